@@ -1,0 +1,2 @@
+//! The `coco` program.
+fn main() {}
