@@ -1,1 +1,23 @@
-//! To come.
+//! Hash, sign, seal, derive, certify: thin faces over well-kept libraries.
+//!
+//! Everything here is a value: keys and messages come in, digests, signatures and certificates go out. Two places use
+//! the library's own entropy: making a key, and the nonce of an ECDSA signature. AEAD nonces are always given by the
+//! caller. There is no clock: validity periods are arguments and are compared by whoever knows the time.
+
+mod aead;
+pub mod cose;
+mod ecdsa;
+mod hash;
+mod pem;
+mod secret;
+mod x509;
+
+pub use aead::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError};
+pub use ecdsa::{Curve, KeyError, PublicKey, SignatureInvalid, SigningKey};
+pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
+pub use pem::PemError;
+pub use secret::SecretBytes;
+pub use x509::{
+    AltName, CERTIFICATE_BYTES_MAX, Certificate, CertificateError, EndorseNode, Validity,
+    endorse_node, service_certificate,
+};

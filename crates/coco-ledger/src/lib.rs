@@ -1,1 +1,52 @@
-//! To come.
+//! The ledger as bytes: what is written, signed, proven and checked, without knowing of files, clocks or networks.
+//!
+//! The formats are CCF's, byte for byte, so that auditors' existing tools read a ledger made here.
+//!
+//! ```text
+//!   write set ─ seal ─▶ entry ─ leaf ─▶ Merkle tree ─ root ─▶ signature entry (node's and service's signature)
+//!                         │                                        │
+//!                         └── chunk file ◀─────────────────────────┘ ─▶ receipt: leaf, path, signature
+//! ```
+//!
+//! - An **entry** ([`seal`], [`EntryView`]) holds one write set: public maps in the clear, private maps under the
+//!   [`LedgerSecret`]. Its leaf hashes the whole entry, its commit evidence and its claims digest.
+//! - The **tree** ([`MerkleTree`]) has one leaf an entry, and a leaf of zeros before the first.
+//! - A **signature entry** at seqno *s* signs the root over leaves 0 to *s* − 1, then becomes leaf *s* itself.
+//! - A **receipt** ([`Receipt`]) proves to anyone who knows the service certificate that an entry is under such a root.
+//! - A **chunk** ([`Chunk`], [`ChunkName`]) is one file of entries; a closed one ends on a signature entry and a table.
+//! - The **verifier** ([`Verifier`]) is fed chunks and believes nothing but the service certificate.
+
+mod chunk;
+mod entry;
+mod genesis;
+mod merkle;
+mod receipt;
+mod secret;
+mod signature;
+mod verify;
+
+pub use chunk::{
+    CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
+    ParseChunkNameError, close_chunk, open_chunk,
+};
+pub use entry::{
+    ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
+    SealedEntry, entry_bytes, seal,
+};
+pub use genesis::{
+    ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
+    genesis_write_set, put_service, singleton_key,
+};
+pub use merkle::{MerkleTree, PathStep, root_from_path};
+pub use receipt::{
+    LeafComponents, Receipt, ReceiptError, VerifiedReceipt, VerifyReceiptError, verify_cose,
+    verify_json,
+};
+pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
+pub use signature::{
+    COSE_SIGNATURES_MAP, ParseSignatureError, SIGNATURES_MAP, ServiceSigner, SignatureRecord,
+    Signer, TREE_MAP, VerifySignatureError, signature_write_set,
+};
+pub use verify::{
+    LedgerFault, LedgerReport, UnsignedRange, UnsignedWhat, Verifier, VerifyLedgerError,
+};

@@ -1,1 +1,31 @@
-//! To come.
+//! One node's whole mind: an input in, effects out.
+//!
+//! The replica owns the store, the Merkle tree, the consensus engine and the adapter, and keeps them in step. It never
+//! waits, and knows no clock, file, socket or thread: the driver brings in time, messages, finished writes and checked
+//! transactions, and carries out the [`Effects`] that come back.
+//!
+//! The life of a transaction here:
+//!
+//! 1. [`Input::Submit`] admits it to the adapter's queue.
+//! 2. [`Input::Work`] executes the next batch on the store, seals the write set into an entry, appends its leaf to the
+//!    tree and proposes it. Nothing waits for replication.
+//! 3. A signature entry follows when the queue is empty and the previous signature has committed, or when
+//!    [`Settings::signature_interval_ms`] have passed.
+//! 4. The entry is committed when a quorum has it on disk and a signature entry that covers it is there too.
+//!
+//! When the view is lost, everything not committed by the new primary is rolled back: store, tree, log and status
+//! together, to the same position.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod effects;
+mod ledger_state;
+mod load;
+mod outside;
+mod replica;
+
+pub use effects::{Effects, Persist, Reply};
+pub use ledger_state::{LedgerState, SharedLedgerState};
+pub use load::{LoadError, Loader};
+pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
+pub use replica::{Input, Now, Replica, Settings, StepError};

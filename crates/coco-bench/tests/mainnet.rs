@@ -1,0 +1,70 @@
+//! Recorded public blocks become a genesis and transactions whose hashes are the recorded ones.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise and says what it skips"
+)]
+
+use std::{fs, path::PathBuf};
+
+use coco_bench::{args::MainnetArgs, mainnet};
+
+fn data() -> Option<PathBuf> {
+    let root = std::env::var_os("COCO_TEST_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
+        PathBuf::from,
+    );
+    let data = root.join("ethereum/mainnet");
+    if !data.is_dir() {
+        println!("skipped: no {}", data.display());
+        return None;
+    }
+    Some(data)
+}
+
+fn args(data: PathBuf, blocks: &[u64]) -> (MainnetArgs, PathBuf) {
+    let scratch = std::env::temp_dir().join(format!(
+        "coco-bench-mainnet-{}-{}",
+        std::process::id(),
+        blocks.len()
+    ));
+    fs::create_dir_all(&scratch).unwrap();
+    let args = MainnetArgs {
+        data,
+        blocks: blocks.to_vec(),
+        gas_limit: 30_000_000,
+        genesis: scratch.join("genesis.json"),
+        transactions: scratch.join("transactions.txt"),
+    };
+    (args, scratch)
+}
+
+#[test]
+fn every_hash_comes_out_equal_but_for_blob_transactions() {
+    let Some(data) = data() else { return };
+    let (args, scratch) = args(data, &[]);
+    let report = mainnet::prepare(&args).unwrap();
+    let lines = fs::read_to_string(&args.transactions).unwrap();
+    let genesis: serde_json::Value =
+        serde_json::from_slice(&fs::read(&args.genesis).unwrap()).unwrap();
+    fs::remove_dir_all(scratch).unwrap();
+
+    let skipped: Vec<_> = report.skipped.keys().map(String::as_str).collect();
+    assert!(skipped.iter().all(|reason| *reason == "transaction type 3"), "{skipped:?}");
+    assert_eq!(lines.lines().filter(|line| line.starts_with("0x")).count(), report.transactions);
+    assert!(report.transactions > 8_000);
+    assert_eq!(genesis["config"]["chainId"], 1);
+    assert_eq!(genesis["alloc"].as_object().unwrap().len(), report.accounts);
+}
+
+#[test]
+fn chosen_blocks_only_and_a_missing_one_is_an_error() {
+    let Some(data) = data() else { return };
+    let (args, scratch) = args(data, &[46_147]);
+    let report = mainnet::prepare(&args).unwrap();
+    assert_eq!((report.blocks.as_slice(), report.transactions), ([46_147].as_slice(), 1));
+    let missing = MainnetArgs { blocks: vec![1], ..args };
+    assert!(mainnet::prepare(&missing).is_err());
+    fs::remove_dir_all(scratch).unwrap();
+}

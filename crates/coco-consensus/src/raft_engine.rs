@@ -1,0 +1,520 @@
+//! The engine on the `raft` crate (raft-rs 0.7).
+//!
+//! The protocol, event by event:
+//!
+//! - *tick*: a backup whose time-out ends asks whether it would win (pre-vote) and only then for votes in a new view;
+//!   a primary sends heartbeats, and steps down when no quorum answered for one shortest election time-out.
+//! - *append*: a backup that has the entry before takes the new ones, voids what contradicts them, and says so after
+//!   its disk has them.
+//! - *propose*: the primary adds the entry and sends it at once, before its own disk has it. An entry of its own view
+//!   is committed when a quorum has it on disk; earlier ones are committed with it.
+//! - *winning a view*: the primary adds an opening entry, by which all earlier entries become committable.
+//!
+//! Where we depart from raft-rs as it comes, and why:
+//!
+//! - Election time-outs come from a seeded generator, so that a run can be repeated; the crate draws its own from the
+//!   thread's entropy, and we overwrite that after every input.
+//! - Entries inside the crate are shells without data; see [`storage`](self::storage).
+//! - The crate forwards proposals of a backup to the primary. A proposal was executed on one exact state, so we refuse
+//!   it here instead.
+//! - It bounds uncommitted bytes by dropping proposals silently; we refuse them by name and leave its bound off.
+//! - Messages with positions that it would answer with a panic are refused before it sees them.
+//!
+//! Not used: snapshots, read index, learners, priorities, configuration changes.
+
+mod codec;
+mod convert;
+mod start;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, mem,
+};
+
+use ::raft::{RawNode, Ready, StateRole, eraftpb::Message as RaftMessage};
+use bytes::Bytes;
+use coco_types::{NodeId, Role, Seqno, TxId, View, limits::ENTRY_BYTES_MAX};
+
+use self::{
+    codec::{Body, Message},
+    storage::LogStorage,
+};
+use crate::{
+    Configuration, Engine, FetchFailed, FetchId, HardState, Limits, LogEntry, Output, PersistToken,
+    Progress, ProposeError, ReceiveError, RoleChange, Start, StartError, Status, TransferError,
+};
+
+/// Orders entries by Raft. See the module for what it does and what it does not.
+///
+/// In a network of one node it is primary as soon as it exists.
+pub struct RaftEngine {
+    me: NodeId,
+    /// Positions in it, plus one, are the ids inside the `raft` crate.
+    configuration: Configuration,
+    limits: Limits,
+    node: RawNode<LogStorage>,
+    timeouts: Timeouts,
+    /// What the next poll hands out.
+    output: Output,
+    /// The last position that a poll has handed out.
+    polled_last: u64,
+    polled_commit: u64,
+    polled_role: Option<RoleChange>,
+    polled_token: u64,
+    hard_state: HardState,
+    /// Data of entries that the `raft` crate is about to accept, by position, with their views.
+    staged: BTreeMap<u64, (u64, Bytes)>,
+    /// Messages that wait for the disk, in the order of the readies.
+    held: VecDeque<Held>,
+    /// Own proposals that are not committed: position and bytes.
+    uncommitted: VecDeque<(u64, usize)>,
+    uncommitted_bytes: usize,
+}
+
+/// What one ready of the `raft` crate left to be said after the disk has it.
+struct Held {
+    number: u64,
+    /// It brought something that has to reach the disk.
+    to_disk: bool,
+    messages: Vec<(NodeId, Bytes)>,
+}
+
+/// Draws an election time-out whenever the node's part changes.
+struct Timeouts {
+    /// State of a `SplitMix64` generator.
+    state: u64,
+    min: usize,
+    /// How many different ones there are.
+    choices: u64,
+    seen: (u64, StateRole),
+    current: usize,
+}
+
+impl RaftEngine {
+    /// Starts or restarts a node.
+    ///
+    /// # Errors
+    /// [`StartError`], when what the node is said to know contradicts itself.
+    ///
+    /// # Panics
+    /// Never for a `start` that passes its checks.
+    pub fn new(start: Start) -> Result<Self, StartError> {
+        let mut engine = start::engine(start)?;
+        if engine.configuration.nodes.len() == 1 {
+            engine.campaign();
+        }
+        Ok(engine)
+    }
+
+    fn raft_id(&self, node: NodeId) -> Option<u64> {
+        let at = self.configuration.nodes.iter().position(|other| *other == node)?;
+        Some(at as u64 + 1)
+    }
+
+    fn other_raft_id(&self, node: NodeId) -> Option<u64> {
+        self.raft_id(node).filter(|_| node != self.me)
+    }
+
+    /// The node with an id of the `raft` crate; none for its zero.
+    fn node_id(&self, raft_id: u64) -> Option<NodeId> {
+        let at = usize::try_from(raft_id.checked_sub(1)?).ok()?;
+        self.configuration.nodes.get(at).copied()
+    }
+
+    fn is_primary(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    fn storage(&self) -> &LogStorage {
+        self.node.store()
+    }
+
+    /// Everything that the `raft` crate wants done goes to the output. Runs after every input, so that nothing of it
+    /// lingers inside the crate from one input to the next.
+    fn drain(&mut self) {
+        self.timeouts.renew(&mut self.node);
+        while self.node.has_ready() {
+            let ready = self.node.ready();
+            self.take_ready(ready);
+        }
+        self.staged.clear();
+        self.settle_uncommitted();
+        let log = &self.node.raft.raft_log;
+        let droppable = log.committed.min(log.persisted);
+        self.node.mut_store().shrink(droppable);
+    }
+
+    fn take_ready(&mut self, mut ready: Ready) {
+        let number = ready.number();
+        let to_disk = ready.must_sync();
+        for entry in ready.take_entries() {
+            self.take_entry(TxId::new(entry.term, entry.index));
+        }
+        if let Some(state) = ready.hs() {
+            let state = HardState { view: View(state.term), vote: self.node_id(state.vote) };
+            if state != self.hard_state {
+                self.hard_state = state;
+                self.output.hard_state = Some(state);
+            }
+        }
+        let now = self.encode(&ready.take_messages());
+        self.output.send.extend(now);
+        let messages = self.encode(&ready.take_persisted_messages());
+        let applied = ready.committed_entries().last().map(|entry| entry.index);
+
+        self.node.advance_append_async(ready);
+        if let Some(applied) = applied {
+            // Nothing inside the crate waits for entries to be applied: there are no configuration changes.
+            self.node.advance_apply_to(applied);
+        }
+        if to_disk {
+            self.output.persist = Some(PersistToken(number));
+        }
+        self.held.push_back(Held { number, to_disk, messages });
+        self.release(0);
+    }
+
+    /// The next entry of the log, which may replace an earlier one at its position and void what followed that.
+    fn take_entry(&mut self, tx_id: TxId) {
+        let seqno = tx_id.seqno.0;
+        if seqno <= self.storage().last() {
+            let keep = tx_id.seqno.previous();
+            assert!(keep.0 >= self.polled_commit, "entry {tx_id} would void what is committed");
+            self.node.mut_store().truncate(keep.0);
+            self.output.append.retain(|entry| entry.tx_id.seqno <= keep);
+            if keep.0 < self.polled_last {
+                self.polled_last = keep.0;
+                self.output.truncate_to = Some(keep);
+            }
+        }
+        let data = match self.staged.remove(&seqno) {
+            Some((view, data)) if view == tx_id.view.0 => data,
+            None | Some(_) => {
+                assert!(self.is_primary(), "only a new primary adds an entry by itself");
+                Bytes::new()
+            }
+        };
+        self.node.mut_store().append(tx_id, data.clone());
+        self.output.append.push(LogEntry { tx_id, data });
+    }
+
+    fn encode(&self, messages: &[RaftMessage]) -> Vec<(NodeId, Bytes)> {
+        let data = |seqno| {
+            self.storage().data(seqno).expect("raft sends only entries that the storage gave it")
+        };
+        let encode = |message: &RaftMessage| {
+            let to =
+                self.node_id(message.to).expect("raft sends only to nodes of the configuration");
+            (to, convert::outgoing(message, data).encode())
+        };
+        messages.iter().map(encode).collect()
+    }
+
+    /// Says what waited for the readies up to `durable`, and what came after them without needing the disk.
+    fn release(&mut self, durable: u64) {
+        let mut number = None;
+        while let Some(held) =
+            self.held.pop_front_if(|held| held.number <= durable || !held.to_disk)
+        {
+            number = Some(held.number);
+            self.output.send.extend(held.messages);
+        }
+        if let Some(number) = number {
+            self.node.on_persist_ready(number);
+        }
+    }
+
+    fn settle_uncommitted(&mut self) {
+        let committed = self.node.raft.raft_log.committed;
+        let primary = self.is_primary();
+        while let Some((_, bytes)) =
+            self.uncommitted.pop_front_if(|(seqno, _)| *seqno <= committed || !primary)
+        {
+            self.uncommitted_bytes -= bytes;
+        }
+    }
+
+    fn role_change(&self) -> RoleChange {
+        RoleChange { role: self.role(), view: self.view(), primary: self.primary() }
+    }
+
+    /// Whether the opening entry of this view has been handed out.
+    fn is_open(&self) -> bool {
+        self.is_primary() && self.polled_role == Some(self.role_change())
+    }
+
+    fn check_propose(&self) -> Result<(), ProposeError> {
+        if !self.is_primary() {
+            return Err(ProposeError::NotPrimary { primary: self.primary() });
+        }
+        if !self.is_open() {
+            return Err(ProposeError::NotOpened);
+        }
+        if let Some(to) = self.node.raft.lead_transferee.and_then(|id| self.node_id(id)) {
+            return Err(ProposeError::Transferring { to });
+        }
+        let (uncommitted_bytes, limit) = (self.uncommitted_bytes, self.limits.uncommitted_bytes);
+        if uncommitted_bytes >= limit {
+            return Err(ProposeError::Full { uncommitted_bytes, limit });
+        }
+        Ok(())
+    }
+
+    fn next_name(&self) -> TxId {
+        TxId::new(self.node.raft.term, self.node.raft.raft_log.last_index() + 1)
+    }
+
+    /// Refuses positions that no working peer would name, and that the `raft` crate would answer with a panic.
+    fn check_positions(&self, message: &Message) -> Result<(), ReceiveError> {
+        let last = self.last();
+        // What an older view says is only answered, never taken.
+        if message.view < self.view() {
+            return Ok(());
+        }
+        match &message.body {
+            Body::Heartbeat { commit } if *commit > last => {
+                Err(ReceiveError::Missing { said: *commit, last })
+            }
+            Body::Appended { last: said, .. }
+                if self.is_primary() && *said > last && message.view == self.view() =>
+            {
+                Err(ReceiveError::Unproposed { said: *said, last })
+            }
+            // A primary starts from a log that is on its disk; the vote requests were held back for that.
+            Body::Voted(answer) if answer.granted && self.has_vote_requests_held(message.view) => {
+                Err(ReceiveError::Unasked)
+            }
+            Body::Append { .. }
+            | Body::Appended { .. }
+            | Body::Refused { .. }
+            | Body::Vote(_)
+            | Body::PreVote(_)
+            | Body::Voted(_)
+            | Body::PreVoted(_)
+            | Body::Heartbeat { .. }
+            | Body::HeartbeatSeen { .. }
+            | Body::TakeOver => Ok(()),
+        }
+    }
+
+    fn has_vote_requests_held(&self, view: View) -> bool {
+        let candidate = self.node.raft.state == StateRole::Candidate && view == self.view();
+        candidate && self.held.iter().any(|held| held.to_disk)
+    }
+
+    /// Sends what came from disk to the backups that wait for it.
+    fn send_fetched(&mut self, (from, end): (u64, u64)) {
+        let me = self.node.raft.id;
+        let prs = self.node.raft.prs();
+        let waits = |(id, progress): (&u64, &::raft::Progress)| {
+            (*id != me && (from..end).contains(&progress.next_idx)).then_some(*id)
+        };
+        let mut waiting: Vec<u64> = prs.iter().filter_map(waits).collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            self.node.raft.send_append(id);
+        }
+    }
+}
+
+impl Engine for RaftEngine {
+    fn tick(&mut self) {
+        self.node.tick();
+        self.drain();
+    }
+
+    fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
+        let sender = self.other_raft_id(from).ok_or(ReceiveError::Sender(from))?;
+        let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
+        self.check_positions(&message)?;
+        let (message, data) = convert::incoming(sender, self.node.raft.id, message);
+        for (entry, data) in message.entries.iter().zip(data) {
+            self.staged.insert(entry.index, (entry.term, data));
+        }
+        self.node.step(message).expect("raft takes all kinds of messages that peers have");
+        self.drain();
+        Ok(())
+    }
+
+    fn campaign(&mut self) {
+        self.node.campaign().expect("raft refuses no call for an election");
+        self.drain();
+    }
+
+    fn next_tx_id(&self) -> Option<TxId> {
+        self.check_propose().is_ok().then(|| self.next_name())
+    }
+
+    fn propose(&mut self, data: Bytes) -> Result<TxId, ProposeError> {
+        self.check_propose()?;
+        if data.is_empty() {
+            return Err(ProposeError::Empty);
+        }
+        let bytes = data.len();
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+        }
+        let tx_id = self.next_name();
+        self.staged.insert(tx_id.seqno.0, (tx_id.view.0, data));
+        self.node
+            .propose(Vec::new(), Vec::new())
+            .expect("a primary that is not transferring takes proposals");
+        assert_eq!(
+            self.node.raft.raft_log.last_index(),
+            tx_id.seqno.0,
+            "a proposal takes the next position"
+        );
+        self.uncommitted.push_back((tx_id.seqno.0, bytes));
+        self.uncommitted_bytes += bytes;
+        self.drain();
+        Ok(tx_id)
+    }
+
+    fn persisted(&mut self, token: PersistToken) {
+        if token.0 > self.polled_token {
+            return;
+        }
+        self.release(token.0);
+        self.drain();
+    }
+
+    fn fetched(&mut self, id: FetchId, entries: Result<Vec<LogEntry>, FetchFailed>) {
+        let Ok(entries) = entries else {
+            self.node.mut_store().give_up(id);
+            return;
+        };
+        let Some(range) = self.node.mut_store().put_fetched(id, entries) else { return };
+        if self.is_primary() {
+            self.send_fetched(range);
+            self.drain();
+        }
+        self.node.mut_store().drop_fetched();
+    }
+
+    fn transfer_to(&mut self, node: NodeId) -> Result<(), TransferError> {
+        if !self.is_primary() {
+            return Err(TransferError::NotPrimary);
+        }
+        let receiver = self.other_raft_id(node).ok_or(TransferError::Receiver(node))?;
+        self.node.transfer_leader(receiver);
+        self.drain();
+        Ok(())
+    }
+
+    fn unreachable(&mut self, node: NodeId) {
+        if let Some(id) = self.other_raft_id(node) {
+            self.node.report_unreachable(id);
+            self.drain();
+        }
+    }
+
+    fn poll(&mut self) -> Output {
+        let role = self.role_change();
+        if self.polled_role != Some(role) {
+            self.polled_role = Some(role);
+            self.output.role = Some(role);
+        }
+        let committed = self.committed();
+        if committed.0 > self.polled_commit {
+            self.polled_commit = committed.0;
+            self.output.committed = Some(committed);
+        }
+        self.output.fetch = self.storage().take_fetches();
+        self.polled_last = self.storage().last();
+        self.polled_token = self.output.persist.map_or(self.polled_token, |token| token.0);
+        mem::take(&mut self.output)
+    }
+
+    fn role(&self) -> Role {
+        match self.node.raft.state {
+            StateRole::Leader => Role::Primary,
+            StateRole::Follower => Role::Backup,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+        }
+    }
+
+    fn view(&self) -> View {
+        View(self.node.raft.term)
+    }
+
+    fn primary(&self) -> Option<NodeId> {
+        self.node_id(self.node.raft.leader_id)
+    }
+
+    fn committed(&self) -> Seqno {
+        Seqno(self.node.raft.raft_log.committed)
+    }
+
+    fn last(&self) -> Seqno {
+        Seqno(self.storage().last())
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        if !self.is_primary() {
+            return Vec::new();
+        }
+        let progress = |(node, id): (&NodeId, u64)| {
+            let progress = self.node.raft.prs().get(id)?;
+            let active = progress.recent_active || *node == self.me;
+            Some(Progress { node: *node, matched: Seqno(progress.matched), active })
+        };
+        self.configuration.nodes.iter().zip(1..).filter_map(progress).collect()
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            role: self.role(),
+            view: self.view(),
+            primary: self.primary(),
+            last: self.last(),
+            persisted: Seqno(self.node.raft.raft_log.persisted),
+            committed: self.committed(),
+            transfer_to: self.node.raft.lead_transferee.and_then(|id| self.node_id(id)),
+            uncommitted_bytes: self.uncommitted_bytes,
+            window_first: Seqno(self.storage().window_first()),
+            window_bytes: self.storage().window_bytes(),
+            messages_held: self.held.iter().map(|held| held.messages.len()).sum(),
+            fetches_open: self.storage().fetches_open(),
+            progress: self.progress(),
+        }
+    }
+}
+
+impl fmt::Debug for RaftEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RaftEngine")
+            .field("me", &self.me)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Timeouts {
+    const fn new(seed: u64, min: usize, choices: u64) -> Self {
+        // No node is in view zero, so the first renewal draws.
+        Self { state: seed, min, choices, seen: (0, StateRole::Follower), current: min }
+    }
+
+    /// The `raft` crate draws whenever its role or view changes; ours must stand after each of these.
+    fn renew(&mut self, node: &mut RawNode<LogStorage>) {
+        let now = (node.raft.term, node.raft.state);
+        if now != self.seen {
+            self.seen = now;
+            let offset =
+                usize::try_from(self.draw() % self.choices).expect("choices came from a u32");
+            self.current = self.min + offset;
+        }
+        node.raft.set_randomized_election_timeout(self.current);
+    }
+
+    /// `SplitMix64`, Steele, Lea and Flood 2014.
+    const fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}

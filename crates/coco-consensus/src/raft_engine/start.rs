@@ -1,0 +1,158 @@
+//! From what a node knows at its start to an engine, after checking that it can be true.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroU32,
+};
+
+use ::raft::{
+    Config, RaftState, RawNode,
+    eraftpb::{ConfState, HardState as RaftHardState},
+};
+use coco_types::{
+    Seqno, TxId, View,
+    limits::{ENTRY_BYTES_MAX, NODES_MAX, PEER_MESSAGE_BYTES_MAX},
+};
+
+use super::{RaftEngine, Timeouts, codec, storage::LogStorage};
+use crate::{Output, Start, StartError};
+
+pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
+    let (me, voters) = check_configuration(&start)?;
+    check_timing(&start)?;
+    check_limits(&start)?;
+    check_log(&start)?;
+    let vote = check_vote(&start)?;
+
+    let Start { hard_state, last, committed, timing, limits, .. } = start;
+    let initial = RaftState {
+        hard_state: RaftHardState { term: hard_state.view.0, vote, commit: committed.0 },
+        conf_state: ConfState { voters, ..ConfState::default() },
+    };
+    let storage = LogStorage::new(initial, &start.views, last, start.recent, limits);
+    let min = ticks(timing.election_ticks_min);
+    let config = Config {
+        id: me,
+        election_tick: min,
+        heartbeat_tick: ticks(timing.heartbeat_ticks),
+        min_election_tick: min,
+        max_election_tick: ticks(timing.election_ticks_max) + 1,
+        applied: committed.0,
+        max_size_per_msg: limits.message_bytes as u64,
+        max_inflight_msgs: limits.inflight_messages,
+        check_quorum: true,
+        pre_vote: true,
+        ..Config::new(me)
+    };
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let node = RawNode::new(&config, storage, &logger).expect("the start was checked");
+    let choices = u64::from(timing.election_ticks_max - timing.election_ticks_min) + 1;
+    let mut engine = RaftEngine {
+        me: start.me,
+        configuration: start.configuration,
+        limits,
+        node,
+        timeouts: Timeouts::new(start.seed, min, choices),
+        output: Output::default(),
+        polled_last: last.0,
+        polled_commit: committed.0,
+        polled_role: None,
+        polled_token: 0,
+        hard_state,
+        staged: BTreeMap::new(),
+        held: VecDeque::new(),
+        uncommitted: VecDeque::new(),
+        uncommitted_bytes: 0,
+    };
+    engine.drain();
+    Ok(engine)
+}
+
+/// The id of this node inside the `raft` crate, and all of them.
+fn check_configuration(start: &Start) -> Result<(u64, Vec<u64>), StartError> {
+    let nodes = &start.configuration.nodes;
+    let wrong = StartError::Configuration { nodes: nodes.len() };
+    let distinct: BTreeSet<_> = nodes.iter().collect();
+    if nodes.len() > NODES_MAX || distinct.len() < nodes.len() {
+        return Err(wrong);
+    }
+    let me = nodes
+        .iter()
+        .zip(1..)
+        .find(|(node, _)| **node == start.me)
+        .map(|(_, id)| id)
+        .ok_or(wrong)?;
+    Ok((me, (1..=nodes.len() as u64).collect()))
+}
+
+fn check_timing(start: &Start) -> Result<(), StartError> {
+    let timing = start.timing;
+    let ascending = timing.heartbeat_ticks < timing.election_ticks_min
+        && timing.election_ticks_min <= timing.election_ticks_max;
+    let right = NonZeroU32::new(timing.heartbeat_ticks).is_some()
+        && ascending
+        && timing.election_ticks_max < TICKS_MAX;
+    if right { Ok(()) } else { Err(StartError::Timing(timing)) }
+}
+
+fn check_limits(start: &Start) -> Result<(), StartError> {
+    let limits = start.limits;
+    let some =
+        limits.message_bytes > 0 && limits.inflight_messages > 0 && limits.uncommitted_bytes > 0;
+    // A new entry of any size may join a message that is otherwise full.
+    let room = PEER_MESSAGE_BYTES_MAX
+        - ENTRY_BYTES_MAX
+        - codec::FIXED_BYTES_MAX
+        - codec::WIRE_ENTRY_BYTES_MIN;
+    if some && limits.message_bytes <= room { Ok(()) } else { Err(StartError::Limits(limits)) }
+}
+
+fn check_log(start: &Start) -> Result<(), StartError> {
+    let Start { hard_state, last, committed, .. } = *start;
+    let view = hard_state.view;
+    if last == Seqno::ZERO || committed > last || view > View::MAX {
+        return Err(StartError::Positions { last, committed, view });
+    }
+    let mut before: Option<(Seqno, View)> = None;
+    for (run, (seqno, run_view)) in start.views.iter().enumerate() {
+        let ascends = before.map_or(*seqno == Seqno(1) && *run_view > View(0), |(s, v)| {
+            *seqno > s && *run_view > v
+        });
+        if !ascends || *seqno > last || *run_view > view {
+            return Err(StartError::Views { run });
+        }
+        before = Some((*seqno, *run_view));
+    }
+    if before.is_none() {
+        return Err(StartError::Views { run: 0 });
+    }
+    let view_of = |seqno: u64| {
+        let run = start.views.partition_point(|(first, _)| first.0 <= seqno);
+        run.checked_sub(1).and_then(|run| start.views.get(run)).map_or(View(0), |(_, view)| *view)
+    };
+    for (entry, back) in start.recent.iter().rev().zip(0..) {
+        let seqno = last.0.saturating_sub(back);
+        let expected = TxId { view: view_of(seqno), seqno: Seqno(seqno) };
+        if seqno == 0 || entry.tx_id != expected {
+            return Err(StartError::Recent { expected, found: entry.tx_id });
+        }
+    }
+    Ok(())
+}
+
+fn check_vote(start: &Start) -> Result<u64, StartError> {
+    let Some(vote) = start.hard_state.vote else { return Ok(0) };
+    let nodes = start.configuration.nodes.iter().zip(1..);
+    nodes
+        .into_iter()
+        .find(|(node, _)| **node == vote)
+        .map(|(_, id)| id)
+        .ok_or(StartError::Vote(vote))
+}
+
+fn ticks(ticks: u32) -> usize {
+    usize::try_from(ticks).expect("a u32 fits a usize on every platform that has room for a node")
+}
+
+/// Longer than anybody waits for an election, and far from overflow.
+const TICKS_MAX: u32 = 1 << 24;

@@ -1,0 +1,196 @@
+//! What only a test beside the code can see: refusals at the start, refusals of messages, and a peer that sends any
+//! well-formed message at all.
+
+use proptest::prelude::*;
+
+use super::{codec::tests::messages, *};
+use crate::{FetchId, Timing};
+
+fn node(n: u8) -> NodeId {
+    NodeId([n; 32])
+}
+
+fn log(last: u64) -> Vec<LogEntry> {
+    (1..=last)
+        .map(|seqno| LogEntry { tx_id: TxId::new(2, seqno), data: Bytes::from_static(b"genesis") })
+        .collect()
+}
+
+fn start(nodes: u8) -> Start {
+    Start {
+        me: node(1),
+        configuration: Configuration { nodes: (1..=nodes).map(node).collect() },
+        hard_state: HardState { view: View(2), vote: None },
+        views: vec![(Seqno(1), View(2))],
+        last: Seqno(4),
+        committed: Seqno(2),
+        recent: log(4),
+        timing: Timing { heartbeat_ticks: 2, election_ticks_min: 10, election_ticks_max: 19 },
+        seed: 1,
+        limits: Limits::default(),
+    }
+}
+
+fn refusal(change: impl FnOnce(&mut Start)) -> Option<StartError> {
+    let mut start = start(3);
+    change(&mut start);
+    RaftEngine::new(start).err()
+}
+
+#[test]
+fn a_start_that_contradicts_itself_is_refused() {
+    assert_eq!(refusal(|_| ()), None);
+    assert_eq!(refusal(|start| start.recent.clear()), None);
+    assert_eq!(refusal(|start| drop(start.recent.remove(0))), None);
+    let configuration = |nodes| Some(StartError::Configuration { nodes });
+    assert_eq!(refusal(|start| start.configuration.nodes.clear()), configuration(0));
+    assert_eq!(refusal(|start| start.me = node(9)), configuration(3));
+    assert_eq!(refusal(|start| start.configuration.nodes.push(node(2))), configuration(4));
+    assert_eq!(refusal(|start| start.configuration.nodes = (1..=64).map(node).collect()), None);
+    assert_eq!(
+        refusal(|start| start.configuration.nodes = (1..=65).map(node).collect()),
+        configuration(65)
+    );
+    assert_eq!(refusal(|start| start.timing.election_ticks_max = 10), None);
+    for wrong in [
+        |timing: &mut Timing| timing.heartbeat_ticks = 0,
+        |timing: &mut Timing| timing.heartbeat_ticks = 10,
+        |timing: &mut Timing| timing.election_ticks_max = 9,
+        |timing: &mut Timing| timing.election_ticks_max = u32::MAX,
+    ] {
+        assert!(matches!(refusal(|start| wrong(&mut start.timing)), Some(StartError::Timing(_))));
+    }
+    assert!(matches!(refusal(|start| start.limits.message_bytes = 0), Some(StartError::Limits(_))));
+    assert!(matches!(
+        refusal(|start| start.limits.message_bytes = 1 << 20),
+        Some(StartError::Limits(_))
+    ));
+    assert!(matches!(
+        refusal(|start| start.committed = Seqno(5)),
+        Some(StartError::Positions { .. })
+    ));
+    assert!(matches!(refusal(|start| start.last = Seqno(0)), Some(StartError::Positions { .. })));
+    assert_eq!(refusal(|start| start.views.clear()), Some(StartError::Views { run: 0 }));
+    assert_eq!(
+        refusal(|start| start.views.push((Seqno(3), View(3)))),
+        Some(StartError::Views { run: 1 })
+    );
+    assert_eq!(refusal(|start| start.views[0].0 = Seqno(2)), Some(StartError::Views { run: 0 }));
+    let recent = StartError::Recent { expected: TxId::new(2, 4), found: TxId::new(2, 3) };
+    assert_eq!(refusal(|start| drop(start.recent.pop())), Some(recent));
+    assert_eq!(
+        refusal(|start| start.hard_state.vote = Some(node(9))),
+        Some(StartError::Vote(node(9)))
+    );
+}
+
+#[test]
+fn the_entry_limit_holds_for_proposals() {
+    let mut engine = RaftEngine::new(start(1)).expect("a good start");
+    assert!(matches!(engine.propose(Bytes::from_static(b"x")), Err(ProposeError::NotOpened)));
+    assert_eq!(engine.next_tx_id(), None);
+    engine.poll();
+    assert_eq!(engine.next_tx_id(), Some(TxId::new(3, 6)));
+    assert!(matches!(engine.propose(Bytes::new()), Err(ProposeError::Empty)));
+    let data = Bytes::from(vec![7; ENTRY_BYTES_MAX + 1]);
+    let refused = ProposeError::TooLarge { bytes: ENTRY_BYTES_MAX + 1, limit: ENTRY_BYTES_MAX };
+    assert_eq!(engine.propose(data.clone()), Err(refused));
+    assert_eq!(engine.propose(data.slice(1..)), Ok(TxId::new(3, 6)));
+    assert_eq!(engine.propose(data.slice(2..)), Ok(TxId::new(3, 7)));
+}
+
+#[test]
+fn the_data_of_a_proposal_is_never_copied() {
+    let mut engine = RaftEngine::new(start(1)).expect("a good start");
+    engine.poll();
+    let data = Bytes::from(vec![7; 1000]);
+    engine.propose(data.clone()).expect("it is open");
+    let output = engine.poll();
+    assert_eq!(output.append[0].data.as_ptr(), data.as_ptr());
+    assert_eq!(engine.storage().data(6).expect("in memory").as_ptr(), data.as_ptr());
+}
+
+#[test]
+fn positions_that_no_peer_can_know_are_refused() {
+    let mut engine = RaftEngine::new(start(3)).expect("a good start");
+    let mut receive =
+        |view, body| engine.receive(node(2), &Message { view: View(view), body }.encode());
+    let missing = ReceiveError::Missing { said: Seqno(5), last: Seqno(4) };
+    assert_eq!(receive(2, Body::Heartbeat { commit: Seqno(5) }), Err(missing));
+    assert_eq!(receive(2, Body::Heartbeat { commit: Seqno(4) }), Ok(()));
+    assert_eq!(engine.committed(), Seqno(4));
+    let heartbeat = Message { view: View(2), body: Body::Heartbeat { commit: Seqno(4) } }.encode();
+    assert_eq!(engine.receive(node(1), &heartbeat), Err(ReceiveError::Sender(node(1))));
+    assert_eq!(engine.receive(node(4), &heartbeat), Err(ReceiveError::Sender(node(4))));
+    assert!(matches!(
+        engine.receive(node(2), &heartbeat.slice(1..)),
+        Err(ReceiveError::Malformed(_))
+    ));
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Message(u8, Message),
+    Tick(u8),
+    Campaign,
+    Poll,
+    Persisted,
+    Propose,
+    Transfer(u8),
+    Fetched(u64, u64, bool),
+    Unreachable(u8),
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    // Messages near the state of the engine reach further than any.
+    let near = (0..4u64, messages()).prop_map(|(view, mut message)| {
+        let newest = match &message.body {
+            Body::Append { entries, previous, .. } => {
+                entries.last().map_or(previous.view.0, |entry| entry.view.0)
+            }
+            _ => 0,
+        };
+        message.view = View((2 + view).max(newest));
+        message
+    });
+    prop_oneof![
+        4 => (2..4u8, messages()).prop_map(|(from, message)| Event::Message(from, message)),
+        12 => (2..4u8, near).prop_map(|(from, message)| Event::Message(from, message)),
+        3 => (1..30u8).prop_map(Event::Tick),
+        2 => Just(Event::Campaign),
+        4 => Just(Event::Poll),
+        4 => Just(Event::Persisted),
+        2 => Just(Event::Propose),
+        1 => (0..5u8).prop_map(Event::Transfer),
+        1 => (0..4u64, 0..9u64, any::<bool>()).prop_map(|(id, from, good)| Event::Fetched(id, from, good)),
+        1 => (0..5u8).prop_map(Event::Unreachable),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn no_well_formed_message_makes_the_engine_panic(
+        events in prop::collection::vec(events(), 1..60), recent in 0..3usize,
+    ) {
+        let mut start = start(3);
+        start.recent.drain(..recent * 2);
+        start.limits.window_bytes = 100;
+        let mut engine = RaftEngine::new(start).expect("a good start");
+        let mut token = None;
+        for event in events {
+            match event {
+                Event::Message(from, message) => drop(engine.receive(node(from), &message.encode())),
+                Event::Tick(ticks) => (0..ticks).for_each(|_| engine.tick()),
+                Event::Campaign => engine.campaign(),
+                Event::Poll => token = engine.poll().persist.or(token),
+                Event::Persisted => token.into_iter().for_each(|token| engine.persisted(token)),
+                Event::Propose => drop(engine.propose(Bytes::from_static(b"data"))),
+                Event::Transfer(to) => drop(engine.transfer_to(node(to))),
+                Event::Fetched(id, from, true) => engine.fetched(FetchId(id), Ok(log(9).split_off(usize::try_from(from)?))),
+                Event::Fetched(id, _, false) => engine.fetched(FetchId(id), Err(FetchFailed)),
+                Event::Unreachable(peer) => engine.unreachable(node(peer)),
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `COSE_Sign1` (RFC 9052) with a detached payload, in deterministic CBOR.
+//!
+//! Headers are bytes here: who makes them knows what they mean. The message is always tagged 18.
+
+use minicbor::{Decoder, Encoder, data::Tag};
+use thiserror::Error;
+
+use crate::{PublicKey, SignatureInvalid};
+
+/// COSE's number of ECDSA with SHA-384.
+pub const ALGORITHM_ES384: i64 = -35;
+
+/// Largest message that is read, in bytes: a receipt with the longest path stays far below.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes that are no message of the accepted form.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum CoseError {
+    /// More bytes than are read.
+    #[error("message has {found} bytes, at most {limit} are read")]
+    Long {
+        /// Bytes given.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not a tagged `COSE_Sign1` with a detached payload, in definite lengths and nothing after it.
+    #[error("not a COSE_Sign1 message with a detached payload")]
+    Form,
+}
+
+/// A message taken apart, still unverified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign1<'a> {
+    /// The protected headers: the encoded map, as it was signed.
+    pub protected: &'a [u8],
+    /// The unprotected headers: an encoded map that no signature covers.
+    pub unprotected: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
+}
+
+impl<'a> Sign1<'a> {
+    /// Takes a message apart.
+    ///
+    /// # Errors
+    /// [`CoseError`] when it is too long or of another form.
+    pub fn decode(message: &'a [u8]) -> Result<Self, CoseError> {
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(CoseError::Long { found: message.len(), limit: MESSAGE_BYTES_MAX });
+        }
+        Self::read(message).map_err(|_| CoseError::Form)
+    }
+
+    fn read(message: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
+        let mut decoder = Decoder::new(message);
+        let form = || minicbor::decode::Error::message("form");
+        if decoder.tag()? != TAG_SIGN1 || decoder.array()? != Some(4) {
+            return Err(form());
+        }
+        let protected = decoder.bytes()?;
+        let start = decoder.position();
+        decoder.skip()?;
+        let unprotected = message.get(start..decoder.position()).ok_or_else(form)?;
+        decoder.null()?;
+        let signature = decoder.bytes()?;
+        if decoder.position() != message.len() {
+            return Err(form());
+        }
+        Ok(Self { protected, unprotected, signature })
+    }
+
+    /// Puts the message together.
+    ///
+    /// # Panics
+    /// Never: memory takes every write.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = vec![0xd2, 0x84];
+        put_bytes(&mut message, self.protected);
+        message.extend_from_slice(self.unprotected);
+        message.push(0xf6);
+        put_bytes(&mut message, self.signature);
+        message
+    }
+
+    /// Checks the signature over the protected headers and a payload.
+    ///
+    /// # Errors
+    /// [`SignatureInvalid`].
+    pub fn verify(&self, key: &PublicKey, payload: &[u8]) -> Result<(), SignatureInvalid> {
+        key.verify_fixed(&to_be_signed(self.protected, payload), self.signature)
+    }
+}
+
+/// The bytes that the signature of a message covers: RFC 9052 section 4.4, without external data.
+#[must_use]
+pub fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(protected.len() + payload.len() + 32);
+    bytes.push(0x84);
+    bytes.push(0x60 | 10);
+    bytes.extend_from_slice(b"Signature1");
+    put_bytes(&mut bytes, protected);
+    bytes.push(0x40);
+    put_bytes(&mut bytes, payload);
+    bytes
+}
+
+/// An encoded map without entries.
+pub const EMPTY_MAP: &[u8] = &[0xa0];
+
+const TAG_SIGN1: Tag = Tag::new(18);
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    Encoder::new(out).bytes(bytes).expect("memory takes every write");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Curve, SigningKey};
+
+    #[test]
+    fn a_signed_message_is_read_and_verified() {
+        let key = SigningKey::generate(Curve::P384);
+        let protected = [0xa1, 0x01, 0x38, 0x22];
+        let signature = key.sign_fixed(&to_be_signed(&protected, b"payload"));
+        let message =
+            Sign1 { protected: &protected, unprotected: EMPTY_MAP, signature: &signature }.encode();
+        let read = Sign1::decode(&message).unwrap();
+        assert_eq!(read.encode(), message);
+        assert_eq!(read.verify(key.public(), b"payload"), Ok(()));
+        assert!(read.verify(key.public(), b"other").is_err());
+        for at in 0..message.len() {
+            let mut changed = message.clone();
+            changed[at] ^= 0x10;
+            let still = Sign1::decode(&changed).is_ok_and(|read| {
+                read.unprotected == EMPTY_MAP && read.verify(key.public(), b"payload").is_ok()
+            });
+            assert!(!still, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for wrong in [
+            &b""[..],
+            &[0xd2],
+            &[0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40],
+            &[0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40, 0],
+        ] {
+            assert_eq!(Sign1::decode(wrong), Err(CoseError::Form), "{wrong:02x?}");
+        }
+        assert!(Sign1::decode(&[0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40]).is_ok());
+        assert!(matches!(
+            Sign1::decode(&vec![0; MESSAGE_BYTES_MAX + 1]),
+            Err(CoseError::Long { .. })
+        ));
+    }
+
+    #[test]
+    fn the_signed_bytes_are_those_of_the_standard() {
+        let expected =
+            [&[0x84, 0x6a][..], b"Signature1", &[0x41, 0xa0, 0x40, 0x42], b"hi"].concat();
+        assert_eq!(to_be_signed(&[0xa0], b"hi"), expected);
+    }
+}

@@ -1,0 +1,496 @@
+//! Certificates: the service's own, and those by which it endorses its nodes.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
+    date_time_ymd,
+};
+use thiserror::Error;
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use crate::{Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem};
+
+/// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
+pub const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
+
+/// From when until when, in seconds since 1970, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub not_before: u64,
+    /// The last second.
+    pub not_after: u64,
+}
+
+impl Validity {
+    /// Whether `now`, in seconds since 1970, lies within.
+    #[must_use]
+    pub const fn contains(&self, now: u64) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+}
+
+/// A name under which a node is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AltName {
+    /// A host name.
+    Dns(String),
+    /// An address.
+    Ip(IpAddr),
+}
+
+/// What an endorsement says of a node.
+#[derive(Clone, Debug)]
+pub struct EndorseNode<'a> {
+    /// The node's key.
+    pub key: &'a PublicKey,
+    /// Further names; `localhost`, `127.0.0.1` and `::1` are always there.
+    pub names: &'a [AltName],
+    /// For how long.
+    pub validity: Validity,
+}
+
+/// A certificate that cannot be made, read or believed.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum CertificateError {
+    /// The text is no PEM.
+    #[error("certificate is not PEM")]
+    Pem(#[from] PemError),
+    /// The bytes are no certificate.
+    #[error("certificate is not X.509 in DER")]
+    Der,
+    /// More bytes than are read.
+    #[error("certificate has {found} bytes, at most {limit} are read")]
+    Long {
+        /// Bytes given.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The key inside is of another kind.
+    #[error("certificate carries an unusable key")]
+    Key(#[from] KeyError),
+    /// Not signed by the issuer it was checked against.
+    #[error("certificate is not signed by the issuer")]
+    Signature(#[from] SignatureInvalid),
+    /// Signed with an algorithm that is not the issuer key's own.
+    #[error("certificate is signed with an algorithm that is not accepted")]
+    Algorithm,
+    /// The issuer's name is not the subject of the certificate it was checked against.
+    #[error("certificate names another issuer")]
+    Issuer,
+    /// The issuer may not issue.
+    #[error("the issuer is no certificate authority")]
+    NoAuthority,
+    /// A name that no certificate can carry.
+    #[error("{0:?} cannot stand in a certificate")]
+    Name(String),
+    /// A period that ends before it begins, or past the year 9999.
+    #[error("validity from {not_before} to {not_after} is not a period before the year 10000")]
+    Validity {
+        /// First second.
+        not_before: u64,
+        /// Last second.
+        not_after: u64,
+    },
+}
+
+/// A parsed certificate. Parsing believes nothing: see [`Certificate::verify_issued_by`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    key: PublicKey,
+    validity: Validity,
+    is_authority: bool,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when the bytes are too many, no certificate, or carry a key of another kind.
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
+        }
+        let parsed = parse(der)?;
+        let key = PublicKey::from_spki_der(parsed.public_key().raw)?;
+        let seconds =
+            |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let validity = Validity {
+            not_before: seconds(parsed.validity().not_before),
+            not_after: seconds(parsed.validity().not_after),
+        };
+        let is_authority = parsed.is_ca();
+        Ok(Self { der: der.to_vec(), key, validity, is_authority })
+    }
+
+    /// Reads the first certificate in a PEM text.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when there is none, or it is unreadable.
+    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
+        Self::from_der(&pem::decode(text)?)
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate in PEM, always the same text for the same certificate.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem::encode(&self.der)
+    }
+
+    /// The subject's key.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The period it claims. Whether it is now is for the caller, who has a clock.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Checks that `issuer` may issue, is the issuer named here, and signed this certificate.
+    ///
+    /// # Errors
+    /// [`CertificateError`] with the first thing that is wrong.
+    pub fn verify_issued_by(&self, issuer: &Self) -> Result<(), CertificateError> {
+        if !issuer.is_authority {
+            return Err(CertificateError::NoAuthority);
+        }
+        let (this, above) = (parse(&self.der)?, parse(&issuer.der)?);
+        if this.issuer().as_raw() != above.subject().as_raw() {
+            return Err(CertificateError::Issuer);
+        }
+        // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
+        // within it by what the parser made of them.
+        let tbs: &[u8] = this.tbs_certificate.as_ref();
+        let after = header_bytes(&self.der).saturating_add(tbs.len());
+        let stated = self.der.get(after..).unwrap_or_default();
+        if !stated.starts_with(algorithm_der(issuer.key.curve()))
+            || this.signature_algorithm != this.tbs_certificate.signature
+        {
+            return Err(CertificateError::Algorithm);
+        }
+        if this.signature_value.unused_bits != 0 {
+            return Err(CertificateError::Der);
+        }
+        Ok(issuer.key.verify_der(tbs, &this.signature_value.data)?)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({:?})", self.key)
+    }
+}
+
+/// Makes the self-signed certificate of a service.
+///
+/// # Errors
+/// [`CertificateError::Validity`].
+///
+/// # Panics
+/// Never with a period that was accepted.
+pub fn service_certificate(
+    key: &SigningKey,
+    validity: Validity,
+) -> Result<Certificate, CertificateError> {
+    let mut params = service_params();
+    set_validity(&mut params, validity)?;
+    params.serial_number = Some(serial(key.public(), validity, &[]));
+    params.use_authority_key_identifier_extension = true;
+    let made = params.self_signed(&Issuing(key)).expect("every field was checked");
+    Certificate::from_der(made.der())
+}
+
+/// Makes the certificate by which the service endorses a node: good for both ends of TLS.
+///
+/// # Errors
+/// [`CertificateError`] when a name or the period cannot stand in a certificate, or `service` is not the certificate
+/// of `service_key` as [`service_certificate`] makes it.
+///
+/// # Panics
+/// Never with names and a period that were accepted.
+pub fn endorse_node(
+    service_key: &SigningKey,
+    service: &Certificate,
+    node: &EndorseNode<'_>,
+) -> Result<Certificate, CertificateError> {
+    let mut params = CertificateParams::default();
+    set_validity(&mut params, node.validity)?;
+    params.distinguished_name = common_name(NODE_COMMON_NAME);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.subject_alt_names = alt_names(node.names)?;
+    params.serial_number = Some(serial(node.key, node.validity, &params.subject_alt_names));
+    let issuer = Issuer::new(service_params(), Issuing(service_key));
+    let made = params.signed_by(&Endorsed(node.key), &issuer).expect("every field was checked");
+    let made = Certificate::from_der(made.der())?;
+    made.verify_issued_by(service)?;
+    Ok(made)
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(CertificateError::Der),
+    }
+}
+
+/// Bytes of the tag and length that a DER sequence starts with.
+fn header_bytes(der: &[u8]) -> usize {
+    match der.get(1) {
+        Some(long @ 0x81..=0x84) => 2 + usize::from(long & 0x0f),
+        _ => 2,
+    }
+}
+
+/// The identifier of ECDSA with the curve's own hash, whole.
+const fn algorithm_der(curve: Curve) -> &'static [u8] {
+    match curve {
+        Curve::P256 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
+        Curve::P384 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+    }
+}
+
+fn service_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(SERVICE_COMMON_NAME);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn alt_names(names: &[AltName]) -> Result<Vec<SanType>, CertificateError> {
+    let mut alt_names: Vec<SanType> = Vec::with_capacity(names.len() + LOCAL_ADDRESSES.len() + 1);
+    let always = LOCAL_ADDRESSES.map(AltName::Ip);
+    for name in [AltName::Dns(LOCAL_NAME.to_owned())].iter().chain(&always).chain(names) {
+        let name = match name {
+            AltName::Dns(text) if is_host_name(text) => {
+                let name =
+                    text.as_str().try_into().map_err(|_| CertificateError::Name(text.clone()))?;
+                SanType::DnsName(name)
+            }
+            AltName::Dns(text) => {
+                return Err(CertificateError::Name(text.chars().take(80).collect()));
+            }
+            AltName::Ip(address) => SanType::IpAddress(*address),
+        };
+        if !alt_names.contains(&name) {
+            alt_names.push(name);
+        }
+    }
+    Ok(alt_names)
+}
+
+/// Letters, digits and hyphens in labels of 1 to 63, at most 253 in all.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn set_validity(
+    params: &mut CertificateParams,
+    validity: Validity,
+) -> Result<(), CertificateError> {
+    let Validity { not_before, not_after } = validity;
+    if not_before > not_after || not_after > LAST_SECOND {
+        return Err(CertificateError::Validity { not_before, not_after });
+    }
+    let time = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    params.not_before = time(not_before);
+    params.not_after = time(not_after);
+    Ok(())
+}
+
+/// A serial number that differs whenever the certificate does: issuer and serial together name one certificate.
+fn serial(key: &PublicKey, validity: Validity, names: &[SanType]) -> SerialNumber {
+    let mut hash = Sha256::new();
+    hash.update(key.spki_der());
+    hash.update(&validity.not_before.to_be_bytes());
+    hash.update(&validity.not_after.to_be_bytes());
+    hash.update(format!("{names:?}").as_bytes());
+    let mut serial = hash.finish().0[..SERIAL_BYTES].to_vec();
+    // Positive, and of one length.
+    serial[0] = serial[0] & 0x7f | 0x40;
+    serial.into()
+}
+
+const SERVICE_COMMON_NAME: &str = "Coco service";
+const NODE_COMMON_NAME: &str = "Coco node";
+const LOCAL_NAME: &str = "localhost";
+const LOCAL_ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+
+/// Longest serial number that RFC 5280 allows.
+const SERIAL_BYTES: usize = 20;
+
+/// The last second of the year 9999, past which certificates cannot speak.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Our key in the form that the certificate library signs with.
+struct Issuing<'a>(&'a SigningKey);
+
+/// A public key in the form that the certificate library writes.
+struct Endorsed<'a>(&'a PublicKey);
+
+const fn algorithm(curve: Curve) -> &'static SignatureAlgorithm {
+    match curve {
+        Curve::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        Curve::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+    }
+}
+
+impl PublicKeyData for Endorsed<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.point()
+    }
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        algorithm(self.0.curve())
+    }
+}
+
+impl PublicKeyData for Issuing<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public().point()
+    }
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        algorithm(self.0.public().curve())
+    }
+}
+
+impl rcgen::SigningKey for Issuing<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(self.0.sign_der(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALIDITY: Validity = Validity { not_before: 1_700_000_000, not_after: 1_800_000_000 };
+
+    fn service() -> (SigningKey, Certificate) {
+        let key = SigningKey::generate(Curve::P384);
+        let certificate = service_certificate(&key, VALIDITY).unwrap();
+        (key, certificate)
+    }
+
+    fn node(
+        service: &(SigningKey, Certificate),
+        names: &[AltName],
+    ) -> Result<Certificate, CertificateError> {
+        let key = SigningKey::generate(Curve::P384);
+        endorse_node(
+            &service.0,
+            &service.1,
+            &EndorseNode { key: key.public(), names, validity: VALIDITY },
+        )
+    }
+
+    #[test]
+    fn a_service_certifies_itself_and_its_nodes() {
+        let service = service();
+        assert_eq!(service.1.verify_issued_by(&service.1), Ok(()));
+        assert_eq!(service.1.validity(), VALIDITY);
+        let node = node(&service, &[AltName::Dns("node0.example".to_owned())]).unwrap();
+        assert_eq!(node.verify_issued_by(&service.1), Ok(()));
+        assert_eq!(Certificate::from_pem(&node.pem()), Ok(node.clone()));
+        assert_eq!(service.1.verify_issued_by(&node), Err(CertificateError::NoAuthority));
+    }
+
+    #[test]
+    fn another_service_did_not_issue_it() {
+        let (one, other) = (service(), service());
+        let node = node(&one, &[]).unwrap();
+        assert_eq!(
+            node.verify_issued_by(&other.1),
+            Err(CertificateError::Signature(SignatureInvalid))
+        );
+        let key = SigningKey::generate(Curve::P384);
+        let request = EndorseNode { key: key.public(), names: &[], validity: VALIDITY };
+        assert!(endorse_node(&one.0, &other.1, &request).is_err());
+    }
+
+    #[test]
+    fn a_node_certificate_carries_its_names() {
+        let names =
+            [AltName::Dns("n.example".to_owned()), AltName::Ip("10.1.2.3".parse().unwrap())];
+        let node = node(&service(), &names).unwrap();
+        let parsed = parse(node.der()).unwrap();
+        let found = parsed.subject_alternative_name().unwrap().unwrap().value.general_names.len();
+        assert_eq!(found, 5);
+        let usage = parsed.extended_key_usage().unwrap().unwrap();
+        assert!(usage.value.server_auth && usage.value.client_auth);
+    }
+
+    #[test]
+    fn impossible_names_and_periods_are_refused() {
+        let service = service();
+        for name in ["", "a b", "é.example", ".", "a..b"] {
+            let refused = node(&service, &[AltName::Dns(name.to_owned())]);
+            assert!(matches!(refused, Err(CertificateError::Name(_))), "{name:?}");
+        }
+        for (not_before, not_after, ok) in
+            [(0, 0, true), (2, 1, false), (0, LAST_SECOND, true), (0, LAST_SECOND + 1, false)]
+        {
+            let made = service_certificate(&service.0, Validity { not_before, not_after });
+            assert_eq!(made.is_ok(), ok, "{not_before} {not_after}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let service = service();
+        let node = node(&service, &[]).unwrap();
+        for at in 0..node.der().len() {
+            let mut der = node.der().to_vec();
+            der[at] ^= 1;
+            let verdict = Certificate::from_der(&der)
+                .and_then(|changed| changed.verify_issued_by(&service.1));
+            assert!(
+                verdict.is_err(),
+                "byte {at} of {}: {:02x?}",
+                der.len(),
+                &der[at.saturating_sub(8)..at + 4]
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_certificate_is_read_and_no_longer_one() {
+        assert_eq!(
+            Certificate::from_der(&vec![0; CERTIFICATE_BYTES_MAX]),
+            Err(CertificateError::Der)
+        );
+        let long = Certificate::from_der(&vec![0; CERTIFICATE_BYTES_MAX + 1]);
+        assert!(matches!(long, Err(CertificateError::Long { .. })));
+    }
+}

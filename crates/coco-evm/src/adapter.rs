@@ -1,0 +1,237 @@
+//! Ethereum under the framework's contract: one block is one batch, one store transaction, one entry of the ledger.
+//!
+//! A transaction is answered once, when it was executed or will not be. The answer to a transaction that was executed
+//! before names the entry that holds it, so sending one twice is harmless.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alloy_consensus::Transaction as _;
+use alloy_primitives::B256;
+use coco_adapter::{Adapter, Answer, Checked, Execution, Outside, Refusal, Ticket, Verdict};
+use coco_kv::{MapSpec, Reader, Snapshot, Transaction};
+use coco_types::{Digest, Seqno};
+
+use revm::context::result::InvalidTransaction;
+
+use crate::{
+    executor::{ExecutedBlock, Executor, InvalidReason},
+    genesis::Fees,
+    pool::{Held, Pool, PoolLimits, PoolStatus, Rules},
+    rpc::BlockCache,
+    state,
+    transaction::{PooledTx, refusals},
+};
+
+/// The replica's half of the adapter.
+#[derive(Debug)]
+pub struct EvmAdapter {
+    executor: Executor,
+    pool: Pool,
+    cache: Arc<BlockCache>,
+    /// What the next block asks, as of the version that it was read at.
+    rules: Option<(Seqno, Rules)>,
+    /// The latest time that was heard of.
+    now_ms: u64,
+    /// Answers that came up where none can be returned.
+    due: Vec<Answer>,
+}
+
+impl EvmAdapter {
+    /// An adapter with nothing waiting. Blocks that it executes go into `cache`, where queries find them once they are
+    /// committed.
+    #[must_use]
+    pub fn new(executor: Executor, limits: PoolLimits, cache: Arc<BlockCache>) -> Self {
+        Self { executor, pool: Pool::new(limits), cache, rules: None, now_ms: 0, due: Vec::new() }
+    }
+
+    /// Counts of what waits.
+    #[must_use]
+    pub fn pool_status(&self) -> PoolStatus {
+        self.pool.status()
+    }
+
+    /// What the next block after `head` asks; `None` before genesis.
+    fn rules(&mut self, head: &Snapshot, now_ms: u64) -> Option<Rules> {
+        let version = head.version();
+        if let Some((at, rules)) = self.rules
+            && at == version
+        {
+            return Some(rules);
+        }
+        let newest = state::head(&mut &*head, self.executor.maps())?;
+        let environment = self.executor.next_environment(&newest, now_ms, B256::ZERO);
+        let config = self.executor.config();
+        let rules = Rules {
+            spec: environment.spec,
+            gas_cap: config.tx_gas_limit_cap(environment.number, environment.timestamp),
+            gas_limit: environment.gas_limit,
+            base_fee: if config.fees == Fees::On { environment.base_fee } else { None },
+        };
+        self.rules = Some((version, rules));
+        Some(rules)
+    }
+
+    /// Answers to whoever waited for the transactions of `block`, and decides about those that were taken in vain.
+    fn settle(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        now_ms: u64,
+        executed: ExecutedBlock,
+        mut taken: BTreeMap<B256, Held>,
+    ) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for included in executed.block.iter().flat_map(|block| &block.transactions) {
+            let held = taken.remove(&included.hash).expect("the block holds what was taken for it");
+            answers.extend(
+                held.tickets
+                    .into_iter()
+                    .map(|ticket| Answer { ticket, verdict: Verdict::Executed }),
+            );
+        }
+        let was_empty = executed.block.is_none();
+        let mut senders = Vec::new();
+        for (transaction, reason) in executed.skipped {
+            let held = taken.remove(&transaction.hash).expect("what was skipped was taken");
+            senders.push(transaction.sender);
+            match refusal(&transaction, &reason, self.rules.map(|(_, rules)| rules), was_empty) {
+                None => self.pool.put_back(transaction, held),
+                Some(refusal) => answers.extend(refuse(held, &refusal)),
+            }
+        }
+        assert!(taken.is_empty(), "the executor accounts for every transaction that it was given");
+        for sender in senders {
+            let nonce =
+                state::account(tx, self.executor.maps(), sender).map_or(0, |account| account.nonce);
+            answers.extend(self.pool.settle(sender, nonce, now_ms));
+        }
+        answers
+    }
+}
+
+impl Adapter for EvmAdapter {
+    fn schema(&self) -> Vec<MapSpec> {
+        state::schema()
+    }
+
+    fn admit(
+        &mut self,
+        head: &Reader,
+        now_ms: u64,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer> {
+        self.now_ms = now_ms;
+        let mut answers = std::mem::take(&mut self.due);
+        let transaction: PooledTx =
+            transaction.open().expect("the framework hands an adapter what its own check has made");
+        let head = head.head();
+        let maps = *self.executor.maps();
+        let nonce = state::account(&mut &head, &maps, transaction.sender)
+            .map_or(0, |account| account.nonce);
+        if transaction.envelope.nonce() < nonce
+            && let Some(seqno) = head.locate(maps.transactions, transaction.hash.as_slice()).first()
+        {
+            // The index may name an entry falsely, one time in very many. Whoever then looks for the receipt finds
+            // none, and answers as for any nonce that is too low.
+            answers.push(Answer { ticket, verdict: Verdict::Earlier(*seqno) });
+            return answers;
+        }
+        let admitted = match self.rules(&head, now_ms) {
+            Some(rules) => self.pool.admit(now_ms, ticket, transaction, nonce, &rules),
+            None => Err(refusals::refusal("the chain has no genesis block yet")),
+        };
+        match admitted {
+            Ok(others) => answers.extend(others),
+            Err(refusal) => answers.push(Answer { ticket, verdict: Verdict::Refused(refusal) }),
+        }
+        answers
+    }
+
+    fn has_work(&self) -> bool {
+        self.pool.has_work()
+    }
+
+    fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
+        self.now_ms = outside.time_ms;
+        let mut taken = BTreeMap::new();
+        let mut bytes_left = BLOCK_RAW_BYTES_MAX;
+        let pool = &mut self.pool;
+        let executed = self.executor.execute_block(
+            tx,
+            outside.time_ms,
+            B256::from(outside.entropy),
+            |gas_left| {
+                let (transaction, held) = pool.take(gas_left, bytes_left)?;
+                bytes_left -= transaction.raw.len();
+                taken.insert(transaction.hash, held);
+                Some(transaction)
+            },
+        );
+        let block = executed.block.clone();
+        let mut answers = std::mem::take(&mut self.due);
+        if taken.is_empty()
+            && let Some((_, held)) = self.pool.take(u64::MAX, usize::MAX)
+        {
+            // An empty block had no room for it, and no later one will: it must not hold up the line.
+            answers.extend(refuse(held, &refusals::exceeds_block_gas_limit()));
+        }
+        answers.extend(self.settle(tx, outside.time_ms, executed, taken));
+        let claims = block.as_ref().map_or(Digest::ZERO, |block| Digest(block.hash.0));
+        let is_empty = block.is_none();
+        if let Some(block) = block {
+            self.cache.executed(block);
+        }
+        Execution { answers, claims, is_empty }
+    }
+
+    fn expire(&mut self, now_ms: u64) -> Vec<Answer> {
+        let mut answers = std::mem::take(&mut self.due);
+        answers.extend(self.pool.expire(now_ms));
+        answers
+    }
+
+    fn rolled_back(&mut self, head: &Reader) {
+        self.rules = None;
+        let head = head.head();
+        let senders: Vec<_> = self.pool.senders().collect();
+        for sender in senders {
+            let nonce = state::account(&mut &head, self.executor.maps(), sender)
+                .map_or(0, |account| account.nonce);
+            self.due.extend(self.pool.settle(sender, nonce, self.now_ms));
+        }
+    }
+
+    fn abandon(&mut self) -> Vec<Ticket> {
+        self.pool.clear()
+    }
+}
+
+/// Most bytes of transactions in one block. A block with its state fits the largest entry several times over.
+pub const BLOCK_RAW_BYTES_MAX: usize = 4 << 20;
+
+/// Why a skipped transaction is refused; `None` when it goes back to wait.
+fn refusal(
+    transaction: &PooledTx,
+    reason: &InvalidReason,
+    rules: Option<Rules>,
+    was_empty: bool,
+) -> Option<Refusal> {
+    match reason {
+        // An empty block has no room for it: no later one will.
+        InvalidReason::BlockFull => was_empty.then(refusals::exceeds_block_gas_limit),
+        InvalidReason::Invalid(InvalidTransaction::NonceTooHigh { .. }) => None,
+        InvalidReason::Invalid(why) => Some(refusals::invalid(
+            transaction.sender,
+            transaction.envelope.gas_limit(),
+            transaction.envelope.max_fee_per_gas(),
+            rules.and_then(|rules| rules.base_fee).unwrap_or_default(),
+            why,
+        )),
+    }
+}
+
+fn refuse(held: Held, refusal: &Refusal) -> impl Iterator<Item = Answer> {
+    held.tickets
+        .into_iter()
+        .map(|ticket| Answer { ticket, verdict: Verdict::Refused(refusal.clone()) })
+}

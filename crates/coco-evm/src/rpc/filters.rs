@@ -1,0 +1,218 @@
+//! Filters that clients poll: a table of what each has asked for and how far it has been told.
+//!
+//! A filter holds no results: polling searches the blocks since the last time. The table is bounded in bytes; when it
+//! is full, the filter that was longest not polled is forgotten, as a filter on a public node is anyway after minutes.
+//! Identifiers cannot be guessed, since whoever knows one can poll it.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{B256, keccak256};
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+
+use super::{
+    Rpc,
+    error::RpcError,
+    json::Json,
+    logs::Criteria,
+    params::{self, Wrong},
+    view::Chain,
+};
+
+/// Most bytes that the filters of all clients take.
+pub const FILTER_BYTES_MAX: usize = 16 << 20;
+
+/// Most blocks that one poll reports; the next poll goes on.
+pub const FILTER_BLOCKS_MAX: u64 = 10_000;
+
+/// Names a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FilterId([u8; 16]);
+
+impl FilterId {
+    pub(super) fn read(value: &RawValue) -> Result<Self, Wrong> {
+        let text = params::text(value).ok_or_else(|| {
+            "json: cannot unmarshal non-string into Go value of type rpc.ID".to_owned()
+        })?;
+        // What is no identifier of ours names no filter, which is a matter for the method.
+        let bytes = alloy_primitives::hex::decode(&*text).ok();
+        Ok(Self(bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Watch {
+    Blocks,
+    Logs(Criteria),
+    /// Nothing is pending that a client could see.
+    Pending,
+}
+
+#[derive(Debug)]
+struct Filter {
+    watch: Watch,
+    /// The first block that was not reported.
+    next: u64,
+    used: u64,
+}
+
+/// The filters of all clients.
+#[derive(Debug)]
+pub(super) struct Filters {
+    seed: B256,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    filters: BTreeMap<FilterId, Filter>,
+    by_use: BTreeMap<u64, FilterId>,
+    uses: u64,
+    bytes: usize,
+}
+
+impl Filters {
+    /// An empty table. `seed` is entropy, for identifiers that nobody can guess.
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        Self { seed: B256::from(seed), table: Mutex::default() }
+    }
+
+    fn install(&self, watch: Watch, next: u64) -> FilterId {
+        let mut table = self.table.lock();
+        table.uses += 1;
+        let used = table.uses;
+        let digest = keccak256([self.seed.as_slice(), &used.to_be_bytes()].concat());
+        let id = FilterId(*digest.first_chunk().expect("a digest has 32 bytes"));
+        table.bytes += weight(&watch);
+        table.by_use.insert(used, id);
+        table.filters.insert(id, Filter { watch, next, used });
+        while table.bytes > FILTER_BYTES_MAX && table.filters.len() > 1 {
+            let (_, oldest) = table.by_use.first_key_value().expect("every filter was used");
+            let oldest = *oldest;
+            table.remove(oldest);
+        }
+        id
+    }
+
+    /// What a filter watches, and the blocks to report up to `latest`, which count as reported from now on.
+    fn poll(&self, id: FilterId, latest: u64) -> Option<(Watch, Option<(u64, u64)>)> {
+        let mut table = self.table.lock();
+        table.uses += 1;
+        let used = table.uses;
+        let filter = table.filters.get_mut(&id)?;
+        let before = std::mem::replace(&mut filter.used, used);
+        let last = latest.min(filter.next.saturating_add(FILTER_BLOCKS_MAX - 1));
+        let blocks = (filter.next <= last).then_some((filter.next, last));
+        if blocks.is_some() {
+            filter.next = last + 1;
+        }
+        let watch = filter.watch.clone();
+        table.by_use.remove(&before);
+        table.by_use.insert(used, id);
+        Some((watch, blocks))
+    }
+
+    /// Has `next` reported again: the poll failed.
+    fn rewind(&self, id: FilterId, next: u64) {
+        if let Some(filter) = self.table.lock().filters.get_mut(&id) {
+            filter.next = filter.next.min(next);
+        }
+    }
+
+    fn criteria(&self, id: FilterId) -> Option<Criteria> {
+        match &self.table.lock().filters.get(&id)?.watch {
+            Watch::Logs(criteria) => Some(criteria.clone()),
+            Watch::Blocks | Watch::Pending => None,
+        }
+    }
+
+    fn uninstall(&self, id: FilterId) -> bool {
+        self.table.lock().remove(id)
+    }
+}
+
+impl Table {
+    fn remove(&mut self, id: FilterId) -> bool {
+        let Some(filter) = self.filters.remove(&id) else { return false };
+        self.by_use.remove(&filter.used);
+        self.bytes -= weight(&filter.watch);
+        true
+    }
+}
+
+fn weight(watch: &Watch) -> usize {
+    FILTER_BYTES
+        + match watch {
+            Watch::Logs(criteria) => criteria.weight(),
+            Watch::Blocks | Watch::Pending => 0,
+        }
+}
+
+/// A filter's place in both trees.
+const FILTER_BYTES: usize = 256;
+
+impl Rpc {
+    /// `eth_newFilter` and its kin: what happens after the newest committed block is reported.
+    pub(super) fn new_filter(&self, chain: &Chain<'_>, watch: Watch, json: &mut Json) {
+        let id = self.filters.install(watch, chain.latest.number + 1);
+        json.data(id.0);
+    }
+
+    /// `eth_getFilterChanges`.
+    pub(super) fn filter_changes(
+        &self,
+        chain: &Chain<'_>,
+        id: FilterId,
+        json: &mut Json,
+    ) -> Result<(), RpcError> {
+        let (watch, blocks) = self.filters.poll(id, chain.latest.number).ok_or_else(not_found)?;
+        let Some((from, to)) = blocks else {
+            json.raw("[]");
+            return Ok(());
+        };
+        let told = match watch {
+            Watch::Pending => {
+                json.raw("[]");
+                Ok(())
+            }
+            Watch::Logs(criteria) => self.logs_between(chain, &criteria, (from, to), json),
+            Watch::Blocks => hashes(chain, from, to).map(|hashes| {
+                json.list(hashes, Json::data);
+            }),
+        };
+        if told.is_err() {
+            self.filters.rewind(id, from);
+        }
+        told
+    }
+
+    /// `eth_getFilterLogs`.
+    pub(super) fn filter_logs(
+        &self,
+        chain: &Chain<'_>,
+        id: FilterId,
+        json: &mut Json,
+    ) -> Result<(), RpcError> {
+        let criteria = self.filters.criteria(id).ok_or_else(not_found)?;
+        self.logs(chain, &criteria, json)
+    }
+
+    /// `eth_uninstallFilter`.
+    pub(super) fn uninstall_filter(&self, id: FilterId, json: &mut Json) {
+        json.bool(self.filters.uninstall(id));
+    }
+}
+
+fn not_found() -> RpcError {
+    RpcError::plain("filter not found")
+}
+
+fn hashes(chain: &Chain<'_>, from: u64, to: u64) -> Result<Vec<B256>, RpcError> {
+    let mut hashes = Vec::new();
+    for number in from..=to {
+        if let Some(block) = chain.committed_block(number)? {
+            hashes.push(block.block.hash);
+        }
+    }
+    Ok(hashes)
+}

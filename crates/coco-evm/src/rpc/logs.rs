@@ -1,0 +1,298 @@
+//! Searches the logs.
+//!
+//! The log index names the blocks that may hold a log of some address or topic; only those are read.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Log};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    CachedBlock, Rpc,
+    blocks::write_log,
+    error::{CODE_INVALID_PARAMS, CODE_LIMIT, RpcError},
+    json::Json,
+    params::{self, BlockId, Wrong},
+    view::Chain,
+};
+use crate::block::log_index_may_hold;
+
+/// Most blocks that one search may span.
+pub const LOG_BLOCKS_SPAN_MAX: u64 = 1_000_000;
+
+/// Most blocks that one search may read, after the index has ruled out the others.
+pub const LOG_BLOCKS_READ_MAX: usize = 10_000;
+
+/// Most logs that one search may find.
+pub const LOG_RESULTS_MAX: usize = 20_000;
+
+/// Most bytes of JSON that one search may return.
+pub const LOG_BYTES_MAX: usize = 16 << 20;
+
+/// Most addresses of one search, and most topics in one position. As go-ethereum.
+pub const LOG_ITEMS_MAX: usize = 1_000;
+
+/// Most positions of topics. A log has no more.
+const TOPICS_MAX: usize = 4;
+
+/// Entries of the log index that are read at once, so that the writer does not wait long.
+const INDEX_PAGE: usize = 1_024;
+
+/// Where to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Span {
+    Blocks(Option<BlockId>, Option<BlockId>),
+    Block(B256),
+}
+
+/// What to search for, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Criteria {
+    span: Span,
+    /// Any of them; none for every address.
+    addresses: Vec<Address>,
+    /// Per position any of them; none for every topic.
+    topics: Vec<Vec<B256>>,
+}
+
+impl Criteria {
+    pub(super) fn read(value: &RawValue) -> Result<Self, Wrong> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            block_hash: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            from_block: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            to_block: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            address: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            topics: Option<&'a RawValue>,
+        }
+        let wrong = || "json: cannot unmarshal into Go value of type filters.input".to_owned();
+        if !value.get().starts_with('{') {
+            return Err(wrong());
+        }
+        let fields: Fields<'_> = serde_json::from_str(value.get()).map_err(|_| wrong())?;
+        let span = match (fields.block_hash, fields.from_block, fields.to_block) {
+            (Some(hash), None, None) => Span::Block(params::hash(hash)?),
+            (Some(_), _, _) => {
+                return Err(
+                    "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"
+                        .to_owned(),
+                );
+            }
+            (None, from, to) => Span::Blocks(
+                from.map(params::block_number).transpose()?,
+                to.map(params::block_number).transpose()?,
+            ),
+        };
+        let addresses = match fields.address {
+            None => Vec::new(),
+            Some(value) if value.get().starts_with('[') => {
+                params::list(value, LOG_ITEMS_MAX, params::address)?
+            }
+            Some(value) => vec![params::address(value)?],
+        };
+        let topics = match fields.topics {
+            None => Vec::new(),
+            Some(value) => params::list(value, TOPICS_MAX, topics_at)?,
+        };
+        Ok(Self { span, addresses, topics })
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn weight(&self) -> usize {
+        let topics: usize = self.topics.iter().map(|any| 24 + 32 * any.len()).sum();
+        size_of::<Self>() + 20 * self.addresses.len() + topics
+    }
+
+    /// The same search in other blocks.
+    fn matches(&self, log: &Log) -> bool {
+        let topics = log.topics();
+        let fits = |(any, at): (&Vec<B256>, usize)| match topics.get(at) {
+            None => false,
+            Some(topic) => any.is_empty() || any.contains(topic),
+        };
+        (self.addresses.is_empty() || self.addresses.contains(&log.address))
+            && self.topics.len() <= topics.len()
+            && self.topics.iter().zip(0..).all(fits)
+    }
+
+    fn may_match(&self, entry: &[u8]) -> bool {
+        let holds_any = |items: &mut dyn Iterator<Item = &[u8]>| {
+            let mut items = items.peekable();
+            items.peek().is_none() || items.any(|item| log_index_may_hold(entry, item))
+        };
+        holds_any(&mut self.addresses.iter().map(|address| address.as_slice()))
+            && self
+                .topics
+                .iter()
+                .all(|any| holds_any(&mut any.iter().map(|topic| topic.as_slice())))
+    }
+}
+
+fn topics_at(value: &RawValue) -> Result<Vec<B256>, Wrong> {
+    match value.get() {
+        "null" => Ok(Vec::new()),
+        text if text.starts_with('[') => {
+            // A `null` among several topics allows every topic.
+            let any = params::list(value, LOG_ITEMS_MAX, |item| {
+                if item.get() == "null" { Ok(None) } else { params::hash(item).map(Some) }
+            })?;
+            Ok(any.into_iter().collect::<Option<Vec<B256>>>().unwrap_or_default())
+        }
+        _ => Ok(vec![params::hash(value)?]),
+    }
+}
+
+impl Rpc {
+    /// `eth_getLogs`.
+    pub(super) fn logs(
+        &self,
+        chain: &Chain<'_>,
+        criteria: &Criteria,
+        json: &mut Json,
+    ) -> Result<(), RpcError> {
+        let mut found = Found::default();
+        match criteria.span {
+            Span::Block(hash) => {
+                let block = chain
+                    .block(BlockId::Hash(hash))?
+                    .ok_or_else(|| RpcError::plain("unknown block"))?;
+                found.search(&block, criteria)?;
+            }
+            Span::Blocks(from, to) => {
+                let (from, to) = (number(chain, from)?, number(chain, to)?);
+                if from > to {
+                    return Err(RpcError::new(CODE_INVALID_PARAMS, "invalid block range params"));
+                }
+                self.search(chain, criteria, from, to, &mut found)?;
+            }
+        }
+        found.write(json);
+        Ok(())
+    }
+
+    /// The logs of blocks `from` to `to`, whatever span the criteria name.
+    pub(super) fn logs_between(
+        &self,
+        chain: &Chain<'_>,
+        criteria: &Criteria,
+        (from, to): (u64, u64),
+        json: &mut Json,
+    ) -> Result<(), RpcError> {
+        let mut found = Found::default();
+        let bounds = match criteria.span {
+            Span::Block(_) => (u64::MAX, 0),
+            Span::Blocks(first, last) => {
+                let bound = |id: Option<BlockId>, none: u64| match id {
+                    Some(BlockId::Number(number)) => number,
+                    _ => none,
+                };
+                (bound(first, 0).max(from), bound(last, u64::MAX).min(to))
+            }
+        };
+        if bounds.0 <= bounds.1 {
+            self.search(chain, criteria, bounds.0, bounds.1, &mut found)?;
+        }
+        found.write(json);
+        Ok(())
+    }
+
+    fn search(
+        &self,
+        chain: &Chain<'_>,
+        criteria: &Criteria,
+        from: u64,
+        to: u64,
+        found: &mut Found,
+    ) -> Result<(), RpcError> {
+        let to = to.min(chain.latest.number);
+        if to.saturating_sub(from) >= LOG_BLOCKS_SPAN_MAX {
+            let message = format!("exceed maximum block range: {LOG_BLOCKS_SPAN_MAX}");
+            return Err(RpcError::new(CODE_LIMIT, message));
+        }
+        let mut next = from;
+        while next <= to {
+            let end = to.saturating_add(1).to_be_bytes();
+            let map = self.executor.maps().log_index;
+            let page = chain.committed().range(map, &next.to_be_bytes(), Some(&end), INDEX_PAGE);
+            let Some((last, _)) = page.last() else { break };
+            next = index_number(last) + 1;
+            for (key, entry) in &page {
+                if !criteria.may_match(entry) {
+                    continue;
+                }
+                found.blocks += 1;
+                if found.blocks > LOG_BLOCKS_READ_MAX {
+                    let message = format!(
+                        "query reads more than {LOG_BLOCKS_READ_MAX} blocks, narrow its range"
+                    );
+                    return Err(RpcError::new(CODE_LIMIT, message));
+                }
+                if let Some(block) = chain.committed_block(index_number(key))? {
+                    found.search(&block, criteria)?;
+                }
+            }
+            if page.len() < INDEX_PAGE {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    blocks: usize,
+    logs: usize,
+    json: Json,
+}
+
+impl Found {
+    fn search(&mut self, block: &Arc<CachedBlock>, criteria: &Criteria) -> Result<(), RpcError> {
+        for (position, included) in block.block.transactions.iter().enumerate() {
+            for (log, index) in included.outcome.logs.iter().zip(block.first_log(position)..) {
+                if !criteria.matches(log) {
+                    continue;
+                }
+                self.logs += 1;
+                if self.logs > LOG_RESULTS_MAX || self.json.len() > LOG_BYTES_MAX {
+                    let message = format!(
+                        "query returned more than {LOG_RESULTS_MAX} results, narrow its range"
+                    );
+                    return Err(RpcError::new(CODE_LIMIT, message));
+                }
+                self.json.raw(if self.logs > 1 { "," } else { "" });
+                write_log(&mut self.json, &block.block, position, index, log);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(self, json: &mut Json) {
+        json.raw("[").append(&self.json.into_bytes()).raw("]");
+    }
+}
+
+fn number(chain: &Chain<'_>, id: Option<BlockId>) -> Result<u64, RpcError> {
+    match id {
+        None | Some(BlockId::Latest) => Ok(chain.latest.number),
+        Some(BlockId::Number(number)) => Ok(number),
+        Some(BlockId::Pending) => Err(RpcError::plain("pending logs are not supported")),
+        Some(BlockId::Hash(_)) => {
+            Err(RpcError::new(CODE_INVALID_PARAMS, "invalid block range params"))
+        }
+    }
+}
+
+/// The block number that is the key of the log index.
+fn index_number(key: &[u8]) -> u64 {
+    u64::from_be_bytes(
+        key.try_into().expect("the log index is keyed by block numbers of eight bytes"),
+    )
+}

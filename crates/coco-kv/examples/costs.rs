@@ -1,0 +1,312 @@
+//! What the operations of a store cost: `cargo run --release -p coco-kv --example kv-costs [KEYS]`.
+//!
+//! The shape is that of a busy ledger: keys of 52 bytes, values of 72, versions of two thousand writes, some dozens of
+//! versions retained.
+#![expect(clippy::print_stdout, reason = "it prints a table")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::HashMap,
+    hint::black_box,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
+
+use coco_kv::{
+    Changes, Domain, MapId, MapKind, MapName, MapSpec, Store, Value, WriteSet, WriteSetView,
+};
+use coco_types::Seqno;
+
+/// Counts the bytes that are in use.
+struct Counting;
+
+static IN_USE: AtomicU64 = AtomicU64::new(0);
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator is unsafe by its nature; this one counts and forwards"
+)]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const WRITES: u64 = 2_000;
+const VERSIONS: u64 = 100;
+const RETAINED: u64 = 50;
+
+/// A sequence that jumps about; the same in every run.
+struct Jumps(u64);
+
+impl Jumps {
+    const fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+
+fn key(n: u64) -> [u8; 52] {
+    let mut key = [0; 52];
+    let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    key[..8].copy_from_slice(&mixed.to_be_bytes());
+    key[44..].copy_from_slice(&n.to_be_bytes());
+    key
+}
+
+struct Bench {
+    store: Store,
+    keys: u64,
+    point: MapId,
+    ordered: MapId,
+    jumps: Jumps,
+}
+
+fn per(what: &str, operations: u64, run: impl FnOnce()) {
+    let start = Instant::now();
+    run();
+    let nanos = start.elapsed().as_nanos() / u128::from(operations.max(1));
+    println!("{what:<58}{nanos:>8} ns");
+}
+
+impl Bench {
+    fn new(keys: u64) -> Self {
+        let spec = |name, kind| MapSpec::new(MapName::from_static(name), kind);
+        let store = Store::new(
+            vec![spec("point", MapKind::Point), spec("ordered", MapKind::Ordered)],
+            [1, 2],
+        );
+        let [point, ordered] = ["point", "ordered"]
+            .map(|name| store.map(&MapName::from_static(name)).expect("the schema has it"));
+        Self { store, keys, point, ordered, jumps: Jumps(1) }
+    }
+
+    fn write_set(&mut self, name: &'static str) -> WriteSet {
+        let (name, mut set) = (MapName::from_static(name), WriteSet::new());
+        for _ in 0..WRITES {
+            let n = self.jumps.next();
+            set.insert(&name, &key(n % self.keys), [n.to_le_bytes()[0]; 72]);
+        }
+        set
+    }
+
+    fn fill(&mut self) {
+        let before = IN_USE.load(Ordering::Relaxed);
+        let mut next = 0;
+        while next < self.keys {
+            let mut set = WriteSet::new();
+            for name in ["point", "ordered"].map(MapName::from_static) {
+                (next..next + WRITES).for_each(|n| set.insert(&name, &key(n), [7; 72]));
+            }
+            next += WRITES;
+            self.store.apply(self.store.version().next(), &set).expect("it is next");
+            self.store.compact(self.store.version());
+        }
+        let bytes = IN_USE.load(Ordering::Relaxed) - before;
+        println!(
+            "{:<58}{:>8} bytes",
+            "one key of 52 bytes with a value of 72, twice",
+            bytes / self.keys
+        );
+    }
+
+    fn transactions(&mut self, what: &str, map: MapId) {
+        let mut touched = Vec::new();
+        let [mut reading, mut writing, mut finishing, mut committing, mut compacting] = [0_u128; 5];
+        for _ in 0..VERSIONS {
+            touched.clear();
+            touched.extend((0..WRITES).map(|_| key(self.jumps.next() % self.keys)));
+            let start = Instant::now();
+            let mut tx = self.store.begin();
+            touched.iter().for_each(|key| drop(black_box(tx.get(map, key))));
+            reading += start.elapsed().as_nanos();
+            let start = Instant::now();
+            touched.iter().for_each(|key| tx.put(map, key, [9; 72]));
+            writing += start.elapsed().as_nanos();
+            let start = Instant::now();
+            let changes: Changes = tx.finish();
+            finishing += start.elapsed().as_nanos();
+            let start = Instant::now();
+            drop(
+                self.store
+                    .commit(self.store.version().next(), changes)
+                    .expect("nothing came between"),
+            );
+            committing += start.elapsed().as_nanos();
+            let start = Instant::now();
+            self.store.compact(Seqno(self.store.version().0.saturating_sub(RETAINED)));
+            compacting += start.elapsed().as_nanos();
+        }
+        for (part, nanos) in [
+            ("get, first of a key in a transaction", reading),
+            ("put, of a key that was read", writing),
+            ("finish, per write", finishing),
+            ("commit, per write", committing),
+            ("compact, per dropped write", compacting),
+        ] {
+            println!(
+                "{:<58}{:>8} ns",
+                format!("{what}: {part}"),
+                nanos / u128::from(VERSIONS * WRITES)
+            );
+        }
+    }
+
+    /// What a hash table without versions and locks costs on this machine, now.
+    fn baseline(&mut self) {
+        let map: HashMap<Box<[u8]>, Value> =
+            (0..self.keys).map(|n| (Box::from(key(n)), Value::from([7; 72]))).collect();
+        per("for comparison: get of a plain std HashMap", 1 << 20, || {
+            for _ in 0..1 << 20 {
+                black_box(map.get(&key(self.jumps.next() % self.keys)[..]).cloned());
+            }
+        });
+    }
+
+    fn snapshots(&mut self, what: &str, map: MapId) {
+        let reader = self.store.reader();
+        for (when, version) in [("newest", self.store.version()), ("oldest", self.store.oldest())] {
+            let snapshot = reader.snapshot(version).expect("it is in memory");
+            per(
+                &format!("{what}: snapshot get at the {when} of {RETAINED} versions"),
+                1 << 20,
+                || {
+                    for _ in 0..1 << 20 {
+                        black_box(snapshot.get(map, &key(self.jumps.next() % self.keys)));
+                    }
+                },
+            );
+        }
+    }
+
+    fn applies(&mut self, what: &str, name: &'static str) {
+        let sets: Vec<WriteSet> = (0..VERSIONS).map(|_| self.write_set(name)).collect();
+        let bytes: Vec<Vec<u8>> = sets.iter().map(|set| set.encode(Domain::Private)).collect();
+        per(&format!("{what}: encode, per write"), VERSIONS * WRITES, || {
+            sets.iter().for_each(|set| drop(black_box(set.encode(Domain::Private))));
+        });
+        per(&format!("{what}: apply, per write"), VERSIONS * WRITES, || {
+            for set in &sets {
+                self.store.apply(self.store.version().next(), set).expect("it is next");
+            }
+        });
+        let to = Seqno(self.store.version().0 - VERSIONS);
+        per(
+            &format!("{what}: roll {VERSIONS} versions back, per write"),
+            VERSIONS * WRITES,
+            || {
+                self.store.rollback(to).expect("it is in memory");
+            },
+        );
+        per(&format!("{what}: decode in place and apply, per write"), VERSIONS * WRITES, || {
+            for bytes in &bytes {
+                let view = WriteSetView::parse(&[], bytes).expect("it was encoded here");
+                self.store.apply_view(self.store.version().next(), &view).expect("it is next");
+            }
+        });
+    }
+
+    /// The writer's pace while another thread reads as fast as it can.
+    fn contended(&mut self) {
+        let sets: Vec<WriteSet> = (0..VERSIONS).map(|_| self.write_set("point")).collect();
+        let (stop, reader, keys, map) =
+            (AtomicBool::new(false), self.store.reader(), self.keys, self.point);
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let (mut reads, mut jumps) = (0_u64, Jumps(3));
+                while !stop.load(Ordering::Relaxed) {
+                    let head = reader.head();
+                    for _ in 0..100 {
+                        black_box(head.get(map, &key(jumps.next() % keys)));
+                    }
+                    reads += 100;
+                }
+                reads
+            });
+            let start = Instant::now();
+            per("point: apply beside a reader, per write", VERSIONS * WRITES, || {
+                for set in &sets {
+                    self.store.apply(self.store.version().next(), set).expect("it is next");
+                    self.store.compact(Seqno(self.store.version().0.saturating_sub(RETAINED)));
+                }
+            });
+            let elapsed = start.elapsed().as_nanos();
+            stop.store(true, Ordering::Relaxed);
+            let reads = reading.join().expect("the reader does not fail");
+            println!(
+                "{:<58}{:>8} ns",
+                "point: snapshot get beside the writer",
+                elapsed / u128::from(reads.max(1))
+            );
+        });
+    }
+}
+
+fn history(items: u64) {
+    let name = MapName::from_static("history");
+    let mut store = Store::new(vec![MapSpec::new(name.clone(), MapKind::History)], [1, 2]);
+    let sets = items / WRITES;
+    let before = IN_USE.load(Ordering::Relaxed);
+    let mut nanos = 0;
+    for at in 0..sets {
+        let mut set = WriteSet::new();
+        (at * WRITES..(at + 1) * WRITES).for_each(|n| set.insert(&name, &key(n), [7; 8]));
+        let start = Instant::now();
+        store.apply(Seqno(at + 1), &set).expect("it is next");
+        store.compact(Seqno(at + 1));
+        nanos += start.elapsed().as_nanos();
+    }
+    let bytes = IN_USE.load(Ordering::Relaxed) - before;
+    println!(
+        "{:<58}{:>8} ns",
+        format!("history: insert into {items} items"),
+        nanos / u128::from(sets * WRITES)
+    );
+    println!(
+        "{:<58}{:>8.1} bytes",
+        format!("history: one of {items} items"),
+        bytes as f64 / items as f64
+    );
+    let (map, head, mut jumps) =
+        (store.map(&name).expect("the schema has it"), store.reader().head(), Jumps(1));
+    per("history: locate", 1 << 20, || {
+        for _ in 0..1 << 20 {
+            assert!(!head.locate(map, &key(jumps.next() % (sets * WRITES))).is_empty());
+        }
+    });
+}
+
+fn main() {
+    let keys = std::env::args().nth(1).and_then(|keys| keys.parse().ok()).unwrap_or(500_000);
+    let mut bench = Bench::new(keys);
+    bench.fill();
+    per("a snapshot of the newest version, made and dropped", 1 << 20, || {
+        let reader = bench.store.reader();
+        (0..1 << 20).for_each(|_| drop(black_box(reader.head())));
+    });
+    bench.baseline();
+    for (what, map) in [("point", bench.point), ("ordered", bench.ordered)] {
+        bench.transactions(what, map);
+        bench.snapshots(what, map);
+        bench.applies(what, if what == "point" { "point" } else { "ordered" });
+        bench.store.compact(bench.store.version());
+    }
+    bench.contended();
+    // A table is at its fullest just before it doubles, and at its emptiest just after.
+    history(1_800_000);
+    history(2_000_000);
+}

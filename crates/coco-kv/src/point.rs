@@ -1,0 +1,80 @@
+//! Point maps: a flat hash table of cells.
+
+use coco_types::Seqno;
+use hashbrown::hash_table::Entry;
+
+use crate::{Key, Value, cell::Cell, hash::Keyed, shards::Shards, table::Write};
+
+/// A map of kind [`MapKind::Point`](crate::MapKind::Point).
+pub(crate) struct PointMap {
+    shards: Shards<(Key, Cell)>,
+}
+
+impl PointMap {
+    pub(crate) fn new() -> Self {
+        Self { shards: Shards::new() }
+    }
+
+    pub(crate) fn get(&self, hash: u64, key: &[u8], at: Seqno) -> Option<Value> {
+        let shard = self.shards.of(hash).read();
+        shard.find(hash, |(found, _)| **found == *key)?.1.at(at).cloned()
+    }
+
+    /// The version in which `key` was last written, if it is known at all.
+    pub(crate) fn newest(&self, hash: u64, key: &[u8]) -> Option<Seqno> {
+        let shard = self.shards.of(hash).read();
+        shard.find(hash, |(found, _)| **found == *key).map(|(_, cell)| cell.newest())
+    }
+
+    /// Writes a version. `None`, and no change, when a key is removed that is not there; else the key to undo.
+    pub(crate) fn write(&self, keyed: &Keyed, write: &impl Write, seqno: Seqno) -> Option<Key> {
+        let hash = keyed.place(write.bytes());
+        let value = write.value();
+        let mut shard = self.shards.of(hash).write();
+        match shard.entry(
+            hash,
+            |(found, _)| **found == *write.bytes(),
+            |(found, _)| keyed.place(found),
+        ) {
+            Entry::Occupied(mut entry) => {
+                let (key, cell) = entry.get_mut();
+                if value.is_none() && cell.is_removed() {
+                    return None;
+                }
+                cell.push(seqno, value);
+                Some(Key::clone(key))
+            }
+            Entry::Vacant(entry) => {
+                let cell = Cell::new(seqno, Some(value?));
+                let key = write.key();
+                entry.insert((Key::clone(&key), cell));
+                Some(key)
+            }
+        }
+    }
+
+    /// Takes the versions of `key` above `to` away.
+    pub(crate) fn rollback(&self, keyed: &Keyed, key: &Key, to: Seqno) {
+        self.retain(keyed, key, |cell| cell.rollback(to));
+    }
+
+    /// Takes the versions of `key` away that nobody at `oldest` or above sees.
+    pub(crate) fn compact(&self, keyed: &Keyed, key: &Key, oldest: Seqno) {
+        self.retain(keyed, key, |cell| cell.compact(oldest));
+    }
+
+    fn retain(&self, keyed: &Keyed, key: &Key, keep: impl FnOnce(&mut Cell) -> bool) {
+        let hash = keyed.place(key);
+        let mut shard = self.shards.of(hash).write();
+        if let Ok(mut entry) = shard.find_entry(hash, |(found, _)| found == key)
+            && !keep(&mut entry.get_mut().1)
+        {
+            drop(entry.remove().0);
+        }
+    }
+
+    /// Keys in memory, removed ones included until compaction.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+}

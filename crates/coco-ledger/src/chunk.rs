@@ -1,0 +1,458 @@
+//! Chunk files: runs of entries.
+//!
+//! ```text
+//!   u64 offset of the table, 0 while open | entries | table: u32 offset of each entry
+//! ```
+//!
+//! Names: `ledger_<first>` while open, `ledger_<first>-<last>` once closed, with `.committed` once its last entry is
+//! committed. A closed chunk ends on a signature entry that carries [`EntryFlags::CHUNK_AFTER`].
+//!
+//! An open chunk may end inside an entry, when its writer died: that tail is *torn* and is left out. A damaged length
+//! must not pass for a torn tail, since it would hide whatever follows; so a tail is not torn but an error when a
+//! later entry, or the end of a signature entry, can be seen in it.
+//!
+//! [`EntryFlags::CHUNK_AFTER`]: crate::EntryFlags::CHUNK_AFTER
+
+use std::{fmt, str::FromStr};
+
+use coco_kv::WriteSetView;
+use coco_types::{Seqno, codec::DecodeError};
+use thiserror::Error;
+
+use crate::{
+    entry::{
+        ENTRY_HEADER_BYTES, EntryView, NONCE_START, PUBLIC_LENGTH_START, PUBLIC_START, entry_bytes,
+    },
+    signature::is_signature_map,
+};
+
+/// After how many bytes a chunk is closed, at the next signature entry.
+pub const CHUNK_BYTES_DEFAULT: u64 = 5_000_000;
+
+/// Bytes before the first entry.
+pub const CHUNK_HEADER_BYTES: usize = 8;
+
+/// Largest chunk, in bytes: offsets of entries are u32.
+const CHUNK_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// What a chunk file is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkName {
+    /// Its first entry.
+    pub first: Seqno,
+    /// Its last entry, once it is closed.
+    pub last: Option<Seqno>,
+    /// Whether its last entry is known to be committed.
+    pub is_committed: bool,
+}
+
+/// A text that names no chunk file.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("{0:?} is no name of a ledger chunk, for example ledger_1-15.committed")]
+pub struct ParseChunkNameError(pub String);
+
+impl ChunkName {
+    /// A chunk that is written to.
+    #[must_use]
+    pub const fn open(first: Seqno) -> Self {
+        Self { first, last: None, is_committed: false }
+    }
+
+    /// A chunk that is closed and not yet committed.
+    #[must_use]
+    pub const fn closed(first: Seqno, last: Seqno) -> Self {
+        Self { first, last: Some(last), is_committed: false }
+    }
+
+    /// A chunk that is closed and committed.
+    #[must_use]
+    pub const fn committed(first: Seqno, last: Seqno) -> Self {
+        Self { first, last: Some(last), is_committed: true }
+    }
+}
+
+impl fmt::Display for ChunkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", self.first)?;
+        if let Some(last) = self.last {
+            write!(f, "-{last}")?;
+        }
+        f.write_str(if self.is_committed { COMMITTED } else { "" })
+    }
+}
+
+impl FromStr for ChunkName {
+    type Err = ParseChunkNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChunkNameError> {
+        let read = || {
+            let range = text.strip_prefix(PREFIX)?;
+            let (range, is_committed) =
+                range.strip_suffix(COMMITTED).map_or((range, false), |range| (range, true));
+            let (first, last) = match range.split_once('-') {
+                Some((first, last)) => (seqno(first)?, Some(seqno(last)?)),
+                None => (seqno(range)?, None),
+            };
+            let is_possible = last.map_or(!is_committed, |last| first <= last);
+            is_possible.then_some(Self { first, last, is_committed })
+        };
+        read().ok_or_else(|| ParseChunkNameError(text.chars().take(80).collect()))
+    }
+}
+
+/// A seqno from 1, written the one way that it is printed.
+fn seqno(digits: &str) -> Option<Seqno> {
+    let seqno: u64 = digits.parse().ok().filter(|seqno| *seqno > 0)?;
+    (digits == seqno.to_string()).then_some(Seqno(seqno))
+}
+
+const PREFIX: &str = "ledger_";
+const COMMITTED: &str = ".committed";
+
+/// The header of a chunk that is written to.
+#[must_use]
+pub const fn open_chunk() -> [u8; CHUNK_HEADER_BYTES] {
+    [0; CHUNK_HEADER_BYTES]
+}
+
+/// What closes a chunk: the header to put in place of the open one, and the table to append. `offsets` are those of
+/// the entries from the start of the file; `end` is where the last one ends.
+///
+/// # Panics
+/// When the chunk is past 4 GiB: a chunk is closed long before.
+#[must_use]
+pub fn close_chunk(offsets: &[u32], end: u64) -> ([u8; CHUNK_HEADER_BYTES], Vec<u8>) {
+    assert!(end <= CHUNK_BYTES_MAX, "a chunk of {end} bytes");
+    (end.to_le_bytes(), offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect())
+}
+
+/// A chunk taken apart: entries are framed and well-formed, and not yet checked against anything.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    /// The entries with their offsets from the start of the file.
+    pub entries: Vec<(u64, EntryView<'a>)>,
+    /// Whether the chunk is closed.
+    pub is_closed: bool,
+    /// Where the entries end: at the table of a closed chunk, before the torn tail of an open one.
+    pub end: u64,
+    /// How many bytes the torn tail has.
+    pub torn_bytes: u64,
+}
+
+/// A chunk that cannot be read.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[error("at offset {offset}")]
+pub struct ChunkError {
+    /// Where, from the start of the file.
+    pub offset: u64,
+    /// What is wrong there.
+    #[source]
+    pub fault: ChunkFault,
+}
+
+/// What is wrong in a chunk.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkFault {
+    /// The file is shorter than its header.
+    #[error("chunk ends inside its header")]
+    Header,
+    /// The table does not begin where entries can end.
+    #[error("table of a closed chunk begins at {table}, the file has {file} bytes")]
+    Table {
+        /// Where the header says.
+        table: u64,
+        /// Bytes of the file.
+        file: u64,
+    },
+    /// A position in the table is not where its entry is.
+    #[error("table puts an entry at {found} that stands at {expected}")]
+    Position {
+        /// Where the entry is.
+        expected: u64,
+        /// What the table says.
+        found: u64,
+    },
+    /// The table has more or fewer positions than there are entries.
+    #[error("table has {found} bytes for {expected} entries")]
+    Positions {
+        /// Entries in the chunk.
+        expected: usize,
+        /// Bytes of the table.
+        found: usize,
+    },
+    /// An entry is malformed.
+    #[error("entry is malformed")]
+    Entry(#[from] DecodeError),
+    /// An entry is longer than what is left, although it is seen to end earlier.
+    #[error("entry claims {claimed} bytes, {left} are left, and it is not the last write")]
+    Length {
+        /// What its header says.
+        claimed: usize,
+        /// What is left in the file.
+        left: usize,
+    },
+    /// The chunk is too large.
+    #[error("chunk has {found} bytes, the limit is {limit}")]
+    Long {
+        /// Bytes of the file.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl<'a> Chunk<'a> {
+    /// Takes a chunk file apart.
+    ///
+    /// # Errors
+    /// [`ChunkError`] with the first offset at which the file is no chunk.
+    pub fn parse(file: &'a [u8]) -> Result<Self, ChunkError> {
+        let at = |offset: usize, fault| ChunkError { offset: offset as u64, fault };
+        let found = file.len() as u64;
+        if found > CHUNK_BYTES_MAX {
+            return Err(at(0, ChunkFault::Long { found, limit: CHUNK_BYTES_MAX }));
+        }
+        let Some((header, _)) = file.split_first_chunk::<CHUNK_HEADER_BYTES>() else {
+            return Err(at(0, ChunkFault::Header));
+        };
+        let table = u64::from_le_bytes(*header);
+        if table == 0 {
+            return Self::parse_open(file);
+        }
+        match usize::try_from(table) {
+            Ok(end) if (CHUNK_HEADER_BYTES..=file.len()).contains(&end) => {
+                Self::parse_closed(file, end)
+            }
+            _ => Err(at(0, ChunkFault::Table { table, file: found })),
+        }
+    }
+
+    fn parse_closed(file: &'a [u8], end: usize) -> Result<Self, ChunkError> {
+        let entries = &file[..end];
+        let mut chunk =
+            Self { entries: Vec::new(), is_closed: true, end: end as u64, torn_bytes: 0 };
+        let mut at = CHUNK_HEADER_BYTES;
+        while at < end {
+            let fault = |fault| ChunkError { offset: at as u64, fault };
+            match frame(&entries[at..]).map_err(fault)? {
+                Frame::Whole(entry) => at = chunk.push(at, entry)?,
+                Frame::Cut { claimed } => {
+                    return Err(fault(ChunkFault::Length { claimed, left: end - at }));
+                }
+            }
+        }
+        chunk.check_table(&file[end..])?;
+        Ok(chunk)
+    }
+
+    fn parse_open(file: &'a [u8]) -> Result<Self, ChunkError> {
+        let mut chunk = Self { entries: Vec::new(), is_closed: false, end: 0, torn_bytes: 0 };
+        let mut at = CHUNK_HEADER_BYTES;
+        while at < file.len() {
+            let rest = &file[at..];
+            let fault = |fault| ChunkError { offset: at as u64, fault };
+            // A file system may have made room that was never written.
+            if rest.iter().all(|byte| *byte == 0) {
+                break;
+            }
+            match frame(rest).map_err(fault)? {
+                Frame::Whole(entry) => at = chunk.push(at, entry)?,
+                Frame::Cut { claimed } if hides_something(rest) => {
+                    return Err(fault(ChunkFault::Length { claimed, left: rest.len() }));
+                }
+                Frame::Cut { .. } => break,
+            }
+        }
+        chunk.end = at as u64;
+        chunk.torn_bytes = (file.len() - at) as u64;
+        Ok(chunk)
+    }
+
+    fn push(&mut self, at: usize, entry: &'a [u8]) -> Result<usize, ChunkError> {
+        let offset = at as u64;
+        let view =
+            EntryView::parse(entry).map_err(|fault| ChunkError { offset, fault: fault.into() })?;
+        self.entries.push((offset, view));
+        Ok(at + entry.len())
+    }
+
+    fn check_table(&self, table: &[u8]) -> Result<(), ChunkError> {
+        let (expected, found) = (self.entries.len(), table.len());
+        if expected.checked_mul(4) != Some(found) {
+            return Err(ChunkError {
+                offset: self.end,
+                fault: ChunkFault::Positions { expected, found },
+            });
+        }
+        let (positions, _) = table.as_chunks::<4>();
+        for (index, ((expected, _), position)) in self.entries.iter().zip(positions).enumerate() {
+            let (expected, found) = (*expected, u64::from(u32::from_le_bytes(*position)));
+            if expected != found {
+                let offset = self.end + 4 * index as u64;
+                return Err(ChunkError { offset, fault: ChunkFault::Position { expected, found } });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands at the front of bytes that begin with an entry.
+enum Frame<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// Less than it claims.
+    Cut { claimed: usize },
+}
+
+fn frame(rest: &[u8]) -> Result<Frame<'_>, ChunkFault> {
+    let Some((header, _)) = rest.split_first_chunk::<ENTRY_HEADER_BYTES>() else {
+        return Ok(Frame::Cut { claimed: ENTRY_HEADER_BYTES });
+    };
+    let claimed = entry_bytes(header)?;
+    Ok(rest.get(..claimed).map_or(Frame::Cut { claimed }, Frame::Whole))
+}
+
+/// Whether an entry that seems cut is in truth followed by something, or is a whole signature entry.
+fn hides_something(rest: &[u8]) -> bool {
+    follows_another(rest).unwrap_or(false) || is_whole_signature(rest).unwrap_or(false)
+}
+
+/// Whether the entry after the first one can be seen: its seqno stands in it twice, around a fixed type.
+fn follows_another(rest: &[u8]) -> Option<bool> {
+    let next = u64_at(rest, NONCE_START)?.checked_add(1)?.to_le_bytes();
+    let candidates = rest.get(PUBLIC_START..)?;
+    let (in_public, kind) = (PUBLIC_START + 1 - NONCE_START, PUBLIC_START - NONCE_START);
+    let is_next = |window: &[u8]| {
+        window.starts_with(&next) && window.get(kind) == Some(&4) && window.ends_with(&next)
+    };
+    Some(candidates.windows(in_public + 8).any(is_next))
+}
+
+/// Whether the public part of the first entry ends exactly where the bytes do, and is that of a signature entry, which
+/// has no private part.
+fn is_whole_signature(rest: &[u8]) -> Option<bool> {
+    let public = usize::try_from(u64_at(rest, PUBLIC_LENGTH_START)?).ok()?;
+    if PUBLIC_START.checked_add(public)? != rest.len() {
+        return Some(false);
+    }
+    let maps = rest.get(PUBLIC_START + (1 + 8 + 32 + 32 + 8)..)?;
+    let writes = WriteSetView::parse(maps, &[]).ok()?;
+    Some(writes.maps().iter().any(|map| is_signature_map(map.name())))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_kv::{MapName, WriteSet};
+    use coco_types::{Digest, TxId};
+
+    use super::*;
+    use crate::{EntryFlags, LedgerSecret, seal};
+
+    fn entry(seqno: u64) -> Vec<u8> {
+        let mut set = WriteSet::new();
+        set.insert(&MapName::from_static("m"), b"key", vec![1; 100]);
+        let secret = LedgerSecret::new(&[1; 32]);
+        seal(&secret, TxId::new(2, seqno), EntryFlags::NONE, &Digest::ZERO, &set)
+            .unwrap()
+            .bytes
+            .to_vec()
+    }
+
+    fn open(entries: u64) -> Vec<u8> {
+        let mut file = open_chunk().to_vec();
+        (1..=entries).for_each(|seqno| file.extend(entry(seqno)));
+        file
+    }
+
+    fn closed(entries: u64) -> Vec<u8> {
+        let mut file = open(entries);
+        let offsets: Vec<u32> = Chunk::parse(&file)
+            .unwrap()
+            .entries
+            .iter()
+            .map(|(at, _)| u32::try_from(*at).unwrap())
+            .collect();
+        let (header, table) = close_chunk(&offsets, file.len() as u64);
+        file[..8].copy_from_slice(&header);
+        file.extend(table);
+        file
+    }
+
+    #[test]
+    fn names_read_what_they_print_and_nothing_else() {
+        for text in ["ledger_1", "ledger_1-1", "ledger_16-30.committed"] {
+            assert_eq!(text.parse::<ChunkName>().unwrap().to_string(), text);
+        }
+        let wrong = [
+            "",
+            "ledger_",
+            "ledger_0",
+            "ledger_01",
+            "ledger_2-1",
+            "ledger_1.committed",
+            "ledger_1-2.recovery",
+            "ledger_+1",
+            "ledger_1-2-3",
+        ];
+        for text in wrong {
+            assert!(text.parse::<ChunkName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_closed_chunk_gives_back_its_entries() {
+        let file = closed(3);
+        let chunk = Chunk::parse(&file).unwrap();
+        assert!(chunk.is_closed);
+        assert_eq!(chunk.torn_bytes, 0);
+        let seqnos: Vec<u64> =
+            chunk.entries.iter().map(|(_, entry)| entry.tx_id().seqno.0).collect();
+        assert_eq!(seqnos, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_open_chunk_may_be_cut_anywhere_in_its_last_entry() {
+        let (whole, two) = (open(3), open(2).len());
+        for end in two..whole.len() {
+            let chunk = Chunk::parse(&whole[..end]).unwrap();
+            assert_eq!((chunk.entries.len(), chunk.end), (2, two as u64), "{end}");
+            assert_eq!(chunk.torn_bytes, (end - two) as u64);
+        }
+    }
+
+    #[test]
+    fn room_that_was_never_written_is_a_torn_tail() {
+        let mut file = open(2);
+        let end = file.len() as u64;
+        file.extend([0; 500]);
+        let chunk = Chunk::parse(&file).unwrap();
+        assert_eq!((chunk.end, chunk.torn_bytes), (end, 500));
+    }
+
+    #[test]
+    fn a_damaged_length_does_not_pass_for_a_torn_tail() {
+        let file = open(3);
+        for (byte, flip) in [(2, 1), (3, 1), (3, 0x80), (4, 1), (4, 0x40)] {
+            let mut damaged = file.clone();
+            damaged[CHUNK_HEADER_BYTES + byte] ^= flip;
+            assert!(Chunk::parse(&damaged).is_err(), "byte {byte} flipped by {flip}");
+        }
+    }
+
+    #[test]
+    fn a_closed_chunk_must_fit_its_table() {
+        let file = closed(2);
+        let end = Chunk::parse(&file).unwrap().end as usize;
+        for at in (0..CHUNK_HEADER_BYTES).chain(end..file.len()) {
+            let mut changed = file.clone();
+            changed[at] ^= 1;
+            assert!(Chunk::parse(&changed).is_err(), "byte {at}");
+        }
+        assert!(Chunk::parse(&file[..file.len() - 4]).is_err());
+        assert!(Chunk::parse(&file[..5]).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! The JSON form of a receipt.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::Certificate;
+use coco_types::{Digest, NodeId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LeafComponents, Receipt, VerifiedReceipt, VerifyReceiptError, check_limits, check_path,
+};
+use crate::{PathStep, root_from_path};
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    cert: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leaf_components: Option<Components>,
+    node_id: String,
+    proof: Vec<Step>,
+    /// Certificates of earlier services, from the one that endorsed the node to the one that the next endorsed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_endorsements: Option<Vec<String>>,
+    signature: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Components {
+    claims_digest: String,
+    commit_evidence: String,
+    write_set_digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Step {
+    Left(String),
+    Right(String),
+}
+
+pub(super) fn encode(receipt: &Receipt) -> String {
+    let step = |step: &PathStep| match step {
+        PathStep::Left(digest) => Step::Left(digest.to_string()),
+        PathStep::Right(digest) => Step::Right(digest.to_string()),
+    };
+    let components = |leaf: &LeafComponents| Components {
+        claims_digest: leaf.claims_digest.to_string(),
+        commit_evidence: leaf.commit_evidence.clone(),
+        write_set_digest: leaf.write_set_digest.to_string(),
+    };
+    let form = Form {
+        cert: receipt.signature.node_certificate_pem.clone(),
+        leaf: receipt.leaf.is_none().then(|| receipt.signature.root.to_string()),
+        leaf_components: receipt.leaf.as_ref().map(components),
+        node_id: receipt.signature.node_id.to_string(),
+        proof: receipt.path.iter().map(step).collect(),
+        service_endorsements: None,
+        signature: STANDARD.encode(&receipt.signature.signature),
+    };
+    serde_json::to_string(&form).expect("text has a JSON form")
+}
+
+/// Verifies the JSON form of a receipt against a service certificate in PEM.
+///
+/// # Errors
+/// [`VerifyReceiptError`] with the first thing that is wrong.
+pub fn verify_json(
+    receipt: &[u8],
+    service_certificate_pem: &str,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    check_limits(receipt.len())?;
+    let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
+    let service =
+        Certificate::from_pem(service_certificate_pem).map_err(VerifyReceiptError::Service)?;
+    let node = endorsed(&form, &service)?;
+    let node_id: NodeId = form.node_id.parse().map_err(|_| VerifyReceiptError::Field("node_id"))?;
+    if node.key().node_id() != node_id {
+        return Err(VerifyReceiptError::NodeId(node_id));
+    }
+
+    let leaf_components = form.leaf_components.as_ref().map(Components::read).transpose()?;
+    let leaf = match (&leaf_components, &form.leaf) {
+        (Some(components), _) => components.leaf(),
+        (None, Some(leaf)) => digest(leaf, "leaf")?,
+        (None, None) => return Err(VerifyReceiptError::Field("leaf_components")),
+    };
+    check_path(form.proof.len())?;
+    let path: Vec<PathStep> = form.proof.iter().map(Step::read).collect::<Result<_, _>>()?;
+    let root = root_from_path(leaf, &path);
+    let signature =
+        STANDARD.decode(&form.signature).map_err(|_| VerifyReceiptError::Field("signature"))?;
+    node.key()
+        .verify_prehashed(&root, &signature)
+        .map_err(|_| VerifyReceiptError::Signature { root })?;
+
+    let tx_id = leaf_components.as_ref().map(LeafComponents::tx_id).transpose();
+    let tx_id = tx_id.map_err(VerifyReceiptError::CommitEvidence)?;
+    Ok(VerifiedReceipt { tx_id, leaf_components, root, node_id: Some(node_id) })
+}
+
+/// The node's certificate, once the chain from it to the service holds.
+fn endorsed(form: &Form, service: &Certificate) -> Result<Certificate, VerifyReceiptError> {
+    let endorsements = form.service_endorsements.as_deref().unwrap_or_default();
+    if endorsements.len() > ENDORSEMENTS_MAX {
+        return Err(VerifyReceiptError::Field("service_endorsements"));
+    }
+    let node = Certificate::from_pem(&form.cert).map_err(VerifyReceiptError::Endorsement)?;
+    let mut below = node.clone();
+    for pem in endorsements {
+        let above = Certificate::from_pem(pem).map_err(VerifyReceiptError::Endorsement)?;
+        below.verify_issued_by(&above).map_err(VerifyReceiptError::Endorsement)?;
+        below = above;
+    }
+    below.verify_issued_by(service).map_err(VerifyReceiptError::Endorsement)?;
+    Ok(node)
+}
+
+impl Components {
+    fn read(&self) -> Result<LeafComponents, VerifyReceiptError> {
+        Ok(LeafComponents {
+            write_set_digest: digest(&self.write_set_digest, "write_set_digest")?,
+            commit_evidence: self.commit_evidence.clone(),
+            claims_digest: digest(&self.claims_digest, "claims_digest")?,
+        })
+    }
+}
+
+impl Step {
+    fn read(&self) -> Result<PathStep, VerifyReceiptError> {
+        match self {
+            Self::Left(text) => digest(text, "proof").map(PathStep::Left),
+            Self::Right(text) => digest(text, "proof").map(PathStep::Right),
+        }
+    }
+}
+
+fn digest(text: &str, field: &'static str) -> Result<Digest, VerifyReceiptError> {
+    text.parse().map_err(|_| VerifyReceiptError::Field(field))
+}
+
+/// Most recoveries between the service that endorsed a node and the one that is trusted.
+const ENDORSEMENTS_MAX: usize = 16;

@@ -1,0 +1,88 @@
+//! The key that seals private writes, and what is derived from it.
+
+use std::{fmt, sync::Arc};
+
+use coco_crypto::{AEAD_NONCE_BYTES, AeadKey, HmacKey, SecretBytes};
+use coco_types::TxId;
+
+/// Bytes of a ledger secret.
+pub const LEDGER_SECRET_BYTES: usize = 32;
+
+/// The secret of one period of the ledger. Cheap to clone; `Debug` prints its name only.
+#[derive(Clone)]
+pub struct LedgerSecret(Arc<Keys>);
+
+struct Keys {
+    secret: SecretBytes,
+    seal: AeadKey,
+    commit: HmacKey,
+}
+
+impl LedgerSecret {
+    /// Prepares the keys of a secret.
+    #[must_use]
+    pub fn new(secret: &[u8; LEDGER_SECRET_BYTES]) -> Self {
+        let commit = coco_crypto::hmac_sha256(secret, COMMIT_LABEL);
+        Self(Arc::new(Keys {
+            secret: SecretBytes::new(secret.to_vec()),
+            seal: AeadKey::new(secret),
+            commit: HmacKey::new(&commit.0),
+        }))
+    }
+
+    /// The secret itself, for whoever seals it to a disk or wraps it for a member.
+    #[must_use]
+    pub fn secret(&self) -> &SecretBytes {
+        &self.0.secret
+    }
+
+    /// The commit evidence of a transaction: a text that only holders of the secret can make, revealed when the
+    /// transaction is committed. Receipts carry it.
+    #[must_use]
+    pub fn commit_evidence(&self, tx_id: TxId) -> String {
+        format!("ce:{tx_id}:{}", self.0.commit.sign(tx_id.to_string().as_bytes()))
+    }
+
+    pub(crate) fn seal_key(&self) -> &AeadKey {
+        &self.0.seal
+    }
+}
+
+/// The nonce of an entry. A view has one primary and one log, so a transaction id names one entry and no nonce serves
+/// twice; an entry that was rolled back is followed by one of a later view.
+pub(crate) fn nonce(tx_id: TxId) -> [u8; AEAD_NONCE_BYTES] {
+    let view = u32::try_from(tx_id.view.0).expect("a view has at most 31 bits");
+    let mut nonce = [0; AEAD_NONCE_BYTES];
+    nonce[..8].copy_from_slice(&tx_id.seqno.0.to_le_bytes());
+    nonce[8..].copy_from_slice(&view.to_le_bytes());
+    nonce
+}
+
+/// What the commit key is derived under. Source: CCF.
+const COMMIT_LABEL: &[u8] = b"Commit S";
+
+impl fmt::Debug for LedgerSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LedgerSecret")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_evidence_names_its_transaction_and_needs_the_secret() {
+        // Computed with Python's hmac module: HMAC(HMAC(zeros, "Commit S"), "2.15").
+        let evidence = LedgerSecret::new(&[0; 32]).commit_evidence(TxId::new(2, 15));
+        assert_eq!(evidence, format!("ce:2.15:{EXPECTED}"));
+        assert_ne!(evidence, LedgerSecret::new(&[1; 32]).commit_evidence(TxId::new(2, 15)));
+    }
+
+    #[test]
+    fn a_secret_prints_its_name_only() {
+        assert_eq!(format!("{:?}", LedgerSecret::new(&[7; 32])), "LedgerSecret");
+    }
+
+    const EXPECTED: &str = "0aada90c51b845f80e7c9523ed3c30b4f752a3d09e21b6debe4f2be60c5b001d";
+}

@@ -1,0 +1,378 @@
+//! Offline verification of a whole ledger, chunk by chunk.
+//!
+//! Believed is one thing: the service certificate. From it follow, entry by entry: the nodes that the ledger endorses,
+//! the root that their signature entries sign, and through the roots every byte of every entry before the last
+//! signature. What comes after the last signature is reported and not believed. So is the seal of the last signature
+//! entry itself, which only a later root or the ledger secret can vouch for.
+//!
+//! An auditor who must not miss anything says up to which transaction the ledger has to reach: a shortened ledger is a
+//! valid one.
+
+mod fault;
+mod service;
+
+use std::ops::Range;
+
+use coco_crypto::Certificate;
+use coco_types::{Seqno, TxId, View};
+
+use crate::{
+    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecret, MerkleTree, SignatureRecord, TREE_MAP,
+    entry::{EVIDENCE_START, NONCE_START, TAG_START},
+    genesis::{ServiceStatus, singleton_key},
+};
+
+pub use fault::{LedgerFault, VerifyLedgerError};
+use service::Service;
+
+/// Verifies a ledger that it is fed in order.
+#[derive(Debug)]
+pub struct Verifier {
+    service: Service,
+    secret: Option<LedgerSecret>,
+    tree: MerkleTree,
+    /// The first seqno of each view.
+    views: Vec<(Seqno, View)>,
+    /// The files of the chunks so far.
+    files: Vec<String>,
+    /// Bytes of the last chunk up to the end of its entries, and of its torn tail.
+    end: u64,
+    torn_bytes: u64,
+    is_open: bool,
+    /// Where the last signature entry is, and every entry after it.
+    recent: Vec<Place>,
+    signatures: u64,
+    signed: Option<TxId>,
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    file: usize,
+    offset: u64,
+    bytes: u64,
+}
+
+/// What a ledger that verified is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerReport {
+    /// How many entries there are, signed or not.
+    pub entries: u64,
+    /// How many of them are signature entries.
+    pub signatures: u64,
+    /// The last signature entry: everything before it is signed.
+    pub signed: TxId,
+    /// The last entry.
+    pub last: TxId,
+    /// What the ledger says of the service.
+    pub status: ServiceStatus,
+    /// What no signature covers.
+    pub unsigned: Vec<UnsignedRange>,
+}
+
+/// Bytes that no signature covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsignedRange {
+    /// The file.
+    pub file: String,
+    /// From which offset to which, the end not included.
+    pub offsets: Range<u64>,
+    /// What stands there.
+    pub what: UnsignedWhat,
+}
+
+/// Why bytes are not covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsignedWhat {
+    /// A part of the last signature entry that only a later root or the ledger secret vouches for.
+    SignatureSeal,
+    /// Whole entries after the last signature.
+    UnsignedTail,
+    /// A piece of an entry whose writer did not finish.
+    TornTail,
+}
+
+impl Verifier {
+    /// Starts before the first entry. `service` is what the auditor trusts.
+    #[must_use]
+    pub fn new(service: Certificate) -> Self {
+        Self {
+            service: Service::new(service),
+            secret: None,
+            tree: MerkleTree::new(),
+            views: Vec::new(),
+            files: Vec::new(),
+            end: 0,
+            torn_bytes: 0,
+            is_open: false,
+            recent: Vec::new(),
+            signatures: 0,
+            signed: None,
+        }
+    }
+
+    /// Also opens every entry, so that seals and private writes are checked too.
+    #[must_use]
+    pub fn with_secret(self, secret: LedgerSecret) -> Self {
+        Self { secret: Some(secret), ..self }
+    }
+
+    /// The next chunk: the name of its file without the folder, and all its bytes. After an error the verifier is of
+    /// no further use.
+    ///
+    /// # Errors
+    /// [`VerifyLedgerError`] with the file, the offset and what is wrong there.
+    pub fn chunk(&mut self, file: &str, bytes: &[u8]) -> Result<(), VerifyLedgerError> {
+        let at = |offset, fault| VerifyLedgerError { file: file.to_owned(), offset, fault };
+        let name: ChunkName = file.parse().map_err(|error| at(0, LedgerFault::Name(error)))?;
+        self.check_name(name).map_err(|fault| at(0, fault))?;
+        let chunk = Chunk::parse(bytes)
+            .map_err(|error| at(error.offset, LedgerFault::Chunk(error.fault)))?;
+        check_count(name, &chunk).map_err(|fault| at(0, fault))?;
+
+        self.files.push(file.to_owned());
+        let index = self.files.len() - 1;
+        let last = chunk.entries.len().saturating_sub(1);
+        for (n, (offset, entry)) in chunk.entries.iter().enumerate() {
+            let place = Place { file: index, offset: *offset, bytes: entry.bytes().len() as u64 };
+            let order = Order { is_first: n == 0, is_last: n == last, is_closed: chunk.is_closed };
+            self.entry(place, order, entry)?;
+        }
+        (self.end, self.torn_bytes, self.is_open) = (chunk.end, chunk.torn_bytes, !chunk.is_closed);
+        Ok(())
+    }
+
+    /// Ends the ledger. With `at_least`, that transaction must be in it, under a signature.
+    ///
+    /// # Errors
+    /// [`VerifyLedgerError`] when nothing is signed or the ledger does not reach that far.
+    pub fn finish(self, at_least: Option<TxId>) -> Result<LedgerReport, VerifyLedgerError> {
+        let file = self.files.last().cloned().unwrap_or_default();
+        let at_end = |fault| VerifyLedgerError { file: file.clone(), offset: self.end, fault };
+        let Some(signed) = self.signed else { return Err(at_end(LedgerFault::NoSignature)) };
+        if let Some(expected) = at_least {
+            let is_there = expected.seqno <= signed.seqno
+                && self.view_at(expected.seqno) == Some(expected.view);
+            if !is_there {
+                return Err(at_end(LedgerFault::Short { expected, signed }));
+            }
+        }
+        let seqno = Seqno(self.tree.len() - 1);
+        let view = self.view_at(seqno).expect("a signed ledger has entries");
+        let status = self.service.status().ok_or_else(|| at_end(LedgerFault::NoService))?;
+        Ok(LedgerReport {
+            entries: seqno.0,
+            signatures: self.signatures,
+            signed,
+            last: TxId { view, seqno },
+            status,
+            unsigned: self.unsigned(),
+        })
+    }
+
+    fn check_name(&self, name: ChunkName) -> Result<(), LedgerFault> {
+        let expected = Seqno(self.tree.len());
+        if self.is_open {
+            return Err(LedgerFault::AfterOpen);
+        }
+        if name.first != expected {
+            return Err(LedgerFault::Gap { expected, found: name.first });
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        place: Place,
+        order: Order,
+        entry: &EntryView<'_>,
+    ) -> Result<(), VerifyLedgerError> {
+        let fault = |this: &Self, fault| this.error(place, fault);
+        self.check_order(entry).map_err(|wrong| fault(self, wrong))?;
+        let signature = SignatureRecord::read(entry)
+            .map_err(|wrong| fault(self, LedgerFault::SignatureForm(wrong)))?;
+        order.check(entry, signature.is_some()).map_err(|wrong| fault(self, wrong))?;
+        self.open(entry).map_err(|wrong| fault(self, wrong))?;
+        match signature {
+            Some(record) => {
+                self.signature(place, entry, &record)?;
+                self.recent.clear();
+            }
+            None => self.service.apply(entry).map_err(|wrong| fault(self, wrong))?,
+        }
+        self.recent.push(place);
+        self.tree.append(entry.leaf());
+        Ok(())
+    }
+
+    fn check_order(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
+        let (expected, found) = (Seqno(self.tree.len()), entry.tx_id());
+        if found.seqno != expected {
+            return Err(LedgerFault::Seqno { expected, found: found.seqno });
+        }
+        let view = self.views.last().map_or(View::GENESIS, |(_, view)| *view);
+        if found.view < view {
+            return Err(LedgerFault::View { before: view, found: found.view });
+        }
+        if self.views.is_empty() || found.view > view {
+            self.views.push((found.seqno, found.view));
+        }
+        Ok(())
+    }
+
+    /// Opens the entry, if the secret is known, and reads its writes.
+    fn open(&self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
+        match &self.secret {
+            Some(secret) => entry.open(secret)?.writes().map(drop)?,
+            None => entry.public_writes().map(drop)?,
+        }
+        Ok(())
+    }
+
+    fn signature(
+        &mut self,
+        place: Place,
+        entry: &EntryView<'_>,
+        record: &SignatureRecord,
+    ) -> Result<(), VerifyLedgerError> {
+        if record.tx_id != entry.tx_id() {
+            let fault =
+                LedgerFault::SignaturePosition { entry: entry.tx_id(), signed: record.tx_id };
+            return Err(self.error(place, fault));
+        }
+        let previous = self.signed.map_or(0, |signed| signed.seqno.0);
+        let writes = entry.public_writes().map_err(|wrong| self.error(place, wrong.into()))?;
+        let table = writes
+            .maps()
+            .iter()
+            .find(|map| map.name() == TREE_MAP)
+            .and_then(|map| map.get(singleton_key()));
+        let expected = self.tree.encode(previous, self.tree.len());
+        let is_same_tree = table == Some(expected.as_slice());
+
+        let node = self.service.signer(record).map_err(|fault| self.error(place, fault))?;
+        if let Err(error) = record.verify(&self.tree.root(), node, self.service.key()) {
+            // When the tree that was recorded differs in one leaf only, the entry of that leaf is the damaged one.
+            let damaged = table.and_then(|table| self.damaged(table, &expected));
+            return Err(match damaged {
+                Some(place) => self.error(place, LedgerFault::Leaf(error)),
+                None => self.error(place, LedgerFault::Signature(error)),
+            });
+        }
+        if !is_same_tree {
+            return Err(self.error(place, LedgerFault::Tree));
+        }
+        if *entry.claims() != coco_types::Digest::ZERO {
+            return Err(self.error(place, LedgerFault::SignatureClaims));
+        }
+        self.signatures += 1;
+        self.signed = Some(record.tx_id);
+        Ok(())
+    }
+
+    /// The entry whose leaf differs from the one in the tree that was recorded.
+    fn damaged(&self, recorded: &[u8], expected: &[u8]) -> Option<Place> {
+        if recorded.len() != expected.len() || recorded.get(..16) != expected.get(..16) {
+            return None;
+        }
+        let leaves = recorded[16..].chunks(32).zip(expected[16..].chunks(32));
+        let first = leaves.take_while(|(recorded, expected)| recorded == expected).count();
+        // The first tree also lists the leaf of zeros, which has no entry.
+        let skipped = usize::from(self.signed.is_none());
+        self.recent.get(first.checked_sub(skipped)?).copied()
+    }
+
+    fn error(&self, place: Place, fault: LedgerFault) -> VerifyLedgerError {
+        let file = self.files.get(place.file).cloned().unwrap_or_default();
+        VerifyLedgerError { file, offset: place.offset, fault }
+    }
+
+    fn view_at(&self, seqno: Seqno) -> Option<View> {
+        let (_, view) = self.views.iter().rev().find(|(first, _)| *first <= seqno)?;
+        (1..self.tree.len()).contains(&seqno.0).then_some(*view)
+    }
+
+    fn unsigned(&self) -> Vec<UnsignedRange> {
+        let mut unsigned = Vec::new();
+        let mut add = |file: usize, offsets: Range<u64>, what| {
+            let file = self.files.get(file).cloned().unwrap_or_default();
+            unsigned.push(UnsignedRange { file, offsets, what });
+        };
+        let (signature, after) =
+            self.recent.split_first().expect("a signed ledger has a signature");
+        if after.is_empty() {
+            let part = |start: usize, end: usize| {
+                signature.offset + start as u64..signature.offset + end as u64
+            };
+            let is_flag_known = !self.is_open;
+            if !is_flag_known {
+                add(
+                    signature.file,
+                    part(FLAGS_START, FLAGS_START + 1),
+                    UnsignedWhat::SignatureSeal,
+                );
+            }
+            if self.secret.is_none() {
+                add(signature.file, part(TAG_START, NONCE_START), UnsignedWhat::SignatureSeal);
+                add(
+                    signature.file,
+                    part(EVIDENCE_START, EVIDENCE_START + 32),
+                    UnsignedWhat::SignatureSeal,
+                );
+            }
+        } else {
+            add(
+                signature.file,
+                signature.offset..signature.offset + signature.bytes,
+                UnsignedWhat::SignatureSeal,
+            );
+        }
+        if let (Some(first), Some(last)) = (after.first(), after.last()) {
+            add(last.file, first.offset..last.offset + last.bytes, UnsignedWhat::UnsignedTail);
+        }
+        if self.torn_bytes > 0 {
+            add(self.files.len() - 1, self.end..self.end + self.torn_bytes, UnsignedWhat::TornTail);
+        }
+        unsigned
+    }
+}
+
+/// Where the flags of an entry stand.
+const FLAGS_START: usize = 1;
+
+/// Where an entry stands in its chunk.
+#[derive(Clone, Copy)]
+struct Order {
+    is_first: bool,
+    is_last: bool,
+    is_closed: bool,
+}
+
+impl Order {
+    /// A chunk ends on a signature entry that says so, and nothing else says so.
+    fn check(self, entry: &EntryView<'_>, is_signature: bool) -> Result<(), LedgerFault> {
+        let flags = entry.flags();
+        if self.is_last && self.is_closed && !is_signature {
+            return Err(LedgerFault::UnsignedChunk);
+        }
+        let says_so = flags.contains(EntryFlags::CHUNK_AFTER);
+        let must_say_so = self.is_last && self.is_closed;
+        let may_say_so = self.is_last && is_signature;
+        if (must_say_so && !says_so) || (says_so && !may_say_so) {
+            return Err(LedgerFault::Flags);
+        }
+        if flags.contains(EntryFlags::CHUNK_BEFORE) && !self.is_first {
+            return Err(LedgerFault::Flags);
+        }
+        Ok(())
+    }
+}
+
+fn check_count(name: ChunkName, chunk: &Chunk<'_>) -> Result<(), LedgerFault> {
+    let Some(last) = name.last else { return Ok(()) };
+    if !chunk.is_closed {
+        return Err(LedgerFault::NotClosed);
+    }
+    let (expected, found) = (last.0 - name.first.0 + 1, chunk.entries.len() as u64);
+    if expected == found { Ok(()) } else { Err(LedgerFault::Count { expected, found }) }
+}

@@ -1,0 +1,170 @@
+//! What can be wrong with a ledger.
+
+use coco_crypto::CertificateError;
+use coco_types::{NodeId, Seqno, TxId, View, codec::DecodeError};
+use thiserror::Error;
+
+use crate::{
+    ChunkFault, OpenEntryError, ParseChunkNameError, ParseSignatureError, VerifySignatureError,
+    genesis::{NodeStatus, ServiceStatus},
+};
+
+/// A ledger that does not verify: the file, the offset, and what is wrong there.
+#[derive(Debug, Error)]
+#[error("{file} at offset {offset}")]
+pub struct VerifyLedgerError {
+    /// The file; empty when there is none.
+    pub file: String,
+    /// The offset: of the entry, where one entry is to blame.
+    pub offset: u64,
+    /// What is wrong.
+    #[source]
+    pub fault: LedgerFault,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, Error)]
+pub enum LedgerFault {
+    /// The file is not named as a chunk is.
+    #[error("file is no chunk by its name")]
+    Name(#[source] ParseChunkNameError),
+    /// The file is no chunk.
+    #[error("chunk is malformed")]
+    Chunk(#[source] ChunkFault),
+    /// Entries are missing between two chunks, or doubled.
+    #[error("chunk begins at seqno {found}, expected {expected}")]
+    Gap {
+        /// The seqno after the last entry.
+        expected: Seqno,
+        /// The seqno that the name says.
+        found: Seqno,
+    },
+    /// Something follows a chunk that is still open.
+    #[error("chunk follows one that is not closed")]
+    AfterOpen,
+    /// The name says that the chunk is closed, and it is not.
+    #[error("chunk is not closed, its name says it is")]
+    NotClosed,
+    /// The name says another number of entries.
+    #[error("chunk holds {found} entries, its name says {expected}")]
+    Count {
+        /// By the name.
+        expected: u64,
+        /// In the file.
+        found: u64,
+    },
+    /// A closed chunk does not end on a signature.
+    #[error("closed chunk does not end on a signature entry")]
+    UnsignedChunk,
+    /// An entry has a flag that does not belong there.
+    #[error("entry flags do not fit its place in the chunk")]
+    Flags,
+    /// An entry is out of order.
+    #[error("entry has seqno {found}, expected {expected}")]
+    Seqno {
+        /// The next seqno.
+        expected: Seqno,
+        /// What the entry says.
+        found: Seqno,
+    },
+    /// An entry is of an earlier view than the one before it.
+    #[error("entry is of view {found} after view {before}")]
+    View {
+        /// The view of the entry before, or the first there can be.
+        before: View,
+        /// What the entry says.
+        found: View,
+    },
+    /// Writes are malformed.
+    #[error("writes are malformed")]
+    Writes(#[from] DecodeError),
+    /// The entry does not open under the secret that was given.
+    #[error("entry does not open")]
+    Open(#[from] OpenEntryError),
+    /// A signature entry is malformed.
+    #[error("signature entry is malformed")]
+    SignatureForm(#[source] ParseSignatureError),
+    /// A signature is of another place in the ledger.
+    #[error("signature of {signed} stands in the entry at {entry}")]
+    SignaturePosition {
+        /// The entry.
+        entry: TxId,
+        /// The place that was signed.
+        signed: TxId,
+    },
+    /// A signature does not hold.
+    #[error("signature does not hold")]
+    Signature(#[source] VerifySignatureError),
+    /// This entry is not the one that was signed.
+    #[error("entry is not the one that was signed")]
+    Leaf(#[source] VerifySignatureError),
+    /// The tree in a signature entry is not the one that it signs.
+    #[error("recorded tree is not the one that was signed")]
+    Tree,
+    /// A signature entry makes a claim.
+    #[error("signature entry has a claims digest")]
+    SignatureClaims,
+    /// A governance table has a malformed row.
+    #[error("row of {map} is malformed")]
+    Row {
+        /// The table.
+        map: &'static str,
+    },
+    /// A governance table has a row that is not JSON of its form.
+    #[error("row of {map} is not JSON of its form")]
+    Json {
+        /// The table.
+        map: &'static str,
+        /// What the parser says.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// The service made a step that it may not make.
+    #[error("service went from {from:?} to {to:?}")]
+    Transition {
+        /// Before.
+        from: ServiceStatus,
+        /// After.
+        to: ServiceStatus,
+    },
+    /// The ledger says another service certificate than the one that is trusted.
+    #[error("service has another key than the trusted certificate")]
+    ServiceKey,
+    /// A certificate in the ledger is unreadable, or not endorsed by the service.
+    #[error("certificate of {whose} is not acceptable")]
+    Certificate {
+        /// The node, or the service.
+        whose: String,
+        /// Why.
+        #[source]
+        error: CertificateError,
+    },
+    /// A node's certificate is of a key that the node id does not stand for.
+    #[error("certificate of node {0} is of another key")]
+    NodeKey(NodeId),
+    /// Signed by a node that is not among the service's, or may not sign.
+    #[error("signer {node_id} is {status:?}")]
+    Signer {
+        /// The node.
+        node_id: NodeId,
+        /// What the ledger says of it; none when it says nothing.
+        status: Option<NodeStatus>,
+    },
+    /// A signature entry carries another certificate than the ledger endorsed.
+    #[error("signature entry carries another certificate of node {0} than the ledger endorses")]
+    OtherCertificate(NodeId),
+    /// Nothing is signed.
+    #[error("ledger holds no signature")]
+    NoSignature,
+    /// The ledger never named its service.
+    #[error("ledger does not name its service")]
+    NoService,
+    /// The ledger ends too early.
+    #[error("ledger is signed up to {signed} and does not hold {expected}")]
+    Short {
+        /// What it has to hold.
+        expected: TxId,
+        /// What it holds.
+        signed: TxId,
+    },
+}

@@ -1,0 +1,135 @@
+//! What the ledger says of its service and nodes, followed entry by entry.
+
+use std::collections::BTreeMap;
+
+use coco_crypto::{Certificate, PublicKey};
+use coco_kv::MapView;
+use coco_types::NodeId;
+use serde::de::DeserializeOwned;
+
+use super::LedgerFault;
+use crate::{
+    EntryView, SignatureRecord,
+    genesis::{
+        ENDORSED_CERTIFICATES_MAP, NODES_MAP, NodeState, NodeStatus, SERVICE_MAP, ServiceInfo,
+        ServiceStatus, singleton_key,
+    },
+};
+
+/// The service as the entries so far describe it.
+#[derive(Debug)]
+pub(super) struct Service {
+    trusted: Certificate,
+    status: Option<ServiceStatus>,
+    nodes: BTreeMap<NodeId, NodeStatus>,
+    endorsed: BTreeMap<NodeId, Endorsed>,
+}
+
+#[derive(Debug)]
+struct Endorsed {
+    pem: String,
+    certificate: Certificate,
+}
+
+impl Service {
+    pub(super) const fn new(trusted: Certificate) -> Self {
+        Self { trusted, status: None, nodes: BTreeMap::new(), endorsed: BTreeMap::new() }
+    }
+
+    /// The service's key.
+    pub(super) const fn key(&self) -> &PublicKey {
+        self.trusted.key()
+    }
+
+    pub(super) const fn status(&self) -> Option<ServiceStatus> {
+        self.status
+    }
+
+    /// Takes in what an entry writes.
+    pub(super) fn apply(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
+        for map in entry.public_writes()?.maps() {
+            match map.name() {
+                NODES_MAP => self.apply_nodes(map)?,
+                ENDORSED_CERTIFICATES_MAP => self.apply_certificates(map)?,
+                SERVICE_MAP => self.apply_service(map)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the node that made a signature, once it may sign.
+    pub(super) fn signer(&self, record: &SignatureRecord) -> Result<&PublicKey, LedgerFault> {
+        let node_id = record.node_id;
+        let status = self.nodes.get(&node_id).copied();
+        // A retired node may still sign the entries that make its retirement known.
+        if !matches!(status, Some(NodeStatus::Trusted | NodeStatus::Retired)) {
+            return Err(LedgerFault::Signer { node_id, status });
+        }
+        let endorsed =
+            self.endorsed.get(&node_id).ok_or(LedgerFault::Signer { node_id, status })?;
+        if endorsed.pem != record.node_certificate_pem {
+            return Err(LedgerFault::OtherCertificate(node_id));
+        }
+        Ok(endorsed.certificate.key())
+    }
+
+    fn apply_nodes(&mut self, map: &MapView<'_>) -> Result<(), LedgerFault> {
+        for (key, value) in map.iter() {
+            let node_id = node_id(key, NODES_MAP)?;
+            match value {
+                Some(row) => {
+                    let state: NodeState = json(row, NODES_MAP)?;
+                    self.nodes.insert(node_id, state.status);
+                }
+                None => drop(self.nodes.remove(&node_id)),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_certificates(&mut self, map: &MapView<'_>) -> Result<(), LedgerFault> {
+        for (key, value) in map.iter() {
+            let node_id = node_id(key, ENDORSED_CERTIFICATES_MAP)?;
+            let Some(pem) = value else {
+                self.endorsed.remove(&node_id);
+                continue;
+            };
+            let pem = String::from_utf8(pem.to_vec())
+                .map_err(|_| LedgerFault::Row { map: ENDORSED_CERTIFICATES_MAP })?;
+            let fault =
+                |error| LedgerFault::Certificate { whose: format!("node {node_id}"), error };
+            let certificate = Certificate::from_pem(&pem).map_err(fault)?;
+            certificate.verify_issued_by(&self.trusted).map_err(fault)?;
+            if certificate.key().node_id() != node_id {
+                return Err(LedgerFault::NodeKey(node_id));
+            }
+            self.endorsed.insert(node_id, Endorsed { pem, certificate });
+        }
+        Ok(())
+    }
+
+    fn apply_service(&mut self, map: &MapView<'_>) -> Result<(), LedgerFault> {
+        let row = map.get(singleton_key()).ok_or(LedgerFault::Row { map: SERVICE_MAP })?;
+        let info: ServiceInfo = json(row, SERVICE_MAP)?;
+        let fault = |error| LedgerFault::Certificate { whose: "the service".to_owned(), error };
+        let certificate = Certificate::from_pem(&info.cert).map_err(fault)?;
+        if certificate.key() != self.trusted.key() {
+            return Err(LedgerFault::ServiceKey);
+        }
+        if let Some(from) = self.status.filter(|status| !status.may_become(info.status)) {
+            return Err(LedgerFault::Transition { from, to: info.status });
+        }
+        self.status = Some(info.status);
+        Ok(())
+    }
+}
+
+fn node_id(key: &[u8], map: &'static str) -> Result<NodeId, LedgerFault> {
+    let text = std::str::from_utf8(key).map_err(|_| LedgerFault::Row { map })?;
+    text.parse().map_err(|_| LedgerFault::Row { map })
+}
+
+fn json<T: DeserializeOwned>(row: &[u8], map: &'static str) -> Result<T, LedgerFault> {
+    serde_json::from_slice(row).map_err(|error| LedgerFault::Json { map, error })
+}

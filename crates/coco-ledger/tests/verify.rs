@@ -1,0 +1,223 @@
+//! The offline verifier: what it accepts, and that it misses no changed byte.
+
+#[path = "fixture/ledger.rs"]
+mod fixture;
+
+use std::error::Error as _;
+
+use coco_crypto::Certificate;
+use coco_kv::{MapName, WriteSet};
+use coco_ledger::{
+    EntryFlags, LedgerFault, LedgerReport, ServiceStatus, UnsignedWhat, Verifier,
+    VerifyLedgerError, put_service,
+};
+use coco_types::{Digest, Seqno, TxId};
+use fixture::Ledger;
+
+type Files = [(String, Vec<u8>)];
+
+fn verifier(ledger: &Ledger) -> Verifier {
+    Verifier::new(Certificate::from_pem(&ledger.service_pem).unwrap())
+}
+
+fn verify(mut verifier: Verifier, files: &Files) -> Result<LedgerReport, VerifyLedgerError> {
+    files.iter().try_for_each(|(name, bytes)| verifier.chunk(name, bytes))?;
+    verifier.finish(None)
+}
+
+#[test]
+fn a_sound_ledger_verifies_with_and_without_the_secret() {
+    let ledger = Ledger::small(2);
+    for verifier in [verifier(&ledger), verifier(&ledger).with_secret(ledger.secret.clone())] {
+        let report = verify(verifier, &ledger.files).unwrap();
+        assert_eq!((report.entries, report.signatures), (17, 3));
+        assert_eq!((report.signed, report.last), (TxId::new(3, 15), TxId::new(3, 17)));
+        assert_eq!(report.status, ServiceStatus::Open);
+        let what: Vec<UnsignedWhat> = report.unsigned.iter().map(|range| range.what).collect();
+        assert_eq!(what, [UnsignedWhat::SignatureSeal, UnsignedWhat::UnsignedTail]);
+        let tail = report.unsigned.last().unwrap();
+        assert_eq!(
+            (tail.file.as_str(), tail.offsets.end),
+            ("ledger_10", ledger.files[1].1.len() as u64)
+        );
+    }
+}
+
+/// Flips each byte of each file. Whatever a sound ledger's report calls signed must be refused.
+fn flip_every_byte(ledger: &Ledger, verifier: impl Fn() -> Verifier) -> usize {
+    let unsigned = verify(verifier(), &ledger.files).unwrap().unsigned;
+    let is_unsigned = |file: &str, offset: u64| {
+        unsigned.iter().any(|range| range.file == file && range.offsets.contains(&offset))
+    };
+    let (mut files, mut missed) = (ledger.files.clone(), 0);
+    for index in 0..files.len() {
+        for at in 0..files[index].1.len() {
+            files[index].1[at] ^= 1 << (at % 8);
+            let (name, offset) = (files[index].0.clone(), at as u64);
+            match verify(verifier(), &files) {
+                Ok(report) => {
+                    assert!(is_unsigned(&name, offset), "{name} byte {at} was missed");
+                    assert!(!report.unsigned.is_empty());
+                    missed += 1;
+                }
+                Err(error) => {
+                    assert!(error.source().is_some());
+                    let file = &error.file;
+                    // Damage shows in its own file, or at the end when it took the last signature away.
+                    assert!(
+                        files[index..].iter().any(|(later, _)| later == file),
+                        "{name} byte {at}: {file}"
+                    );
+                }
+            }
+            files[index].1[at] ^= 1 << (at % 8);
+        }
+    }
+    missed
+}
+
+#[test]
+fn no_flipped_byte_is_missed() {
+    let ledger = Ledger::small(0);
+    // Without the secret: flags, tag and commit evidence digest of the last signature entry.
+    let missed = flip_every_byte(&ledger, || verifier(&ledger));
+    assert!((48..=49).contains(&missed), "{missed}");
+}
+
+#[test]
+fn with_the_secret_even_the_last_seal_is_covered() {
+    let ledger = Ledger::small(0);
+    let missed = flip_every_byte(&ledger, || verifier(&ledger).with_secret(ledger.secret.clone()));
+    assert!(missed <= 1, "{missed}");
+}
+
+#[test]
+fn a_flipped_byte_is_traced_to_its_entry() {
+    let ledger = Ledger::small(0);
+    let mut files = ledger.files.clone();
+    let at = files[0].1.windows(5).position(|window| window == b"key 3").unwrap();
+    files[0].1[at] ^= 1;
+    let error = verify(verifier(&ledger), &files).unwrap_err();
+    assert_eq!(error.file, "ledger_1-9.committed");
+    let entry = &ledger.entries[6];
+    let start = files[0].1.windows(24).position(|window| window == &entry[..24]).unwrap();
+    assert_eq!(error.offset, start as u64);
+    assert!(matches!(error.fault, LedgerFault::Leaf(_)), "{error:?}");
+}
+
+#[test]
+fn a_torn_tail_is_reported() {
+    let ledger = Ledger::small(2);
+    let mut files = ledger.files.clone();
+    let cut = files[1].1.len() - 10;
+    files[1].1.truncate(cut);
+    let report = verify(verifier(&ledger), &files).unwrap();
+    assert_eq!(report.last, TxId::new(3, 16));
+    let torn = report.unsigned.last().unwrap();
+    assert_eq!((torn.what, torn.offsets.end), (UnsignedWhat::TornTail, cut as u64));
+}
+
+#[test]
+fn the_ledger_must_reach_as_far_as_was_asked() {
+    let ledger = Ledger::small(2);
+    let reaches = |view, seqno| {
+        let mut verifier = verifier(&ledger);
+        ledger.files.iter().for_each(|(name, bytes)| verifier.chunk(name, bytes).unwrap());
+        verifier.finish(Some(TxId::new(view, seqno))).is_ok()
+    };
+    assert!(reaches(2, 9) && reaches(3, 10) && reaches(3, 15));
+    // After the last signature; in the other view; not there at all.
+    assert!(
+        !reaches(3, 16) && !reaches(2, 10) && !reaches(3, 9) && !reaches(3, 18) && !reaches(2, 0)
+    );
+}
+
+#[test]
+fn files_must_be_all_there_and_in_order() {
+    let ledger = Ledger::small(0);
+    let fault = |files: &Files| verify(verifier(&ledger), files).unwrap_err().fault;
+    assert!(matches!(fault(&[]), LedgerFault::NoSignature));
+    assert!(matches!(
+        fault(&ledger.files[1..]),
+        LedgerFault::Gap { expected: Seqno(1), found: Seqno(10) }
+    ));
+    let renamed = |index: usize, name: &str| {
+        let mut files = ledger.files.clone();
+        files[index].0 = name.to_owned();
+        files
+    };
+    assert!(matches!(
+        fault(&renamed(0, "ledger_1-8.committed")),
+        LedgerFault::Count { expected: 8, found: 9 }
+    ));
+    assert!(matches!(fault(&renamed(1, "ledger_10-15.committed")), LedgerFault::NotClosed));
+    assert!(matches!(fault(&renamed(0, "other")), LedgerFault::Name(_)));
+    let twice = [ledger.files[0].clone(), ledger.files[1].clone(), ledger.files[1].clone()];
+    assert!(matches!(fault(&twice), LedgerFault::AfterOpen));
+}
+
+#[test]
+fn a_closed_chunk_ends_on_a_signature() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    ledger.record(1);
+    let (_, mut file) = ledger.files.pop().unwrap();
+    let offsets: Vec<u32> = coco_ledger::Chunk::parse(&file)
+        .unwrap()
+        .entries
+        .iter()
+        .map(|(at, _)| u32::try_from(*at).unwrap())
+        .collect();
+    let (header, table) = coco_ledger::close_chunk(&offsets, file.len() as u64);
+    file[..8].copy_from_slice(&header);
+    file.extend(table);
+    let error =
+        verify(verifier(&ledger), &[("ledger_1-4.committed".to_owned(), file)]).unwrap_err();
+    assert!(matches!(error.fault, LedgerFault::UnsignedChunk), "{error:?}");
+}
+
+#[test]
+fn another_service_is_not_believed() {
+    let (ledger, other) = (Ledger::small(0), Ledger::new());
+    let error = verify(verifier(&other), &ledger.files).unwrap_err();
+    assert!(matches!(error.fault, LedgerFault::Certificate { .. }), "{error:?}");
+    assert_eq!((error.file.as_str(), error.offset), ("ledger_1-9.committed", 8));
+}
+
+#[test]
+fn a_signer_that_is_no_node_is_refused() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    let mut removal = WriteSet::new();
+    let node = coco_ledger::Signer::node_id(&ledger.signer).to_string();
+    removal.remove(&MapName::from_static(coco_ledger::NODES_MAP), node.as_bytes());
+    ledger.append(EntryFlags::NONE, Digest::ZERO, &removal);
+    ledger.sign(EntryFlags::NONE);
+    let error = verify(verifier(&ledger), &ledger.files).unwrap_err();
+    assert!(matches!(error.fault, LedgerFault::Signer { status: None, .. }), "{error:?}");
+}
+
+#[test]
+fn the_service_makes_no_forbidden_step() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    let mut set = WriteSet::new();
+    put_service(&mut set, &ledger.service_pem, ServiceStatus::WaitingForRecoveryShares);
+    ledger.append(EntryFlags::NONE, Digest::ZERO, &set);
+    ledger.sign(EntryFlags::NONE);
+    let error = verify(verifier(&ledger), &ledger.files).unwrap_err();
+    assert!(
+        matches!(error.fault, LedgerFault::Transition { from: ServiceStatus::Open, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn entries_of_another_secret_do_not_open() {
+    let ledger = Ledger::small(0);
+    let other = coco_ledger::LedgerSecret::new(&[1; 32]);
+    let error = verify(verifier(&ledger).with_secret(other), &ledger.files).unwrap_err();
+    assert!(matches!(error.fault, LedgerFault::Open(_)), "{error:?}");
+    assert!(!ledger.signatures.is_empty() && ledger.tree.len() == 16);
+    assert_eq!(ledger.receipt(4).tx_id(), TxId::new(2, 4));
+}

@@ -1,0 +1,248 @@
+//! One node's configuration: a TOML file.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Everything that a node is told at its start. Paths are relative to the file's folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Folder of ledger, sealed identity and hard state.
+    pub data_dir: PathBuf,
+    /// Where the node serves clients over HTTPS.
+    pub client: ClientInterface,
+    /// Ethereum JSON-RPC over plain HTTP, for development. Only loopback addresses are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub development_http: Option<DevelopmentInterface>,
+    /// Where the other nodes reach this one.
+    pub peer: PeerInterface,
+    /// All nodes of the network with their addresses, this one included.
+    pub nodes: Vec<NodeAddress>,
+    /// How the ledger is written.
+    #[serde(default)]
+    pub ledger: LedgerSettings,
+    /// Timing of elections.
+    #[serde(default)]
+    pub consensus: ConsensusSettings,
+    /// What a client may ask for.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The HTTPS interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientInterface {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What others are told; the listening address when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
+}
+
+/// The plain HTTP interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevelopmentInterface {
+    /// Where to listen: a loopback address.
+    pub listen: SocketAddr,
+}
+
+/// The peer interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerInterface {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+/// A node of the network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeAddress {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Where its peer interface is reached: host and port.
+    pub peer: String,
+    /// Where its client interface is reached: host and port.
+    pub client: String,
+}
+
+/// How the ledger is written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSettings {
+    /// A chunk file ends with the first signature after this many bytes.
+    pub chunk_bytes: u64,
+    /// Longest time from an entry to its signature, in milliseconds, under load.
+    pub signature_interval_ms: u64,
+    /// How many entries below the committed one can be asked for state.
+    pub retained_entries: u64,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        Self { chunk_bytes: 5_000_000, signature_interval_ms: 20, retained_entries: 1024 }
+    }
+}
+
+/// Timing of elections.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusSettings {
+    /// A primary is heard from at least this often, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// A backup waits at least this long for the primary before it stands for election, in milliseconds.
+    pub election_ms_min: u64,
+    /// And at most this long.
+    pub election_ms_max: u64,
+}
+
+impl Default for ConsensusSettings {
+    fn default() -> Self {
+        Self { heartbeat_ms: 100, election_ms_min: 800, election_ms_max: 1600 }
+    }
+}
+
+/// What a client may ask for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at one time, over all client interfaces.
+    pub connections_max: usize,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// Bytes of a request's headers.
+    pub header_bytes_max: usize,
+    /// Number of a request's headers.
+    pub headers_max: usize,
+    /// Calls in one JSON-RPC batch.
+    pub batch_max: usize,
+    /// Time for the headers of a request to arrive, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Time for the body of a request to arrive, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// Time for a request to be answered, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// Transactions that wait to be executed.
+    pub queue_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 2000,
+            body_bytes_max: 1 << 20,
+            header_bytes_max: 16 << 10,
+            headers_max: 100,
+            batch_max: 1000,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 15_000,
+            request_timeout_ms: 60_000,
+            queue_max: 65_536,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum LoadConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// It is no TOML of this form.
+    #[error("configuration {path} is not valid")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// A value has no meaning.
+    #[error("configuration {path}: {what}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Which value, and what it may be.
+        what: String,
+    },
+}
+
+impl NodeConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`LoadConfigError`] that names the file and the value.
+    pub fn load(path: &Path) -> Result<Self, LoadConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| LoadConfigError::Read { path: path.into(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| LoadConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        config.check().map_err(|what| LoadConfigError::Value { path: path.into(), what })?;
+        if let Some(folder) = path.parent() {
+            config.data_dir = folder.join(&config.data_dir);
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if let Some(development) = &self.development_http
+            && !development.listen.ip().is_loopback()
+        {
+            return Err(format!(
+                "development_http.listen is {}, but plain HTTP is served on loopback only; use the client interface",
+                development.listen
+            ));
+        }
+        if self.nodes.is_empty() || self.nodes.len() > coco_types::limits::NODES_MAX {
+            return Err(format!("nodes has {} members, 1 to {} are possible", self.nodes.len(), coco_types::limits::NODES_MAX));
+        }
+        let timing = &self.consensus;
+        if timing.heartbeat_ms == 0 || timing.election_ms_min < 2 * timing.heartbeat_ms {
+            return Err("consensus.election_ms_min must be at least twice heartbeat_ms, which is above 0".into());
+        }
+        if timing.election_ms_max <= timing.election_ms_min {
+            return Err("consensus.election_ms_max must be above election_ms_min".into());
+        }
+        let limits = &self.limits;
+        if limits.batch_max == 0 || limits.batch_max > crate::frame::FORWARD_ITEMS_MAX {
+            return Err(format!("limits.batch_max may be 1 to {}", crate::frame::FORWARD_ITEMS_MAX));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listen: &str) -> String {
+        format!(
+            "data_dir = \"n0\"\n[client]\nlisten = \"127.0.0.1:0\"\n[development_http]\nlisten = \"{listen}\"\n\
+             [peer]\nlisten = \"127.0.0.1:0\"\n[[nodes]]\nid = \"00\"\npeer = \"a:1\"\nclient = \"a:2\"\n"
+        )
+    }
+
+    #[test]
+    fn plain_http_is_refused_off_loopback() {
+        for (listen, ok) in [("127.0.0.1:8545", true), ("[::1]:8545", true), ("0.0.0.0:8545", false)] {
+            let parsed: NodeConfig = toml::from_str(&config(listen)).expect("parses");
+            assert_eq!(parsed.check().is_ok(), ok, "{listen}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(toml::from_str::<NodeConfig>(&format!("colour = 1\n{}", config("127.0.0.1:1"))).is_err());
+    }
+}

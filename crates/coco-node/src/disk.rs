@@ -1,0 +1,135 @@
+//! The disk thread: writes entries and hard state in the replica's order, many at a time, and says when they are
+//! durable. One group of writes costs one `fdatasync`.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Instant,
+};
+
+use coco_consensus::{Fetch, FetchFailed, LogEntry};
+use coco_ledger::EntryView;
+use coco_replica::Persist;
+use coco_types::Seqno;
+use tracing::error;
+
+use crate::{
+    driver::{Inbox, Job},
+    hard_state_file::HardStateFile,
+    ledger_files::{LedgerFiles, LedgerWriter},
+    metrics::Metrics,
+};
+
+/// Jobs that share one sync.
+const GROUP_MAX: usize = 512;
+
+/// What the disk thread does.
+#[derive(Debug)]
+pub(crate) enum DiskJob {
+    /// Write, and report once durable.
+    Persist(Persist),
+    /// Everything up to here is committed: closed chunks below get their final name.
+    Committed(Seqno),
+}
+
+/// The disk thread's belongings.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) writer: LedgerWriter,
+    pub(crate) hard_state: HardStateFile,
+    pub(crate) inbox: Inbox,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Disk {
+    /// Starts the thread. It ends when the sender is dropped and everything is written.
+    pub(crate) fn start(mut self) -> io::Result<(Sender<DiskJob>, std::thread::JoinHandle<()>)> {
+        let (sender, jobs) = channel();
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
+            if let Err(error) = self.run(&jobs) {
+                // After a failed write or sync nothing on this disk can be promised any more (the kernel may have
+                // dropped the pages): the node stops, and never acknowledges what it could not write.
+                error!(%error, "the disk failed");
+                self.inbox.put(Job::DiskFailed(error.to_string()));
+            }
+        })?;
+        Ok((sender, thread))
+    }
+
+    fn run(&mut self, jobs: &Receiver<DiskJob>) -> io::Result<()> {
+        while let Ok(first) = jobs.recv() {
+            let mut committed = None;
+            let mut tokens = Vec::new();
+            let (mut ledger, mut hard_state) = (false, false);
+            for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_MAX - 1)) {
+                match job {
+                    DiskJob::Committed(seqno) => committed = Some(seqno),
+                    DiskJob::Persist(persist) => {
+                        ledger |= persist.truncate_to.is_some() || !persist.entries.is_empty();
+                        hard_state |= persist.hard_state.is_some();
+                        tokens.extend(persist.token);
+                        self.write(persist)?;
+                    }
+                }
+            }
+            let started = Instant::now();
+            if hard_state {
+                self.hard_state.sync()?;
+            }
+            if ledger {
+                self.metrics.ledger_bytes.inc_by(self.writer.sync()?);
+            }
+            if ledger || hard_state {
+                self.metrics.fsync_seconds.observe(started.elapsed().as_secs_f64());
+            }
+            for token in tokens {
+                self.inbox.put(Job::Persisted(token));
+            }
+            if let Some(seqno) = committed {
+                self.writer.commit(seqno)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, persist: Persist) -> io::Result<()> {
+        if let Some(to) = persist.truncate_to {
+            self.writer.truncate(to)?;
+        }
+        for (entry, chunk_ends) in &persist.entries {
+            self.writer.append(entry, *chunk_ends)?;
+        }
+        if let Some(state) = &persist.hard_state {
+            self.hard_state.write(state)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads entries back for nodes that lag, until the sender is dropped.
+pub(crate) fn run_fetches(files: &LedgerFiles, fetches: &Receiver<Fetch>, inbox: &Inbox) {
+    while let Ok(fetch) = fetches.recv() {
+        let entries = read_range(files, &fetch).map_err(|error| {
+            error!(%error, from = %fetch.from, "cannot read entries for a node that lags");
+            FetchFailed
+        });
+        inbox.put(Job::Fetched(fetch.id, entries));
+    }
+}
+
+fn read_range(files: &LedgerFiles, fetch: &Fetch) -> io::Result<Vec<LogEntry>> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    let mut seqno = fetch.from;
+    while seqno <= fetch.to && (entries.is_empty() || bytes < fetch.bytes_max) {
+        let data = files.read(seqno)?;
+        let tx_id = EntryView::parse(&data).map_err(io::Error::other)?.tx_id();
+        bytes += data.len();
+        entries.push(LogEntry { tx_id, data });
+        seqno = seqno.next();
+    }
+    Ok(entries)
+}

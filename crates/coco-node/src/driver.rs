@@ -1,0 +1,293 @@
+//! The event loop: one thread that owns the replica, feeds it one input at a time and carries out its effects.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use coco_adapter::{Checked, Ticket};
+use coco_consensus::{Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
+use coco_replica::{Effects, Input, Now, Replica, Reply, SharedLedgerState, StepError};
+use coco_types::{NodeId, Role};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::{disk::DiskJob, metrics::Metrics, peers::Peers, waiters::Waiters};
+
+/// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
+pub const TICK_MS: u64 = 10;
+/// Inputs taken between two batches, so that a flood of requests cannot starve execution.
+const JOBS_PER_TURN_MAX: usize = 1024;
+/// Messages of peers that may wait; more are dropped, which consensus bears.
+const MESSAGES_MAX: usize = 8192;
+/// How long a primary that stops waits for another one to take over.
+const HANDOVER_TIME: Duration = Duration::from_secs(1);
+
+/// A checked transaction and whoever waits for its answer.
+#[derive(Debug)]
+pub struct Submission {
+    /// What to execute.
+    pub transaction: Checked,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Job {
+    Submit(Vec<Submission>),
+    Message(NodeId, Bytes),
+    Persisted(PersistToken),
+    Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    Unreachable(NodeId),
+    Campaign,
+    DiskFailed(String),
+    Stop,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    transactions: AtomicUsize,
+    messages: AtomicUsize,
+}
+
+/// The way into the event loop. The channel itself has no bound, since the disk must never wait for the replica; what
+/// comes from outside is counted, and refused over a named maximum.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    sender: Sender<Job>,
+    load: Arc<Load>,
+    transactions_max: usize,
+}
+
+/// The queue of transactions is full, or the node is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotQueued;
+
+impl Inbox {
+    pub(crate) fn new(transactions_max: usize) -> (Self, Receiver<Job>) {
+        let (sender, receiver) = mpsc::channel();
+        (Self { sender, load: Arc::default(), transactions_max }, receiver)
+    }
+
+    /// Hands transactions to the replica.
+    ///
+    /// # Errors
+    /// [`NotQueued`] when too many wait already.
+    pub fn submit(&self, batch: Vec<Submission>) -> Result<(), NotQueued> {
+        let count = batch.len();
+        if self.load.transactions.fetch_add(count, Ordering::Relaxed) + count > self.transactions_max {
+            self.load.transactions.fetch_sub(count, Ordering::Relaxed);
+            return Err(NotQueued);
+        }
+        self.sender.send(Job::Submit(batch)).map_err(|_| NotQueued)
+    }
+
+    /// Hands over a peer's message, or drops it when too many wait.
+    pub fn message(&self, from: NodeId, message: Bytes) {
+        if self.load.messages.fetch_add(1, Ordering::Relaxed) < MESSAGES_MAX {
+            self.put(Job::Message(from, message));
+        } else {
+            self.load.messages.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that the connection to a peer broke.
+    pub fn unreachable(&self, node: NodeId) {
+        self.put(Job::Unreachable(node));
+    }
+
+    pub(crate) fn put(&self, job: Job) {
+        // The loop ends only when the node stops; then nobody needs the job.
+        let _stopping: Result<(), mpsc::SendError<Job>> = self.sender.send(job);
+    }
+}
+
+/// Why the loop ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The replica cannot go on.
+    #[error("the replica cannot go on")]
+    Step(#[from] StepError),
+    /// The disk failed. What was not acknowledged as durable never will be: the node stops, and its peers go on.
+    #[error("the disk failed: {0}")]
+    Disk(String),
+}
+
+/// The loop and what it drives.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) replica: Replica,
+    pub(crate) jobs: Receiver<Job>,
+    pub(crate) inbox: Inbox,
+    pub(crate) disk: Sender<DiskJob>,
+    pub(crate) fetches: Sender<Fetch>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) state: SharedLedgerState,
+    pub(crate) tickets: HashMap<Ticket, oneshot::Sender<Reply>>,
+    pub(crate) next_ticket: u64,
+    pub(crate) started: Instant,
+}
+
+enum Turn {
+    Go,
+    Stop,
+}
+
+impl Driver {
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// [`DriverError`] when the node cannot go on.
+    pub(crate) fn run(mut self) -> Result<(), DriverError> {
+        let mut next_tick = Instant::now();
+        let mut stop_at: Option<Instant> = None;
+        loop {
+            if let Turn::Stop = self.take_jobs(next_tick)?
+                && stop_at.is_none()
+            {
+                stop_at = Some(Instant::now() + HANDOVER_TIME);
+                self.hand_over()?;
+            }
+            if self.replica.has_work() {
+                let mut entropy = [0; 32];
+                aws_lc_rs::rand::fill(&mut entropy).map_err(|_| DriverError::Disk("no entropy from the system".into()))?;
+                self.step(Input::Work(entropy))?;
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                self.step(Input::Tick)?;
+                // After a pause one tick is made up for, not all: a node that slept must listen before it votes.
+                next_tick = now + Duration::from_millis(TICK_MS);
+            }
+            if let Some(at) = stop_at
+                && (now >= at || self.state.read().role() != Role::Primary)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what has arrived; waits for it only when there is nothing to execute.
+    fn take_jobs(&mut self, next_tick: Instant) -> Result<Turn, DriverError> {
+        let mut turn = Turn::Go;
+        let mut next = if self.replica.has_work() {
+            self.jobs.try_recv().ok()
+        } else {
+            match self.jobs.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(Turn::Stop),
+            }
+        };
+        for _ in 0..JOBS_PER_TURN_MAX {
+            let Some(job) = next else { break };
+            if let Turn::Stop = self.take_job(job)? {
+                turn = Turn::Stop;
+            }
+            next = self.jobs.try_recv().ok();
+        }
+        if let Some(job) = next
+            && let Turn::Stop = self.take_job(job)?
+        {
+            turn = Turn::Stop;
+        }
+        Ok(turn)
+    }
+
+    fn take_job(&mut self, job: Job) -> Result<Turn, DriverError> {
+        let input = match job {
+            Job::Submit(batch) => {
+                self.inbox.load.transactions.fetch_sub(batch.len(), Ordering::Relaxed);
+                let batch = batch.into_iter().map(|Submission { transaction, reply }| {
+                    let ticket = Ticket(self.next_ticket);
+                    self.next_ticket += 1;
+                    self.tickets.insert(ticket, reply);
+                    (ticket, transaction)
+                });
+                Input::Submit(batch.collect())
+            }
+            Job::Message(from, message) => {
+                self.inbox.load.messages.fetch_sub(1, Ordering::Relaxed);
+                Input::Message(from, message)
+            }
+            Job::Persisted(token) => Input::Persisted(token),
+            Job::Fetched(id, entries) => Input::Fetched(id, entries),
+            Job::Unreachable(node) => Input::Unreachable(node),
+            Job::Campaign => Input::Campaign,
+            Job::DiskFailed(what) => return Err(DriverError::Disk(what)),
+            Job::Stop => return Ok(Turn::Stop),
+        };
+        self.step(input)?;
+        Ok(Turn::Go)
+    }
+
+    fn step(&mut self, input: Input) -> Result<(), DriverError> {
+        let effects = self.replica.step(self.now(), input).inspect_err(|error| error!(%error, "the replica stops"))?;
+        self.carry_out(effects);
+        Ok(())
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Now { wall_ms: millis(wall), mono_ms: millis(self.started.elapsed()) }
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        for persist in effects.persist {
+            self.metrics.entries.inc_by(persist.entries.len() as u64);
+            // The disk thread ends before this one only after it reported its failure.
+            let _failed: Result<(), mpsc::SendError<DiskJob>> = self.disk.send(DiskJob::Persist(persist));
+        }
+        for (to, message) in effects.send {
+            self.peers.send(to, message);
+        }
+        for (ticket, reply) in effects.replies {
+            if matches!(reply, Reply::Executed(_)) {
+                self.metrics.executed.inc();
+            }
+            if let Some(sender) = self.tickets.remove(&ticket) {
+                let _gone: Result<(), Reply> = sender.send(reply);
+            }
+        }
+        for fetch in effects.fetch {
+            let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);
+        }
+        if effects.role_changed {
+            let state = self.state.read();
+            let primary = state.primary().map(|id| id.to_string());
+            info!(role = ?state.role(), view = %state.view(), primary, "role");
+            self.metrics.view.set(i64::try_from(state.view().0).unwrap_or(i64::MAX));
+            self.metrics.is_primary.set(i64::from(state.role() == Role::Primary));
+        }
+        if effects.committed.is_some() || effects.rolled_back.is_some() {
+            let state = self.state.read();
+            self.waiters.wake(&state, effects.rolled_back);
+            if let Some(committed) = effects.committed {
+                self.metrics.committed.set(i64::try_from(committed.seqno.0).unwrap_or(i64::MAX));
+                let _failed: Result<(), mpsc::SendError<DiskJob>> =
+                    self.disk.send(DiskJob::Committed(committed.seqno));
+            }
+        }
+    }
+
+    /// Before stopping, a primary gives its place to the node that is furthest.
+    fn hand_over(&mut self) -> Result<(), DriverError> {
+        if self.state.read().role() != Role::Primary {
+            return Ok(());
+        }
+        let best = self.replica.progress().into_iter().filter(|node| node.active).max_by_key(|node| node.matched);
+        match best {
+            Some(node) => self.step(Input::TransferTo(node.node)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The client side: HTTPS (and, for development, plain HTTP on loopback), HTTP/1.1 and HTTP/2, with a limit on
+//! everything a client controls: connections, headers, bodies and time.
+
+mod ethereum;
+mod ledger_api;
+mod respond;
+mod service;
+mod submit;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+pub use service::{Service, ServiceParts};
+
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams that one HTTP/2 connection may have open.
+const HTTP2_STREAMS_MAX: u32 = 128;
+/// Streams that a client may reset before its connection is closed (CVE-2023-44487).
+const HTTP2_RESETS_MAX: usize = 64;
+/// Wait after a failed accept, so that running out of file handles does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How long open connections may finish their requests after the node was told to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// What arrives on a listener.
+#[derive(Clone)]
+pub enum Transport {
+    /// TLS with the node's endorsed certificate.
+    Tls(TlsAcceptor),
+    /// Plain HTTP on a loopback address, for development.
+    DevelopmentPlain,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tls(_) => "Tls",
+            Self::DevelopmentPlain => "DevelopmentPlain",
+        })
+    }
+}
+
+/// Serves clients until `stop` turns true, then lets open requests finish.
+pub async fn serve(
+    listener: TcpListener,
+    transport: Transport,
+    service: Arc<Service>,
+    places: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "cannot accept a client");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        // Over the limit a connection is closed at once; the client sees a reset, not a hang.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (transport, service, stop) = (transport.clone(), Arc::clone(&service), stop.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            service.metrics().sessions.inc();
+            connection(stream, transport, Arc::clone(&service), stop).await;
+            service.metrics().sessions.dec();
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, transport: Transport, service: Arc<Service>, stop: watch::Receiver<bool>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    match transport {
+        Transport::DevelopmentPlain => requests(stream, service, stop).await,
+        Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => requests(stream, service, stop).await,
+            Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+            Err(_) => debug!("TLS handshake timed out"),
+        },
+    }
+}
+
+async fn requests<S>(stream: S, service: Arc<Service>, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = *service.limits();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.header_bytes_max.max(8192))
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+        .max_local_error_reset_streams(HTTP2_RESETS_MAX)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10));
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let service = Arc::clone(&service);
+        async move { Ok::<Response<Full<Bytes>>, Infallible>(service.answer(request).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), handler);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(DRAIN_TIME, connection.as_mut()).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error, "client connection ended");
+    }
+}

@@ -1,0 +1,299 @@
+//! `/node`, `/app` and `/metrics`: the state of node and network, the status of transactions, and receipts, in CCF's
+//! shapes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use coco_api::{Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version};
+use coco_ledger::Receipt;
+use coco_types::{Seqno, TxId, TxStatus};
+use hyper::{
+    StatusCode,
+    header::{HeaderName, HeaderValue, RETRY_AFTER},
+};
+
+use super::{
+    respond::{self, Reply},
+    service::Service,
+};
+
+/// The seqno of the first entry, which created the service.
+const CREATION: Seqno = Seqno(1);
+
+/// Whether `path` is one of these.
+pub(crate) fn knows(path: &str) -> bool {
+    matches!(path, "/metrics")
+        || path.strip_prefix("/node/").is_some_and(|rest| {
+            matches!(
+                rest,
+                "state" | "network" | "network/nodes" | "version" | "ready/app" | "primary" | "self_signed_certificate"
+            ) || common(rest)
+                || rest.starts_with("network/nodes/")
+        })
+        || path.strip_prefix("/app/").is_some_and(common)
+}
+
+fn common(rest: &str) -> bool {
+    matches!(rest, "commit" | "tx" | "receipt" | "receipt/cose")
+}
+
+/// Answers a GET.
+pub(crate) async fn answer(service: &Arc<Service>, path: &str, query: &str) -> Reply {
+    let Ok(query) = Query::parse(query) else {
+        return respond::error(ErrorCode::InvalidQueryParameterValue, "the query is not of the form name=value&name=value");
+    };
+    match path {
+        "/metrics" => respond::body(
+            StatusCode::OK,
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            service.metrics().text(),
+        ),
+        "/node/state" => state(service),
+        "/node/network" => network(service),
+        "/node/network/nodes" => respond::json(&Nodes { nodes: nodes(service) }),
+        "/node/version" => respond::json(&Version {
+            ccf_version: concat!("coco-", env!("CARGO_PKG_VERSION")).to_owned(),
+            quickjs_version: String::new(),
+            // The only platform of this version is the virtual one.
+            is_unsafe: true,
+        }),
+        "/node/ready/app" => ready(service),
+        "/node/primary" => primary(service),
+        "/node/self_signed_certificate" => {
+            respond::json(&serde_json::json!({ "self_signed_certificate": service.parts().node_cert_pem }))
+        }
+        "/app/commit" | "/node/commit" => commit(service, &query),
+        "/app/tx" | "/node/tx" => status(service, &query),
+        "/app/receipt" | "/node/receipt" => receipt(service, &query, Form::Json).await,
+        "/app/receipt/cose" | "/node/receipt/cose" => receipt(service, &query, Form::Cose).await,
+        other => one_node(service, other),
+    }
+}
+
+fn state(service: &Service) -> Reply {
+    let state = service.state();
+    let last_signed = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
+    respond::json(&NodeState {
+        node_id: service.node_id().to_string(),
+        state: "PartOfNetwork".into(),
+        last_signed_seqno: last_signed.0,
+        startup_seqno: 0,
+        stop_notice: service.is_stopping(),
+    })
+}
+
+fn network(service: &Service) -> Reply {
+    let state = service.state();
+    respond::json(&Network {
+        service_status: "Open".into(),
+        service_certificate: service.parts().service_cert_pem.clone(),
+        current_view: state.view().0,
+        primary_id: state.primary().map(|id| id.to_string()),
+        recovery_count: 0,
+        service_data: serde_json::Value::Null,
+        current_service_create_txid: state.tx_id(CREATION).to_string(),
+    })
+}
+
+fn nodes(service: &Service) -> Vec<Node> {
+    let primary = service.state().primary();
+    let described = service.parts().nodes.iter().map(|(id, address)| Node {
+        node_id: id.to_string(),
+        status: "Trusted".into(),
+        primary: Some(*id) == primary,
+        rpc_interfaces: BTreeMap::from([(
+            "client".to_owned(),
+            RpcInterface {
+                bind_address: address.client.clone(),
+                published_address: address.client.clone(),
+                protocol: "tcp".into(),
+            },
+        )]),
+        node_data: serde_json::Value::Null,
+        last_written: CREATION.0,
+    });
+    described.collect()
+}
+
+fn one_node(service: &Service, path: &str) -> Reply {
+    let asked = path.strip_prefix("/node/network/nodes/").unwrap_or("");
+    let id = match asked {
+        "self" => Some(service.node_id().to_string()),
+        "primary" => service.state().primary().map(|id| id.to_string()),
+        other => Some(other.to_owned()),
+    };
+    match nodes(service).into_iter().find(|node| Some(&node.node_id) == id.as_ref()) {
+        Some(node) => respond::json(&node),
+        None => respond::error(ErrorCode::ResourceNotFound, format!("no node {asked} in this network")),
+    }
+}
+
+fn ready(service: &Service) -> Reply {
+    let is_ready = !service.is_stopping() && service.state().primary().is_some();
+    respond::empty(if is_ready { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE })
+}
+
+fn primary(service: &Service) -> Reply {
+    match service.state().primary() {
+        Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
+        Some(id) => match service.parts().nodes.iter().find(|(node, _)| *node == id) {
+            Some((_, address)) => redirect(&format!("https://{}/node/primary", address.client)),
+            None => respond::error(ErrorCode::PrimaryNotFound, "the primary is not in the configuration"),
+        },
+        None => respond::error(ErrorCode::PrimaryNotFound, "no primary is known at the moment; try again"),
+    }
+}
+
+fn redirect(location: &str) -> Reply {
+    let mut response = respond::empty(StatusCode::PERMANENT_REDIRECT);
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(hyper::header::LOCATION, value);
+    }
+    response
+}
+
+fn commit(service: &Service, query: &Query<'_>) -> Reply {
+    let state = service.state();
+    let committed = state.committed();
+    let since = match (query.get("view_history"), query.get("view_history_since")) {
+        (Some("true"), _) => Some(0),
+        (_, Some(view)) => match view.parse::<u64>() {
+            Ok(view) => Some(view),
+            Err(_) => {
+                return respond::error(
+                    ErrorCode::InvalidQueryParameterValue,
+                    format!("view_history_since={view} is not a view: give a whole number"),
+                );
+            }
+        },
+        (None | Some("false"), None) => None,
+        (Some(other), None) => {
+            return respond::error(
+                ErrorCode::InvalidQueryParameterValue,
+                format!("view_history={other} is neither true nor false"),
+            );
+        }
+    };
+    let view_history = since.map(|since| {
+        let views = state.view_history().into_iter().filter(|id| id.view.0 >= since && id.seqno <= committed.seqno);
+        views.map(|id| id.to_string()).collect()
+    });
+    respond::at(respond::json(&Commit { transaction_id: committed.to_string(), view_history }), committed)
+}
+
+fn asked(query: &Query<'_>) -> Result<TxId, Reply> {
+    let Some(text) = query.get("transaction_id") else {
+        return Err(respond::error(
+            ErrorCode::InvalidQueryParameterValue,
+            "the query needs transaction_id=<view>.<seqno>, for example transaction_id=2.18",
+        ));
+    };
+    text.parse().map_err(|error: coco_types::ParseIdError| {
+        respond::error(ErrorCode::InvalidQueryParameterValue, error.to_string())
+    })
+}
+
+fn status(service: &Service, query: &Query<'_>) -> Reply {
+    match asked(query) {
+        Ok(id) => {
+            let status = service.state().status(id).to_string();
+            respond::json(&TxStatusBody { transaction_id: id.to_string(), status })
+        }
+        Err(refused) => refused,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Cose,
+}
+
+async fn receipt(service: &Arc<Service>, query: &Query<'_>, form: Form) -> Reply {
+    let id = match asked(query) {
+        Ok(id) => id,
+        Err(refused) => return refused,
+    };
+    let service = Arc::clone(service);
+    // Reads the disk, so not on a thread that serves connections.
+    let made = tokio::task::spawn_blocking(move || make_receipt(&service, id, form)).await;
+    made.unwrap_or_else(|_| respond::error(ErrorCode::InternalError, "the receipt could not be made"))
+}
+
+fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
+    let (status, covering) = {
+        let state = service.state();
+        let covering = state.covering_signature(id.seqno).filter(|at| *at <= state.committed().seqno);
+        (state.status(id), covering)
+    };
+    match status {
+        TxStatus::Committed => {}
+        TxStatus::Invalid => {
+            return respond::error(ErrorCode::TransactionInvalid, format!("transaction {id} is invalid"));
+        }
+        TxStatus::Pending | TxStatus::Unknown => {
+            return respond::error(
+                ErrorCode::TransactionPendingOrUnknown,
+                format!("transaction {id} is not committed; ask for its status and come back"),
+            );
+        }
+    }
+    let Some(covering) = covering else {
+        // The last signature entry is covered by the next one, which comes with the next transaction.
+        let mut response = respond::empty(StatusCode::ACCEPTED);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
+        return response;
+    };
+    let history = &service.parts().history;
+    let read = history.entry(id.seqno).and_then(|entry| Ok((entry, history.entry(covering)?)));
+    let (entry, signature) = match read {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!(%error, %id, "cannot read the ledger for a receipt");
+            return respond::error(ErrorCode::InternalError, "the ledger on this node's disk cannot be read");
+        }
+    };
+    let receipt = {
+        let state = service.state();
+        Receipt::assemble(&entry, &signature, &service.parts().secret, state.tree())
+    };
+    match (receipt, form) {
+        (Ok(receipt), Form::Json) => respond::at(respond::json_text(receipt.json()), id),
+        (Ok(receipt), Form::Cose) => {
+            let cose = HeaderValue::from_static("application/cose");
+            respond::at(respond::body(StatusCode::OK, cose, receipt.cose()), id)
+        }
+        (Err(error), _) => {
+            tracing::error!(%error, %id, "cannot assemble a receipt");
+            respond::error(ErrorCode::InternalError, "the receipt could not be assembled")
+        }
+    }
+}
+
+/// A query string, split. None of our parameters needs percent-encoding, so none is decoded.
+struct Query<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Query<'a> {
+    fn parse(text: &'a str) -> Result<Self, ()> {
+        let parts = text.split('&').filter(|part| !part.is_empty());
+        parts.map(|part| part.split_once('=').ok_or(())).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
+    }
+}
+
+/// The value of `wait` in the query of a write.
+pub(crate) fn waits_for_commit(query: &str) -> Result<bool, Reply> {
+    let wrong = |message: String| respond::error(ErrorCode::InvalidQueryParameterValue, message);
+    let query = Query::parse(query).map_err(|()| wrong("the query is not of the form name=value".into()))?;
+    match query.get("wait") {
+        None => Ok(false),
+        Some("committed") => Ok(true),
+        Some(other) => Err(wrong(format!("wait={other} has no meaning: leave it out, or say wait=committed"))),
+    }
+}
+
+/// Headers for pages of another origin, as browser wallets need them.
+pub(crate) const ANY_ORIGIN: (HeaderName, HeaderValue) =
+    (hyper::header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -1,0 +1,218 @@
+//! What nodes say to each other over the peer channel, as bytes.
+//!
+//! A frame is a u32 little-endian length and that many bytes, the first of which names the kind. The channel is
+//! mutually authenticated TLS; a frame that does not decode closes it.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use bytes::Bytes;
+use coco_adapter::Refusal;
+use coco_replica::Reply;
+use coco_types::{
+    NodeId, TxId,
+    codec::{DecodeError, Reader, put_bytes, put_u64},
+    limits::PEER_MESSAGE_BYTES_MAX,
+};
+
+/// Most transactions that one forwarded request may hold; equal to the largest JSON-RPC batch.
+pub const FORWARD_ITEMS_MAX: usize = 1000;
+
+/// Longest text inside a forwarded refusal, in bytes. Longer ones are cut on the sending side.
+const REFUSAL_TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// One message between nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// For the consensus engine.
+    Consensus(Bytes),
+    /// Transactions that reached a backup, for the primary to execute. The number comes back in the answer.
+    Forward(u64, Vec<Bytes>),
+    /// What became of them, in their order.
+    Forwarded(u64, Vec<Reply>),
+}
+
+impl Frame {
+    /// The bytes after the length.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Consensus(bytes) => {
+                out.reserve_exact(bytes.len().saturating_add(1));
+                out.push(1);
+                out.extend_from_slice(bytes);
+            }
+            Self::Forward(number, items) => {
+                out.push(2);
+                put_u64(&mut out, *number);
+                put_u64(&mut out, items.len() as u64);
+                for item in items {
+                    put_bytes(&mut out, item);
+                }
+            }
+            Self::Forwarded(number, replies) => {
+                out.push(3);
+                put_u64(&mut out, *number);
+                put_u64(&mut out, replies.len() as u64);
+                for reply in replies {
+                    put_reply(&mut out, reply);
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Frame::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are none.
+    pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let frame = match reader.u8("kind of frame")? {
+            1 => return Ok(Self::Consensus(bytes.slice(1..))),
+            2 => {
+                let number = reader.u64("number of the request")?;
+                let count = bounded_count(&mut reader, 8, "forwarded transactions")?;
+                let items = (0..count).map(|_| reader.bytes("transaction").map(Bytes::copy_from_slice));
+                Self::Forward(number, items.collect::<Result<_, _>>()?)
+            }
+            3 => {
+                let number = reader.u64("number of the request")?;
+                let count = bounded_count(&mut reader, 1, "forwarded answers")?;
+                Self::Forwarded(number, (0..count).map(|_| reply(&mut reader)).collect::<Result<_, _>>()?)
+            }
+            found => return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) }),
+        };
+        reader.end()?;
+        Ok(frame)
+    }
+}
+
+/// The length of a frame, when it is within the limit.
+///
+/// # Errors
+/// [`DecodeError::Over`] when it is not.
+pub fn frame_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
+    let found = u32::from_le_bytes(prefix);
+    match usize::try_from(found) {
+        Ok(length) if length <= PEER_MESSAGE_BYTES_MAX => Ok(length),
+        _ => Err(DecodeError::Over {
+            field: "length of a frame",
+            found: u64::from(found),
+            limit: PEER_MESSAGE_BYTES_MAX as u64,
+        }),
+    }
+}
+
+fn bounded_count(reader: &mut Reader<'_>, item_bytes_min: usize, field: &'static str) -> Result<usize, DecodeError> {
+    let count = reader.count(item_bytes_min, field)?;
+    if count > FORWARD_ITEMS_MAX {
+        return Err(DecodeError::Over { field, found: count as u64, limit: FORWARD_ITEMS_MAX as u64 });
+    }
+    Ok(count)
+}
+
+fn put_tx_id(out: &mut Vec<u8>, id: TxId) {
+    put_u64(out, id.view.0);
+    put_u64(out, id.seqno.0);
+}
+
+fn put_reply(out: &mut Vec<u8>, reply: &Reply) {
+    match reply {
+        Reply::Executed(id) => {
+            out.push(0);
+            put_tx_id(out, *id);
+        }
+        Reply::Earlier(id) => {
+            out.push(1);
+            put_tx_id(out, *id);
+        }
+        Reply::Refused(refusal) => {
+            out.push(2);
+            put_u64(out, u64::from_le_bytes(refusal.code.to_le_bytes()));
+            put_text(out, &refusal.message);
+            out.push(u8::from(refusal.data.is_some()));
+            if let Some(data) = &refusal.data {
+                put_text(out, data);
+            }
+        }
+        Reply::NotPrimary(None) => out.push(3),
+        Reply::NotPrimary(Some(node)) => {
+            out.push(4);
+            out.extend_from_slice(&node.0);
+        }
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.get(..text.floor_char_boundary(REFUSAL_TEXT_BYTES_MAX)).unwrap_or(text).as_bytes());
+}
+
+fn tx_id(reader: &mut Reader<'_>) -> Result<TxId, DecodeError> {
+    Ok(TxId::new(reader.u64("view")?, reader.u64("seqno")?))
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    Ok(String::from_utf8_lossy(reader.bytes("text")?).into_owned())
+}
+
+fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
+    Ok(match reader.u8("kind of answer")? {
+        0 => Reply::Executed(tx_id(reader)?),
+        1 => Reply::Earlier(tx_id(reader)?),
+        2 => {
+            let code = i64::from_le_bytes(reader.array("code")?);
+            let message = text(reader)?;
+            let data = if reader.u8("has data")? == 0 { None } else { Some(text(reader)?) };
+            Reply::Refused(Refusal { code, message, data })
+        }
+        3 => Reply::NotPrimary(None),
+        4 => Reply::NotPrimary(Some(NodeId(reader.array("node")?))),
+        found => return Err(DecodeError::Value { field: "kind of answer", found: u64::from(found) }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_comes_back() {
+        let refusal = Refusal { code: -32000, message: "nonce too low".into(), data: Some("5".into()) };
+        for frame in [
+            Frame::Consensus(Bytes::from_static(b"abc")),
+            Frame::Forward(7, vec![Bytes::from_static(b"x"), Bytes::new()]),
+            Frame::Forwarded(
+                7,
+                vec![
+                    Reply::Executed(TxId::new(2, 3)),
+                    Reply::Earlier(TxId::new(2, 1)),
+                    Reply::Refused(refusal),
+                    Reply::NotPrimary(None),
+                    Reply::NotPrimary(Some(NodeId([4; 32]))),
+                ],
+            ),
+        ] {
+            let bytes = Bytes::from(frame.encode());
+            assert_eq!(Frame::decode(&bytes), Ok(frame));
+            for cut in 1..bytes.len() {
+                if bytes[0] != 1 {
+                    assert!(Frame::decode(&bytes.slice(..cut)).is_err(), "cut at {cut}");
+                }
+            }
+        }
+        assert!(Frame::decode(&Bytes::from_static(&[9])).is_err());
+    }
+
+    #[test]
+    fn lengths_and_counts_have_a_limit() {
+        let limit = u32::try_from(PEER_MESSAGE_BYTES_MAX).expect("fits");
+        assert!(frame_length((limit - 1).to_le_bytes()).is_ok());
+        assert!(frame_length(limit.to_le_bytes()).is_ok());
+        assert!(frame_length((limit + 1).to_le_bytes()).is_err());
+        for (count, ok) in [(FORWARD_ITEMS_MAX, true), (FORWARD_ITEMS_MAX + 1, false)] {
+            let frame = Frame::Forward(1, vec![Bytes::new(); count]);
+            assert_eq!(Frame::decode(&Bytes::from(frame.encode())).is_ok(), ok, "{count}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Values of the past, read back from the ledger on disk.
+//!
+//! The disk belongs to the host, so nothing that it says is believed: an entry is hashed and compared with the leaf in
+//! the Merkle tree, which lives in memory, and decrypted under the ledger secret.
+
+use std::{collections::VecDeque, io, sync::Arc};
+
+use bytes::Bytes;
+use coco_adapter::{History, HistoryError};
+use coco_kv::{MapName, WriteSetView};
+use coco_ledger::{EntryView, LedgerSecret};
+use coco_replica::SharedLedgerState;
+use coco_types::Seqno;
+use parking_lot::Mutex;
+
+use crate::ledger_files::LedgerFiles;
+
+/// Decrypted entries kept for the next reader, in number and in bytes. A transaction's lookup and its block's are in
+/// the same entry, and readers follow the newest entries.
+const OPENED_MAX: usize = 64;
+const OPENED_BYTES_MAX: usize = 16 << 20;
+
+/// Reads entries of one node's ledger.
+#[derive(Debug)]
+pub struct LedgerHistory {
+    files: Arc<LedgerFiles>,
+    state: SharedLedgerState,
+    secret: LedgerSecret,
+    opened: Mutex<VecDeque<(Seqno, Bytes)>>,
+}
+
+impl LedgerHistory {
+    /// Reads from `files` what `state` vouches for.
+    #[must_use]
+    pub fn new(files: Arc<LedgerFiles>, state: SharedLedgerState, secret: LedgerSecret) -> Self {
+        Self { files, state, secret, opened: Mutex::default() }
+    }
+
+    /// The raw entry at `seqno`, checked against the tree.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when it cannot be read or is not what it was.
+    pub fn entry(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
+        let bytes = self.files.read(seqno).map_err(|source| HistoryError::Unreadable { seqno, source })?;
+        let entry = EntryView::parse(&bytes).map_err(|_| HistoryError::Altered { seqno })?;
+        if self.state.read().tree().leaf(seqno.0) != Some(entry.leaf()) {
+            return Err(HistoryError::Altered { seqno });
+        }
+        Ok(bytes)
+    }
+
+    /// The private part of the entry at `seqno`, decrypted.
+    fn private_part(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
+        if let Some((_, bytes)) = self.opened.lock().iter().find(|(at, _)| *at == seqno) {
+            return Ok(bytes.clone());
+        }
+        let entry = self.entry(seqno)?;
+        let view = EntryView::parse(&entry).map_err(|_| HistoryError::Altered { seqno })?;
+        let open = view.open(&self.secret).map_err(|_| HistoryError::Altered { seqno })?;
+        let private = Bytes::from(open.private);
+        let mut opened = self.opened.lock();
+        opened.push_back((seqno, private.clone()));
+        let mut held: usize = opened.iter().map(|(_, bytes)| bytes.len()).sum();
+        while opened.len() > OPENED_MAX || held > OPENED_BYTES_MAX {
+            let Some((_, dropped)) = opened.pop_front() else { break };
+            held -= dropped.len();
+        }
+        Ok(private)
+    }
+}
+
+impl History for LedgerHistory {
+    fn read(&self, seqno: Seqno, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        let private = self.private_part(seqno)?;
+        let writes = WriteSetView::parse(&[], &private).map_err(|_| HistoryError::Altered { seqno })?;
+        Ok(writes.get(map, key).map(|value| private.slice_ref(value)))
+    }
+}
+
+impl From<HistoryFault> for io::Error {
+    fn from(fault: HistoryFault) -> Self {
+        Self::new(io::ErrorKind::InvalidData, fault.0)
+    }
+}
+
+/// A fault in the ledger's files, in words.
+#[derive(Debug)]
+pub(crate) struct HistoryFault(pub(crate) String);

@@ -1,0 +1,463 @@
+//! The ledger's chunk files: reading by position, and the one writer.
+//!
+//! A chunk is closed in an order that a crash cannot confuse: entries are durable, then the header names where the
+//! table will begin, then the table follows, then the file gets its closed name. A file with an open name whose header
+//! is set was caught between these steps: its table is dropped and the closing is done again.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use coco_ledger::{CHUNK_HEADER_BYTES, Chunk, ChunkName, EntryFlags, close_chunk, open_chunk};
+use coco_types::Seqno;
+use parking_lot::RwLock;
+use tracing::warn;
+
+/// Bytes gathered before they are handed to the file system.
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
+
+/// The chunk files of one folder, for readers.
+#[derive(Debug)]
+pub struct LedgerFiles {
+    folder: PathBuf,
+    index: RwLock<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// Closed chunks, in order.
+    closed: Vec<ChunkName>,
+    open: Option<OpenChunk>,
+}
+
+#[derive(Debug)]
+struct OpenChunk {
+    first: Seqno,
+    /// Where each entry begins.
+    offsets: Vec<u32>,
+    /// Where the last one ends.
+    end: u32,
+    /// Whether its last entry says that the chunk ends.
+    is_full: bool,
+}
+
+impl OpenChunk {
+    fn last(&self) -> Seqno {
+        Seqno(self.first.0 + self.offsets.len() as u64 - 1)
+    }
+
+    fn push(&mut self, bytes: usize, chunk_ends: bool) -> io::Result<()> {
+        self.offsets.push(self.end);
+        let end = u32::try_from(bytes).ok().and_then(|bytes| self.end.checked_add(bytes));
+        self.end = end.ok_or_else(|| io::Error::other("a chunk cannot grow past 4 GiB"))?;
+        self.is_full = chunk_ends;
+        Ok(())
+    }
+}
+
+impl Index {
+    fn last(&self) -> Seqno {
+        let closed = self.closed.last().and_then(|chunk| chunk.last);
+        self.open.as_ref().filter(|open| !open.offsets.is_empty()).map(OpenChunk::last).or(closed).unwrap_or(Seqno::ZERO)
+    }
+}
+
+/// A closed chunk's last entry.
+fn last_of(chunk: &ChunkName) -> Seqno {
+    chunk.last.expect("only closed chunks are kept in this list")
+}
+
+fn damaged(path: &Path, what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl LedgerFiles {
+    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error.
+    ///
+    /// # Errors
+    /// An error that names the file, and the offset where there is one.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let mut names = Vec::new();
+        for file in fs::read_dir(folder)? {
+            if let Some(name) = file?.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let mut index = Index::default();
+        for name in names {
+            let path = folder.join(name.to_string());
+            let expected = index.last().next();
+            if name.first != expected || index.open.is_some() {
+                return Err(damaged(&path, format_args!("begins at {}, but {expected} is next in the ledger", name.first)));
+            }
+            match name.last {
+                Some(_) => index.closed.push(name),
+                None => index.open = Some(open_tail(&path, name.first)?),
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), index: RwLock::new(index) })
+    }
+
+    /// The last entry of the last chunk that is known to be committed.
+    #[must_use]
+    pub fn committed(&self) -> Seqno {
+        let index = self.index.read();
+        index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
+    }
+
+    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed.
+    ///
+    /// # Errors
+    /// `Err(Some)` as `take` gives it; `Err(None)`'s place is taken by the [`io::Error`] of a file that is damaged.
+    pub fn replay<E>(&self, mut take: impl FnMut(Bytes, bool) -> Result<(), E>) -> Result<(), ReplayError<E>> {
+        let index = self.index.read();
+        let open = index.open.as_ref().map(|open| ChunkName::open(open.first));
+        for name in index.closed.iter().copied().chain(open) {
+            let path = self.folder.join(name.to_string());
+            let file = Bytes::from(fs::read(&path).map_err(ReplayError::File)?);
+            let chunk = Chunk::parse(&file).map_err(|error| ReplayError::File(damaged(&path, chain(&error))))?;
+            let found = name.first.0 + chunk.entries.len() as u64 - 1;
+            if name.last.is_some_and(|last| last.0 != found || !chunk.is_closed) {
+                let what = format_args!("holds {} entries, which is not what its name says", chunk.entries.len());
+                return Err(ReplayError::File(damaged(&path, what)));
+            }
+            for (_, entry) in &chunk.entries {
+                take(file.slice_ref(entry.bytes()), name.is_committed).map_err(ReplayError::Taker)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of one entry. They come from the host's disk: the caller checks them.
+    ///
+    /// # Errors
+    /// `NotFound` when the ledger does not reach so far, and any error of the file system.
+    pub fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
+        let index = self.index.read();
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no entry {seqno} in the ledger files"));
+        if let Some(open) = &index.open
+            && seqno >= open.first
+        {
+            let at = usize::try_from(seqno.0 - open.first.0).map_err(io::Error::other)?;
+            let start = *open.offsets.get(at).ok_or_else(missing)?;
+            let end = open.offsets.get(at + 1).copied().unwrap_or(open.end);
+            let file = File::open(self.folder.join(ChunkName::open(open.first).to_string()))?;
+            return read_between(&file, u64::from(start), u64::from(end));
+        }
+        let at = index.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        let chunk = *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
+        let file = File::open(self.folder.join(chunk.to_string()))?;
+        drop(index);
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)?;
+        let table = u64::from_le_bytes(header);
+        let position = |i: u64| -> io::Result<u64> {
+            let mut offset = [0; 4];
+            file.read_exact_at(&mut offset, table + 4 * i)?;
+            Ok(u64::from(u32::from_le_bytes(offset)))
+        };
+        let i = seqno.0 - chunk.first.0;
+        let end = if seqno == last_of(&chunk) { table } else { position(i + 1)? };
+        read_between(&file, position(i)?, end)
+    }
+
+    /// Makes the one writer of these files. An open chunk that was caught while it was being closed is closed now.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn into_writer(self) -> io::Result<LedgerWriter> {
+        LedgerWriter::new(Arc::new(self))
+    }
+}
+
+/// Why a replay stopped.
+#[derive(Debug)]
+pub enum ReplayError<E> {
+    /// A file cannot be read, or is damaged.
+    File(io::Error),
+    /// Whoever took the entries refused one.
+    Taker(E),
+}
+
+/// Largest entry that is read back, in bytes.
+const READ_BYTES_MAX: u64 = coco_types::limits::ENTRY_BYTES_MAX as u64;
+
+fn read_between(file: &File, start: u64, end: u64) -> io::Result<Bytes> {
+    let length = end.checked_sub(start).filter(|length| *length <= READ_BYTES_MAX);
+    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a position table is out of order"))?;
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, start)?;
+    Ok(bytes.into())
+}
+
+/// Reads the chunk that was being written, and leaves it as an open one.
+fn open_tail(path: &Path, first: Seqno) -> io::Result<OpenChunk> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let header_bytes = CHUNK_HEADER_BYTES as u64;
+    if length < header_bytes {
+        file.set_len(0)?;
+        file.write_all_at(&open_chunk(), 0)?;
+    } else {
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        file.read_exact_at(&mut header, 0)?;
+        let table = u64::from_le_bytes(header);
+        if table != 0 {
+            if table < header_bytes || table > length {
+                return Err(damaged(path, format_args!("offset 0: the table begins at {table}, the file has {length} bytes")));
+            }
+            file.set_len(table)?;
+            file.write_all_at(&open_chunk(), 0)?;
+        }
+    }
+    let bytes = fs::read(path)?;
+    let chunk = Chunk::parse(&bytes).map_err(|error| damaged(path, chain(&error)))?;
+    if chunk.torn_bytes > 0 {
+        warn!(file = %path.display(), offset = chunk.end, bytes = chunk.torn_bytes, "cut the torn tail of the last chunk");
+        file.set_len(chunk.end)?;
+    }
+    file.sync_all()?;
+    let mut open = OpenChunk { first, offsets: Vec::new(), end: CHUNK_HEADER_BYTES as u32, is_full: false };
+    for (_, entry) in &chunk.entries {
+        open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;
+    }
+    Ok(open)
+}
+
+/// Appends to, cuts and names the chunk files. There is one for a folder.
+#[derive(Debug)]
+pub struct LedgerWriter {
+    files: Arc<LedgerFiles>,
+    open: Option<File>,
+    pending: Vec<u8>,
+    /// Where `pending` belongs.
+    pending_at: u64,
+    unsynced_bytes: u64,
+    folder_changed: bool,
+}
+
+impl LedgerWriter {
+    fn new(files: Arc<LedgerFiles>) -> io::Result<Self> {
+        let mut writer = Self {
+            files,
+            open: None,
+            pending: Vec::new(),
+            pending_at: 0,
+            unsynced_bytes: 0,
+            folder_changed: false,
+        };
+        writer.reopen()?;
+        let is_full = writer.files.index.read().open.as_ref().is_some_and(|open| open.is_full);
+        if is_full {
+            writer.close()?;
+        }
+        Ok(writer)
+    }
+
+    /// The files, for readers.
+    #[must_use]
+    pub fn files(&self) -> Arc<LedgerFiles> {
+        Arc::clone(&self.files)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let open = self.files.index.read().open.as_ref().map(|open| (open.first, open.end));
+        if let Some((first, end)) = open {
+            let path = self.files.folder.join(ChunkName::open(first).to_string());
+            self.open = Some(OpenOptions::new().read(true).write(true).open(path)?);
+            self.pending_at = u64::from(end);
+        } else {
+            self.open = None;
+        }
+        Ok(())
+    }
+
+    /// Appends an entry; `chunk_ends` closes the chunk after it. Durable only after [`LedgerWriter::sync`].
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    ///
+    /// # Panics
+    /// Never: the open chunk is made before it is used.
+    pub fn append(&mut self, entry: &[u8], chunk_ends: bool) -> io::Result<()> {
+        if self.open.is_none() {
+            let first = self.files.index.read().last().next();
+            let path = self.files.folder.join(ChunkName::open(first).to_string());
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+            file.write_all_at(&open_chunk(), 0)?;
+            self.folder_changed = true;
+            self.open = Some(file);
+            self.pending_at = CHUNK_HEADER_BYTES as u64;
+            self.files.index.write().open = Some(OpenChunk {
+                first,
+                offsets: Vec::new(),
+                end: CHUNK_HEADER_BYTES as u32,
+                is_full: false,
+            });
+        }
+        self.pending.extend_from_slice(entry);
+        self.unsynced_bytes += entry.len() as u64;
+        self.files.index.write().open.as_mut().expect("made above").push(entry.len(), chunk_ends)?;
+        if chunk_ends {
+            self.close()?;
+        } else if self.pending.len() >= WRITE_BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(file) = &self.open
+            && !self.pending.is_empty()
+        {
+            file.write_all_at(&self.pending, self.pending_at)?;
+            self.pending_at += self.pending.len() as u64;
+            self.pending.clear();
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.folder_changed) {
+            File::open(&self.files.folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable; gives back how many bytes that were.
+    ///
+    /// # Errors
+    /// Any error of the file system. Nothing may be promised of these files after it.
+    pub fn sync(&mut self) -> io::Result<u64> {
+        self.flush()?;
+        if let Some(file) = &self.open {
+            file.sync_data()?;
+        }
+        self.sync_folder()?;
+        Ok(std::mem::take(&mut self.unsynced_bytes))
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let Some(file) = self.open.take() else { return Ok(()) };
+        file.sync_data()?;
+        let mut index = self.files.index.write();
+        let open = index.open.take().expect("the writer has a file for the open chunk");
+        let (header, table) = close_chunk(&open.offsets, u64::from(open.end));
+        file.write_all_at(&header, 0)?;
+        file.sync_data()?;
+        file.write_all_at(&table, u64::from(open.end))?;
+        file.sync_data()?;
+        let closed = ChunkName::closed(open.first, open.last());
+        let folder = &self.files.folder;
+        fs::rename(folder.join(ChunkName::open(open.first).to_string()), folder.join(closed.to_string()))?;
+        index.closed.push(closed);
+        drop(index);
+        self.folder_changed = true;
+        Ok(())
+    }
+
+    /// Gives closed chunks at or below `seqno` their final name.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn commit(&mut self, seqno: Seqno) -> io::Result<()> {
+        let folder = self.files.folder.clone();
+        let mut index = self.files.index.write();
+        for chunk in index.closed.iter_mut().rev() {
+            if chunk.is_committed {
+                break;
+            }
+            if last_of(chunk) <= seqno {
+                let committed = ChunkName::committed(chunk.first, last_of(chunk));
+                fs::rename(folder.join(chunk.to_string()), folder.join(committed.to_string()))?;
+                *chunk = committed;
+                self.folder_changed = true;
+            }
+        }
+        drop(index);
+        self.sync_folder()
+    }
+
+    /// Cuts the ledger so that `to` is its last entry. Durable on return.
+    ///
+    /// # Errors
+    /// Any error of the file system; `InvalidInput` when a committed chunk would be cut.
+    pub fn truncate(&mut self, to: Seqno) -> io::Result<()> {
+        self.flush()?;
+        loop {
+            let open = {
+                let index = self.files.index.read();
+                index.open.as_ref().map(|open| (open.first, open.offsets.len()))
+            };
+            match open {
+                Some((first, _)) if to >= first => return self.cut_open(to),
+                Some((first, _)) => {
+                    self.open = None;
+                    self.files.index.write().open = None;
+                    fs::remove_file(self.files.folder.join(ChunkName::open(first).to_string()))?;
+                    self.folder_changed = true;
+                }
+                None => {
+                    let last = self.files.index.read().last();
+                    if to >= last {
+                        return self.sync_folder();
+                    }
+                    self.reopen_last_closed()?;
+                }
+            }
+        }
+    }
+
+    fn cut_open(&mut self, to: Seqno) -> io::Result<()> {
+        let mut index = self.files.index.write();
+        let open = index.open.as_mut().expect("looked at above");
+        let keep = usize::try_from(to.0 - open.first.0 + 1).map_err(io::Error::other)?;
+        if let Some(end) = open.offsets.get(keep).copied() {
+            open.offsets.truncate(keep);
+            open.end = end;
+            open.is_full = false;
+            self.pending_at = u64::from(end);
+            let file = self.open.as_ref().expect("an open chunk has its file");
+            file.set_len(u64::from(end))?;
+            file.sync_all()?;
+        }
+        drop(index);
+        self.sync_folder()
+    }
+
+    /// Makes the last closed chunk the open one again.
+    fn reopen_last_closed(&mut self) -> io::Result<()> {
+        let folder = self.files.folder.clone();
+        let chunk = {
+            let mut index = self.files.index.write();
+            match index.closed.last() {
+                Some(chunk) if !chunk.is_committed => index.closed.pop().expect("just seen"),
+                _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "a committed chunk is never cut")),
+            }
+        };
+        let open = folder.join(ChunkName::open(chunk.first).to_string());
+        fs::rename(folder.join(chunk.to_string()), &open)?;
+        self.folder_changed = true;
+        let tail = open_tail(&open, chunk.first)?;
+        self.files.index.write().open = Some(tail);
+        self.reopen()
+    }
+}

@@ -1,0 +1,289 @@
+//! The channel between nodes: mutual TLS 1.3 with certificates that the service endorsed.
+//!
+//! Each node dials every other node and sends on the connection that it dialled; what it receives comes on those that
+//! it accepted. Who speaks is read from the certificate, never from a message. A full queue drops consensus messages,
+//! which consensus bears; a forwarded request that cannot be queued is answered at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use coco_replica::Reply;
+use coco_types::NodeId;
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufWriter},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing::{debug, info, warn};
+
+use crate::{
+    config::NodeAddress,
+    driver::Inbox,
+    frame::{Frame, frame_length},
+    metrics::Metrics,
+    tls::{PeerTls, peer_id, peer_name},
+};
+
+/// Frames that may wait for one peer.
+const QUEUE_FRAMES_MAX: usize = 1024;
+/// Bytes gathered before they are handed to TLS at once.
+const WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// Connections from peers at one time: twice the nodes, since a dead one lingers until its time-out.
+const ACCEPTED_MAX: usize = 2 * coco_types::limits::NODES_MAX;
+/// Time for TCP and TLS to be established.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for one frame to be taken by the network.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nothing arrives for this long is closed; heartbeats come far more often.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Waits between attempts to connect.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Forwarded requests that may wait for their answers.
+const FORWARDS_MAX: usize = 65_536;
+
+/// Sends to all peers.
+#[derive(Debug)]
+pub struct Peers {
+    queues: BTreeMap<NodeId, mpsc::Sender<Frame>>,
+    forwards: Mutex<Forwards>,
+}
+
+#[derive(Debug, Default)]
+struct Forwards {
+    next: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Vec<Reply>>>,
+}
+
+/// Takes transactions that a peer forwards to this node.
+pub trait TakeForwarded: Send + Sync {
+    /// Executes them as if a client had sent them here; never forwards again.
+    fn take(&self, items: Vec<Bytes>) -> impl Future<Output = Vec<Reply>> + Send;
+}
+
+impl Peers {
+    /// Starts the tasks that keep a connection to every other node, on the current runtime.
+    #[must_use]
+    pub fn dial(me: NodeId, nodes: &[(NodeId, NodeAddress)], tls: &PeerTls, inbox: &Inbox, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let mut queues = BTreeMap::new();
+        for (id, address) in nodes.iter().filter(|(id, _)| *id != me) {
+            let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
+            queues.insert(*id, sender);
+            let link = Link {
+                id: *id,
+                address: address.peer.clone(),
+                connector: tls.connector(),
+                inbox: inbox.clone(),
+                metrics: Arc::clone(metrics),
+            };
+            tokio::spawn(link.run(receiver));
+        }
+        Arc::new(Self { queues, forwards: Mutex::default() })
+    }
+
+    /// Queues a consensus message; a full queue drops it.
+    pub fn send(&self, to: NodeId, message: Bytes) {
+        if let Some(queue) = self.queues.get(&to) {
+            // Consensus sends again what was lost.
+            let _full: Result<(), mpsc::error::TrySendError<Frame>> = queue.try_send(Frame::Consensus(message));
+        }
+    }
+
+    /// Has `to` execute transactions, and waits for its answers. `None` when it cannot be asked or does not answer in
+    /// time: what became of the transactions is then unknown, and they may be sent again.
+    pub async fn forward(&self, to: NodeId, items: Vec<Bytes>, wait: Duration) -> Option<Vec<Reply>> {
+        let queue = self.queues.get(&to)?;
+        let (sender, receiver) = oneshot::channel();
+        let number = {
+            let mut forwards = self.forwards.lock();
+            if forwards.waiting.len() >= FORWARDS_MAX {
+                return None;
+            }
+            forwards.next += 1;
+            let number = forwards.next;
+            forwards.waiting.insert(number, sender);
+            number
+        };
+        let answer = if queue.try_send(Frame::Forward(number, items)).is_ok() {
+            timeout(wait, receiver).await.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        self.forwards.lock().waiting.remove(&number);
+        answer
+    }
+
+    fn answered(&self, number: u64, replies: Vec<Reply>) {
+        if let Some(sender) = self.forwards.lock().waiting.remove(&number) {
+            let _gone: Result<(), Vec<Reply>> = sender.send(replies);
+        }
+    }
+}
+
+/// The task that holds the connection to one peer.
+struct Link {
+    id: NodeId,
+    address: String,
+    connector: TlsConnector,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+}
+
+impl Link {
+    async fn run(self, mut queue: mpsc::Receiver<Frame>) {
+        let mut retry = RETRY_MIN;
+        loop {
+            match self.connect().await {
+                Ok(mut stream) => {
+                    info!(peer = %self.id, address = self.address, "connected to peer");
+                    retry = RETRY_MIN;
+                    // What was queued while the peer was away is stale.
+                    while queue.try_recv().is_ok() {}
+                    match self.send(&mut stream, &mut queue).await {
+                        Ok(()) => return,
+                        Err(error) => info!(peer = %self.id, %error, "connection to peer broke"),
+                    }
+                    self.inbox.unreachable(self.id);
+                }
+                Err(error) => debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer"),
+            }
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MAX);
+            if queue.is_closed() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let connecting = async {
+            let stream = TcpStream::connect(&self.address).await?;
+            stream.set_nodelay(true)?;
+            self.connector.connect(peer_name(self.id), stream).await
+        };
+        let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
+        let found = peer_id(stream.get_ref().1.peer_certificates());
+        if found != Some(self.id) {
+            return Err(std::io::Error::other(format!("{} is another node than expected", self.address)));
+        }
+        Ok(stream)
+    }
+
+    /// Sends until the queue closes, gathering what is there into one write.
+    async fn send(
+        &self,
+        stream: &mut tokio_rustls::client::TlsStream<TcpStream>,
+        queue: &mut mpsc::Receiver<Frame>,
+    ) -> std::io::Result<()> {
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream);
+        while let Some(first) = queue.recv().await {
+            let mut next = Some(first);
+            while let Some(frame) = next {
+                let bytes = frame.encode();
+                let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+                self.metrics.peer_bytes_sent.inc_by(u64::from(length));
+                timeout(WRITE_TIMEOUT, async {
+                    out.write_all(&length.to_le_bytes()).await?;
+                    out.write_all(&bytes).await
+                })
+                .await
+                .map_err(late)??;
+                next = queue.try_recv().ok();
+            }
+            timeout(WRITE_TIMEOUT, out.flush()).await.map_err(late)??;
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections of peers until the task is dropped.
+pub async fn accept<F: TakeForwarded + 'static>(
+    listener: TcpListener,
+    tls: PeerTls,
+    inbox: Inbox,
+    peers: Arc<Peers>,
+    forwarded: Arc<OnceLock<F>>,
+) {
+    let places = Arc::new(Semaphore::new(ACCEPTED_MAX));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "cannot accept a peer");
+                tokio::time::sleep(RETRY_MIN).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let (acceptor, inbox) = (tls.acceptor(), inbox.clone());
+        let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = receive(stream, acceptor, inbox, peers, forwarded).await {
+                info!(%error, "connection from a peer ended");
+            }
+        });
+    }
+}
+
+async fn receive<F: TakeForwarded + 'static>(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    inbox: Inbox,
+    peers: Arc<Peers>,
+    forwarded: Arc<OnceLock<F>>,
+) -> std::io::Result<()> {
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    stream.set_nodelay(true)?;
+    let mut stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
+    let Some(from) = peer_id(stream.get_ref().1.peer_certificates()).filter(|id| peers.queues.contains_key(id)) else {
+        return Err(std::io::Error::other("a certificate of this service, but no node of the configuration"));
+    };
+    let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
+    loop {
+        while buffer.len() < 4 {
+            if timeout(READ_TIMEOUT, stream.read_buf(&mut buffer)).await.map_err(late)?? == 0 {
+                return Ok(());
+            }
+        }
+        let length = frame_length([buffer[0], buffer[1], buffer[2], buffer[3]]).map_err(std::io::Error::other)?;
+        while buffer.len() < 4 + length {
+            buffer.reserve((4 + length - buffer.len()).min(WRITE_BUFFER_BYTES));
+            if timeout(READ_TIMEOUT, stream.read_buf(&mut buffer)).await.map_err(late)?? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let frame = buffer.split_to(4 + length).split_off(4).freeze();
+        match Frame::decode(&frame).map_err(std::io::Error::other)? {
+            Frame::Consensus(message) => inbox.message(from, message),
+            Frame::Forwarded(number, replies) => peers.answered(number, replies),
+            Frame::Forward(number, items) => {
+                let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
+                tokio::spawn(async move { answer(from, number, items, &peers, &forwarded).await });
+            }
+        }
+    }
+}
+
+async fn answer<F: TakeForwarded>(from: NodeId, number: u64, items: Vec<Bytes>, peers: &Peers, forwarded: &OnceLock<F>) {
+    let count = items.len();
+    let replies = match forwarded.get() {
+        Some(taker) => taker.take(items).await,
+        None => vec![Reply::NotPrimary(None); count],
+    };
+    if let Some(queue) = peers.queues.get(&from) {
+        // When the queue is full the other side times out, and may send again.
+        let _full: Result<(), mpsc::error::TrySendError<Frame>> = queue.try_send(Frame::Forwarded(number, replies));
+    }
+}

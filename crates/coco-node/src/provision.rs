@@ -1,0 +1,194 @@
+//! Making a new network: the service's and the nodes' keys, and the first entries of the ledger.
+//!
+//! The first entries are made once, here, and every initial node starts with the same bytes:
+//!
+//! 1. the nodes, their endorsed certificates and the service, opening;
+//! 2. a signature;
+//! 3. the genesis state of the hosted ledger, and the service, open;
+//! 4. a signature.
+//!
+//! They stand in the genesis view and are committed from the start. All keys pass through the memory of the process
+//! that provisions, which is right for development only; nodes that join a running service make their own keys.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use coco_crypto::{AltName, CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, Validity, endorse_node, service_certificate};
+use coco_evm::{
+    genesis::Genesis,
+    state::{self, EvmMaps},
+};
+use coco_kv::{Store, WriteSet};
+use coco_ledger::{
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, NodeStatus, SealEntryError, ServiceSigner, ServiceStatus,
+    genesis_write_set, put_service, seal, signature_write_set,
+};
+use coco_types::{Digest, NodeId, Seqno, TxId, View};
+use thiserror::Error;
+
+use crate::{
+    identity::{Identity, IdentityError},
+    ledger_files::LedgerFiles,
+    tls::peer_dns_name,
+};
+
+/// How long the certificates of a development network are valid, in seconds.
+const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
+/// Certificates begin a little in the past, since clocks differ.
+const CLOCK_SKEW_SECONDS: u64 = 3600;
+
+/// Folder of the ledger inside a node's folder.
+pub const LEDGER_FOLDER: &str = "ledger";
+
+/// What a new network is made of.
+#[derive(Debug)]
+pub struct NetworkSpec<'a> {
+    /// One folder for each node; made here.
+    pub folders: &'a [PathBuf],
+    /// Further names of the nodes' certificates.
+    pub names: &'a [AltName],
+    /// The genesis of the hosted Ethereum ledger.
+    pub genesis: &'a Genesis,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// Why a network could not be made.
+#[derive(Debug, Error)]
+pub enum ProvisionError {
+    /// A folder or file could not be made.
+    #[error("cannot write {path}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] CertificateError),
+    /// An identity could not be sealed.
+    #[error("cannot seal an identity")]
+    Identity(#[from] IdentityError),
+    /// The genesis state does not fit an entry.
+    #[error("the genesis state is too large")]
+    Genesis(#[from] SealEntryError),
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Network {
+    /// PEM of the service's certificate, for clients and auditors.
+    pub service_cert_pem: String,
+    /// The nodes, in the order of their folders.
+    pub nodes: Vec<NodeId>,
+}
+
+/// Makes the keys and the ledger of a new network.
+///
+/// # Errors
+/// [`ProvisionError`]; folders made so far stay.
+///
+/// # Panics
+/// When the system has no entropy.
+pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
+    let validity = Validity {
+        not_before: spec.now.saturating_sub(CLOCK_SKEW_SECONDS),
+        not_after: spec.now + VALIDITY_SECONDS,
+    };
+    let service_key = SigningKey::generate(Curve::P384);
+    let service_cert = service_certificate(&service_key, validity)?;
+    let mut secret = vec![0; coco_ledger::LEDGER_SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut secret).expect("the system has entropy");
+    let secret = SecretBytes::new(secret);
+
+    let mut identities = Vec::new();
+    for _ in spec.folders {
+        let key = SigningKey::generate(Curve::P384);
+        let mut names = spec.names.to_vec();
+        names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
+        let endorsement = EndorseNode { key: key.public(), names: &names, validity };
+        let cert = endorse_node(&service_key, &service_cert, &endorsement)?;
+        identities.push(Identity::new(&key, cert, &service_key, service_cert.clone(), secret.clone()));
+    }
+    let entries = first_entries(&identities, spec)?;
+    for (folder, identity) in spec.folders.iter().zip(&identities) {
+        let ledger = folder.join(LEDGER_FOLDER);
+        let failed = |source| ProvisionError::File { path: ledger.clone(), source };
+        fs::create_dir_all(&ledger).map_err(failed)?;
+        identity.seal(folder)?;
+        write_ledger(&ledger, &entries).map_err(failed)?;
+    }
+    Ok(Network {
+        service_cert_pem: service_cert.pem(),
+        nodes: identities.iter().map(|identity| identity.node_id).collect(),
+    })
+}
+
+fn write_ledger(folder: &Path, entries: &[Bytes]) -> io::Result<()> {
+    let mut files = LedgerFiles::open(folder)?.into_writer()?;
+    for entry in entries {
+        files.append(entry, false)?;
+    }
+    files.sync()
+}
+
+/// The first entries, under the first node's signature.
+fn first_entries(identities: &[Identity], spec: &NetworkSpec<'_>) -> Result<Vec<Bytes>, ProvisionError> {
+    let first = identities.first().expect("a network has a node");
+    let signer = ServiceSigner::new(first.node_key(), first.node_cert.clone(), first.service_key());
+    let mut ledger = FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
+    let nodes: Vec<GenesisNode> = identities
+        .iter()
+        .map(|identity| GenesisNode {
+            id: identity.node_id,
+            status: NodeStatus::Trusted,
+            endorsed_cert: identity.node_cert.clone(),
+        })
+        .collect();
+    let cert = &first.service_cert;
+    ledger.append(&genesis_write_set(&nodes, cert, ServiceStatus::Opening))?;
+    ledger.sign(&signer, spec.now)?;
+
+    let mut store = Store::new(state::schema(), [0; 2]);
+    for seqno in 1..=2 {
+        store.apply(Seqno(seqno), &WriteSet::new()).expect("an empty write set applies");
+    }
+    let maps = EvmMaps::find(|name| store.map(name)).expect("the store was made with these maps");
+    let mut tx = store.begin();
+    spec.genesis.write(&mut tx, &maps);
+    let changes = tx.finish();
+    let mut writes = store.commit(Seqno(3), changes).expect("nothing else writes");
+    put_service(&mut writes, cert, ServiceStatus::Open);
+    ledger.append(&writes)?;
+    ledger.sign(&signer, spec.now)?;
+    Ok(ledger.entries)
+}
+
+struct FirstLedger {
+    secret: LedgerSecret,
+    tree: MerkleTree,
+    entries: Vec<Bytes>,
+}
+
+impl FirstLedger {
+    fn next(&self) -> TxId {
+        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
+    }
+
+    fn append(&mut self, writes: &WriteSet) -> Result<(), SealEntryError> {
+        let sealed = seal(&self.secret, self.next(), EntryFlags::NONE, &Digest::ZERO, writes)?;
+        self.tree.append(sealed.leaf);
+        self.entries.push(sealed.bytes);
+        Ok(())
+    }
+
+    fn sign(&mut self, signer: &ServiceSigner, now: u64) -> Result<(), SealEntryError> {
+        let previous = Seqno(self.tree.len().saturating_sub(2));
+        let writes = signature_write_set(signer, &self.tree, previous, self.next(), now);
+        self.append(&writes)
+    }
+}

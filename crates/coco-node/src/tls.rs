@@ -1,0 +1,100 @@
+//! TLS 1.3 for peers (mutual) and clients, on rustls with aws-lc-rs. No other crypto provider is built.
+
+use std::sync::Arc;
+
+use coco_crypto::Certificate;
+use coco_types::NodeId;
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    server::WebPkiClientVerifier,
+    version::TLS13,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::identity::Identity;
+
+/// The TLS settings of one node.
+#[derive(Clone)]
+pub struct PeerTls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+impl std::fmt::Debug for PeerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerTls(..)")
+    }
+}
+
+/// The DNS name by which a node's certificate answers to its peers. A label holds at most 63 characters, so the first
+/// 40 digits of the id stand for it; the whole id is compared with the certificate's key after the handshake.
+#[must_use]
+pub fn peer_dns_name(id: NodeId) -> String {
+    format!("{}.node.coco", &id.to_string()[..40])
+}
+
+pub(crate) fn peer_name(id: NodeId) -> ServerName<'static> {
+    ServerName::try_from(peer_dns_name(id)).expect("forty digits and two labels are a DNS name")
+}
+
+/// The node that a certificate chain, already verified, belongs to: SHA-256 of its key.
+pub(crate) fn peer_id(chain: Option<&[CertificateDer<'_>]>) -> Option<NodeId> {
+    let certificate = chain?.first()?;
+    Some(Certificate::from_der(certificate).ok()?.key().node_id())
+}
+
+impl PeerTls {
+    /// Settings that present `identity` and trust what its service endorsed, nothing else.
+    ///
+    /// # Errors
+    /// When the identity's certificates or key do not belong together.
+    pub fn new(identity: &Identity) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(identity.service_cert.der().to_vec()))?;
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain(identity), key(identity))?;
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain(identity), key(identity))?;
+        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.server))
+    }
+
+    pub(crate) fn connector(&self) -> TlsConnector {
+        TlsConnector::from(Arc::clone(&self.client))
+    }
+}
+
+/// Settings for clients: the node's endorsed certificate, HTTP/2 and HTTP/1.1, TLS 1.3.
+///
+/// # Errors
+/// When the identity's certificates or key do not belong together.
+pub fn client_acceptor(identity: &Identity) -> Result<TlsAcceptor, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain(identity), key(identity))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+fn chain(identity: &Identity) -> Vec<CertificateDer<'static>> {
+    vec![CertificateDer::from(identity.node_cert.der().to_vec())]
+}
+
+fn key(identity: &Identity) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.node_key_pkcs8().to_vec()))
+}

@@ -1,0 +1,59 @@
+//! What the replica wants done.
+
+use bytes::Bytes;
+use coco_adapter::{Refusal, Ticket};
+use coco_consensus::{Fetch, HardState, PersistToken};
+use coco_types::{NodeId, Seqno, TxId};
+
+/// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
+#[derive(Debug, Default)]
+pub struct Persist {
+    /// First cut the ledger so that this is its last entry.
+    pub truncate_to: Option<Seqno>,
+    /// Then append these entries; the flag says that the chunk ends after the entry.
+    pub entries: Vec<(Bytes, bool)>,
+    /// Then replace the hard state.
+    pub hard_state: Option<HardState>,
+    /// Then make everything durable and give this back as `Input::Persisted`.
+    pub token: Option<PersistToken>,
+}
+
+impl Persist {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.truncate_to.is_none() && self.entries.is_empty() && self.hard_state.is_none() && self.token.is_none()
+    }
+}
+
+/// What becomes of a submitted transaction, as far as this replica can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Executed in this entry, which is not committed yet.
+    Executed(TxId),
+    /// The same transaction stands in this earlier entry.
+    Earlier(TxId),
+    /// The adapter refused it.
+    Refused(Refusal),
+    /// This node is not primary; the one it knows of, if any, may be asked.
+    NotPrimary(Option<NodeId>),
+}
+
+/// Everything that one step wants done.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Writes, in order.
+    pub persist: Vec<Persist>,
+    /// Messages to other nodes; may be lost.
+    pub send: Vec<(NodeId, Bytes)>,
+    /// Answers to callers.
+    pub replies: Vec<(Ticket, Reply)>,
+    /// Entries to read back from disk for a node that lags.
+    pub fetch: Vec<Fetch>,
+    /// The last committed transaction, when it has moved.
+    pub committed: Option<TxId>,
+    /// The position to which uncommitted entries were rolled back.
+    pub rolled_back: Option<Seqno>,
+    /// Role, view or primary has changed.
+    pub role_changed: bool,
+}

@@ -1,0 +1,292 @@
+//! Entries into store, tree and positions: once from disk at start-up, and one by one on a backup.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use coco_adapter::Outside;
+use coco_consensus::LogEntry;
+use coco_kv::{ApplyError, MapKind, MapName, MapSpec, Store, WriteSet};
+use coco_ledger::{
+    COSE_SIGNATURES_MAP, EntryFlags, EntryView, LedgerSecret, OpenEntryError, ParseSignatureError, SIGNATURES_MAP,
+    SignatureRecord, TREE_MAP, seal,
+};
+use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
+use parking_lot::RwLock;
+use thiserror::Error;
+
+use crate::{
+    ledger_state::{LedgerState, SharedLedgerState},
+    outside::{OUTSIDE_MAP, SINGLETON, decode_outside, outside_map},
+};
+
+/// Why an entry could not be taken into the ledger's state. All of these mean that the bytes are not what a correct
+/// primary with our ledger secret wrote: the node must stop.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// Not an entry.
+    #[error("entry at seqno {seqno} is malformed")]
+    Entry {
+        /// Where it stands.
+        seqno: Seqno,
+        /// The cause.
+        source: DecodeError,
+    },
+    /// Not sealed under our secret.
+    #[error("entry {id} does not open")]
+    Open {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: OpenEntryError,
+    },
+    /// The entry names another position than the one where it stands.
+    #[error("entry at seqno {seqno} says that it is {found}, after {last}")]
+    Position {
+        /// Where it stands.
+        seqno: Seqno,
+        /// What it says.
+        found: TxId,
+        /// The entry before it.
+        last: TxId,
+    },
+    /// Its write set does not decode.
+    #[error("the write set of {id} does not decode")]
+    WriteSet {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: DecodeError,
+    },
+    /// The store refused it.
+    #[error("the write set of {id} cannot be applied")]
+    Apply {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: ApplyError,
+    },
+    /// A signature entry without a readable signature.
+    #[error("signature entry {id} holds no readable signature")]
+    Signature {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: ParseSignatureError,
+    },
+    /// The signed root is not the root of our tree.
+    #[error("signature entry {id} signs root {signed}, our tree has {ours}")]
+    Root {
+        /// The entry.
+        id: TxId,
+        /// Root in the entry.
+        signed: Digest,
+        /// Root of our tree.
+        ours: Digest,
+    },
+}
+
+/// An entry as it stands in the ledger file, and whether its chunk ends with it.
+pub(crate) type Framed = (Bytes, bool);
+
+/// Store, tree and positions, always at the same seqno.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) state: Arc<RwLock<LedgerState>>,
+    pub(crate) secret: LedgerSecret,
+    /// The largest block time in the ledger, so that time never runs backwards across primaries.
+    pub(crate) time_ms: u64,
+    /// Bytes of entries since the last chunk end, with the value before each uncommitted entry for roll-back.
+    pub(crate) chunk_bytes: u64,
+    uncommitted: VecDeque<(Seqno, u64, u64)>,
+    uncommitted_bytes: u64,
+    outside: MapName,
+}
+
+impl Core {
+    fn new(secret: LedgerSecret, mut schema: Vec<MapSpec>, index_key: [u64; 2]) -> Self {
+        schema.push(outside_map());
+        schema.extend(
+            [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP]
+                .map(|name| MapSpec { name: MapName::from_static(name), kind: MapKind::LedgerOnly }),
+        );
+        Self {
+            store: Store::new(schema, index_key),
+            state: Arc::new(RwLock::new(LedgerState::new())),
+            secret,
+            time_ms: 0,
+            chunk_bytes: 0,
+            uncommitted: VecDeque::new(),
+            uncommitted_bytes: 0,
+            outside: MapName::from_static(OUTSIDE_MAP),
+        }
+    }
+
+    pub(crate) fn last(&self) -> TxId {
+        self.state.read().last()
+    }
+
+    /// Notes an entry that store and sealing have taken.
+    pub(crate) fn append(&mut self, id: TxId, leaf: Digest, bytes: usize, kind: AppendKind) {
+        let before = self.chunk_bytes;
+        self.chunk_bytes = if kind.chunk_ends { 0 } else { before + bytes as u64 };
+        self.uncommitted.push_back((id.seqno, before, bytes as u64));
+        self.uncommitted_bytes += bytes as u64;
+        self.state.write().append(id, leaf, kind.is_signature);
+        assert_eq!(self.store.version(), id.seqno, "store and tree stand at the same position");
+    }
+
+    /// Takes an entry that this node did not make. Empty data is the opening entry of a view, whose bytes every node
+    /// derives for itself.
+    pub(crate) fn take(&mut self, entry: &LogEntry) -> Result<Framed, LoadError> {
+        let id = entry.tx_id;
+        let last = self.last();
+        if id.seqno != last.seqno.next() || id.view < last.view || id.view > View::MAX {
+            return Err(LoadError::Position { seqno: last.seqno.next(), found: id, last });
+        }
+        if entry.data.is_empty() { self.take_opening(id) } else { self.take_sealed(id, &entry.data) }
+    }
+
+    fn take_opening(&mut self, id: TxId) -> Result<Framed, LoadError> {
+        let empty = WriteSet::default();
+        let sealed =
+            seal(&self.secret, id, EntryFlags::NONE, &Digest::ZERO, &empty).expect("an empty write set fits an entry");
+        self.store.apply(id.seqno, &empty).map_err(|source| LoadError::Apply { id, source })?;
+        self.append(id, sealed.leaf, sealed.bytes.len(), AppendKind::PLAIN);
+        Ok((sealed.bytes, false))
+    }
+
+    fn take_sealed(&mut self, id: TxId, bytes: &Bytes) -> Result<Framed, LoadError> {
+        let entry = EntryView::parse(bytes).map_err(|source| LoadError::Entry { seqno: id.seqno, source })?;
+        if entry.tx_id() != id {
+            return Err(LoadError::Position { seqno: id.seqno, found: entry.tx_id(), last: self.last() });
+        }
+        let open = entry.open(&self.secret).map_err(|source| LoadError::Open { id, source })?;
+        let writes = open.writes().map_err(|source| LoadError::WriteSet { id, source })?;
+        let record = SignatureRecord::read(&entry).map_err(|source| LoadError::Signature { id, source })?;
+        if let Some(record) = &record {
+            let ours = self.state.read().tree.root();
+            if record.root != ours {
+                return Err(LoadError::Root { id, signed: record.root, ours });
+            }
+        }
+        if let Some(outside) = writes.get(&self.outside, &SINGLETON).and_then(|bytes| decode_outside(bytes).ok()) {
+            self.note_time(&outside);
+        }
+        self.store.apply_view(id.seqno, &writes).map_err(|source| LoadError::Apply { id, source })?;
+        let chunk_ends = entry.flags().contains(EntryFlags::CHUNK_AFTER);
+        self.append(id, entry.leaf(), bytes.len(), AppendKind { is_signature: record.is_some(), chunk_ends });
+        Ok((bytes.clone(), chunk_ends))
+    }
+
+    pub(crate) const fn note_time(&mut self, outside: &Outside) {
+        if outside.time_ms > self.time_ms {
+            self.time_ms = outside.time_ms;
+        }
+    }
+
+    /// Bytes of entries above the committed position.
+    pub(crate) const fn uncommitted_bytes(&self) -> u64 {
+        self.uncommitted_bytes
+    }
+
+    pub(crate) fn uncommitted_entries(&self) -> usize {
+        self.uncommitted.len()
+    }
+
+    /// Store, tree, positions and chunk count back to `to`, which is not below what is committed.
+    pub(crate) fn rollback(&mut self, to: Seqno) {
+        self.state.write().truncate(to);
+        self.store.rollback(to).expect("nothing above the committed position was compacted");
+        while let Some((_, before, bytes)) = self.uncommitted.pop_back_if(|(seqno, ..)| *seqno > to) {
+            self.chunk_bytes = before;
+            self.uncommitted_bytes -= bytes;
+        }
+    }
+
+    /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
+    pub(crate) fn commit(&mut self, to: Seqno, retained: u64) {
+        self.state.write().committed = to;
+        while let Some((_, _, bytes)) = self.uncommitted.pop_front_if(|(seqno, ..)| *seqno <= to) {
+            self.uncommitted_bytes -= bytes;
+        }
+        self.store.compact(Seqno(to.0.saturating_sub(retained)));
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppendKind {
+    pub(crate) is_signature: bool,
+    pub(crate) chunk_ends: bool,
+}
+
+impl AppendKind {
+    pub(crate) const PLAIN: Self = Self { is_signature: false, chunk_ends: false };
+}
+
+/// Builds a replica's state from its own ledger, entry by entry.
+#[derive(Debug)]
+pub struct Loader {
+    pub(crate) core: Core,
+    recent: VecDeque<LogEntry>,
+    recent_bytes: usize,
+    retained: u64,
+}
+
+/// How many bytes of the newest entries the loader hands to the engine, so that a lagging node can be served without
+/// reading the disk.
+const RECENT_BYTES_MAX: usize = 16 << 20;
+
+impl Loader {
+    /// An empty ledger under `secret`, with the maps of the adapter. `index_key` keys the fingerprints of history
+    /// maps; `retained` is how many entries below the committed one stay readable.
+    #[must_use]
+    pub fn new(secret: LedgerSecret, schema: Vec<MapSpec>, index_key: [u64; 2], retained: u64) -> Self {
+        Self { core: Core::new(secret, schema, index_key), recent: VecDeque::new(), recent_bytes: 0, retained }
+    }
+
+    /// Takes the next entry. `committed` says that it is known to be committed (its chunk file is).
+    ///
+    /// # Errors
+    /// [`LoadError`] when the entry does not follow the one before, does not open, or signs another tree.
+    pub fn push(&mut self, bytes: Bytes, committed: bool) -> Result<(), LoadError> {
+        let seqno = self.core.last().seqno.next();
+        let tx_id = EntryView::parse(&bytes).map_err(|source| LoadError::Entry { seqno, source })?.tx_id();
+        let entry = LogEntry { tx_id, data: bytes };
+        self.core.take(&entry)?;
+        if committed && self.core.state.read().signatures.last() == Some(&seqno) {
+            self.core.commit(seqno, self.retained);
+        }
+        self.recent_bytes += entry.data.len();
+        self.recent.push_back(entry);
+        while self.recent_bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            self.recent_bytes -= oldest.data.len();
+        }
+        Ok(())
+    }
+
+    /// The last entry taken.
+    #[must_use]
+    pub fn last(&self) -> TxId {
+        self.core.last()
+    }
+
+    /// The positions so far, for the engine's start and for readers.
+    #[must_use]
+    pub fn state(&self) -> SharedLedgerState {
+        SharedLedgerState(Arc::clone(&self.core.state))
+    }
+
+    /// Reads the store as loaded so far.
+    #[must_use]
+    pub fn reader(&self) -> coco_kv::Reader {
+        self.core.store.reader()
+    }
+
+    /// The newest entries, for the engine's window.
+    pub fn take_recent(&mut self) -> Vec<LogEntry> {
+        self.recent_bytes = 0;
+        std::mem::take(&mut self.recent).into()
+    }
+}

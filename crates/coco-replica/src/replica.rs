@@ -1,0 +1,366 @@
+//! The state machine.
+
+use bytes::Bytes;
+use coco_adapter::{Adapter, Answer, Checked, Outside, Ticket, Verdict};
+use coco_consensus::{Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ReceiveError, TransferError};
+use coco_kv::{MapName, Reader, WriteSet};
+use coco_ledger::{EntryFlags, EntryView, SealEntryError, SealedEntry, Signer, seal, signature_write_set};
+use coco_types::{Digest, NodeId, Role, Seqno, TxId};
+use thiserror::Error;
+
+use crate::{
+    effects::{Effects, Persist, Reply},
+    ledger_state::SharedLedgerState,
+    load::{AppendKind, Core, LoadError, Loader},
+    outside::{OUTSIDE_MAP, SINGLETON, encode_outside},
+};
+
+/// What the replica may choose; equal on all nodes only where noted.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Longest time between an entry and the signature that covers it, in milliseconds, while the queue is busy.
+    pub signature_interval_ms: u64,
+    /// A chunk file ends with the first signature entry after this many bytes.
+    pub chunk_bytes: u64,
+    /// How many entries below the committed one stay readable.
+    pub retained_entries: u64,
+    /// Execution pauses while this many bytes of entries are uncommitted.
+    pub uncommitted_bytes_max: u64,
+    /// Execution pauses while this many entries are uncommitted.
+    pub uncommitted_entries_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            signature_interval_ms: 20,
+            chunk_bytes: 5_000_000,
+            retained_entries: 1024,
+            uncommitted_bytes_max: 32 << 20,
+            uncommitted_entries_max: 4096,
+        }
+    }
+}
+
+/// The driver's clocks at the moment of an input.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Milliseconds of a clock that never runs backwards.
+    pub mono_ms: u64,
+}
+
+/// What can happen to a replica.
+#[derive(Debug)]
+pub enum Input {
+    /// A tick of the driver's timer: elections, heartbeats, due signatures, expired waits.
+    Tick,
+    /// Checked transactions, each with the name of the caller who waits.
+    Submit(Vec<(Ticket, Checked)>),
+    /// Execute the next batch, if there is one and room for it; fresh entropy for it.
+    Work([u8; 32]),
+    /// A message of another node, authenticated by the channel.
+    Message(NodeId, Bytes),
+    /// The writes up to this token are durable.
+    Persisted(PersistToken),
+    /// Entries asked for by a fetch effect, or nothing when they could not be read.
+    Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    /// The channel to a node broke.
+    Unreachable(NodeId),
+    /// Stand for election at once, instead of waiting for the time-out.
+    Campaign,
+    /// Hand the primacy to this node.
+    TransferTo(NodeId),
+}
+
+/// Something broke that a correct network cannot break. The node must stop; its disk is intact.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// An entry of the log cannot be taken.
+    #[error("an entry of the replicated log cannot be taken")]
+    Load(#[from] LoadError),
+    /// An executed batch does not fit an entry.
+    #[error("an executed batch does not fit an entry")]
+    Seal(#[from] SealEntryError),
+}
+
+/// One node's mind.
+pub struct Replica {
+    core: Core,
+    engine: Box<dyn Engine>,
+    adapter: Box<dyn Adapter>,
+    signer: Box<dyn Signer + Send>,
+    settings: Settings,
+    outside_map: MapName,
+    /// When the first entry after the last signature was made, by the monotonic clock.
+    unsigned_since_ms: Option<u64>,
+    now: Now,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("last", &self.core.last()).field("role", &self.engine.role()).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    /// A replica over what `loader` has read, whose log `engine` continues.
+    #[must_use]
+    pub fn new(
+        loader: Loader,
+        engine: Box<dyn Engine>,
+        adapter: Box<dyn Adapter>,
+        signer: Box<dyn Signer + Send>,
+        settings: Settings,
+    ) -> Self {
+        let mut replica = Self {
+            core: loader.core,
+            engine,
+            adapter,
+            signer,
+            settings,
+            outside_map: MapName::from_static(OUTSIDE_MAP),
+            unsigned_since_ms: None,
+            now: Now { wall_ms: 0, mono_ms: 0 },
+        };
+        let committed = replica.engine.committed();
+        replica.commit_up_to(committed);
+        replica
+    }
+
+    /// The positions and the tree, for readers.
+    #[must_use]
+    pub fn state(&self) -> SharedLedgerState {
+        SharedLedgerState(std::sync::Arc::clone(&self.core.state))
+    }
+
+    /// The store, for readers.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.core.store.reader()
+    }
+
+    /// Whether [`Input::Work`] would execute something now.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.adapter.has_work() && self.engine.next_tx_id().is_some() && self.has_room()
+    }
+
+    /// Each node's acknowledged position as the primary knows it, and whether it answers; empty on a backup.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Progress> {
+        self.engine.progress()
+    }
+
+    /// Takes one input and hands back what should be done.
+    ///
+    /// # Errors
+    /// [`StepError`] when the node must stop.
+    pub fn step(&mut self, now: Now, input: Input) -> Result<Effects, StepError> {
+        self.now = now;
+        let mut effects = Effects::default();
+        match input {
+            Input::Tick => {
+                self.engine.tick();
+                let answers = self.adapter.expire(now.mono_ms);
+                self.answer(answers, None, &mut effects);
+            }
+            Input::Submit(batch) => self.admit(batch, &mut effects),
+            Input::Work(entropy) => self.work(entropy, &mut effects)?,
+            Input::Message(from, bytes) => self.receive(from, &bytes),
+            Input::Persisted(token) => self.engine.persisted(token),
+            Input::Fetched(id, entries) => self.engine.fetched(id, entries),
+            Input::Unreachable(node) => self.engine.unreachable(node),
+            Input::Campaign => self.engine.campaign(),
+            Input::TransferTo(node) => {
+                // Asked for while stopping: a node that is not primary any more has nothing to hand over.
+                let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
+            }
+        }
+        self.pump(&mut effects)?;
+        if self.signature_is_due() {
+            self.sign()?;
+            self.pump(&mut effects)?;
+        }
+        Ok(effects)
+    }
+
+    fn receive(&mut self, from: NodeId, bytes: &Bytes) {
+        // A message that does not decode is dropped: the channel is authenticated, so it is a peer's fault and not an
+        // attack that we could answer; consensus bears any loss.
+        let _dropped: Result<(), ReceiveError> = self.engine.receive(from, bytes);
+    }
+
+    fn admit(&mut self, batch: Vec<(Ticket, Checked)>, effects: &mut Effects) {
+        if self.engine.role() != Role::Primary {
+            let primary = self.engine.primary();
+            effects.replies.extend(batch.into_iter().map(|(ticket, _)| (ticket, Reply::NotPrimary(primary))));
+            return;
+        }
+        let head = self.core.store.reader();
+        for (ticket, transaction) in batch {
+            let answers = self.adapter.admit(&head, self.now.mono_ms, ticket, transaction);
+            self.answer(answers, None, effects);
+        }
+    }
+
+    /// Executes one batch, seals it and proposes it.
+    fn work(&mut self, entropy: [u8; 32], effects: &mut Effects) -> Result<(), StepError> {
+        if !self.has_work() {
+            return Ok(());
+        }
+        let Some(id) = self.engine.next_tx_id() else { return Ok(()) };
+        let outside = Outside { time_ms: self.core.time_ms.max(self.now.wall_ms), entropy };
+        let mut tx = self.core.store.begin();
+        let execution = self.adapter.execute(&mut tx, &outside);
+        if execution.is_empty {
+            drop(tx);
+            self.answer(execution.answers, None, effects);
+            return Ok(());
+        }
+        let outside_id = tx.map(&self.outside_map).expect("the loader registered the map of outside values");
+        tx.put(outside_id, &SINGLETON, encode_outside(&outside));
+        let changes = tx.finish();
+        let writes = self.core.store.commit(id.seqno, changes).expect("the replica is the only writer");
+        self.core.note_time(&outside);
+        self.propose(id, &writes, &execution.claims, AppendKind::PLAIN)?;
+        self.answer(execution.answers, Some(id), effects);
+        Ok(())
+    }
+
+    /// Seals what the store has taken at `id`, and gives it to the engine.
+    fn propose(&mut self, id: TxId, writes: &WriteSet, claims: &Digest, kind: AppendKind) -> Result<(), StepError> {
+        let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
+        let SealedEntry { bytes, leaf, .. } = seal(&self.core.secret, id, flags, claims, writes)?;
+        self.core.append(id, leaf, bytes.len(), kind);
+        let proposed = self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
+        assert_eq!(proposed, id, "the engine numbers entries as it said");
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.core.uncommitted_entries() < self.settings.uncommitted_entries_max
+            && self.core.uncommitted_bytes() < self.settings.uncommitted_bytes_max
+    }
+
+    /// A signature is due for unsigned entries when the interval has passed, or when nothing waits to be executed and
+    /// the previous signature has committed: so one signature covers what arrived during one round of replication.
+    fn signature_is_due(&mut self) -> bool {
+        if self.engine.next_tx_id().is_none() {
+            return false;
+        }
+        let (last, signed, committed) = {
+            let state = self.core.state.read();
+            (state.last().seqno, state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO), state.committed)
+        };
+        if last == signed {
+            self.unsigned_since_ms = None;
+            return false;
+        }
+        let since = *self.unsigned_since_ms.get_or_insert(self.now.mono_ms);
+        let quiet = signed <= committed && !self.has_work();
+        quiet || self.now.mono_ms.saturating_sub(since) >= self.settings.signature_interval_ms
+    }
+
+    fn sign(&mut self) -> Result<(), StepError> {
+        let Some(id) = self.engine.next_tx_id() else { return Ok(()) };
+        let writes = {
+            let state = self.core.state.read();
+            let previous = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
+            signature_write_set(self.signer.as_ref(), state.tree(), id, previous, self.now.wall_ms / 1000)
+        };
+        let kind = AppendKind { is_signature: true, chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes };
+        self.core.store.apply(id.seqno, &writes).expect("signature maps are kept in the ledger only");
+        self.propose(id, &writes, &Digest::ZERO, kind)?;
+        self.unsigned_since_ms = None;
+        Ok(())
+    }
+
+    /// Carries what the engine has decided into store, tree and effects.
+    fn pump(&mut self, effects: &mut Effects) -> Result<(), StepError> {
+        loop {
+            let output = self.engine.poll();
+            if output.is_empty() {
+                return Ok(());
+            }
+            self.carry(output, effects)?;
+        }
+    }
+
+    fn carry(&mut self, output: Output, effects: &mut Effects) -> Result<(), StepError> {
+        let mut persist = Persist { hard_state: output.hard_state, token: output.persist, ..Persist::default() };
+        if let Some(to) = output.truncate_to {
+            self.core.rollback(to);
+            self.adapter.rolled_back(&self.core.store.reader());
+            self.unsigned_since_ms = None;
+            persist.truncate_to = Some(to);
+            effects.rolled_back = Some(effects.rolled_back.map_or(to, |earlier| earlier.min(to)));
+        }
+        for entry in output.append {
+            persist.entries.push(self.take(&entry)?);
+        }
+        if let Some(change) = output.role {
+            self.change_role(&change, effects);
+        }
+        if !persist.is_empty() {
+            effects.persist.push(persist);
+        }
+        effects.send.extend(output.send);
+        effects.fetch.extend(output.fetch);
+        if let Some(committed) = output.committed
+            && self.commit_up_to(committed)
+        {
+            effects.committed = Some(self.core.state.read().committed());
+        }
+        Ok(())
+    }
+
+    /// An entry that the engine appended: our own proposal, which store and tree hold already, or another's.
+    fn take(&mut self, entry: &LogEntry) -> Result<(Bytes, bool), LoadError> {
+        if entry.tx_id.seqno > self.core.last().seqno {
+            return self.core.take(entry);
+        }
+        assert_eq!(self.core.state.read().tx_id(entry.tx_id.seqno), entry.tx_id, "own proposals come back as they were");
+        let flags = EntryView::parse(&entry.data).expect("own proposals are entries").flags();
+        Ok((entry.data.clone(), flags.contains(EntryFlags::CHUNK_AFTER)))
+    }
+
+    fn change_role(&mut self, change: &coco_consensus::RoleChange, effects: &mut Effects) {
+        let was_primary = {
+            let mut state = self.core.state.write();
+            let was = state.role == Role::Primary;
+            state.role = change.role;
+            state.view = change.view;
+            state.primary = change.primary;
+            was
+        };
+        effects.role_changed = true;
+        if was_primary && change.role != Role::Primary {
+            let dropped = self.adapter.abandon();
+            effects.replies.extend(dropped.into_iter().map(|ticket| (ticket, Reply::NotPrimary(change.primary))));
+        }
+    }
+
+    /// Moves the committed position to the last signature entry at or below `replicated`.
+    fn commit_up_to(&mut self, replicated: Seqno) -> bool {
+        let to = {
+            let state = self.core.state.read();
+            state.last_signature(replicated).filter(|to| *to > state.committed)
+        };
+        let Some(to) = to else { return false };
+        self.core.commit(to, self.settings.retained_entries);
+        true
+    }
+
+    fn answer(&self, answers: Vec<Answer>, executed: Option<TxId>, effects: &mut Effects) {
+        for Answer { ticket, verdict } in answers {
+            let reply = match verdict {
+                Verdict::Executed => Reply::Executed(executed.expect("only a batch that became an entry executes")),
+                Verdict::Earlier(seqno) => Reply::Earlier(self.core.state.read().tx_id(seqno)),
+                Verdict::Refused(refusal) => Reply::Refused(refusal),
+            };
+            effects.replies.push((ticket, reply));
+        }
+    }
+}
