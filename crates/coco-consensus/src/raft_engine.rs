@@ -98,9 +98,6 @@ impl RaftEngine {
     ///
     /// # Errors
     /// [`StartError`], when what the node is said to know contradicts itself.
-    ///
-    /// # Panics
-    /// Never for a `start` that passes its checks.
     pub fn new(start: Start) -> Result<Self, StartError> {
         let mut engine = start::engine(start)?;
         if engine.configuration.nodes.len() == 1 {

@@ -28,10 +28,12 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_trie::EMPTY_ROOT_HASH;
 use coco_kv::Transaction;
 use revm::{
+    bytecode::opcode::EXTCODEHASH,
     Context, ExecuteEvm, MainBuilder, MainnetEvm, SystemCallEvm,
     context::{BlockEnv, CfgEnv, Journal, TxEnv},
     context_interface::result::EVMError,
     handler::MainnetContext,
+    interpreter::Instruction,
     primitives::hardfork::SpecId,
 };
 
@@ -44,6 +46,7 @@ use crate::{
     },
 };
 
+mod code_hash;
 mod environment;
 mod simulate;
 mod warm;
@@ -176,7 +179,9 @@ impl Executor {
         cfg.max_blobs_per_tx = Some(environment::blobs_per_transaction_max(environment.spec));
         let context: MainnetContext<BlockCache<'a, S>> =
             Context::<BlockEnv, TxEnv, CfgEnv, _, Journal<_>, ()>::new(cache, environment.spec);
-        context.with_cfg(cfg).with_block(environment.block_env()).build_mainnet()
+        let mut evm = context.with_cfg(cfg).with_block(environment.block_env()).build_mainnet();
+        evm.instruction.instruction_table_mut()[usize::from(EXTCODEHASH)] = Instruction::new(code_hash::extcodehash);
+        evm
     }
 }
 

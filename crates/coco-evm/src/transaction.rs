@@ -9,7 +9,7 @@ pub mod refusals;
 use std::sync::{Arc, LazyLock};
 
 use alloy_consensus::{SignableTransaction, Transaction};
-use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
+use alloy_eips::Decodable2718;
 use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 use coco_adapter::{Check, Checked, Refusal};
 use revm::{context_interface::cfg::gas, primitives::hardfork::SpecId};
@@ -26,6 +26,12 @@ pub const TRANSACTION_BYTES_MAX: usize = 128 << 10;
 
 /// The type of blob transactions, which a ledger without a blob market does not take.
 const BLOB_TYPE: u8 = 3;
+
+/// The types that have a number: EIP-2930, EIP-1559, EIP-7702.
+const TYPES: [u8; 3] = [1, 2, 4];
+
+/// Above it, the first byte of a transaction is that of the list that a legacy one is (EIP-2718).
+const TYPE_MAX: u8 = 0x7f;
 
 /// Half the order of the curve. EIP-2 forbids an `s` above it, so that no signature has a second form.
 const HALF_ORDER: U256 = U256::from_limbs([
@@ -169,12 +175,11 @@ fn decode(raw: &[u8]) -> Result<TxEnvelope, Refusal> {
     if raw.len() <= 1 {
         return Err(refusals::refusal("typed transaction too short"));
     }
-    TxEnvelope::decode_2718_exact(raw).map_err(|error| match error {
-        Eip2718Error::UnexpectedType(number) => {
-            refusals::type_not_supported(&format!("type {number} is not a transaction type"))
-        }
-        other => refusals::refusal(format!("rlp: {other}")),
-    })
+    let number = raw[0];
+    if number <= TYPE_MAX && !TYPES.contains(&number) {
+        return Err(refusals::type_not_supported(&format!("type {number} is not a transaction type")));
+    }
+    TxEnvelope::decode_2718_exact(raw).map_err(|error| refusals::refusal(format!("rlp: {error}")))
 }
 
 fn check_shape(envelope: &TxEnvelope) -> Result<(), Refusal> {

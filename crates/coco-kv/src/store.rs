@@ -302,6 +302,7 @@ impl Store {
     fn finish_version(&mut self, seqno: Seqno, maps: Vec<(MapId, Touched)>) {
         self.undo.push_back(Undo { seqno, maps });
         self.version = seqno;
+        self.shared.publish(seqno);
     }
 
     /// Makes `to` the newest version again, exactly as it was. Snapshots above it are torn.

@@ -71,6 +71,15 @@ fn read(reader: &Reader, point: MapId, ordered: MapId, stop: &AtomicBool) -> [u6
     [whole, torn]
 }
 
+/// Tells the readers to stop, also when the writer fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_snapshot_shows_one_version_while_the_writer_goes_on() {
     let (mut store, point, ordered) = store();
@@ -83,6 +92,7 @@ fn a_snapshot_shows_one_version_while_the_writer_goes_on() {
                 scope.spawn(move || read(&reader, point, ordered, stop))
             })
             .collect();
+        let stopping = Stop(&stop);
         for stamp in 1..6_000_u64 {
             store.apply(store.version().next(), &stamped(stamp)).expect("it is next");
             if stamp % 50 == 49 {
@@ -93,7 +103,7 @@ fn a_snapshot_shows_one_version_while_the_writer_goes_on() {
                 store.compact(Seqno(store.version().0.saturating_sub(20)));
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let seen: Vec<[u64; 2]> =
             readers.into_iter().map(|reader| reader.join().expect("no reader failed")).collect();
         assert!(seen.iter().all(|[whole, _]| *whole > 0), "every reader saw something: {seen:?}");
@@ -164,4 +174,20 @@ fn a_snapshot_holds_its_version_against_compaction() {
     store.compact(Seqno(9));
     assert_eq!(store.oldest(), Seqno(9));
     assert!(store.reader().snapshot(Seqno(11)).is_err());
+}
+
+#[test]
+fn a_torn_snapshot_lets_go_of_nothing_that_another_holds() {
+    let (mut store, point, ordered) = store();
+    store.apply(Seqno(1), &stamped(1)).expect("it is next");
+    let torn = store.reader().head();
+    store.rollback(Seqno(0)).expect("it is in memory");
+    assert!(torn.is_torn());
+    store.apply(Seqno(1), &stamped(10)).expect("it is next");
+    let held = store.reader().head();
+    assert!(!held.is_torn());
+    drop(torn);
+    store.apply(Seqno(2), &stamped(20)).expect("it is next");
+    store.compact(Seqno(2));
+    assert_eq!((store.oldest(), stamps(&held, point, ordered)), (Seqno(1), vec![10]));
 }

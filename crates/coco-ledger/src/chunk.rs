@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn a_closed_chunk_must_fit_its_table() {
         let file = closed(2);
-        let end = Chunk::parse(&file).unwrap().end as usize;
+        let end = usize::try_from(Chunk::parse(&file).unwrap().end).unwrap();
         for at in (0..CHUNK_HEADER_BYTES).chain(end..file.len()) {
             let mut changed = file.clone();
             changed[at] ^= 1;

@@ -266,6 +266,9 @@ impl<'a> EntryView<'a> {
     ///
     /// # Errors
     /// [`OpenEntryError`].
+    ///
+    /// # Panics
+    /// Never: the tag was read when the entry was.
     pub fn open(&self, secret: &LedgerSecret) -> Result<OpenEntry<'a>, OpenEntryError> {
         if sha256(secret.commit_evidence(self.tx_id).as_bytes()) != self.evidence {
             return Err(OpenEntryError::CommitEvidence);

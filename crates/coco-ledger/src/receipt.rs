@@ -90,6 +90,9 @@ impl Receipt {
     ///
     /// # Errors
     /// [`ReceiptError`] when the parts do not belong together; a receipt that is made verifies.
+    ///
+    /// # Panics
+    /// Never, unless the tree contradicts itself.
     pub fn assemble(
         entry: &[u8],
         commit_evidence: String,

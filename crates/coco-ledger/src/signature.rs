@@ -417,15 +417,29 @@ impl Headers {
     fn read(from: &mut Decoder<'_>) -> Result<Self, minicbor::decode::Error> {
         let wrong = |_| minicbor::decode::Error::message("header");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap_or_default();
+        // What is passed over here is compared by the caller.
         from.map()?;
-        (from.i64()?, from.i64()?, from.i64()?);
+        skip_numbers(from, 3)?;
         let key = text(from.bytes()?).parse().map_err(wrong)?;
-        (from.i64()?, from.map()?, from.i64()?, from.str()?, from.i64()?, from.str()?, from.i64()?);
+        from.i64()?;
+        from.map()?;
+        for _claim in [ISSUER, SUBJECT] {
+            from.i64()?;
+            from.str()?;
+        }
+        from.i64()?;
         let issued_at_s = from.u64()?;
-        (from.i64()?, from.i64()?, from.str()?, from.map()?, from.str()?);
+        skip_numbers(from, 2)?;
+        from.str()?;
+        from.map()?;
+        from.str()?;
         let tx_id = from.str()?.parse().map_err(wrong)?;
         Ok(Self { key, issued_at_s, tx_id })
     }
+}
+
+fn skip_numbers(from: &mut Decoder<'_>, count: usize) -> Result<(), minicbor::decode::Error> {
+    (0..count).try_for_each(|_| from.i64().map(drop))
 }
 
 /// Who issues, in the service's signatures. Keys identify services; this names the kind.

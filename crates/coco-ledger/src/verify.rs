@@ -25,8 +25,8 @@ use crate::{
 pub use fault::{LedgerFault, VerifyLedgerError};
 use service::Service;
 
-/// Verifies a ledger that it is fed in order.
-#[derive(Debug)]
+/// Verifies a ledger that it is fed in order. A clone goes on from where the original is.
+#[derive(Clone, Debug)]
 pub struct Verifier {
     service: Service,
     secret: Option<LedgerSecret>,
@@ -146,6 +146,9 @@ impl Verifier {
     ///
     /// # Errors
     /// [`VerifyLedgerError`] when nothing is signed or the ledger does not reach that far.
+    ///
+    /// # Panics
+    /// Never: a signed ledger has entries.
     pub fn finish(self, at_least: Option<TxId>) -> Result<LedgerReport, VerifyLedgerError> {
         let file = self.files.last().cloned().unwrap_or_default();
         let at_end = |fault| VerifyLedgerError { file: file.clone(), offset: self.end, fault };
@@ -300,32 +303,17 @@ impl Verifier {
         };
         let (signature, after) =
             self.recent.split_first().expect("a signed ledger has a signature");
-        if after.is_empty() {
-            let part = |start: usize, end: usize| {
-                signature.offset + start as u64..signature.offset + end as u64
-            };
-            let is_flag_known = !self.is_open;
-            if !is_flag_known {
-                add(
-                    signature.file,
-                    part(FLAGS_START, FLAGS_START + 1),
-                    UnsignedWhat::SignatureSeal,
-                );
-            }
-            if self.secret.is_none() {
-                add(signature.file, part(TAG_START, NONCE_START), UnsignedWhat::SignatureSeal);
-                add(
-                    signature.file,
-                    part(EVIDENCE_START, EVIDENCE_START + 32),
-                    UnsignedWhat::SignatureSeal,
-                );
-            }
-        } else {
-            add(
-                signature.file,
-                signature.offset..signature.offset + signature.bytes,
-                UnsignedWhat::SignatureSeal,
-            );
+        let mut add_part = |start: usize, end: usize| {
+            let offsets = signature.offset + start as u64..signature.offset + end as u64;
+            add(signature.file, offsets, UnsignedWhat::SignatureSeal);
+        };
+        // Whether the chunk ends here is not known before it ends or goes on.
+        if self.is_open && after.is_empty() {
+            add_part(FLAGS_START, FLAGS_START + 1);
+        }
+        if self.secret.is_none() {
+            add_part(TAG_START, NONCE_START);
+            add_part(EVIDENCE_START, EVIDENCE_START + 32);
         }
         if let (Some(first), Some(last)) = (after.first(), after.last()) {
             add(last.file, first.offset..last.offset + last.bytes, UnsignedWhat::UnsignedTail);

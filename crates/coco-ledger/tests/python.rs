@@ -1,6 +1,8 @@
-//! What an auditor's own tool says: PyPI's `ccf` reads our ledger and verifies our receipts.
+//! What an auditor's own tool says: the package `ccf` reads our ledger and verifies our receipts.
 //!
 //! Runs when the environment variable `COCO_CCF_PYTHON` names a Python interpreter that has `ccf` 7.0.22 installed.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 #[path = "fixture/ledger.rs"]
 mod fixture;
@@ -15,6 +17,7 @@ use coco_ledger::EntryFlags;
 use fixture::Ledger;
 
 /// The interpreter, or none with a notice.
+#[expect(clippy::print_stdout, reason = "a test that did not run says so")]
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("COCO_CCF_PYTHON").map(PathBuf::from);
     if python.is_none() {

@@ -32,6 +32,17 @@ pub struct NodeConfig {
     /// What a client may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// How Ethereum is hosted.
+    #[serde(default)]
+    pub ethereum: EthereumSettings,
+}
+
+/// How Ethereum is hosted.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EthereumSettings {
+    /// Whether transactions without a chain id (before EIP-155) are taken. They can be replayed from other chains.
+    pub allow_unprotected: bool,
 }
 
 /// The HTTPS interface.

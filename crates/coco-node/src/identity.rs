@@ -93,22 +93,16 @@ impl Identity {
         self.node_key.expose()
     }
 
-    /// The node's key for signing.
-    ///
-    /// # Panics
-    /// Never: the key was read when the identity was made.
+    /// The node's private key for signing the ledger.
     #[must_use]
-    pub fn node_key(&self) -> SigningKey {
-        SigningKey::from_pkcs8_der(Curve::P384, &self.node_key).expect("checked when the identity was opened")
+    pub const fn node_key_secret(&self) -> &SecretBytes {
+        &self.node_key
     }
 
-    /// The service's key for signing.
-    ///
-    /// # Panics
-    /// Never: the key was read when the identity was made.
+    /// The service's private key for signing the ledger.
     #[must_use]
-    pub fn service_key(&self) -> SigningKey {
-        SigningKey::from_pkcs8_der(Curve::P384, &self.service_key).expect("checked when the identity was opened")
+    pub const fn service_key_secret(&self) -> &SecretBytes {
+        &self.service_key
     }
 
     /// The secret that seals private data.

@@ -1,1 +1,27 @@
-//! To come.
+//! Driver and edge of a node: event loop, disk, peers, TLS, HTTP, metrics.
+//!
+//! Everything here deals with the operating system and none of it knows the protocol's rules: those are in the
+//! replica, which this crate feeds and whose effects it carries out.
+//!
+//! Threads of one node: `replica` (the event loop), `disk` (append and sync), `fetch` (reads for nodes that lag),
+//! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
+//! `edge` (as many runtime threads as cores, for clients).
+
+pub mod config;
+pub mod disk;
+pub mod driver;
+pub mod edge;
+pub mod frame;
+pub mod hard_state_file;
+pub mod history;
+pub mod identity;
+pub mod ledger_files;
+pub mod metrics;
+pub mod node;
+pub mod peers;
+pub mod provision;
+pub mod tls;
+pub mod waiters;
+
+pub use config::{LoadConfigError, NodeConfig};
+pub use node::{Node, StartNodeError};

@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coco_adapter::Adapter;
 use coco_consensus::{Configuration, HardState, RaftEngine, Start, StartError, Timing};
 use coco_evm::{
-    adapter::{EvmAdapter, EvmCheck, PoolSettings},
-    executor,
-    rpc::{Rpc, RpcSettings},
+    adapter::EvmAdapter,
+    executor::{Executor, warm_up},
+    pool::PoolLimits,
+    rpc::{BlockCache, CACHE_BYTES_MAX, Rpc, RpcConfig},
     state::{self, EvmMaps},
+    transaction::{EvmCheck, Unprotected},
 };
 use coco_ledger::ServiceSigner;
 use coco_replica::{LoadError, Loader, Replica, Settings};
@@ -29,14 +30,14 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    config::{ClientInterface, NodeAddress, NodeConfig},
+    config::{NodeAddress, NodeConfig},
     disk::{Disk, run_fetches},
     driver::{Driver, DriverError, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     hard_state_file::HardStateFile,
     history::LedgerHistory,
     identity::{Identity, IdentityError},
-    ledger_files::LedgerFiles,
+    ledger_files::{LedgerFiles, ReplayError},
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
@@ -131,10 +132,10 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         Loader::new(identity.ledger_secret(), state::schema(), index_key, config.ledger.retained_entries);
     let files = LedgerFiles::open(&folder).map_err(failed)?;
     let started = Instant::now();
-    files.replay(|entry, is_committed| {
-        loader.push(entry, is_committed).map_err(|source| StartNodeError::Load { path: folder.clone(), source })
-    })
-    .map_err(|error| error.unwrap_or_else(failed))?;
+    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| match error {
+        ReplayError::File(source) => failed(source),
+        ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
+    })?;
     let committed = loader.state().read().last_signature(files.committed().max(GENESIS_LAST)).unwrap_or(Seqno::ZERO);
     info!(last = %loader.last(), committed = %committed, millis = started.elapsed().as_millis(), "ledger replayed");
     let path = config.data_dir.join(HARD_STATE_FILE);
@@ -184,11 +185,6 @@ fn node_list(config: &NodeConfig, me: NodeId) -> Result<Vec<(NodeId, NodeAddress
     }
 }
 
-struct Listening {
-    client: (TcpListener, std::net::SocketAddr),
-    development: Option<(TcpListener, std::net::SocketAddr)>,
-}
-
 async fn listen(address: std::net::SocketAddr) -> Result<(TcpListener, std::net::SocketAddr), StartNodeError> {
     let failed = |source| StartNodeError::Listen { address: address.to_string(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -206,13 +202,118 @@ fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartNodeError
         .map_err(StartNodeError::Thread)
 }
 
+/// What several parts of a node hold.
+struct Shared {
+    inbox: Inbox,
+    peers: Arc<Peers>,
+    metrics: Arc<Metrics>,
+    nodes: Vec<(NodeId, NodeAddress)>,
+    stopped: watch::Receiver<bool>,
+}
+
+struct Assembled {
+    service: Arc<Service>,
+    driver: JoinHandle<Result<(), DriverError>>,
+    disk: JoinHandle<()>,
+}
+
+/// Puts replica, threads and the client side together.
+fn assemble(
+    config: &NodeConfig,
+    loaded: Loaded,
+    engine: RaftEngine,
+    jobs: mpsc::Receiver<Job>,
+    shared: Shared,
+) -> Result<Assembled, StartNodeError> {
+    let Loaded { identity, loader, files, hard_state, .. } = loaded;
+    let reader = loader.reader();
+    let state = loader.state();
+    let no_genesis = || StartNodeError::NoGenesis(config.data_dir.clone());
+    let maps = EvmMaps::find(|name| reader.map(name)).ok_or_else(no_genesis)?;
+    let chain = Arc::new(state::config(&mut reader.head(), &maps).ok_or_else(no_genesis)?);
+    let executor = Executor::new(Arc::clone(&chain), maps);
+    let cache = Arc::new(BlockCache::new(CACHE_BYTES_MAX));
+    let limits = PoolLimits { transactions: config.limits.queue_max, ..PoolLimits::default() };
+    let adapter = EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache));
+    let signer = ServiceSigner::new(identity.node_key_secret(), identity.node_cert.pem(), identity.service_key_secret())
+        .map_err(|error| StartNodeError::Configuration(format!("the node's keys cannot sign: {error}")))?;
+    let settings = Settings {
+        signature_interval_ms: config.ledger.signature_interval_ms,
+        chunk_bytes: config.ledger.chunk_bytes,
+        retained_entries: config.ledger.retained_entries,
+        ..Settings::default()
+    };
+    let replica = Replica::new(loader, Box::new(engine), Box::new(adapter), Box::new(signer), settings);
+
+    let path = config.data_dir.join(LEDGER_FOLDER);
+    let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
+    let files = writer.files();
+    let waiters = Arc::new(Waiters::default());
+    let disk = Disk { writer, hard_state, inbox: shared.inbox.clone(), metrics: Arc::clone(&shared.metrics) };
+    let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
+    let (fetches, fetch_jobs) = mpsc::channel();
+    let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
+    thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
+
+    let driver = Driver {
+        replica,
+        jobs,
+        inbox: shared.inbox.clone(),
+        disk,
+        fetches,
+        peers: Arc::clone(&shared.peers),
+        waiters: Arc::clone(&waiters),
+        metrics: Arc::clone(&shared.metrics),
+        state: state.clone(),
+        tickets: HashMap::new(),
+        next_ticket: 0,
+        started: Instant::now(),
+    };
+    let driver = thread("replica", move || driver.run())?;
+
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartNodeError::Thread(io::Error::other("no entropy")))?;
+    let mut rpc = RpcConfig::new(chain.chain_id);
+    rpc.peers = shared.nodes.len() as u64 - 1;
+    rpc.batch_calls_max = config.limits.batch_max;
+    let unprotected =
+        if config.ethereum.allow_unprotected { Unprotected::Taken } else { Unprotected::Refused };
+    let secret = identity.ledger_secret();
+    let service = Service::new(ServiceParts {
+        node_id: identity.node_id,
+        service_cert_pem: identity.service_cert.pem(),
+        node_cert_pem: identity.node_cert.pem(),
+        nodes: shared.nodes,
+        limits: config.limits,
+        history: Arc::new(LedgerHistory::new(files, state.clone(), secret.clone())),
+        state,
+        reader,
+        secret,
+        inbox: shared.inbox,
+        peers: shared.peers,
+        waiters,
+        rpc: Rpc::new(rpc, executor, cache, seed),
+        checker: EvmCheck::new(chain, unprotected),
+        metrics: shared.metrics,
+        stop: shared.stopped,
+    });
+    Ok(Assembled { service: Arc::new(service), driver, disk: disk_thread })
+}
+
+fn thread<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartNodeError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartNodeError::Thread)
+}
+
 impl Node {
     /// Starts a node from its configuration.
     ///
     /// # Errors
     /// [`StartNodeError`] that says what is wrong and where.
     pub fn start(config: &NodeConfig) -> Result<Self, StartNodeError> {
-        executor::warm_up();
+        warm_up();
         let mut loaded = load(config)?;
         let me = loaded.identity.node_id;
         let nodes = node_list(config, me)?;
@@ -221,22 +322,28 @@ impl Node {
         let peer_runtime = runtime("peers", 1)?;
         let peer_tls = PeerTls::new(&loaded.identity)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
-        let listening = edge.block_on(bind_clients(&config.client, config))?;
+        let (client, client_address) = edge.block_on(listen(config.client.listen))?;
+        let development =
+            config.development_http.as_ref().map(|interface| edge.block_on(listen(interface.listen))).transpose()?;
 
         let (inbox, jobs) = Inbox::new(config.limits.queue_max);
         let metrics = Arc::new(Metrics::new());
         let peers = peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
+        let acceptor = client_acceptor(&loaded.identity)?;
         let is_first = nodes.first().is_some_and(|(id, _)| *id == me);
-        let started = assemble(config, loaded, engine, &inbox, jobs, &peers, &metrics, nodes, stopped.clone())?;
-        let Assembled { service, driver, disk } = started;
+        let shared = Shared { inbox: inbox.clone(), peers: Arc::clone(&peers), metrics, nodes, stopped: stopped.clone() };
+        let Assembled { service, driver, disk } = assemble(config, loaded, engine, jobs, shared)?;
 
-        let forwarded = Arc::new(OnceLock::new());
-        forwarded.set(Arc::clone(&service)).unwrap_or_else(|_| unreachable!("set once"));
+        let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
         peer_runtime.spawn(accept(peer_listener, peer_tls, inbox.clone(), peers, forwarded));
-        let (client_address, development_address) = edge.block_on(async {
-            serve_clients(listening, config, &service, &stopped)
-        });
+        let places = Arc::new(Semaphore::new(config.limits.connections_max));
+        edge.spawn(serve(client, Transport::Tls(acceptor), Arc::clone(&service), Arc::clone(&places), stopped.clone()));
+        let development_address = development.as_ref().map(|(_, address)| *address);
+        if let Some((listener, address)) = development {
+            info!(%address, "plain HTTP for development: no encryption, loopback only");
+            edge.spawn(serve(listener, Transport::DevelopmentPlain, service, places, stopped));
+        }
         if is_first {
             // Somebody must stand first; the others' time-outs remain for the case that this node is not there.
             inbox.put(Job::Campaign);
@@ -245,10 +352,7 @@ impl Node {
         Ok(Self { inbox, stop, driver, disk, edge, peers: peer_runtime, client_address, development_address })
     }
 
-    /// Waits until the node ends by itself, which it does only when it is broken.
-    ///
-    /// # Errors
-    /// [`DriverError`] that says why.
+    /// Whether the node has ended by itself, which it does only when it is broken; [`Node::stop`] says why.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.driver.is_finished()

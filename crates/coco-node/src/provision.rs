@@ -23,7 +23,7 @@ use coco_evm::{
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, NodeStatus, SealEntryError, ServiceSigner, ServiceStatus,
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, SealEntryError, ServiceSigner, ServiceStatus,
     genesis_write_set, put_service, seal, signature_write_set,
 };
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
@@ -133,24 +133,21 @@ fn write_ledger(folder: &Path, entries: &[Bytes]) -> io::Result<()> {
     for entry in entries {
         files.append(entry, false)?;
     }
-    files.sync()
+    files.sync().map(|_bytes| ())
 }
 
 /// The first entries, under the first node's signature.
 fn first_entries(identities: &[Identity], spec: &NetworkSpec<'_>) -> Result<Vec<Bytes>, ProvisionError> {
     let first = identities.first().expect("a network has a node");
-    let signer = ServiceSigner::new(first.node_key(), first.node_cert.clone(), first.service_key());
+    let signer = ServiceSigner::new(first.node_key_secret(), first.node_cert.pem(), first.service_key_secret())
+        .expect("keys that were just made can sign");
     let mut ledger = FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
     let nodes: Vec<GenesisNode> = identities
         .iter()
-        .map(|identity| GenesisNode {
-            id: identity.node_id,
-            status: NodeStatus::Trusted,
-            endorsed_cert: identity.node_cert.clone(),
-        })
+        .map(|identity| GenesisNode::trusted_virtual(identity.node_id, identity.node_cert.pem()))
         .collect();
-    let cert = &first.service_cert;
-    ledger.append(&genesis_write_set(&nodes, cert, ServiceStatus::Opening))?;
+    let cert = first.service_cert.pem();
+    ledger.append(&genesis_write_set(&cert, &nodes))?;
     ledger.sign(&signer, spec.now)?;
 
     let mut store = Store::new(state::schema(), [0; 2]);
@@ -162,7 +159,7 @@ fn first_entries(identities: &[Identity], spec: &NetworkSpec<'_>) -> Result<Vec<
     spec.genesis.write(&mut tx, &maps);
     let changes = tx.finish();
     let mut writes = store.commit(Seqno(3), changes).expect("nothing else writes");
-    put_service(&mut writes, cert, ServiceStatus::Open);
+    put_service(&mut writes, &cert, ServiceStatus::Open);
     ledger.append(&writes)?;
     ledger.sign(&signer, spec.now)?;
     Ok(ledger.entries)
@@ -188,7 +185,7 @@ impl FirstLedger {
 
     fn sign(&mut self, signer: &ServiceSigner, now: u64) -> Result<(), SealEntryError> {
         let previous = Seqno(self.tree.len().saturating_sub(2));
-        let writes = signature_write_set(signer, &self.tree, previous, self.next(), now);
+        let writes = signature_write_set(signer, &self.tree, self.next(), previous, now);
         self.append(&writes)
     }
 }

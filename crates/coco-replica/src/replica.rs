@@ -163,7 +163,7 @@ impl Replica {
         match input {
             Input::Tick => {
                 self.engine.tick();
-                let answers = self.adapter.expire(now.mono_ms);
+                let answers = self.adapter.expire(self.block_time_ms());
                 self.answer(answers, None, &mut effects);
             }
             Input::Submit(batch) => self.admit(batch, &mut effects),
@@ -199,8 +199,9 @@ impl Replica {
             return;
         }
         let head = self.core.store.reader();
+        let now_ms = self.block_time_ms();
         for (ticket, transaction) in batch {
-            let answers = self.adapter.admit(&head, self.now.mono_ms, ticket, transaction);
+            let answers = self.adapter.admit(&head, now_ms, ticket, transaction);
             self.answer(answers, None, effects);
         }
     }
@@ -211,7 +212,7 @@ impl Replica {
             return Ok(());
         }
         let Some(id) = self.engine.next_tx_id() else { return Ok(()) };
-        let outside = Outside { time_ms: self.core.time_ms.max(self.now.wall_ms), entropy };
+        let outside = Outside { time_ms: self.block_time_ms(), entropy };
         let mut tx = self.core.store.begin();
         let execution = self.adapter.execute(&mut tx, &outside);
         if execution.is_empty {
@@ -237,6 +238,11 @@ impl Replica {
         let proposed = self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
         assert_eq!(proposed, id, "the engine numbers entries as it said");
         Ok(())
+    }
+
+    /// The time that adapters see: the wall clock, except that it never falls behind an entry of the ledger.
+    fn block_time_ms(&self) -> u64 {
+        self.core.time_ms.max(self.now.wall_ms)
     }
 
     fn has_room(&self) -> bool {

@@ -144,12 +144,10 @@ enum Event {
 fn events() -> impl Strategy<Value = Event> {
     // Messages near the state of the engine reach further than any.
     let near = (0..4u64, messages()).prop_map(|(view, mut message)| {
-        let newest = match &message.body {
-            Body::Append { entries, previous, .. } => {
-                entries.last().map_or(previous.view.0, |entry| entry.view.0)
-            }
-            _ => 0,
-        };
+        let mut newest = 0;
+        if let Body::Append { entries, previous, .. } = &message.body {
+            newest = entries.last().map_or(previous.view.0, |entry| entry.view.0);
+        }
         message.view = View((2 + view).max(newest));
         message
     });

@@ -29,11 +29,21 @@ fn act(cluster: &mut Cluster, dice: &mut Dice) {
         30..55 => {
             let links: Vec<_> = cluster.links.keys().copied().collect();
             for (from, to) in links {
-                (0..dice.roll(4)).for_each(|_| drop(cluster.deliver(from, to)));
+                for _ in 0..dice.roll(4) {
+                    cluster.deliver(from, to);
+                }
             }
         }
-        55..67 => (0..nodes).for_each(|node| drop(dice.roll(2) == 0 || cluster.write(node))),
-        67..71 => (0..nodes).for_each(|node| drop(cluster.fetch(node))),
+        55..67 => {
+            for node in (0..nodes).filter(|_| dice.roll(2) == 1) {
+                cluster.write(node);
+            }
+        }
+        67..71 => {
+            for node in 0..nodes {
+                cluster.fetch(node);
+            }
+        }
         71..72 => cluster.fail_fetch(node),
         72..82 => {
             let size = 1 + dice.roll(60);
@@ -62,7 +72,7 @@ fn act(cluster: &mut Cluster, dice: &mut Dice) {
         }
         98 => {
             let to = cluster.id(other);
-            cluster.with(node, |engine| drop(engine.transfer_to(to)));
+            cluster.with(node, |engine| engine.transfer_to(to).ok());
         }
         _ => {
             let to = cluster.id(other);

@@ -46,7 +46,7 @@ impl Stage {
             }
             ["heal"] => cluster.cuts.clear(),
             [word, from, to] if LINK_STEPS.contains(&word) => {
-                self.between(word, index(from), index(to))
+                self.between(word, index(from), index(to));
             }
             [word, node, ref rest @ ..] => {
                 for node in self.select(node) {
@@ -66,7 +66,11 @@ impl Stage {
         let cluster = &mut self.cluster;
         let link = cluster.links.entry((from, to)).or_default();
         match word {
-            "deliver" => (0..link.len()).for_each(|_| drop(cluster.deliver(from, to))),
+            "deliver" => {
+                for _ in 0..link.len() {
+                    cluster.deliver(from, to);
+                }
+            }
             "lose" => link.clear(),
             "repeat" => link.extend(link.clone()),
             "reverse" => link.make_contiguous().reverse(),

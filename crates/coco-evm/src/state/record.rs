@@ -39,8 +39,7 @@ impl AccountRecord {
     }
 
     /// Whether it has storage and neither code nor nonce, which only an account of block 0 can. No contract can be
-    /// created there (EIP-7610). The interpreter knows of code and nonce alone, so it is shown a code hash of zero, which
-    /// it takes for one of an account in use. EXTCODEHASH of such an account is therefore zero, even if it has a balance.
+    /// created there (EIP-7610). What the interpreter is shown instead is told in `executor::code_hash`.
     pub(crate) fn is_only_storage(&self) -> bool {
         self.incarnation == INCARNATION_ONLY_STORAGE && self.nonce == 0 && !self.has_code()
     }

@@ -38,7 +38,7 @@ pub const REVERTER: Address = Address::repeat_byte(0xa2);
 /// Runs into `INVALID`.
 pub const INVALID: Address = Address::repeat_byte(0xa3);
 
-const LOGGER_CODE: [u8; 24] = hex!("600035806000556000523360ee60206000a260206000f300");
+const LOGGER_CODE: [u8; 23] = hex!("600035806000556000523360ee60206000a260206000f3");
 
 /// Account number `n`, from 1.
 pub struct Account(SecretKey);
@@ -132,7 +132,7 @@ pub fn plain(nonce: u64) -> TxEip1559 {
         nonce,
         gas_limit: 100_000,
         to: TxKind::Call(Address::repeat_byte(9)),
-        value: U256::from(u64::from(true)),
+        value: U256::from(1),
         ..TxEip1559::default()
     }
 }
@@ -161,7 +161,7 @@ struct Ledger(RwLock<BTreeMap<Seqno, WriteSet>>);
 impl History for Ledger {
     fn read(&self, seqno: Seqno, map: &MapName, key: &[u8]) -> Result<Option<bytes::Bytes>, HistoryError> {
         let ledger = self.0.read();
-        let found = ledger.get(&seqno).and_then(|writes| writes.get(map, key).map(bytes::Bytes::copy_from_slice));
+        let found = ledger.get(&seqno).and_then(|writes| writes.get(map, key).map(|value| bytes::Bytes::copy_from_slice(value)));
         Ok(found)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The service as the entries so far describe it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Service {
     trusted: Certificate,
     status: Option<ServiceStatus>,
@@ -25,7 +25,7 @@ pub(super) struct Service {
     endorsed: BTreeMap<NodeId, Endorsed>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Endorsed {
     pem: String,
     certificate: Certificate,

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use coco_api::{Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version};
-use coco_ledger::Receipt;
+use coco_ledger::{EntryView, Receipt, SignatureRecord};
 use coco_types::{Seqno, TxId, TxStatus};
 use hyper::{
     StatusCode,
-    header::{HeaderName, HeaderValue, RETRY_AFTER},
+    header::{HeaderName, HeaderValue},
 };
 
 use super::{
@@ -237,36 +237,48 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
             );
         }
     }
-    let Some(covering) = covering else {
-        // The last signature entry is covered by the next one, which comes with the next transaction.
-        let mut response = respond::empty(StatusCode::ACCEPTED);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("3"));
-        return response;
-    };
-    let history = &service.parts().history;
-    let read = history.entry(id.seqno).and_then(|entry| Ok((entry, history.entry(covering)?)));
-    let (entry, signature) = match read {
-        Ok(entries) => entries,
+    // Only the last signature entry is covered by none, and it is proven by its own signature.
+    let covering = covering.unwrap_or(id.seqno);
+    match assemble(service, id.seqno, covering) {
+        Ok(receipt) => render(&receipt, id, form),
         Err(error) => {
-            tracing::error!(%error, %id, "cannot read the ledger for a receipt");
-            return respond::error(ErrorCode::InternalError, "the ledger on this node's disk cannot be read");
-        }
-    };
-    let receipt = {
-        let state = service.state();
-        Receipt::assemble(&entry, &signature, &service.parts().secret, state.tree())
-    };
-    match (receipt, form) {
-        (Ok(receipt), Form::Json) => respond::at(respond::json_text(receipt.json()), id),
-        (Ok(receipt), Form::Cose) => {
-            let cose = HeaderValue::from_static("application/cose");
-            respond::at(respond::body(StatusCode::OK, cose, receipt.cose()), id)
-        }
-        (Err(error), _) => {
-            tracing::error!(%error, %id, "cannot assemble a receipt");
-            respond::error(ErrorCode::InternalError, "the receipt could not be assembled")
+            tracing::error!(error, %id, "cannot make a receipt");
+            respond::error(ErrorCode::InternalError, "the receipt could not be made from this node's ledger")
         }
     }
+}
+
+/// Reads the entry and the signature that covers it, and puts the receipt together.
+fn assemble(service: &Service, seqno: Seqno, covering: Seqno) -> Result<Receipt, String> {
+    let history = &service.parts().history;
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let entry = history.entry(seqno).map_err(|error| text(&error))?;
+    let signature_of = |entry: &[u8]| -> Result<Option<SignatureRecord>, String> {
+        let entry = EntryView::parse(entry).map_err(|error| text(&error))?;
+        SignatureRecord::read(&entry).map_err(|error| text(&error))
+    };
+    if let Some(record) = signature_of(&entry)? {
+        return Ok(Receipt::of_signature(&record));
+    }
+    let signature = history.entry(covering).map_err(|error| text(&error))?;
+    let record = signature_of(&signature)?.ok_or("the covering entry is no signature")?;
+    let state = service.state();
+    let evidence = service.parts().secret.commit_evidence(state.tx_id(seqno));
+    Receipt::assemble(&entry, evidence, state.tree(), &record).map_err(|error| text(&error))
+}
+
+fn render(receipt: &Receipt, id: TxId, form: Form) -> Reply {
+    let response = match form {
+        Form::Json => respond::json_text(receipt.json()),
+        Form::Cose => match receipt.cose() {
+            Some(cose) => respond::body(StatusCode::OK, HeaderValue::from_static("application/cose"), cose),
+            None => {
+                let message = format!("{id} is a signature entry, which has no COSE receipt");
+                return respond::error(ErrorCode::TransactionNotFound, message);
+            }
+        },
+    };
+    respond::at(response, id)
 }
 
 /// A query string, split. None of our parameters needs percent-encoding, so none is decoded.

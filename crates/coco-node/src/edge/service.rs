@@ -6,7 +6,7 @@ use std::{
 };
 
 use coco_api::ErrorCode;
-use coco_evm::{adapter::EvmCheck, rpc::Rpc};
+use coco_evm::{rpc::Rpc, transaction::EvmCheck};
 use coco_ledger::LedgerSecret;
 use coco_replica::{LedgerState, SharedLedgerState};
 use coco_types::NodeId;

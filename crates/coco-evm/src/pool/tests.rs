@@ -1,0 +1,235 @@
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{Signature, TxKind, U256, keccak256};
+
+use super::*;
+use crate::block::TxEnvelope;
+
+const RULES: Rules = Rules { spec: SpecId::OSAKA, gas_cap: 16_777_216, gas_limit: 30_000_000, base_fee: None };
+
+fn priced(sender: u8, nonce: u64, fee: u128, tip: u128) -> PooledTx {
+    let transaction = TxEip1559 {
+        nonce,
+        gas_limit: 21_000,
+        to: TxKind::Call(Address::ZERO),
+        max_fee_per_gas: fee,
+        max_priority_fee_per_gas: tip,
+        ..TxEip1559::default()
+    };
+    let signature = Signature::new(U256::from(1), U256::from(1), false);
+    PooledTx {
+        envelope: TxEnvelope::from(transaction.into_signed(signature)),
+        hash: keccak256([&[sender][..], &nonce.to_be_bytes(), &fee.to_be_bytes(), &tip.to_be_bytes()].concat()),
+        sender: Address::repeat_byte(sender),
+        raw: vec![0; 100].into(),
+        authorities: Vec::new(),
+    }
+}
+
+fn transfer(sender: u8, nonce: u64) -> PooledTx {
+    priced(sender, nonce, 0, 0)
+}
+
+struct Test {
+    pool: Pool,
+    tickets: u64,
+}
+
+impl Test {
+    fn new(limits: PoolLimits) -> Self {
+        Self { pool: Pool::new(limits), tickets: 0 }
+    }
+
+    fn admit(&mut self, now_ms: u64, transaction: PooledTx) -> Result<Vec<Answer>, Refusal> {
+        self.tickets += 1;
+        self.pool.admit(now_ms, Ticket(self.tickets), transaction, 0, &RULES)
+    }
+
+    fn order(&mut self) -> Vec<(u8, u64)> {
+        std::iter::from_fn(|| self.pool.take(u64::MAX, usize::MAX))
+            .map(|(transaction, _)| (transaction.sender[0], transaction.envelope.nonce()))
+            .collect()
+    }
+}
+
+#[test]
+fn senders_are_served_in_order_of_arrival_and_nonce() {
+    let mut test = Test::new(PoolLimits::default());
+    for transaction in [transfer(1, 1), transfer(2, 0), transfer(1, 0), transfer(3, 0), transfer(2, 1)] {
+        assert_eq!(test.admit(0, transaction), Ok(Vec::new()));
+    }
+    assert_eq!(test.order(), [(2, 0), (1, 0), (1, 1), (3, 0), (2, 1)]);
+    assert_eq!(test.pool.status(), PoolStatus::default());
+}
+
+#[test]
+fn a_replacement_offers_a_tenth_more_of_both() {
+    for (fee, tip, ok) in [(109, 110, false), (110, 109, false), (110, 110, true), (100, 100, false), (u128::MAX, 110, true)] {
+        let mut test = Test::new(PoolLimits::default());
+        test.admit(0, priced(1, 0, 100, 100)).expect("there is room");
+        test.admit(0, priced(1, 1, 100, 100)).expect("there is room");
+        let by = priced(1, 0, fee, tip);
+        let hash = by.hash;
+        match test.admit(0, by) {
+            Ok(answers) if ok => {
+                let verdict = Verdict::Refused(refusals::replaced(hash));
+                assert_eq!(answers, [Answer { ticket: Ticket(1), verdict }]);
+            }
+            Err(refusal) if !ok && (fee, tip) != (100, 100) => assert_eq!(refusal, refusals::replacement_underpriced()),
+            // The same transaction again joins the one that waits.
+            Ok(answers) => assert!(answers.is_empty() && (fee, tip) == (100, 100)),
+            Err(refusal) => panic!("{refusal}"),
+        }
+        assert_eq!(test.order(), [(1, 0), (1, 1)]);
+    }
+    let mut test = Test::new(PoolLimits::default());
+    test.admit(0, transfer(1, 0)).expect("there is room");
+    assert_eq!(test.admit(0, priced(1, 0, 1, 0)), Err(refusals::replacement_underpriced()));
+}
+
+#[test]
+fn every_limit_holds_below_at_and_above() {
+    let limits = PoolLimits { transactions: 3, per_sender: 2, bytes: 350, ..PoolLimits::default() };
+    let mut test = Test::new(limits);
+    test.admit(0, transfer(1, 0)).expect("below");
+    test.admit(0, transfer(1, 1)).expect("at");
+    assert_eq!(test.admit(0, transfer(1, 2)), Err(refusals::account_limit(2)));
+    test.admit(0, transfer(2, 0)).expect("at");
+    assert_eq!(test.admit(0, transfer(3, 0)), Err(refusals::pool_full()));
+    assert_eq!(test.order().len(), 3);
+
+    let mut test = Test::new(PoolLimits { bytes: 200, ..PoolLimits::default() });
+    test.admit(0, transfer(1, 0)).expect("below");
+    test.admit(0, transfer(2, 0)).expect("at");
+    assert_eq!(test.admit(0, transfer(3, 0)), Err(refusals::pool_full()));
+
+    let mut test = Test::new(PoolLimits::default());
+    for _ in 0..TICKETS_MAX {
+        test.admit(0, transfer(1, 0)).expect("up to the limit");
+    }
+    assert_eq!(test.admit(0, transfer(1, 0)), Err(refusals::already_known()));
+    let (_, held) = test.pool.take(u64::MAX, usize::MAX).expect("it waits");
+    assert_eq!(held.tickets.len(), TICKETS_MAX);
+}
+
+#[test]
+fn what_waits_too_long_is_refused() {
+    let mut test = Test::new(PoolLimits { gap_wait_ms: 10, lifetime_ms: 50, ..PoolLimits::default() });
+    test.admit(0, transfer(1, 0)).expect("there is room");
+    test.admit(5, transfer(1, 1)).expect("there is room");
+    test.admit(5, transfer(1, 3)).expect("there is room");
+    assert_eq!(test.pool.expire(14), []);
+    let gap = Verdict::Refused(refusals::nonce_gap(2, 3));
+    assert_eq!(test.pool.expire(15), [Answer { ticket: Ticket(3), verdict: gap }]);
+    // The first one's end leaves a gap before the second.
+    let expired = Verdict::Refused(refusals::expired(50));
+    assert_eq!(test.pool.expire(50), [Answer { ticket: Ticket(1), verdict: expired }]);
+    assert!(!test.pool.has_work());
+    let gap = Verdict::Refused(refusals::nonce_gap(0, 1));
+    assert_eq!(test.pool.expire(60), [Answer { ticket: Ticket(2), verdict: gap }]);
+    assert_eq!(test.pool.status(), PoolStatus::default());
+}
+
+#[test]
+fn the_line_is_ordered_by_tip_under_the_base_fee() {
+    let rules = Rules { base_fee: Some(100), ..RULES };
+    let mut pool = Pool::new(PoolLimits::default());
+    let offers = [(1, 0, 200, 1), (2, 0, 110, 50), (3, 0, 300, 9), (1, 1, 900, 90)];
+    for (ticket, (sender, nonce, fee, tip)) in (1..).zip(offers) {
+        pool.admit(0, Ticket(ticket), priced(sender, nonce, fee, tip), 0, &rules).expect("there is room");
+    }
+    assert!(pool.admit(0, Ticket(9), priced(5, 0, 99, 0), 0, &rules).is_err());
+    let order: Vec<u8> = std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).map(|(t, _)| t.sender[0]).collect();
+    assert_eq!(order, [2, 3, 1, 1]);
+}
+
+#[test]
+fn a_block_without_room_takes_nothing() {
+    let mut test = Test::new(PoolLimits::default());
+    test.admit(0, transfer(1, 0)).expect("there is room");
+    assert!(test.pool.take(20_999, usize::MAX).is_none());
+    assert!(test.pool.take(21_000, 99).is_none());
+    assert!(test.pool.take(21_000, 100).is_some());
+}
+
+#[test]
+fn tables_agree_after_any_sequence() {
+    // A small generator: the point is the number of interleavings, and each is repeatable.
+    for seed in 0..200_u64 {
+        let mut state = seed;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut pool = Pool::new(PoolLimits { transactions: 20, per_sender: 6, ..PoolLimits::default() });
+        let mut nonces = [0_u64; 4];
+        let mut now_ms = 0;
+        let mut held = Vec::new();
+        for ticket in 0..300 {
+            now_ms += random(400);
+            let sender = usize::try_from(random(4)).expect("below 4");
+            match random(8) {
+                0..=4 => {
+                    let nonce = nonces[sender] + random(5);
+                    let fee = u128::from(random(3)) * 100;
+                    let transaction = priced(u8::try_from(sender).expect("below 4"), nonce, fee, fee);
+                    drop(pool.admit(now_ms, Ticket(ticket), transaction, nonces[sender], &RULES));
+                }
+                5 => drop(pool.expire(now_ms)),
+                6 => {
+                    // A block, of which the last is handed back.
+                    while let Some(taken) = pool.take(u64::MAX, usize::MAX) {
+                        held.push(taken);
+                    }
+                    let last = held.pop();
+                    for (transaction, _) in held.drain(..) {
+                        let sender = usize::from(transaction.sender[0]);
+                        assert_eq!(transaction.envelope.nonce(), nonces[sender]);
+                        nonces[sender] += 1;
+                    }
+                    if let Some((transaction, last)) = last {
+                        let (sender, nonce) = (transaction.sender, nonces[usize::from(transaction.sender[0])]);
+                        pool.put_back(transaction, last);
+                        drop(pool.settle(sender, nonce, now_ms));
+                    }
+                }
+                _ => {
+                    nonces[sender] = nonces[sender].saturating_sub(random(2));
+                    let address = Address::repeat_byte(u8::try_from(sender).expect("below 4"));
+                    drop(pool.settle(address, nonces[sender], now_ms));
+                }
+            }
+            pool.check();
+        }
+    }
+}
+
+impl Pool {
+    /// Checks every table against the queues.
+    fn check(&self) {
+        let (mut count, mut bytes, mut gapped) = (0, 0, 0);
+        for (address, sender) in &self.senders {
+            assert!(!sender.queue.is_empty() && sender.is_linked);
+            let mut expected = sender.next;
+            while sender.queue.contains_key(&expected) {
+                expected += 1;
+            }
+            assert_eq!(sender.end, expected);
+            assert_eq!(sender.turn.is_some(), sender.queue.contains_key(&sender.next));
+            assert!(sender.turn.is_none_or(|turn| self.line.contains(&turn)));
+            for (nonce, waiting) in &sender.queue {
+                count += 1;
+                bytes += waiting.transaction.raw.len();
+                assert_eq!(self.known.get(&waiting.transaction.hash), Some(&(*address, *nonce)));
+                assert_eq!(self.arrivals.get(&waiting.held.arrival), Some(&(*address, *nonce)));
+                assert_eq!(waiting.gapped_since.is_some(), *nonce >= sender.end);
+                if let Some(since) = waiting.gapped_since {
+                    gapped += 1;
+                    assert!(self.gapped.contains(&(since, *address, *nonce)));
+                }
+            }
+        }
+        let turns = self.senders.values().filter(|sender| sender.turn.is_some()).count();
+        assert_eq!((self.known.len(), self.arrivals.len(), self.line.len()), (count, count, turns));
+        assert_eq!((self.bytes, self.gapped.len()), (bytes, gapped));
+    }
+}

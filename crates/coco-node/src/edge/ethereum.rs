@@ -1,0 +1,180 @@
+//! Ethereum JSON-RPC over HTTP: reads are answered from the committed state of this node, writes go to the primary.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use coco_evm::rpc::{Call, Query, ReadView, Responses, Submit, Wait, Weight};
+use coco_types::{TxId, TxStatus};
+use hyper::{
+    StatusCode,
+    body::Bytes,
+    header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, HeaderValue},
+};
+
+use super::{
+    ledger_api::{ANY_ORIGIN, waits_for_commit},
+    respond::{self, Reply},
+    service::Service,
+    submit::Submitted,
+};
+
+/// Light queries answered between two yields.
+const QUERIES_PER_TURN: usize = 64;
+
+/// Answers a browser's question before its first request.
+pub(crate) fn preflight() -> Reply {
+    let mut response = respond::empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(ANY_ORIGIN.0, ANY_ORIGIN.1);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+/// Answers one JSON-RPC body.
+pub(crate) async fn answer(service: &Arc<Service>, body: Bytes, query: &str) -> Reply {
+    let waits = match waits_for_commit(query) {
+        Ok(waits) => waits,
+        Err(refused) => return refused,
+    };
+    let parsed = service.rpc().parse(&body);
+    let mut batch = Batch { service, waits, calls: parsed.calls, at: None };
+    let (text, at) = batch.answer(parsed.is_batch).await;
+    let mut response = respond::json_text(text);
+    response.headers_mut().insert(ANY_ORIGIN.0, ANY_ORIGIN.1);
+    respond::at(response, at)
+}
+
+struct Batch<'a> {
+    service: &'a Arc<Service>,
+    /// Whether plain submissions wait for the commit, too.
+    waits: bool,
+    calls: Vec<Call>,
+    /// The last transaction that this batch wrote.
+    at: Option<TxId>,
+}
+
+impl Batch<'_> {
+    /// Calls are answered in order; neighbouring submissions go to the replica together.
+    async fn answer(&mut self, is_batch: bool) -> (Vec<u8>, TxId) {
+        let mut responses = Responses::new(is_batch);
+        let mut calls = std::mem::take(&mut self.calls).into_iter().peekable();
+        let mut light = 0;
+        while let Some(call) = calls.next() {
+            if responses.is_full() && !matches!(call, Call::Submit(_)) {
+                responses.push(&call.too_large());
+                continue;
+            }
+            match call {
+                Call::Done(response) => responses.push(&response),
+                Call::Notification => {}
+                Call::Query(query) => {
+                    light += 1;
+                    if light % QUERIES_PER_TURN == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    responses.push(&self.query(query).await);
+                }
+                Call::Submit(first) => {
+                    let mut submits = vec![first];
+                    while let Some(Call::Submit(next)) = calls.next_if(|call| matches!(call, Call::Submit(_))) {
+                        submits.push(next);
+                    }
+                    for response in self.submit(submits).await {
+                        responses.push(&response);
+                    }
+                }
+            }
+        }
+        let at = self.at.unwrap_or_else(|| self.service.state().committed());
+        (responses.finish(), at)
+    }
+
+    async fn query(&self, query: Query) -> Vec<u8> {
+        match query.weight() {
+            Weight::Light => run(self.service, &query),
+            Weight::Heavy => {
+                let service = Arc::clone(self.service);
+                let name = query.name();
+                tokio::task::spawn_blocking(move || run(&service, &query)).await.unwrap_or_else(|error| {
+                    tracing::error!(%error, method = name, "a query broke");
+                    br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"internal error"}}"#.to_vec()
+                })
+            }
+        }
+    }
+
+    async fn submit(&mut self, submits: Vec<Submit>) -> Vec<Vec<u8>> {
+        let started = Instant::now();
+        let raw: Vec<Bytes> = submits.iter().map(|submit| Bytes::copy_from_slice(&submit.raw)).collect();
+        let submitted = self.service.submit(raw.clone()).await;
+        let mut responses = Vec::with_capacity(submits.len());
+        let mut to_see_through = Vec::new();
+        for ((submit, raw), submitted) in submits.iter().zip(raw).zip(submitted) {
+            if let Submitted::In(id) = submitted {
+                self.at = self.at.max(Some(id));
+            }
+            let wait = match submit.wait {
+                Wait::Executed if self.waits => Some(Duration::from_millis(self.service.limits().request_timeout_ms)),
+                Wait::Executed => None,
+                Wait::Receipt { timeout_ms } => Some(Duration::from_millis(timeout_ms)),
+            };
+            responses.push(match (submitted, wait) {
+                (Submitted::In(id), None) => {
+                    to_see_through.push((raw, id));
+                    self.service.rpc().submitted(submit)
+                }
+                (submitted, None) => self.failed(submit, &submitted),
+                (submitted, Some(wait)) => self.commit(submit, raw, submitted, started + wait).await,
+            });
+        }
+        self.service.see_through(to_see_through);
+        responses
+    }
+
+    /// Waits for the commit of one submission and answers with its hash or receipt.
+    async fn commit(&mut self, submit: &Submit, raw: Bytes, submitted: Submitted, deadline: Instant) -> Vec<u8> {
+        let rpc = self.service.rpc();
+        let (submitted, status) = self.service.submit_and_commit(raw, submitted, deadline).await;
+        let Submitted::In(id) = submitted else { return self.failed(submit, &submitted) };
+        self.at = self.at.max(Some(id));
+        match (status, submit.wait) {
+            (TxStatus::Committed, Wait::Executed) => rpc.submitted(submit),
+            (TxStatus::Committed, Wait::Receipt { .. }) => {
+                with_view(self.service, |view| rpc.receipt(submit, view)).unwrap_or_else(|| rpc.timed_out(submit))
+            }
+            (TxStatus::Pending | TxStatus::Unknown | TxStatus::Invalid, _) => rpc.timed_out(submit),
+        }
+    }
+
+    fn failed(&self, submit: &Submit, submitted: &Submitted) -> Vec<u8> {
+        let rpc = self.service.rpc();
+        match submitted {
+            Submitted::In(_) => rpc.submitted(submit),
+            Submitted::Refused(refusal) => rpc.refused(submit, refusal),
+            Submitted::Full => rpc.unavailable(submit, "txpool is full"),
+            Submitted::NoPrimary => rpc.unavailable(submit, "no primary could be reached; send the transaction again"),
+        }
+    }
+}
+
+fn run(service: &Service, query: &Query) -> Vec<u8> {
+    with_view(service, |view| service.rpc().query(query, view))
+}
+
+/// Looks at the committed state and the newest state of this node.
+fn with_view<T>(service: &Service, look: impl FnOnce(&ReadView<'_>) -> T) -> T {
+    let reader = &service.parts().reader;
+    let committed = loop {
+        // The position may move on, and its version be let go, between the two steps; then it is asked again.
+        let position = service.state().committed().seqno;
+        if let Ok(snapshot) = reader.snapshot(position) {
+            break snapshot;
+        }
+    };
+    let head = reader.head();
+    look(&ReadView::new(reader, &committed, &head, service.parts().history.as_ref()))
+}
