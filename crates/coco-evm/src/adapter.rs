@@ -71,6 +71,13 @@ impl EvmAdapter {
         Some(rules)
     }
 
+    /// The base fee of the next block, in wei.
+    fn base_fee(&self, tx: &mut Transaction<'_>, now_ms: u64) -> u64 {
+        let head = state::head(tx, self.executor.maps());
+        let next = head.map(|head| self.executor.next_environment(&head, now_ms, B256::ZERO));
+        next.and_then(|next| next.base_fee).unwrap_or_default()
+    }
+
     /// Answers to whoever waited for the transactions of `block`, and decides about those that were taken in vain.
     fn settle(
         &mut self,
@@ -78,6 +85,7 @@ impl EvmAdapter {
         now_ms: u64,
         executed: ExecutedBlock,
         mut taken: BTreeMap<B256, Held>,
+        base_fee: u64,
     ) -> Vec<Answer> {
         let mut answers = Vec::new();
         for included in executed.block.iter().flat_map(|block| &block.transactions) {
@@ -93,7 +101,7 @@ impl EvmAdapter {
         for (transaction, reason) in executed.skipped {
             let held = taken.remove(&transaction.hash).expect("what was skipped was taken");
             senders.push(transaction.sender);
-            match refusal(&transaction, &reason, self.rules.map(|(_, rules)| rules), was_empty) {
+            match refusal(&transaction, &reason, base_fee, was_empty) {
                 None => self.pool.put_back(transaction, held),
                 Some(refusal) => answers.extend(refuse(held, &refusal)),
             }
@@ -155,6 +163,7 @@ impl Adapter for EvmAdapter {
         self.now_ms = outside.time_ms;
         let mut taken = BTreeMap::new();
         let mut bytes_left = BLOCK_RAW_BYTES_MAX;
+        let base_fee = self.base_fee(tx, outside.time_ms);
         let pool = &mut self.pool;
         let executed = self.executor.execute_block(
             tx,
@@ -175,7 +184,7 @@ impl Adapter for EvmAdapter {
             // An empty block had no room for it, and no later one will: it must not hold up the line.
             answers.extend(refuse(held, &refusals::exceeds_block_gas_limit()));
         }
-        answers.extend(self.settle(tx, outside.time_ms, executed, taken));
+        answers.extend(self.settle(tx, outside.time_ms, executed, taken, base_fee));
         let claims = block.as_ref().map_or(Digest::ZERO, |block| Digest(block.hash.0));
         let is_empty = block.is_none();
         if let Some(block) = block {
@@ -213,7 +222,7 @@ pub const BLOCK_RAW_BYTES_MAX: usize = 4 << 20;
 fn refusal(
     transaction: &PooledTx,
     reason: &InvalidReason,
-    rules: Option<Rules>,
+    base_fee: u64,
     was_empty: bool,
 ) -> Option<Refusal> {
     match reason {
@@ -224,7 +233,7 @@ fn refusal(
             transaction.sender,
             transaction.envelope.gas_limit(),
             transaction.envelope.max_fee_per_gas(),
-            rules.and_then(|rules| rules.base_fee).unwrap_or_default(),
+            base_fee,
             why,
         )),
     }

@@ -5,8 +5,7 @@
 
 use alloy_consensus::{
     EthereumTxEnvelope, Header, Transaction, TxEip4844, Typed2718,
-    constants::EMPTY_OMMER_ROOT_HASH,
-    proofs::ordered_trie_root_with_encoder,
+    constants::EMPTY_OMMER_ROOT_HASH, proofs::ordered_trie_root_with_encoder,
 };
 use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
 use alloy_primitives::{Address, B256, Bloom, Bytes, Log, LogData, keccak256};
@@ -147,14 +146,18 @@ impl Block {
     /// Closes a block: computes both roots, the filter and the hash. `header` comes with everything else filled in.
     #[must_use]
     pub fn seal(mut header: Header, transactions: Vec<Included>) -> Self {
-        let blooms: Vec<Bloom> = transactions.iter().map(|included| included.outcome.bloom()).collect();
+        let blooms: Vec<Bloom> =
+            transactions.iter().map(|included| included.outcome.bloom()).collect();
         header.ommers_hash = EMPTY_OMMER_ROOT_HASH;
         header.transactions_root =
-            ordered_trie_root_with_encoder(&transactions, |included, out| out.extend_from_slice(&included.raw));
+            ordered_trie_root_with_encoder(&transactions, |included, out| {
+                out.extend_from_slice(&included.raw);
+            });
         let receipts: Vec<(&Included, &Bloom)> = transactions.iter().zip(&blooms).collect();
-        header.receipts_root = ordered_trie_root_with_encoder(&receipts, |(included, bloom), out| {
-            included.outcome.encode_receipt(included.transaction.ty(), bloom, out);
-        });
+        header.receipts_root =
+            ordered_trie_root_with_encoder(&receipts, |(included, bloom), out| {
+                included.outcome.encode_receipt(included.transaction.ty(), bloom, out);
+            });
         header.logs_bloom = blooms.iter().fold(Bloom::ZERO, |all, bloom| all | *bloom);
         header.gas_used = transactions.last().map_or(0, |last| last.outcome.cumulative_gas_used);
         let hash = header.hash_slow();
@@ -170,15 +173,24 @@ impl Block {
     /// The index within the block of the first log of the transaction at `transaction_index`.
     #[must_use]
     pub fn first_log_index(&self, transaction_index: usize) -> u64 {
-        self.transactions.iter().take(transaction_index).map(|included| included.outcome.logs.len() as u64).sum()
+        self.transactions
+            .iter()
+            .take(transaction_index)
+            .map(|included| included.outcome.logs.len() as u64)
+            .sum()
     }
 
     /// The length of the block as other Ethereum nodes would encode it, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let string = |raw: &Bytes| if raw.first().is_some_and(|byte| *byte < 0x80) { raw.length() } else { raw.len() };
-        let transactions: usize = self.transactions.iter().map(|included| string(&included.raw)).sum();
-        let list = |payload_length| alloy_rlp::Header { list: true, payload_length }.length() + payload_length;
+        let string = |raw: &Bytes| {
+            if raw.first().is_some_and(|byte| *byte < 0x80) { raw.length() } else { raw.len() }
+        };
+        let transactions: usize =
+            self.transactions.iter().map(|included| string(&included.raw)).sum();
+        let list = |payload_length| {
+            alloy_rlp::Header { list: true, payload_length }.length() + payload_length
+        };
         let withdrawals = usize::from(self.header.withdrawals_root.is_some());
         list(self.header.length() + list(transactions) + list(0) + withdrawals) as u64
     }
@@ -190,7 +202,9 @@ impl Block {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let raw_bytes: usize = self.transactions.iter().map(|included| included.raw.len()).sum();
-        let mut out = Vec::with_capacity(HEADER_BYTES_USUAL + raw_bytes + self.transactions.len() * INCLUDED_BYTES_MIN);
+        let mut out = Vec::with_capacity(
+            HEADER_BYTES_USUAL + raw_bytes + self.transactions.len() * INCLUDED_BYTES_MIN,
+        );
         out.push(FORMAT);
         let mut header = Vec::with_capacity(HEADER_BYTES_USUAL);
         self.header.encode(&mut header);
@@ -270,7 +284,9 @@ pub fn log_index_may_hold(entry: &[u8], item: &[u8]) -> bool {
 
 /// FNV-1a of 32 bits: four bytes that tell most addresses and topics apart. A collision costs one block read in vain.
 fn mark(item: &[u8]) -> [u8; 4] {
-    let hash = item.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash = item
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.to_be_bytes()
 }
 
@@ -283,7 +299,9 @@ fn decode_included(reader: &mut Reader<'_>, index: usize) -> Result<Included, De
     let success = match reader.u8("success")? {
         0 => false,
         1 => true,
-        found => return Err(DecodeError::Value { field: "success", found: u64::from(found) }.into()),
+        found => {
+            return Err(DecodeError::Value { field: "success", found: u64::from(found) }.into());
+        }
     };
     let gas_used = reader.u64("gas used")?;
     let log_count = length(reader, LOG_BYTES_MIN, "logs")?;
@@ -304,9 +322,12 @@ fn encode_log(log: &Log, out: &mut Vec<u8>) {
 fn decode_log(reader: &mut Reader<'_>) -> Result<Log, DecodeError> {
     let address = Address::from(reader.array("log address")?);
     let topic_count = reader.u8("log topics")?;
-    let topics = (0..topic_count).map(|_| reader.array("log topic").map(B256::from)).collect::<Result<Vec<B256>, _>>()?;
+    let topics = (0..topic_count)
+        .map(|_| reader.array("log topic").map(B256::from))
+        .collect::<Result<Vec<B256>, _>>()?;
     let data = Bytes::copy_from_slice(short(reader, "log data")?);
-    let wrong = DecodeError::Over { field: "log topics", found: u64::from(topic_count), limit: TOPICS_MAX };
+    let wrong =
+        DecodeError::Over { field: "log topics", found: u64::from(topic_count), limit: TOPICS_MAX };
     let data = LogData::new(topics, data).ok_or(wrong)?;
     Ok(Log { address, data })
 }
@@ -321,7 +342,11 @@ fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A 32-bit count of items that take at least `item_bytes_min` bytes each.
-fn length(reader: &mut Reader<'_>, item_bytes_min: usize, field: &'static str) -> Result<usize, DecodeError> {
+fn length(
+    reader: &mut Reader<'_>,
+    item_bytes_min: usize,
+    field: &'static str,
+) -> Result<usize, DecodeError> {
     let found = reader.u32(field)?;
     let limit = reader.left() / item_bytes_min;
     match usize::try_from(found) {
@@ -377,8 +402,14 @@ mod tests {
     }
 
     fn block(logs: Vec<Log>) -> Block {
-        let transactions = vec![included(0, TxKind::Create, vec![]), included(1, TxKind::Call(Address::ZERO), logs)];
-        Block::seal(Header { number: 7, base_fee_per_gas: Some(0), ..Header::default() }, transactions)
+        let transactions = vec![
+            included(0, TxKind::Create, vec![]),
+            included(1, TxKind::Call(Address::ZERO), logs),
+        ];
+        Block::seal(
+            Header { number: 7, base_fee_per_gas: Some(0), ..Header::default() },
+            transactions,
+        )
     }
 
     #[test]
@@ -403,7 +434,9 @@ mod tests {
             assert!(entry.len() <= 256);
             for log in &logs {
                 assert!(log_index_may_hold(&entry, log.address.as_slice()));
-                assert!(log.topics().iter().all(|topic| log_index_may_hold(&entry, topic.as_slice())));
+                assert!(
+                    log.topics().iter().all(|topic| log_index_may_hold(&entry, topic.as_slice()))
+                );
             }
             let other = Address::left_padding_from(&[0xde, 0xad]);
             assert!(!log_index_may_hold(&entry, other.as_slice()), "{addresses}");

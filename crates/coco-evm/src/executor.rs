@@ -28,8 +28,8 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_trie::EMPTY_ROOT_HASH;
 use coco_kv::Transaction;
 use revm::{
-    bytecode::opcode::EXTCODEHASH,
     Context, ExecuteEvm, MainBuilder, MainnetEvm, SystemCallEvm,
+    bytecode::opcode::EXTCODEHASH,
     context::{BlockEnv, CfgEnv, Journal, TxEnv},
     context_interface::result::EVMError,
     handler::MainnetContext,
@@ -116,9 +116,12 @@ impl Executor {
         let spec = self.config.spec(number, timestamp);
         let base_fee = match (self.config.fees, head.base_fee) {
             (Fees::Off, _) => 0,
-            (Fees::On, Some(base_fee)) => {
-                calc_next_block_base_fee(head.gas_used, head.gas_limit, base_fee, BaseFeeParams::ethereum())
-            }
+            (Fees::On, Some(base_fee)) => calc_next_block_base_fee(
+                head.gas_used,
+                head.gas_limit,
+                base_fee,
+                BaseFeeParams::ethereum(),
+            ),
             (Fees::On, None) => BASE_FEE_INITIAL,
         };
         Environment {
@@ -173,14 +176,19 @@ impl Executor {
         ExecutedBlock { block: Some(Arc::new(block)), skipped }
     }
 
-    fn evm<'a, S: StateRead>(&self, cache: BlockCache<'a, S>, environment: &Environment) -> Evm<'a, S> {
+    fn evm<'a, S: StateRead>(
+        &self,
+        cache: BlockCache<'a, S>,
+        environment: &Environment,
+    ) -> Evm<'a, S> {
         let mut cfg = CfgEnv::new_with_spec(environment.spec);
         cfg.chain_id = self.config.chain_id;
         cfg.max_blobs_per_tx = Some(environment::blobs_per_transaction_max(environment.spec));
         let context: MainnetContext<BlockCache<'a, S>> =
             Context::<BlockEnv, TxEnv, CfgEnv, _, Journal<_>, ()>::new(cache, environment.spec);
         let mut evm = context.with_cfg(cfg).with_block(environment.block_env()).build_mainnet();
-        evm.instruction.instruction_table_mut()[usize::from(EXTCODEHASH)] = Instruction::new(code_hash::extcodehash);
+        evm.instruction.instruction_table_mut()[usize::from(EXTCODEHASH)] =
+            Instruction::new(code_hash::extcodehash);
         evm
     }
 }
@@ -225,7 +233,9 @@ fn run<S: StateRead>(
     loop {
         let gas_left = environment.gas_limit.saturating_sub(gas_used);
         let Some(candidate) = next(gas_left) else { return batch };
-        if candidate.envelope.gas_limit() > gas_left || bytes + candidate.raw.len() > BLOCK_BYTES_MAX {
+        if candidate.envelope.gas_limit() > gas_left
+            || bytes + candidate.raw.len() > BLOCK_BYTES_MAX
+        {
             batch.skipped.push((candidate, InvalidReason::BlockFull));
             continue;
         }
@@ -237,13 +247,18 @@ fn run<S: StateRead>(
                 batch.blob_gas_used += included.transaction.blob_gas_used().unwrap_or(0);
                 batch.included.push(included);
             }
-            Err((candidate, reason)) => batch.skipped.push((candidate, InvalidReason::Invalid(reason))),
+            Err((candidate, reason)) => {
+                batch.skipped.push((candidate, InvalidReason::Invalid(reason)));
+            }
         }
     }
 }
 
 /// Executes one transaction and takes its changes into the cache.
-#[expect(clippy::result_large_err, reason = "a refused candidate is handed back whole; it is moved, not copied, once")]
+#[expect(
+    clippy::result_large_err,
+    reason = "a refused candidate is handed back whole; it is moved, not copied, once"
+)]
 fn execute<S: StateRead>(
     evm: &mut Evm<'_, S>,
     environment: &Environment,
@@ -256,7 +271,9 @@ fn execute<S: StateRead>(
         Ok(result) => result,
         Err(EVMError::Transaction(reason)) => return Err((candidate, reason)),
         Err(EVMError::Database(never)) => match never {},
-        Err(error) => unreachable!("the environment is complete and there are no custom errors: {error}"),
+        Err(error) => {
+            unreachable!("the environment is complete and there are no custom errors: {error}")
+        }
     };
     evm.ctx.journaled_state.database.commit(changes);
     let PooledTx { envelope, hash, sender, raw, .. } = candidate;
@@ -289,7 +306,8 @@ fn header(environment: &Environment, state_root: B256, blob_gas_used: u64) -> He
         withdrawals_root: from(SpecId::SHANGHAI).then_some(EMPTY_ROOT_HASH),
         blob_gas_used: from(SpecId::CANCUN).then_some(blob_gas_used),
         excess_blob_gas: from(SpecId::CANCUN).then_some(environment.excess_blob_gas),
-        parent_beacon_block_root: from(SpecId::CANCUN).then_some(environment.parent_beacon_block_root),
+        parent_beacon_block_root: from(SpecId::CANCUN)
+            .then_some(environment.parent_beacon_block_root),
         requests_hash: from(SpecId::PRAGUE).then_some(EMPTY_REQUESTS_HASH),
         ..Header::default()
     }

@@ -37,9 +37,8 @@ impl ForkSchedule {
         let ordered = forks.windows(2).all(|pair| {
             let ((earlier, from), (later, to)) = (pair[0], pair[1]);
             let by_time = match (from, to) {
-                (Activation::Block(from), Activation::Block(to)) | (Activation::Time(from), Activation::Time(to)) => {
-                    from <= to
-                }
+                (Activation::Block(from), Activation::Block(to))
+                | (Activation::Time(from), Activation::Time(to)) => from <= to,
                 (Activation::Block(_), Activation::Time(_)) => true,
                 (Activation::Time(_), Activation::Block(_)) => false,
             };
@@ -84,7 +83,9 @@ impl ForkSchedule {
             let activation = match reader.u8("fork kind")? {
                 KIND_BLOCK => Activation::Block(reader.u64("fork block")?),
                 KIND_TIME => Activation::Time(reader.u64("fork time")?),
-                found => return Err(DecodeError::Value { field: "fork kind", found: u64::from(found) }),
+                found => {
+                    return Err(DecodeError::Value { field: "fork kind", found: u64::from(found) });
+                }
             };
             forks.push((spec, activation));
         }
@@ -94,7 +95,9 @@ impl ForkSchedule {
 
 impl fmt::Debug for ForkSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.forks.iter().map(|(spec, activation)| (spec, activation))).finish()
+        f.debug_map()
+            .entries(self.forks.iter().map(|(spec, activation)| (spec, activation)))
+            .finish()
     }
 }
 
@@ -115,8 +118,14 @@ mod tests {
         ])
         .expect("in order");
         let at = |number, time| schedule.spec(number, time);
-        assert_eq!([at(0, 0), at(9, 0), at(10, 0)], [SpecId::FRONTIER, SpecId::FRONTIER, SpecId::HOMESTEAD]);
-        assert_eq!([at(19, 999), at(20, 999), at(21, 1000)], [SpecId::HOMESTEAD, SpecId::LONDON, SpecId::CANCUN]);
+        assert_eq!(
+            [at(0, 0), at(9, 0), at(10, 0)],
+            [SpecId::FRONTIER, SpecId::FRONTIER, SpecId::HOMESTEAD]
+        );
+        assert_eq!(
+            [at(19, 999), at(20, 999), at(21, 1000)],
+            [SpecId::HOMESTEAD, SpecId::LONDON, SpecId::CANCUN]
+        );
         let mut bytes = Vec::new();
         schedule.encode(&mut bytes);
         assert_eq!(ForkSchedule::decode(&mut Reader::new(&bytes)), Ok(schedule));

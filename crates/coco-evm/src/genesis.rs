@@ -35,7 +35,10 @@ use crate::{
     block::Block,
     executor,
     fork::ForkSchedule,
-    state::{self, EvmMaps, cache::{BlockCache, CodeCache}},
+    state::{
+        self, EvmMaps,
+        cache::{BlockCache, CodeCache},
+    },
 };
 
 mod json;
@@ -182,7 +185,11 @@ impl ChainConfig {
     #[must_use]
     pub fn tx_gas_limit_cap(&self, number: u64, timestamp: u64) -> u64 {
         let osaka = self.spec(number, timestamp) >= SpecId::OSAKA;
-        if osaka { self.gas_limit.min(revm::primitives::eip7825::TX_GAS_LIMIT_CAP) } else { self.gas_limit }
+        if osaka {
+            self.gas_limit.min(revm::primitives::eip7825::TX_GAS_LIMIT_CAP)
+        } else {
+            self.gas_limit
+        }
     }
 
     /// The stored form.

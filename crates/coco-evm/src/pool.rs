@@ -74,15 +74,15 @@ impl Default for PoolLimits {
 
 /// What the next block asks of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// The rules in force.
-    pub spec: SpecId,
+    pub(crate) spec: SpecId,
     /// Most gas that one transaction may allow.
-    pub gas_cap: u64,
+    pub(crate) gas_cap: u64,
     /// Gas of the whole block.
-    pub gas_limit: u64,
+    pub(crate) gas_limit: u64,
     /// The block's base fee in wei, when the chain charges fees.
-    pub base_fee: Option<u64>,
+    pub(crate) base_fee: Option<u64>,
 }
 
 /// Counts of what waits.
@@ -98,7 +98,7 @@ pub struct PoolStatus {
 
 /// The waiting transactions.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     limits: PoolLimits,
     senders: BTreeMap<Address, Sender>,
     known: BTreeMap<B256, (Address, u64)>,
@@ -111,9 +111,9 @@ pub struct Pool {
 
 /// Who waits for a transaction and since when: what the pool knows of one that was taken out for execution.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// Who waits.
-    pub tickets: Vec<Ticket>,
+    pub(crate) tickets: Vec<Ticket>,
     arrival: u64,
     arrived_ms: u64,
     tip: u128,
@@ -122,7 +122,7 @@ pub struct Held {
 impl Pool {
     /// An empty pool.
     #[must_use]
-    pub fn new(limits: PoolLimits) -> Self {
+    pub(crate) fn new(limits: PoolLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
@@ -131,7 +131,7 @@ impl Pool {
     ///
     /// # Errors
     /// The refusal for the transaction itself.
-    pub fn admit(
+    pub(crate) fn admit(
         &mut self,
         now_ms: u64,
         ticket: Ticket,
@@ -177,13 +177,13 @@ impl Pool {
 
     /// Whether a transaction may be executed.
     #[must_use]
-    pub fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.line.is_empty()
     }
 
     /// Counts of what waits.
     #[must_use]
-    pub fn status(&self) -> PoolStatus {
+    pub(crate) fn status(&self) -> PoolStatus {
         PoolStatus {
             executable: self.known.len() - self.gapped.len(),
             gapped: self.gapped.len(),
@@ -193,18 +193,22 @@ impl Pool {
 
     /// Takes out the first transaction of the line, when it allows no more than `gas_left` and is no longer than
     /// `bytes_left`. The sender's next one takes its own place in the line.
-    pub fn take(&mut self, gas_left: u64, bytes_left: usize) -> Option<(PooledTx, Held)> {
+    pub(crate) fn take(&mut self, gas_left: u64, bytes_left: usize) -> Option<(PooledTx, Held)> {
         let address = self.line.first()?.sender;
         let sender = self.senders.get_mut(&address).expect("who stands in the line has a queue");
         let nonce = sender.next;
-        let waiting = sender.queue.get(&nonce).expect("who stands in the line has the next transaction");
-        if waiting.transaction.envelope.gas_limit() > gas_left || waiting.transaction.raw.len() > bytes_left {
+        let waiting =
+            sender.queue.get(&nonce).expect("who stands in the line has the next transaction");
+        if waiting.transaction.envelope.gas_limit() > gas_left
+            || waiting.transaction.raw.len() > bytes_left
+        {
             return None;
         }
         self.line.pop_first();
         sender.turn = None;
         sender.next += 1;
-        let Waiting { transaction, held, .. } = *sender.queue.remove(&nonce).expect("it was found above");
+        let Waiting { transaction, held, .. } =
+            *sender.queue.remove(&nonce).expect("it was found above");
         if let Some(following) = sender.queue.get(&sender.next) {
             let turn = following.turn(address);
             sender.turn = Some(turn);
@@ -221,15 +225,18 @@ impl Pool {
 
     /// Puts back a transaction that was taken but not executed. It keeps its arrival. [`Pool::settle`] must follow for
     /// its sender.
-    pub fn put_back(&mut self, transaction: PooledTx, held: Held) {
+    pub(crate) fn put_back(&mut self, transaction: PooledTx, held: Held) {
         let nonce = transaction.envelope.nonce();
         let sender = self.senders.entry(transaction.sender).or_insert_with(|| Sender::new(nonce));
-        assert!(!sender.queue.contains_key(&nonce), "nothing is admitted while a block is executed");
+        assert!(
+            !sender.queue.contains_key(&nonce),
+            "nothing is admitted while a block is executed"
+        );
         self.store(transaction, held);
     }
 
     /// Brings a sender's queue in line with the account's nonce. Returns answers to what it has passed.
-    pub fn settle(&mut self, address: Address, nonce: u64, now_ms: u64) -> Vec<Answer> {
+    pub(crate) fn settle(&mut self, address: Address, nonce: u64, now_ms: u64) -> Vec<Answer> {
         let Some(sender) = self.senders.get_mut(&address) else { return Vec::new() };
         if sender.next == nonce && sender.is_linked {
             return Vec::new();
@@ -275,18 +282,19 @@ impl Pool {
     }
 
     /// Every sender with something in the pool.
-    pub fn senders(&self) -> impl Iterator<Item = Address> {
+    pub(crate) fn senders(&self) -> impl Iterator<Item = Address> {
         self.senders.keys().copied()
     }
 
     /// Drops what has waited too long, and answers.
-    pub fn expire(&mut self, now_ms: u64) -> Vec<Answer> {
+    pub(crate) fn expire(&mut self, now_ms: u64) -> Vec<Answer> {
         let mut answers = Vec::new();
         while let Some((since, sender, nonce)) = self.gapped.first().copied()
             && since.saturating_add(self.limits.gap_wait_ms) <= now_ms
         {
             let expected = self.senders.get(&sender).expect("a gapped transaction has a queue").end;
-            let old = self.unlink(sender, nonce, now_ms).expect("a gapped transaction is in its queue");
+            let old =
+                self.unlink(sender, nonce, now_ms).expect("a gapped transaction is in its queue");
             answers.extend(refuse(old.tickets, &refusals::nonce_gap(expected, nonce)));
         }
         while let Some((sender, nonce)) = self.arrivals.first_key_value().map(|(_, place)| *place) {
@@ -301,8 +309,9 @@ impl Pool {
     }
 
     /// Drops everything; returns who waited, in the order of arrival.
-    pub fn clear(&mut self) -> Vec<Ticket> {
-        let mut old = std::mem::replace(self, Self { arrived: self.arrived, ..Self::new(self.limits) });
+    pub(crate) fn clear(&mut self) -> Vec<Ticket> {
+        let mut old =
+            std::mem::replace(self, Self { arrived: self.arrived, ..Self::new(self.limits) });
         let mut tickets = Vec::new();
         for (sender, nonce) in old.arrivals.values() {
             let sender = old.senders.get_mut(sender).expect("what has arrived has a queue");
@@ -359,7 +368,12 @@ impl Waiting {
 }
 
 impl Pool {
-    fn join(&mut self, sender: Address, nonce: u64, ticket: Ticket) -> Result<Vec<Answer>, Refusal> {
+    fn join(
+        &mut self,
+        sender: Address,
+        nonce: u64,
+        ticket: Ticket,
+    ) -> Result<Vec<Answer>, Refusal> {
         let sender = self.senders.get_mut(&sender).expect("a known transaction has a queue");
         let waiting = sender.queue.get_mut(&nonce).expect("a known transaction is in its queue");
         if waiting.held.tickets.len() >= TICKETS_MAX {
@@ -376,13 +390,19 @@ impl Pool {
             let old = &old.transaction.envelope;
             let fee = outbids(envelope.max_fee_per_gas(), old.max_fee_per_gas());
             let tip = outbids(envelope.priority_fee_or_price(), old.priority_fee_or_price());
-            return if fee && tip { Ok(Room::Replaces) } else { Err(refusals::replacement_underpriced()) };
+            return if fee && tip {
+                Ok(Room::Replaces)
+            } else {
+                Err(refusals::replacement_underpriced())
+            };
         }
         let pooled = sender.map_or(0, |sender| sender.queue.len());
         if pooled >= self.limits.per_sender {
             return Err(refusals::account_limit(pooled));
         }
-        if self.known.len() >= self.limits.transactions || self.bytes + transaction.raw.len() > self.limits.bytes {
+        if self.known.len() >= self.limits.transactions
+            || self.bytes + transaction.raw.len() > self.limits.bytes
+        {
             return Err(refusals::pool_full());
         }
         Ok(Room::New)

@@ -38,6 +38,7 @@ pub use fees::{FEE_HISTORY_BLOCKS_MAX, FEE_HISTORY_TRANSACTIONS_MAX};
 pub use filters::{FILTER_BLOCKS_MAX, FILTER_BYTES_MAX};
 pub use logs::{
     LOG_BLOCKS_READ_MAX, LOG_BLOCKS_SPAN_MAX, LOG_BYTES_MAX, LOG_ITEMS_MAX, LOG_RESULTS_MAX,
+    LogLimits,
 };
 pub use params::BlockId;
 pub use request::Id;
@@ -48,7 +49,7 @@ use crate::{
     executor::Executor,
     transaction::refusals::{CODE_NONCE_GAP, CODE_REJECTED},
 };
-use error::{CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT};
+use error::{CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT, CODE_UNREADY};
 use filters::{Filters, Watch};
 use json::Json;
 use method::Method;
@@ -79,6 +80,8 @@ pub struct RpcConfig {
     pub batch_calls_max: usize,
     /// Most gas of a call.
     pub call_gas_max: u64,
+    /// How far searches for logs go.
+    pub logs: LogLimits,
     /// How long a synchronous submission waits when the client does not say, in milliseconds.
     pub sync_timeout_ms: u64,
     /// How long it waits at most, in milliseconds.
@@ -95,6 +98,7 @@ impl RpcConfig {
             peers: 0,
             batch_calls_max: BATCH_CALLS_MAX,
             call_gas_max: CALL_GAS_MAX,
+            logs: LogLimits::default(),
             sync_timeout_ms: SYNC_TIMEOUT_MS,
             sync_timeout_ms_max: SYNC_TIMEOUT_MS_MAX,
         }
@@ -264,7 +268,7 @@ impl Rpc {
     #[must_use]
     pub fn receipt(&self, submit: &Submit, view: &ReadView<'_>) -> Option<Vec<u8>> {
         let found = Chain::new(*view, self.executor.maps(), &self.cache)
-            .and_then(|chain| Ok(chain.transaction(&submit.hash())?));
+            .and_then(|chain| chain.transaction(&submit.hash()));
         match found {
             Ok(None) => None,
             Ok(Some((block, position))) => {
@@ -308,7 +312,14 @@ impl Rpc {
     /// The answer when this node cannot take the transaction now, for a reason that is not the transaction's.
     #[must_use]
     pub fn unavailable(&self, submit: &Submit, why: &str) -> Vec<u8> {
-        respond::error(&submit.id, &RpcError::plain(why))
+        let error = match submit.wait {
+            Wait::Executed => RpcError::plain(why),
+            Wait::Receipt { .. } => {
+                let data = Some(hex::encode_prefixed(submit.hash()));
+                RpcError { code: CODE_UNREADY, message: why.to_owned(), data }
+            }
+        };
+        respond::error(&submit.id, &error)
     }
 
     fn answer(
@@ -339,7 +350,7 @@ impl Rpc {
             Method::MaxPriorityFee => self.max_priority_fee(chain, json)?,
             Method::NewBlockFilter => self.new_filter(chain, Watch::Blocks, json),
             Method::NewFilter(criteria) => {
-                self.new_filter(chain, Watch::Logs(criteria.clone()), json)
+                self.new_filter(chain, Watch::Logs(criteria.clone()), json);
             }
             Method::NewPendingFilter => self.new_filter(chain, Watch::Pending, json),
             Method::RawTransaction(hash) => Self::raw_transaction(chain, hash, json)?,

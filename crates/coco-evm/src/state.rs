@@ -199,14 +199,24 @@ impl Head {
 ///
 /// # Panics
 /// When the stored record is malformed: only this crate writes it, behind the ledger's authentication.
-pub fn account(state: &mut impl StateRead, maps: &EvmMaps, address: Address) -> Option<AccountRecord> {
+pub fn account(
+    state: &mut impl StateRead,
+    maps: &EvmMaps,
+    address: Address,
+) -> Option<AccountRecord> {
     stored_account(state, maps, address).record
 }
 
 /// What the store holds of the account at `address`, whether it exists or not.
-pub(crate) fn stored_account(state: &mut impl StateRead, maps: &EvmMaps, address: Address) -> Stored {
+pub(crate) fn stored_account(
+    state: &mut impl StateRead,
+    maps: &EvmMaps,
+    address: Address,
+) -> Stored {
     match state.read(maps.accounts, address.as_slice()) {
-        Some(bytes) => Stored::decode(&bytes).expect("account records are written by this crate alone"),
+        Some(bytes) => {
+            Stored::decode(&bytes).expect("account records are written by this crate alone")
+        }
         None => Stored::default(),
     }
 }
@@ -255,7 +265,9 @@ pub(crate) fn code_by_hash(state: &mut impl StateRead, maps: &EvmMaps, hash: B25
     if hash == KECCAK256_EMPTY || hash.is_zero() {
         return Bytes::new();
     }
-    let code = state.read(maps.code, hash.as_slice()).expect("code is written before the account that has it");
+    let code = state
+        .read(maps.code, hash.as_slice())
+        .expect("code is written before the account that has it");
     Bytes::copy_from_slice(&code)
 }
 

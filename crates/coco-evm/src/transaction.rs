@@ -177,7 +177,9 @@ fn decode(raw: &[u8]) -> Result<TxEnvelope, Refusal> {
     }
     let number = raw[0];
     if number <= TYPE_MAX && !TYPES.contains(&number) {
-        return Err(refusals::type_not_supported(&format!("type {number} is not a transaction type")));
+        return Err(refusals::type_not_supported(&format!(
+            "type {number} is not a transaction type"
+        )));
     }
     TxEnvelope::decode_2718_exact(raw).map_err(|error| refusals::refusal(format!("rlp: {error}")))
 }

@@ -225,13 +225,16 @@ impl<S: NodeStore> Editor<'_, S> {
         let clean = clean.filter(|_| child.is_clean());
         let (node, child_clean) = self.resolve(child, path);
         match node {
-            Node::Leaf { suffix, value } => Link::changed(Node::Leaf { suffix: [prefix, suffix].concat(), value }),
+            Node::Leaf { suffix, value } => {
+                Link::changed(Node::Leaf { suffix: [prefix, suffix].concat(), value })
+            }
             Node::Extension { prefix: below, child } => {
                 Link::changed(Node::Extension { prefix: [prefix, below].concat(), child })
             }
-            Node::Branch { .. } => {
-                Link::around(Node::Extension { prefix, child: Link::around(node, child_clean) }, clean)
-            }
+            Node::Branch { .. } => Link::around(
+                Node::Extension { prefix, child: Link::around(node, child_clean) },
+                clean,
+            ),
         }
     }
 
@@ -255,7 +258,9 @@ impl<S: NodeStore> Editor<'_, S> {
     /// Stores what changed at and below `link`; what a parent holds of it, and its hash.
     fn save(&mut self, link: &Link, path: &mut Vec<u8>) -> (RlpNode, B256) {
         let (node, clean) = match link {
-            Link::Stored(reference) => return (reference.clone(), reference.as_hash().unwrap_or_default()),
+            Link::Stored(reference) => {
+                return (reference.clone(), reference.as_hash().unwrap_or_default());
+            }
             Link::Memory { node, clean } => (node, clean),
         };
         self.loaded.remove(path.as_slice());
@@ -363,7 +368,10 @@ fn decode(rlp: &[u8]) -> Option<Node> {
     let mut nibbles = if first & IS_ODD == 0 { Vec::new() } else { vec![first & 0xf] };
     nibbles.extend(unpack(pairs));
     if first & IS_LEAF == 0 {
-        return Some(Node::Extension { prefix: nibbles, child: Link::Stored(RlpNode::from_raw(item)?) });
+        return Some(Node::Extension {
+            prefix: nibbles,
+            child: Link::Stored(RlpNode::from_raw(item)?),
+        });
     }
     let value = Header::decode_bytes(&mut &**item, false).ok()?.to_vec();
     Some(Node::Leaf { suffix: nibbles, value })

@@ -1,5 +1,7 @@
 //! What a chain of blocks promises, on a store.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::sync::Arc;
 
 use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxLegacy};
@@ -7,7 +9,10 @@ use alloy_eips::{eip2718::Encodable2718, eip2935::HISTORY_STORAGE_ADDRESS};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address, bytes, keccak256};
 use coco_evm::{
     block::{Block, PooledTx, TxEnvelope},
-    executor::{AccountOverride, CallRequest, CallResult, ExecutedBlock, Executor, InvalidReason, InvalidTransaction},
+    executor::{
+        AccountOverride, CallRequest, CallResult, ExecutedBlock, Executor, InvalidReason,
+        InvalidTransaction,
+    },
     fork::ForkSchedule,
     genesis::{BLOCK_GAS_LIMIT_DEFAULT, ChainConfig, Fees, Genesis, GenesisAccount, StateRoot},
     state::{self, EvmMaps, schema},
@@ -32,9 +37,13 @@ impl Chain {
         let maps = EvmMaps::find(|name| store.map(name)).unwrap();
         let executor = Executor::new(Arc::new(config.clone()), maps);
         let mut genesis = Genesis::new(config).with_history_contract();
-        genesis.alloc.insert(ALICE, GenesisAccount { balance: U256::from(ETHER), ..GenesisAccount::default() });
+        genesis.alloc.insert(
+            ALICE,
+            GenesisAccount { balance: U256::from(ETHER), ..GenesisAccount::default() },
+        );
         for (address, code) in contracts {
-            let account = GenesisAccount { code: code.clone(), nonce: 1, ..GenesisAccount::default() };
+            let account =
+                GenesisAccount { code: code.clone(), nonce: 1, ..GenesisAccount::default() };
             genesis.alloc.insert(*address, account);
         }
         let mut tx = store.begin();
@@ -49,7 +58,8 @@ impl Chain {
         let mut transactions = transactions.into_iter();
         let mut tx = self.store.begin();
         let entropy = B256::repeat_byte(9);
-        let executed = self.executor.execute_block(&mut tx, time_ms, entropy, |_| transactions.next());
+        let executed =
+            self.executor.execute_block(&mut tx, time_ms, entropy, |_| transactions.next());
         let changes = tx.finish();
         self.store.commit(self.store.version().next(), changes).unwrap();
         executed
@@ -84,7 +94,13 @@ impl Chain {
 }
 
 fn transaction(nonce: u64, change: impl FnOnce(&mut TxEip1559)) -> PooledTx {
-    let mut tx = TxEip1559 { chain_id: 7, nonce, gas_limit: 100_000, to: TxKind::Call(BOB), ..TxEip1559::default() };
+    let mut tx = TxEip1559 {
+        chain_id: 7,
+        nonce,
+        gas_limit: 100_000,
+        to: TxKind::Call(BOB),
+        ..TxEip1559::default()
+    };
     change(&mut tx);
     // Signatures are verified on the edge; execution believes the sender it is given.
     let envelope = TxEnvelope::from(tx.into_signed(Signature::test_signature()));
@@ -114,10 +130,14 @@ fn blocks_build_on_each_other() {
     let (snapshot, maps) = chain.head();
     let head = state::head(&mut &snapshot, &maps).unwrap();
     assert_eq!((head.number, head.hash), (2, second.hash));
-    let hashes: Vec<_> = (0..=3).map(|number| state::block_hash(&mut &snapshot, &maps, number)).collect();
+    let hashes: Vec<_> =
+        (0..=3).map(|number| state::block_hash(&mut &snapshot, &maps, number)).collect();
     assert_eq!(hashes[1..], [Some(first.hash), Some(second.hash), None]);
     assert_eq!(snapshot.locate(maps.blocks, &2_u64.to_be_bytes()), [Seqno(3)]);
-    assert_eq!(snapshot.locate(maps.transactions, first.transactions[0].hash.as_slice()), [Seqno(2)]);
+    assert_eq!(
+        snapshot.locate(maps.transactions, first.transactions[0].hash.as_slice()),
+        [Seqno(2)]
+    );
     assert_eq!(state::config(&mut &snapshot, &maps), Some(config()));
 }
 
@@ -135,10 +155,19 @@ fn refused_candidates_come_back_and_leave_no_trace() {
     let executed = chain.execute(1000, wrong.clone());
     assert!(executed.block.is_none());
     let reasons: Vec<_> = executed.skipped.iter().map(|(_, reason)| reason.clone()).collect();
-    assert!(matches!(reasons[0], InvalidReason::Invalid(InvalidTransaction::NonceTooHigh { tx: 1, state: 0 })));
-    assert!(matches!(reasons[1], InvalidReason::Invalid(InvalidTransaction::CallGasCostMoreThanGasLimit { .. })));
+    assert!(matches!(
+        reasons[0],
+        InvalidReason::Invalid(InvalidTransaction::NonceTooHigh { tx: 1, state: 0 })
+    ));
+    assert!(matches!(
+        reasons[1],
+        InvalidReason::Invalid(InvalidTransaction::CallGasCostMoreThanGasLimit { .. })
+    ));
     assert_eq!(reasons[2], InvalidReason::Invalid(InvalidTransaction::InvalidChainId));
-    assert!(matches!(reasons[3], InvalidReason::Invalid(InvalidTransaction::LackOfFundForMaxFee { .. })));
+    assert!(matches!(
+        reasons[3],
+        InvalidReason::Invalid(InvalidTransaction::LackOfFundForMaxFee { .. })
+    ));
     assert_eq!(reasons[4], InvalidReason::BlockFull);
     assert_eq!(chain.balance(ALICE), before);
     let mixed: Vec<_> = wrong.into_iter().chain([transfer(0, 3)]).collect();
@@ -150,11 +179,18 @@ fn refused_candidates_come_back_and_leave_no_trace() {
 #[test]
 fn a_block_holds_what_its_gas_limit_allows() {
     let mut chain = Chain::begin(ChainConfig { gas_limit: 63_000, ..config() }, &[]);
-    let candidate = |nonce, gas| transaction(nonce, |tx| (tx.gas_limit, tx.value) = (gas, U256::from(1)));
-    let candidates = vec![candidate(0, 21_000), candidate(1, 42_001), candidate(1, 42_000), candidate(2, 21_000)];
+    let candidate =
+        |nonce, gas| transaction(nonce, |tx| (tx.gas_limit, tx.value) = (gas, U256::from(1)));
+    let candidates = vec![
+        candidate(0, 21_000),
+        candidate(1, 42_001),
+        candidate(1, 42_000),
+        candidate(2, 21_000),
+    ];
     let executed = chain.execute(1000, candidates);
     assert_eq!(executed.block.unwrap().header.gas_used, 63_000);
-    let skipped: Vec<_> = executed.skipped.iter().map(|(tx, reason)| (tx.envelope.gas_limit(), reason)).collect();
+    let skipped: Vec<_> =
+        executed.skipped.iter().map(|(tx, reason)| (tx.envelope.gas_limit(), reason)).collect();
     assert_eq!(skipped, [(42_001, &InvalidReason::BlockFull)]);
 }
 
@@ -162,17 +198,26 @@ fn a_block_holds_what_its_gas_limit_allows() {
 fn time_never_goes_back() {
     let mut chain = Chain::begin(config(), &[]);
     let mut at = |time_ms, nonce| {
-        chain.execute(time_ms, vec![transfer(nonce, 1)]).block.expect("it is included").header.timestamp
+        chain
+            .execute(time_ms, vec![transfer(nonce, 1)])
+            .block
+            .expect("it is included")
+            .header
+            .timestamp
     };
     assert_eq!([at(5_999, 0), at(5_999, 1), at(4_000, 2), at(6_000, 3)], [5, 5, 5, 6]);
 }
 
 #[test]
 fn fees_are_burnt_and_tips_are_paid_when_fees_are_on() {
-    let mut chain = Chain::begin(ChainConfig { fees: Fees::On, forks: ForkSchedule::always(SpecId::LONDON), ..config() }, &[]);
+    let mut chain = Chain::begin(
+        ChainConfig { fees: Fees::On, forks: ForkSchedule::always(SpecId::LONDON), ..config() },
+        &[],
+    );
     let paying = |nonce| {
         transaction(nonce, |tx| {
-            (tx.max_fee_per_gas, tx.max_priority_fee_per_gas, tx.gas_limit) = (2_000_000_000, 3, 21_000);
+            (tx.max_fee_per_gas, tx.max_priority_fee_per_gas, tx.gas_limit) =
+                (2_000_000_000, 3, 21_000);
         })
     };
     // Block 0 has a base fee of zero, and so has every block after it: EIP-1559 only scales.
@@ -202,7 +247,9 @@ fn block_hashes_reach_back_256_blocks() {
         chain.block(vec![transfer(nonce, 1)]);
     }
     let ask = |nonce| {
-        transaction(nonce, |tx| (tx.to, tx.input) = (TxKind::Call(keeper), B256::with_last_byte(1).0.into()))
+        transaction(nonce, |tx| {
+            (tx.to, tx.input) = (TxKind::Call(keeper), B256::with_last_byte(1).0.into())
+        })
     };
     chain.block(vec![ask(256)]);
     assert_eq!(chain.word(keeper, 0), U256::from_be_bytes(first.hash.0), "block 257 sees block 1");
@@ -244,7 +291,9 @@ fn check_rebirth(factory: Address, child: &Bytes, fork: SpecId, mode: StateRoot)
     let mut chain = Chain::begin(config, &[(factory, code)]);
     let contract = factory.create2(B256::ZERO, keccak256(&init));
     let legacy = |nonce, to, input: &'static [u8]| {
-        let mut tx = transaction(nonce, |tx| (tx.to, tx.input) = (TxKind::Call(to), Bytes::from_static(input)));
+        let mut tx = transaction(nonce, |tx| {
+            (tx.to, tx.input) = (TxKind::Call(to), Bytes::from_static(input))
+        });
         let plain = TxLegacy {
             chain_id: Some(7),
             nonce,
@@ -293,10 +342,15 @@ fn calls_see_the_state_and_leave_it() {
     let reverter = address!("00000000000000000000000000000000000000c1");
     let chain = Chain::begin(
         config(),
-        &[(counter, bytes!("5f54600101805f555f5260205ff3")), (reverter, bytes!("61beef5f526002601efd"))],
+        &[
+            (counter, bytes!("5f54600101805f555f5260205ff3")),
+            (reverter, bytes!("61beef5f526002601efd")),
+        ],
     );
-    let to = |to| CallRequest { from: BOB, to: Some(to), gas_cap: 1_000_000, ..CallRequest::default() };
-    let word = |n: u64| CallResult::Success { output: Bytes::from(U256::from(n).to_be_bytes::<32>()) };
+    let to =
+        |to| CallRequest { from: BOB, to: Some(to), gas_cap: 1_000_000, ..CallRequest::default() };
+    let word =
+        |n: u64| CallResult::Success { output: Bytes::from(U256::from(n).to_be_bytes::<32>()) };
     assert_eq!(chain.call(&to(counter)), Ok(word(1)));
     assert_eq!(chain.call(&to(counter)), Ok(word(1)));
     assert_eq!(chain.call(&to(reverter)), Ok(CallResult::Revert { output: bytes!("beef") }));
@@ -304,16 +358,25 @@ fn calls_see_the_state_and_leave_it() {
     assert!(matches!(chain.call(&stingy), Ok(CallResult::Halt { .. })));
     let rich = CallRequest { value: U256::from(1), ..to(counter) };
     assert!(matches!(chain.call(&rich), Err(InvalidTransaction::LackOfFundForMaxFee { .. })));
-    let with = |address, change| CallRequest { overrides: [(address, change)].into(), ..to(counter) };
+    let with =
+        |address, change| CallRequest { overrides: [(address, change)].into(), ..to(counter) };
     let words = |n: u64| [(U256::ZERO, U256::from(n))].into();
     for (change, expected) in [
         (AccountOverride { state: Some(words(41)), ..AccountOverride::default() }, 42),
         (AccountOverride { state_diff: words(6), ..AccountOverride::default() }, 7),
-        (AccountOverride { state: Some([].into()), state_diff: words(1), ..AccountOverride::default() }, 2),
+        (
+            AccountOverride {
+                state: Some([].into()),
+                state_diff: words(1),
+                ..AccountOverride::default()
+            },
+            2,
+        ),
     ] {
         assert_eq!(chain.call(&with(counter, change)), Ok(word(expected)));
     }
-    let code = AccountOverride { code: Some(bytes!("60055f5260205ff3")), ..AccountOverride::default() };
+    let code =
+        AccountOverride { code: Some(bytes!("60055f5260205ff3")), ..AccountOverride::default() };
     assert_eq!(chain.call(&with(counter, code)), Ok(word(5)));
     let balance = AccountOverride { balance: Some(U256::from(1)), ..AccountOverride::default() };
     let paid = CallRequest { value: U256::from(1), ..with(BOB, balance) };

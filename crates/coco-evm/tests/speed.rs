@@ -1,6 +1,8 @@
 //! How fast plain transfers go, on one thread, from candidates to a committed write set. Not a test of anything: run it
 //! with `cargo test --release -p coco-evm --test speed -- --ignored --nocapture`.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it measures, and says what")]
+
 use std::{sync::Arc, time::Instant};
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
@@ -34,13 +36,20 @@ fn transfers() -> Vec<PooledTx> {
         let signature = Signature::new(U256::from(n).pow(U256::from(12)), U256::from(n), false);
         let envelope = TxEnvelope::from(tx.into_signed(signature));
         let raw = envelope.encoded_2718().into();
-        PooledTx { hash: *envelope.tx_hash(), sender: account(n), raw, envelope, authorities: Vec::new() }
+        PooledTx {
+            hash: *envelope.tx_hash(),
+            sender: account(n),
+            raw,
+            envelope,
+            authorities: Vec::new(),
+        }
     };
     (0..TRANSFERS).map(transfer).collect()
 }
 
 fn measure(block_transactions: usize, mode: StateRoot) {
-    let config = ChainConfig { gas_limit: BLOCK_GAS_LIMIT_MAX, state_root: mode, ..ChainConfig::new(7) };
+    let config =
+        ChainConfig { gas_limit: BLOCK_GAS_LIMIT_MAX, state_root: mode, ..ChainConfig::new(7) };
     let mut store = Store::new(schema(), [1, 2]);
     let maps = EvmMaps::find(|name| store.map(name)).unwrap();
     let mut genesis = Genesis::new(config.clone()).with_history_contract();
@@ -68,7 +77,8 @@ fn measure(block_transactions: usize, mode: StateRoot) {
         let changes = tx.finish();
         store.commit(store.version().next(), changes).unwrap();
         store.compact(store.version());
-        (execute, commit) = (execute + (middle - start).as_secs_f64(), commit + middle.elapsed().as_secs_f64());
+        (execute, commit) =
+            (execute + (middle - start).as_secs_f64(), commit + middle.elapsed().as_secs_f64());
         assert!(executed.skipped.is_empty());
         included += executed.block.unwrap().transactions.len();
     }

@@ -1,5 +1,11 @@
 //! The public GeneralStateTests: for every variant of every fork that we run, the state root and the hash of the logs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail, and says what it counted"
+)]
+
 #[path = "data/source.rs"]
 mod source;
 
@@ -74,7 +80,10 @@ fn transaction(variant: &Value, sender: Address) -> Option<PooledTx> {
     let raw: Bytes = hex(&variant["txbytes"]);
     let envelope = TxEnvelope::decode_2718_exact(&raw).ok()?;
     let hash = *envelope.tx_hash();
-    assert_eq!(envelope.signature().recover_address_from_prehash(&envelope.signature_hash()).ok()?, sender);
+    assert_eq!(
+        envelope.signature().recover_address_from_prehash(&envelope.signature_hash()).ok()?,
+        sender
+    );
     Some(PooledTx { envelope, hash, sender, raw, authorities: Vec::new() })
 }
 
@@ -83,15 +92,19 @@ fn check_variant(test: &Value, spec: SpecId, variant: &Value) -> Result<(), Stri
     let mut config = ChainConfig::new(1);
     (config.forks, config.state_root) = (ForkSchedule::always(spec), StateRoot::Mpt);
     let genesis = Genesis { alloc: accounts(&test["pre"], code), ..Genesis::new(config) };
-    let (mut chain, block_0) = Chain::begin(&genesis);
+    let (mut chain, block_0) = Chain::begin(&genesis, &[]);
     let transaction = transaction(variant, hex(&test["transaction"]["sender"]));
-    let executed = chain.execute(&environment(&test["env"], spec), transaction.into_iter().collect());
+    let executed =
+        chain.execute(&environment(&test["env"], spec), transaction.into_iter().collect());
 
     let block: &Block = executed.block.as_deref().unwrap_or(&block_0);
     let refused = executed.block.is_none();
     let expected = variant["expectException"].is_string();
     if refused != expected {
-        return Err(format!("refused: {refused}, expected: {}, {:?}", variant["expectException"], executed.skipped));
+        return Err(format!(
+            "refused: {refused}, expected: {}, {:?}",
+            variant["expectException"], executed.skipped
+        ));
     }
     let logs = block.transactions.first().map_or(&[][..], |included| &included.outcome.logs);
     if logs_hash(logs) != hex::<B256>(&variant["logs"]) {
@@ -100,7 +113,10 @@ fn check_variant(test: &Value, spec: SpecId, variant: &Value) -> Result<(), Stri
     let root = hex::<B256>(&variant["hash"]);
     if block.header.state_root != root {
         let outcome = block.transactions.first().map(|included| included.outcome.success);
-        return Err(format!("state root {} instead of {root}, success: {outcome:?}", block.header.state_root));
+        return Err(format!(
+            "state root {} instead of {root}, success: {outcome:?}",
+            block.header.state_root
+        ));
     }
     Ok(())
 }

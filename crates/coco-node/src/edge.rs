@@ -66,7 +66,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopping(&mut stop) => return,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -131,8 +131,12 @@ where
     let connection = builder.serve_connection(TokioIo::new(stream), handler);
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        ended = connection.as_mut() => Some(ended),
+        () = stopping(&mut stop) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
             connection.as_mut().graceful_shutdown();
             timeout(DRAIN_TIME, connection.as_mut()).await.unwrap_or(Ok(()))
         }
@@ -140,4 +144,10 @@ where
     if let Err(error) = ended {
         debug!(error, "client connection ended");
     }
+}
+
+/// Waits until the node is told to stop.
+async fn stopping(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means that the node is, too.
+    let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }

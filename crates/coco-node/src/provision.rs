@@ -40,20 +40,36 @@ const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 /// Certificates begin a little in the past, since clocks differ.
 const CLOCK_SKEW_SECONDS: u64 = 3600;
 
+/// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
+const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
+
 /// Folder of the ledger inside a node's folder.
 pub const LEDGER_FOLDER: &str = "ledger";
 
 /// What a new network is made of.
 #[derive(Debug)]
 pub struct NetworkSpec<'a> {
-    /// One folder for each node; made here.
-    pub folders: &'a [PathBuf],
+    /// The nodes; their folders are made here.
+    pub nodes: &'a [NodeSpec],
+    /// SHA-256 of the program that the nodes run.
+    pub code_digest: Digest,
     /// Further names of the nodes' certificates.
     pub names: &'a [AltName],
     /// The genesis of the hosted Ethereum ledger.
     pub genesis: &'a Genesis,
     /// Seconds since 1970.
     pub now: u64,
+}
+
+/// One node of a new network.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where clients reach it, host and port.
+    pub client_address: String,
+    /// Where other nodes reach it, host and port.
+    pub peer_address: String,
 }
 
 /// Why a network could not be made.
@@ -106,7 +122,7 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
     let secret = SecretBytes::new(secret);
 
     let mut identities = Vec::new();
-    for _ in spec.folders {
+    for _ in spec.nodes {
         let key = SigningKey::generate(Curve::P384);
         let mut names = spec.names.to_vec();
         names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
@@ -115,11 +131,11 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
         identities.push(Identity::new(&key, cert, &service_key, service_cert.clone(), secret.clone()));
     }
     let entries = first_entries(&identities, spec)?;
-    for (folder, identity) in spec.folders.iter().zip(&identities) {
-        let ledger = folder.join(LEDGER_FOLDER);
+    for (node, identity) in spec.nodes.iter().zip(&identities) {
+        let ledger = node.folder.join(LEDGER_FOLDER);
         let failed = |source| ProvisionError::File { path: ledger.clone(), source };
         fs::create_dir_all(&ledger).map_err(failed)?;
-        identity.seal(folder)?;
+        identity.seal(&node.folder)?;
         write_ledger(&ledger, &entries).map_err(failed)?;
     }
     Ok(Network {
@@ -144,7 +160,15 @@ fn first_entries(identities: &[Identity], spec: &NetworkSpec<'_>) -> Result<Vec<
     let mut ledger = FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
     let nodes: Vec<GenesisNode> = identities
         .iter()
-        .map(|identity| GenesisNode::trusted_virtual(identity.node_id, identity.node_cert.pem()))
+        .zip(spec.nodes)
+        .map(|(identity, node)| GenesisNode {
+            node_id: identity.node_id,
+            certificate_pem: identity.node_cert.pem(),
+            quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+            code_digest: spec.code_digest,
+            rpc_address: node.client_address.clone(),
+            peer_address: node.peer_address.clone(),
+        })
         .collect();
     let cert = first.service_cert.pem();
     ledger.append(&genesis_write_set(&cert, &nodes))?;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Foundry's cast: deploy, call, send in every envelope, read blocks, receipts and logs.
 # usage: cast.sh URL   (CAST names the program, COCO_E2E_CONTRACTS the compiled contracts)
-# The package's own wrapper in .bin loses the exit code, so the platform's program is called.
+# The wrapper of the package @foundry-rs/cast loses the exit code, so the platform's program is called.
 set -euo pipefail
 
 url=$1

@@ -27,10 +27,8 @@ pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
     let Start { hard_state, last, committed, timing, limits, .. } = start;
     let mut durable = RaftHardState::default();
     (durable.term, durable.vote, durable.commit) = (hard_state.view.0, vote, committed.0);
-    let initial = RaftState {
-        hard_state: durable,
-        conf_state: ConfState { voters, ..ConfState::default() },
-    };
+    let initial =
+        RaftState { hard_state: durable, conf_state: ConfState { voters, ..ConfState::default() } };
     let storage = LogStorage::new(initial, &start.views, last, start.recent, limits);
     let min = ticks(timing.election_ticks_min);
     let config = Config {

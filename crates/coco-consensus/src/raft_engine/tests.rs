@@ -1,10 +1,14 @@
 //! What only a test beside the code can see: refusals at the start, refusals of messages, and a peer that sends any
 //! well-formed message at all.
 
+use ::raft::{Error, GetEntriesContext, Storage as _, StorageError};
 use proptest::prelude::*;
 
-use super::{codec::tests::messages, *};
-use crate::{FetchId, Timing};
+use super::{
+    codec::{VoteAnswer, WireEntry, tests::messages},
+    *,
+};
+use crate::{Fetch, FetchId, Timing};
 
 fn node(n: u8) -> NodeId {
     NodeId([n; 32])
@@ -126,6 +130,63 @@ fn positions_that_no_peer_can_know_are_refused() {
         engine.receive(node(2), &heartbeat.slice(1..)),
         Err(ReceiveError::Malformed(_))
     ));
+}
+
+#[test]
+fn a_vote_counts_only_for_a_request_that_was_sent() {
+    let mut engine = RaftEngine::new(start(3)).expect("a good start");
+    let mut receive = |from, view, body| {
+        let message = Message { view: View(view), body }.encode();
+        engine.receive(node(from), &message).map(|()| engine.role())
+    };
+    // An entry that is not on disk when the election begins.
+    let entries = vec![WireEntry { view: View(2), data: Bytes::from_static(b"a") }];
+    let append = Body::Append { previous: TxId::new(2, 4), commit: Seqno(2), entries };
+    assert_eq!(receive(2, 2, append), Ok(Role::Backup));
+    assert_eq!(receive(2, 2, Body::TakeOver), Ok(Role::Candidate));
+    let vote = |granted| Body::Voted(VoteAnswer { granted, commit: TxId::default() });
+    assert_eq!(receive(2, 3, vote(true)), Err(ReceiveError::Unasked));
+    assert_eq!(receive(2, 3, vote(false)), Ok(Role::Candidate));
+    let output = engine.poll();
+    assert_eq!((output.append.len(), output.send.len()), (1, 0));
+    engine.persisted(output.persist.expect("an entry and a vote"));
+    // The acknowledgement of the entry and the two requests.
+    assert_eq!(engine.poll().send.len(), 3);
+    let vote = Message { view: View(3), body: vote(true) }.encode();
+    engine.receive(node(3), &vote).expect("it was asked for");
+    assert_eq!(engine.role(), Role::Primary);
+}
+
+#[test]
+fn what_was_overwritten_since_a_fetch_is_not_sent() {
+    let Start { views, last, limits, .. } = start(3);
+    let mut storage =
+        LogStorage::new(::raft::RaftState::default(), &views, last, Vec::new(), limits);
+    let ask = |storage: &LogStorage| {
+        storage.entries(2, 5, None, GetEntriesContext::empty(true)).map(|found| found.len())
+    };
+    let later = Error::Store(StorageError::LogTemporarilyUnavailable);
+    assert_eq!(ask(&storage), Err(later));
+    assert!(ask(&storage).is_err());
+    let fetch =
+        Fetch { id: FetchId(0), from: Seqno(2), to: Seqno(4), bytes_max: limits.message_bytes };
+    assert_eq!(storage.take_fetches(), [fetch], "asked for once, however often it is wanted");
+    storage.truncate(3);
+    storage.append(TxId::new(3, 4), Bytes::from_static(b"new"));
+    assert_eq!(
+        storage.put_fetched(FetchId(0), log(4).split_off(1)),
+        Some((2, 4)),
+        "entry 2.4 is void"
+    );
+    assert_eq!(ask(&storage), Ok(2));
+    storage.drop_fetched();
+    assert!(ask(&storage).is_err());
+    assert_eq!(
+        storage.put_fetched(FetchId(1), log(3).split_off(2)),
+        None,
+        "an answer that begins too late"
+    );
+    assert_eq!(storage.put_fetched(FetchId(7), log(3).split_off(1)), None, "never asked for");
 }
 
 #[derive(Clone, Debug)]

@@ -190,7 +190,16 @@ impl Cluster {
         if token.is_some() {
             this.writes.push_back(Write { truncate_to, append, hard_state, token });
         }
-        this.fetches.extend(output.fetch);
+        for fetch in output.fetch {
+            let durable = fetch.from <= fetch.to && fetch.to.0 <= this.disk.log.len() as u64;
+            assert!(
+                durable,
+                "n{} wants {fetch:?} of {} entries on its disk",
+                node + 1,
+                this.disk.log.len()
+            );
+            this.fetches.push_back(fetch);
+        }
         if let Some(committed) = output.committed {
             assert!(committed > this.committed && committed.0 <= this.log.len() as u64);
             this.committed = committed;

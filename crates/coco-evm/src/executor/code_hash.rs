@@ -7,11 +7,14 @@
 
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use revm::interpreter::{
-    Host, InstructionContext, InstructionExecResult, instructions::host, interpreter::EthInterpreter,
+    Host, InstructionContext, InstructionExecResult, instructions::host,
+    interpreter::EthInterpreter,
 };
 
 /// EXTCODEHASH, right for accounts that have storage alone.
-pub(super) fn extcodehash<H: Host>(context: InstructionContext<'_, H, EthInterpreter>) -> InstructionExecResult {
+pub(super) fn extcodehash<H: Host>(
+    context: InstructionContext<'_, H, EthInterpreter>,
+) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     let address = interpreter.stack.peek(0);
     host::extcodehash(InstructionContext { interpreter: &mut *interpreter, host: &mut *host })?;

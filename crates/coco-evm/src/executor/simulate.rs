@@ -126,11 +126,15 @@ impl Executor {
             Ok(result) => result,
             Err(EVMError::Transaction(reason)) => return Err(reason),
             Err(EVMError::Database(never)) => match never {},
-            Err(error) => unreachable!("the environment is complete and there are no custom errors: {error}"),
+            Err(error) => {
+                unreachable!("the environment is complete and there are no custom errors: {error}")
+            }
         };
         let gas_used = result.tx_gas_used();
         let (result, logs) = match result {
-            ExecutionResult::Success { output, logs, .. } => (CallResult::Success { output: output.into_data() }, logs),
+            ExecutionResult::Success { output, logs, .. } => {
+                (CallResult::Success { output: output.into_data() }, logs)
+            }
             ExecutionResult::Revert { output, .. } => (CallResult::Revert { output }, Vec::new()),
             ExecutionResult::Halt { reason, .. } => (CallResult::Halt { reason }, Vec::new()),
         };
@@ -143,7 +147,8 @@ impl CallRequest {
         let cap = if self.gas_cap == 0 { environment.gas_limit } else { self.gas_cap };
         let tx_type = match self {
             Self { authorizations, .. } if !authorizations.is_empty() => 4,
-            Self { max_fee_per_gas: Some(_), .. } | Self { max_priority_fee_per_gas: Some(_), .. } => 2,
+            Self { max_fee_per_gas: Some(_), .. }
+            | Self { max_priority_fee_per_gas: Some(_), .. } => 2,
             Self { access_list, .. } if !access_list.is_empty() => 1,
             _ => 0,
         };
@@ -158,7 +163,8 @@ impl CallRequest {
             nonce,
             chain_id: None,
             access_list: self.access_list.clone(),
-            gas_priority_fee: (tx_type == 2 || tx_type == 4).then(|| self.max_priority_fee_per_gas.unwrap_or(0)),
+            gas_priority_fee: (tx_type == 2 || tx_type == 4)
+                .then(|| self.max_priority_fee_per_gas.unwrap_or(0)),
             blob_hashes: Vec::new(),
             max_fee_per_blob_gas: 0,
             authorization_list: self.authorizations.iter().cloned().map(Either::Left).collect(),
@@ -171,7 +177,10 @@ fn price(request: &CallRequest) -> u128 {
     request.max_fee_per_gas.or(request.gas_price).unwrap_or(0)
 }
 
-fn apply_overrides<S: StateRead>(cache: &mut BlockCache<'_, S>, overrides: &BTreeMap<Address, AccountOverride>) {
+fn apply_overrides<S: StateRead>(
+    cache: &mut BlockCache<'_, S>,
+    overrides: &BTreeMap<Address, AccountOverride>,
+) {
     for (address, change) in overrides {
         let info = cache.info_mut(*address);
         if let Some(balance) = change.balance {

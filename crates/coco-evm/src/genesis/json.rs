@@ -7,8 +7,8 @@ use revm::primitives::hardfork::SpecId;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
-    BLOCK_GAS_LIMIT_DEFAULT, BLOCK_GAS_LIMIT_MAX, ChainConfig, EXTRA_DATA_BYTES_MAX, Fees, Genesis, GenesisAccount,
-    ParseGenesisError, StateRoot,
+    BLOCK_GAS_LIMIT_DEFAULT, BLOCK_GAS_LIMIT_MAX, ChainConfig, EXTRA_DATA_BYTES_MAX, Fees, Genesis,
+    GenesisAccount, ParseGenesisError, StateRoot,
 };
 use crate::fork::{Activation, ForkSchedule, LATEST};
 
@@ -47,7 +47,11 @@ pub(super) fn parse(text: &str) -> Result<Genesis, ParseGenesisError> {
         difficulty: file.difficulty.map_or(U256::ZERO, |difficulty| difficulty.0),
         mix_hash: file.mix_hash.unwrap_or_default(),
         nonce: file.nonce.map_or(0, |nonce| nonce.0),
-        alloc: file.alloc.into_iter().map(|(address, account)| (address.0, account.into())).collect(),
+        alloc: file
+            .alloc
+            .into_iter()
+            .map(|(address, account)| (address.0, account.into()))
+            .collect(),
     })
 }
 
@@ -72,7 +76,9 @@ fn schedule(config: &ConfigFile) -> Result<ForkSchedule, ParseGenesisError> {
     let merged = config.terminal_total_difficulty.is_some()
         || config.terminal_total_difficulty_passed == Some(true)
         || times.iter().any(|(_, time)| time.is_some());
-    let merge = config.merge_netsplit_block.or_else(|| merged.then_some(config.london_block.unwrap_or(Quantity(0))));
+    let merge = config
+        .merge_netsplit_block
+        .or_else(|| merged.then_some(config.london_block.unwrap_or(Quantity(0))));
     let blocks = [
         (SpecId::HOMESTEAD, config.homestead_block),
         (SpecId::TANGERINE, config.eip150_block),
@@ -84,7 +90,8 @@ fn schedule(config: &ConfigFile) -> Result<ForkSchedule, ParseGenesisError> {
         (SpecId::LONDON, config.london_block),
         (SpecId::MERGE, merge),
     ];
-    let by_block = blocks.into_iter().filter_map(|(spec, at)| Some((spec, Activation::Block(at?.0))));
+    let by_block =
+        blocks.into_iter().filter_map(|(spec, at)| Some((spec, Activation::Block(at?.0))));
     let by_time = times.into_iter().filter_map(|(spec, at)| Some((spec, Activation::Time(at?.0))));
     let forks: Vec<_> = by_block.chain(by_time).collect();
     if forks.is_empty() {
@@ -205,7 +212,9 @@ impl<'de> Deserialize<'de> for Word {
                     Some(digits) => U256::from_str_radix(digits, 16),
                     None => U256::from_str_radix(&text, 10),
                 };
-                parsed.map(Self).map_err(|_| D::Error::custom(format_args!("{text:?} is no number of 256 bits")))
+                parsed.map(Self).map_err(|_| {
+                    D::Error::custom(format_args!("{text:?} is no number of 256 bits"))
+                })
             }
         }
     }
@@ -233,7 +242,10 @@ mod tests {
             (r#"{"chainId": 1}"#, SpecId::OSAKA),
             (r#"{"chainId": 1, "londonBlock": 0}"#, SpecId::LONDON),
             (r#"{"chainId": 1, "londonBlock": 0, "terminalTotalDifficulty": 0}"#, SpecId::MERGE),
-            (r#"{"chainId": 1, "londonBlock": 0, "shanghaiTime": 0, "cancunTime": 5}"#, SpecId::SHANGHAI),
+            (
+                r#"{"chainId": 1, "londonBlock": 0, "shanghaiTime": 0, "cancunTime": 5}"#,
+                SpecId::SHANGHAI,
+            ),
             (r#"{"chainId": 1, "pragueTime": "0x0"}"#, SpecId::PRAGUE),
             (r#"{"chainId": 1, "byzantiumBlock": 0, "londonBlock": 5}"#, SpecId::BYZANTIUM),
             (r#"{"chainId": 1, "constantinopleBlock": 3, "petersburgBlock": 3}"#, SpecId::FRONTIER),
@@ -283,12 +295,20 @@ mod tests {
 
     #[test]
     fn limits_hold_at_their_edges() {
-        let with = |fields: &str| parse(&format!(r#"{{"config": {{"chainId": 1}}, {fields}}}"#)).map(|_| ());
-        for (gas, ok) in [(0, false), (1, true), (BLOCK_GAS_LIMIT_MAX, true), (BLOCK_GAS_LIMIT_MAX + 1, false)] {
+        let with = |fields: &str| {
+            parse(&format!(r#"{{"config": {{"chainId": 1}}, {fields}}}"#)).map(|_| ())
+        };
+        for (gas, ok) in
+            [(0, false), (1, true), (BLOCK_GAS_LIMIT_MAX, true), (BLOCK_GAS_LIMIT_MAX + 1, false)]
+        {
             assert_eq!(with(&format!(r#""gasLimit": {gas}"#)).is_ok(), ok, "{gas}");
         }
         for (bytes, ok) in [(EXTRA_DATA_BYTES_MAX, true), (EXTRA_DATA_BYTES_MAX + 1, false)] {
-            assert_eq!(with(&format!(r#""extraData": "0x{}""#, "00".repeat(bytes))).is_ok(), ok, "{bytes}");
+            assert_eq!(
+                with(&format!(r#""extraData": "0x{}""#, "00".repeat(bytes))).is_ok(),
+                ok,
+                "{bytes}"
+            );
         }
         let fees_off = r#"{"config": {"chainId": 1, "coco": {"fees": false}}, "baseFeePerGas": 7}"#;
         assert!(matches!(parse(fees_off), Err(ParseGenesisError::BaseFee { base_fee: 7 })));

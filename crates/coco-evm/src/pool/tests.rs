@@ -4,7 +4,8 @@ use alloy_primitives::{Signature, TxKind, U256, keccak256};
 use super::*;
 use crate::block::TxEnvelope;
 
-const RULES: Rules = Rules { spec: SpecId::OSAKA, gas_cap: 16_777_216, gas_limit: 30_000_000, base_fee: None };
+const RULES: Rules =
+    Rules { spec: SpecId::OSAKA, gas_cap: 16_777_216, gas_limit: 30_000_000, base_fee: None };
 
 fn priced(sender: u8, nonce: u64, fee: u128, tip: u128) -> PooledTx {
     let transaction = TxEip1559 {
@@ -18,7 +19,9 @@ fn priced(sender: u8, nonce: u64, fee: u128, tip: u128) -> PooledTx {
     let signature = Signature::new(U256::from(1), U256::from(1), false);
     PooledTx {
         envelope: TxEnvelope::from(transaction.into_signed(signature)),
-        hash: keccak256([&[sender][..], &nonce.to_be_bytes(), &fee.to_be_bytes(), &tip.to_be_bytes()].concat()),
+        hash: keccak256(
+            [&[sender][..], &nonce.to_be_bytes(), &fee.to_be_bytes(), &tip.to_be_bytes()].concat(),
+        ),
         sender: Address::repeat_byte(sender),
         raw: vec![0; 100].into(),
         authorities: Vec::new(),
@@ -54,7 +57,9 @@ impl Test {
 #[test]
 fn senders_are_served_in_order_of_arrival_and_nonce() {
     let mut test = Test::new(PoolLimits::default());
-    for transaction in [transfer(1, 1), transfer(2, 0), transfer(1, 0), transfer(3, 0), transfer(2, 1)] {
+    for transaction in
+        [transfer(1, 1), transfer(2, 0), transfer(1, 0), transfer(3, 0), transfer(2, 1)]
+    {
         assert_eq!(test.admit(0, transaction), Ok(Vec::new()));
     }
     assert_eq!(test.order(), [(2, 0), (1, 0), (1, 1), (3, 0), (2, 1)]);
@@ -63,7 +68,13 @@ fn senders_are_served_in_order_of_arrival_and_nonce() {
 
 #[test]
 fn a_replacement_offers_a_tenth_more_of_both() {
-    for (fee, tip, ok) in [(109, 110, false), (110, 109, false), (110, 110, true), (100, 100, false), (u128::MAX, 110, true)] {
+    for (fee, tip, ok) in [
+        (109, 110, false),
+        (110, 109, false),
+        (110, 110, true),
+        (100, 100, false),
+        (u128::MAX, 110, true),
+    ] {
         let mut test = Test::new(PoolLimits::default());
         test.admit(0, priced(1, 0, 100, 100)).expect("there is room");
         test.admit(0, priced(1, 1, 100, 100)).expect("there is room");
@@ -74,7 +85,9 @@ fn a_replacement_offers_a_tenth_more_of_both() {
                 let verdict = Verdict::Refused(refusals::replaced(hash));
                 assert_eq!(answers, [Answer { ticket: Ticket(1), verdict }]);
             }
-            Err(refusal) if !ok && (fee, tip) != (100, 100) => assert_eq!(refusal, refusals::replacement_underpriced()),
+            Err(refusal) if !ok && (fee, tip) != (100, 100) => {
+                assert_eq!(refusal, refusals::replacement_underpriced())
+            }
             // The same transaction again joins the one that waits.
             Ok(answers) => assert!(answers.is_empty() && (fee, tip) == (100, 100)),
             Err(refusal) => panic!("{refusal}"),
@@ -113,7 +126,8 @@ fn every_limit_holds_below_at_and_above() {
 
 #[test]
 fn what_waits_too_long_is_refused() {
-    let mut test = Test::new(PoolLimits { gap_wait_ms: 10, lifetime_ms: 50, ..PoolLimits::default() });
+    let mut test =
+        Test::new(PoolLimits { gap_wait_ms: 10, lifetime_ms: 50, ..PoolLimits::default() });
     test.admit(0, transfer(1, 0)).expect("there is room");
     test.admit(5, transfer(1, 1)).expect("there is room");
     test.admit(5, transfer(1, 3)).expect("there is room");
@@ -135,10 +149,12 @@ fn the_line_is_ordered_by_tip_under_the_base_fee() {
     let mut pool = Pool::new(PoolLimits::default());
     let offers = [(1, 0, 200, 1), (2, 0, 110, 50), (3, 0, 300, 9), (1, 1, 900, 90)];
     for (ticket, (sender, nonce, fee, tip)) in (1..).zip(offers) {
-        pool.admit(0, Ticket(ticket), priced(sender, nonce, fee, tip), 0, &rules).expect("there is room");
+        pool.admit(0, Ticket(ticket), priced(sender, nonce, fee, tip), 0, &rules)
+            .expect("there is room");
     }
     assert!(pool.admit(0, Ticket(9), priced(5, 0, 99, 0), 0, &rules).is_err());
-    let order: Vec<u8> = std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).map(|(t, _)| t.sender[0]).collect();
+    let order: Vec<u8> =
+        std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).map(|(t, _)| t.sender[0]).collect();
     assert_eq!(order, [2, 3, 1, 1]);
 }
 
@@ -157,10 +173,13 @@ fn tables_agree_after_any_sequence() {
     for seed in 0..200_u64 {
         let mut state = seed;
         let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % below
         };
-        let mut pool = Pool::new(PoolLimits { transactions: 20, per_sender: 6, ..PoolLimits::default() });
+        let mut pool =
+            Pool::new(PoolLimits { transactions: 20, per_sender: 6, ..PoolLimits::default() });
         let mut nonces = [0_u64; 4];
         let mut now_ms = 0;
         let mut held = Vec::new();
@@ -171,7 +190,8 @@ fn tables_agree_after_any_sequence() {
                 0..=4 => {
                     let nonce = nonces[sender] + random(5);
                     let fee = u128::from(random(3)) * 100;
-                    let transaction = priced(u8::try_from(sender).expect("below 4"), nonce, fee, fee);
+                    let transaction =
+                        priced(u8::try_from(sender).expect("below 4"), nonce, fee, fee);
                     drop(pool.admit(now_ms, Ticket(ticket), transaction, nonces[sender], &RULES));
                 }
                 5 => drop(pool.expire(now_ms)),
@@ -187,7 +207,8 @@ fn tables_agree_after_any_sequence() {
                         nonces[sender] += 1;
                     }
                     if let Some((transaction, last)) = last {
-                        let (sender, nonce) = (transaction.sender, nonces[usize::from(transaction.sender[0])]);
+                        let (sender, nonce) =
+                            (transaction.sender, nonces[usize::from(transaction.sender[0])]);
                         pool.put_back(transaction, last);
                         drop(pool.settle(sender, nonce, now_ms));
                     }

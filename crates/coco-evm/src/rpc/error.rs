@@ -22,6 +22,8 @@ pub const CODE_LIMIT: i64 = -32005;
 pub const CODE_REVERTED: i64 = 3;
 /// EIP-7966: the receipt did not come in time; the data is the transaction's hash.
 pub const CODE_TIMEOUT: i64 = 4;
+/// EIP-7966: the node is not ready to take the transaction; the data is the transaction's hash.
+pub const CODE_UNREADY: i64 = 5;
 /// The block is so old that its entry is no longer on this disk.
 pub const CODE_PRUNED: i64 = 4444;
 

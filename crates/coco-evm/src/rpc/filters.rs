@@ -216,3 +216,36 @@ fn hashes(chain: &Chain<'_>, from: u64, to: u64) -> Result<Vec<B256>, RpcError> 
     }
     Ok(hashes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_that_was_longest_not_polled_makes_room() {
+        let filters = Filters::new([1; 32]);
+        let most = FILTER_BYTES_MAX / FILTER_BYTES;
+        let ids: Vec<FilterId> = (0..most).map(|_| filters.install(Watch::Blocks, 1)).collect();
+        assert!(filters.poll(ids[0], 0).is_some());
+        let last = filters.install(Watch::Blocks, 1);
+        let there = |id| filters.poll(id, 0).is_some();
+        assert_eq!([ids[0], ids[1], ids[2], last].map(there), [true, false, true, true]);
+        assert!(Filters::new([2; 32]).install(Watch::Blocks, 1) != ids[0]);
+    }
+
+    #[test]
+    fn a_poll_reports_a_bounded_number_of_blocks_and_goes_on() {
+        let filters = Filters::new([1; 32]);
+        let id = filters.install(Watch::Blocks, 1);
+        let mut blocks = |latest| filters.poll(id, latest).expect("it is there").1;
+        assert_eq!(blocks(0), None);
+        assert_eq!(blocks(FILTER_BLOCKS_MAX + 5), Some((1, FILTER_BLOCKS_MAX)));
+        assert_eq!(
+            blocks(FILTER_BLOCKS_MAX + 5),
+            Some((FILTER_BLOCKS_MAX + 1, FILTER_BLOCKS_MAX + 5))
+        );
+        assert_eq!(blocks(FILTER_BLOCKS_MAX + 5), None);
+        filters.rewind(id, 7);
+        assert_eq!(blocks(9), Some((7, 9)));
+    }
+}

@@ -39,6 +39,30 @@ const TOPICS_MAX: usize = 4;
 /// Entries of the log index that are read at once, so that the writer does not wait long.
 const INDEX_PAGE: usize = 1_024;
 
+/// How far one search goes. The defaults are the constants of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Blocks that it may span.
+    pub span: u64,
+    /// Blocks that it may read.
+    pub blocks: usize,
+    /// Logs that it may find.
+    pub results: usize,
+    /// Bytes of JSON that it may return, apart from the last log.
+    pub bytes: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            span: LOG_BLOCKS_SPAN_MAX,
+            blocks: LOG_BLOCKS_READ_MAX,
+            results: LOG_RESULTS_MAX,
+            bytes: LOG_BYTES_MAX,
+        }
+    }
+}
+
 /// Where to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Span {
@@ -157,7 +181,7 @@ impl Rpc {
         criteria: &Criteria,
         json: &mut Json,
     ) -> Result<(), RpcError> {
-        let mut found = Found::default();
+        let mut found = Found::new(self.config.logs);
         match criteria.span {
             Span::Block(hash) => {
                 let block = chain
@@ -185,7 +209,7 @@ impl Rpc {
         (from, to): (u64, u64),
         json: &mut Json,
     ) -> Result<(), RpcError> {
-        let mut found = Found::default();
+        let mut found = Found::new(self.config.logs);
         let bounds = match criteria.span {
             Span::Block(_) => (u64::MAX, 0),
             Span::Blocks(first, last) => {
@@ -212,8 +236,9 @@ impl Rpc {
         found: &mut Found,
     ) -> Result<(), RpcError> {
         let to = to.min(chain.latest.number);
-        if to.saturating_sub(from) >= LOG_BLOCKS_SPAN_MAX {
-            let message = format!("exceed maximum block range: {LOG_BLOCKS_SPAN_MAX}");
+        let limits = self.config.logs;
+        if to.saturating_sub(from) >= limits.span {
+            let message = format!("exceed maximum block range: {}", limits.span);
             return Err(RpcError::new(CODE_LIMIT, message));
         }
         let mut next = from;
@@ -228,10 +253,9 @@ impl Rpc {
                     continue;
                 }
                 found.blocks += 1;
-                if found.blocks > LOG_BLOCKS_READ_MAX {
-                    let message = format!(
-                        "query reads more than {LOG_BLOCKS_READ_MAX} blocks, narrow its range"
-                    );
+                if found.blocks > limits.blocks {
+                    let message =
+                        format!("query reads more than {} blocks, narrow its range", limits.blocks);
                     return Err(RpcError::new(CODE_LIMIT, message));
                 }
                 if let Some(block) = chain.committed_block(index_number(key))? {
@@ -246,14 +270,18 @@ impl Rpc {
     }
 }
 
-#[derive(Default)]
 struct Found {
+    limits: LogLimits,
     blocks: usize,
     logs: usize,
     json: Json,
 }
 
 impl Found {
+    fn new(limits: LogLimits) -> Self {
+        Self { limits, blocks: 0, logs: 0, json: Json::default() }
+    }
+
     fn search(&mut self, block: &Arc<CachedBlock>, criteria: &Criteria) -> Result<(), RpcError> {
         for (position, included) in block.block.transactions.iter().enumerate() {
             for (log, index) in included.outcome.logs.iter().zip(block.first_log(position)..) {
@@ -261,9 +289,10 @@ impl Found {
                     continue;
                 }
                 self.logs += 1;
-                if self.logs > LOG_RESULTS_MAX || self.json.len() > LOG_BYTES_MAX {
+                if self.logs > self.limits.results || self.json.len() > self.limits.bytes {
                     let message = format!(
-                        "query returned more than {LOG_RESULTS_MAX} results, narrow its range"
+                        "query returned more than {} results, narrow its range",
+                        self.limits.results
                     );
                     return Err(RpcError::new(CODE_LIMIT, message));
                 }

@@ -18,7 +18,9 @@ use revm::{
     state::{Account, AccountInfo, EvmState},
 };
 
-use super::{AccountRecord, EvmMaps, StateRead, StorageKey, Stored, record::INCARNATION_ONLY_STORAGE};
+use super::{
+    AccountRecord, EvmMaps, StateRead, StorageKey, Stored, record::INCARNATION_ONLY_STORAGE,
+};
 use crate::{
     genesis::{GenesisAccount, StateRoot},
     trie::{self, Owner},
@@ -100,7 +102,8 @@ impl Cached {
         let may_have_words =
             self.stored.record.is_some_and(|record| record.has_code() || record.incarnation != 0);
         if !self.is_fresh() && may_have_words {
-            self.incarnation = self.stored.incarnation.checked_add(1).expect("fewer destructions than 2^64");
+            self.incarnation =
+                self.stored.incarnation.checked_add(1).expect("fewer destructions than 2^64");
         }
     }
 
@@ -161,7 +164,9 @@ impl<'a, S: StateRead> BlockCache<'a, S> {
 
     fn cached(&mut self, address: Address) -> &mut Cached {
         let Self { source, maps, accounts, .. } = self;
-        accounts.entry(address).or_insert_with(|| Cached::new(super::stored_account(source, maps, address)))
+        accounts
+            .entry(address)
+            .or_insert_with(|| Cached::new(super::stored_account(source, maps, address)))
     }
 
     /// The account as it is now.
@@ -242,7 +247,12 @@ impl BlockCache<'_, &mut Transaction<'_>> {
 }
 
 /// Writes the words that changed; whether there were any.
-fn write_words(tx: &mut Transaction<'_>, maps: &EvmMaps, address: Address, cached: &Cached) -> bool {
+fn write_words(
+    tx: &mut Transaction<'_>,
+    maps: &EvmMaps,
+    address: Address,
+    cached: &Cached,
+) -> bool {
     let mut changed = false;
     for (slot, word) in cached.changed_words() {
         changed = true;
@@ -258,7 +268,10 @@ fn write_words(tx: &mut Transaction<'_>, maps: &EvmMaps, address: Address, cache
 
 fn write_code(tx: &mut Transaction<'_>, maps: &EvmMaps, cached: &Cached) {
     let Some(info) = &cached.now else { return };
-    let had = cached.stored.record.map_or_else(|| AccountRecord::default().code_hash, |record| record.code_hash);
+    let had = cached
+        .stored
+        .record
+        .map_or_else(|| AccountRecord::default().code_hash, |record| record.code_hash);
     if info.code_hash == had || info.code_hash.is_zero() {
         return;
     }
@@ -270,8 +283,10 @@ fn write_code(tx: &mut Transaction<'_>, maps: &EvmMaps, cached: &Cached) {
 
 fn word_leaves(cached: &Cached) -> Vec<(B256, Option<Vec<u8>>)> {
     let leaf = |word: &Word| (!word.now.is_zero()).then(|| alloy_rlp::encode(word.now));
-    let mut leaves: Vec<_> =
-        cached.changed_words().map(|(slot, word)| (keccak256(slot.to_be_bytes::<32>()), leaf(word))).collect();
+    let mut leaves: Vec<_> = cached
+        .changed_words()
+        .map(|(slot, word)| (keccak256(slot.to_be_bytes::<32>()), leaf(word)))
+        .collect();
     leaves.sort_unstable_by_key(|(hash, _)| *hash);
     leaves
 }

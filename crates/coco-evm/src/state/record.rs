@@ -108,7 +108,8 @@ impl Stored {
             record.nonce = number(&mut reader, "nonce")?;
             let length = usize::from(reader.u8("balance length")?);
             let balance = reader.take(length, "balance")?;
-            let wrong = DecodeError::Over { field: "balance length", found: length as u64, limit: 32 };
+            let wrong =
+                DecodeError::Over { field: "balance length", found: length as u64, limit: 32 };
             record.balance = U256::try_from_be_slice(balance).ok_or(wrong)?;
         }
         if has(HAS_CODE) {
@@ -167,7 +168,11 @@ mod tests {
             incarnation: 300,
             storage_root: B256::repeat_byte(2),
         };
-        let plain = AccountRecord { nonce: 1, balance: U256::from(10).pow(U256::from(18)), ..AccountRecord::default() };
+        let plain = AccountRecord {
+            nonce: 1,
+            balance: U256::from(10).pow(U256::from(18)),
+            ..AccountRecord::default()
+        };
         for stored in [
             Stored::account(AccountRecord::default()),
             Stored::account(plain),

@@ -8,20 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use coco_evm::{
-    block::Block,
+    block::{Block, PooledTx},
     executor::{Environment, ExecutedBlock, Executor},
     genesis::{Genesis, GenesisAccount},
     state::{EvmMaps, put_block_hash, schema},
 };
-use coco_evm::block::PooledTx;
 use coco_kv::Store;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
 /// `path` in the data folder; says that the test is skipped when it is not there.
-pub fn data(path: &str) -> Option<PathBuf> {
+pub(crate) fn data(path: &str) -> Option<PathBuf> {
     let standard = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let folder = std::env::var_os("COCO_TEST_DATA").map_or_else(standard, PathBuf::from);
     let path = folder.join(path);
@@ -33,14 +32,14 @@ pub fn data(path: &str) -> Option<PathBuf> {
 }
 
 /// What a gzip file holds.
-pub fn gunzip(path: &Path) -> Vec<u8> {
+pub(crate) fn gunzip(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     GzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
     bytes
 }
 
 /// A quantity in hexadecimal, or zero when the field is not there.
-pub fn word(value: &Value) -> U256 {
+pub(crate) fn word(value: &Value) -> U256 {
     match value.as_str() {
         Some(text) => text.parse().unwrap_or_else(|_| panic!("{text} is no quantity")),
         None => U256::from(value.as_u64().unwrap_or(0)),
@@ -48,25 +47,25 @@ pub fn word(value: &Value) -> U256 {
 }
 
 /// The same below 2^64.
-pub fn quantity(value: &Value) -> u64 {
-    word(value).try_into().unwrap()
-}
-
-/// The same below 2^128.
-pub fn price(value: &Value) -> u128 {
+pub(crate) fn quantity(value: &Value) -> u64 {
     word(value).try_into().unwrap()
 }
 
 /// Bytes in hexadecimal of a type of a fixed or any length.
-pub fn hex<T: std::str::FromStr>(value: &Value) -> T {
+pub(crate) fn hex<T: std::str::FromStr>(value: &Value) -> T {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is no text"));
     text.parse().unwrap_or_else(|_| panic!("{text} is malformed"))
 }
 
 /// The accounts of a pre-state; `code` gives the code of one.
-pub fn accounts(pre: &Value, code: impl Fn(&Value) -> Bytes) -> BTreeMap<Address, GenesisAccount> {
+pub(crate) fn accounts(
+    pre: &Value,
+    code: impl Fn(&Value) -> Bytes,
+) -> BTreeMap<Address, GenesisAccount> {
     let storage = |account: &Value| match account["storage"].as_object() {
-        Some(words) => words.iter().map(|(slot, value)| (slot.parse().unwrap(), word(value))).collect(),
+        Some(words) => {
+            words.iter().map(|(slot, value)| (slot.parse().unwrap(), word(value))).collect()
+        }
         None => BTreeMap::new(),
     };
     let account = |(address, account): (&String, &Value)| {
@@ -82,37 +81,33 @@ pub fn accounts(pre: &Value, code: impl Fn(&Value) -> Bytes) -> BTreeMap<Address
 }
 
 /// A store with one chain.
-pub struct Chain {
+pub(crate) struct Chain {
     store: Store,
     executor: Executor,
 }
 
 impl Chain {
-    /// Begins a chain; also gives its block 0.
-    pub fn begin(genesis: &Genesis) -> (Self, Arc<Block>) {
+    /// Begins a chain to which the hashes of some other blocks are known; also gives its block 0.
+    pub(crate) fn begin(genesis: &Genesis, known: &[(u64, B256)]) -> (Self, Arc<Block>) {
         let mut store = Store::new(schema(), [1, 2]);
         let maps = EvmMaps::find(|name| store.map(name)).unwrap();
         let mut tx = store.begin();
         let block = genesis.write(&mut tx, &maps);
+        for (number, hash) in known {
+            put_block_hash(&mut tx, &maps, *number, *hash);
+        }
         let changes = tx.finish();
         store.commit(store.version().next(), changes).unwrap();
         let executor = Executor::new(Arc::new(genesis.config.clone()), maps);
         (Self { store, executor }, block)
     }
 
-    /// Makes the hashes of these blocks known.
-    #[allow(dead_code, reason = "only one of the tests that share this file needs it")]
-    pub fn know_hashes<'a>(&mut self, hashes: impl IntoIterator<Item = (u64, &'a Value)>) {
-        let mut tx = self.store.begin();
-        for (number, hash) in hashes {
-            put_block_hash(&mut tx, self.executor.maps(), number, hex(hash));
-        }
-        let changes = tx.finish();
-        self.store.commit(self.store.version().next(), changes).unwrap();
-    }
-
     /// Executes these transactions in one block and commits it.
-    pub fn execute(&mut self, environment: &Environment, transactions: Vec<PooledTx>) -> ExecutedBlock {
+    pub(crate) fn execute(
+        &mut self,
+        environment: &Environment,
+        transactions: Vec<PooledTx>,
+    ) -> ExecutedBlock {
         let mut transactions = transactions.into_iter();
         let mut tx = self.store.begin();
         let executed = self.executor.execute_in(&mut tx, environment, |_| transactions.next());

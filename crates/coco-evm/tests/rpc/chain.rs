@@ -9,7 +9,9 @@ use alloy_eips::{
     eip7702::{Authorization, SignedAuthorization},
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex, keccak256};
-use coco_adapter::{Adapter, Answer, Check, History, HistoryError, Outside, Refusal, Ticket, Verdict};
+use coco_adapter::{
+    Adapter, Answer, Check, Checked, History, HistoryError, Outside, Refusal, Ticket, Verdict,
+};
 use coco_evm::{
     adapter::EvmAdapter,
     block::TxEnvelope,
@@ -26,40 +28,41 @@ use parking_lot::RwLock;
 use secp256k1::{Message, PublicKey, Secp256k1, SecretKey};
 use serde_json::{Value, json};
 
-pub const CHAIN_ID: u64 = 31_337;
-pub const START_MS: u64 = 1_700_000_000_000;
+pub(crate) const CHAIN_ID: u64 = 31_337;
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
 /// Wei of each of the funded accounts.
-pub const FUNDS: u128 = 1_000_000_000_000_000_000_000;
+pub(crate) const FUNDS: u128 = 1_000_000_000_000_000_000_000;
 
 /// Logs what it is called with, with its caller as the second topic, keeps it in slot 0 and returns it.
-pub const LOGGER: Address = Address::repeat_byte(0xa1);
+pub(crate) const LOGGER: Address = Address::repeat_byte(0xa1);
 /// Reverts with `Error("nope")`.
-pub const REVERTER: Address = Address::repeat_byte(0xa2);
+pub(crate) const REVERTER: Address = Address::repeat_byte(0xa2);
 /// Runs into `INVALID`.
-pub const INVALID: Address = Address::repeat_byte(0xa3);
+pub(crate) const INVALID: Address = Address::repeat_byte(0xa3);
 
 const LOGGER_CODE: [u8; 23] = hex!("600035806000556000523360ee60206000a260206000f3");
 
 /// Account number `n`, from 1.
-pub struct Account(SecretKey);
+pub(crate) struct Account(SecretKey);
 
 impl Account {
-    pub fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u8) -> Self {
         Self(SecretKey::from_byte_array([n; 32]).expect("small numbers are keys"))
     }
 
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         let key = PublicKey::from_secret_key(&Secp256k1::new(), &self.0);
         Address::from_raw_public_key(&key.serialize_uncompressed()[1..])
     }
 
-    pub fn sign_hash(&self, hash: B256) -> Signature {
-        let signature = Secp256k1::new().sign_ecdsa_recoverable(Message::from_digest(hash.0), &self.0);
+    pub(crate) fn sign_hash(&self, hash: B256) -> Signature {
+        let signature =
+            Secp256k1::new().sign_ecdsa_recoverable(Message::from_digest(hash.0), &self.0);
         let (id, bytes) = signature.serialize_compact();
         Signature::from_bytes_and_parity(&bytes, i32::from(id) == 1)
     }
 
-    pub fn sign<T: SignableTransaction<Signature>>(&self, transaction: T) -> Bytes
+    pub(crate) fn sign<T: SignableTransaction<Signature>>(&self, transaction: T) -> Bytes
     where
         TxEnvelope: From<alloy_consensus::Signed<T>>,
     {
@@ -68,21 +71,21 @@ impl Account {
     }
 
     /// A call to `to` without fees.
-    pub fn call(&self, nonce: u64, to: Address, input: impl Into<Bytes>) -> Bytes {
+    pub(crate) fn call(&self, nonce: u64, to: Address, input: impl Into<Bytes>) -> Bytes {
         self.sign(TxEip1559 { input: input.into(), to: TxKind::Call(to), ..plain(nonce) })
     }
 
     /// A transfer of one wei.
-    pub fn transfer(&self, nonce: u64) -> Bytes {
+    pub(crate) fn transfer(&self, nonce: u64) -> Bytes {
         self.sign(plain(nonce))
     }
 
     /// A transfer of one wei that offers a price.
-    pub fn priced(&self, nonce: u64, fee: u128, tip: u128) -> Bytes {
+    pub(crate) fn priced(&self, nonce: u64, fee: u128, tip: u128) -> Bytes {
         self.sign(TxEip1559 { max_fee_per_gas: fee, max_priority_fee_per_gas: tip, ..plain(nonce) })
     }
 
-    pub fn legacy(&self, nonce: u64, chain_id: Option<u64>) -> Bytes {
+    pub(crate) fn legacy(&self, nonce: u64, chain_id: Option<u64>) -> Bytes {
         self.sign(TxLegacy {
             chain_id,
             nonce,
@@ -93,7 +96,7 @@ impl Account {
         })
     }
 
-    pub fn with_access_list(&self, nonce: u64) -> Bytes {
+    pub(crate) fn with_access_list(&self, nonce: u64) -> Bytes {
         let item = AccessListItem { address: LOGGER, storage_keys: vec![B256::with_last_byte(1)] };
         self.sign(TxEip2930 {
             chain_id: CHAIN_ID,
@@ -105,7 +108,13 @@ impl Account {
         })
     }
 
-    pub fn delegate(&self, nonce: u64, authority: &Self, authority_nonce: u64, to: Address) -> Bytes {
+    pub(crate) fn delegate(
+        &self,
+        nonce: u64,
+        authority: &Self,
+        authority_nonce: u64,
+        to: Address,
+    ) -> Bytes {
         let authorization =
             Authorization { chain_id: U256::from(CHAIN_ID), address: to, nonce: authority_nonce };
         let signature = authority.sign_hash(authorization.signature_hash());
@@ -121,12 +130,12 @@ impl Account {
 }
 
 /// An authorization whose signature is none.
-pub fn broken_authorization() -> SignedAuthorization {
+pub(crate) fn broken_authorization() -> SignedAuthorization {
     let authorization = Authorization { chain_id: U256::ZERO, address: LOGGER, nonce: 0 };
     SignedAuthorization::new_unchecked(authorization, 7, U256::from(1), U256::from(1))
 }
 
-pub fn plain(nonce: u64) -> TxEip1559 {
+pub(crate) fn plain(nonce: u64) -> TxEip1559 {
     TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,
@@ -138,17 +147,17 @@ pub fn plain(nonce: u64) -> TxEip1559 {
 }
 
 /// Code that puts `runtime` into a new contract.
-pub fn deploying(runtime: &[u8]) -> Bytes {
+pub(crate) fn deploying(runtime: &[u8]) -> Bytes {
     let length = u8::try_from(runtime.len()).expect("test contracts are short");
     [&[0x60, length, 0x60, 12, 0x60, 0, 0x39, 0x60, length, 0x60, 0, 0xf3], runtime].concat().into()
 }
 
-pub fn logger_code() -> Bytes {
+pub(crate) fn logger_code() -> Bytes {
     Bytes::from_static(&LOGGER_CODE)
 }
 
 /// The ABI encoding of `Error(text)`, for texts of up to 32 bytes.
-pub fn error_data(text: &str) -> Vec<u8> {
+pub(crate) fn error_data(text: &str) -> Vec<u8> {
     let mut word = text.as_bytes().to_vec();
     word.resize(32, 0);
     let number = |n: usize| U256::from(n).to_be_bytes::<32>().to_vec();
@@ -159,27 +168,33 @@ pub fn error_data(text: &str) -> Vec<u8> {
 struct Ledger(RwLock<BTreeMap<Seqno, WriteSet>>);
 
 impl History for Ledger {
-    fn read(&self, seqno: Seqno, map: &MapName, key: &[u8]) -> Result<Option<bytes::Bytes>, HistoryError> {
+    fn read(
+        &self,
+        seqno: Seqno,
+        map: &MapName,
+        key: &[u8],
+    ) -> Result<Option<bytes::Bytes>, HistoryError> {
         let ledger = self.0.read();
-        let found = ledger.get(&seqno).and_then(|writes| writes.get(map, key).map(|value| bytes::Bytes::copy_from_slice(value)));
+        let found = ledger.get(&seqno).and_then(|writes| {
+            writes.get(map, key).map(|value| bytes::Bytes::copy_from_slice(value))
+        });
         Ok(found)
     }
 }
 
-pub struct Chain {
-    pub store: Store,
-    pub maps: EvmMaps,
-    pub adapter: EvmAdapter,
-    pub rpc: Rpc,
-    pub executor: Executor,
-    pub now_ms: u64,
-    pub committed: Seqno,
+pub(crate) struct Chain {
+    pub(crate) store: Store,
+    pub(crate) adapter: EvmAdapter,
+    pub(crate) rpc: Rpc,
+    pub(crate) executor: Executor,
+    pub(crate) now_ms: u64,
+    pub(crate) committed: Seqno,
     ledger: Ledger,
     check: EvmCheck,
     tickets: u64,
 }
 
-pub fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     let mut genesis = Genesis::new(ChainConfig::new(CHAIN_ID));
     genesis.timestamp = START_MS / 1_000;
     for n in 1..=4 {
@@ -187,20 +202,26 @@ pub fn genesis() -> Genesis {
         genesis.alloc.insert(Account::new(n).address(), account);
     }
     let data = error_data("nope");
-    let reverter = [&[0x60, 100, 0x60, 12, 0x60, 0, 0x39, 0x60, 100, 0x60, 0, 0xfd], data.as_slice()].concat();
-    for (address, code) in [(LOGGER, logger_code()), (REVERTER, reverter.into()), (INVALID, Bytes::from_static(&[0xfe]))]
-    {
-        genesis.alloc.insert(address, GenesisAccount { code, nonce: 1, ..GenesisAccount::default() });
+    let reverter =
+        [&[0x60, 100, 0x60, 12, 0x60, 0, 0x39, 0x60, 100, 0x60, 0, 0xfd], data.as_slice()].concat();
+    for (address, code) in [
+        (LOGGER, logger_code()),
+        (REVERTER, reverter.into()),
+        (INVALID, Bytes::from_static(&[0xfe])),
+    ] {
+        genesis
+            .alloc
+            .insert(address, GenesisAccount { code, nonce: 1, ..GenesisAccount::default() });
     }
     genesis
 }
 
 impl Chain {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&genesis(), PoolLimits::default())
     }
 
-    pub fn with(genesis: &Genesis, limits: PoolLimits) -> Self {
+    pub(crate) fn with(genesis: &Genesis, limits: PoolLimits) -> Self {
         let mut store = Store::new(state::schema(), [1, 2]);
         let maps = EvmMaps::find(|name| store.map(name)).expect("the schema is the adapter's");
         let mut tx = store.begin();
@@ -214,7 +235,6 @@ impl Chain {
         ledger.0.write().insert(Seqno(1), writes);
         Self {
             store,
-            maps,
             adapter: EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache)),
             rpc: Rpc::new(RpcConfig::new(config.chain_id), executor.clone(), cache, [7; 32]),
             executor,
@@ -227,39 +247,49 @@ impl Chain {
     }
 
     /// Another RPC over the same chain that has nothing cached, as after a restart.
-    pub fn restart_rpc(&mut self) {
-        let config = RpcConfig::new(CHAIN_ID);
-        self.rpc = Rpc::new(config, self.executor.clone(), Arc::new(BlockCache::default()), [8; 32]);
+    pub(crate) fn restart_rpc(&mut self, config: RpcConfig) {
+        self.rpc =
+            Rpc::new(config, self.executor.clone(), Arc::new(BlockCache::default()), [8; 32]);
     }
 
     /// Checks and admits.
-    pub fn submit(&mut self, raw: &[u8]) -> Result<(Ticket, Vec<Answer>), Refusal> {
+    pub(crate) fn submit(&mut self, raw: &[u8]) -> Result<(Ticket, Vec<Answer>), Refusal> {
         let checked = self.check.check(raw)?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         Ok((ticket, self.adapter.admit(&self.store.reader(), self.now_ms, ticket, checked)))
     }
 
+    pub(crate) fn checked(&self, raw: &[u8]) -> Checked {
+        self.check.check(raw).expect("it is well formed")
+    }
+
+    pub(crate) fn admit(&mut self, ticket: u64, transaction: Checked) -> Vec<Answer> {
+        self.adapter.admit(&self.store.reader(), self.now_ms, Ticket(ticket), transaction)
+    }
+
     /// Checks and admits what must wait.
-    pub fn queue(&mut self, raw: &[u8]) -> Ticket {
+    pub(crate) fn queue(&mut self, raw: &[u8]) -> Ticket {
         let (ticket, answers) = self.submit(raw).expect("it is well formed");
         assert_eq!(answers, [], "it waits");
         ticket
     }
 
     /// Checks and admits what must be refused at once.
-    pub fn refused(&mut self, raw: &[u8]) -> Refusal {
+    pub(crate) fn refused(&mut self, raw: &[u8]) -> Refusal {
         match self.submit(raw) {
             Err(refusal) => refusal,
             Ok((ticket, answers)) => match answers.as_slice() {
-                [Answer { ticket: to, verdict: Verdict::Refused(refusal) }] if *to == ticket => refusal.clone(),
+                [Answer { ticket: to, verdict: Verdict::Refused(refusal) }] if *to == ticket => {
+                    refusal.clone()
+                }
                 other => panic!("not refused: {other:?}"),
             },
         }
     }
 
     /// Executes one batch, a second later.
-    pub fn execute(&mut self) -> Vec<Answer> {
+    pub(crate) fn execute(&mut self) -> Vec<Answer> {
         self.now_ms += 1_000;
         let outside = Outside { time_ms: self.now_ms, entropy: [5; 32] };
         let mut tx = self.store.begin();
@@ -274,34 +304,36 @@ impl Chain {
     }
 
     /// An entry that is not a block, such as a signature.
-    pub fn other_entry(&mut self) {
+    pub(crate) fn other_entry(&mut self) {
         let seqno = self.store.version().next();
         let changes = self.store.begin().finish();
         self.store.commit(seqno, changes).expect("nobody else writes");
     }
 
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.committed = self.store.version();
     }
 
-    pub fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         self.store.rollback(self.committed).expect("it is retained");
         self.ledger.0.write().retain(|seqno, _| *seqno <= self.committed);
         self.adapter.rolled_back(&self.store.reader());
     }
 
     /// Executes these in one block, and commits it.
-    pub fn mine(&mut self, raws: &[Bytes]) {
+    pub(crate) fn mine(&mut self, raws: &[Bytes]) {
         let tickets: Vec<Ticket> = raws.iter().map(|raw| self.queue(raw)).collect();
         let answers = self.execute();
-        let executed =
-            tickets.into_iter().map(|ticket| Answer { ticket, verdict: Verdict::Executed }).collect::<Vec<_>>();
+        let executed = tickets
+            .into_iter()
+            .map(|ticket| Answer { ticket, verdict: Verdict::Executed })
+            .collect::<Vec<_>>();
         assert_eq!(answers, executed);
         self.commit();
     }
 
     /// What the body is answered with; submissions are not.
-    pub fn answer(&self, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn answer(&self, body: &[u8]) -> Vec<u8> {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
@@ -319,7 +351,7 @@ impl Chain {
         responses.finish()
     }
 
-    pub fn response(&self, method: &str, params: &Value) -> Value {
+    pub(crate) fn response(&self, method: &str, params: &Value) -> Value {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let answer = self.answer(body.to_string().as_bytes());
         let response: Value = serde_json::from_slice(&answer).expect("responses are JSON");
@@ -328,30 +360,33 @@ impl Chain {
     }
 
     /// The result of a call.
-    pub fn call(&self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let mut response = self.response(method, &params);
         assert!(response.get("error").is_none(), "{method} {params}: {response}");
         response["result"].take()
     }
 
     /// The code and the message of the error of a call.
-    pub fn error(&self, method: &str, params: Value) -> (i64, String) {
+    pub(crate) fn error(&self, method: &str, params: Value) -> (i64, String) {
         let response = self.response(method, &params);
         let error = &response["error"];
-        let code = error["code"].as_i64().unwrap_or_else(|| panic!("{method} {params}: {response}"));
+        let code =
+            error["code"].as_i64().unwrap_or_else(|| panic!("{method} {params}: {response}"));
         (code, error["message"].as_str().expect("errors have a message").to_owned())
     }
 
     /// What a submission is answered with, once everything that could be committed is.
-    pub fn receipt(&self, submit: &Submit) -> Option<Value> {
+    pub(crate) fn receipt(&self, submit: &Submit) -> Option<Value> {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
         let view = ReadView::new(&reader, &committed, &head, &self.ledger);
-        self.rpc.receipt(submit, &view).map(|bytes| serde_json::from_slice(&bytes).expect("responses are JSON"))
+        self.rpc
+            .receipt(submit, &view)
+            .map(|bytes| serde_json::from_slice(&bytes).expect("responses are JSON"))
     }
 }
 
-pub fn hash(raw: &Bytes) -> String {
+pub(crate) fn hash(raw: &Bytes) -> String {
     keccak256(raw).to_string()
 }

@@ -9,7 +9,11 @@ use crate::chain::Chain;
 
 fn answered(chain: &Chain, body: &[u8]) -> Value {
     let answer = chain.answer(body);
-    if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer).expect("responses are JSON") }
+    if answer.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&answer).expect("responses are JSON")
+    }
 }
 
 fn error(id: Value, code: i64, message: &str) -> Value {
@@ -39,9 +43,18 @@ fn bodies_that_are_no_requests() {
         (br#"{"jsonrpc":"2.0","id":1,"method":5}"#, invalid(Value::Null)),
         // A notification wants no answer.
         (br#"{"jsonrpc":"2.0","method":"eth_chainId"}"#, Value::Null),
-        (br#"{"jsonrpc":"2.0","id":null,"method":"eth_blobBaseFee"}"#, json!({"jsonrpc":"2.0","id":null,"result":"0x1"})),
-        (br#" {"jsonrpc":"2.0","id":"a\"b","method":"eth_chainId","params":null}"#, json!({"jsonrpc":"2.0","id":"a\"b","result":"0x7a69"})),
-        (br#"{"jsonrpc":"2.0","id":1.5,"method":"eth_chai\u006eId","params":[]}"#, json!({"jsonrpc":"2.0","id":1.5,"result":"0x7a69"})),
+        (
+            br#"{"jsonrpc":"2.0","id":null,"method":"eth_blobBaseFee"}"#,
+            json!({"jsonrpc":"2.0","id":null,"result":"0x1"}),
+        ),
+        (
+            br#" {"jsonrpc":"2.0","id":"a\"b","method":"eth_chainId","params":null}"#,
+            json!({"jsonrpc":"2.0","id":"a\"b","result":"0x7a69"}),
+        ),
+        (
+            br#"{"jsonrpc":"2.0","id":1.5,"method":"eth_chai\u006eId","params":[]}"#,
+            json!({"jsonrpc":"2.0","id":1.5,"result":"0x7a69"}),
+        ),
     ];
     for (body, expected) in cases {
         assert_eq!(answered(&chain, body), expected, "{}", String::from_utf8_lossy(body));
@@ -53,7 +66,13 @@ fn batches_keep_their_order_and_have_a_limit() {
     let chain = Chain::new();
     let call = |id: usize, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
     let notification = json!({"jsonrpc": "2.0", "method": "eth_chainId"});
-    let body = json!([call(1, "eth_chainId"), notification, 5, call(2, "nothing"), call(3, "eth_blockNumber")]);
+    let body = json!([
+        call(1, "eth_chainId"),
+        notification,
+        5,
+        call(2, "nothing"),
+        call(3, "eth_blockNumber")
+    ]);
     let expected = json!([
         {"jsonrpc": "2.0", "id": 1, "result": "0x7a69"},
         error(Value::Null, -32600, "invalid request"),
@@ -81,15 +100,23 @@ fn a_batch_whose_answers_grow_too_large_is_cut_off() {
         responses.push(&vec![b' '; 1 << 20]);
     }
     let parsed = chain.rpc.parse(br#"[{"jsonrpc":"2.0","id":9,"method":"eth_chainId"}]"#);
-    let refusal: Value = serde_json::from_slice(&parsed.calls[0].too_large()).expect("responses are JSON");
+    let refusal: Value =
+        serde_json::from_slice(&parsed.calls[0].too_large()).expect("responses are JSON");
     assert_eq!(refusal, error(json!(9), -32003, "response too large"));
 }
 
 #[test]
 fn methods_that_do_not_exist() {
     let chain = Chain::new();
-    for method in ["eth_sign", "debug_traceTransaction", "anvil_nodeInfo", "hardhat_metadata", "", "eth_", "ETH_chainId"]
-    {
+    for method in [
+        "eth_sign",
+        "debug_traceTransaction",
+        "anvil_nodeInfo",
+        "hardhat_metadata",
+        "",
+        "eth_",
+        "ETH_chainId",
+    ] {
         let expected = format!("the method {method} does not exist/is not available");
         if method.is_empty() {
             assert_eq!(chain.error(method, json!([])).0, -32601);
@@ -99,107 +126,128 @@ fn methods_that_do_not_exist() {
     }
     let long = chain.error(&"x".repeat(100_000), json!([]));
     assert!(long.0 == -32601 && long.1.len() < 300);
-    assert_eq!(chain.error("eth_subscribe", json!(["newHeads"])), (-32601, "notifications not supported".to_owned()));
+    assert_eq!(
+        chain.error("eth_subscribe", json!(["newHeads"])),
+        (-32601, "notifications not supported".to_owned())
+    );
+}
+
+/// Checks that each is refused with code -32602 and the message.
+fn refused(cases: &[(&str, Value, &str)]) {
+    let chain = Chain::new();
+    for (method, params, message) in cases {
+        assert_eq!(
+            chain.error(method, params.clone()),
+            (-32602, (*message).to_owned()),
+            "{method} {params}"
+        );
+    }
 }
 
 #[test]
-fn parameters_that_do_not_fit() {
-    let chain = Chain::new();
+fn parameters_of_the_wrong_number_or_form() {
     let one = Address::repeat_byte(1);
-    let hex = |why: &str, name: &str| format!("json: cannot unmarshal {why} into Go value of type {name}");
-    let cases = [
-        ("eth_chainId", json!([1]), "too many arguments, want at most 0".to_owned()),
-        ("eth_getBalance", json!([]), "missing value for required argument 0".to_owned()),
-        ("eth_getBalance", json!([null]), "missing value for required argument 0".to_owned()),
-        ("eth_getBalance", json!({"a": 1}), "non-array args".to_owned()),
-        ("eth_getBalance", json!([one, "latest", 1]), "too many arguments, want at most 2".to_owned()),
-        ("eth_getBalance", json!([5]), format!("invalid argument 0: {}", hex("non-string", "common.Address"))),
+    let method = "eth_getBalance";
+    let address = |why: &str| {
+        format!(
+            "invalid argument 0: json: cannot unmarshal {why} into Go value of type common.Address"
+        )
+    };
+    refused(&[
+        ("eth_chainId", json!([1]), "too many arguments, want at most 0"),
+        (method, json!([]), "missing value for required argument 0"),
+        (method, json!([null]), "missing value for required argument 0"),
+        (method, json!({"a": 1}), "non-array args"),
+        (method, json!([one, "latest", 1]), "too many arguments, want at most 2"),
+        (method, json!([5]), &address("non-string")),
+        (method, json!(["00"]), &address("hex string without 0x prefix")),
+        (method, json!(["0xzz"]), &address("invalid hex string")),
+        (method, json!(["0x0"]), &address("hex string of odd length")),
+        (method, json!(["0x0x00"]), &address("invalid hex string")),
         (
-            "eth_getBalance",
-            json!(["00"]),
-            format!("invalid argument 0: {}", hex("hex string without 0x prefix", "common.Address")),
-        ),
-        (
-            "eth_getBalance",
-            json!(["0xzz"]),
-            format!("invalid argument 0: {}", hex("invalid hex string", "common.Address")),
-        ),
-        (
-            "eth_getBalance",
-            json!(["0x0"]),
-            format!("invalid argument 0: {}", hex("hex string of odd length", "common.Address")),
-        ),
-        (
-            "eth_getBalance",
-            json!(["0x0x00"]),
-            format!("invalid argument 0: {}", hex("invalid hex string", "common.Address")),
-        ),
-        (
-            "eth_getBalance",
+            method,
             json!(["0x00"]),
-            "invalid argument 0: hex string has length 2, want 40 for common.Address".to_owned(),
-        ),
-        ("eth_getBalance", json!([one, "newest"]), "invalid argument 1: hex string without 0x prefix".to_owned()),
-        ("eth_getBalance", json!([one, "0x"]), "invalid argument 1: hex string \"0x\"".to_owned()),
-        ("eth_getBalance", json!([one, "0x01"]), "invalid argument 1: hex number with leading zero digits".to_owned()),
-        ("eth_getBalance", json!([one, "0x10000000000000000"]), "invalid argument 1: hex number > 64 bits".to_owned()),
-        (
-            "eth_getBalance",
-            json!([one, "0x8000000000000000"]),
-            "invalid argument 1: block number larger than int64".to_owned(),
-        ),
-        (
-            "eth_getBalance",
-            json!([one, {"blockNumber": "0x1", "blockHash": format!("{:#066x}", 1)}]),
-            "invalid argument 1: cannot specify both BlockHash and BlockNumber, choose one or the other".to_owned(),
-        ),
-        (
-            "eth_getBalance",
-            json!([one, {}]),
-            "invalid argument 1: json: cannot unmarshal into Go value of type rpc.BlockNumberOrHash".to_owned(),
+            "invalid argument 0: hex string has length 2, want 40 for common.Address",
         ),
         (
             "eth_getTransactionByHash",
             json!(["0x1234"]),
-            "invalid argument 0: hex string has length 4, want 64 for common.Hash".to_owned(),
+            "invalid argument 0: hex string has length 4, want 64 for common.Hash",
         ),
         (
             "eth_getStorageAt",
             json!([one, format!("0x{}", "0".repeat(65))]),
-            "unable to decode storage key: hex string too long, want at most 32 bytes".to_owned(),
-        ),
-        ("eth_getStorageAt", json!([one, "0xgg"]), "unable to decode storage key: hex string invalid".to_owned()),
-        (
-            "eth_call",
-            json!(["0x00"]),
-            "invalid argument 0: json: cannot unmarshal into Go value of type ethapi.TransactionArgs".to_owned(),
+            "unable to decode storage key: hex string too long, want at most 32 bytes",
         ),
         (
-            "eth_call",
-            json!([{"value": "1"}]),
-            format!("invalid argument 0: value: {}", hex("hex string without 0x prefix", "*hexutil.Big")),
+            "eth_getStorageAt",
+            json!([one, "0xgg"]),
+            "unable to decode storage key: hex string invalid",
         ),
-        (
-            "eth_call",
-            json!([{"value": format!("0x1{}", "0".repeat(64))}]),
-            format!("invalid argument 0: value: {}", hex("hex number > 256 bits", "*hexutil.Big")),
-        ),
-        ("eth_call", json!([{}, "latest", null, {"number": "0x1"}]), "block overrides are not supported".to_owned()),
         (
             "eth_getBlockByNumber",
             json!(["latest", "yes"]),
-            "invalid argument 1: json: cannot unmarshal into Go value of type bool".to_owned(),
+            "invalid argument 1: json: cannot unmarshal into Go value of type bool",
         ),
+    ]);
+}
+
+#[test]
+fn names_of_blocks_that_name_none() {
+    let one = Address::repeat_byte(1);
+    let hash = format!("{:#066x}", 1);
+    let cases = [
+        (json!("newest"), "hex string without 0x prefix"),
+        (json!("0x"), "hex string \"0x\""),
+        (json!("0x01"), "hex number with leading zero digits"),
+        (json!("0x10000000000000000"), "hex number > 64 bits"),
+        (json!("0x8000000000000000"), "block number larger than int64"),
+        (
+            json!({"blockNumber": "0x1", "blockHash": hash}),
+            "cannot specify both BlockHash and BlockNumber, choose one or the other",
+        ),
+        (json!({}), "json: cannot unmarshal into Go value of type rpc.BlockNumberOrHash"),
     ];
-    for (method, params, message) in cases {
-        assert_eq!(chain.error(method, params.clone()), (-32602, message), "{method} {params}");
+    for (at, message) in cases {
+        refused(&[("eth_getBalance", json!([one, at]), &format!("invalid argument 1: {message}"))]);
     }
+}
+
+#[test]
+fn calls_that_contradict_themselves() {
+    let big = |why: &str| {
+        format!(
+            "invalid argument 0: value: json: cannot unmarshal {why} into Go value of type *hexutil.Big"
+        )
+    };
+    refused(&[
+        (
+            "eth_call",
+            json!(["0x00"]),
+            "invalid argument 0: json: cannot unmarshal into Go value of type ethapi.TransactionArgs",
+        ),
+        ("eth_call", json!([{"value": "1"}]), &big("hex string without 0x prefix")),
+        (
+            "eth_call",
+            json!([{"value": format!("0x1{}", "0".repeat(64))}]),
+            &big("hex number > 256 bits"),
+        ),
+        (
+            "eth_call",
+            json!([{}, "latest", null, {"number": "0x1"}]),
+            "block overrides are not supported",
+        ),
+    ]);
+    let chain = Chain::new();
     for (request, message) in [
         (
             json!({"gasPrice": "0x1", "maxFeePerGas": "0x1"}),
             "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified",
         ),
-        (json!({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}), "maxFeePerGas (1) < maxPriorityFeePerGas (2)"),
+        (
+            json!({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}),
+            "maxFeePerGas (1) < maxPriorityFeePerGas (2)",
+        ),
         (json!({"chainId": "0x1"}), "chainId does not match node's (have=1, want=31337)"),
         (
             json!({"data": "0x01", "input": "0x02"}),
@@ -216,7 +264,8 @@ fn deep_nesting_does_no_harm() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         answered(&chain, deep.as_bytes());
-        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{deep}]}}"#);
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_getLogs","params":[{deep}]}}"#);
         // A field that nobody knows is passed over, however deep it is.
         let answer = answered(&chain, body.as_bytes());
         assert!(answer["error"]["code"] == -32602 || answer["result"] == json!([]), "{answer}");
@@ -258,8 +307,18 @@ fn any_json() -> impl Strategy<Value = Value> {
         text.prop_map(Value::from),
     ];
     let names = prop_oneof![
-        Just("to"), Just("from"), Just("data"), Just("address"), Just("topics"), Just("fromBlock"), Just("toBlock"),
-        Just("blockHash"), Just("accessList"), Just("authorizationList"), Just("gas"), Just("value"),
+        Just("to"),
+        Just("from"),
+        Just("data"),
+        Just("address"),
+        Just("topics"),
+        Just("fromBlock"),
+        Just("toBlock"),
+        Just("blockHash"),
+        Just("accessList"),
+        Just("authorizationList"),
+        Just("gas"),
+        Just("value"),
     ];
     leaf.prop_recursive(3, 24, 5, move |inner| {
         prop_oneof![

@@ -44,19 +44,34 @@ fn what_is_no_transaction_is_refused_on_the_edge() {
         (vec![2], "typed transaction too short"),
         (vec![5, 0xc0], "transaction type not supported: type 5 is not a transaction type"),
         (vec![0, 0xc0], "transaction type not supported: type 0 is not a transaction type"),
-        (vec![3, 0xc0], "transaction type not supported: this ledger takes no blob transactions (type 3, EIP-4844)"),
+        (
+            vec![3, 0xc0],
+            "transaction type not supported: this ledger takes no blob transactions (type 3, EIP-4844)",
+        ),
         (short.to_vec(), "rlp: "),
         (trailing, "rlp: "),
         (large.to_vec(), "oversized data: transaction size 131"),
-        (one.legacy(0, None).to_vec(), "only replay-protected (EIP-155) transactions allowed over RPC"),
-        (one.legacy(0, Some(5)).to_vec(), "invalid sender: invalid chain id for signer: have 5 want 31337"),
+        (
+            one.legacy(0, None).to_vec(),
+            "only replay-protected (EIP-155) transactions allowed over RPC",
+        ),
+        (
+            one.legacy(0, Some(5)).to_vec(),
+            "invalid sender: invalid chain id for signer: have 5 want 31337",
+        ),
         (
             one.sign(TxEip1559 { chain_id: 1, ..plain(0) }).to_vec(),
             "invalid sender: invalid chain id for signer: have 1 want 31337",
         ),
-        (one.sign(TxEip1559 { max_priority_fee_per_gas: 1, ..plain(0) }).to_vec(), "max priority fee per gas higher"),
+        (
+            one.sign(TxEip1559 { max_priority_fee_per_gas: 1, ..plain(0) }).to_vec(),
+            "max priority fee per gas higher",
+        ),
         (one.sign(plain(u64::MAX)).to_vec(), "nonce has max value"),
-        (one.sign(TxEip7702 { chain_id: 31_337, ..TxEip7702::default() }).to_vec(), "set code tx must have at least one"),
+        (
+            one.sign(TxEip7702 { chain_id: 31_337, ..TxEip7702::default() }).to_vec(),
+            "set code tx must have at least one",
+        ),
     ];
     for (raw, message) in cases {
         let refusal = chain.submit(&raw).expect_err(message);
@@ -67,7 +82,25 @@ fn what_is_no_transaction_is_refused_on_the_edge() {
     if let Ok((_, answers)) = chain.submit(&tampered) {
         assert!(answers.is_empty());
         let answers = chain.execute();
-        assert!(matches!(&answers[0].verdict, Verdict::Refused(refusal) if refusal.message.contains("insufficient funds")));
+        assert!(
+            matches!(&answers[0].verdict, Verdict::Refused(refusal) if refusal.message.contains("insufficient funds"))
+        );
+    }
+}
+
+#[test]
+fn a_transaction_has_up_to_128_kib() {
+    let one = Account::new(1);
+    let overhead = one.call(0, LOGGER, vec![1; 100_000]).len() - 100_000;
+    let mut chain = Chain::new();
+    for (bytes, ok) in [
+        (TRANSACTION_BYTES_MAX - 1, true),
+        (TRANSACTION_BYTES_MAX, true),
+        (TRANSACTION_BYTES_MAX + 1, false),
+    ] {
+        let raw = one.call(0, LOGGER, vec![1; bytes - overhead]);
+        assert_eq!(raw.len(), bytes);
+        assert_eq!(chain.submit(&raw).is_ok(), ok, "{bytes}");
     }
 }
 
@@ -77,8 +110,14 @@ fn signatures_have_one_form() {
     let check = |raw: &[u8]| decode_and_check(raw, &config, Unprotected::Taken);
     let raw = Account::new(1).transfer(0);
     let transaction = check(&raw).expect("it is well formed");
-    assert_eq!((transaction.sender, transaction.hash.to_string()), (Account::new(1).address(), hash(&raw)));
-    assert_eq!(check(&Account::new(2).legacy(0, None)).expect("taken").sender, Account::new(2).address());
+    assert_eq!(
+        (transaction.sender, transaction.hash.to_string()),
+        (Account::new(1).address(), hash(&raw))
+    );
+    assert_eq!(
+        check(&Account::new(2).legacy(0, None)).expect("taken").sender,
+        Account::new(2).address()
+    );
     let mut high = raw.to_vec();
     let length = high.len();
     high[length - 32..].copy_from_slice(&HIGH_S);
@@ -88,7 +127,8 @@ fn signatures_have_one_form() {
     zero[length - 65..length - 33].fill(0);
     assert!(check(&zero).is_err());
     let signer = Account::new(3);
-    let delegating = check(&Account::new(1).delegate(0, &signer, 0, LOGGER)).expect("it is well formed");
+    let delegating =
+        check(&Account::new(1).delegate(0, &signer, 0, LOGGER)).expect("it is well formed");
     assert_eq!(delegating.authorities, [Some(signer.address())]);
     let broken = Account::new(1).sign(TxEip7702 {
         chain_id: 31_337,
@@ -122,12 +162,14 @@ fn what_the_state_forbids_is_refused_with_the_facts() {
     let ticket = chain.queue(&poor.transfer(0));
     let refusal = Refusal {
         code: -32000,
-        message: "insufficient funds for gas * price + value: balance 0, tx cost 1, overshot 1".to_owned(),
+        message: "insufficient funds for gas * price + value: balance 0, tx cost 1, overshot 1"
+            .to_owned(),
         data: None,
     };
     assert_eq!(chain.execute(), [Answer { ticket, verdict: Verdict::Refused(refusal) }]);
     assert_eq!(chain.store.version(), Seqno(2), "no block was made");
-    let fund = one.sign(TxEip1559 { to: TxKind::Call(poor.address()), value: U256::from(5), ..plain(2) });
+    let fund =
+        one.sign(TxEip1559 { to: TxKind::Call(poor.address()), value: U256::from(5), ..plain(2) });
     chain.mine(&[fund, poor.transfer(0)]);
 }
 
@@ -172,7 +214,10 @@ fn a_gap_is_waited_for_and_then_refused_with_the_expected_nonce() {
         message: "nonce too high: next nonce 3, tx nonce 9".to_owned(),
         data: Some("0x3".to_owned()),
     };
-    assert_eq!(chain.adapter.expire(chain.now_ms), [Answer { ticket, verdict: Verdict::Refused(refusal.clone()) }]);
+    assert_eq!(
+        chain.adapter.expire(chain.now_ms),
+        [Answer { ticket, verdict: Verdict::Refused(refusal.clone()) }]
+    );
     let raw = one.transfer(9).to_string();
     let plain = submission(&chain, "eth_sendRawTransaction", json!([raw]));
     let sync = submission(&chain, "eth_sendRawTransactionSync", json!([raw]));
@@ -191,7 +236,9 @@ fn a_refused_transaction_leaves_those_behind_it_to_wait() {
     let other = chain.queue(&two.transfer(0));
     let answers = chain.execute();
     assert_eq!(answers[0], Answer { ticket: other, verdict: Verdict::Executed });
-    assert!(matches!(&answers[1], Answer { ticket, verdict: Verdict::Refused(_) } if *ticket == bad));
+    assert!(
+        matches!(&answers[1], Answer { ticket, verdict: Verdict::Refused(_) } if *ticket == bad)
+    );
     assert_eq!(answers.len(), 2);
     assert!(!chain.adapter.has_work());
     let filler = chain.queue(&one.transfer(0));
@@ -216,7 +263,10 @@ fn blocks_are_filled_up_to_their_gas_limit_in_order() {
     // Each allows 100,000 and uses 21,000: a block takes one while 100,000 are left, that is eight.
     assert_eq!(blocks, 2);
     let large = one.sign(TxEip1559 { gas_limit: 250_001, ..plain(16) });
-    assert_eq!(chain.refused(&large).message, "transaction gas limit too high (cap: 250000, tx: 250001)");
+    assert_eq!(
+        chain.refused(&large).message,
+        "transaction gas limit too high (cap: 250000, tx: 250001)"
+    );
 }
 
 #[test]
@@ -227,7 +277,11 @@ fn with_fees_the_highest_tip_goes_first_and_the_base_fee_must_be_met() {
     let mut chain = Chain::with(&genesis, PoolLimits::default());
     let [one, two, three] = [1, 2, 3].map(Account::new);
     let refusal = chain.refused(&one.priced(0, 5, 5));
-    assert!(refusal.message.starts_with("max fee per gas less than block base fee: address 0x"), "{}", refusal.message);
+    assert!(
+        refusal.message.starts_with("max fee per gas less than block base fee: address 0x"),
+        "{}",
+        refusal.message
+    );
     let slow = chain.queue(&one.priced(0, 2_000, 1));
     let fast = chain.queue(&two.priced(0, 2_000, 50));
     let capped = chain.queue(&three.priced(0, 900, 900));
@@ -276,20 +330,35 @@ fn the_receipt_comes_in_the_same_round_trip() {
     assert_eq!(receipt["result"], chain.call("eth_getTransactionReceipt", json!([hash(&raw)])));
     let plain = submission(&chain, "eth_sendRawTransaction", json!([raw.to_string()]));
     assert_eq!(plain.wait, Wait::Executed);
-    assert_eq!(json_of(&chain.rpc.submitted(&plain)), json!({"jsonrpc": "2.0", "id": 1, "result": hash(&raw)}));
+    assert_eq!(
+        json_of(&chain.rpc.submitted(&plain)),
+        json!({"jsonrpc": "2.0", "id": 1, "result": hash(&raw)})
+    );
     let expected = json!({
         "code": 4,
         "message": "The transaction was added to the transaction pool but wasn't processed in 5000ms",
         "data": hash(&raw),
     });
     assert_eq!(json_of(&chain.rpc.timed_out(&sync))["error"], expected);
-    let timeouts =
-        [(json!(700), 700), (json!("0x2bc"), 700), (json!(0), 2_000), (json!(null), 2_000), (json!(9_999_999), 60_000)];
+    let unready = json_of(&chain.rpc.unavailable(&sync, "no primary"));
+    assert_eq!(unready["error"], json!({"code": 5, "message": "no primary", "data": hash(&raw)}));
+    let unready = json_of(&chain.rpc.unavailable(&plain, "no primary"));
+    assert_eq!(unready["error"], json!({"code": -32000, "message": "no primary"}));
+    let timeouts = [
+        (json!(700), 700),
+        (json!("0x2bc"), 700),
+        (json!(0), 2_000),
+        (json!(null), 2_000),
+        (json!(9_999_999), 60_000),
+    ];
     for (asked, timeout_ms) in timeouts {
-        let submit = submission(&chain, "eth_sendRawTransactionSync", json!([raw.to_string(), asked]));
+        let submit =
+            submission(&chain, "eth_sendRawTransactionSync", json!([raw.to_string(), asked]));
         assert_eq!(submit.wait, Wait::Receipt { timeout_ms }, "{asked}");
     }
-    for params in [json!([]), json!(["0xzz"]), json!(["00"]), json!([raw.to_string(), "soon"]), json!([5])] {
+    for params in
+        [json!([]), json!(["0xzz"]), json!(["00"]), json!([raw.to_string(), "soon"]), json!([5])]
+    {
         assert_eq!(chain.error("eth_sendRawTransactionSync", params).0, -32602);
     }
 }

@@ -1,9 +1,6 @@
 //! What every request handler shares, and the way from a request to its handler.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
@@ -126,11 +123,6 @@ impl Service {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.parts.stop.borrow()
-    }
-
-    /// When a request that arrived now must be answered.
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + Duration::from_millis(self.limits().request_timeout_ms)
     }
 
     /// Answers one request. Never fails: what goes wrong is an answer.

@@ -102,7 +102,7 @@ impl Service {
     async fn attempt_here(&self, raw: &[Bytes], items: &mut [(usize, Option<Checked>)]) -> Vec<Option<Submitted>> {
         let mut batch = Vec::with_capacity(items.len());
         let mut waiting = Vec::with_capacity(items.len());
-        for (i, transaction) in items {
+        for (i, transaction) in items.iter_mut() {
             let transaction = match transaction.take() {
                 Some(transaction) => transaction,
                 // An earlier attempt used it up.

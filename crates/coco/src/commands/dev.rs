@@ -1,0 +1,434 @@
+//! `coco dev`: a development network of real node processes on this machine.
+//!
+//! Each node is this same program run as `coco node --config …`. The nodes watch their standard input, which this
+//! process holds open: when it ends, however it ends, they stop.
+
+mod accounts;
+
+use std::{
+    fs,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use alloy_primitives::U256;
+use anyhow::{Context, bail, ensure};
+use coco_crypto::sha256;
+use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount, StateRoot};
+use coco_node::{
+    NodeConfig,
+    config::{
+        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings, Limits, NodeAddress,
+        PeerInterface,
+    },
+    provision::{NetworkSpec, NodeSpec, provision},
+};
+use coco_types::NodeId;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::http;
+
+/// Most nodes of a development network: all of them share this machine.
+const NODES_MAX: usize = 9;
+/// Most funded accounts.
+const ACCOUNTS_MAX: u32 = 100_000;
+/// What every funded account has: 10,000 ether, in wei.
+const BALANCE_ETHER: u64 = 10_000;
+/// Time for all nodes to serve.
+const READY_TIME: Duration = Duration::from_secs(60);
+/// Time for all nodes to stop before they are killed.
+const STOP_TIME: Duration = Duration::from_secs(8);
+const POLL: Duration = Duration::from_millis(10);
+const SERVICE_CERT_FILE: &str = "service_cert.pem";
+const CONFIG_FILE: &str = "node.toml";
+const READY_FILE: &str = "ready";
+const LOG_FILE: &str = "node.log";
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DevArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Port of the Ethereum JSON-RPC of the first node, on loopback; 0 takes a free one
+    #[arg(long, default_value_t = 8545)]
+    port: u16,
+    /// Where the network lives; started again on the same folder it resumes
+    #[arg(long, default_value = "./.coco-dev")]
+    dir: PathBuf,
+    /// Use a temporary folder and remove it at the end
+    #[arg(long, conflicts_with = "dir")]
+    ephemeral: bool,
+    /// Genesis in geth's JSON format instead of the generated one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["accounts", "chain_id", "state_root"])]
+    genesis: Option<PathBuf>,
+    /// How many of the well-known test accounts are funded
+    #[arg(long, default_value_t = 10)]
+    accounts: u32,
+    /// Chain id
+    #[arg(long, default_value_t = 31337)]
+    chain_id: u64,
+    /// What block headers carry as state root: a documented zero, or the true Merkle Patricia root
+    #[arg(long, value_enum, default_value_t = Root::Off)]
+    state_root: Root,
+    /// Take transactions without a chain id (before EIP-155), for replaying those of old chains
+    #[arg(long)]
+    allow_unprotected: bool,
+    /// Largest request body, in bytes
+    #[arg(long, default_value_t = Limits::default().body_bytes_max)]
+    body_bytes_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Root {
+    Off,
+    Mpt,
+}
+
+pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
+    ensure!((1..=NODES_MAX).contains(&arguments.nodes), "--nodes may be 1 to {NODES_MAX}");
+    ensure!(arguments.accounts <= ACCOUNTS_MAX, "--accounts may be at most {ACCOUNTS_MAX}");
+    let folder = Folder::take(arguments)?;
+    let started = Instant::now();
+    let resumed = folder.path.join(SERVICE_CERT_FILE).exists();
+    let configs = if resumed { resume(&folder.path, arguments)? } else { create(&folder.path, arguments)? };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Signals that come while the nodes start must stop them, too.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut network = Network::start(&configs)?;
+        let outcome = tokio::select! {
+            ready = network.ready() => match ready {
+                Ok(()) => {
+                    network.describe(&folder.path, arguments, resumed, started.elapsed())?;
+                    tokio::select! {
+                        ended = network.watch() => ended,
+                        _ = interrupt.recv() => Ok(()),
+                        _ = terminate.recv() => Ok(()),
+                    }
+                }
+                Err(error) => Err(error),
+            },
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        };
+        network.stop().await;
+        outcome
+    })
+}
+
+/// The network's folder; a temporary one is removed in the end.
+struct Folder {
+    path: PathBuf,
+    is_temporary: bool,
+}
+
+impl Folder {
+    fn take(arguments: &DevArgs) -> anyhow::Result<Self> {
+        let path = if arguments.ephemeral {
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+            std::env::temp_dir().join(format!("coco-dev-{}-{nanos}", std::process::id()))
+        } else {
+            arguments.dir.clone()
+        };
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let path = path.canonicalize()?;
+        Ok(Self { path, is_temporary: arguments.ephemeral })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.is_temporary
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            eprintln!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Addresses that are free now. They are held until all are chosen, so that none is chosen twice.
+fn free_addresses(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
+    let listeners: Result<Vec<_>, _> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    Ok(listeners?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
+}
+
+fn is_free(address: SocketAddr) -> bool {
+    TcpListener::bind(address).is_ok()
+}
+
+fn genesis(arguments: &DevArgs) -> anyhow::Result<Genesis> {
+    if let Some(path) = &arguments.genesis {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        return Genesis::parse(&text).with_context(|| path.display().to_string());
+    }
+    let mut config = ChainConfig::new(arguments.chain_id);
+    config.state_root = match arguments.state_root {
+        Root::Off => StateRoot::Off,
+        Root::Mpt => StateRoot::Mpt,
+    };
+    let balance = U256::from(BALANCE_ETHER) * U256::from(10).pow(U256::from(18));
+    let alloc = (0..arguments.accounts)
+        .map(|i| (accounts::address(i), GenesisAccount { balance, ..GenesisAccount::default() }))
+        .collect();
+    let timestamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    Ok(Genesis { timestamp, alloc, ..Genesis::new(config) }.with_history_contract())
+}
+
+fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let genesis = genesis(arguments)?;
+    let mut free = free_addresses(2 * arguments.nodes)?.into_iter();
+    let mut next = || free.next().expect("as many were asked for");
+    let specs: Vec<NodeSpec> = (0..arguments.nodes)
+        .map(|i| NodeSpec {
+            folder: folder.join(format!("n{i}")),
+            client_address: next().to_string(),
+            peer_address: next().to_string(),
+        })
+        .collect();
+    let program = fs::read(std::env::current_exe()?).context("cannot read this program to measure it")?;
+    let network = provision(&NetworkSpec {
+        nodes: &specs,
+        code_digest: sha256(&program),
+        names: &[],
+        genesis: &genesis,
+        now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+    })?;
+    let addresses = addresses(&network.nodes, &specs);
+    let configs = specs
+        .iter()
+        .enumerate()
+        .map(|(i, spec)| {
+            let config = node_config(arguments, &addresses, i, spec)?;
+            write_config(&spec.folder, &config)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    // Written last: its presence says that the network is complete.
+    fs::write(folder.join(SERVICE_CERT_FILE), network.service_cert_pem)?;
+    Ok(configs)
+}
+
+fn addresses(nodes: &[NodeId], specs: &[NodeSpec]) -> Vec<NodeAddress> {
+    nodes
+        .iter()
+        .zip(specs)
+        .map(|(id, spec)| NodeAddress {
+            id: id.to_string(),
+            peer: spec.peer_address.clone(),
+            client: spec.client_address.clone(),
+        })
+        .collect()
+}
+
+fn node_config(arguments: &DevArgs, nodes: &[NodeAddress], i: usize, spec: &NodeSpec) -> anyhow::Result<NodeConfig> {
+    Ok(NodeConfig {
+        data_dir: PathBuf::from("."),
+        client: ClientInterface { listen: spec.client_address.parse()?, published: None },
+        development_http: Some(development(arguments, i)),
+        peer: PeerInterface { listen: spec.peer_address.parse()? },
+        nodes: nodes.to_vec(),
+        ledger: LedgerSettings::default(),
+        consensus: ConsensusSettings::default(),
+        limits: Limits { body_bytes_max: arguments.body_bytes_max, ..Limits::default() },
+        ethereum: EthereumSettings { allow_unprotected: arguments.allow_unprotected },
+    })
+}
+
+/// The first node has the port that was asked for; the others take any.
+fn development(arguments: &DevArgs, i: usize) -> DevelopmentInterface {
+    let port = if i == 0 { arguments.port } else { 0 };
+    DevelopmentInterface { listen: (Ipv4Addr::LOCALHOST, port).into() }
+}
+
+fn write_config(folder: &Path, config: &NodeConfig) -> anyhow::Result<PathBuf> {
+    let path = folder.join(CONFIG_FILE);
+    fs::write(&path, toml::to_string_pretty(config)?).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// The network that is in the folder, with what may change between starts: ports and limits.
+fn resume(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let folders: Vec<PathBuf> =
+        (0..NODES_MAX).map(|i| folder.join(format!("n{i}"))).take_while(|path| path.exists()).collect();
+    let mut configs = Vec::new();
+    for folder in &folders {
+        let text = fs::read_to_string(folder.join(CONFIG_FILE))
+            .with_context(|| format!("{} holds no configuration", folder.display()))?;
+        configs.push(toml::from_str::<NodeConfig>(&text)?);
+    }
+    let Some(first) = configs.first() else { bail!("{} holds no nodes", folder.display()) };
+    let mut nodes = first.nodes.clone();
+    for (config, node) in configs.iter_mut().zip(&mut nodes) {
+        // Ports that somebody else has taken meanwhile are replaced.
+        if !is_free(config.client.listen) || !is_free(config.peer.listen) {
+            let free = free_addresses(2)?;
+            (config.client.listen, config.peer.listen) = (free[0], free[1]);
+            (node.client, node.peer) = (free[0].to_string(), free[1].to_string());
+        }
+    }
+    let mut paths = Vec::new();
+    for (i, (folder, mut config)) in folders.iter().zip(configs).enumerate() {
+        config.nodes.clone_from(&nodes);
+        config.development_http = Some(development(arguments, i));
+        config.limits.body_bytes_max = arguments.body_bytes_max;
+        config.ethereum.allow_unprotected = arguments.allow_unprotected;
+        paths.push(write_config(folder, &config)?);
+    }
+    Ok(paths)
+}
+
+struct Running {
+    name: String,
+    folder: PathBuf,
+    child: Child,
+    has_ended: bool,
+    client: String,
+    development: String,
+}
+
+struct Network {
+    nodes: Vec<Running>,
+}
+
+impl Network {
+    fn start(configs: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut nodes = Vec::new();
+        for config in configs {
+            let folder = config.parent().context("a configuration has a folder")?.to_owned();
+            let ready = folder.join(READY_FILE);
+            if ready.exists() {
+                fs::remove_file(&ready)?;
+            }
+            let log = fs::OpenOptions::new().create(true).append(true).open(folder.join(LOG_FILE))?;
+            let child = Command::new(std::env::current_exe()?)
+                .args(["node", "--stop-with-parent", "--config"])
+                .arg(config)
+                .arg("--ready-file")
+                .arg(&ready)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(log)
+                // Ctrl-C reaches this process alone, which then stops its nodes in order.
+                .process_group(0)
+                .spawn()?;
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            nodes.push(Running {
+                name,
+                folder,
+                child,
+                has_ended: false,
+                client: String::new(),
+                development: String::new(),
+            });
+        }
+        Ok(Self { nodes })
+    }
+
+    /// Waits until every node serves and one of them is primary.
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_TIME;
+        for node in &mut self.nodes {
+            loop {
+                if let Ok(text) = fs::read_to_string(node.folder.join(READY_FILE)) {
+                    let mut lines = text.lines();
+                    node.client = lines.next().unwrap_or_default().to_owned();
+                    node.development = lines.next().unwrap_or_default().to_owned();
+                    break;
+                }
+                if let Some(status) = node.child.try_wait()? {
+                    bail!("{} ended with {status}; see {}", node.name, node.folder.join(LOG_FILE).display());
+                }
+                ensure!(Instant::now() < deadline, "{} does not serve; see {}", node.name, node.folder.join(LOG_FILE).display());
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        for node in &self.nodes {
+            loop {
+                let answer = http::get_plain(&node.development, "/node/ready/app").await;
+                if answer.is_ok_and(|(status, _)| status == 204) {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "the nodes found no primary; see {}", node.folder.join(LOG_FILE).display());
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, folder: &Path, arguments: &DevArgs, resumed: bool, took: Duration) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let first = self.nodes.first().context("a network has a node")?;
+        writeln!(out, "{} network of {} nodes, ready in {:.1} s", if resumed { "Resumed" } else { "New" }, self.nodes.len(), took.as_secs_f64())?;
+        writeln!(out)?;
+        writeln!(out, "RPC: http://{}", first.development)?;
+        writeln!(out, "     plain HTTP, for development on this machine only; on the network, use HTTPS:")?;
+        for node in &self.nodes {
+            writeln!(out, "{}:  https://{}  http://{}  pid {}", node.name, node.client, node.development, node.child.id())?;
+        }
+        writeln!(out, "Service certificate: {}", folder.join(SERVICE_CERT_FILE).display())?;
+        writeln!(out, "Platform: virtual. It protects nothing: no hardware keeps the host away from keys and data.")?;
+        if arguments.genesis.is_none() && !resumed {
+            writeln!(out)?;
+            writeln!(out, "Accounts, {BALANCE_ETHER} ether each, of the mnemonic \"{}\":", accounts::MNEMONIC)?;
+            for i in 0..arguments.accounts.min(10) {
+                writeln!(out, "  {} key {}", accounts::address(i), accounts::key_hex(i))?;
+            }
+        }
+        writeln!(out)?;
+        writeln!(out, "Next: cast block-number --rpc-url http://{}", first.development)?;
+        writeln!(
+            out,
+            "      coco ledger verify {} --service-cert {}",
+            first.folder.join("ledger").display(),
+            folder.join(SERVICE_CERT_FILE).display()
+        )?;
+        writeln!(out, "Ctrl-C stops the network.")?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Says when a node ends; ends itself when none is left.
+    async fn watch(&mut self) -> anyhow::Result<()> {
+        loop {
+            for node in self.nodes.iter_mut().filter(|node| !node.has_ended) {
+                if let Some(status) = node.child.try_wait()? {
+                    node.has_ended = true;
+                    eprintln!(
+                        "{} ended with {status}; its log: {}; start it again with: coco node --config {}",
+                        node.name,
+                        node.folder.join(LOG_FILE).display(),
+                        node.folder.join(CONFIG_FILE).display()
+                    );
+                }
+            }
+            if self.nodes.iter().all(|node| node.has_ended) {
+                bail!("no node is left");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Stops the nodes by ending their standard input; kills those that do not stop in time.
+    async fn stop(&mut self) {
+        for node in &mut self.nodes {
+            drop(node.child.stdin.take());
+        }
+        let deadline = Instant::now() + STOP_TIME;
+        for node in &mut self.nodes {
+            while node.child.try_wait().is_ok_and(|status| status.is_none()) {
+                if Instant::now() >= deadline {
+                    eprintln!("{} does not stop and is killed", node.name);
+                    if let Err(error) = node.child.kill().and_then(|()| node.child.wait()) {
+                        eprintln!("{}: {error}", node.name);
+                    }
+                    break;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+}

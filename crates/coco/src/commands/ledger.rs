@@ -1,0 +1,166 @@
+//! `coco ledger`: what an auditor does with ledger files, without any node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use coco_crypto::Certificate;
+use coco_ledger::{Chunk, ChunkName, EntryFlags, Verifier};
+use coco_types::TxId;
+
+use crate::Failure;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum LedgerCommand {
+    /// Verify every entry, tree and signature of a ledger folder against the service's certificate
+    Verify {
+        /// The ledger folder
+        folder: PathBuf,
+        /// The service's certificate (PEM), which you trust
+        #[arg(long, value_name = "PEM")]
+        service_cert: PathBuf,
+        /// Fail unless this transaction is in the ledger and signed
+        #[arg(long, value_name = "TXID")]
+        at_least: Option<TxId>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the entries of a ledger folder, with their public writes
+    Show {
+        /// The ledger folder
+        folder: PathBuf,
+        /// Only entries from this seqno
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// At most so many entries
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Print public values, too
+        #[arg(long)]
+        values: bool,
+    },
+}
+
+pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
+    match command {
+        LedgerCommand::Verify { folder, service_cert, at_least, json } => {
+            verify(folder, service_cert, *at_least, if *json { Output::Json } else { Output::Text })
+        }
+        LedgerCommand::Show { folder, from, limit, values } => {
+            show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden }).map_err(Failure::from)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy)]
+enum Values {
+    Shown,
+    Hidden,
+}
+
+/// The chunk files of a folder in the order of their entries.
+fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
+    let listing = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut chunks = Vec::new();
+    for file in listing {
+        let file = file?;
+        if let Some(name) = file.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok()) {
+            chunks.push((name, file.path()));
+        }
+    }
+    chunks.sort();
+    if chunks.is_empty() {
+        bail!("{} holds no ledger files (ledger_<first>[-<last>[.committed]])", folder.display());
+    }
+    Ok(chunks)
+}
+
+fn verify(folder: &Path, service_cert: &Path, at_least: Option<TxId>, output: Output) -> Result<(), Failure> {
+    let pem = std::fs::read_to_string(service_cert).with_context(|| format!("cannot read {}", service_cert.display()))?;
+    let service = Certificate::from_pem(&pem).with_context(|| format!("{} is no certificate", service_cert.display()))?;
+    let mut verifier = Verifier::new(service);
+    for (name, path) in chunks(folder)? {
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        verifier.chunk(&name.to_string(), &bytes).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    }
+    let report = verifier.finish(at_least).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    match output {
+        Output::Json => {
+            let unsigned: Vec<_> = report
+                .unsigned
+                .iter()
+                .map(|range| {
+                    serde_json::json!({
+                        "file": range.file,
+                        "from": range.offsets.start,
+                        "to": range.offsets.end,
+                        "what": format!("{:?}", range.what),
+                    })
+                })
+                .collect();
+            println!(
+                "{}",
+                serde_json::json!({
+                    "entries": report.entries,
+                    "signatures": report.signatures,
+                    "signed": report.signed.to_string(),
+                    "last": report.last.to_string(),
+                    "unsigned": unsigned,
+                })
+            );
+        }
+        Output::Text => {
+            println!("verified: {} entries, {} signatures", report.entries, report.signatures);
+            println!("signed up to {}, last entry {}", report.signed, report.last);
+            for range in &report.unsigned {
+                println!(
+                    "not yet under a signature: {} bytes {}..{} ({:?})",
+                    range.file, range.offsets.start, range.offsets.end, range.what
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Result<()> {
+    let mut left = limit;
+    for (name, path) in chunks(folder)? {
+        if left == 0 || name.last.is_some_and(|last| last.0 < from) {
+            continue;
+        }
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        for (offset, entry) in &chunk.entries {
+            if entry.tx_id().seqno.0 < from || left == 0 {
+                continue;
+            }
+            left -= 1;
+            let kind = if entry.is_signature() { " signature" } else { "" };
+            let ends = if entry.flags().contains(EntryFlags::CHUNK_AFTER) { " ends its chunk" } else { "" };
+            println!(
+                "{} {name}@{offset} {} bytes, {} private{kind}{ends}",
+                entry.tx_id(),
+                entry.bytes().len(),
+                entry.private_bytes()
+            );
+            for (map, key, value) in entry.public_writes()?.iter() {
+                let key = String::from_utf8_lossy(key).escape_debug().to_string();
+                match (values, value) {
+                    (_, None) => println!("    {map} {key} removed"),
+                    (Values::Hidden, Some(value)) => println!("    {map} {key} ({} bytes)", value.len()),
+                    (Values::Shown, Some(value)) => {
+                        println!("    {map} {key} = {}", String::from_utf8_lossy(value).escape_debug());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

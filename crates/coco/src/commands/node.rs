@@ -1,0 +1,88 @@
+//! `coco node`: one node, until it is told to stop.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use coco_node::{Node, NodeConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How often a running node is asked whether it still runs.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Configuration file (TOML)
+    #[arg(long)]
+    config: PathBuf,
+    /// Write the node's addresses to this file once it serves
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+    /// Stop when standard input ends, as it does when the process that started this one is gone
+    #[arg(long)]
+    stop_with_parent: bool,
+}
+
+/// Logs to standard error as JSON; `COCO_LOG` selects what.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("COCO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Ends when standard input does; never, when it is not to be watched.
+async fn orphaned(is_watched: bool) {
+    if !is_watched {
+        return std::future::pending().await;
+    }
+    let (gone, wait) = tokio::sync::oneshot::channel();
+    // A blocking read of standard input cannot be cancelled, so it has a thread of its own, which the process's end ends.
+    std::thread::spawn(move || {
+        let mut rest = std::io::stdin().lock();
+        let ended = std::io::copy(&mut rest, &mut std::io::sink());
+        tracing::info!(ok = ended.is_ok(), "standard input ended");
+        let _stopped: Result<(), ()> = gone.send(());
+    });
+    // An error means that the thread could not say it; either way the parent is not there.
+    let _said = wait.await.is_ok();
+}
+
+pub(crate) fn run(arguments: &NodeArgs) -> anyhow::Result<()> {
+    start_log();
+    let config = NodeConfig::load(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let node = Node::start(&config).context("the node does not start")?;
+    if let Some(path) = &arguments.ready_file {
+        let development = node.development_address.map(|address| address.to_string()).unwrap_or_default();
+        let text = format!("{}\n{development}\n", node.client_address);
+        // Whoever waits for the file must not see half of it.
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, path)).context("cannot write the ready file")?;
+    }
+    let parent = arguments.stop_with_parent;
+    let has_ended = runtime.block_on(async {
+        let orphaned = orphaned(parent);
+        tokio::pin!(orphaned);
+        loop {
+            tokio::select! {
+                () = &mut orphaned => return false,
+                _ = interrupt.recv() => return false,
+                _ = terminate.recv() => return false,
+                () = tokio::time::sleep(WATCH_INTERVAL) => {
+                    if node.has_ended() {
+                        return true;
+                    }
+                }
+            }
+        }
+    });
+    tracing::info!("stopping");
+    node.stop().context("the node broke")?;
+    if has_ended {
+        bail!("the node ended by itself");
+    }
+    Ok(())
+}
