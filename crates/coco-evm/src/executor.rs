@@ -339,5 +339,5 @@ pub(crate) fn write_block(tx: &mut Transaction<'_>, maps: &EvmMaps, block: &Bloc
     state::put_head(tx, maps, &head);
 }
 
-/// The base fee of the first block with fees when its parent has none: that of EIP-1559, in wei.
-const BASE_FEE_INITIAL: u64 = 1_000_000_000;
+/// The base fee of the first block with fees when its parent or genesis has none: that of EIP-1559, in wei.
+pub(crate) const BASE_FEE_INITIAL: u64 = 1_000_000_000;

@@ -14,7 +14,7 @@
 //! - `coco.stateRoot`: `off` (the default: header fields `stateRoot` are zero; the ledger's own Merkle tree commits to the
 //!   state) or `mpt` (the true root, at some cost per changed word).
 //! - `coco.fees`: whether a base fee is asked and burnt (EIP-1559). Without the option it is on exactly when
-//!   `baseFeePerGas` is there and not zero. When off, the base fee is 0 in every block, and what senders offer on top
+//!   `baseFeePerGas` is there and not zero. When on, block 0 has that fee, or 1 gwei without one. When off, the base fee is 0 in every block, and what senders offer on top
 //!   still goes to `coinbase`.
 //! - Precompiles and system contracts are not added: a contract that should be there has to be in `alloc`, as in geth.
 //!   [`Genesis::with_history_contract`] adds that of EIP-2935.
@@ -54,7 +54,8 @@ pub struct ChainConfig {
     pub state_root: StateRoot,
     /// Whether gas has a base fee.
     pub fees: Fees,
-    /// Gas limit of every block; at most [`BLOCK_GAS_LIMIT_MAX`] when read from a file.
+    /// Gas limit of every block. [`Genesis::parse`] takes at most [`BLOCK_GAS_LIMIT_MAX`], or
+    /// [`BLOCK_GAS_LIMIT_MPT_MAX`].
     pub gas_limit: u64,
     /// Who receives what senders pay on top of the base fee.
     pub beneficiary: Address,
@@ -136,10 +137,12 @@ pub enum ParseGenesisError {
         base_fee: u64,
     },
     /// A gas limit of zero or too large for one entry of the ledger.
-    #[error("genesis: gasLimit is {found}, it can be from 1 to {BLOCK_GAS_LIMIT_MAX}")]
+    #[error("genesis: gasLimit is {found}, it can be from 1 to {limit} on such a chain")]
     GasLimit {
         /// What the file says.
         found: u64,
+        /// What it can say at most.
+        limit: u64,
     },
     /// Extra data over the limit.
     #[error("genesis: extraData has {found} bytes, it can have at most {EXTRA_DATA_BYTES_MAX}")]
@@ -149,9 +152,13 @@ pub enum ParseGenesisError {
     },
 }
 
-/// Largest gas limit of a block. The cheapest bytes that a transaction can make a block carry are zero bytes of calldata
-/// before Prague, at 4 gas each: 60 million gas hold 15 million of them, which fits an entry of 16 MiB.
+/// Largest gas limit of a block. The cheapest bytes that a transaction can make a block carry are zero bytes of
+/// calldata before Prague, at 4 gas each: 60 million gas hold 15 million of them, which fits an entry of 16 MiB.
 pub const BLOCK_GAS_LIMIT_MAX: u64 = 60_000_000;
+
+/// Largest gas limit of a block with true state roots. A word that changes costs 5,000 gas and may rewrite up to three
+/// trie nodes of some 600 bytes that it shares with no other: 30 million gas make 11 million bytes.
+pub const BLOCK_GAS_LIMIT_MPT_MAX: u64 = 30_000_000;
 
 /// Gas limit of a block when genesis names none.
 pub const BLOCK_GAS_LIMIT_DEFAULT: u64 = 30_000_000;

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxLegacy};
-use alloy_eips::{eip2718::Encodable2718, eip2935::HISTORY_STORAGE_ADDRESS};
+use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEip7702, TxLegacy};
+use alloy_eips::{
+    eip2718::Encodable2718, eip2935::HISTORY_STORAGE_ADDRESS, eip7702::Authorization,
+};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, address, bytes, keccak256};
 use coco_evm::{
     block::{Block, PooledTx, TxEnvelope},
@@ -25,6 +27,7 @@ const ALICE: Address = address!("00000000000000000000000000000000000a11ce");
 const BOB: Address = address!("0000000000000000000000000000000000000b0b");
 const MINER: Address = address!("00000000000000000000000000000000000000cc");
 const ETHER: u64 = 1_000_000_000_000_000_000;
+const BASE_FEE: u128 = 1_000_000_000;
 
 struct Chain {
     store: Store,
@@ -37,6 +40,7 @@ impl Chain {
         let maps = EvmMaps::find(|name| store.map(name)).unwrap();
         let executor = Executor::new(Arc::new(config.clone()), maps);
         let mut genesis = Genesis::new(config).with_history_contract();
+        genesis.base_fee = u64::try_from(BASE_FEE).unwrap();
         genesis.alloc.insert(
             ALICE,
             GenesisAccount { balance: U256::from(ETHER), ..GenesisAccount::default() },
@@ -209,24 +213,64 @@ fn time_never_goes_back() {
 }
 
 #[test]
-fn fees_are_burnt_and_tips_are_paid_when_fees_are_on() {
-    let mut chain = Chain::begin(
-        ChainConfig { fees: Fees::On, forks: ForkSchedule::always(SpecId::LONDON), ..config() },
-        &[],
-    );
-    let paying = |nonce| {
+fn the_base_fee_is_burnt_and_the_tip_is_paid_when_fees_are_on() {
+    let mut chain = Chain::begin(ChainConfig { fees: Fees::On, ..config() }, &[]);
+    let paying = |nonce, tip| {
         transaction(nonce, |tx| {
-            (tx.max_fee_per_gas, tx.max_priority_fee_per_gas, tx.gas_limit) =
-                (2_000_000_000, 3, 21_000);
+            (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (2 * BASE_FEE, tip);
         })
     };
-    // Block 0 has a base fee of zero, and so has every block after it: EIP-1559 only scales.
-    assert_eq!(chain.block(vec![paying(0)]).header.base_fee_per_gas, Some(0));
-    assert_eq!(chain.balance(MINER), U256::from(63_000));
-    assert_eq!(chain.balance(ALICE), U256::from(ETHER - 63_000));
-    let executed = chain.execute(1000, vec![transaction(1, |tx| tx.max_priority_fee_per_gas = 1)]);
-    let refused = InvalidReason::Invalid(InvalidTransaction::PriorityFeeGreaterThanMaxFee);
-    assert_eq!(executed.skipped[0].1, refused);
+    // Block 0 used no gas, so the fee falls by an eighth; block 1 used next to none.
+    let fees = [BASE_FEE / 8 * 7, 765_778_125];
+    let first = chain.block(vec![paying(0, 3)]);
+    assert_eq!(first.header.base_fee_per_gas.map(u128::from), Some(fees[0]));
+    assert_eq!(first.transactions[0].outcome.effective_gas_price, fees[0] + 3);
+    assert_eq!(chain.balance(MINER), U256::from(21_000 * 3));
+    assert_eq!(chain.balance(ALICE), U256::from(u128::from(ETHER) - 21_000 * (fees[0] + 3)));
+    let second = chain.block(vec![paying(1, 0)]);
+    assert_eq!(second.header.base_fee_per_gas.map(u128::from), Some(fees[1]));
+    let poor = transaction(2, |tx| tx.max_fee_per_gas = 1);
+    let refused = InvalidReason::Invalid(InvalidTransaction::GasPriceLessThanBasefee);
+    assert_eq!(chain.execute(1000, vec![poor]).skipped[0].1, refused);
+}
+
+#[test]
+fn without_fees_a_tip_is_still_paid() {
+    let mut chain = Chain::begin(config(), &[]);
+    let block = chain.block(vec![transaction(0, |tx| {
+        (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (5, 3);
+    })]);
+    assert_eq!(block.header.base_fee_per_gas, Some(0));
+    assert_eq!(block.transactions[0].outcome.effective_gas_price, 3);
+    assert_eq!(chain.balance(MINER), U256::from(21_000 * 3));
+}
+
+#[test]
+fn delegations_count_only_when_their_signature_was_valid() {
+    let target = address!("00000000000000000000000000000000000000ee");
+    let mut chain = Chain::begin(config(), &[(target, bytes!("60015f5500"))]);
+    let carol = address!("0000000000000000000000000000000000000ca0");
+    let authorization = || {
+        let plain = Authorization { chain_id: U256::from(7), address: target, nonce: 0 };
+        plain.into_signed(Signature::test_signature())
+    };
+    let tx = TxEip7702 {
+        chain_id: 7,
+        gas_limit: 200_000,
+        to: BOB,
+        authorization_list: vec![authorization(), authorization()],
+        ..TxEip7702::default()
+    };
+    let envelope = TxEnvelope::from(tx.into_signed(Signature::test_signature()));
+    let (hash, raw) = (*envelope.tx_hash(), envelope.encoded_2718().into());
+    let authorities = vec![None, Some(carol)];
+    chain.block(vec![PooledTx { envelope, hash, sender: ALICE, raw, authorities }]);
+    let (snapshot, maps) = chain.head();
+    let code = state::code(&mut &snapshot, &maps, carol);
+    assert_eq!(code, [&[0xef, 1, 0], target.as_slice()].concat());
+    chain.block(vec![transaction(1, |tx| tx.to = TxKind::Call(carol))]);
+    assert_eq!(chain.word(carol, 0), U256::from(1));
+    assert_eq!(chain.word(BOB, 0), U256::ZERO);
 }
 
 #[test]
@@ -248,7 +292,7 @@ fn block_hashes_reach_back_256_blocks() {
     }
     let ask = |nonce| {
         transaction(nonce, |tx| {
-            (tx.to, tx.input) = (TxKind::Call(keeper), B256::with_last_byte(1).0.into())
+            (tx.to, tx.input) = (TxKind::Call(keeper), B256::with_last_byte(1).0.into());
         })
     };
     chain.block(vec![ask(256)]);
@@ -292,7 +336,7 @@ fn check_rebirth(factory: Address, child: &Bytes, fork: SpecId, mode: StateRoot)
     let contract = factory.create2(B256::ZERO, keccak256(&init));
     let legacy = |nonce, to, input: &'static [u8]| {
         let mut tx = transaction(nonce, |tx| {
-            (tx.to, tx.input) = (TxKind::Call(to), Bytes::from_static(input))
+            (tx.to, tx.input) = (TxKind::Call(to), Bytes::from_static(input));
         });
         let plain = TxLegacy {
             chain_id: Some(7),

@@ -1,4 +1,5 @@
-//! The public GeneralStateTests: for every variant of every fork that we run, the state root and the hash of the logs.
+//! The public `GeneralStateTests`: for every variant of every fork that we run, the state root and the hash of the
+//! logs.
 
 #![expect(
     clippy::unwrap_used,

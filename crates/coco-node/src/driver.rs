@@ -1,7 +1,7 @@
 //! The event loop: one thread that owns the replica, feeds it one input at a time and carries out its effects.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -44,10 +44,19 @@ pub(crate) enum Job {
     Message(NodeId, Bytes),
     Persisted(PersistToken),
     Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    Connected(NodeId, Direction),
     Unreachable(NodeId),
-    Campaign,
     DiskFailed(String),
     Stop,
+}
+
+/// Which half of the channel to a peer was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// This node dialled.
+    Out,
+    /// The peer dialled.
+    In,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +106,11 @@ impl Inbox {
         }
     }
 
+    /// Says that half of the channel to a peer was made.
+    pub fn connected(&self, node: NodeId, direction: Direction) {
+        self.put(Job::Connected(node, direction));
+    }
+
     /// Says that the connection to a peer broke.
     pub fn unreachable(&self, node: NodeId) {
         self.put(Job::Unreachable(node));
@@ -134,6 +148,30 @@ pub(crate) struct Driver {
     pub(crate) tickets: HashMap<Ticket, oneshot::Sender<Reply>>,
     pub(crate) next_ticket: u64,
     pub(crate) started: Instant,
+    pub(crate) first_election: FirstElection,
+}
+
+/// After a start somebody must stand for election first. Waiting for the election time-out would do; but when a quorum
+/// can be reached both ways and nobody leads, the first node of the configuration stands at once.
+#[derive(Debug)]
+pub(crate) struct FirstElection {
+    /// How many peers must be reached; zero once this node has stood, or when it is not its place to.
+    pub(crate) peers_needed: usize,
+    pub(crate) reached: BTreeMap<NodeId, [bool; 2]>,
+}
+
+impl FirstElection {
+    /// Notes a connection; whether this is the moment to stand.
+    fn connected(&mut self, node: NodeId, direction: Direction) -> bool {
+        let halves = self.reached.entry(node).or_default();
+        halves[usize::from(direction == Direction::In)] = true;
+        let is_due = self.peers_needed > 0
+            && self.reached.values().filter(|halves| halves.iter().all(|half| *half)).count() >= self.peers_needed;
+        if is_due {
+            self.peers_needed = 0;
+        }
+        is_due
+    }
 }
 
 enum Turn {
@@ -221,7 +259,12 @@ impl Driver {
             Job::Persisted(token) => Input::Persisted(token),
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
             Job::Unreachable(node) => Input::Unreachable(node),
-            Job::Campaign => Input::Campaign,
+            Job::Connected(node, direction) => {
+                if !self.first_election.connected(node, direction) || self.state.read().primary().is_some() {
+                    return Ok(Turn::Go);
+                }
+                Input::Campaign
+            }
             Job::DiskFailed(what) => return Err(DriverError::Disk(what)),
             Job::Stop => return Ok(Turn::Stop),
         };

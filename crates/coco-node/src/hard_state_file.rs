@@ -42,6 +42,9 @@ impl HardStateFile {
                 format!("{} holds no whole state; this node must not vote again with this identity", path.display()),
             ));
         }
+        if !existed && let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
         let counter = newest.as_ref().map_or(0, |(counter, _)| *counter);
         Ok((Self { file, counter }, newest.map(|(_, state)| state)))
     }

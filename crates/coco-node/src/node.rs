@@ -1,7 +1,7 @@
 //! One node as a whole: from its folder and its configuration to a running replica with its interfaces.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::PathBuf,
     sync::{Arc, OnceLock, mpsc},
@@ -32,7 +32,7 @@ use tracing::info;
 use crate::{
     config::{NodeAddress, NodeConfig},
     disk::{Disk, run_fetches},
-    driver::{Driver, DriverError, Inbox, Job, TICK_MS},
+    driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     hard_state_file::HardStateFile,
     history::LedgerHistory,
@@ -255,6 +255,8 @@ fn assemble(
     let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
     thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
 
+    let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
+    let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };
     let driver = Driver {
         replica,
         jobs,
@@ -268,6 +270,7 @@ fn assemble(
         tickets: HashMap::new(),
         next_ticket: 0,
         started: Instant::now(),
+        first_election: FirstElection { peers_needed, reached: BTreeMap::new() },
     };
     let driver = thread("replica", move || driver.run())?;
 
@@ -331,7 +334,6 @@ impl Node {
         let peers = peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
         let acceptor = client_acceptor(&loaded.identity)?;
-        let is_first = nodes.first().is_some_and(|(id, _)| *id == me);
         let shared = Shared { inbox: inbox.clone(), peers: Arc::clone(&peers), metrics, nodes, stopped: stopped.clone() };
         let Assembled { service, driver, disk } = assemble(config, loaded, engine, jobs, shared)?;
 
@@ -343,10 +345,6 @@ impl Node {
         if let Some((listener, address)) = development {
             info!(%address, "plain HTTP for development: no encryption, loopback only");
             edge.spawn(serve(listener, Transport::DevelopmentPlain, service, places, stopped));
-        }
-        if is_first {
-            // Somebody must stand first; the others' time-outs remain for the case that this node is not there.
-            inbox.put(Job::Campaign);
         }
         info!(node = %me, client = %client_address, "node started");
         Ok(Self { inbox, stop, driver, disk, edge, peers: peer_runtime, client_address, development_address })

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     config::NodeAddress,
-    driver::Inbox,
+    driver::{Direction, Inbox},
     frame::{Frame, frame_length},
     metrics::Metrics,
     tls::{PeerTls, peer_id, peer_name},
@@ -44,8 +44,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing arrives for this long is closed; heartbeats come far more often.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waits between attempts to connect.
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Forwarded requests that may wait for their answers.
 const FORWARDS_MAX: usize = 65_536;
 
@@ -146,6 +146,7 @@ impl Link {
                     retry = RETRY_MIN;
                     // What was queued while the peer was away is stale.
                     while queue.try_recv().is_ok() {}
+                    self.inbox.connected(self.id, Direction::Out);
                     match self.send(&mut stream, &mut queue).await {
                         Ok(()) => return,
                         Err(error) => info!(peer = %self.id, %error, "connection to peer broke"),
@@ -250,6 +251,7 @@ async fn receive<F: TakeForwarded + 'static>(
     let Some(from) = peer_id(stream.get_ref().1.peer_certificates()).filter(|id| peers.queues.contains_key(id)) else {
         return Err(std::io::Error::other("a certificate of this service, but no node of the configuration"));
     };
+    inbox.connected(from, Direction::In);
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
     loop {
         while buffer.len() < 4 {

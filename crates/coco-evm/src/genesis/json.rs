@@ -7,22 +7,32 @@ use revm::primitives::hardfork::SpecId;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
-    BLOCK_GAS_LIMIT_DEFAULT, BLOCK_GAS_LIMIT_MAX, ChainConfig, EXTRA_DATA_BYTES_MAX, Fees, Genesis,
-    GenesisAccount, ParseGenesisError, StateRoot,
+    BLOCK_GAS_LIMIT_DEFAULT, BLOCK_GAS_LIMIT_MAX, BLOCK_GAS_LIMIT_MPT_MAX, ChainConfig,
+    EXTRA_DATA_BYTES_MAX, Fees, Genesis, GenesisAccount, ParseGenesisError, StateRoot,
 };
+use crate::executor::BASE_FEE_INITIAL;
 use crate::fork::{Activation, ForkSchedule, LATEST};
 
 pub(super) fn parse(text: &str) -> Result<Genesis, ParseGenesisError> {
     let file: GenesisFile = serde_json::from_str(text).map_err(ParseGenesisError::Json)?;
-    let base_fee = file.base_fee_per_gas.map_or(0, |fee| fee.0);
-    let fees = match (file.config.coco.fees, base_fee) {
-        (Some(false), 1..) => return Err(ParseGenesisError::BaseFee { base_fee }),
-        (Some(true), _) | (None, 1..) => Fees::On,
-        (Some(false) | None, 0) => Fees::Off,
+    let named = file.base_fee_per_gas.map(|fee| fee.0);
+    let (fees, base_fee) = match (file.config.coco.fees, named) {
+        (Some(false), Some(base_fee @ 1..)) => return Err(ParseGenesisError::BaseFee { base_fee }),
+        (Some(true), base_fee) => (Fees::On, base_fee.unwrap_or(BASE_FEE_INITIAL)),
+        (None, Some(base_fee @ 1..)) => (Fees::On, base_fee),
+        (Some(false) | None, Some(0) | None) => (Fees::Off, 0),
+    };
+    let state_root = match file.config.coco.state_root {
+        StateRootOption::Off => StateRoot::Off,
+        StateRootOption::Mpt => StateRoot::Mpt,
     };
     let gas_limit = file.gas_limit.map_or(BLOCK_GAS_LIMIT_DEFAULT, |limit| limit.0);
-    if gas_limit == 0 || gas_limit > BLOCK_GAS_LIMIT_MAX {
-        return Err(ParseGenesisError::GasLimit { found: gas_limit });
+    let limit = match state_root {
+        StateRoot::Off => BLOCK_GAS_LIMIT_MAX,
+        StateRoot::Mpt => BLOCK_GAS_LIMIT_MPT_MAX,
+    };
+    if gas_limit == 0 || gas_limit > limit {
+        return Err(ParseGenesisError::GasLimit { found: gas_limit, limit });
     }
     let extra_data = file.extra_data.unwrap_or_default();
     if extra_data.len() > EXTRA_DATA_BYTES_MAX {
@@ -31,10 +41,7 @@ pub(super) fn parse(text: &str) -> Result<Genesis, ParseGenesisError> {
     let config = ChainConfig {
         chain_id: file.config.chain_id.0,
         forks: schedule(&file.config)?,
-        state_root: match file.config.coco.state_root {
-            StateRootOption::Off => StateRoot::Off,
-            StateRootOption::Mpt => StateRoot::Mpt,
-        },
+        state_root,
         fees,
         gas_limit,
         beneficiary: file.coinbase.unwrap_or_default(),
@@ -303,6 +310,11 @@ mod tests {
         {
             assert_eq!(with(&format!(r#""gasLimit": {gas}"#)).is_ok(), ok, "{gas}");
         }
+        let mpt = |gas| {
+            let options = r#"{"chainId": 1, "coco": {"stateRoot": "mpt"}}"#;
+            parse(&format!(r#"{{"config": {options}, "gasLimit": {gas}}}"#)).is_ok()
+        };
+        assert!(mpt(BLOCK_GAS_LIMIT_MPT_MAX) && !mpt(BLOCK_GAS_LIMIT_MPT_MAX + 1));
         for (bytes, ok) in [(EXTRA_DATA_BYTES_MAX, true), (EXTRA_DATA_BYTES_MAX + 1, false)] {
             assert_eq!(
                 with(&format!(r#""extraData": "0x{}""#, "00".repeat(bytes))).is_ok(),

@@ -246,8 +246,8 @@ mod tests {
     #[test]
     fn the_least_recently_used_block_makes_room() {
         let cache = BlockCache::new(3 * BLOCK_BYTES);
-        for number in 1..=3 {
-            cache.committed(Arc::new(CachedBlock::new(block(number, number as u8))));
+        for (number, seed) in [(1, 1), (2, 2), (3, 3)] {
+            cache.committed(Arc::new(CachedBlock::new(block(number, seed))));
         }
         assert!(cache.get(1, || None).is_some());
         cache.committed(Arc::new(CachedBlock::new(block(4, 4))));

@@ -237,7 +237,7 @@ mod tests {
     fn a_poll_reports_a_bounded_number_of_blocks_and_goes_on() {
         let filters = Filters::new([1; 32]);
         let id = filters.install(Watch::Blocks, 1);
-        let mut blocks = |latest| filters.poll(id, latest).expect("it is there").1;
+        let blocks = |latest| filters.poll(id, latest).expect("it is there").1;
         assert_eq!(blocks(0), None);
         assert_eq!(blocks(FILTER_BLOCKS_MAX + 5), Some((1, FILTER_BLOCKS_MAX)));
         assert_eq!(

@@ -134,7 +134,7 @@ impl Criteria {
         size_of::<Self>() + 20 * self.addresses.len() + topics
     }
 
-    /// The same search in other blocks.
+    /// Whether it asks for this log.
     fn matches(&self, log: &Log) -> bool {
         let topics = log.topics();
         let fits = |(any, at): (&Vec<B256>, usize)| match topics.get(at) {
@@ -146,6 +146,7 @@ impl Criteria {
             && self.topics.iter().zip(0..).all(fits)
     }
 
+    /// Whether the block with this entry in the log index may hold a log that it asks for.
     fn may_match(&self, entry: &[u8]) -> bool {
         let holds_any = |items: &mut dyn Iterator<Item = &[u8]>| {
             let mut items = items.peekable();
