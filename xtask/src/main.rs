@@ -1,2 +1,70 @@
-//! Chores.
-fn main() {}
+//! The workspace's chores, run as `cargo xtask <name>`.
+//!
+//! | name | does |
+//! |---|---|
+//! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `test` | all Rust tests, then the end-to-end tests that are there |
+//! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
+//! | `tidy` | what neither the compiler nor clippy looks at |
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's answer is its output")]
+
+mod ci;
+mod layers;
+mod source;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use step::Counts;
+use workspace::Workspace;
+
+const USAGE: &str = "usage: cargo xtask ci | test | layers | tidy";
+
+fn main() -> ExitCode {
+    let mut counts = Counts::default();
+    let outcome = run(&mut counts);
+    if let Err(error) = &outcome {
+        eprintln!("error: {error:#}");
+        // A step that is no test has failed.
+        counts.failed += u64::from(counts != Counts::default() && counts.failed == 0);
+    }
+    if counts != Counts::default() {
+        // The last line, which says to people and programs how it went.
+        println!("{counts}");
+    }
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(counts: &mut Counts) -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(name), None) = (arguments.next(), arguments.next()) else { bail!(USAGE) };
+    let workspace = Workspace::read()?;
+    match name.as_str() {
+        "ci" => ci::run(&workspace, counts),
+        "test" => test::run(&workspace, counts),
+        "layers" => layers::run(&workspace),
+        "tidy" => tidy::run(&workspace),
+        unknown => bail!("there is no chore {unknown}; {USAGE}"),
+    }
+}
+
+/// Prints what is wrong, and fails if anything is.
+fn conclude(chore: &str, faults: &[String]) -> anyhow::Result<()> {
+    for fault in faults {
+        eprintln!("{chore}: {fault}");
+    }
+    match faults.len() {
+        0 => {
+            println!("{chore}: in order");
+            Ok(())
+        }
+        1 => bail!("{chore}: 1 fault"),
+        count => bail!("{chore}: {count} faults"),
+    }
+}

@@ -92,6 +92,9 @@ pub struct LoadArgs {
     /// Do not read every receipt back at the end (success and revert are then not counted).
     #[arg(long)]
     pub skip_receipts: bool,
+    /// Give up reading receipts back after this long, in seconds (success and revert are then not counted).
+    #[arg(long, default_value_t = 60)]
+    pub receipts_seconds: u64,
     /// Process ids of the server, for processor time per transaction; separate by commas or repeat.
     #[arg(long = "pid", value_delimiter = ',')]
     pub pids: Vec<u32>,

@@ -156,11 +156,7 @@ async fn measure(
             Seen { last, ..seen }
         }
     };
-    let outcomes = if args.skip_receipts {
-        None
-    } else {
-        Some(watch::outcomes(&mut connection, &seen.blocks, &wanted).await?)
-    };
+    let outcomes = outcomes(args, &mut connection, &seen, &wanted).await?;
     let recoveries = if args.recoveries {
         Some(task::spawn_blocking(|| recover::measure(RECOVERY_TIME)).await?)
     } else {
@@ -172,6 +168,24 @@ async fn measure(
     report.recoveries = recoveries;
     report.set_processor_time(processes, &own_used);
     Ok(Report::Load(Box::new(report)))
+}
+
+/// What the receipts say; none when they are not wanted, or when reading them takes so long (some servers answer in time
+/// quadratic in the size of a block) that the run would never end.
+async fn outcomes(
+    args: &LoadArgs,
+    connection: &mut Connection,
+    seen: &Seen,
+    wanted: &B256Map<usize>,
+) -> anyhow::Result<Option<Outcomes>> {
+    if args.skip_receipts {
+        return Ok(None);
+    }
+    let limit = Duration::from_secs(args.receipts_seconds);
+    tokio::time::timeout(limit, watch::outcomes(connection, &seen.blocks, wanted))
+        .await
+        .ok()
+        .transpose()
 }
 
 fn wanted(signed: &[Signed]) -> B256Map<usize> {

@@ -83,6 +83,17 @@ pub enum StepError {
     /// An executed batch does not fit an entry.
     #[error("an executed batch does not fit an entry")]
     Seal(#[from] SealEntryError),
+    /// A peer counts on entries that this node acknowledged and has no more. Going on would let a quorum forget what
+    /// it committed.
+    #[error(
+        "this node acknowledged entries up to {said}, but its ledger ends at {last}: the disk lost them or was set back"
+    )]
+    AcknowledgedLost {
+        /// The last entry that this node acknowledged, as the peer knows.
+        said: Seqno,
+        /// The end of this node's ledger.
+        last: Seqno,
+    },
 }
 
 /// One node's mind.
@@ -168,7 +179,7 @@ impl Replica {
             }
             Input::Submit(batch) => self.admit(batch, &mut effects),
             Input::Work(entropy) => self.work(entropy, &mut effects)?,
-            Input::Message(from, bytes) => self.receive(from, &bytes),
+            Input::Message(from, bytes) => self.receive(from, &bytes)?,
             Input::Persisted(token) => self.engine.persisted(token),
             Input::Fetched(id, entries) => self.engine.fetched(id, entries),
             Input::Unreachable(node) => self.engine.unreachable(node),
@@ -186,10 +197,19 @@ impl Replica {
         Ok(effects)
     }
 
-    fn receive(&mut self, from: NodeId, bytes: &Bytes) {
-        // A message that does not decode is dropped: the channel is authenticated, so it is a peer's fault and not an
-        // attack that we could answer; consensus bears any loss.
-        let _dropped: Result<(), ReceiveError> = self.engine.receive(from, bytes);
+    fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {
+        match self.engine.receive(from, bytes) {
+            Err(ReceiveError::Missing { said, last }) => Err(StepError::AcknowledgedLost { said, last }),
+            // Any other message that is refused is dropped: the channel is authenticated, so it is a peer's fault and
+            // not an attack that we could answer; consensus bears any loss.
+            Ok(())
+            | Err(
+                ReceiveError::Sender(_)
+                | ReceiveError::Malformed(_)
+                | ReceiveError::Unproposed { .. }
+                | ReceiveError::Unasked,
+            ) => Ok(()),
+        }
     }
 
     fn admit(&mut self, batch: Vec<(Ticket, Checked)>, effects: &mut Effects) {

@@ -75,5 +75,12 @@ fn main() -> ExitCode {
 
 fn bench(arguments: coco_bench::BenchArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(coco_bench::run(arguments)).map(|_report| ()).map_err(Failure::Failed)
+    let json = arguments.json;
+    let report = runtime.block_on(coco_bench::run(arguments)).map_err(Failure::Failed)?;
+    if json {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(())
 }

@@ -1,0 +1,153 @@
+//! Keys and the first entries of a network, as provisioning makes them.
+
+use bytes::Bytes;
+use coco_crypto::{Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate, sha256};
+use coco_kv::WriteSet;
+use coco_ledger::{
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer, genesis_write_set,
+    put_service, seal, signature_write_set,
+};
+use coco_types::{Digest, NodeId, Seqno, TxId, View};
+
+use crate::bank;
+
+/// Seconds since 1970 at which every run begins.
+pub(crate) const START_S: u64 = 1_700_000_000;
+
+/// Signs fast and means nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct VirtualSigner(NodeId);
+
+impl Signer for VirtualSigner {
+    fn node_id(&self) -> NodeId {
+        self.0
+    }
+
+    fn node_certificate_pem(&self) -> &'static str {
+        "no certificate"
+    }
+
+    fn service_key_digest(&self) -> Digest {
+        Digest([0x5e; 32])
+    }
+
+    fn sign_root(&self, root: &Digest) -> Vec<u8> {
+        sha256(&[self.0.0, root.0].concat()).0.to_vec()
+    }
+
+    fn sign_cose(&self, to_be_signed: &[u8]) -> Vec<u8> {
+        let digest = sha256(to_be_signed).0;
+        [digest, digest, digest].concat()
+    }
+}
+
+/// Who signs.
+pub(crate) enum Keys {
+    Virtual(Vec<VirtualSigner>),
+    Real { signers: Vec<ServiceSigner>, service: Certificate },
+}
+
+impl Keys {
+    pub(crate) fn fast(nodes: usize) -> Self {
+        let signer = |n| VirtualSigner(NodeId([u8::try_from(n).expect("few nodes"); 32]));
+        Self::Virtual((1..=nodes).map(signer).collect())
+    }
+
+    pub(crate) fn real(nodes: usize) -> Self {
+        let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
+        let service_key = SigningKey::generate(Curve::P384);
+        let service = service_certificate(&service_key, validity).expect("it can be made");
+        let signer = |_| {
+            let key = SigningKey::generate(Curve::P384);
+            let endorse = EndorseNode { key: key.public(), names: &[], validity };
+            let cert = endorse_node(&service_key, &service, &endorse).expect("it can be made");
+            ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der()).expect("P-384 keys")
+        };
+        Self::Real { signers: (0..nodes).map(signer).collect(), service }
+    }
+
+    pub(crate) fn signer(&self, node: usize) -> Box<dyn Signer + Send> {
+        match self {
+            Self::Virtual(signers) => Box::new(signers[node].clone()),
+            Self::Real { signers, .. } => Box::new(signers[node].clone()),
+        }
+    }
+
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        match self {
+            Self::Virtual(signers) => signers.iter().map(Signer::node_id).collect(),
+            Self::Real { signers, .. } => signers.iter().map(Signer::node_id).collect(),
+        }
+    }
+
+    /// The network's description and the service's change to open, or something of that kind.
+    fn service_writes(&self) -> [WriteSet; 2] {
+        let Self::Real { signers, service } = self else { return [WriteSet::new(), WriteSet::new()] };
+        let node = |signer: &ServiceSigner| GenesisNode {
+            node_id: signer.node_id(),
+            certificate_pem: signer.node_certificate_pem().to_owned(),
+            quote_format: "Insecure_Virtual".into(),
+            code_digest: Digest::ZERO,
+            rpc_address: "here:1".into(),
+            peer_address: "here:2".into(),
+        };
+        let nodes: Vec<_> = signers.iter().map(node).collect();
+        let mut open = WriteSet::new();
+        put_service(&mut open, &service.pem(), ServiceStatus::Open);
+        [genesis_write_set(&service.pem(), &nodes), open]
+    }
+}
+
+pub(crate) fn secret() -> LedgerSecret {
+    LedgerSecret::new(&[0x42; 32])
+}
+
+/// How a network's ledger begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstEntries {
+    /// Everything in one entry, then a signature.
+    Two,
+    /// The nodes, a signature, the hosted ledger's state, a signature.
+    Four,
+}
+
+/// The first entries, under the first node's signature.
+pub(crate) fn first_entries(keys: &Keys, count: FirstEntries) -> Vec<Bytes> {
+    let mut ledger = FirstLedger { tree: MerkleTree::new(), entries: Vec::new() };
+    let [mut nodes, mut open] = keys.service_writes();
+    match count {
+        FirstEntries::Two => bank::opening(&mut nodes),
+        FirstEntries::Four => bank::opening(&mut open),
+    }
+    ledger.append(&nodes);
+    ledger.sign(keys);
+    if count == FirstEntries::Four {
+        ledger.append(&open);
+        ledger.sign(keys);
+    }
+    ledger.entries
+}
+
+struct FirstLedger {
+    tree: MerkleTree,
+    entries: Vec<Bytes>,
+}
+
+impl FirstLedger {
+    fn next(&self) -> TxId {
+        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
+    }
+
+    fn append(&mut self, writes: &WriteSet) {
+        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes).expect("it is small");
+        self.tree.append(sealed.leaf);
+        self.entries.push(sealed.bytes);
+    }
+
+    fn sign(&mut self, keys: &Keys) {
+        let previous = Seqno(self.tree.len().saturating_sub(2));
+        let signer = keys.signer(0);
+        let writes = signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
+        self.append(&writes);
+    }
+}

@@ -1,0 +1,17 @@
+//! Whole replicas, their disks and the network between them, in one thread and without a clock.
+//!
+//! Each test says in its name what is promised. [`network`] is the stage, [`watch`] checks after every step what must
+//! hold always, [`bank`] is the hosted ledger, [`weather`] plays at random.
+
+mod bank;
+mod broken;
+mod commit;
+mod failover;
+mod genesis;
+mod limits;
+mod network;
+mod picture;
+mod restart;
+mod sealed;
+mod watch;
+mod weather;

@@ -1,0 +1,276 @@
+//! A network whose nodes are this test's own processes, to be killed, frozen and started again one by one.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use coco_node::NodeConfig;
+
+use super::{
+    accounts::Account,
+    dev::Dev,
+    http::Connection,
+    program::{Folder, Turn, program, signal, until},
+};
+
+const READY_TIME: Duration = Duration::from_secs(30);
+const STOP_TIME: Duration = Duration::from_secs(10);
+const QUESTION_TIME: Duration = Duration::from_secs(2);
+
+/// Where a running node serves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    /// HTTPS.
+    pub(crate) client: SocketAddr,
+    /// Plain HTTP.
+    pub(crate) development: SocketAddr,
+}
+
+/// Plain HTTP addresses of the nodes; `None` for one that does not run. They change when a node starts again.
+pub(crate) type SharedAddresses = Arc<RwLock<Vec<Option<SocketAddr>>>>;
+
+#[derive(Debug)]
+struct Place {
+    folder: PathBuf,
+    child: Option<Child>,
+    addresses: Option<Addresses>,
+}
+
+/// The network.
+#[derive(Debug)]
+pub(crate) struct Network {
+    places: Vec<Place>,
+    shared: SharedAddresses,
+    pub(crate) accounts: Vec<Account>,
+    folder: Folder,
+    _turn: Turn,
+}
+
+impl Network {
+    /// Makes a network of `count` nodes whose configurations `adjust` may change. Nothing runs yet.
+    pub(crate) fn provision(count: usize, adjust: impl Fn(&mut NodeConfig)) -> anyhow::Result<Self> {
+        let turn = Turn::take()?;
+        let folder = Folder::new()?;
+        let path = folder.path().to_str().context("a path in UTF-8")?;
+        let dev = Dev::start(&["--dir", path, "--nodes", &count.to_string(), "--port", "0"])?;
+        let accounts = dev.accounts()?;
+        let ended = dev.interrupt()?;
+        ensure!(ended.success(), "coco dev ended with {ended}");
+        let mut places = Vec::new();
+        for i in 0..count {
+            let folder = folder.path().join(format!("n{i}"));
+            let file = folder.join("node.toml");
+            let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&file)?)?;
+            adjust(&mut config);
+            fs::write(&file, toml::to_string_pretty(&config)?)?;
+            places.push(Place { folder, child: None, addresses: None });
+        }
+        let shared = Arc::new(RwLock::new(vec![None; count]));
+        Ok(Self { places, shared, accounts, folder, _turn: turn })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn shared(&self) -> SharedAddresses {
+        Arc::clone(&self.shared)
+    }
+
+    pub(crate) fn service_cert(&self) -> PathBuf {
+        self.folder.path().join("service_cert.pem")
+    }
+
+    pub(crate) fn service_cert_pem(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.service_cert())?)
+    }
+
+    pub(crate) fn ledger_folder(&self, i: usize) -> PathBuf {
+        self.places[i].folder.join("ledger")
+    }
+
+    pub(crate) fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn config(&self, i: usize) -> anyhow::Result<NodeConfig> {
+        Ok(NodeConfig::load(&self.places[i].folder.join("node.toml"))?)
+    }
+
+    pub(crate) fn addresses(&self, i: usize) -> anyhow::Result<Addresses> {
+        self.places[i].addresses.with_context(|| format!("n{i} does not run"))
+    }
+
+    pub(crate) fn start_all(&mut self) -> anyhow::Result<()> {
+        for i in 0..self.len() {
+            self.spawn(i)?;
+        }
+        for i in 0..self.len() {
+            self.await_served(i)?;
+        }
+        self.await_primary(READY_TIME).map(|_| ())
+    }
+
+    /// Starts one node and waits until it serves; how long that took.
+    pub(crate) fn start(&mut self, i: usize) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        self.spawn(i)?;
+        self.await_served(i)?;
+        Ok(started.elapsed())
+    }
+
+    pub(crate) fn spawn(&mut self, i: usize) -> anyhow::Result<()> {
+        let place = &mut self.places[i];
+        ensure!(place.child.is_none(), "n{i} runs already");
+        let ready = place.folder.join("ready");
+        if ready.exists() {
+            fs::remove_file(&ready)?;
+        }
+        let log = fs::OpenOptions::new().create(true).append(true).open(place.folder.join("node.log"))?;
+        let child = Command::new(program())
+            // Should this test be killed, its nodes notice by their standard input.
+            .args(["node", "--stop-with-parent", "--config"])
+            .arg(place.folder.join("node.toml"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        place.child = Some(child);
+        Ok(())
+    }
+
+    pub(crate) fn await_served(&mut self, i: usize) -> anyhow::Result<()> {
+        let place = &mut self.places[i];
+        let ready = place.folder.join("ready");
+        let child = place.child.as_mut().context("it was started")?;
+        until(&format!("n{i} serves"), READY_TIME, || {
+            if let Some(status) = child.try_wait()? {
+                bail!("it ended with {status}; see {}", place.folder.join("node.log").display());
+            }
+            Ok(ready.exists())
+        })?;
+        let text = fs::read_to_string(&ready)?;
+        let mut lines = text.lines();
+        let mut next = || lines.next().context("two addresses")?.parse().context("an address");
+        let addresses = Addresses { client: next()?, development: next()? };
+        place.addresses = Some(addresses);
+        self.publish(i, Some(addresses.development));
+        Ok(())
+    }
+
+    fn publish(&self, i: usize, address: Option<SocketAddr>) {
+        self.shared.write().expect("nobody panics with it")[i] = address;
+    }
+
+    /// kill -9 of these nodes at once.
+    pub(crate) fn kill(&mut self, nodes: &[usize]) -> anyhow::Result<()> {
+        for i in nodes {
+            self.places[*i].child.as_mut().with_context(|| format!("n{i} runs"))?.kill()?;
+        }
+        for i in nodes {
+            if let Some(mut child) = self.places[*i].child.take() {
+                child.wait()?;
+            }
+            self.places[*i].addresses = None;
+            self.publish(*i, None);
+        }
+        Ok(())
+    }
+
+    /// Stops a node's process where it is; its connections stay open.
+    pub(crate) fn freeze(&self, i: usize) -> anyhow::Result<()> {
+        signal(self.places[i].child.as_ref().with_context(|| format!("n{i} runs"))?, "STOP")
+    }
+
+    pub(crate) fn thaw(&self, i: usize) -> anyhow::Result<()> {
+        signal(self.places[i].child.as_ref().with_context(|| format!("n{i} runs"))?, "CONT")
+    }
+
+    /// Whether the node's process has ended by itself.
+    pub(crate) fn has_ended(&mut self, i: usize) -> anyhow::Result<bool> {
+        match &mut self.places[i].child {
+            Some(child) => Ok(child.try_wait()?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    /// Stops all nodes in good order.
+    pub(crate) fn stop_all(&mut self) -> anyhow::Result<()> {
+        for place in &mut self.places {
+            if let Some(child) = &mut place.child {
+                drop(child.stdin.take());
+            }
+        }
+        for i in 0..self.len() {
+            let Some(mut child) = self.places[i].child.take() else { continue };
+            let mut ended = None;
+            let waited = until(&format!("n{i} stops"), STOP_TIME, || {
+                ended = child.try_wait()?;
+                Ok(ended.is_some())
+            });
+            if waited.is_err() {
+                child.kill()?;
+                child.wait()?;
+            }
+            waited?;
+            ensure!(ended.is_some_and(|status| status.success()), "n{i} ended with {ended:?}");
+            self.places[i].addresses = None;
+            self.publish(i, None);
+        }
+        Ok(())
+    }
+
+    /// The primary that a majority of all nodes names.
+    pub(crate) fn primary(&self) -> anyhow::Result<Option<usize>> {
+        let mut named = Vec::new();
+        for place in &self.places {
+            let Some(addresses) = place.addresses else { continue };
+            let asked = Connection::plain(addresses.development, QUESTION_TIME)
+                .and_then(|mut connection| connection.get("/node/network/nodes"));
+            // A frozen node does not answer.
+            let Ok(answer) = asked else { continue };
+            let body = answer.json()?;
+            let nodes = body["nodes"].as_array().context("a list of nodes")?;
+            named.extend(nodes.iter().position(|node| node["primary"] == true));
+        }
+        let majority = self.len() / 2 + 1;
+        Ok((0..self.len()).find(|i| named.iter().filter(|name| *name == i).count() >= majority))
+    }
+
+    pub(crate) fn await_primary(&self, time: Duration) -> anyhow::Result<usize> {
+        let mut found = None;
+        until("a majority has a primary", time, || {
+            found = self.primary()?;
+            Ok(found.is_some())
+        })?;
+        found.context("it was found")
+    }
+
+    /// The end of a test that went well.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        self.stop_all()?;
+        let Self { ref folder, .. } = self;
+        fs::remove_dir_all(folder.path())?;
+        Ok(())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for place in &mut self.places {
+            if let Some(child) = &mut place.child
+                && child.kill().is_ok()
+            {
+                let _ended = child.wait();
+            }
+        }
+    }
+}

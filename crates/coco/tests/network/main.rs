@@ -1,0 +1,29 @@
+//! Whole networks: real node processes, real sockets, real files, and what can happen to them.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `faults.rs` | nothing that was acknowledged is lost when processes are killed or frozen |
+//! | `restart.rs` | a network that was stopped resumes with everything that was committed |
+//! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
+//! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
+//! | `replay.rs` | real signed transactions of the public chain |
+//!
+//! The other files are what these stand on. Networks are started one after the other, in all processes of a test run,
+//! since they measure time. `COCO_BIN` names another program than the one that was just built.
+
+#![expect(clippy::print_stdout, reason = "the tests report what they measured")]
+
+mod accounts;
+mod api;
+mod bad_input;
+mod cluster;
+mod dev;
+mod faults;
+mod http;
+mod ledger;
+mod load;
+mod model;
+mod program;
+mod replay;
+mod restart;
+mod rpc;

@@ -1,0 +1,21 @@
+//! Everything that must hold before a change is taken, cheapest first.
+
+use crate::{
+    layers,
+    step::{Counts, Step, timed},
+    test, tidy,
+    workspace::Workspace,
+};
+
+pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
+    let cargo = |name: &str| Step::new(name, "cargo", &workspace.root);
+    cargo("format").arguments("fmt --all --check").run()?;
+    timed("layers", "cargo xtask layers", || layers::run(workspace))?;
+    timed("tidy", "cargo xtask tidy", || tidy::run(workspace))?;
+    cargo("clippy").arguments("clippy --workspace --all-targets --locked -- -D warnings").run()?;
+    cargo("documentation")
+        .arguments("doc --workspace --no-deps --document-private-items --locked")
+        .environment("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    test::run(workspace, counts)
+}
