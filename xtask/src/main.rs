@@ -27,12 +27,17 @@ use workspace::Workspace;
 const USAGE: &str = "usage: cargo xtask ci | test | layers | tidy";
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name] = &arguments[..] else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
     let mut counts = Counts::default();
-    let outcome = run(&mut counts);
+    let outcome = run(name, &mut counts);
     if let Err(error) = &outcome {
         eprintln!("error: {error:#}");
-        // A step that is no test has failed.
-        counts.failed += u64::from(counts != Counts::default() && counts.failed == 0);
+        // What failed may be no test; it counts as one then.
+        counts.failed = counts.failed.max(1);
     }
     if counts != Counts::default() {
         // The last line, which says to people and programs how it went.
@@ -41,11 +46,9 @@ fn main() -> ExitCode {
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(counts: &mut Counts) -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(name), None) = (arguments.next(), arguments.next()) else { bail!(USAGE) };
+fn run(name: &str, counts: &mut Counts) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
-    match name.as_str() {
+    match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
         "layers" => layers::run(&workspace),

@@ -49,9 +49,9 @@ pub struct LoadArgs {
     /// Stop after signing and saving.
     #[arg(long, requires = "save")]
     pub sign_only: bool,
-    /// How many transactions to generate, or the most to take from the file.
-    #[arg(long, default_value_t = 10_000)]
-    pub count: usize,
+    /// How many transactions to generate (10,000 by default), or the most to take from the file (all by default).
+    #[arg(long)]
+    pub count: Option<usize>,
     /// How many accounts send; they are generated, and funded first from the well-known test accounts.
     #[arg(long, default_value_t = 200)]
     pub senders: usize,

@@ -87,7 +87,7 @@ async fn send_load(args: LoadArgs) -> anyhow::Result<Report> {
 async fn plan(args: &LoadArgs, watched: &Endpoint) -> anyhow::Result<Plan> {
     match &args.presigned {
         Some(path) => {
-            let (path, count) = (path.clone(), args.count);
+            let (path, count) = (path.clone(), args.count.unwrap_or(usize::MAX));
             task::spawn_blocking(move || Plan::read(&path, count)).await?
         }
         None => workload::generate(&mut Connection::open(watched).await?, args).await,

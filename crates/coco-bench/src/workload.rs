@@ -105,7 +105,7 @@ fn distribution(keys: &Keys, token: Address, nonces: &mut [u64]) -> Vec<Draft> {
 }
 
 fn load(args: &LoadArgs, keys: &Keys, token: Address, nonces: &mut [u64]) -> Vec<Draft> {
-    (0..args.count)
+    (0..args.count.unwrap_or(COUNT_DEFAULT))
         .map(|index| {
             let (round, key) = (index / args.senders, index % args.senders);
             let nonce = next(nonces, key);
@@ -190,6 +190,7 @@ const CREATION_GAS: u64 = 1_500_000;
 const TOKEN_GAS: u64 = 70_000;
 /// One ether: the fees of many transactions where fees are charged.
 const FUNDING_WEI: u128 = 1_000_000_000_000_000_000;
+const COUNT_DEFAULT: usize = 10_000;
 /// Well under what servers accept in one batch.
 const CALLS_PER_BATCH: usize = 100;
 

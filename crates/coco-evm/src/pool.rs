@@ -33,14 +33,21 @@ pub const BYTES_MAX: usize = 256 << 20;
 /// Most transactions of one sender that wait at once.
 pub const PER_SENDER_MAX: usize = 4_096;
 
-/// How long a transaction waits for a missing nonce, in milliseconds.
-pub const GAP_WAIT_MS: u64 = 1_000;
+/// How long a transaction waits for the nonces before it, in milliseconds. Long enough for requests that overtake one
+/// another on parallel connections; whoever skips a nonce for good learns of it at once.
+pub const GAP_WAIT_MS: u64 = 250;
 
 /// How long a transaction waits for its turn, in milliseconds.
 pub const LIFETIME_MS: u64 = 60_000;
 
 /// Most callers that wait for one transaction.
 pub const TICKETS_MAX: usize = 16;
+
+/// How long a sender's missing nonce is remembered after it was waited for in vain, in milliseconds.
+pub const GAP_MEMORY_MS: u64 = 2_000;
+
+/// Senders whose missing nonces are remembered. One more makes the pool forget them all.
+const MISSED_SENDERS_MAX: usize = 4_096;
 
 /// How much more a replacement offers than what it replaces, in per cent of fee and tip.
 pub const PRICE_BUMP_PERCENT: u128 = 10;
@@ -107,6 +114,8 @@ pub(crate) struct Pool {
     arrivals: BTreeMap<u64, (Address, u64)>,
     arrived: u64,
     bytes: usize,
+    /// For which nonce of a sender something waited in vain, and until when.
+    missed: BTreeMap<Address, (u64, u64)>,
 }
 
 /// Who waits for a transaction and since when: what the pool knows of one that was taken out for execution.
@@ -158,6 +167,7 @@ impl Pool {
             return Err(refusals::fee_cap_too_low(sender, fee_cap, base_fee));
         }
         let mut answers = self.settle(sender, nonce, now_ms);
+        self.check_gap(sender, place, nonce, now_ms)?;
         match self.room_for(&transaction)? {
             Room::New => {}
             Room::Replaces => {
@@ -296,6 +306,10 @@ impl Pool {
             let old =
                 self.unlink(sender, nonce, now_ms).expect("a gapped transaction is in its queue");
             answers.extend(refuse(old.tickets, &refusals::nonce_gap(expected, nonce)));
+            if self.missed.len() >= MISSED_SENDERS_MAX {
+                self.missed.clear();
+            }
+            self.missed.insert(sender, (expected, since + self.limits.gap_wait_ms));
         }
         while let Some((sender, nonce)) = self.arrivals.first_key_value().map(|(_, place)| *place) {
             let arrived_ms = self.senders[&sender].queue[&nonce].held.arrived_ms;
@@ -368,6 +382,18 @@ impl Waiting {
 }
 
 impl Pool {
+    /// A gap that was waited for in vain a moment ago is not waited for again: a client that skipped a nonce and sends
+    /// on would otherwise pay the wait for each of its requests.
+    fn check_gap(&mut self, sender: Address, place: u64, nonce: u64, now_ms: u64) -> Result<(), Refusal> {
+        let Some((expected, since_ms)) = self.missed.get(&sender).copied() else { return Ok(()) };
+        let end = self.senders.get(&sender).map_or(nonce, |sender| sender.end);
+        if end != expected || now_ms.saturating_sub(since_ms) > GAP_MEMORY_MS {
+            self.missed.remove(&sender);
+            return Ok(());
+        }
+        if place > end { Err(refusals::nonce_gap(end, place)) } else { Ok(()) }
+    }
+
     fn join(
         &mut self,
         sender: Address,

@@ -38,11 +38,19 @@ pub struct NodeConfig {
 }
 
 /// How Ethereum is hosted.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EthereumSettings {
     /// Whether transactions without a chain id (before EIP-155) are taken. They can be replayed from other chains.
     pub allow_unprotected: bool,
+    /// How long a transaction waits for the nonces before it until it is refused, in milliseconds.
+    pub nonce_gap_wait_ms: u64,
+}
+
+impl Default for EthereumSettings {
+    fn default() -> Self {
+        Self { allow_unprotected: false, nonce_gap_wait_ms: coco_evm::pool::GAP_WAIT_MS }
+    }
 }
 
 /// The HTTPS interface.

@@ -233,7 +233,11 @@ fn assemble(
     let chain = Arc::new(state::config(&mut reader.head(), &maps).ok_or_else(no_genesis)?);
     let executor = Executor::new(Arc::clone(&chain), maps);
     let cache = Arc::new(BlockCache::new(CACHE_BYTES_MAX));
-    let limits = PoolLimits { transactions: config.limits.queue_max, ..PoolLimits::default() };
+    let limits = PoolLimits {
+        transactions: config.limits.queue_max,
+        gap_wait_ms: config.ethereum.nonce_gap_wait_ms,
+        ..PoolLimits::default()
+    };
     let adapter = EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache));
     let signer = ServiceSigner::new(identity.node_key_secret(), identity.node_cert.pem(), identity.service_key_secret())
         .map_err(|error| StartNodeError::Configuration(format!("the node's keys cannot sign: {error}")))?;

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// Most transfers in an entry.
     pub(crate) batch: usize,
+    /// How many entries a node has at hand after a start, without reading its disk again.
+    pub(crate) recent: usize,
     pub(crate) seed: u64,
 }
 
@@ -44,6 +46,7 @@ impl Default for Plan {
             timing: Timing { heartbeat_ticks: 2, election_ticks_min: 10, election_ticks_max: 19 },
             limits: Limits::default(),
             batch: 1,
+            recent: usize::MAX,
             seed: 1,
         }
     }
@@ -61,6 +64,8 @@ pub(crate) struct Cluster {
     /// Milliseconds since the start.
     pub(crate) clock_ms: u64,
     next_ticket: u64,
+    /// The transfer that each caller asked for.
+    pub(crate) tickets: BTreeMap<Ticket, u64>,
     next_entropy: u64,
     /// One more than the largest transfer id so far.
     pub(crate) transfers: u64,
@@ -84,6 +89,8 @@ pub(crate) struct Node {
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) fetches_answered: usize,
     pub(crate) replies: Vec<(Ticket, Reply)>,
+    /// Callers who have no answer yet.
+    pub(crate) waiting: BTreeSet<Ticket>,
     pub(crate) rolled_back: Vec<Seqno>,
     /// Its wall clock is behind by so much.
     pub(crate) behind_ms: u64,
@@ -128,6 +135,7 @@ impl Cluster {
             fetches: VecDeque::new(),
             fetches_answered: 0,
             replies: Vec::new(),
+            waiting: BTreeSet::new(),
             rolled_back: Vec::new(),
             behind_ms: 0,
             starts: 0,
@@ -140,6 +148,7 @@ impl Cluster {
             genesis: entries.len(),
             clock_ms: 0,
             next_ticket: 0,
+            tickets: BTreeMap::new(),
             next_entropy: 0,
             transfers: 0,
             plan,
@@ -176,6 +185,8 @@ impl Cluster {
             let views = state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect();
             (views, state.last().seqno, state.last_signature(known).expect("the first entries are signed"))
         };
+        let mut recent = loader.take_recent();
+        recent.drain(..recent.len().saturating_sub(self.plan.recent));
         let engine = RaftEngine::new(Start {
             me: this.id,
             configuration,
@@ -183,7 +194,7 @@ impl Cluster {
             views,
             last,
             committed,
-            recent: loader.take_recent(),
+            recent,
             timing: self.plan.timing,
             seed: self.plan.seed * 1000 + this.starts * 100 + node as u64,
             limits: self.plan.limits,
@@ -203,6 +214,7 @@ impl Cluster {
         this.replica = None;
         this.writes.clear();
         this.fetches.clear();
+        this.waiting.clear();
         this.ledger.clear();
     }
 
@@ -235,7 +247,10 @@ impl Cluster {
         }
         this.writes.extend(effects.persist);
         this.fetches.extend(effects.fetch);
-        this.replies.extend(effects.replies.iter().cloned());
+        for reply in &effects.replies {
+            assert!(this.waiting.remove(&reply.0), "n{node} answers somebody who does not wait: {reply:?}");
+            this.replies.push(reply.clone());
+        }
         this.rolled_back.extend(effects.rolled_back);
         for (to, message) in effects.send {
             let to = self.nodes.iter().position(|other| other.id == to).expect("a node of the network");
@@ -247,7 +262,7 @@ impl Cluster {
         if let Some(committed) = effects.committed {
             assert_eq!(self.state(node).committed(), committed, "the effect tells the state");
         }
-        self.watch.check(&mut self.nodes, node, &effects.replies);
+        self.watch.check(&self.nodes, node, &effects.replies);
         if effects.rolled_back.is_some() {
             assert_eq!(self.picture(node), self.twin(node), "n{node} is as if it had not seen what was rolled back");
         }
@@ -258,6 +273,10 @@ impl Cluster {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.transfers = self.transfers.max(transfer.id + 1);
+        self.tickets.insert(ticket, transfer.id);
+        if self.nodes[node].replica.is_some() {
+            self.nodes[node].waiting.insert(ticket);
+        }
         self.step(node, Input::Submit(vec![(ticket, Checked::new(transfer))]));
         ticket
     }

@@ -49,7 +49,7 @@ impl Watch {
         assert!(lost.is_none() || kept.is_none() || lost != kept, "a committed entry after {to} is cut from a disk");
     }
 
-    pub(crate) fn check(&mut self, nodes: &mut [Node], node: usize, replies: &[(Ticket, Reply)]) {
+    pub(crate) fn check(&mut self, nodes: &[Node], node: usize, replies: &[(Ticket, Reply)]) {
         let this = &nodes[node];
         let Some(replica) = &this.replica else { return };
         let state = replica.state();
@@ -75,11 +75,13 @@ impl Watch {
             }
         }
         self.compared[node] = committed;
+        let is_signature = EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());
+        assert!(is_signature, "n{node} commits what no signature covers");
 
         for (ticket, reply) in replies {
             assert!(self.answered.insert(*ticket), "{ticket:?} is answered twice");
             if let Reply::Executed(id) = reply {
-                assert!(self.told.insert(*id) || self.told.contains(id));
+                self.told.insert(*id);
             }
         }
         for id in &self.told {

@@ -234,7 +234,7 @@ fn node_config(arguments: &DevArgs, nodes: &[NodeAddress], i: usize, spec: &Node
         ledger: LedgerSettings::default(),
         consensus: ConsensusSettings::default(),
         limits: Limits { body_bytes_max: arguments.body_bytes_max, ..Limits::default() },
-        ethereum: EthereumSettings { allow_unprotected: arguments.allow_unprotected },
+        ethereum: EthereumSettings { allow_unprotected: arguments.allow_unprotected, ..EthereumSettings::default() },
     })
 }
 

@@ -1,0 +1,51 @@
+//! Back-pressure: execution never runs ahead without bound.
+
+use coco_consensus::Limits;
+use coco_replica::Settings;
+
+use crate::network::{Cluster, Plan};
+
+/// Twenty transfers while the backups' disks hang; how far execution gets.
+fn executed_ahead(plan: Plan) -> usize {
+    let mut cluster = Cluster::led(plan);
+    cluster.nodes[1].disk_held = true;
+    cluster.nodes[2].disk_held = true;
+    (0..20).for_each(|_| drop(cluster.pay(0)));
+    cluster.run(4);
+    let ahead = cluster.picture(0).done.len();
+    assert!(!cluster.replica(0).has_work(), "there is no room");
+    assert_eq!(cluster.nodes[0].waiting.len(), 20 - ahead, "who waits is not refused");
+    let last = cluster.last(0);
+    cluster.run(4);
+    assert_eq!(cluster.last(0), last, "nothing grows while it waits");
+
+    cluster.nodes[1].disk_held = false;
+    cluster.run(40);
+    assert_eq!(cluster.picture(0).done.len(), 20, "it goes on by itself");
+    assert_eq!(cluster.nodes[0].waiting.len(), 0);
+    cluster.nodes[2].disk_held = false;
+    cluster.run(2);
+    cluster.assert_equal();
+    ahead
+}
+
+#[test]
+fn execution_pauses_while_too_many_entries_are_uncommitted() {
+    let settings = Settings { uncommitted_entries_max: 4, ..Settings::default() };
+    let ahead = executed_ahead(Plan { settings, ..Plan::default() });
+    assert!((1..=4).contains(&ahead), "{ahead}");
+}
+
+#[test]
+fn execution_pauses_while_too_many_bytes_are_uncommitted() {
+    let settings = Settings { uncommitted_bytes_max: 2000, ..Settings::default() };
+    let ahead = executed_ahead(Plan { settings, ..Plan::default() });
+    assert!((1..=8).contains(&ahead), "{ahead}");
+}
+
+#[test]
+fn execution_pauses_while_consensus_is_full() {
+    let limits = Limits { uncommitted_bytes: 2000, ..Limits::default() };
+    let ahead = executed_ahead(Plan { limits, ..Plan::default() });
+    assert!((1..=8).contains(&ahead), "{ahead}");
+}

@@ -1,0 +1,142 @@
+//! Processes are killed and frozen under load. After each fault, on every node: everything that was acknowledged as
+//! committed is there, every balance is what the acknowledged transfers imply, nonces have no gaps. In the end the
+//! ledgers are the same bytes and verify.
+
+use std::time::{Duration, Instant};
+
+use alloy_primitives::Address;
+use anyhow::ensure;
+
+use super::{
+    cluster::Network,
+    ledger::stop_and_compare,
+    load::Load,
+    model::Model,
+};
+
+/// While two of three nodes are up, writes go on within this time.
+const WRITES_GO_ON: Duration = Duration::from_secs(3);
+/// Time under load between faults.
+const QUIET_TIME: Duration = Duration::from_millis(500);
+/// Small chunks, so that faults meet files being closed and renamed, too.
+const CHUNK_BYTES: u64 = 200_000;
+/// Receivers beside the senders themselves.
+const FRESH_RECEIVERS: u8 = 6;
+
+/// Three nodes under load.
+struct Scene {
+    network: Network,
+    load: Load,
+    model: Model,
+}
+
+impl Scene {
+    fn open() -> anyhow::Result<Self> {
+        let mut network = Network::provision(3, |config| config.ledger.chunk_bytes = CHUNK_BYTES)?;
+        network.start_all()?;
+        let mut receivers: Vec<Address> = network.accounts.iter().map(|account| account.address).collect();
+        receivers.extend((1..=FRESH_RECEIVERS).map(|byte| Address::with_last_byte(byte) | Address::repeat_byte(0xc0)));
+        let model = Model::new(&network, receivers.clone())?;
+        let load = Load::start(network.shared(), &network.accounts, receivers);
+        Ok(Self { network, load, model })
+    }
+
+    /// Writes must go on soon after `fault`, which node `struck` met.
+    fn writes_go_on(&self, fault: Instant, struck: usize, what: &str) -> anyhow::Result<()> {
+        let first = self.load.await_sent_after(fault, 2 * WRITES_GO_ON)?;
+        println!("{what}: the first new transfer was committed after {first:.2?}");
+        ensure!(first <= WRITES_GO_ON, "{what}: writes went on only after {first:?}");
+        let silence = self.load.longest_silence(fault);
+        ensure!(silence <= WRITES_GO_ON, "{what}: nothing was acknowledged for {silence:?}");
+        let slowest = self.load.slowest_attempt(fault, struck);
+        ensure!(slowest <= WRITES_GO_ON, "{what}: a running node took {slowest:?} for a request");
+        Ok(())
+    }
+
+    fn check(&mut self) -> anyhow::Result<()> {
+        self.model.check(&self.network, &self.load)
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        let Self { mut network, load, mut model } = self;
+        load.pause()?;
+        let acknowledged = load.acknowledged();
+        load.stop()?;
+        model.check_all(&network, &acknowledged)?;
+        stop_and_compare(&mut network)?;
+        network.finish()
+    }
+}
+
+#[test]
+fn primary_killed_ten_times() -> anyhow::Result<()> {
+    let mut scene = Scene::open()?;
+    for round in 1..=10 {
+        std::thread::sleep(QUIET_TIME);
+        let primary = scene.network.await_primary(WRITES_GO_ON)?;
+        let fault = Instant::now();
+        scene.network.kill(&[primary])?;
+        scene.writes_go_on(fault, primary, &format!("kill {round} of a primary, n{primary}"))?;
+        let back = scene.network.start(primary)?;
+        scene.check()?;
+        println!(
+            "  n{primary} served again after {back:.2?}; slowest request to a running node {:.2?}; {} acknowledged",
+            scene.load.slowest_attempt(fault, primary),
+            scene.load.acknowledged_count()
+        );
+    }
+    scene.close()
+}
+
+#[test]
+fn backup_killed() -> anyhow::Result<()> {
+    let mut scene = Scene::open()?;
+    for backup in 1..=2 {
+        std::thread::sleep(QUIET_TIME);
+        let struck = (scene.network.await_primary(WRITES_GO_ON)? + backup) % scene.network.len();
+        let fault = Instant::now();
+        scene.network.kill(&[struck])?;
+        scene.writes_go_on(fault, struck, &format!("kill of a backup, n{struck}"))?;
+        // It misses more than a moment.
+        std::thread::sleep(2 * QUIET_TIME);
+        scene.network.start(struck)?;
+        scene.check()?;
+    }
+    scene.close()
+}
+
+#[test]
+fn all_killed_at_once() -> anyhow::Result<()> {
+    let mut scene = Scene::open()?;
+    for round in 1..=2 {
+        std::thread::sleep(2 * QUIET_TIME);
+        scene.network.kill(&[0, 1, 2])?;
+        std::thread::sleep(QUIET_TIME);
+        let started = Instant::now();
+        scene.network.start_all()?;
+        let first = scene.load.await_sent_after(started, 3 * WRITES_GO_ON)?;
+        println!("kill {round} of all three: started again, the first transfer was committed after {first:.2?}");
+        scene.check()?;
+    }
+    scene.close()
+}
+
+#[test]
+fn primary_frozen_and_thawed() -> anyhow::Result<()> {
+    let mut scene = Scene::open()?;
+    for round in 1..=2 {
+        std::thread::sleep(QUIET_TIME);
+        let primary = scene.network.await_primary(WRITES_GO_ON)?;
+        let fault = Instant::now();
+        scene.network.freeze(primary)?;
+        let went_on = scene.writes_go_on(fault, primary, &format!("freeze {round} of a primary, n{primary}"));
+        if went_on.is_ok() {
+            // The others must be well in a new view before the old primary speaks again.
+            std::thread::sleep(2 * QUIET_TIME);
+        }
+        scene.network.thaw(primary)?;
+        went_on?;
+        scene.check()?;
+    }
+    scene.close()
+}

@@ -1,0 +1,110 @@
+//! The ledgers that nodes leave behind, compared byte by byte and verified with the auditor's tool.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, ensure};
+use coco_ledger::{Chunk, ChunkName};
+use coco_types::TxId;
+
+use super::{
+    cluster::Network,
+    http::Connection,
+    program::{coco, errors_of},
+};
+
+/// The chunk files of a folder in the order of their entries.
+pub(crate) fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
+    let mut chunks = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        let name = file.file_name();
+        let name = name.to_str().context("a name in UTF-8")?;
+        chunks.push((name.parse::<ChunkName>()?, file.path()));
+    }
+    chunks.sort();
+    Ok(chunks)
+}
+
+/// Raw entries up to and with `last`, by seqno.
+fn entries(folder: &Path, last: TxId) -> anyhow::Result<BTreeMap<u64, Vec<u8>>> {
+    let mut entries = BTreeMap::new();
+    for (name, path) in chunks(folder)? {
+        let bytes = fs::read(&path)?;
+        let chunk = Chunk::parse(&bytes).with_context(|| format!("{name} in {}", folder.display()))?;
+        for (_, entry) in chunk.entries {
+            let id = entry.tx_id();
+            if id.seqno <= last.seqno {
+                let before = entries.insert(id.seqno.0, entry.bytes().to_vec());
+                ensure!(before.is_none(), "{id} is twice in {}", folder.display());
+            }
+        }
+    }
+    ensure!(entries.keys().copied().eq(1..=last.seqno.0), "{} has gaps or ends before {last}", folder.display());
+    Ok(entries)
+}
+
+/// What every running node calls committed; the smallest of it.
+pub(crate) fn committed_everywhere(network: &Network) -> anyhow::Result<TxId> {
+    let mut least: Option<TxId> = None;
+    for i in 0..network.len() {
+        let mut connection = Connection::plain(network.addresses(i)?.development, super::http::PATIENCE)?;
+        let answer = connection.get("/app/commit")?.json()?;
+        let id: TxId = answer["transaction_id"].as_str().context("a transaction id")?.parse()?;
+        least = Some(least.map_or(id, |least| if id.seqno < least.seqno { id } else { least }));
+    }
+    least.context("a network has nodes")
+}
+
+/// Stops the network and compares the ledgers of its nodes up to what was committed everywhere.
+pub(crate) fn stop_and_compare(network: &mut Network) -> anyhow::Result<()> {
+    let committed = committed_everywhere(network)?;
+    network.stop_all()?;
+    let first = entries(&network.ledger_folder(0), committed)?;
+    for i in 1..network.len() {
+        let other = entries(&network.ledger_folder(i), committed)?;
+        if let Some(differs) = first.iter().find(|(seqno, entry)| other.get(seqno) != Some(entry)) {
+            anyhow::bail!("entry {} differs between n0 and n{i}", differs.0);
+        }
+    }
+    let mut shared_chunks = 0;
+    for (name, path) in chunks(&network.ledger_folder(0))? {
+        if !name.last.is_some_and(|last| last <= committed.seqno) {
+            continue;
+        }
+        shared_chunks += 1;
+        let bytes = fs::read(&path)?;
+        for i in 1..network.len() {
+            let closed = [ChunkName { is_committed: true, ..name }, ChunkName { is_committed: false, ..name }];
+            let other = closed.iter().map(|name| network.ledger_folder(i).join(name.to_string())).find(|path| path.exists());
+            let other = other.with_context(|| format!("n{i} has no chunk {name}"))?;
+            ensure!(fs::read(&other)? == bytes, "{} differs from that of n0", other.display());
+        }
+    }
+    println!("ledgers: {} entries up to {committed} and {shared_chunks} closed chunks are the same bytes", first.len());
+    for i in 0..network.len() {
+        verify(network, i, committed)?;
+    }
+    Ok(())
+}
+
+/// `coco ledger verify` must accept node `i`'s ledger, and find `at_least` in it.
+pub(crate) fn verify(network: &Network, i: usize, at_least: TxId) -> anyhow::Result<()> {
+    let folder = network.ledger_folder(i);
+    let (cert, at_least) = (network.service_cert(), at_least.to_string());
+    let output = coco(&[
+        "ledger".as_ref(),
+        "verify".as_ref(),
+        folder.as_os_str(),
+        "--service-cert".as_ref(),
+        cert.as_os_str(),
+        "--at-least".as_ref(),
+        at_least.as_ref(),
+    ])?;
+    ensure!(output.status.success(), "n{i}: {}: {}", output.status, errors_of(&output));
+    println!("n{i}: {}", String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "));
+    Ok(())
+}

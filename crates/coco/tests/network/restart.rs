@@ -1,0 +1,91 @@
+//! `coco dev` stopped with Ctrl-C and started again on the same folder.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U256};
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    dev::Dev,
+    program::{Folder, Turn},
+    rpc::{Rpc, hash},
+};
+
+/// A network is ready within this time of its start.
+const READY: Duration = Duration::from_secs(3);
+/// Transfers before each stop.
+const TRANSFERS: u64 = 300;
+/// Transfers in one batch.
+const BATCH: u64 = 50;
+
+/// What a client sees of a network.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    last: u64,
+    block_hashes: Vec<B256>,
+    receipts: Vec<Value>,
+    balances: Vec<U256>,
+    nonces: Vec<u64>,
+}
+
+fn look(rpc: &mut Rpc, accounts: &[Address], hashes: &[B256]) -> anyhow::Result<Seen> {
+    let last = rpc.block_number()?;
+    Ok(Seen {
+        last,
+        block_hashes: rpc.blocks(last)?.iter().map(|block| hash(&block["hash"])).collect::<anyhow::Result<_>>()?,
+        receipts: rpc.receipts(hashes)?,
+        balances: rpc.balances(accounts)?,
+        nonces: rpc.nonces(accounts, "latest")?,
+    })
+}
+
+#[test]
+fn everything_committed_is_there_again() -> anyhow::Result<()> {
+    let _turn = Turn::take()?;
+    let folder = Folder::new()?;
+    let path = folder.path().to_str().context("a path in UTF-8")?;
+    let arguments = ["--dir", path, "--port", "0"];
+
+    let mut dev = Dev::start(&arguments)?;
+    println!("new network of three nodes: ready after {:.2?}", dev.took);
+    ensure!(dev.took <= READY, "ready only after {:?}", dev.took);
+    ensure!(dev.nodes.len() == 3, "three nodes in:\n{}", dev.text);
+    let accounts = dev.accounts()?;
+    ensure!(accounts.len() == 10, "ten accounts in:\n{}", dev.text);
+    let receiver = Address::repeat_byte(0x77);
+    let addresses = [accounts[0].address, accounts[1].address, receiver];
+
+    let mut sent = Vec::new();
+    for round in 1..=3 {
+        let first = sent.len() as u64;
+        let signed: Vec<_> =
+            (first..first + TRANSFERS).map(|nonce| accounts[0].transfer(nonce, receiver, U256::from(nonce))).collect();
+        let mut rpc = Rpc::to(dev.nodes[0].development)?;
+        for part in signed.chunks(usize::try_from(BATCH)?) {
+            let params: Vec<Value> = part.iter().map(|signed| json!([signed.raw])).collect();
+            for outcome in rpc.try_batch("/?wait=committed", "eth_sendRawTransaction", &params)? {
+                ensure!(outcome.is_ok(), "{outcome:?}");
+            }
+        }
+        sent.extend(signed.iter().map(|signed| signed.hash));
+        let before = look(&mut rpc, &addresses, &sent)?;
+        let value = (0..first + TRANSFERS).map(U256::from).fold(U256::ZERO, |sum, value| sum + value);
+        ensure!(before.balances[2] == value, "the receiver has {}, not {value}", before.balances[2]);
+
+        let ended = dev.interrupt()?;
+        ensure!(ended.success(), "Ctrl-C ended it with {ended}");
+        dev = Dev::start(&arguments)?;
+        println!("restart {round}: ready after {:.2?}, {} transfers in {} blocks", dev.took, sent.len(), before.last);
+        ensure!(dev.took <= READY, "ready only after {:?}", dev.took);
+        ensure!(dev.text.starts_with("Resumed network of 3 nodes"), "it resumes:\n{}", dev.text);
+        // Whoever is told that the network is ready finds everything at once, on every node.
+        for (i, node) in dev.nodes.iter().enumerate() {
+            let after = look(&mut Rpc::to(node.development)?, &addresses, &sent)?;
+            ensure!(after.last == before.last, "n{i} shows block {}, before it was {}", after.last, before.last);
+            ensure!(after == before, "n{i} shows another state than before");
+        }
+    }
+    ensure!(dev.interrupt()?.success());
+    folder.remove()
+}
