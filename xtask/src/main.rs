@@ -32,14 +32,15 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::FAILURE;
     };
+    let is_counted = matches!(name.as_str(), "ci" | "test");
     let mut counts = Counts::default();
     let outcome = run(name, &mut counts);
     if let Err(error) = &outcome {
         eprintln!("error: {error:#}");
         // What failed may be no test; it counts as one then.
-        counts.failed = counts.failed.max(1);
+        counts.failed += u64::from(is_counted && counts.failed == 0);
     }
-    if counts != Counts::default() {
+    if is_counted {
         // The last line, which says to people and programs how it went.
         println!("{counts}");
     }

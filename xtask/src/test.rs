@@ -1,6 +1,6 @@
 //! All tests: of the crates, and of the one binary from outside.
 //!
-//! Documentation examples are not run: nextest does not know them, and `tidy` keeps no book of them.
+//! Examples in documentation are not run: nextest does not know them.
 //!
 //! End-to-end suites are the programs called `run` in `tests/e2e` and in its folders. Each gets
 //!

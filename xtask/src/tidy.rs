@@ -47,6 +47,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         faults.extend(file(workspace, path)?);
     }
     faults.extend(decisions(workspace, &files)?);
+    faults.extend(book(workspace)?);
     conclude("tidy", &faults)
 }
 
@@ -159,6 +160,51 @@ fn decisions(workspace: &Workspace, files: &[PathBuf]) -> anyhow::Result<Vec<Str
     Ok(faults)
 }
 
+/// The operators' page names every setting, method and metric.
+fn book(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let page = read(&workspace.root.join("docs/book/README.md"))?;
+    let source = |path: &str| read(&workspace.root.join("crates").join(path));
+    let settings = settings(&source("coco-node/src/config.rs")?);
+    let methods = methods(&source("coco-evm/src/rpc/method.rs")?);
+    let metrics = metrics(&source("coco-node/src/metrics.rs")?);
+    let missing = [settings, methods, metrics]
+        .into_iter()
+        .flatten()
+        .filter(|name| !page.contains(name))
+        .map(|name| format!("docs/book/README.md does not speak of {name}"));
+    Ok(missing.collect())
+}
+
+/// The public fields, as the table of settings spells them: the last part of a path in backticks.
+fn settings(source: &str) -> Vec<String> {
+    let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(':'));
+    let names = fields.map(|(name, _)| name).filter(|name| !name.contains(' '));
+    // Tables of the file are named by what is in them.
+    let tables =
+        ["client", "development_http", "peer", "ledger", "consensus", "limits", "ethereum"];
+    names.filter(|name| !tables.contains(name)).map(|name| format!("{name}`")).collect()
+}
+
+/// The names of JSON-RPC methods, in backticks.
+fn methods(source: &str) -> Vec<String> {
+    let spaces = ["web3_", "net_", "eth_", "txpool_"];
+    let literals = source.split('"').skip(1).step_by(2);
+    let names = literals.filter(|text| spaces.iter().any(|space| text.starts_with(space)));
+    let mut names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The names of metrics, without what the text format puts behind them.
+fn metrics(source: &str) -> Vec<String> {
+    let registered = source.split("registry.register").skip(1);
+    registered
+        .filter_map(|call| call.split('"').nth(1))
+        .map(|name| format!("`coco_{name}"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +234,18 @@ mod tests {
             assert_eq!(faults("crates/a/src/b.rs", &"x\n".repeat(lines)), expected, "{lines}");
             assert_eq!(faults("crates/a/tests/b.rs", &"x\n".repeat(lines)), 0, "{lines}");
         }
+    }
+
+    #[test]
+    fn what_the_book_must_name_is_found() {
+        let config = "pub struct A {\n    pub ledger: B,\n    pub data_dir: PathBuf,\n}\n    pub fn f(a: u8) {}\n";
+        assert_eq!(settings(config), ["data_dir`"]);
+        assert_eq!(
+            methods(r#"match "eth_call" { "no" => ("eth_call", "net_version") }"#),
+            ["`eth_call`", "`net_version`"]
+        );
+        let text = "registry.register(\"view\", \"Current view\");\nregistry.register_with_unit(\n  \"fsync\", \"Time\")";
+        assert_eq!(metrics(text), ["`coco_view", "`coco_fsync"]);
     }
 
     #[test]

@@ -113,7 +113,13 @@ pub trait Adapter: Send {
     /// Takes a checked transaction into the queue. Answers that are due at once are returned, among them possibly
     /// answers to earlier tickets (a replaced transaction). `head` reads the newest state, committed or not; `now_ms`
     /// is of the same clock as [`Outside::time_ms`].
-    fn admit(&mut self, head: &Reader, now_ms: u64, ticket: Ticket, transaction: Checked) -> Vec<Answer>;
+    fn admit(
+        &mut self,
+        head: &Reader,
+        now_ms: u64,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer>;
 
     /// Whether [`Adapter::execute`] has something to do.
     fn has_work(&self) -> bool;

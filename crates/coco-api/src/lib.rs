@@ -185,6 +185,9 @@ mod tests {
     #[test]
     fn view_history_is_absent_unless_asked_for() {
         let body = Commit { transaction_id: "2.3".into(), view_history: None };
-        assert_eq!(serde_json::to_string(&body).expect("serialises"), r#"{"transaction_id":"2.3"}"#);
+        assert_eq!(
+            serde_json::to_string(&body).expect("serialises"),
+            r#"{"transaction_id":"2.3"}"#
+        );
     }
 }

@@ -384,7 +384,13 @@ impl Waiting {
 impl Pool {
     /// A gap that was waited for in vain a moment ago is not waited for again: a client that skipped a nonce and sends
     /// on would otherwise pay the wait for each of its requests.
-    fn check_gap(&mut self, sender: Address, place: u64, nonce: u64, now_ms: u64) -> Result<(), Refusal> {
+    fn check_gap(
+        &mut self,
+        sender: Address,
+        place: u64,
+        nonce: u64,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         let Some((expected, since_ms)) = self.missed.get(&sender).copied() else { return Ok(()) };
         let end = self.senders.get(&sender).map_or(nonce, |sender| sender.end);
         if end != expected || now_ms.saturating_sub(since_ms) > GAP_MEMORY_MS {

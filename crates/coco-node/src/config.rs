@@ -59,9 +59,6 @@ impl Default for EthereumSettings {
 pub struct ClientInterface {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What others are told; the listening address when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published: Option<String>,
 }
 
 /// The plain HTTP interface.
@@ -124,7 +121,7 @@ pub struct ConsensusSettings {
 
 impl Default for ConsensusSettings {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_ms_min: 800, election_ms_max: 1600 }
+        Self { heartbeat_ms: 50, election_ms_min: 500, election_ms_max: 1000 }
     }
 }
 
@@ -203,10 +200,12 @@ impl NodeConfig {
     /// # Errors
     /// [`LoadConfigError`] that names the file and the value.
     pub fn load(path: &Path) -> Result<Self, LoadConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| LoadConfigError::Read { path: path.into(), source })?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|source| LoadConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| LoadConfigError::Read { path: path.into(), source })?;
+        let mut config: Self = toml::from_str(&text).map_err(|source| LoadConfigError::Parse {
+            path: path.into(),
+            source: Box::new(source),
+        })?;
         config.check().map_err(|what| LoadConfigError::Value { path: path.into(), what })?;
         if let Some(folder) = path.parent() {
             config.data_dir = folder.join(&config.data_dir);
@@ -224,18 +223,28 @@ impl NodeConfig {
             ));
         }
         if self.nodes.is_empty() || self.nodes.len() > coco_types::limits::NODES_MAX {
-            return Err(format!("nodes has {} members, 1 to {} are possible", self.nodes.len(), coco_types::limits::NODES_MAX));
+            return Err(format!(
+                "nodes has {} members, 1 to {} are possible",
+                self.nodes.len(),
+                coco_types::limits::NODES_MAX
+            ));
         }
         let timing = &self.consensus;
         if timing.heartbeat_ms == 0 || timing.election_ms_min < 2 * timing.heartbeat_ms {
-            return Err("consensus.election_ms_min must be at least twice heartbeat_ms, which is above 0".into());
+            return Err(
+                "consensus.election_ms_min must be at least twice heartbeat_ms, which is above 0"
+                    .into(),
+            );
         }
         if timing.election_ms_max <= timing.election_ms_min {
             return Err("consensus.election_ms_max must be above election_ms_min".into());
         }
         let limits = &self.limits;
         if limits.batch_max == 0 || limits.batch_max > crate::frame::FORWARD_ITEMS_MAX {
-            return Err(format!("limits.batch_max may be 1 to {}", crate::frame::FORWARD_ITEMS_MAX));
+            return Err(format!(
+                "limits.batch_max may be 1 to {}",
+                crate::frame::FORWARD_ITEMS_MAX
+            ));
         }
         Ok(())
     }
@@ -254,7 +263,9 @@ mod tests {
 
     #[test]
     fn plain_http_is_refused_off_loopback() {
-        for (listen, ok) in [("127.0.0.1:8545", true), ("[::1]:8545", true), ("0.0.0.0:8545", false)] {
+        for (listen, ok) in
+            [("127.0.0.1:8545", true), ("[::1]:8545", true), ("0.0.0.0:8545", false)]
+        {
             let parsed: NodeConfig = toml::from_str(&config(listen)).expect("parses");
             assert_eq!(parsed.check().is_ok(), ok, "{listen}");
         }
@@ -262,6 +273,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        assert!(toml::from_str::<NodeConfig>(&format!("colour = 1\n{}", config("127.0.0.1:1"))).is_err());
+        assert!(
+            toml::from_str::<NodeConfig>(&format!("colour = 1\n{}", config("127.0.0.1:1")))
+                .is_err()
+        );
     }
 }

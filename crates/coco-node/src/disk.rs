@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SendError, Sender, channel},
     },
     time::Instant,
 };
@@ -28,11 +28,36 @@ const GROUP_MAX: usize = 512;
 
 /// What the disk thread does.
 #[derive(Debug)]
-pub(crate) enum DiskJob {
+enum DiskJob {
     /// Write, and report once durable.
     Persist(Persist),
     /// Everything up to here is committed: closed chunks below get their final name.
     Committed(Seqno),
+}
+
+/// The way to the disk thread.
+#[derive(Debug)]
+pub(crate) struct DiskQueue {
+    jobs: Sender<DiskJob>,
+    files: Arc<LedgerFiles>,
+}
+
+impl DiskQueue {
+    /// Has `persist` carried out. Its entries can be read from now on.
+    pub(crate) fn persist(&self, persist: Persist) {
+        self.files.announce(persist.entries.iter().map(|(entry, _)| entry));
+        self.send(DiskJob::Persist(persist));
+    }
+
+    /// Says that everything up to `seqno` is committed.
+    pub(crate) fn committed(&self, seqno: Seqno) {
+        self.send(DiskJob::Committed(seqno));
+    }
+
+    fn send(&self, job: DiskJob) {
+        // The thread ends before its queue only after it reported its failure.
+        let _failed: Result<(), SendError<DiskJob>> = self.jobs.send(job);
+    }
 }
 
 /// The disk thread's belongings.
@@ -46,8 +71,9 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Starts the thread. It ends when the sender is dropped and everything is written.
-    pub(crate) fn start(mut self) -> io::Result<(Sender<DiskJob>, std::thread::JoinHandle<()>)> {
+    pub(crate) fn start(mut self) -> io::Result<(DiskQueue, std::thread::JoinHandle<()>)> {
         let (sender, jobs) = channel();
+        let files = self.writer.files();
         let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
             if let Err(error) = self.run(&jobs) {
                 // After a failed write or sync nothing on this disk can be promised any more (the kernel may have
@@ -56,20 +82,21 @@ impl Disk {
                 self.inbox.put(Job::DiskFailed(error.to_string()));
             }
         })?;
-        Ok((sender, thread))
+        Ok((DiskQueue { jobs: sender, files }, thread))
     }
 
     fn run(&mut self, jobs: &Receiver<DiskJob>) -> io::Result<()> {
         while let Ok(first) = jobs.recv() {
             let mut committed = None;
             let mut tokens = Vec::new();
-            let (mut ledger, mut hard_state) = (false, false);
+            let (mut ledger, mut hard_state, mut entries) = (false, false, 0);
             for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_MAX - 1)) {
                 match job {
                     DiskJob::Committed(seqno) => committed = Some(seqno),
                     DiskJob::Persist(persist) => {
                         ledger |= persist.truncate_to.is_some() || !persist.entries.is_empty();
                         hard_state |= persist.hard_state.is_some();
+                        entries += persist.entries.len();
                         tokens.extend(persist.token);
                         self.write(persist)?;
                     }
@@ -82,6 +109,7 @@ impl Disk {
             if ledger {
                 self.metrics.ledger_bytes.inc_by(self.writer.sync()?);
             }
+            self.writer.files().arrived(entries);
             if ledger || hard_state {
                 self.metrics.fsync_seconds.observe(started.elapsed().as_secs_f64());
             }

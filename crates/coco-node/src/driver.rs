@@ -18,7 +18,7 @@ use coco_types::{NodeId, Role};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::{disk::DiskJob, metrics::Metrics, peers::Peers, waiters::Waiters};
+use crate::{disk::DiskQueue, metrics::Metrics, peers::Peers, waiters::Waiters};
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
 pub const TICK_MS: u64 = 10;
@@ -90,7 +90,9 @@ impl Inbox {
     /// [`NotQueued`] when too many wait already.
     pub fn submit(&self, batch: Vec<Submission>) -> Result<(), NotQueued> {
         let count = batch.len();
-        if self.load.transactions.fetch_add(count, Ordering::Relaxed) + count > self.transactions_max {
+        if self.load.transactions.fetch_add(count, Ordering::Relaxed) + count
+            > self.transactions_max
+        {
             self.load.transactions.fetch_sub(count, Ordering::Relaxed);
             return Err(NotQueued);
         }
@@ -139,7 +141,7 @@ pub(crate) struct Driver {
     pub(crate) replica: Replica,
     pub(crate) jobs: Receiver<Job>,
     pub(crate) inbox: Inbox,
-    pub(crate) disk: Sender<DiskJob>,
+    pub(crate) disk: DiskQueue,
     pub(crate) fetches: Sender<Fetch>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) waiters: Arc<Waiters>,
@@ -166,7 +168,8 @@ impl FirstElection {
         let halves = self.reached.entry(node).or_default();
         halves[usize::from(direction == Direction::In)] = true;
         let is_due = self.peers_needed > 0
-            && self.reached.values().filter(|halves| halves.iter().all(|half| *half)).count() >= self.peers_needed;
+            && self.reached.values().filter(|halves| halves.iter().all(|half| *half)).count()
+                >= self.peers_needed;
         if is_due {
             self.peers_needed = 0;
         }
@@ -196,7 +199,8 @@ impl Driver {
             }
             if self.replica.has_work() {
                 let mut entropy = [0; 32];
-                aws_lc_rs::rand::fill(&mut entropy).map_err(|_| DriverError::Disk("no entropy from the system".into()))?;
+                aws_lc_rs::rand::fill(&mut entropy)
+                    .map_err(|_| DriverError::Disk("no entropy from the system".into()))?;
                 self.step(Input::Work(entropy))?;
             }
             let now = Instant::now();
@@ -260,7 +264,9 @@ impl Driver {
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
             Job::Unreachable(node) => Input::Unreachable(node),
             Job::Connected(node, direction) => {
-                if !self.first_election.connected(node, direction) || self.state.read().primary().is_some() {
+                if !self.first_election.connected(node, direction)
+                    || self.state.read().primary().is_some()
+                {
                     return Ok(Turn::Go);
                 }
                 Input::Campaign
@@ -273,7 +279,10 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input) -> Result<(), DriverError> {
-        let effects = self.replica.step(self.now(), input).inspect_err(|error| error!(%error, "the replica stops"))?;
+        let effects = self
+            .replica
+            .step(self.now(), input)
+            .inspect_err(|error| error!(%error, "the replica stops"))?;
         self.carry_out(effects);
         Ok(())
     }
@@ -287,8 +296,7 @@ impl Driver {
     fn carry_out(&mut self, effects: Effects) {
         for persist in effects.persist {
             self.metrics.entries.inc_by(persist.entries.len() as u64);
-            // The disk thread ends before this one only after it reported its failure.
-            let _failed: Result<(), mpsc::SendError<DiskJob>> = self.disk.send(DiskJob::Persist(persist));
+            self.disk.persist(persist);
         }
         for (to, message) in effects.send {
             self.peers.send(to, message);
@@ -316,8 +324,7 @@ impl Driver {
             self.waiters.wake(&state, effects.rolled_back);
             if let Some(committed) = effects.committed {
                 self.metrics.committed.set(i64::try_from(committed.seqno.0).unwrap_or(i64::MAX));
-                let _failed: Result<(), mpsc::SendError<DiskJob>> =
-                    self.disk.send(DiskJob::Committed(committed.seqno));
+                self.disk.committed(committed.seqno);
             }
         }
     }
@@ -327,7 +334,12 @@ impl Driver {
         if self.state.read().role() != Role::Primary {
             return Ok(());
         }
-        let best = self.replica.progress().into_iter().filter(|node| node.active).max_by_key(|node| node.matched);
+        let best = self
+            .replica
+            .progress()
+            .into_iter()
+            .filter(|node| node.active)
+            .max_by_key(|node| node.matched);
         match best {
             Some(node) => self.step(Input::TransferTo(node.node)),
             None => Ok(()),

@@ -7,7 +7,14 @@ mod respond;
 mod service;
 mod submit;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
@@ -88,13 +95,19 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, transport: Transport, service: Arc<Service>, stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    transport: Transport,
+    service: Arc<Service>,
+    stop: watch::Receiver<bool>,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     match transport {
         Transport::DevelopmentPlain => requests(stream, service, stop).await,
-        Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
+        {
             Ok(Ok(stream)) => requests(stream, service, stop).await,
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => debug!("TLS handshake timed out"),
@@ -124,7 +137,10 @@ where
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&has_asked);
     let handler = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let service = Arc::clone(&service);
         async move { Ok::<Response<Full<Bytes>>, Infallible>(service.answer(request).await) }
     });
@@ -133,6 +149,7 @@ where
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = stopping(&mut stop) => None,
+        () = silence(&has_asked, Duration::from_millis(limits.header_timeout_ms)) => return,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -143,6 +160,15 @@ where
     };
     if let Err(error) = ended {
         debug!(error, "client connection ended");
+    }
+}
+
+/// Ends when no request has arrived after `time`. The HTTP library's own time-outs begin only once it knows which
+/// version the client speaks.
+async fn silence(has_asked: &AtomicBool, time: Duration) {
+    tokio::time::sleep(time).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

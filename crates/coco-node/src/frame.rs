@@ -73,15 +73,21 @@ impl Frame {
             2 => {
                 let number = reader.u64("number of the request")?;
                 let count = bounded_count(&mut reader, 8, "forwarded transactions")?;
-                let items = (0..count).map(|_| reader.bytes("transaction").map(Bytes::copy_from_slice));
+                let items =
+                    (0..count).map(|_| reader.bytes("transaction").map(Bytes::copy_from_slice));
                 Self::Forward(number, items.collect::<Result<_, _>>()?)
             }
             3 => {
                 let number = reader.u64("number of the request")?;
                 let count = bounded_count(&mut reader, 1, "forwarded answers")?;
-                Self::Forwarded(number, (0..count).map(|_| reply(&mut reader)).collect::<Result<_, _>>()?)
+                Self::Forwarded(
+                    number,
+                    (0..count).map(|_| reply(&mut reader)).collect::<Result<_, _>>()?,
+                )
             }
-            found => return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) }),
+            found => {
+                return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) });
+            }
         };
         reader.end()?;
         Ok(frame)
@@ -104,10 +110,18 @@ pub fn frame_length(prefix: [u8; 4]) -> Result<usize, DecodeError> {
     }
 }
 
-fn bounded_count(reader: &mut Reader<'_>, item_bytes_min: usize, field: &'static str) -> Result<usize, DecodeError> {
+fn bounded_count(
+    reader: &mut Reader<'_>,
+    item_bytes_min: usize,
+    field: &'static str,
+) -> Result<usize, DecodeError> {
     let count = reader.count(item_bytes_min, field)?;
     if count > FORWARD_ITEMS_MAX {
-        return Err(DecodeError::Over { field, found: count as u64, limit: FORWARD_ITEMS_MAX as u64 });
+        return Err(DecodeError::Over {
+            field,
+            found: count as u64,
+            limit: FORWARD_ITEMS_MAX as u64,
+        });
     }
     Ok(count)
 }
@@ -145,7 +159,10 @@ fn put_reply(out: &mut Vec<u8>, reply: &Reply) {
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_bytes(out, text.get(..text.floor_char_boundary(REFUSAL_TEXT_BYTES_MAX)).unwrap_or(text).as_bytes());
+    put_bytes(
+        out,
+        text.get(..text.floor_char_boundary(REFUSAL_TEXT_BYTES_MAX)).unwrap_or(text).as_bytes(),
+    );
 }
 
 fn tx_id(reader: &mut Reader<'_>) -> Result<TxId, DecodeError> {
@@ -168,7 +185,9 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
         }
         3 => Reply::NotPrimary(None),
         4 => Reply::NotPrimary(Some(NodeId(reader.array("node")?))),
-        found => return Err(DecodeError::Value { field: "kind of answer", found: u64::from(found) }),
+        found => {
+            return Err(DecodeError::Value { field: "kind of answer", found: u64::from(found) });
+        }
     })
 }
 
@@ -178,7 +197,8 @@ mod tests {
 
     #[test]
     fn every_frame_comes_back() {
-        let refusal = Refusal { code: -32000, message: "nonce too low".into(), data: Some("5".into()) };
+        let refusal =
+            Refusal { code: -32000, message: "nonce too low".into(), data: Some("5".into()) };
         for frame in [
             Frame::Consensus(Bytes::from_static(b"abc")),
             Frame::Forward(7, vec![Bytes::from_static(b"x"), Bytes::new()]),

@@ -27,7 +27,8 @@ impl HardStateFile {
     /// Any error of the file system; a file that exists but holds no whole state is `InvalidData`.
     pub fn open(path: &Path) -> io::Result<(Self, Option<HardState>)> {
         let existed = path.try_exists()?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut newest: Option<(u64, HardState)> = None;
         for slot in 0..2 {
             if let Some(found) = read_slot(&file, slot)?
@@ -39,7 +40,10 @@ impl HardStateFile {
         if existed && newest.is_none() && file.metadata()?.len() > 0 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} holds no whole state; this node must not vote again with this identity", path.display()),
+                format!(
+                    "{} holds no whole state; this node must not vote again with this identity",
+                    path.display()
+                ),
             ));
         }
         if !existed && let Some(folder) = path.parent() {

@@ -3,7 +3,7 @@
 //! The disk belongs to the host, so nothing that it says is believed: an entry is hashed and compared with the leaf in
 //! the Merkle tree, which lives in memory, and decrypted under the ledger secret.
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
@@ -19,6 +19,10 @@ use crate::ledger_files::LedgerFiles;
 /// the same entry, and readers follow the newest entries.
 const OPENED_MAX: usize = 64;
 const OPENED_BYTES_MAX: usize = 16 << 20;
+
+/// How often, and how long after another, an entry is asked for again that is about to be handed on.
+const HANDED_ON_TRIES: u32 = 20;
+const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 
 /// Reads entries of one node's ledger.
 #[derive(Debug)]
@@ -41,12 +45,30 @@ impl LedgerHistory {
     /// # Errors
     /// [`HistoryError`] when it cannot be read or is not what it was.
     pub fn entry(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
-        let bytes = self.files.read(seqno).map_err(|source| HistoryError::Unreadable { seqno, source })?;
+        let bytes =
+            self.read(seqno).map_err(|source| HistoryError::Unreadable { seqno, source })?;
         let entry = EntryView::parse(&bytes).map_err(|_| HistoryError::Altered { seqno })?;
         if self.state.read().tree().leaf(seqno.0) != Some(entry.leaf()) {
             return Err(HistoryError::Altered { seqno });
         }
         Ok(bytes)
+    }
+
+    /// The bytes at `seqno`. The replica shows an entry a moment before its driver hands it on to be written; whoever
+    /// asks in that moment waits for it.
+    fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
+        for _ in 0..HANDED_ON_TRIES {
+            match self.files.read(seqno) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && seqno <= self.state.read().last().seqno =>
+                {
+                    std::thread::sleep(HANDED_ON_TIME);
+                }
+                result => return result,
+            }
+        }
+        self.files.read(seqno)
     }
 
     /// The private part of the entry at `seqno`, decrypted.
@@ -72,7 +94,8 @@ impl LedgerHistory {
 impl History for LedgerHistory {
     fn read(&self, seqno: Seqno, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
         let private = self.private_part(seqno)?;
-        let writes = WriteSetView::parse(&[], &private).map_err(|_| HistoryError::Altered { seqno })?;
+        let writes =
+            WriteSetView::parse(&[], &private).map_err(|_| HistoryError::Altered { seqno })?;
         Ok(writes.get(map, key).map(|value| private.slice_ref(value)))
     }
 }

@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_crypto::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, Certificate, Curve, SecretBytes, SigningKey, hkdf_sha256};
+use coco_crypto::{
+    AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, Certificate, Curve, SecretBytes,
+    SigningKey, hkdf_sha256,
+};
 use coco_ledger::LedgerSecret;
 use coco_types::{
     NodeId,
@@ -111,7 +114,9 @@ impl Identity {
     /// Never: its length was checked when the identity was made.
     #[must_use]
     pub fn ledger_secret(&self) -> LedgerSecret {
-        LedgerSecret::new(self.ledger_secret.expose().try_into().expect("checked when the identity was opened"))
+        LedgerSecret::new(
+            self.ledger_secret.expose().try_into().expect("checked when the identity was opened"),
+        )
     }
 
     /// Seals the identity into `folder`. An existing file is not replaced.
@@ -138,7 +143,8 @@ impl Identity {
         let bytes = [&MAGIC[..], &nonce, &tag, &plain].concat();
         let path = folder.join(IDENTITY_FILE);
         let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             file.write_all(&bytes)?;
             file.sync_all()
         };
@@ -168,26 +174,44 @@ impl Identity {
         let nonce = reader.array("nonce").map_err(|_| short)?;
         let tag: [u8; AEAD_TAG_BYTES] = reader.array("tag").map_err(|_| short)?;
         let plain = SecretBytes::new(
-            virtual_sealing_key().open(nonce, MAGIC, reader.rest(), &tag).map_err(|_| "its seal is broken")?,
+            virtual_sealing_key()
+                .open(nonce, MAGIC, reader.rest(), &tag)
+                .map_err(|_| "its seal is broken")?,
         );
         let mut reader = Reader::new(plain.expose());
         let mut part = || reader.bytes("part").map(<[u8]>::to_vec).map_err(|_| short);
         let node_key = SecretBytes::new(part()?);
-        let node_cert = Certificate::from_der(&part()?).map_err(|_| "its node certificate is malformed")?;
+        let node_cert =
+            Certificate::from_der(&part()?).map_err(|_| "its node certificate is malformed")?;
         let service_key = SecretBytes::new(part()?);
-        let service_cert = Certificate::from_der(&part()?).map_err(|_| "its service certificate is malformed")?;
+        let service_cert =
+            Certificate::from_der(&part()?).map_err(|_| "its service certificate is malformed")?;
         let ledger_secret = SecretBytes::new(part()?);
-        let node = SigningKey::from_pkcs8_der(Curve::P384, &node_key).map_err(|_| "its node key is malformed")?;
-        SigningKey::from_pkcs8_der(Curve::P384, &service_key).map_err(|_| "its service key is malformed")?;
+        let node = SigningKey::from_pkcs8_der(Curve::P384, &node_key)
+            .map_err(|_| "its node key is malformed")?;
+        SigningKey::from_pkcs8_der(Curve::P384, &service_key)
+            .map_err(|_| "its service key is malformed")?;
         if ledger_secret.expose().len() != AEAD_KEY_BYTES {
             return Err("its ledger secret has the wrong length");
         }
-        Ok(Self { node_id: node.public().node_id(), node_cert, service_cert, node_key, service_key, ledger_secret })
+        Ok(Self {
+            node_id: node.public().node_id(),
+            node_cert,
+            service_cert,
+            node_key,
+            service_key,
+            ledger_secret,
+        })
     }
 }
 
 fn virtual_sealing_key() -> AeadKey {
     let mut key = [0; AEAD_KEY_BYTES];
-    hkdf_sha256(b"coco virtual platform: this key is public and protects nothing", b"", b"identity", &mut key);
+    hkdf_sha256(
+        b"coco virtual platform: this key is public and protects nothing",
+        b"",
+        b"identity",
+        &mut key,
+    );
     AeadKey::new(&key)
 }

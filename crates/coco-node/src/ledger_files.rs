@@ -5,6 +5,7 @@
 //! is set was caught between these steps: its table is dropped and the closing is done again.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
@@ -13,9 +14,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_ledger::{CHUNK_HEADER_BYTES, Chunk, ChunkName, EntryFlags, close_chunk, open_chunk};
+use coco_ledger::{
+    CHUNK_HEADER_BYTES, Chunk, ChunkName, EntryFlags, EntryView, close_chunk, open_chunk,
+};
 use coco_types::Seqno;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
 /// Bytes gathered before they are handed to the file system.
@@ -26,6 +29,9 @@ const WRITE_BUFFER_BYTES: usize = 4 << 20;
 pub struct LedgerFiles {
     folder: PathBuf,
     index: RwLock<Index>,
+    /// Entries on their way to the disk, in the order in which they will be written. A quorum of other nodes may commit
+    /// an entry before this node has written it, and whoever hears of the commit may ask for it.
+    coming: Mutex<VecDeque<Bytes>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +69,12 @@ impl OpenChunk {
 impl Index {
     fn last(&self) -> Seqno {
         let closed = self.closed.last().and_then(|chunk| chunk.last);
-        self.open.as_ref().filter(|open| !open.offsets.is_empty()).map(OpenChunk::last).or(closed).unwrap_or(Seqno::ZERO)
+        self.open
+            .as_ref()
+            .filter(|open| !open.offsets.is_empty())
+            .map(OpenChunk::last)
+            .or(closed)
+            .unwrap_or(Seqno::ZERO)
     }
 }
 
@@ -95,7 +106,9 @@ impl LedgerFiles {
     pub fn open(folder: &Path) -> io::Result<Self> {
         let mut names = Vec::new();
         for file in fs::read_dir(folder)? {
-            if let Some(name) = file?.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok()) {
+            if let Some(name) =
+                file?.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok())
+            {
                 names.push(name);
             }
         }
@@ -105,14 +118,36 @@ impl LedgerFiles {
             let path = folder.join(name.to_string());
             let expected = index.last().next();
             if name.first != expected || index.open.is_some() {
-                return Err(damaged(&path, format_args!("begins at {}, but {expected} is next in the ledger", name.first)));
+                return Err(damaged(
+                    &path,
+                    format_args!("begins at {}, but {expected} is next in the ledger", name.first),
+                ));
             }
             match name.last {
                 Some(_) => index.closed.push(name),
                 None => index.open = Some(open_tail(&path, name.first)?),
             }
         }
-        Ok(Self { folder: folder.to_owned(), index: RwLock::new(index) })
+        Ok(Self { folder: folder.to_owned(), index: RwLock::new(index), coming: Mutex::default() })
+    }
+
+    /// Makes entries readable that the writer is about to be given, in this order.
+    pub(crate) fn announce<'a>(&self, entries: impl Iterator<Item = &'a Bytes>) {
+        self.coming.lock().extend(entries.cloned());
+    }
+
+    /// The first `count` of the announced entries are in the files now.
+    pub(crate) fn arrived(&self, count: usize) {
+        let mut coming = self.coming.lock();
+        let count = count.min(coming.len());
+        coming.drain(..count);
+    }
+
+    /// An announced entry. After a cut there may be two at one place: the newer one counts.
+    fn coming(&self, seqno: Seqno) -> Option<Bytes> {
+        let is_it =
+            |entry: &&Bytes| EntryView::parse(entry).is_ok_and(|view| view.tx_id().seqno == seqno);
+        self.coming.lock().iter().rev().find(is_it).cloned()
     }
 
     /// The last entry of the last chunk that is known to be committed.
@@ -126,20 +161,28 @@ impl LedgerFiles {
     ///
     /// # Errors
     /// `Err(Some)` as `take` gives it; `Err(None)`'s place is taken by the [`io::Error`] of a file that is damaged.
-    pub fn replay<E>(&self, mut take: impl FnMut(Bytes, bool) -> Result<(), E>) -> Result<(), ReplayError<E>> {
+    pub fn replay<E>(
+        &self,
+        mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
+    ) -> Result<(), ReplayError<E>> {
         let index = self.index.read();
         let open = index.open.as_ref().map(|open| ChunkName::open(open.first));
         for name in index.closed.iter().copied().chain(open) {
             let path = self.folder.join(name.to_string());
             let file = Bytes::from(fs::read(&path).map_err(ReplayError::File)?);
-            let chunk = Chunk::parse(&file).map_err(|error| ReplayError::File(damaged(&path, chain(&error))))?;
+            let chunk = Chunk::parse(&file)
+                .map_err(|error| ReplayError::File(damaged(&path, chain(&error))))?;
             let found = name.first.0 + chunk.entries.len() as u64 - 1;
             if name.last.is_some_and(|last| last.0 != found || !chunk.is_closed) {
-                let what = format_args!("holds {} entries, which is not what its name says", chunk.entries.len());
+                let what = format_args!(
+                    "holds {} entries, which is not what its name says",
+                    chunk.entries.len()
+                );
                 return Err(ReplayError::File(damaged(&path, what)));
             }
             for (_, entry) in &chunk.entries {
-                take(file.slice_ref(entry.bytes()), name.is_committed).map_err(ReplayError::Taker)?;
+                take(file.slice_ref(entry.bytes()), name.is_committed)
+                    .map_err(ReplayError::Taker)?;
             }
         }
         Ok(())
@@ -150,8 +193,14 @@ impl LedgerFiles {
     /// # Errors
     /// `NotFound` when the ledger does not reach so far, and any error of the file system.
     pub fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
+        // Asked first: between this and the look at the index it may arrive, but never be in neither.
+        if let Some(entry) = self.coming(seqno) {
+            return Ok(entry);
+        }
         let index = self.index.read();
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no entry {seqno} in the ledger files"));
+        let missing = || {
+            io::Error::new(io::ErrorKind::NotFound, format!("no entry {seqno} in the ledger files"))
+        };
         if let Some(open) = &index.open
             && seqno >= open.first
         {
@@ -162,7 +211,8 @@ impl LedgerFiles {
             return read_between(&file, u64::from(start), u64::from(end));
         }
         let at = index.closed.partition_point(|chunk| last_of(chunk) < seqno);
-        let chunk = *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
+        let chunk =
+            *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
         let file = File::open(self.folder.join(chunk.to_string()))?;
         drop(index);
         let mut header = [0; CHUNK_HEADER_BYTES];
@@ -201,7 +251,9 @@ const READ_BYTES_MAX: u64 = coco_types::limits::ENTRY_BYTES_MAX as u64;
 
 fn read_between(file: &File, start: u64, end: u64) -> io::Result<Bytes> {
     let length = end.checked_sub(start).filter(|length| *length <= READ_BYTES_MAX);
-    let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a position table is out of order"))?;
+    let length = length.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "a position table is out of order")
+    })?;
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, start)?;
     Ok(bytes.into())
@@ -221,7 +273,12 @@ fn open_tail(path: &Path, first: Seqno) -> io::Result<OpenChunk> {
         let table = u64::from_le_bytes(header);
         if table != 0 {
             if table < header_bytes || table > length {
-                return Err(damaged(path, format_args!("offset 0: the table begins at {table}, the file has {length} bytes")));
+                return Err(damaged(
+                    path,
+                    format_args!(
+                        "offset 0: the table begins at {table}, the file has {length} bytes"
+                    ),
+                ));
             }
             file.set_len(table)?;
             file.write_all_at(&open_chunk(), 0)?;
@@ -234,7 +291,8 @@ fn open_tail(path: &Path, first: Seqno) -> io::Result<OpenChunk> {
         file.set_len(chunk.end)?;
     }
     file.sync_all()?;
-    let mut open = OpenChunk { first, offsets: Vec::new(), end: CHUNK_HEADER_BYTES as u32, is_full: false };
+    let mut open =
+        OpenChunk { first, offsets: Vec::new(), end: CHUNK_HEADER_BYTES as u32, is_full: false };
     for (_, entry) in &chunk.entries {
         open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;
     }
@@ -314,7 +372,13 @@ impl LedgerWriter {
         }
         self.pending.extend_from_slice(entry);
         self.unsynced_bytes += entry.len() as u64;
-        self.files.index.write().open.as_mut().expect("made above").push(entry.len(), chunk_ends)?;
+        self.files
+            .index
+            .write()
+            .open
+            .as_mut()
+            .expect("made above")
+            .push(entry.len(), chunk_ends)?;
         if chunk_ends {
             self.close()?;
         } else if self.pending.len() >= WRITE_BUFFER_BYTES {
@@ -367,7 +431,10 @@ impl LedgerWriter {
         file.sync_data()?;
         let closed = ChunkName::closed(open.first, open.last());
         let folder = &self.files.folder;
-        fs::rename(folder.join(ChunkName::open(open.first).to_string()), folder.join(closed.to_string()))?;
+        fs::rename(
+            folder.join(ChunkName::open(open.first).to_string()),
+            folder.join(closed.to_string()),
+        )?;
         index.closed.push(closed);
         drop(index);
         self.folder_changed = true;
@@ -450,7 +517,12 @@ impl LedgerWriter {
             let mut index = self.files.index.write();
             match index.closed.last() {
                 Some(chunk) if !chunk.is_committed => index.closed.pop().expect("just seen"),
-                _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "a committed chunk is never cut")),
+                _ => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "a committed chunk is never cut",
+                    ));
+                }
             }
         };
         let open = folder.join(ChunkName::open(chunk.first).to_string());

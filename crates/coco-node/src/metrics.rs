@@ -62,19 +62,45 @@ impl Metrics {
             sessions: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("transactions_executed", "Transactions executed here as primary", metrics.executed.clone());
-        registry.register("entries_written", "Ledger entries handed to the disk", metrics.entries.clone());
-        registry.register("committed_seqno", "Position of the last committed entry", metrics.committed.clone());
+        registry.register(
+            "transactions_executed",
+            "Transactions executed here as primary",
+            metrics.executed.clone(),
+        );
+        registry.register(
+            "entries_written",
+            "Ledger entries handed to the disk",
+            metrics.entries.clone(),
+        );
+        registry.register(
+            "committed_seqno",
+            "Position of the last committed entry",
+            metrics.committed.clone(),
+        );
         registry.register("view", "Current view", metrics.view.clone());
-        registry.register("is_primary", "One on the primary, zero elsewhere", metrics.is_primary.clone());
+        registry.register(
+            "is_primary",
+            "One on the primary, zero elsewhere",
+            metrics.is_primary.clone(),
+        );
         registry.register_with_unit(
             "fsync",
             "Time for one group of writes to become durable",
             Unit::Seconds,
             metrics.fsync_seconds.clone(),
         );
-        registry.register_with_unit("ledger_written", "Ledger written", Unit::Bytes, metrics.ledger_bytes.clone());
-        registry.register_with_unit("peer_sent", "Sent to peers", Unit::Bytes, metrics.peer_bytes_sent.clone());
+        registry.register_with_unit(
+            "ledger_written",
+            "Ledger written",
+            Unit::Bytes,
+            metrics.ledger_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "peer_sent",
+            "Sent to peers",
+            Unit::Bytes,
+            metrics.peer_bytes_sent.clone(),
+        );
         registry.register("http_responses", "HTTP responses by status", metrics.responses.clone());
         registry.register("sessions", "Client connections open now", metrics.sessions.clone());
         Self { registry, ..metrics }

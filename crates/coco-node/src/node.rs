@@ -125,18 +125,30 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let folder = config.data_dir.join(LEDGER_FOLDER);
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
     let mut index_key = [0; 16];
-    aws_lc_rs::rand::fill(&mut index_key).map_err(|_| failed(io::Error::other("no entropy from the system")))?;
+    aws_lc_rs::rand::fill(&mut index_key)
+        .map_err(|_| failed(io::Error::other("no entropy from the system")))?;
     let (low, high) = index_key.split_at(8);
-    let index_key = [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
-    let mut loader =
-        Loader::new(identity.ledger_secret(), state::schema(), index_key, config.ledger.retained_entries);
+    let index_key =
+        [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
+    let mut loader = Loader::new(
+        identity.ledger_secret(),
+        state::schema(),
+        index_key,
+        config.ledger.retained_entries,
+    );
     let files = LedgerFiles::open(&folder).map_err(failed)?;
     let started = Instant::now();
-    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| match error {
-        ReplayError::File(source) => failed(source),
-        ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
+    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
+        match error {
+            ReplayError::File(source) => failed(source),
+            ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
+        }
     })?;
-    let committed = loader.state().read().last_signature(files.committed().max(GENESIS_LAST)).unwrap_or(Seqno::ZERO);
+    let committed = loader
+        .state()
+        .read()
+        .last_signature(files.committed().max(GENESIS_LAST))
+        .unwrap_or(Seqno::ZERO);
     info!(last = %loader.last(), committed = %committed, millis = started.elapsed().as_millis(), "ledger replayed");
     let path = config.data_dir.join(HARD_STATE_FILE);
     let (hard_state, hard_state_found) =
@@ -147,14 +159,19 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
 /// The last entry that provisioning made; committed from the start.
 const GENESIS_LAST: Seqno = Seqno(4);
 
-fn engine(config: &NodeConfig, nodes: &[(NodeId, NodeAddress)], loaded: &mut Loaded) -> Result<RaftEngine, StartError> {
+fn engine(
+    config: &NodeConfig,
+    nodes: &[(NodeId, NodeAddress)],
+    loaded: &mut Loaded,
+) -> Result<RaftEngine, StartError> {
     let (views, last) = {
         let state = loaded.loader.state();
         let state = state.read();
         (state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect(), state.last())
     };
     let ticks = |millis: u64| u32::try_from(millis.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
-    let hard_state = loaded.hard_state_found.clone().unwrap_or(HardState { view: last.view, vote: None });
+    let hard_state =
+        loaded.hard_state_found.clone().unwrap_or(HardState { view: last.view, vote: None });
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
         configuration: Configuration { nodes: nodes.iter().map(|(id, _)| *id).collect() },
@@ -168,12 +185,17 @@ fn engine(config: &NodeConfig, nodes: &[(NodeId, NodeAddress)], loaded: &mut Loa
             election_ticks_min: ticks(config.consensus.election_ms_min),
             election_ticks_max: ticks(config.consensus.election_ms_max),
         },
-        seed: u64::from_le_bytes(loaded.identity.node_id.0[..8].try_into().expect("eight of 32 bytes")),
+        seed: u64::from_le_bytes(
+            loaded.identity.node_id.0[..8].try_into().expect("eight of 32 bytes"),
+        ),
         limits: coco_consensus::Limits::default(),
     })
 }
 
-fn node_list(config: &NodeConfig, me: NodeId) -> Result<Vec<(NodeId, NodeAddress)>, StartNodeError> {
+fn node_list(
+    config: &NodeConfig,
+    me: NodeId,
+) -> Result<Vec<(NodeId, NodeAddress)>, StartNodeError> {
     let nodes = config.nodes.iter().map(|node| Ok((node.id.parse()?, node.clone())));
     let nodes: Vec<(NodeId, NodeAddress)> = nodes
         .collect::<Result<_, coco_types::ParseIdError>>()
@@ -181,11 +203,15 @@ fn node_list(config: &NodeConfig, me: NodeId) -> Result<Vec<(NodeId, NodeAddress
     if nodes.iter().any(|(id, _)| *id == me) {
         Ok(nodes)
     } else {
-        Err(StartNodeError::Configuration(format!("this node is {me}, which the configuration's nodes do not name")))
+        Err(StartNodeError::Configuration(format!(
+            "this node is {me}, which the configuration's nodes do not name"
+        )))
     }
 }
 
-async fn listen(address: std::net::SocketAddr) -> Result<(TcpListener, std::net::SocketAddr), StartNodeError> {
+async fn listen(
+    address: std::net::SocketAddr,
+) -> Result<(TcpListener, std::net::SocketAddr), StartNodeError> {
     let failed = |source| StartNodeError::Listen { address: address.to_string(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
@@ -239,21 +265,33 @@ fn assemble(
         ..PoolLimits::default()
     };
     let adapter = EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache));
-    let signer = ServiceSigner::new(identity.node_key_secret(), identity.node_cert.pem(), identity.service_key_secret())
-        .map_err(|error| StartNodeError::Configuration(format!("the node's keys cannot sign: {error}")))?;
+    let signer = ServiceSigner::new(
+        identity.node_key_secret(),
+        identity.node_cert.pem(),
+        identity.service_key_secret(),
+    )
+    .map_err(|error| {
+        StartNodeError::Configuration(format!("the node's keys cannot sign: {error}"))
+    })?;
     let settings = Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
         ..Settings::default()
     };
-    let replica = Replica::new(loader, Box::new(engine), Box::new(adapter), Box::new(signer), settings);
+    let replica =
+        Replica::new(loader, Box::new(engine), Box::new(adapter), Box::new(signer), settings);
 
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
     let files = writer.files();
     let waiters = Arc::new(Waiters::default());
-    let disk = Disk { writer, hard_state, inbox: shared.inbox.clone(), metrics: Arc::clone(&shared.metrics) };
+    let disk = Disk {
+        writer,
+        hard_state,
+        inbox: shared.inbox.clone(),
+        metrics: Arc::clone(&shared.metrics),
+    };
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
     let (fetches, fetch_jobs) = mpsc::channel();
     let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
@@ -279,7 +317,8 @@ fn assemble(
     let driver = thread("replica", move || driver.run())?;
 
     let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartNodeError::Thread(io::Error::other("no entropy")))?;
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| StartNodeError::Thread(io::Error::other("no entropy")))?;
     let mut rpc = RpcConfig::new(chain.chain_id);
     rpc.peers = shared.nodes.len() as u64 - 1;
     rpc.batch_calls_max = config.limits.batch_max;
@@ -325,33 +364,61 @@ impl Node {
         let me = loaded.identity.node_id;
         let nodes = node_list(config, me)?;
         let engine = engine(config, &nodes, &mut loaded)?;
-        let edge = runtime("edge", std::thread::available_parallelism().map_or(2, std::num::NonZero::get))?;
+        let edge = runtime(
+            "edge",
+            std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        )?;
         let peer_runtime = runtime("peers", 1)?;
         let peer_tls = PeerTls::new(&loaded.identity)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
         let (client, client_address) = edge.block_on(listen(config.client.listen))?;
-        let development =
-            config.development_http.as_ref().map(|interface| edge.block_on(listen(interface.listen))).transpose()?;
+        let development = config
+            .development_http
+            .as_ref()
+            .map(|interface| edge.block_on(listen(interface.listen)))
+            .transpose()?;
 
         let (inbox, jobs) = Inbox::new(config.limits.queue_max);
         let metrics = Arc::new(Metrics::new());
-        let peers = peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
+        let peers =
+            peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
         let acceptor = client_acceptor(&loaded.identity)?;
-        let shared = Shared { inbox: inbox.clone(), peers: Arc::clone(&peers), metrics, nodes, stopped: stopped.clone() };
+        let shared = Shared {
+            inbox: inbox.clone(),
+            peers: Arc::clone(&peers),
+            metrics,
+            nodes,
+            stopped: stopped.clone(),
+        };
         let Assembled { service, driver, disk } = assemble(config, loaded, engine, jobs, shared)?;
 
         let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
         peer_runtime.spawn(accept(peer_listener, peer_tls, inbox.clone(), peers, forwarded));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
-        edge.spawn(serve(client, Transport::Tls(acceptor), Arc::clone(&service), Arc::clone(&places), stopped.clone()));
+        edge.spawn(serve(
+            client,
+            Transport::Tls(acceptor),
+            Arc::clone(&service),
+            Arc::clone(&places),
+            stopped.clone(),
+        ));
         let development_address = development.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = development {
             info!(%address, "plain HTTP for development: no encryption, loopback only");
             edge.spawn(serve(listener, Transport::DevelopmentPlain, service, places, stopped));
         }
         info!(node = %me, client = %client_address, "node started");
-        Ok(Self { inbox, stop, driver, disk, edge, peers: peer_runtime, client_address, development_address })
+        Ok(Self {
+            inbox,
+            stop,
+            driver,
+            disk,
+            edge,
+            peers: peer_runtime,
+            client_address,
+            development_address,
+        })
     }
 
     /// Whether the node has ended by itself, which it does only when it is broken; [`Node::stop`] says why.

@@ -71,7 +71,13 @@ pub trait TakeForwarded: Send + Sync {
 impl Peers {
     /// Starts the tasks that keep a connection to every other node, on the current runtime.
     #[must_use]
-    pub fn dial(me: NodeId, nodes: &[(NodeId, NodeAddress)], tls: &PeerTls, inbox: &Inbox, metrics: &Arc<Metrics>) -> Arc<Self> {
+    pub fn dial(
+        me: NodeId,
+        nodes: &[(NodeId, NodeAddress)],
+        tls: &PeerTls,
+        inbox: &Inbox,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
         let mut queues = BTreeMap::new();
         for (id, address) in nodes.iter().filter(|(id, _)| *id != me) {
             let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
@@ -92,38 +98,53 @@ impl Peers {
     pub fn send(&self, to: NodeId, message: Bytes) {
         if let Some(queue) = self.queues.get(&to) {
             // Consensus sends again what was lost.
-            let _full: Result<(), mpsc::error::TrySendError<Frame>> = queue.try_send(Frame::Consensus(message));
+            let _full: Result<(), mpsc::error::TrySendError<Frame>> =
+                queue.try_send(Frame::Consensus(message));
         }
     }
 
     /// Has `to` execute transactions, and waits for its answers. `None` when it cannot be asked or does not answer in
     /// time: what became of the transactions is then unknown, and they may be sent again.
-    pub async fn forward(&self, to: NodeId, items: Vec<Bytes>, wait: Duration) -> Option<Vec<Reply>> {
+    pub async fn forward(
+        &self,
+        to: NodeId,
+        items: Vec<Bytes>,
+        wait: Duration,
+    ) -> Option<Vec<Reply>> {
         let queue = self.queues.get(&to)?;
         let (sender, receiver) = oneshot::channel();
-        let number = {
-            let mut forwards = self.forwards.lock();
-            if forwards.waiting.len() >= FORWARDS_MAX {
-                return None;
-            }
-            forwards.next += 1;
-            let number = forwards.next;
-            forwards.waiting.insert(number, sender);
-            number
-        };
-        let answer = if queue.try_send(Frame::Forward(number, items)).is_ok() {
-            timeout(wait, receiver).await.ok().and_then(Result::ok)
-        } else {
-            None
-        };
-        self.forwards.lock().waiting.remove(&number);
-        answer
+        let place = self.place(sender)?;
+        queue.try_send(Frame::Forward(place.number, items)).ok()?;
+        timeout(wait, receiver).await.ok().and_then(Result::ok)
+    }
+
+    fn place(&self, sender: oneshot::Sender<Vec<Reply>>) -> Option<ForwardPlace<'_>> {
+        let mut forwards = self.forwards.lock();
+        if forwards.waiting.len() >= FORWARDS_MAX {
+            return None;
+        }
+        forwards.next += 1;
+        let number = forwards.next;
+        forwards.waiting.insert(number, sender);
+        Some(ForwardPlace { peers: self, number })
     }
 
     fn answered(&self, number: u64, replies: Vec<Reply>) {
         if let Some(sender) = self.forwards.lock().waiting.remove(&number) {
             let _gone: Result<(), Vec<Reply>> = sender.send(replies);
         }
+    }
+}
+
+/// A place among the waiting requests, given back when the caller is answered, stops waiting, or goes away.
+struct ForwardPlace<'a> {
+    peers: &'a Peers,
+    number: u64,
+}
+
+impl Drop for ForwardPlace<'_> {
+    fn drop(&mut self) {
+        self.peers.forwards.lock().waiting.remove(&self.number);
     }
 }
 
@@ -153,7 +174,9 @@ impl Link {
                     }
                     self.inbox.unreachable(self.id);
                 }
-                Err(error) => debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer"),
+                Err(error) => {
+                    debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer")
+                }
             }
             tokio::time::sleep(retry).await;
             retry = (retry * 2).min(RETRY_MAX);
@@ -173,7 +196,10 @@ impl Link {
         let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
         let found = peer_id(stream.get_ref().1.peer_certificates());
         if found != Some(self.id) {
-            return Err(std::io::Error::other(format!("{} is another node than expected", self.address)));
+            return Err(std::io::Error::other(format!(
+                "{} is another node than expected",
+                self.address
+            )));
         }
         Ok(stream)
     }
@@ -248,8 +274,12 @@ async fn receive<F: TakeForwarded + 'static>(
     let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     stream.set_nodelay(true)?;
     let mut stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
-    let Some(from) = peer_id(stream.get_ref().1.peer_certificates()).filter(|id| peers.queues.contains_key(id)) else {
-        return Err(std::io::Error::other("a certificate of this service, but no node of the configuration"));
+    let Some(from) =
+        peer_id(stream.get_ref().1.peer_certificates()).filter(|id| peers.queues.contains_key(id))
+    else {
+        return Err(std::io::Error::other(
+            "a certificate of this service, but no node of the configuration",
+        ));
     };
     inbox.connected(from, Direction::In);
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
@@ -259,7 +289,8 @@ async fn receive<F: TakeForwarded + 'static>(
                 return Ok(());
             }
         }
-        let length = frame_length([buffer[0], buffer[1], buffer[2], buffer[3]]).map_err(std::io::Error::other)?;
+        let length = frame_length([buffer[0], buffer[1], buffer[2], buffer[3]])
+            .map_err(std::io::Error::other)?;
         while buffer.len() < 4 + length {
             buffer.reserve((4 + length - buffer.len()).min(WRITE_BUFFER_BYTES));
             if timeout(READ_TIMEOUT, stream.read_buf(&mut buffer)).await.map_err(late)?? == 0 {
@@ -278,7 +309,13 @@ async fn receive<F: TakeForwarded + 'static>(
     }
 }
 
-async fn answer<F: TakeForwarded>(from: NodeId, number: u64, items: Vec<Bytes>, peers: &Peers, forwarded: &OnceLock<F>) {
+async fn answer<F: TakeForwarded>(
+    from: NodeId,
+    number: u64,
+    items: Vec<Bytes>,
+    peers: &Peers,
+    forwarded: &OnceLock<F>,
+) {
     let count = items.len();
     let replies = match forwarded.get() {
         Some(taker) => taker.take(items).await,
@@ -286,6 +323,7 @@ async fn answer<F: TakeForwarded>(from: NodeId, number: u64, items: Vec<Bytes>, 
     };
     if let Some(queue) = peers.queues.get(&from) {
         // When the queue is full the other side times out, and may send again.
-        let _full: Result<(), mpsc::error::TrySendError<Frame>> = queue.try_send(Frame::Forwarded(number, replies));
+        let _full: Result<(), mpsc::error::TrySendError<Frame>> =
+            queue.try_send(Frame::Forwarded(number, replies));
     }
 }

@@ -16,15 +16,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_crypto::{AltName, CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, Validity, endorse_node, service_certificate};
+use coco_crypto::{
+    AltName, CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, Validity, endorse_node,
+    service_certificate,
+};
 use coco_evm::{
     genesis::Genesis,
     state::{self, EvmMaps},
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, SealEntryError, ServiceSigner, ServiceStatus,
-    genesis_write_set, put_service, seal, signature_write_set,
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, SealEntryError, ServiceSigner,
+    ServiceStatus, genesis_write_set, put_service, seal, signature_write_set,
 };
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
 use thiserror::Error;
@@ -128,7 +131,13 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
         names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
         let endorsement = EndorseNode { key: key.public(), names: &names, validity };
         let cert = endorse_node(&service_key, &service_cert, &endorsement)?;
-        identities.push(Identity::new(&key, cert, &service_key, service_cert.clone(), secret.clone()));
+        identities.push(Identity::new(
+            &key,
+            cert,
+            &service_key,
+            service_cert.clone(),
+            secret.clone(),
+        ));
     }
     let entries = first_entries(&identities, spec)?;
     for (node, identity) in spec.nodes.iter().zip(&identities) {
@@ -153,11 +162,19 @@ fn write_ledger(folder: &Path, entries: &[Bytes]) -> io::Result<()> {
 }
 
 /// The first entries, under the first node's signature.
-fn first_entries(identities: &[Identity], spec: &NetworkSpec<'_>) -> Result<Vec<Bytes>, ProvisionError> {
+fn first_entries(
+    identities: &[Identity],
+    spec: &NetworkSpec<'_>,
+) -> Result<Vec<Bytes>, ProvisionError> {
     let first = identities.first().expect("a network has a node");
-    let signer = ServiceSigner::new(first.node_key_secret(), first.node_cert.pem(), first.service_key_secret())
-        .expect("keys that were just made can sign");
-    let mut ledger = FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
+    let signer = ServiceSigner::new(
+        first.node_key_secret(),
+        first.node_cert.pem(),
+        first.service_key_secret(),
+    )
+    .expect("keys that were just made can sign");
+    let mut ledger =
+        FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
     let nodes: Vec<GenesisNode> = identities
         .iter()
         .zip(spec.nodes)

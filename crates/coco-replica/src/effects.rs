@@ -22,7 +22,10 @@ impl Persist {
     /// Whether there is nothing to do.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.truncate_to.is_none() && self.entries.is_empty() && self.hard_state.is_none() && self.token.is_none()
+        self.truncate_to.is_none()
+            && self.entries.is_empty()
+            && self.hard_state.is_none()
+            && self.token.is_none()
     }
 }
 

@@ -93,7 +93,11 @@ impl LedgerState {
             return TxStatus::Invalid;
         }
         if id.seqno <= self.committed {
-            return if self.view_at(id.seqno) == id.view { TxStatus::Committed } else { TxStatus::Invalid };
+            return if self.view_at(id.seqno) == id.view {
+                TxStatus::Committed
+            } else {
+                TxStatus::Invalid
+            };
         }
         if id.view < self.view_at(self.committed) {
             return TxStatus::Invalid;
@@ -114,7 +118,11 @@ impl LedgerState {
     /// The last signature entry at or below `seqno`.
     #[must_use]
     pub fn last_signature(&self, seqno: Seqno) -> Option<Seqno> {
-        self.signatures.partition_point(|s| *s <= seqno).checked_sub(1).and_then(|i| self.signatures.get(i)).copied()
+        self.signatures
+            .partition_point(|s| *s <= seqno)
+            .checked_sub(1)
+            .and_then(|i| self.signatures.get(i))
+            .copied()
     }
 
     /// The Merkle tree over all entries.
@@ -140,7 +148,11 @@ impl LedgerState {
     }
 
     pub(crate) fn truncate(&mut self, to: Seqno) {
-        assert!(to >= self.committed, "a committed entry is never rolled back: asked {to}, committed {}", self.committed);
+        assert!(
+            to >= self.committed,
+            "a committed entry is never rolled back: asked {to}, committed {}",
+            self.committed
+        );
         self.tree.truncate(to.0 + 1);
         self.signatures.truncate(self.signatures.partition_point(|s| *s <= to));
         self.views.truncate(self.views.partition_point(|(first, _)| *first <= to));
@@ -153,7 +165,6 @@ pub struct SharedLedgerState(pub(crate) Arc<RwLock<LedgerState>>);
 
 impl SharedLedgerState {
     /// Looks at it. Hold the guard briefly: the replica waits for it.
-    #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, LedgerState> {
         self.0.read()
     }

@@ -4,11 +4,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use coco_adapter::Outside;
-use coco_consensus::LogEntry;
+use coco_consensus::{HardState, LogEntry};
 use coco_kv::{ApplyError, MapKind, MapName, MapSpec, Store, WriteSet};
 use coco_ledger::{
-    COSE_SIGNATURES_MAP, EntryFlags, EntryView, LedgerSecret, OpenEntryError, ParseSignatureError, SIGNATURES_MAP,
-    SignatureRecord, TREE_MAP, seal,
+    COSE_SIGNATURES_MAP, EntryFlags, EntryView, LedgerSecret, OpenEntryError, ParseSignatureError,
+    SIGNATURES_MAP, SignatureRecord, TREE_MAP, seal,
 };
 use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
 use parking_lot::RwLock;
@@ -107,8 +107,10 @@ impl Core {
     fn new(secret: LedgerSecret, mut schema: Vec<MapSpec>, index_key: [u64; 2]) -> Self {
         schema.push(outside_map());
         schema.extend(
-            [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP]
-                .map(|name| MapSpec { name: MapName::from_static(name), kind: MapKind::LedgerOnly }),
+            [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP].map(|name| MapSpec {
+                name: MapName::from_static(name),
+                kind: MapKind::LedgerOnly,
+            }),
         );
         Self {
             store: Store::new(schema, index_key),
@@ -144,38 +146,57 @@ impl Core {
         if id.seqno != last.seqno.next() || id.view < last.view || id.view > View::MAX {
             return Err(LoadError::Position { seqno: last.seqno.next(), found: id, last });
         }
-        if entry.data.is_empty() { self.take_opening(id) } else { self.take_sealed(id, &entry.data) }
+        if entry.data.is_empty() {
+            self.take_opening(id)
+        } else {
+            self.take_sealed(id, &entry.data)
+        }
     }
 
     fn take_opening(&mut self, id: TxId) -> Result<Framed, LoadError> {
         let empty = WriteSet::default();
-        let sealed =
-            seal(&self.secret, id, EntryFlags::NONE, &Digest::ZERO, &empty).expect("an empty write set fits an entry");
+        let sealed = seal(&self.secret, id, EntryFlags::NONE, &Digest::ZERO, &empty)
+            .expect("an empty write set fits an entry");
         self.store.apply(id.seqno, &empty).map_err(|source| LoadError::Apply { id, source })?;
         self.append(id, sealed.leaf, sealed.bytes.len(), AppendKind::PLAIN);
         Ok((sealed.bytes, false))
     }
 
     fn take_sealed(&mut self, id: TxId, bytes: &Bytes) -> Result<Framed, LoadError> {
-        let entry = EntryView::parse(bytes).map_err(|source| LoadError::Entry { seqno: id.seqno, source })?;
+        let entry = EntryView::parse(bytes)
+            .map_err(|source| LoadError::Entry { seqno: id.seqno, source })?;
         if entry.tx_id() != id {
-            return Err(LoadError::Position { seqno: id.seqno, found: entry.tx_id(), last: self.last() });
+            return Err(LoadError::Position {
+                seqno: id.seqno,
+                found: entry.tx_id(),
+                last: self.last(),
+            });
         }
         let open = entry.open(&self.secret).map_err(|source| LoadError::Open { id, source })?;
         let writes = open.writes().map_err(|source| LoadError::WriteSet { id, source })?;
-        let record = SignatureRecord::read(&entry).map_err(|source| LoadError::Signature { id, source })?;
+        let record =
+            SignatureRecord::read(&entry).map_err(|source| LoadError::Signature { id, source })?;
         if let Some(record) = &record {
             let ours = self.state.read().tree.root();
             if record.root != ours {
                 return Err(LoadError::Root { id, signed: record.root, ours });
             }
         }
-        if let Some(outside) = writes.get(&self.outside, &SINGLETON).and_then(|bytes| decode_outside(bytes).ok()) {
+        if let Some(outside) =
+            writes.get(&self.outside, &SINGLETON).and_then(|bytes| decode_outside(bytes).ok())
+        {
             self.note_time(&outside);
         }
-        self.store.apply_view(id.seqno, &writes).map_err(|source| LoadError::Apply { id, source })?;
+        self.store
+            .apply_view(id.seqno, &writes)
+            .map_err(|source| LoadError::Apply { id, source })?;
         let chunk_ends = entry.flags().contains(EntryFlags::CHUNK_AFTER);
-        self.append(id, entry.leaf(), bytes.len(), AppendKind { is_signature: record.is_some(), chunk_ends });
+        self.append(
+            id,
+            entry.leaf(),
+            bytes.len(),
+            AppendKind { is_signature: record.is_some(), chunk_ends },
+        );
         Ok((bytes.clone(), chunk_ends))
     }
 
@@ -198,7 +219,8 @@ impl Core {
     pub(crate) fn rollback(&mut self, to: Seqno) {
         self.state.write().truncate(to);
         self.store.rollback(to).expect("nothing above the committed position was compacted");
-        while let Some((_, before, bytes)) = self.uncommitted.pop_back_if(|(seqno, ..)| *seqno > to) {
+        while let Some((_, before, bytes)) = self.uncommitted.pop_back_if(|(seqno, ..)| *seqno > to)
+        {
             self.chunk_bytes = before;
             self.uncommitted_bytes -= bytes;
         }
@@ -241,8 +263,18 @@ impl Loader {
     /// An empty ledger under `secret`, with the maps of the adapter. `index_key` keys the fingerprints of history
     /// maps; `retained` is how many entries below the committed one stay readable.
     #[must_use]
-    pub fn new(secret: LedgerSecret, schema: Vec<MapSpec>, index_key: [u64; 2], retained: u64) -> Self {
-        Self { core: Core::new(secret, schema, index_key), recent: VecDeque::new(), recent_bytes: 0, retained }
+    pub fn new(
+        secret: LedgerSecret,
+        schema: Vec<MapSpec>,
+        index_key: [u64; 2],
+        retained: u64,
+    ) -> Self {
+        Self {
+            core: Core::new(secret, schema, index_key),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            retained,
+        }
     }
 
     /// Takes the next entry. `committed` says that it is known to be committed (its chunk file is).
@@ -251,7 +283,8 @@ impl Loader {
     /// [`LoadError`] when the entry does not follow the one before, does not open, or signs another tree.
     pub fn push(&mut self, bytes: Bytes, committed: bool) -> Result<(), LoadError> {
         let seqno = self.core.last().seqno.next();
-        let tx_id = EntryView::parse(&bytes).map_err(|source| LoadError::Entry { seqno, source })?.tx_id();
+        let tx_id =
+            EntryView::parse(&bytes).map_err(|source| LoadError::Entry { seqno, source })?.tx_id();
         let entry = LogEntry { tx_id, data: bytes };
         self.core.take(&entry)?;
         if committed && self.core.state.read().signatures.last() == Some(&seqno) {
@@ -282,6 +315,15 @@ impl Loader {
     #[must_use]
     pub fn reader(&self) -> coco_kv::Reader {
         self.core.store.reader()
+    }
+
+    /// The hard state to start the engine with, given the one that was found on disk, if any. Entries of a newer view may
+    /// have reached the disk just before the hard state that came with them was lost. They prove that the view has a
+    /// primary; and a vote of this node in it, which would have gone out only after it was durable, was never given.
+    #[must_use]
+    pub fn hard_state(&self, found: Option<HardState>) -> HardState {
+        let view = self.last().view;
+        found.filter(|found| found.view >= view).unwrap_or(HardState { view, vote: None })
     }
 
     /// The newest entries, for the engine's window.

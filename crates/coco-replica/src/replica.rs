@@ -2,9 +2,14 @@
 
 use bytes::Bytes;
 use coco_adapter::{Adapter, Answer, Checked, Outside, Ticket, Verdict};
-use coco_consensus::{Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ReceiveError, TransferError};
+use coco_consensus::{
+    Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ReceiveError,
+    TransferError,
+};
 use coco_kv::{MapName, Reader, WriteSet};
-use coco_ledger::{EntryFlags, EntryView, SealEntryError, SealedEntry, Signer, seal, signature_write_set};
+use coco_ledger::{
+    EntryFlags, EntryView, SealEntryError, SealedEntry, Signer, seal, signature_write_set,
+};
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use thiserror::Error;
 
@@ -106,12 +111,19 @@ pub struct Replica {
     outside_map: MapName,
     /// When the first entry after the last signature was made, by the monotonic clock.
     unsigned_since_ms: Option<u64>,
+    /// A newer view that is not on this disk yet. Nothing is proposed in it before: after a crash this node could be
+    /// primary of the same view again, and a transaction id would name two entries under one nonce. Only a network of
+    /// one ever waits here; elsewhere the votes of others come after one's own is durable.
+    view_not_durable: Option<PersistToken>,
     now: Now,
 }
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("last", &self.core.last()).field("role", &self.engine.role()).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("last", &self.core.last())
+            .field("role", &self.engine.role())
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,8 +145,10 @@ impl Replica {
             settings,
             outside_map: MapName::from_static(OUTSIDE_MAP),
             unsigned_since_ms: None,
+            view_not_durable: None,
             now: Now { wall_ms: 0, mono_ms: 0 },
         };
+        replica.core.state.write().view = replica.engine.view();
         let committed = replica.engine.committed();
         replica.commit_up_to(committed);
         replica
@@ -155,7 +169,7 @@ impl Replica {
     /// Whether [`Input::Work`] would execute something now.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.adapter.has_work() && self.engine.next_tx_id().is_some() && self.has_room()
+        self.adapter.has_work() && self.next_tx_id().is_some() && self.has_room()
     }
 
     /// Each node's acknowledged position as the primary knows it, and whether it answers; empty on a backup.
@@ -180,7 +194,7 @@ impl Replica {
             Input::Submit(batch) => self.admit(batch, &mut effects),
             Input::Work(entropy) => self.work(entropy, &mut effects)?,
             Input::Message(from, bytes) => self.receive(from, &bytes)?,
-            Input::Persisted(token) => self.engine.persisted(token),
+            Input::Persisted(token) => self.persisted(token),
             Input::Fetched(id, entries) => self.engine.fetched(id, entries),
             Input::Unreachable(node) => self.engine.unreachable(node),
             Input::Campaign => self.engine.campaign(),
@@ -199,7 +213,9 @@ impl Replica {
 
     fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {
         match self.engine.receive(from, bytes) {
-            Err(ReceiveError::Missing { said, last }) => Err(StepError::AcknowledgedLost { said, last }),
+            Err(ReceiveError::Missing { said, last }) => {
+                Err(StepError::AcknowledgedLost { said, last })
+            }
             // Any other message that is refused is dropped: the channel is authenticated, so it is a peer's fault and
             // not an attack that we could answer; consensus bears any loss.
             Ok(())
@@ -212,10 +228,22 @@ impl Replica {
         }
     }
 
+    fn persisted(&mut self, token: PersistToken) {
+        self.view_not_durable = self.view_not_durable.filter(|waits| *waits > token);
+        self.engine.persisted(token);
+    }
+
+    /// The name of the next entry, if this node may make one now.
+    fn next_tx_id(&self) -> Option<TxId> {
+        if self.view_not_durable.is_some() { None } else { self.engine.next_tx_id() }
+    }
+
     fn admit(&mut self, batch: Vec<(Ticket, Checked)>, effects: &mut Effects) {
         if self.engine.role() != Role::Primary {
             let primary = self.engine.primary();
-            effects.replies.extend(batch.into_iter().map(|(ticket, _)| (ticket, Reply::NotPrimary(primary))));
+            effects
+                .replies
+                .extend(batch.into_iter().map(|(ticket, _)| (ticket, Reply::NotPrimary(primary))));
             return;
         }
         let head = self.core.store.reader();
@@ -231,7 +259,7 @@ impl Replica {
         if !self.has_work() {
             return Ok(());
         }
-        let Some(id) = self.engine.next_tx_id() else { return Ok(()) };
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
         let outside = Outside { time_ms: self.block_time_ms(), entropy };
         let mut tx = self.core.store.begin();
         let execution = self.adapter.execute(&mut tx, &outside);
@@ -240,10 +268,12 @@ impl Replica {
             self.answer(execution.answers, None, effects);
             return Ok(());
         }
-        let outside_id = tx.map(&self.outside_map).expect("the loader registered the map of outside values");
+        let outside_id =
+            tx.map(&self.outside_map).expect("the loader registered the map of outside values");
         tx.put(outside_id, &SINGLETON, encode_outside(&outside));
         let changes = tx.finish();
-        let writes = self.core.store.commit(id.seqno, changes).expect("the replica is the only writer");
+        let writes =
+            self.core.store.commit(id.seqno, changes).expect("the replica is the only writer");
         self.core.note_time(&outside);
         self.propose(id, &writes, &execution.claims, AppendKind::PLAIN)?;
         self.answer(execution.answers, Some(id), effects);
@@ -251,11 +281,18 @@ impl Replica {
     }
 
     /// Seals what the store has taken at `id`, and gives it to the engine.
-    fn propose(&mut self, id: TxId, writes: &WriteSet, claims: &Digest, kind: AppendKind) -> Result<(), StepError> {
+    fn propose(
+        &mut self,
+        id: TxId,
+        writes: &WriteSet,
+        claims: &Digest,
+        kind: AppendKind,
+    ) -> Result<(), StepError> {
         let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
         let SealedEntry { bytes, leaf, .. } = seal(&self.core.secret, id, flags, claims, writes)?;
         self.core.append(id, leaf, bytes.len(), kind);
-        let proposed = self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
+        let proposed =
+            self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
         assert_eq!(proposed, id, "the engine numbers entries as it said");
         Ok(())
     }
@@ -273,12 +310,16 @@ impl Replica {
     /// A signature is due for unsigned entries when the interval has passed, or when nothing waits to be executed and
     /// the previous signature has committed: so one signature covers what arrived during one round of replication.
     fn signature_is_due(&mut self) -> bool {
-        if self.engine.next_tx_id().is_none() {
+        if self.next_tx_id().is_none() {
             return false;
         }
         let (last, signed, committed) = {
             let state = self.core.state.read();
-            (state.last().seqno, state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO), state.committed)
+            (
+                state.last().seqno,
+                state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO),
+                state.committed,
+            )
         };
         if last == signed {
             self.unsigned_since_ms = None;
@@ -290,14 +331,26 @@ impl Replica {
     }
 
     fn sign(&mut self) -> Result<(), StepError> {
-        let Some(id) = self.engine.next_tx_id() else { return Ok(()) };
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
         let writes = {
             let state = self.core.state.read();
             let previous = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
-            signature_write_set(self.signer.as_ref(), state.tree(), id, previous, self.now.wall_ms / 1000)
+            signature_write_set(
+                self.signer.as_ref(),
+                state.tree(),
+                id,
+                previous,
+                self.now.wall_ms / 1000,
+            )
         };
-        let kind = AppendKind { is_signature: true, chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes };
-        self.core.store.apply(id.seqno, &writes).expect("signature maps are kept in the ledger only");
+        let kind = AppendKind {
+            is_signature: true,
+            chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes,
+        };
+        self.core
+            .store
+            .apply(id.seqno, &writes)
+            .expect("signature maps are kept in the ledger only");
         self.propose(id, &writes, &Digest::ZERO, kind)?;
         self.unsigned_since_ms = None;
         Ok(())
@@ -315,7 +368,11 @@ impl Replica {
     }
 
     fn carry(&mut self, output: Output, effects: &mut Effects) -> Result<(), StepError> {
-        let mut persist = Persist { hard_state: output.hard_state, token: output.persist, ..Persist::default() };
+        if output.hard_state.is_some() {
+            self.view_not_durable = output.persist;
+        }
+        let mut persist =
+            Persist { hard_state: output.hard_state, token: output.persist, ..Persist::default() };
         if let Some(to) = output.truncate_to {
             self.core.rollback(to);
             self.adapter.rolled_back(&self.core.store.reader());
@@ -347,7 +404,11 @@ impl Replica {
         if entry.tx_id.seqno > self.core.last().seqno {
             return self.core.take(entry);
         }
-        assert_eq!(self.core.state.read().tx_id(entry.tx_id.seqno), entry.tx_id, "own proposals come back as they were");
+        assert_eq!(
+            self.core.state.read().tx_id(entry.tx_id.seqno),
+            entry.tx_id,
+            "own proposals come back as they were"
+        );
         let flags = EntryView::parse(&entry.data).expect("own proposals are entries").flags();
         Ok((entry.data.clone(), flags.contains(EntryFlags::CHUNK_AFTER)))
     }
@@ -364,7 +425,9 @@ impl Replica {
         effects.role_changed = true;
         if was_primary && change.role != Role::Primary {
             let dropped = self.adapter.abandon();
-            effects.replies.extend(dropped.into_iter().map(|ticket| (ticket, Reply::NotPrimary(change.primary))));
+            effects.replies.extend(
+                dropped.into_iter().map(|ticket| (ticket, Reply::NotPrimary(change.primary))),
+            );
         }
     }
 
@@ -382,7 +445,9 @@ impl Replica {
     fn answer(&self, answers: Vec<Answer>, executed: Option<TxId>, effects: &mut Effects) {
         for Answer { ticket, verdict } in answers {
             let reply = match verdict {
-                Verdict::Executed => Reply::Executed(executed.expect("only a batch that became an entry executes")),
+                Verdict::Executed => {
+                    Reply::Executed(executed.expect("only a batch that became an entry executes"))
+                }
                 Verdict::Earlier(seqno) => Reply::Earlier(self.core.state.read().tx_id(seqno)),
                 Verdict::Refused(refusal) => Reply::Refused(refusal),
             };

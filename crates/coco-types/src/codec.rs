@@ -121,7 +121,11 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DecodeError::Over`] when the bytes that are left could not hold that many.
-    pub fn count(&mut self, item_bytes_min: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub fn count(
+        &mut self,
+        item_bytes_min: usize,
+        field: &'static str,
+    ) -> Result<usize, DecodeError> {
         let found = self.u64(field)?;
         let limit = self.left.len().checked_div(item_bytes_min).unwrap_or(self.left.len());
         match usize::try_from(found) {
@@ -147,7 +151,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::Trailing`] when bytes are left.
     pub const fn end(self) -> Result<(), DecodeError> {
-        if self.left.is_empty() { Ok(()) } else { Err(DecodeError::Trailing { left: self.left.len() }) }
+        if self.left.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing { left: self.left.len() })
+        }
     }
 }
 
@@ -192,7 +200,10 @@ mod tests {
             Reader::new(&out).bytes("name"),
             Err(DecodeError::Short { field: "name", needed: u64::MAX, left: 0 })
         );
-        assert!(matches!(Reader::new(&out).count(8, "writes"), Err(DecodeError::Over { limit: 0, .. })));
+        assert!(matches!(
+            Reader::new(&out).count(8, "writes"),
+            Err(DecodeError::Over { limit: 0, .. })
+        ));
     }
 
     #[test]

@@ -129,7 +129,8 @@ impl FromStr for TxId {
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let wrong = || ParseIdError::TxId(text.chars().take(64).collect());
         let digits = |part: &str| -> Option<u64> {
-            (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
+            (!part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| part.parse().ok())?
         };
         let (view, seqno) = text.split_once('.').ok_or_else(wrong)?;
         let (view, seqno) = (digits(view).ok_or_else(wrong)?, digits(seqno).ok_or_else(wrong)?);
@@ -164,7 +165,8 @@ fn read_hex(text: &str) -> Result<[u8; 32], ParseIdError> {
     let mut bytes = [0; 32];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let nibble = |digit: u8| char::from(digit).to_digit(16).ok_or_else(wrong);
-        *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).expect("two nibbles fit a byte");
+        *byte =
+            u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).expect("two nibbles fit a byte");
     }
     Ok(bytes)
 }
@@ -200,7 +202,18 @@ mod tests {
         let id = TxId::new(2, 15);
         assert_eq!(id.to_string(), "2.15");
         assert_eq!("2.15".parse(), Ok(id));
-        for wrong in ["", "2", "2.", ".1", "2.1.3", "a.1", "-1.2", "+1.2", "2147483648.1", "2.18446744073709551616"] {
+        for wrong in [
+            "",
+            "2",
+            "2.",
+            ".1",
+            "2.1.3",
+            "a.1",
+            "-1.2",
+            "+1.2",
+            "2147483648.1",
+            "2.18446744073709551616",
+        ] {
             assert!(wrong.parse::<TxId>().is_err(), "{wrong}");
         }
     }

@@ -85,7 +85,7 @@ await step("tokens move, and logs say so", async () => {
 
   const transfer = ethers.id("Transfer(address,address,uint256)");
   const approval = ethers.id("Approval(address,address,uint256)");
-  const range = { address, fromBlock: hex(receipt.blockNumber), toBlock: hex(pulled.blockNumber) };
+  const range = { address, fromBlock: ethers.toQuantity(receipt.blockNumber), toBlock: ethers.toQuantity(pulled.blockNumber) };
   const count = async (filter) => (await call("eth_getLogs", { ...range, ...filter })).length;
   assert.equal(await count({}), 3);
   assert.equal(await count({ topics: [[transfer, approval]] }), 3);
@@ -235,7 +235,7 @@ await step("nonces that do not fit are refused", async () => {
   const gap = await signed(dave, { nonce: nonce + 5, to: bob.address });
   const error = await failure("eth_sendRawTransactionSync", gap, 1_000);
   assert.equal(error.code, 6);
-  assert.equal(error.data, hex(nonce + 1));
+  assert.equal(error.data, ethers.toQuantity(nonce + 1));
 });
 
 await step("a transaction sent synchronously is answered with its receipt", async () => {

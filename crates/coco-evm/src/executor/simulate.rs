@@ -115,6 +115,8 @@ impl Executor {
         apply_overrides(&mut cache, &request.overrides);
         let nonce = cache.info(request.from).map_or(0, |info| info.nonce);
         let mut evm = self.evm(cache, environment);
+        // A call belongs to the chain that it is asked of, whatever its type; only signed transactions name one.
+        evm.ctx.cfg.tx_chain_id_check = false;
         evm.ctx.cfg.disable_nonce_check = true;
         evm.ctx.cfg.disable_eip3607 = true;
         evm.ctx.cfg.disable_block_gas_limit = true;

@@ -10,7 +10,10 @@ use coco_types::{TxId, TxStatus};
 use hyper::{
     StatusCode,
     body::Bytes,
-    header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, HeaderValue},
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE,
+        HeaderValue,
+    },
 };
 
 use super::{
@@ -29,7 +32,10 @@ pub(crate) fn preflight() -> Reply {
     let headers = response.headers_mut();
     headers.insert(ANY_ORIGIN.0, ANY_ORIGIN.1);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, authorization"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("content-type, authorization"),
+    );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }
@@ -80,7 +86,9 @@ impl Batch<'_> {
                 }
                 Call::Submit(first) => {
                     let mut submits = vec![first];
-                    while let Some(Call::Submit(next)) = calls.next_if(|call| matches!(call, Call::Submit(_))) {
+                    while let Some(Call::Submit(next)) =
+                        calls.next_if(|call| matches!(call, Call::Submit(_)))
+                    {
                         submits.push(next);
                     }
                     for response in self.submit(submits).await {
@@ -109,7 +117,8 @@ impl Batch<'_> {
 
     async fn submit(&mut self, submits: Vec<Submit>) -> Vec<Vec<u8>> {
         let started = Instant::now();
-        let raw: Vec<Bytes> = submits.iter().map(|submit| Bytes::copy_from_slice(&submit.raw)).collect();
+        let raw: Vec<Bytes> =
+            submits.iter().map(|submit| Bytes::copy_from_slice(&submit.raw)).collect();
         let submitted = self.service.submit(raw.clone()).await;
         let mut responses = Vec::with_capacity(submits.len());
         let mut to_see_through = Vec::new();
@@ -118,7 +127,9 @@ impl Batch<'_> {
                 self.at = self.at.max(Some(id));
             }
             let wait = match submit.wait {
-                Wait::Executed if self.waits => Some(Duration::from_millis(self.service.limits().request_timeout_ms)),
+                Wait::Executed if self.waits => {
+                    Some(Duration::from_millis(self.service.limits().request_timeout_ms))
+                }
                 Wait::Executed => None,
                 Wait::Receipt { timeout_ms } => Some(Duration::from_millis(timeout_ms)),
             };
@@ -128,7 +139,9 @@ impl Batch<'_> {
                     self.service.rpc().submitted(submit)
                 }
                 (submitted, None) => self.failed(submit, &submitted),
-                (submitted, Some(wait)) => self.commit(submit, raw, submitted, started + wait).await,
+                (submitted, Some(wait)) => {
+                    self.commit(submit, raw, submitted, started + wait).await
+                }
             });
         }
         self.service.see_through(to_see_through);
@@ -136,7 +149,13 @@ impl Batch<'_> {
     }
 
     /// Waits for the commit of one submission and answers with its hash or receipt.
-    async fn commit(&mut self, submit: &Submit, raw: Bytes, submitted: Submitted, deadline: Instant) -> Vec<u8> {
+    async fn commit(
+        &mut self,
+        submit: &Submit,
+        raw: Bytes,
+        submitted: Submitted,
+        deadline: Instant,
+    ) -> Vec<u8> {
         let rpc = self.service.rpc();
         let (submitted, status) = self.service.submit_and_commit(raw, submitted, deadline).await;
         let Submitted::In(id) = submitted else { return self.failed(submit, &submitted) };
@@ -144,7 +163,8 @@ impl Batch<'_> {
         match (status, submit.wait) {
             (TxStatus::Committed, Wait::Executed) => rpc.submitted(submit),
             (TxStatus::Committed, Wait::Receipt { .. }) => {
-                with_view(self.service, |view| rpc.receipt(submit, view)).unwrap_or_else(|| rpc.timed_out(submit))
+                with_view(self.service, |view| rpc.receipt(submit, view))
+                    .unwrap_or_else(|| rpc.timed_out(submit))
             }
             (TxStatus::Pending | TxStatus::Unknown | TxStatus::Invalid, _) => rpc.timed_out(submit),
         }
@@ -156,7 +176,9 @@ impl Batch<'_> {
             Submitted::In(_) => rpc.submitted(submit),
             Submitted::Refused(refusal) => rpc.refused(submit, refusal),
             Submitted::Full => rpc.unavailable(submit, "txpool is full"),
-            Submitted::NoPrimary => rpc.unavailable(submit, "no primary could be reached; send the transaction again"),
+            Submitted::NoPrimary => {
+                rpc.unavailable(submit, "no primary could be reached; send the transaction again")
+            }
         }
     }
 }

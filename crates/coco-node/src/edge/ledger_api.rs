@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use coco_api::{Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version};
+use coco_api::{
+    Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version,
+};
 use coco_ledger::{EntryView, Receipt, SignatureRecord};
 use coco_types::{Seqno, TxId, TxStatus};
 use hyper::{
@@ -25,7 +27,13 @@ pub(crate) fn knows(path: &str) -> bool {
         || path.strip_prefix("/node/").is_some_and(|rest| {
             matches!(
                 rest,
-                "state" | "network" | "network/nodes" | "version" | "ready/app" | "primary" | "self_signed_certificate"
+                "state"
+                    | "network"
+                    | "network/nodes"
+                    | "version"
+                    | "ready/app"
+                    | "primary"
+                    | "self_signed_certificate"
             ) || common(rest)
                 || rest.starts_with("network/nodes/")
         })
@@ -39,7 +47,10 @@ fn common(rest: &str) -> bool {
 /// Answers a GET.
 pub(crate) async fn answer(service: &Arc<Service>, path: &str, query: &str) -> Reply {
     let Ok(query) = Query::parse(query) else {
-        return respond::error(ErrorCode::InvalidQueryParameterValue, "the query is not of the form name=value&name=value");
+        return respond::error(
+            ErrorCode::InvalidQueryParameterValue,
+            "the query is not of the form name=value&name=value",
+        );
     };
     match path {
         "/metrics" => respond::body(
@@ -58,9 +69,9 @@ pub(crate) async fn answer(service: &Arc<Service>, path: &str, query: &str) -> R
         }),
         "/node/ready/app" => ready(service),
         "/node/primary" => primary(service),
-        "/node/self_signed_certificate" => {
-            respond::json(&serde_json::json!({ "self_signed_certificate": service.parts().node_cert_pem }))
-        }
+        "/node/self_signed_certificate" => respond::json(
+            &serde_json::json!({ "self_signed_certificate": service.parts().node_cert_pem }),
+        ),
         "/app/commit" | "/node/commit" => commit(service, &query),
         "/app/tx" | "/node/tx" => status(service, &query),
         "/app/receipt" | "/node/receipt" => receipt(service, &query, Form::Json).await,
@@ -123,12 +134,18 @@ fn one_node(service: &Service, path: &str) -> Reply {
     };
     match nodes(service).into_iter().find(|node| Some(&node.node_id) == id.as_ref()) {
         Some(node) => respond::json(&node),
-        None => respond::error(ErrorCode::ResourceNotFound, format!("no node {asked} in this network")),
+        None => {
+            respond::error(ErrorCode::ResourceNotFound, format!("no node {asked} in this network"))
+        }
     }
 }
 
 fn ready(service: &Service) -> Reply {
-    let is_ready = !service.is_stopping() && service.state().primary().is_some();
+    let is_ready = !service.is_stopping() && {
+        let state = service.state();
+        // After a start, what was committed before is known to be only once something of this view is.
+        state.primary().is_some() && state.committed().view == state.view()
+    };
     respond::empty(if is_ready { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE })
 }
 
@@ -137,9 +154,15 @@ fn primary(service: &Service) -> Reply {
         Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
         Some(id) => match service.parts().nodes.iter().find(|(node, _)| *node == id) {
             Some((_, address)) => redirect(&format!("https://{}/node/primary", address.client)),
-            None => respond::error(ErrorCode::PrimaryNotFound, "the primary is not in the configuration"),
+            None => respond::error(
+                ErrorCode::PrimaryNotFound,
+                "the primary is not in the configuration",
+            ),
         },
-        None => respond::error(ErrorCode::PrimaryNotFound, "no primary is known at the moment; try again"),
+        None => respond::error(
+            ErrorCode::PrimaryNotFound,
+            "no primary is known at the moment; try again",
+        ),
     }
 }
 
@@ -174,10 +197,16 @@ fn commit(service: &Service, query: &Query<'_>) -> Reply {
         }
     };
     let view_history = since.map(|since| {
-        let views = state.view_history().into_iter().filter(|id| id.view.0 >= since && id.seqno <= committed.seqno);
+        let views = state
+            .view_history()
+            .into_iter()
+            .filter(|id| id.view.0 >= since && id.seqno <= committed.seqno);
         views.map(|id| id.to_string()).collect()
     });
-    respond::at(respond::json(&Commit { transaction_id: committed.to_string(), view_history }), committed)
+    respond::at(
+        respond::json(&Commit { transaction_id: committed.to_string(), view_history }),
+        committed,
+    )
 }
 
 fn asked(query: &Query<'_>) -> Result<TxId, Reply> {
@@ -216,19 +245,25 @@ async fn receipt(service: &Arc<Service>, query: &Query<'_>, form: Form) -> Reply
     let service = Arc::clone(service);
     // Reads the disk, so not on a thread that serves connections.
     let made = tokio::task::spawn_blocking(move || make_receipt(&service, id, form)).await;
-    made.unwrap_or_else(|_| respond::error(ErrorCode::InternalError, "the receipt could not be made"))
+    made.unwrap_or_else(|_| {
+        respond::error(ErrorCode::InternalError, "the receipt could not be made")
+    })
 }
 
 fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
     let (status, covering) = {
         let state = service.state();
-        let covering = state.covering_signature(id.seqno).filter(|at| *at <= state.committed().seqno);
+        let covering =
+            state.covering_signature(id.seqno).filter(|at| *at <= state.committed().seqno);
         (state.status(id), covering)
     };
     match status {
         TxStatus::Committed => {}
         TxStatus::Invalid => {
-            return respond::error(ErrorCode::TransactionInvalid, format!("transaction {id} is invalid"));
+            return respond::error(
+                ErrorCode::TransactionInvalid,
+                format!("transaction {id} is invalid"),
+            );
         }
         TxStatus::Pending | TxStatus::Unknown => {
             return respond::error(
@@ -243,7 +278,10 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
         Ok(receipt) => render(&receipt, id, form),
         Err(error) => {
             tracing::error!(error, %id, "cannot make a receipt");
-            respond::error(ErrorCode::InternalError, "the receipt could not be made from this node's ledger")
+            respond::error(
+                ErrorCode::InternalError,
+                "the receipt could not be made from this node's ledger",
+            )
         }
     }
 }
@@ -271,7 +309,9 @@ fn render(receipt: &Receipt, id: TxId, form: Form) -> Reply {
     let response = match form {
         Form::Json => respond::json_text(receipt.json()),
         Form::Cose => match receipt.cose() {
-            Some(cose) => respond::body(StatusCode::OK, HeaderValue::from_static("application/cose"), cose),
+            Some(cose) => {
+                respond::body(StatusCode::OK, HeaderValue::from_static("application/cose"), cose)
+            }
             None => {
                 let message = format!("{id} is a signature entry, which has no COSE receipt");
                 return respond::error(ErrorCode::TransactionNotFound, message);
@@ -298,11 +338,14 @@ impl<'a> Query<'a> {
 /// The value of `wait` in the query of a write.
 pub(crate) fn waits_for_commit(query: &str) -> Result<bool, Reply> {
     let wrong = |message: String| respond::error(ErrorCode::InvalidQueryParameterValue, message);
-    let query = Query::parse(query).map_err(|()| wrong("the query is not of the form name=value".into()))?;
+    let query = Query::parse(query)
+        .map_err(|()| wrong("the query is not of the form name=value".into()))?;
     match query.get("wait") {
         None => Ok(false),
         Some("committed") => Ok(true),
-        Some(other) => Err(wrong(format!("wait={other} has no meaning: leave it out, or say wait=committed"))),
+        Some(other) => {
+            Err(wrong(format!("wait={other} has no meaning: leave it out, or say wait=committed")))
+        }
     }
 }
 

@@ -15,7 +15,11 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A response of `content_type`.
-pub(crate) fn body(status: StatusCode, content_type: HeaderValue, bytes: impl Into<Bytes>) -> Reply {
+pub(crate) fn body(
+    status: StatusCode,
+    content_type: HeaderValue,
+    bytes: impl Into<Bytes>,
+) -> Reply {
     let mut response = Response::new(Full::new(bytes.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -56,9 +60,9 @@ pub(crate) fn at(mut response: Reply, id: TxId) -> Reply {
 const fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorCode::InvalidQueryParameterValue | ErrorCode::InvalidHeaderValue | ErrorCode::InvalidInput => {
-            StatusCode::BAD_REQUEST
-        }
+        ErrorCode::InvalidQueryParameterValue
+        | ErrorCode::InvalidHeaderValue
+        | ErrorCode::InvalidInput => StatusCode::BAD_REQUEST,
         ErrorCode::ResourceNotFound
         | ErrorCode::TransactionPendingOrUnknown
         | ErrorCode::TransactionInvalid
@@ -68,8 +72,8 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::UnsupportedContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorCode::RequestBodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RequestHeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        ErrorCode::SessionCapExhausted | ErrorCode::PrimaryNotFound | ErrorCode::TooManyPendingTransactions => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        ErrorCode::SessionCapExhausted
+        | ErrorCode::PrimaryNotFound
+        | ErrorCode::TooManyPendingTransactions => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

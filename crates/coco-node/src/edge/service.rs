@@ -128,10 +128,14 @@ impl Service {
     /// Answers one request. Never fails: what goes wrong is an answer.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let is_head = request.method() == Method::HEAD;
-        let time = Duration::from_millis(self.limits().request_timeout_ms + self.limits().body_timeout_ms);
+        let time =
+            Duration::from_millis(self.limits().request_timeout_ms + self.limits().body_timeout_ms);
         let response = match timeout(time, Box::pin(self.route(request))).await {
             Ok(response) => response,
-            Err(_) => respond::error(ErrorCode::InternalError, "the request took too long; what it did is unknown"),
+            Err(_) => respond::error(
+                ErrorCode::InternalError,
+                "the request took too long; what it did is unknown",
+            ),
         };
         let response = if response.headers().contains_key(coco_api::TRANSACTION_ID_HEADER) {
             response
@@ -139,7 +143,10 @@ impl Service {
             let committed = self.state().committed();
             respond::at(response, committed)
         };
-        self.metrics().responses.get_or_create(&StatusLabel { status: response.status().as_u16() }).inc();
+        self.metrics()
+            .responses
+            .get_or_create(&StatusLabel { status: response.status().as_u16() })
+            .inc();
         if is_head { response.map(|_| http_body_util::Full::default()) } else { response }
     }
 
@@ -164,7 +171,10 @@ impl Service {
             };
         }
         if !ledger_api::knows(&path) {
-            return respond::error(ErrorCode::ResourceNotFound, format!("there is nothing at {path}"));
+            return respond::error(
+                ErrorCode::ResourceNotFound,
+                format!("there is nothing at {path}"),
+            );
         }
         match method {
             Method::GET | Method::HEAD => ledger_api::answer(self, &path, &query).await,
@@ -182,11 +192,13 @@ impl Service {
                 ErrorCode::RequestBodyTooLarge,
                 format!("the body is larger than {limit} bytes; split the batch"),
             ))),
-            Ok(Err(error)) => {
-                Err(closing(respond::error(ErrorCode::InvalidInput, format!("the body cannot be read: {error}"))))
-            }
+            Ok(Err(error)) => Err(closing(respond::error(
+                ErrorCode::InvalidInput,
+                format!("the body cannot be read: {error}"),
+            ))),
             Err(_) => {
-                let mut late = respond::error(ErrorCode::InvalidInput, "the body did not arrive in time");
+                let mut late =
+                    respond::error(ErrorCode::InvalidInput, "the body did not arrive in time");
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 Err(closing(late))
             }

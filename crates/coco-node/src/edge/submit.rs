@@ -9,7 +9,7 @@ use std::{
 
 use coco_adapter::{Check, Checked, Refusal};
 use coco_replica::Reply;
-use coco_types::{Role, TxId, TxStatus};
+use coco_types::{NodeId, Role, TxId, TxStatus};
 use hyper::body::Bytes;
 use tokio::{sync::oneshot, time::timeout_at};
 
@@ -22,6 +22,8 @@ const PRIMARY_TIME: Duration = Duration::from_secs(8);
 const RETRY: Duration = Duration::from_millis(25);
 /// How long a forwarded request waits for its answer before it is sent again.
 const FORWARD_TIME: Duration = Duration::from_secs(5);
+/// How soon a forwarded request notices that the primary is another one.
+const PRIMARY_WATCH: Duration = Duration::from_millis(50);
 /// Transactions checked between two yields, so that one large batch does not hold a thread for long.
 const CHECKS_PER_TURN: usize = 32;
 
@@ -81,7 +83,11 @@ impl Service {
     }
 
     /// One attempt; `None` for each transaction that must be sent again.
-    async fn attempt(&self, raw: &[Bytes], items: &mut [(usize, Option<Checked>)]) -> Vec<Option<Submitted>> {
+    async fn attempt(
+        &self,
+        raw: &[Bytes],
+        items: &mut [(usize, Option<Checked>)],
+    ) -> Vec<Option<Submitted>> {
         let (role, primary) = {
             let state = self.state();
             (state.role(), state.primary())
@@ -90,8 +96,14 @@ impl Service {
             (Role::Primary, _) => self.attempt_here(raw, items).await,
             (Role::Backup | Role::Candidate, Some(primary)) if primary != self.node_id() => {
                 let bytes = items.iter().map(|(i, _)| raw[*i].clone()).collect();
-                match self.peers().forward(primary, bytes, FORWARD_TIME).await {
-                    Some(replies) if replies.len() == items.len() => replies.into_iter().map(answer).collect(),
+                let replies = tokio::select! {
+                    replies = self.peers().forward(primary, bytes, FORWARD_TIME) => replies,
+                    () = self.deposed(primary) => None,
+                };
+                match replies {
+                    Some(replies) if replies.len() == items.len() => {
+                        replies.into_iter().map(answer).collect()
+                    }
                     Some(_) | None => vec![None; items.len()],
                 }
             }
@@ -99,7 +111,21 @@ impl Service {
         }
     }
 
-    async fn attempt_here(&self, raw: &[Bytes], items: &mut [(usize, Option<Checked>)]) -> Vec<Option<Submitted>> {
+    /// Ends when this node no longer takes `primary` for the primary: it will not answer what it was asked before.
+    async fn deposed(&self, primary: NodeId) {
+        loop {
+            tokio::time::sleep(PRIMARY_WATCH).await;
+            if self.state().primary() != Some(primary) {
+                return;
+            }
+        }
+    }
+
+    async fn attempt_here(
+        &self,
+        raw: &[Bytes],
+        items: &mut [(usize, Option<Checked>)],
+    ) -> Vec<Option<Submitted>> {
         let mut batch = Vec::with_capacity(items.len());
         let mut waiting = Vec::with_capacity(items.len());
         for (i, transaction) in items.iter_mut() {
@@ -150,13 +176,19 @@ impl Service {
     }
 
     /// Executes one transaction and waits until it is committed; sends it again when it was rolled back.
-    pub(crate) async fn submit_and_commit(&self, raw: Bytes, first: Submitted, deadline: Instant) -> (Submitted, TxStatus) {
+    pub(crate) async fn submit_and_commit(
+        &self,
+        raw: Bytes,
+        first: Submitted,
+        deadline: Instant,
+    ) -> (Submitted, TxStatus) {
         let mut submitted = first;
         loop {
             let Submitted::In(id) = submitted else { return (submitted, TxStatus::Unknown) };
             match self.decided(id, deadline).await {
                 TxStatus::Invalid | TxStatus::Unknown if Instant::now() < deadline => {
-                    submitted = self.submit(vec![raw.clone()]).await.pop().expect("one answer each");
+                    submitted =
+                        self.submit(vec![raw.clone()]).await.pop().expect("one answer each");
                 }
                 status => return (submitted, status),
             }

@@ -49,15 +49,24 @@ impl Bank {
 }
 
 pub(crate) fn schema() -> Vec<MapSpec> {
-    [(BALANCES, MapKind::Point), (DONE, MapKind::Ordered), (SLIPS, MapKind::History), (TIME, MapKind::Point)]
-        .map(|(name, kind)| MapSpec { name: MapName::from_static(name), kind })
-        .into()
+    [
+        (BALANCES, MapKind::Point),
+        (DONE, MapKind::Ordered),
+        (SLIPS, MapKind::History),
+        (TIME, MapKind::Point),
+    ]
+    .map(|(name, kind)| MapSpec { name: MapName::from_static(name), kind })
+    .into()
 }
 
 /// What the accounts hold in the beginning.
 pub(crate) fn opening(writes: &mut WriteSet) {
     for account in 0..ACCOUNTS {
-        writes.insert(&MapName::from_static(BALANCES), &[account], OPENING_BALANCE.to_le_bytes().as_slice());
+        writes.insert(
+            &MapName::from_static(BALANCES),
+            &[account],
+            OPENING_BALANCE.to_le_bytes().as_slice(),
+        );
     }
 }
 
@@ -79,7 +88,9 @@ fn transfer(tx: &mut Transaction<'_>, transfer: &Transfer) -> Verdict {
     if let Some(seqno) = tx.get(done, &key) {
         return Verdict::Earlier(Seqno(number(&seqno)));
     }
-    let balance = |tx: &mut Transaction<'_>, account: u8| number(&tx.get(balances, &[account]).expect("it is open"));
+    let balance = |tx: &mut Transaction<'_>, account: u8| {
+        number(&tx.get(balances, &[account]).expect("it is open"))
+    };
     let Some(left) = balance(tx, transfer.from).checked_sub(transfer.amount) else {
         return refused(SHORT_OF_MONEY, "not enough money");
     };
@@ -97,7 +108,13 @@ impl Adapter for Bank {
         schema()
     }
 
-    fn admit(&mut self, head: &Reader, now_ms: u64, ticket: Ticket, transaction: Checked) -> Vec<Answer> {
+    fn admit(
+        &mut self,
+        head: &Reader,
+        now_ms: u64,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer> {
         let transfer: Transfer = transaction.open().expect("the bank checks only transfers");
         let done = head.map(&MapName::from_static(DONE)).expect("it is in the schema");
         let verdict = if let Some(seqno) = head.head().get(done, &transfer.id.to_be_bytes()) {
@@ -118,17 +135,24 @@ impl Adapter for Bank {
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
         let time = map(tx, TIME);
         let before = tx.get(time, b"now").map_or(0, |before| number(&before));
-        assert!(outside.time_ms >= before, "block time runs backwards, from {before} to {}", outside.time_ms);
+        assert!(
+            outside.time_ms >= before,
+            "block time runs backwards, from {before} to {}",
+            outside.time_ms
+        );
         let batch = self.queue.drain(..self.batch.min(self.queue.len()));
-        let answers: Vec<_> =
-            batch.map(|(ticket, what, _)| Answer { ticket, verdict: transfer(tx, &what) }).collect();
+        let answers: Vec<_> = batch
+            .map(|(ticket, what, _)| Answer { ticket, verdict: transfer(tx, &what) })
+            .collect();
         let is_empty = !answers.iter().any(|answer| answer.verdict == Verdict::Executed);
         tx.put(time, b"now", outside.time_ms.to_le_bytes().as_slice());
         Execution { answers, claims: Digest([1; 32]), is_empty }
     }
 
     fn expire(&mut self, now_ms: u64) -> Vec<Answer> {
-        let is_late = |(_, _, since): &mut (Ticket, Transfer, u64)| now_ms.saturating_sub(*since) > PATIENCE_MS;
+        let is_late = |(_, _, since): &mut (Ticket, Transfer, u64)| {
+            now_ms.saturating_sub(*since) > PATIENCE_MS
+        };
         let mut answers = Vec::new();
         while let Some((ticket, ..)) = self.queue.pop_front_if(is_late) {
             answers.push(Answer { ticket, verdict: refused(TOO_LATE, "it waited too long") });
@@ -137,7 +161,11 @@ impl Adapter for Bank {
     }
 
     fn rolled_back(&mut self, head: &Reader) {
-        assert_eq!(total(head), TOTAL, "the store is whole when the adapter hears of the roll-back");
+        assert_eq!(
+            total(head),
+            TOTAL,
+            "the store is whole when the adapter hears of the roll-back"
+        );
     }
 
     fn abandon(&mut self) -> Vec<Ticket> {

@@ -86,7 +86,8 @@ fn a_signature_over_another_tree_is_refused() {
     let previous = state.read().last_signature(id.seqno.previous()).expect("genesis is signed");
     let signer = cluster.keys.signer(0);
     let writes = signature_write_set(signer.as_ref(), &other, id, previous, START_S);
-    let forged = seal(&secret(), id, EntryFlags::NONE, &Digest::ZERO, &writes).expect("it is small");
+    let forged =
+        seal(&secret(), id, EntryFlags::NONE, &Digest::ZERO, &writes).expect("it is small");
     receive_instead(&mut cluster, id, &forged.bytes);
     assert!(matches!(load_error(&cluster), LoadError::Root { id: found, .. } if *found == id));
 }
@@ -100,9 +101,12 @@ fn an_entry_of_another_position_is_refused() {
     let open = view.open(&secret).expect("it is sealed under our secret");
     let writes = open.writes().expect("it holds writes").to_write_set();
     let elsewhere = TxId { seqno: Seqno(id.seqno.0 + 1), ..id };
-    let forged = seal(&secret, elsewhere, EntryFlags::NONE, view.claims(), &writes).expect("it is small");
+    let forged =
+        seal(&secret, elsewhere, EntryFlags::NONE, view.claims(), &writes).expect("it is small");
     receive_instead(&mut cluster, id, &forged.bytes);
-    assert!(matches!(load_error(&cluster), LoadError::Position { found, .. } if *found == elsewhere));
+    assert!(
+        matches!(load_error(&cluster), LoadError::Position { found, .. } if *found == elsewhere)
+    );
 }
 
 #[test]

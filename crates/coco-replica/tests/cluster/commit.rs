@@ -13,7 +13,9 @@ use crate::{
 };
 
 fn is_signature(cluster: &Cluster, node: usize, seqno: Seqno) -> bool {
-    EntryView::parse(&cluster.nodes[node].ledger[index(seqno) - 1]).expect("an entry").is_signature()
+    EntryView::parse(&cluster.nodes[node].ledger[index(seqno) - 1])
+        .expect("an entry")
+        .is_signature()
 }
 
 fn ends_signed(cluster: &Cluster, node: usize) -> bool {
@@ -22,7 +24,8 @@ fn ends_signed(cluster: &Cluster, node: usize) -> bool {
 
 /// What the entry recorded of the outside.
 pub(crate) fn outside(cluster: &Cluster, node: usize, id: TxId) -> Option<Outside> {
-    let entry = EntryView::parse(&cluster.nodes[node].ledger[index(id.seqno) - 1]).expect("an entry");
+    let entry =
+        EntryView::parse(&cluster.nodes[node].ledger[index(id.seqno) - 1]).expect("an entry");
     let open = entry.open(&secret()).expect("it is sealed under our secret");
     let writes = open.writes().expect("it holds writes");
     let bytes = writes.get(&MapName::from_static(OUTSIDE_MAP), &[0; 8])?;
@@ -33,13 +36,25 @@ pub(crate) fn outside(cluster: &Cluster, node: usize, id: TxId) -> Option<Outsid
 fn a_lone_node_commits_what_its_disk_has() {
     for first in [FirstEntries::Two, FirstEntries::Four] {
         let mut cluster = Cluster::new(Plan { nodes: 1, first, ..Plan::default() });
-        cluster.tick();
+        cluster.run(1);
         let id = cluster.execute(0);
         assert_eq!(cluster.status(0, id), TxStatus::Pending);
         cluster.settle();
         assert_eq!(cluster.status(0, id), TxStatus::Committed);
         cluster.assert_equal();
     }
+}
+
+#[test]
+fn a_lone_node_proposes_nothing_in_a_view_that_its_disk_does_not_have() {
+    let mut cluster = Cluster::new(Plan { nodes: 1, ..Plan::default() });
+    cluster.tick();
+    cluster.pay(0);
+    assert!(!cluster.work(0), "after a crash it would be primary of the same view again");
+    assert!(!ends_signed(&cluster, 0));
+    cluster.settle();
+    assert!(cluster.nodes[0].waiting.is_empty());
+    cluster.assert_equal();
 }
 
 #[test]
@@ -60,7 +75,11 @@ fn nothing_is_committed_before_a_quorum_has_it_on_disk() {
     cluster.settle();
     assert_eq!(cluster.status(0, id), TxStatus::Committed);
     cluster.run(2);
-    assert_eq!(cluster.status(2, id), TxStatus::Committed, "although it is not on this node's own disk");
+    assert_eq!(
+        cluster.status(2, id),
+        TxStatus::Committed,
+        "although it is not on this node's own disk"
+    );
     cluster.nodes[2].disk_held = false;
     cluster.settle();
     cluster.nodes[1].disk_held = false;
@@ -93,7 +112,11 @@ fn nothing_is_committed_before_a_signature_covers_it() {
     let unsigned = cluster.last(0);
     assert!(!ends_signed(&cluster, 0), "a transfer still waits, so that the signature can");
     for node in 0..3 {
-        assert_eq!(cluster.nodes[node].disk.entries.len(), index(unsigned.seqno), "it is on all disks");
+        assert_eq!(
+            cluster.nodes[node].disk.entries.len(),
+            index(unsigned.seqno),
+            "it is on all disks"
+        );
         assert_eq!(cluster.committed(node), before);
         assert_eq!(cluster.status(node, unsigned), TxStatus::Pending);
     }
@@ -106,7 +129,7 @@ fn nothing_is_committed_before_a_signature_covers_it() {
 #[test]
 fn a_signature_follows_when_the_queue_is_empty() {
     let mut cluster = Cluster::led(Plan { batch: 2, ..Plan::default() });
-    (0..3).for_each(|_| drop(cluster.pay(0)));
+    cluster.pay_often(0, 3);
     assert!(cluster.work(0));
     assert!(!ends_signed(&cluster, 0), "one still waits");
     assert!(cluster.work(0));
@@ -122,7 +145,7 @@ fn a_busy_primary_signs_when_the_interval_has_passed() {
     let interval = 5 * TICK_MS;
     let settings = Settings { signature_interval_ms: interval, ..Settings::default() };
     let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
-    (0..20).for_each(|_| drop(cluster.pay(0)));
+    cluster.pay_often(0, 20);
     for signatures in 1..=3 {
         assert!(cluster.work(0));
         for _ in 1..5 {
@@ -161,8 +184,9 @@ fn a_signature_waits_for_the_one_before_but_no_longer_than_the_interval() {
 
 #[test]
 fn entries_are_the_same_bytes_on_every_node() {
-    let mut cluster = Cluster::led(Plan { nodes: 5, batch: 3, first: FirstEntries::Four, ..Plan::default() });
-    (0..20).for_each(|_| drop(cluster.pay(0)));
+    let mut cluster =
+        Cluster::led(Plan { nodes: 5, batch: 3, first: FirstEntries::Four, ..Plan::default() });
+    cluster.pay_often(0, 20);
     cluster.run(3);
     cluster.assert_equal();
     assert_eq!(cluster.picture(4).done.len(), 20);
@@ -175,10 +199,14 @@ fn what_was_done_before_is_answered_with_where_it_stands() {
     let once = cluster.submit(0, transfer);
     let again = cluster.submit(0, transfer);
     let broke = cluster.submit(0, Transfer { id: 1, ..transfer });
-    assert!(matches!(cluster.reply(0, again), Some(Reply::Refused(refusal)) if refusal.code == bank::WAITS_ALREADY));
+    assert!(
+        matches!(cluster.reply(0, again), Some(Reply::Refused(refusal)) if refusal.code == bank::WAITS_ALREADY)
+    );
     cluster.work(0);
     let id = cluster.executed(0, once);
-    assert!(matches!(cluster.reply(0, broke), Some(Reply::Refused(refusal)) if refusal.code == bank::SHORT_OF_MONEY));
+    assert!(
+        matches!(cluster.reply(0, broke), Some(Reply::Refused(refusal)) if refusal.code == bank::SHORT_OF_MONEY)
+    );
     let later = cluster.submit(0, transfer);
     assert_eq!(cluster.reply(0, later), Some(&Reply::Earlier(id)));
 }
@@ -201,7 +229,9 @@ fn what_waits_too_long_is_answered() {
     let ticket = cluster.pay(0);
     cluster.clock_ms += bank::PATIENCE_MS;
     cluster.tick();
-    assert!(matches!(cluster.reply(0, ticket), Some(Reply::Refused(refusal)) if refusal.code == bank::TOO_LATE));
+    assert!(
+        matches!(cluster.reply(0, ticket), Some(Reply::Refused(refusal)) if refusal.code == bank::TOO_LATE)
+    );
 }
 
 #[test]
@@ -215,5 +245,9 @@ fn values_from_outside_are_recorded_in_the_entry_that_used_them() {
     assert_eq!(of(2, first).time_ms, START_S * 1000);
     assert_eq!(of(2, second).time_ms, START_S * 1000 + 12_345);
     assert_ne!(of(2, first).entropy, of(2, second).entropy);
-    assert_eq!(outside(&cluster, 2, cluster.last(2)), None, "a signature reads nothing from outside");
+    assert_eq!(
+        outside(&cluster, 2, cluster.last(2)),
+        None,
+        "a signature reads nothing from outside"
+    );
 }

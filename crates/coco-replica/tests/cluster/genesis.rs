@@ -1,11 +1,14 @@
 //! Keys and the first entries of a network, as provisioning makes them.
 
 use bytes::Bytes;
-use coco_crypto::{Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate, sha256};
+use coco_crypto::{
+    Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
+    sha256,
+};
 use coco_kv::WriteSet;
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer, genesis_write_set,
-    put_service, seal, signature_write_set,
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer,
+    genesis_write_set, put_service, seal, signature_write_set,
 };
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
 
@@ -61,7 +64,8 @@ impl Keys {
             let key = SigningKey::generate(Curve::P384);
             let endorse = EndorseNode { key: key.public(), names: &[], validity };
             let cert = endorse_node(&service_key, &service, &endorse).expect("it can be made");
-            ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der()).expect("P-384 keys")
+            ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der())
+                .expect("P-384 keys")
         };
         Self::Real { signers: (0..nodes).map(signer).collect(), service }
     }
@@ -82,7 +86,9 @@ impl Keys {
 
     /// The network's description and the service's change to open, or something of that kind.
     fn service_writes(&self) -> [WriteSet; 2] {
-        let Self::Real { signers, service } = self else { return [WriteSet::new(), WriteSet::new()] };
+        let Self::Real { signers, service } = self else {
+            return [WriteSet::new(), WriteSet::new()];
+        };
         let node = |signer: &ServiceSigner| GenesisNode {
             node_id: signer.node_id(),
             certificate_pem: signer.node_certificate_pem().to_owned(),
@@ -139,7 +145,8 @@ impl FirstLedger {
     }
 
     fn append(&mut self, writes: &WriteSet) {
-        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes).expect("it is small");
+        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes)
+            .expect("it is small");
         self.tree.append(sealed.leaf);
         self.entries.push(sealed.bytes);
     }
@@ -147,7 +154,8 @@ impl FirstLedger {
     fn sign(&mut self, keys: &Keys) {
         let previous = Seqno(self.tree.len().saturating_sub(2));
         let signer = keys.signer(0);
-        let writes = signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
+        let writes =
+            signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
         self.append(&writes);
     }
 }

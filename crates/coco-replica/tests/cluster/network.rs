@@ -169,28 +169,36 @@ impl Cluster {
 
     /// Starts a node from its disk.
     pub(crate) fn start(&mut self, node: usize) {
-        let configuration = Configuration { nodes: self.nodes.iter().map(|node| node.id).collect() };
+        let configuration =
+            Configuration { nodes: self.nodes.iter().map(|node| node.id).collect() };
         let this = &mut self.nodes[node];
         assert!(this.replica.is_none(), "it is up");
         this.starts += 1;
         this.ledger.clone_from(&this.disk.entries);
-        let mut loader = Loader::new(secret(), bank::schema(), INDEX_KEY, self.plan.settings.retained_entries);
+        let mut loader =
+            Loader::new(secret(), bank::schema(), INDEX_KEY, self.plan.settings.retained_entries);
         for (entry, seqno) in this.disk.entries.iter().zip(1..) {
-            loader.push(entry.clone(), Seqno(seqno) <= this.disk.committed).expect("a disk keeps what it was given");
+            loader
+                .push(entry.clone(), Seqno(seqno) <= this.disk.committed)
+                .expect("a disk keeps what it was given");
         }
         let (views, last, committed) = {
             let state = loader.state();
             let state = state.read();
             let known = this.disk.committed.max(Seqno(self.genesis as u64));
             let views = state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect();
-            (views, state.last().seqno, state.last_signature(known).expect("the first entries are signed"))
+            (
+                views,
+                state.last().seqno,
+                state.last_signature(known).expect("the first entries are signed"),
+            )
         };
         let mut recent = loader.take_recent();
         recent.drain(..recent.len().saturating_sub(self.plan.recent));
         let engine = RaftEngine::new(Start {
             me: this.id,
             configuration,
-            hard_state: this.disk.hard_state,
+            hard_state: loader.hard_state(Some(this.disk.hard_state)),
             views,
             last,
             committed,
@@ -202,10 +210,31 @@ impl Cluster {
         .expect("the disk is in order");
         let bank = Bank::new(self.plan.batch);
         let signer = self.keys.signer(node);
-        let replica = Replica::new(loader, Box::new(engine), Box::new(bank), signer, self.plan.settings);
+        let replica =
+            Replica::new(loader, Box::new(engine), Box::new(bank), signer, self.plan.settings);
+        assert!(replica.state().read().view() >= replica.state().read().last().view);
         this.replica = Some(replica);
         this.broken = None;
         self.watch.started(node);
+    }
+
+    /// Takes the power from a node whose disk just got so far: each entry, each cut and each hard state is a step.
+    pub(crate) fn crash_after(&mut self, node: usize, steps: usize) {
+        let this = &mut self.nodes[node];
+        let mut left = steps;
+        let mut may_go_on = || left.checked_sub(1).inspect(|less| left = *less).is_some();
+        for write in &this.writes {
+            if let Some(to) = write.truncate_to.filter(|_| may_go_on()) {
+                self.watch.check_truncate(&this.disk.entries, index(to));
+                this.disk.entries.truncate(index(to));
+            }
+            let entries = write.entries.iter().take_while(|_| may_go_on());
+            this.disk.entries.extend(entries.map(|(entry, _)| entry.clone()));
+            if let Some(state) = write.hard_state.filter(|_| may_go_on()) {
+                this.disk.hard_state = state;
+            }
+        }
+        self.crash(node);
     }
 
     /// Takes the power from a node: what was not durable is gone.
@@ -240,20 +269,28 @@ impl Cluster {
         let this = &mut self.nodes[node];
         for persist in &effects.persist {
             if let Some(to) = persist.truncate_to {
-                assert!(to.0 < this.ledger.len() as u64, "n{node} voids what it never had after {to}");
+                assert!(
+                    to.0 < this.ledger.len() as u64,
+                    "n{node} voids what it never had after {to}"
+                );
                 this.ledger.truncate(index(to));
             }
+            persist.entries.iter().for_each(|(entry, _)| self.watch.check_sealed(entry));
             this.ledger.extend(persist.entries.iter().map(|(entry, _)| entry.clone()));
         }
         this.writes.extend(effects.persist);
         this.fetches.extend(effects.fetch);
         for reply in &effects.replies {
-            assert!(this.waiting.remove(&reply.0), "n{node} answers somebody who does not wait: {reply:?}");
+            assert!(
+                this.waiting.remove(&reply.0),
+                "n{node} answers somebody who does not wait: {reply:?}"
+            );
             this.replies.push(reply.clone());
         }
         this.rolled_back.extend(effects.rolled_back);
         for (to, message) in effects.send {
-            let to = self.nodes.iter().position(|other| other.id == to).expect("a node of the network");
+            let to =
+                self.nodes.iter().position(|other| other.id == to).expect("a node of the network");
             assert_ne!(to, node, "nobody writes to itself");
             if !self.cuts.contains(&(node, to)) {
                 self.links.entry((node, to)).or_default().push_back(message);
@@ -264,7 +301,11 @@ impl Cluster {
         }
         self.watch.check(&self.nodes, node, &effects.replies);
         if effects.rolled_back.is_some() {
-            assert_eq!(self.picture(node), self.twin(node), "n{node} is as if it had not seen what was rolled back");
+            assert_eq!(
+                self.picture(node),
+                self.twin(node),
+                "n{node} is as if it had not seen what was rolled back"
+            );
         }
     }
 
@@ -286,6 +327,12 @@ impl Cluster {
         let id = self.transfers;
         let from = u8::try_from(id % u64::from(bank::ACCOUNTS)).expect("few accounts");
         self.submit(node, Transfer { id, from, to: (from + 1) % bank::ACCOUNTS, amount: 1 })
+    }
+
+    pub(crate) fn pay_often(&mut self, node: usize, times: usize) {
+        for _ in 0..times {
+            self.pay(node);
+        }
     }
 
     /// Pays and executes at once; the entry that it stands in.
@@ -319,22 +366,14 @@ impl Cluster {
 
     /// Delivers the oldest message of a link; false when there is none.
     pub(crate) fn deliver(&mut self, from: usize, to: usize) -> bool {
-        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return false };
+        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+            return false;
+        };
         if !self.cuts.contains(&(from, to)) {
             let sender = self.nodes[from].id;
             self.step(to, Input::Message(sender, message));
         }
         true
-    }
-
-    /// Delivers everything that is on its way, and what is sent on that.
-    pub(crate) fn deliver_all(&mut self) {
-        loop {
-            let links: Vec<_> = self.links.keys().copied().collect();
-            if !links.into_iter().fold(false, |any, (from, to)| any | self.deliver(from, to)) {
-                return;
-            }
-        }
     }
 
     /// Makes the oldest write of a node durable; false when there is none.
@@ -351,7 +390,8 @@ impl Cluster {
             this.disk.entries.push(entry);
         }
         if let Some(state) = write.hard_state {
-            this.disk.hard_state = HardState::decode(&state.encode()).expect("it reads what it wrote");
+            this.disk.hard_state =
+                HardState::decode(&state.encode()).expect("it reads what it wrote");
         }
         if let Some(token) = write.token {
             self.step(node, Input::Persisted(token));
@@ -367,12 +407,16 @@ impl Cluster {
 
     /// Closed chunks that are committed get their final name.
     fn mark_chunks(&mut self, node: usize) {
-        let Some(committed) = self.nodes[node].replica.as_ref().map(|replica| replica.state().read().committed()) else {
+        let Some(committed) =
+            self.nodes[node].replica.as_ref().map(|replica| replica.state().read().committed())
+        else {
             return;
         };
         let disk = &mut self.nodes[node].disk;
         for at in index(disk.committed)..index(committed.seqno).min(disk.entries.len()) {
-            if EntryView::parse(&disk.entries[at]).is_ok_and(|e| e.flags().contains(coco_ledger::EntryFlags::CHUNK_AFTER)) {
+            if EntryView::parse(&disk.entries[at])
+                .is_ok_and(|e| e.flags().contains(coco_ledger::EntryFlags::CHUNK_AFTER))
+            {
                 disk.committed = Seqno(at as u64 + 1);
             }
         }
@@ -383,7 +427,8 @@ impl Cluster {
         let this = &mut self.nodes[node];
         let Some(fetch) = this.fetches.pop_front() else { return false };
         this.fetches_answered += 1;
-        let entries: Vec<_> = this.disk.entries[index(fetch.from) - 1..index(fetch.to).min(this.disk.entries.len())]
+        let entries: Vec<_> = this.disk.entries
+            [index(fetch.from) - 1..index(fetch.to).min(this.disk.entries.len())]
             .iter()
             .map(|data| LogEntry { tx_id: tx_id(data), data: data.clone() })
             .collect();
@@ -504,11 +549,16 @@ impl Cluster {
     /// All nodes that are up have the same ledger, on disk and committed, except for what no signature covers.
     pub(crate) fn assert_equal(&self) {
         let first = self.nodes.iter().find(|node| node.replica.is_some()).expect("one is up");
-        for (node, this) in self.nodes.iter().enumerate().filter(|(_, node)| node.replica.is_some()) {
+        for (node, this) in self.nodes.iter().enumerate().filter(|(_, node)| node.replica.is_some())
+        {
             assert!(this.ledger == first.ledger, "n{node} has another ledger");
             assert!(this.ledger == this.disk.entries, "n{node} has another ledger on its disk");
             assert_eq!(self.picture(node), self.twin(node));
-            assert_eq!(self.committed(node), self.last(node), "everything is signed and committed at rest");
+            assert_eq!(
+                self.committed(node),
+                self.last(node),
+                "everything is signed and committed at rest"
+            );
         }
     }
 }

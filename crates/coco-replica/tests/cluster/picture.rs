@@ -47,7 +47,9 @@ impl Picture {
             .collect();
         let is_absent = |id: &u64| !done.iter().any(|(other, ..)| other == id);
         let mut signatures = Vec::new();
-        while let Some(next) = state.covering_signature(signatures.last().copied().unwrap_or(Seqno::ZERO)) {
+        while let Some(next) =
+            state.covering_signature(signatures.last().copied().unwrap_or(Seqno::ZERO))
+        {
             signatures.push(next);
         }
         Self {
@@ -64,7 +66,10 @@ impl Picture {
     }
 
     /// What a replica would show that has never seen anything but these entries.
-    pub(crate) fn of_entries<'a>(entries: impl IntoIterator<Item = &'a bytes::Bytes>, transfers: u64) -> Self {
+    pub(crate) fn of_entries<'a>(
+        entries: impl IntoIterator<Item = &'a bytes::Bytes>,
+        transfers: u64,
+    ) -> Self {
         let mut loader = Loader::new(secret(), bank::schema(), INDEX_KEY, 0);
         for entry in entries {
             loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");

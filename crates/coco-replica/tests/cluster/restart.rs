@@ -22,14 +22,18 @@ fn a_restart_brings_back_tree_store_and_views() {
         assert_eq!(cluster.picture(0), before);
         cluster.run(1);
     }
-    assert_eq!(cluster.replica(0).state().read().view_history().len(), 5, "genesis, the first start and three more");
+    assert_eq!(
+        cluster.replica(0).state().read().view_history().len(),
+        5,
+        "genesis, the first start and three more"
+    );
     cluster.assert_equal();
 }
 
 #[test]
 fn a_network_comes_back_with_everything_committed() {
     let mut cluster = Cluster::led(Plan { batch: 4, ..Plan::default() });
-    (0..20).for_each(|_| drop(cluster.pay(0)));
+    cluster.pay_often(0, 20);
     cluster.settle();
     let id = cluster.committed(0);
     let unsynced = {
@@ -91,6 +95,26 @@ fn opening_entries_are_the_same_when_they_come_from_disk() {
 }
 
 #[test]
+fn entries_of_a_view_may_reach_the_disk_without_its_hard_state() {
+    for steps in 0..4 {
+        let mut cluster = Cluster::new(Plan { nodes: 1, ..Plan::default() });
+        cluster.tick();
+        assert_eq!(
+            cluster.nodes[0].writes[0].entries.len(),
+            1,
+            "the opening entry comes with the hard state"
+        );
+        cluster.crash_after(0, steps);
+        cluster.start(0);
+        cluster.run(1);
+        let id = cluster.execute(0);
+        cluster.settle();
+        assert_eq!(cluster.status(0, id), TxStatus::Committed);
+        assert_eq!(id.view, if steps == 0 { View(3) } else { View(4) });
+    }
+}
+
+#[test]
 fn a_disk_that_was_set_back_stops_its_node() {
     let mut cluster = Cluster::led(Plan::default());
     cluster.execute(0);
@@ -108,7 +132,10 @@ fn a_disk_that_was_set_back_stops_its_node() {
         other => panic!("{other:?}"),
     }
     let text = cluster.nodes[2].broken.as_ref().expect("just seen").to_string();
-    assert!(text.contains(&format!("acknowledged entries up to {said}, but its ledger ends at")), "{text}");
+    assert!(
+        text.contains(&format!("acknowledged entries up to {said}, but its ledger ends at")),
+        "{text}"
+    );
     let id = cluster.execute(0);
     cluster.settle();
     assert_eq!(cluster.status(0, id), TxStatus::Committed, "the others go on");

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use coco_ledger::{
-    CHUNK_HEADER_BYTES, ChunkName, EntryFlags, EntryView, LedgerReport, ServiceStatus, Verifier, close_chunk, open_chunk,
+    CHUNK_HEADER_BYTES, ChunkName, EntryFlags, EntryView, LedgerReport, ServiceStatus, Verifier,
+    close_chunk, open_chunk,
 };
 use coco_replica::Settings;
 use coco_types::Seqno;
@@ -20,11 +21,16 @@ fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
     for (entry, seqno) in entries.iter().zip(1..) {
         offsets.push(u32::try_from(file.len()).expect("a small chunk"));
         file.extend_from_slice(entry);
-        if EntryView::parse(entry).is_ok_and(|entry| entry.flags().contains(EntryFlags::CHUNK_AFTER)) {
+        if EntryView::parse(entry)
+            .is_ok_and(|entry| entry.flags().contains(EntryFlags::CHUNK_AFTER))
+        {
             let (header, table) = close_chunk(&offsets, file.len() as u64);
             file[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
             file.extend_from_slice(&table);
-            files.push((ChunkName::closed(Seqno(first), Seqno(seqno)).to_string(), std::mem::take(&mut file)));
+            files.push((
+                ChunkName::closed(Seqno(first), Seqno(seqno)).to_string(),
+                std::mem::take(&mut file),
+            ));
             file.extend_from_slice(&open_chunk());
             offsets.clear();
             first = seqno + 1;
@@ -72,7 +78,10 @@ fn an_auditor_accepts_the_ledger_of_every_node() {
             assert_eq!(report.signed, cluster.committed(0));
             assert_eq!(report.last, cluster.committed(0));
             let is_open = first == FirstEntries::Four;
-            assert_eq!(report.status, if is_open { ServiceStatus::Open } else { ServiceStatus::Opening });
+            assert_eq!(
+                report.status,
+                if is_open { ServiceStatus::Open } else { ServiceStatus::Opening }
+            );
             assert!(report.signatures > 10);
         }
         assert!(files(&cluster.nodes[0].disk.entries).len() > 2, "more than one chunk");

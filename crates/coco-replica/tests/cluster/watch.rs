@@ -23,6 +23,8 @@ pub(crate) struct Watch {
     /// What was said to be final.
     verdicts: BTreeMap<TxId, TxStatus>,
     answered: BTreeSet<Ticket>,
+    /// Every entry that any node has ever handed out.
+    sealed: BTreeMap<TxId, Bytes>,
     /// Of each node since it started: up to where its committed entries were compared, and how many times.
     compared: Vec<usize>,
 }
@@ -35,6 +37,7 @@ impl Watch {
             told: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             answered: BTreeSet::new(),
+            sealed: BTreeMap::new(),
             compared: vec![0; nodes],
         }
     }
@@ -43,10 +46,21 @@ impl Watch {
         self.compared[node] = 0;
     }
 
+    /// A transaction id names one entry for ever: callers hold it, and it is the nonce of the entry's seal. What was
+    /// handed out may have been seen, whether a disk ever had it or not.
+    pub(crate) fn check_sealed(&mut self, entry: &Bytes) {
+        let id = tx_id(entry);
+        let first = self.sealed.entry(id).or_insert_with(|| entry.clone());
+        assert!(first == entry, "two entries are sealed as {id}");
+    }
+
     /// A disk forgets nothing that is committed.
     pub(crate) fn check_truncate(&self, entries: &[Bytes], to: usize) {
         let (lost, kept) = (entries.get(to), self.committed.get(to));
-        assert!(lost.is_none() || kept.is_none() || lost != kept, "a committed entry after {to} is cut from a disk");
+        assert!(
+            lost.is_none() || kept.is_none() || lost != kept,
+            "a committed entry after {to} is cut from a disk"
+        );
     }
 
     pub(crate) fn check(&mut self, nodes: &[Node], node: usize, replies: &[(Ticket, Reply)]) {
@@ -59,8 +73,15 @@ impl Watch {
             let first = *self.primaries.entry(state.view()).or_insert(node);
             assert_eq!(first, node, "two primaries in view {}", state.view());
         }
-        assert_eq!(state.last().seqno.0, this.ledger.len() as u64, "n{node} hands out all that it has");
-        assert_eq!(state.last(), this.ledger.last().map(|entry| tx_id(entry)).expect("there is a genesis"));
+        assert_eq!(
+            state.last().seqno.0,
+            this.ledger.len() as u64,
+            "n{node} hands out all that it has"
+        );
+        assert_eq!(
+            state.last(),
+            this.ledger.last().map(|entry| tx_id(entry)).expect("there is a genesis")
+        );
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1);
         assert_eq!(replica.reader().version(), state.last().seqno);
         assert_eq!(bank::total(&replica.reader()), bank::TOTAL, "n{node} makes or loses money");
@@ -70,12 +91,15 @@ impl Watch {
         for at in self.compared[node]..committed {
             let entry = &this.ledger[at];
             match self.committed.get(at) {
-                Some(chosen) => assert!(chosen == entry, "n{node} has another entry committed at {}", at + 1),
+                Some(chosen) => {
+                    assert!(chosen == entry, "n{node} has another entry committed at {}", at + 1);
+                }
                 None => self.commit(nodes, entry),
             }
         }
         self.compared[node] = committed;
-        let is_signature = EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());
+        let is_signature =
+            EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());
         assert!(is_signature, "n{node} commits what no signature covers");
 
         for (ticket, reply) in replies {

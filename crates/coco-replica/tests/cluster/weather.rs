@@ -96,13 +96,21 @@ fn act(cluster: &mut Cluster, dice: &mut Dice) {
                 cluster.sync(node);
             }
         }
-        60..64 => (0..nodes).for_each(|node| drop(cluster.fetch(node))),
+        60..64 => {
+            for node in 0..nodes {
+                cluster.fetch(node);
+            }
+        }
         64..65 => cluster.fail_fetch(node),
         65..72 => {
             let node = cluster.primary().filter(|_| dice.roll(6) > 0).unwrap_or(node);
             (0..=dice.roll(4)).for_each(|_| submit(cluster, dice, node));
         }
-        72..82 => (0..nodes).for_each(|node| drop(cluster.work(node))),
+        72..82 => {
+            for node in 0..nodes {
+                cluster.work(node);
+            }
+        }
         act => fault(cluster, dice, act, (node, other)),
     }
 }
@@ -119,7 +127,8 @@ fn fault(cluster: &mut Cluster, dice: &mut Dice, act: usize, (node, other): (usi
         }
         88..90 if node != other => cluster.cuts.extend([(node, other), (other, node)]),
         90..93 => cluster.heal(),
-        93..95 => cluster.crash(node),
+        93 => cluster.crash(node),
+        94 => cluster.crash_after(node, dice.roll(6)),
         95..98 => {
             if cluster.nodes[node].replica.is_none() {
                 cluster.start(node);
@@ -159,10 +168,15 @@ fn check_answers(cluster: &Cluster) {
             if let Reply::Executed(id) | Reply::Earlier(id) = reply {
                 let stands = done.get(&transfer) == Some(&id.seqno.0);
                 match cluster.status(0, *id) {
-                    TxStatus::Committed => assert!(stands, "transfer {transfer} is committed as {id}"),
+                    TxStatus::Committed => {
+                        assert!(stands, "transfer {transfer} is committed as {id}");
+                    }
                     TxStatus::Invalid => {
                         let elsewhere = done.get(&transfer).is_none_or(|seqno| {
-                            tx_id(&cluster.nodes[0].ledger[usize::try_from(*seqno).expect("small") - 1]) != *id
+                            tx_id(
+                                &cluster.nodes[0].ledger
+                                    [usize::try_from(*seqno).expect("small") - 1],
+                            ) != *id
                         });
                         assert!(elsewhere, "transfer {transfer} was rolled back as {id}");
                     }
@@ -176,8 +190,21 @@ fn check_answers(cluster: &Cluster) {
     }
 }
 
-/// Returns what was committed in the end.
-fn weather(seed: u64, keys: fn(usize) -> Keys) -> Vec<TxId> {
+/// What happened in a run.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Story {
+    ledger: Vec<TxId>,
+    rolled_back: usize,
+    fetches: usize,
+    chunks: usize,
+    /// Callers who were told of an entry that did not survive.
+    invalid: usize,
+    /// Callers who were told of an earlier entry, or of another node.
+    earlier: usize,
+    not_primary: usize,
+}
+
+fn weather(seed: u64, keys: fn(usize) -> Keys) -> Story {
     let mut dice = Dice(seed);
     let plan = plan(seed, &mut dice);
     let (keys, chunk_bytes, first) = (keys(plan.nodes), plan.settings.chunk_bytes, plan.first);
@@ -188,7 +215,10 @@ fn weather(seed: u64, keys: fn(usize) -> Keys) -> Vec<TxId> {
 
     clear(&mut cluster);
     let primary = cluster.primary().expect("somebody is elected in fair weather");
-    let last = cluster.execute(primary);
+    let closing = Transfer { id: cluster.transfers, from: 0, to: 1, amount: 0 };
+    let ticket = cluster.submit(primary, closing);
+    cluster.settle();
+    let last = cluster.executed(primary, ticket);
     cluster.run(20);
     for node in 0..cluster.nodes.len() {
         assert_eq!(cluster.status(node, last), TxStatus::Committed, "n{node} catches up");
@@ -196,11 +226,25 @@ fn weather(seed: u64, keys: fn(usize) -> Keys) -> Vec<TxId> {
     cluster.assert_equal();
     check_answers(&cluster);
     let genesis = if first == FirstEntries::Two { 2 } else { 4 };
-    check_chunks(&cluster.nodes[0].ledger, genesis, chunk_bytes);
+    let chunks = check_chunks(&cluster.nodes[0].ledger, genesis, chunk_bytes);
     if let Keys::Real { .. } = cluster.keys {
         audit(&cluster);
     }
-    cluster.nodes[0].ledger.iter().map(|entry| tx_id(entry)).collect()
+    let replies = || cluster.nodes.iter().flat_map(|node| &node.replies).map(|(_, reply)| reply);
+    Story {
+        ledger: cluster.nodes[0].ledger.iter().map(|entry| tx_id(entry)).collect(),
+        rolled_back: cluster.nodes.iter().map(|node| node.rolled_back.len()).sum(),
+        fetches: cluster.nodes.iter().map(|node| node.fetches_answered).sum(),
+        chunks,
+        invalid: cluster
+            .watch
+            .told
+            .iter()
+            .filter(|id| cluster.status(0, **id) == TxStatus::Invalid)
+            .count(),
+        earlier: replies().filter(|reply| matches!(reply, Reply::Earlier(_))).count(),
+        not_primary: replies().filter(|reply| matches!(reply, Reply::NotPrimary(_))).count(),
+    }
 }
 
 #[test]
@@ -210,11 +254,17 @@ fn the_network_survives_random_weather() {
             let seed = seed.parse().expect("COCO_SEED is a number");
             seed..seed + 1
         }
-        Err(_) => 0..env::var("COCO_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("COCO_SEEDS is a number")),
+        Err(_) => {
+            0..env::var("COCO_SEEDS")
+                .map_or(SEEDS, |seeds| seeds.parse().expect("COCO_SEEDS is a number"))
+        }
     };
     for seed in seeds {
         let run = panic::catch_unwind(|| weather(seed, Keys::fast));
-        assert!(run.is_ok(), "repeat with: COCO_SEED={seed} cargo test -p coco-replica --test cluster survives_random");
+        assert!(
+            run.is_ok(),
+            "repeat with: COCO_SEED={seed} cargo test -p coco-replica --test cluster survives_random"
+        );
     }
 }
 

@@ -22,8 +22,8 @@ use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount, StateRoot};
 use coco_node::{
     NodeConfig,
     config::{
-        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface,
+        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings,
+        Limits, NodeAddress, PeerInterface,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -94,7 +94,8 @@ pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
     let folder = Folder::take(arguments)?;
     let started = Instant::now();
     let resumed = folder.path.join(SERVICE_CERT_FILE).exists();
-    let configs = if resumed { resume(&folder.path, arguments)? } else { create(&folder.path, arguments)? };
+    let configs =
+        if resumed { resume(&folder.path, arguments)? } else { create(&folder.path, arguments)? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Signals that come while the nodes start must stop them, too.
@@ -153,7 +154,8 @@ impl Drop for Folder {
 
 /// Addresses that are free now. They are held until all are chosen, so that none is chosen twice.
 fn free_addresses(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
-    let listeners: Result<Vec<_>, _> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    let listeners: Result<Vec<_>, _> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
     Ok(listeners?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }
 
@@ -163,7 +165,8 @@ fn is_free(address: SocketAddr) -> bool {
 
 fn genesis(arguments: &DevArgs) -> anyhow::Result<Genesis> {
     if let Some(path) = &arguments.genesis {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         return Genesis::parse(&text).with_context(|| path.display().to_string());
     }
     let mut config = ChainConfig::new(arguments.chain_id);
@@ -190,7 +193,8 @@ fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
             peer_address: next().to_string(),
         })
         .collect();
-    let program = fs::read(std::env::current_exe()?).context("cannot read this program to measure it")?;
+    let program =
+        fs::read(std::env::current_exe()?).context("cannot read this program to measure it")?;
     let network = provision(&NetworkSpec {
         nodes: &specs,
         code_digest: sha256(&program),
@@ -224,17 +228,25 @@ fn addresses(nodes: &[NodeId], specs: &[NodeSpec]) -> Vec<NodeAddress> {
         .collect()
 }
 
-fn node_config(arguments: &DevArgs, nodes: &[NodeAddress], i: usize, spec: &NodeSpec) -> anyhow::Result<NodeConfig> {
+fn node_config(
+    arguments: &DevArgs,
+    nodes: &[NodeAddress],
+    i: usize,
+    spec: &NodeSpec,
+) -> anyhow::Result<NodeConfig> {
     Ok(NodeConfig {
         data_dir: PathBuf::from("."),
-        client: ClientInterface { listen: spec.client_address.parse()?, published: None },
+        client: ClientInterface { listen: spec.client_address.parse()? },
         development_http: Some(development(arguments, i)),
         peer: PeerInterface { listen: spec.peer_address.parse()? },
         nodes: nodes.to_vec(),
         ledger: LedgerSettings::default(),
         consensus: ConsensusSettings::default(),
         limits: Limits { body_bytes_max: arguments.body_bytes_max, ..Limits::default() },
-        ethereum: EthereumSettings { allow_unprotected: arguments.allow_unprotected, ..EthereumSettings::default() },
+        ethereum: EthereumSettings {
+            allow_unprotected: arguments.allow_unprotected,
+            ..EthereumSettings::default()
+        },
     })
 }
 
@@ -246,14 +258,17 @@ fn development(arguments: &DevArgs, i: usize) -> DevelopmentInterface {
 
 fn write_config(folder: &Path, config: &NodeConfig) -> anyhow::Result<PathBuf> {
     let path = folder.join(CONFIG_FILE);
-    fs::write(&path, toml::to_string_pretty(config)?).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, toml::to_string_pretty(config)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
 /// The network that is in the folder, with what may change between starts: ports and limits.
 fn resume(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
-    let folders: Vec<PathBuf> =
-        (0..NODES_MAX).map(|i| folder.join(format!("n{i}"))).take_while(|path| path.exists()).collect();
+    let folders: Vec<PathBuf> = (0..NODES_MAX)
+        .map(|i| folder.join(format!("n{i}")))
+        .take_while(|path| path.exists())
+        .collect();
     let mut configs = Vec::new();
     for folder in &folders {
         let text = fs::read_to_string(folder.join(CONFIG_FILE))
@@ -288,6 +303,7 @@ struct Running {
     has_ended: bool,
     client: String,
     development: String,
+    peer: SocketAddr,
 }
 
 struct Network {
@@ -303,7 +319,8 @@ impl Network {
             if ready.exists() {
                 fs::remove_file(&ready)?;
             }
-            let log = fs::OpenOptions::new().create(true).append(true).open(folder.join(LOG_FILE))?;
+            let log =
+                fs::OpenOptions::new().create(true).append(true).open(folder.join(LOG_FILE))?;
             let child = Command::new(std::env::current_exe()?)
                 .args(["node", "--stop-with-parent", "--config"])
                 .arg(config)
@@ -315,7 +332,10 @@ impl Network {
                 // Ctrl-C reaches this process alone, which then stops its nodes in order.
                 .process_group(0)
                 .spawn()?;
-            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             nodes.push(Running {
                 name,
                 folder,
@@ -323,6 +343,7 @@ impl Network {
                 has_ended: false,
                 client: String::new(),
                 development: String::new(),
+                peer: toml::from_str::<NodeConfig>(&fs::read_to_string(config)?)?.peer.listen,
             });
         }
         Ok(Self { nodes })
@@ -340,9 +361,18 @@ impl Network {
                     break;
                 }
                 if let Some(status) = node.child.try_wait()? {
-                    bail!("{} ended with {status}; see {}", node.name, node.folder.join(LOG_FILE).display());
+                    bail!(
+                        "{} ended with {status}; see {}",
+                        node.name,
+                        node.folder.join(LOG_FILE).display()
+                    );
                 }
-                ensure!(Instant::now() < deadline, "{} does not serve; see {}", node.name, node.folder.join(LOG_FILE).display());
+                ensure!(
+                    Instant::now() < deadline,
+                    "{} does not serve; see {}",
+                    node.name,
+                    node.folder.join(LOG_FILE).display()
+                );
                 tokio::time::sleep(POLL).await;
             }
         }
@@ -352,28 +382,64 @@ impl Network {
                 if answer.is_ok_and(|(status, _)| status == 204) {
                     break;
                 }
-                ensure!(Instant::now() < deadline, "the nodes found no primary; see {}", node.folder.join(LOG_FILE).display());
+                ensure!(
+                    Instant::now() < deadline,
+                    "the nodes found no primary; see {}",
+                    node.folder.join(LOG_FILE).display()
+                );
                 tokio::time::sleep(POLL).await;
             }
         }
         Ok(())
     }
 
-    fn describe(&self, folder: &Path, arguments: &DevArgs, resumed: bool, took: Duration) -> anyhow::Result<()> {
+    fn describe(
+        &self,
+        folder: &Path,
+        arguments: &DevArgs,
+        resumed: bool,
+        took: Duration,
+    ) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         let first = self.nodes.first().context("a network has a node")?;
-        writeln!(out, "{} network of {} nodes, ready in {:.1} s", if resumed { "Resumed" } else { "New" }, self.nodes.len(), took.as_secs_f64())?;
+        writeln!(
+            out,
+            "{} network of {} nodes, ready in {:.1} s",
+            if resumed { "Resumed" } else { "New" },
+            self.nodes.len(),
+            took.as_secs_f64()
+        )?;
         writeln!(out)?;
         writeln!(out, "RPC: http://{}", first.development)?;
-        writeln!(out, "     plain HTTP, for development on this machine only; on the network, use HTTPS:")?;
+        writeln!(
+            out,
+            "     plain HTTP, for development on this machine only; on the network, use HTTPS:"
+        )?;
         for node in &self.nodes {
-            writeln!(out, "{}:  https://{}  http://{}  pid {}", node.name, node.client, node.development, node.child.id())?;
+            writeln!(
+                out,
+                "{}:  https://{}  http://{}  pid {}",
+                node.name,
+                node.client,
+                node.development,
+                node.child.id()
+            )?;
+        }
+        for node in &self.nodes {
+            writeln!(out, "Peer: {}", node.peer)?;
         }
         writeln!(out, "Service certificate: {}", folder.join(SERVICE_CERT_FILE).display())?;
-        writeln!(out, "Platform: virtual. It protects nothing: no hardware keeps the host away from keys and data.")?;
+        writeln!(
+            out,
+            "Platform: virtual. It protects nothing: no hardware keeps the host away from keys and data."
+        )?;
         if arguments.genesis.is_none() && !resumed {
             writeln!(out)?;
-            writeln!(out, "Accounts, {BALANCE_ETHER} ether each, of the mnemonic \"{}\":", accounts::MNEMONIC)?;
+            writeln!(
+                out,
+                "Accounts, {BALANCE_ETHER} ether each, of the mnemonic \"{}\":",
+                accounts::MNEMONIC
+            )?;
             for i in 0..arguments.accounts.min(10) {
                 writeln!(out, "  {} key {}", accounts::address(i), accounts::key_hex(i))?;
             }

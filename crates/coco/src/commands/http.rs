@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, ServerName}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -34,8 +37,11 @@ pub(crate) fn get(url: &str, service_cert: Option<&Path>) -> anyhow::Result<Vec<
         let Some(path_to_cert) = service_cert else {
             bail!("https needs --service-cert: the certificate of the service that you trust")
         };
-        let pem = std::fs::read_to_string(path_to_cert).with_context(|| format!("cannot read {}", path_to_cert.display()))?;
-        timeout(TIME, get_tls(authority, path, &pem)).await.with_context(|| format!("{authority} did not answer in time"))?
+        let pem = std::fs::read_to_string(path_to_cert)
+            .with_context(|| format!("cannot read {}", path_to_cert.display()))?;
+        timeout(TIME, get_tls(authority, path, &pem))
+            .await
+            .with_context(|| format!("{authority} did not answer in time"))?
     })?;
     if status != 200 {
         bail!("{url} answered {status}: {}", String::from_utf8_lossy(&body));
@@ -53,7 +59,8 @@ pub(crate) async fn get_plain(authority: &str, path: &str) -> anyhow::Result<(u1
 }
 
 async fn get_tls(authority: &str, path: &str, pem: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    let service = coco_crypto::Certificate::from_pem(pem).context("the service certificate cannot be read")?;
+    let service = coco_crypto::Certificate::from_pem(pem)
+        .context("the service certificate cannot be read")?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(service.der().to_vec()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -63,7 +70,9 @@ async fn get_tls(authority: &str, path: &str, pem: &str) -> anyhow::Result<(u16,
         .with_no_client_auth();
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
-    let stream = TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
+    let stream = TcpStream::connect(authority)
+        .await
+        .with_context(|| format!("cannot connect to {authority}"))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     exchange(stream, authority, path).await
 }

@@ -47,7 +47,8 @@ pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
             verify(folder, service_cert, *at_least, if *json { Output::Json } else { Output::Text })
         }
         LedgerCommand::Show { folder, from, limit, values } => {
-            show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden }).map_err(Failure::from)
+            show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
+                .map_err(Failure::from)
         }
     }
 }
@@ -66,11 +67,14 @@ enum Values {
 
 /// The chunk files of a folder in the order of their entries.
 fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
-    let listing = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let listing =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut chunks = Vec::new();
     for file in listing {
         let file = file?;
-        if let Some(name) = file.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok()) {
+        if let Some(name) =
+            file.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok())
+        {
             chunks.push((name, file.path()));
         }
     }
@@ -81,15 +85,26 @@ fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
     Ok(chunks)
 }
 
-fn verify(folder: &Path, service_cert: &Path, at_least: Option<TxId>, output: Output) -> Result<(), Failure> {
-    let pem = std::fs::read_to_string(service_cert).with_context(|| format!("cannot read {}", service_cert.display()))?;
-    let service = Certificate::from_pem(&pem).with_context(|| format!("{} is no certificate", service_cert.display()))?;
+fn verify(
+    folder: &Path,
+    service_cert: &Path,
+    at_least: Option<TxId>,
+    output: Output,
+) -> Result<(), Failure> {
+    let pem = std::fs::read_to_string(service_cert)
+        .with_context(|| format!("cannot read {}", service_cert.display()))?;
+    let service = Certificate::from_pem(&pem)
+        .with_context(|| format!("{} is no certificate", service_cert.display()))?;
     let mut verifier = Verifier::new(service);
     for (name, path) in chunks(folder)? {
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        verifier.chunk(&name.to_string(), &bytes).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        verifier
+            .chunk(&name.to_string(), &bytes)
+            .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     }
-    let report = verifier.finish(at_least).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    let report =
+        verifier.finish(at_least).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     match output {
         Output::Json => {
             let unsigned: Vec<_> = report
@@ -135,7 +150,8 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
         if left == 0 || name.last.is_some_and(|last| last.0 < from) {
             continue;
         }
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
         for (offset, entry) in &chunk.entries {
             if entry.tx_id().seqno.0 < from || left == 0 {
@@ -143,7 +159,11 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
             }
             left -= 1;
             let kind = if entry.is_signature() { " signature" } else { "" };
-            let ends = if entry.flags().contains(EntryFlags::CHUNK_AFTER) { " ends its chunk" } else { "" };
+            let ends = if entry.flags().contains(EntryFlags::CHUNK_AFTER) {
+                " ends its chunk"
+            } else {
+                ""
+            };
             println!(
                 "{} {name}@{offset} {} bytes, {} private{kind}{ends}",
                 entry.tx_id(),
@@ -154,9 +174,14 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
                 let key = String::from_utf8_lossy(key).escape_debug().to_string();
                 match (values, value) {
                     (_, None) => println!("    {map} {key} removed"),
-                    (Values::Hidden, Some(value)) => println!("    {map} {key} ({} bytes)", value.len()),
+                    (Values::Hidden, Some(value)) => {
+                        println!("    {map} {key} ({} bytes)", value.len())
+                    }
                     (Values::Shown, Some(value)) => {
-                        println!("    {map} {key} = {}", String::from_utf8_lossy(value).escape_debug());
+                        println!(
+                            "    {map} {key} = {}",
+                            String::from_utf8_lossy(value).escape_debug()
+                        );
                     }
                 }
             }

@@ -56,11 +56,14 @@ pub(crate) fn run(arguments: &NodeArgs) -> anyhow::Result<()> {
     };
     let node = Node::start(&config).context("the node does not start")?;
     if let Some(path) = &arguments.ready_file {
-        let development = node.development_address.map(|address| address.to_string()).unwrap_or_default();
+        let development =
+            node.development_address.map(|address| address.to_string()).unwrap_or_default();
         let text = format!("{}\n{development}\n", node.client_address);
         // Whoever waits for the file must not see half of it.
         let draft = path.with_extension("draft");
-        std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, path)).context("cannot write the ready file")?;
+        std::fs::write(&draft, text)
+            .and_then(|()| std::fs::rename(&draft, path))
+            .context("cannot write the ready file")?;
     }
     let parent = arguments.stop_with_parent;
     let has_ended = runtime.block_on(async {

@@ -58,7 +58,8 @@ pub(crate) fn run(command: &ReceiptCommand) -> Result<(), Failure> {
             let url = format!("{}{path}?transaction_id={transaction}", url.trim_end_matches('/'));
             let receipt = http::get(&url, service_cert.as_deref())?;
             match out {
-                Some(path) => std::fs::write(path, receipt).with_context(|| format!("cannot write {}", path.display()))?,
+                Some(path) => std::fs::write(path, receipt)
+                    .with_context(|| format!("cannot write {}", path.display()))?,
                 None => std::io::stdout().write_all(&receipt)?,
             }
             Ok(())
@@ -71,12 +72,14 @@ pub(crate) fn run(command: &ReceiptCommand) -> Result<(), Failure> {
 const RECEIPT_BYTES_MAX: u64 = 1 << 20;
 
 fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
-    let pem = std::fs::read_to_string(service_cert).with_context(|| format!("cannot read {}", service_cert.display()))?;
+    let pem = std::fs::read_to_string(service_cert)
+        .with_context(|| format!("cannot read {}", service_cert.display()))?;
     let mut bytes = Vec::new();
     if receipt == Path::new("-") {
         std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
     } else {
-        let file = std::fs::File::open(receipt).with_context(|| format!("cannot read {}", receipt.display()))?;
+        let file = std::fs::File::open(receipt)
+            .with_context(|| format!("cannot read {}", receipt.display()))?;
         file.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
     }
     // COSE_Sign1 begins with its CBOR tag, JSON with a brace.

@@ -51,7 +51,8 @@ impl Account {
 
     pub(crate) fn sign(&self, transaction: TxEip1559) -> Signed {
         let message = Message::from_digest(transaction.signature_hash().0);
-        let (parity, compact) = SECP256K1.sign_ecdsa_recoverable(message, &self.key).serialize_compact();
+        let (parity, compact) =
+            SECP256K1.sign_ecdsa_recoverable(message, &self.key).serialize_compact();
         let signature = Signature::from_bytes_and_parity(&compact, i32::from(parity) == 1);
         let envelope = EthereumTxEnvelope::<TxEip4844>::from(transaction.into_signed(signature));
         Signed { raw: hex::encode_prefixed(envelope.encoded_2718()), hash: *envelope.tx_hash() }

@@ -54,7 +54,10 @@ pub(crate) struct Network {
 
 impl Network {
     /// Makes a network of `count` nodes whose configurations `adjust` may change. Nothing runs yet.
-    pub(crate) fn provision(count: usize, adjust: impl Fn(&mut NodeConfig)) -> anyhow::Result<Self> {
+    pub(crate) fn provision(
+        count: usize,
+        adjust: impl Fn(&mut NodeConfig),
+    ) -> anyhow::Result<Self> {
         let turn = Turn::take()?;
         let folder = Folder::new()?;
         let path = folder.path().to_str().context("a path in UTF-8")?;
@@ -132,7 +135,8 @@ impl Network {
         if ready.exists() {
             fs::remove_file(&ready)?;
         }
-        let log = fs::OpenOptions::new().create(true).append(true).open(place.folder.join("node.log"))?;
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(place.folder.join("node.log"))?;
         let child = Command::new(program())
             // Should this test be killed, its nodes notice by their standard input.
             .args(["node", "--stop-with-parent", "--config"])

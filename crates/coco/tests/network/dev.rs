@@ -54,9 +54,17 @@ impl Dev {
             .spawn()
             .context("cannot run coco dev")?;
         let out = child.stdout.take().context("its output is piped")?;
-        let mut dev = Self { child, text: String::new(), took: Duration::ZERO, nodes: Vec::new(), service_cert: PathBuf::new() };
+        let mut dev = Self {
+            child,
+            text: String::new(),
+            took: Duration::ZERO,
+            nodes: Vec::new(),
+            service_cert: PathBuf::new(),
+        };
         let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         loop {
             let Ok(line) = lines.recv_timeout(READY_TIME) else {
                 bail!("coco dev did not get ready; it printed:\n{}", dev.text);
@@ -70,7 +78,8 @@ impl Dev {
         dev.took = started.elapsed();
         dev.nodes = dev.text.lines().filter_map(node_in).collect();
         let cert = dev.text.lines().find_map(|line| line.strip_prefix("Service certificate: "));
-        dev.service_cert = cert.with_context(|| format!("no service certificate in:\n{}", dev.text))?.into();
+        dev.service_cert =
+            cert.with_context(|| format!("no service certificate in:\n{}", dev.text))?.into();
         Ok(dev)
     }
 
@@ -92,7 +101,9 @@ impl Dev {
 
 /// A line `n0:  https://<address>  http://<address>  pid <number>`.
 fn node_in(line: &str) -> Option<DevNode> {
-    let address = |scheme| line.split_ascii_whitespace().find_map(|word: &str| word.strip_prefix(scheme)?.parse().ok());
+    let address = |scheme| {
+        line.split_ascii_whitespace().find_map(|word: &str| word.strip_prefix(scheme)?.parse().ok())
+    };
     line.contains(" pid ").then_some(())?;
     Some(DevNode { client: address("https://")?, development: address("http://")? })
 }

@@ -65,15 +65,20 @@ impl Response {
     }
 
     pub(crate) fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_slice(&self.body)
-            .with_context(|| format!("status {}, no JSON: {}", self.status, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).with_context(|| {
+            format!("status {}, no JSON: {}", self.status, String::from_utf8_lossy(&self.body))
+        })
     }
 
     /// The code of an error in the shape that every error has.
     pub(crate) fn error_code(&self) -> anyhow::Result<String> {
         let body = self.json()?;
-        let code = body["error"]["code"].as_str().with_context(|| format!("no error code in {body}"))?;
-        ensure!(body["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "no message in {body}");
+        let code =
+            body["error"]["code"].as_str().with_context(|| format!("no error code in {body}"))?;
+        ensure!(
+            body["error"]["message"].as_str().is_some_and(|text| !text.is_empty()),
+            "no message in {body}"
+        );
         Ok(code.to_owned())
     }
 }
@@ -88,7 +93,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn plain(address: SocketAddr, patience: Duration) -> anyhow::Result<Self> {
-        Ok(Self { stream: Stream::Plain(dial(address, patience)?), host: address.to_string(), received: Vec::new() })
+        Ok(Self {
+            stream: Stream::Plain(dial(address, patience)?),
+            host: address.to_string(),
+            received: Vec::new(),
+        })
     }
 
     /// A TLS connection to a server whose certificate the service endorsed.
@@ -98,7 +107,11 @@ impl Connection {
         let connection = ClientConnection::new(Arc::new(config), name)?;
         let mut stream = StreamOwned::new(connection, dial(address, PATIENCE)?);
         stream.flush().with_context(|| format!("TLS with {address}"))?;
-        Ok(Self { stream: Stream::Tls(Box::new(stream)), host: address.to_string(), received: Vec::new() })
+        Ok(Self {
+            stream: Stream::Tls(Box::new(stream)),
+            host: address.to_string(),
+            received: Vec::new(),
+        })
     }
 
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Response> {
@@ -147,7 +160,11 @@ impl Connection {
         let head = String::from_utf8(self.received[..head_end].to_vec())?;
         self.received.drain(..head_end + 4);
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status line")?.parse()?;
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .context("no status line")?
+            .parse()?;
         let headers: Vec<(String, String)> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -156,7 +173,8 @@ impl Connection {
         if is_bodiless || status == 204 {
             return Ok(response);
         }
-        let length: usize = response.header("content-length").context("no content-length")?.parse()?;
+        let length: usize =
+            response.header("content-length").context("no content-length")?.parse()?;
         ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes");
         while self.received.len() < length {
             ensure!(self.more()? > 0, "the connection closed within an answer");
@@ -191,8 +209,8 @@ fn is_late(error: &io::Error) -> bool {
 }
 
 fn dial(address: SocketAddr, patience: Duration) -> anyhow::Result<TcpStream> {
-    let stream =
-        TcpStream::connect_timeout(&address, patience).with_context(|| format!("cannot connect to {address}"))?;
+    let stream = TcpStream::connect_timeout(&address, patience)
+        .with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -200,7 +218,10 @@ fn dial(address: SocketAddr, patience: Duration) -> anyhow::Result<TcpStream> {
 }
 
 /// TLS settings that trust the service and nobody else.
-pub(crate) fn tls_config(service_cert_pem: &str, protocols: &[&[u8]]) -> anyhow::Result<ClientConfig> {
+pub(crate) fn tls_config(
+    service_cert_pem: &str,
+    protocols: &[&[u8]],
+) -> anyhow::Result<ClientConfig> {
     let service = coco_crypto::Certificate::from_pem(service_cert_pem)?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(service.der().to_vec()))?;

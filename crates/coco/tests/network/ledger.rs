@@ -34,7 +34,8 @@ fn entries(folder: &Path, last: TxId) -> anyhow::Result<BTreeMap<u64, Vec<u8>>> 
     let mut entries = BTreeMap::new();
     for (name, path) in chunks(folder)? {
         let bytes = fs::read(&path)?;
-        let chunk = Chunk::parse(&bytes).with_context(|| format!("{name} in {}", folder.display()))?;
+        let chunk =
+            Chunk::parse(&bytes).with_context(|| format!("{name} in {}", folder.display()))?;
         for (_, entry) in chunk.entries {
             let id = entry.tx_id();
             if id.seqno <= last.seqno {
@@ -43,7 +44,11 @@ fn entries(folder: &Path, last: TxId) -> anyhow::Result<BTreeMap<u64, Vec<u8>>> 
             }
         }
     }
-    ensure!(entries.keys().copied().eq(1..=last.seqno.0), "{} has gaps or ends before {last}", folder.display());
+    ensure!(
+        entries.keys().copied().eq(1..=last.seqno.0),
+        "{} has gaps or ends before {last}",
+        folder.display()
+    );
     Ok(entries)
 }
 
@@ -51,7 +56,8 @@ fn entries(folder: &Path, last: TxId) -> anyhow::Result<BTreeMap<u64, Vec<u8>>> 
 pub(crate) fn committed_everywhere(network: &Network) -> anyhow::Result<TxId> {
     let mut least: Option<TxId> = None;
     for i in 0..network.len() {
-        let mut connection = Connection::plain(network.addresses(i)?.development, super::http::PATIENCE)?;
+        let mut connection =
+            Connection::plain(network.addresses(i)?.development, super::http::PATIENCE)?;
         let answer = connection.get("/app/commit")?.json()?;
         let id: TxId = answer["transaction_id"].as_str().context("a transaction id")?.parse()?;
         least = Some(least.map_or(id, |least| if id.seqno < least.seqno { id } else { least }));
@@ -78,13 +84,22 @@ pub(crate) fn stop_and_compare(network: &mut Network) -> anyhow::Result<()> {
         shared_chunks += 1;
         let bytes = fs::read(&path)?;
         for i in 1..network.len() {
-            let closed = [ChunkName { is_committed: true, ..name }, ChunkName { is_committed: false, ..name }];
-            let other = closed.iter().map(|name| network.ledger_folder(i).join(name.to_string())).find(|path| path.exists());
+            let closed = [
+                ChunkName { is_committed: true, ..name },
+                ChunkName { is_committed: false, ..name },
+            ];
+            let other = closed
+                .iter()
+                .map(|name| network.ledger_folder(i).join(name.to_string()))
+                .find(|path| path.exists());
             let other = other.with_context(|| format!("n{i} has no chunk {name}"))?;
             ensure!(fs::read(&other)? == bytes, "{} differs from that of n0", other.display());
         }
     }
-    println!("ledgers: {} entries up to {committed} and {shared_chunks} closed chunks are the same bytes", first.len());
+    println!(
+        "ledgers: {} entries up to {committed} and {shared_chunks} closed chunks are the same bytes",
+        first.len()
+    );
     for i in 0..network.len() {
         verify(network, i, committed)?;
     }

@@ -94,7 +94,11 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts one worker an account; every fourth sends batches.
-    pub(crate) fn start(addresses: SharedAddresses, accounts: &[Account], receivers: Vec<Address>) -> Self {
+    pub(crate) fn start(
+        addresses: SharedAddresses,
+        accounts: &[Account],
+        receivers: Vec<Address>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             addresses,
             receivers,
@@ -108,7 +112,8 @@ impl Load {
             let shared = Arc::clone(&shared);
             let group = if i % 4 == 3 { BATCH } else { 1 };
             std::thread::spawn(move || {
-                let mut worker = Worker { shared: &shared, account, node: i, rpc: None, nonce: 0, group };
+                let mut worker =
+                    Worker { shared: &shared, account, node: i, rpc: None, nonce: 0, group };
                 if let Err(problem) = worker.run() {
                     lock(&shared.problems).push(format!("worker {i}: {problem:#}"));
                 }
@@ -131,7 +136,9 @@ impl Load {
         let control = lock(&self.shared.control);
         let all = self.workers.len();
         let waited =
-            self.shared.changed.wait_timeout_while(control, 2 * ACKNOWLEDGED_TIME, |control| control.idle < all);
+            self.shared
+                .changed
+                .wait_timeout_while(control, 2 * ACKNOWLEDGED_TIME, |control| control.idle < all);
         let (control, late) = waited.expect("workers do not panic");
         drop(control);
         ensure!(!late.timed_out(), "the load does not come to rest");
@@ -159,12 +166,19 @@ impl Load {
     }
 
     /// Waits for the first acknowledgement of a transfer that was first sent after `moment`; how long after.
-    pub(crate) fn await_sent_after(&self, moment: Instant, time: Duration) -> anyhow::Result<Duration> {
+    pub(crate) fn await_sent_after(
+        &self,
+        moment: Instant,
+        time: Duration,
+    ) -> anyhow::Result<Duration> {
         loop {
             self.check()?;
             let first = {
                 let acknowledged = lock(&self.shared.acknowledged);
-                acknowledged.iter().find(|done| done.sent > moment).map(|done| done.acknowledged - moment)
+                acknowledged
+                    .iter()
+                    .find(|done| done.sent > moment)
+                    .map(|done| done.acknowledged - moment)
             };
             if let Some(after) = first {
                 return Ok(after);
@@ -191,7 +205,8 @@ impl Load {
     /// The longest request since `moment` to a node other than `except`.
     pub(crate) fn slowest_attempt(&self, moment: Instant, except: usize) -> Duration {
         let attempts = lock(&self.shared.attempts);
-        let ended = attempts.iter().filter(|attempt| attempt.ended > moment && attempt.node != except);
+        let ended =
+            attempts.iter().filter(|attempt| attempt.ended > moment && attempt.node != except);
         ended.map(|attempt| attempt.ended - attempt.sent).max().unwrap_or_default()
     }
 
@@ -247,7 +262,10 @@ impl Worker<'_> {
                 if lock(&self.shared.control).wanted == Wanted::Stop {
                     return Ok(());
                 }
-                ensure!(sent.elapsed() < ACKNOWLEDGED_TIME, "no acknowledgement in {ACKNOWLEDGED_TIME:?}");
+                ensure!(
+                    sent.elapsed() < ACKNOWLEDGED_TIME,
+                    "no acknowledgement in {ACKNOWLEDGED_TIME:?}"
+                );
                 self.rpc = None;
                 self.node += 1;
                 std::thread::sleep(RETRY);
@@ -272,7 +290,8 @@ impl Worker<'_> {
         if control.wanted == Wanted::Pause {
             control.idle += 1;
             self.shared.changed.notify_all();
-            let waited = self.shared.changed.wait_while(control, |control| control.wanted == Wanted::Pause);
+            let waited =
+                self.shared.changed.wait_while(control, |control| control.wanted == Wanted::Pause);
             control = waited.expect("workers do not panic");
             control.idle -= 1;
         }
@@ -305,9 +324,12 @@ impl Worker<'_> {
             },
         };
         let outcome = match group {
-            [one] => rpc.try_call("eth_sendRawTransactionSync", &json!([one.signed.raw])).map(|outcome| vec![outcome]),
+            [one] => rpc
+                .try_call("eth_sendRawTransactionSync", &json!([one.signed.raw]))
+                .map(|outcome| vec![outcome]),
             many => {
-                let params: Vec<Value> = many.iter().map(|transfer| json!([transfer.signed.raw])).collect();
+                let params: Vec<Value> =
+                    many.iter().map(|transfer| json!([transfer.signed.raw])).collect();
                 rpc.try_batch("/?wait=committed", "eth_sendRawTransaction", &params)
             }
         };

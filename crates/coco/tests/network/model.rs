@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 
 use super::{
     cluster::Network,
-    load::{Acknowledged, Load},
+    load::Acknowledged,
     program::until,
     rpc::{Rpc, hash, number},
 };
@@ -43,8 +43,13 @@ impl Model {
         self.initial.keys().copied().collect()
     }
 
-    fn expected(&self, acknowledged: &[Acknowledged]) -> anyhow::Result<BTreeMap<Address, Expected>> {
-        let initial = |(address, balance): (&Address, &U256)| (*address, Expected { nonce: 0, balance: *balance });
+    fn expected(
+        &self,
+        acknowledged: &[Acknowledged],
+    ) -> anyhow::Result<BTreeMap<Address, Expected>> {
+        let initial = |(address, balance): (&Address, &U256)| {
+            (*address, Expected { nonce: 0, balance: *balance })
+        };
         let mut accounts: BTreeMap<Address, Expected> = self.initial.iter().map(initial).collect();
         for transfer in acknowledged {
             let value = U256::from(transfer.value);
@@ -54,24 +59,29 @@ impl Model {
             from.balance -= value;
             accounts.get_mut(&transfer.to).context("a known receiver")?.balance += value;
         }
-        let total = |balances: &mut dyn Iterator<Item = U256>| balances.fold(U256::ZERO, |sum, balance| sum + balance);
+        let total = |balances: &mut dyn Iterator<Item = U256>| {
+            balances.fold(U256::ZERO, |sum, balance| sum + balance)
+        };
         ensure!(
-            total(&mut self.initial.values().copied()) == total(&mut accounts.values().map(|account| account.balance)),
+            total(&mut self.initial.values().copied())
+                == total(&mut accounts.values().map(|account| account.balance)),
             "transfers make or burn nothing"
         );
         Ok(accounts)
     }
 
-    /// Pauses the load, compares every node with what was acknowledged, and lets the load go on.
-    pub(crate) fn check(&mut self, network: &Network, load: &Load) -> anyhow::Result<()> {
-        load.pause()?;
-        let acknowledged = load.acknowledged();
-        let expected = self.expected(&acknowledged)?;
+    /// Compares every node with everything that was acknowledged; the load must have paused.
+    pub(crate) fn check(
+        &mut self,
+        network: &Network,
+        acknowledged: &[Acknowledged],
+    ) -> anyhow::Result<()> {
+        let expected = self.expected(acknowledged)?;
         for i in 0..network.len() {
-            self.check_node(network, i, &expected, &acknowledged[self.checked..]).with_context(|| format!("n{i}"))?;
+            self.check_node(network, i, &expected, &acknowledged[self.checked..])
+                .with_context(|| format!("n{i}"))?;
         }
         self.checked = acknowledged.len();
-        load.resume();
         Ok(())
     }
 
@@ -87,37 +97,56 @@ impl Model {
         let mut nonces = Vec::new();
         let caught_up = until("it has caught up", CATCH_UP_TIME, || {
             nonces = rpc.nonces(&accounts, "latest")?;
-            Ok(accounts.iter().zip(&nonces).all(|(account, nonce)| expected[account].nonce <= *nonce))
+            Ok(accounts
+                .iter()
+                .zip(&nonces)
+                .all(|(account, nonce)| expected[account].nonce <= *nonce))
         });
         let differing = || {
             let of_account = |(account, nonce): (&Address, &u64)| {
                 let expected = expected[account].nonce;
-                (expected != *nonce).then(|| format!("{account} has nonce {nonce}, acknowledged are {expected}"))
+                (expected != *nonce)
+                    .then(|| format!("{account} has nonce {nonce}, acknowledged are {expected}"))
             };
             accounts.iter().zip(&nonces).filter_map(of_account).collect::<Vec<_>>().join("; ")
         };
         caught_up.with_context(&differing)?;
         ensure!(differing().is_empty(), "{}", differing());
         for ((account, balance), found) in expected.iter().zip(rpc.balances(&accounts)?) {
-            ensure!(balance.balance == found, "{account} has {found}, acknowledged transfers imply {}", balance.balance);
+            ensure!(
+                balance.balance == found,
+                "{account} has {found}, acknowledged transfers imply {}",
+                balance.balance
+            );
         }
         let hashes: Vec<B256> = acknowledged.iter().map(|transfer| transfer.hash).collect();
         for (hash, receipt) in hashes.iter().zip(rpc.receipts(&hashes)?) {
-            ensure!(receipt["status"] == "0x1", "{hash} was acknowledged as committed, its receipt is {receipt}");
+            ensure!(
+                receipt["status"] == "0x1",
+                "{hash} was acknowledged as committed, its receipt is {receipt}"
+            );
         }
         Ok(())
     }
 
     /// Looks at every receipt and every block again, on every node; the load must have paused for good.
-    pub(crate) fn check_all(&mut self, network: &Network, acknowledged: &[Acknowledged]) -> anyhow::Result<()> {
+    pub(crate) fn check_all(
+        &mut self,
+        network: &Network,
+        acknowledged: &[Acknowledged],
+    ) -> anyhow::Result<()> {
         let expected = self.expected(acknowledged)?;
         let mut first_blocks = None;
         for i in 0..network.len() {
-            self.check_node(network, i, &expected, acknowledged).with_context(|| format!("n{i}"))?;
+            self.check_node(network, i, &expected, acknowledged)
+                .with_context(|| format!("n{i}"))?;
             let mut rpc = Rpc::to(network.addresses(i)?.development)?;
             let last = rpc.block_number()?;
             let blocks = rpc.blocks(last)?;
-            let hashes = blocks.iter().map(|block| hash(&block["hash"])).collect::<anyhow::Result<Vec<_>>>()?;
+            let hashes = blocks
+                .iter()
+                .map(|block| hash(&block["hash"]))
+                .collect::<anyhow::Result<Vec<_>>>()?;
             if let Some(first) = &first_blocks {
                 ensure!(first == &hashes, "n{i} has other blocks than n0");
                 continue;
@@ -125,7 +154,12 @@ impl Model {
             first_blocks = Some(hashes);
             let included = included_in(&blocks)?;
             let sent: BTreeSet<B256> = acknowledged.iter().map(|transfer| transfer.hash).collect();
-            ensure!(included == sent, "blocks hold {} transactions, {} were acknowledged", included.len(), sent.len());
+            ensure!(
+                included == sent,
+                "blocks hold {} transactions, {} were acknowledged",
+                included.len(),
+                sent.len()
+            );
             println!("{} transfers, all acknowledged as committed, in {last} blocks", sent.len());
         }
         self.checked = acknowledged.len();
@@ -139,11 +173,17 @@ fn included_in(blocks: &[serde_json::Value]) -> anyhow::Result<BTreeSet<B256>> {
     let mut nonces: BTreeMap<String, u64> = BTreeMap::new();
     let mut parent = None;
     for block in blocks {
-        ensure!(parent.is_none() || parent == Some(hash(&block["parentHash"])?), "a block has another parent");
+        ensure!(
+            parent.is_none() || parent == Some(hash(&block["parentHash"])?),
+            "a block has another parent"
+        );
         parent = Some(hash(&block["hash"])?);
         for transaction in block["transactions"].as_array().context("transactions")? {
             let nonce = nonces.entry(transaction["from"].to_string()).or_default();
-            ensure!(number(&transaction["nonce"])? == *nonce, "expected nonce {nonce}: {transaction}");
+            ensure!(
+                number(&transaction["nonce"])? == *nonce,
+                "expected nonce {nonce}: {transaction}"
+            );
             *nonce += 1;
             ensure!(included.insert(hash(&transaction["hash"])?), "included twice: {transaction}");
         }

@@ -31,13 +31,18 @@ pub(crate) fn errors_of(output: &Output) -> String {
 
 /// Sends a signal to one process that this test started.
 pub(crate) fn signal(child: &Child, name: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status()?;
+    let status =
+        Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status()?;
     ensure!(status.success(), "kill -{name} {} ended with {status}", child.id());
     Ok(())
 }
 
 /// Waits until `is_so`, asking every ten milliseconds.
-pub(crate) fn until(what: &str, time: Duration, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) fn until(
+    what: &str,
+    time: Duration,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + time;
     loop {
         if is_so().with_context(|| what.to_owned())? {

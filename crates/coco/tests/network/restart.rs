@@ -33,7 +33,11 @@ fn look(rpc: &mut Rpc, accounts: &[Address], hashes: &[B256]) -> anyhow::Result<
     let last = rpc.block_number()?;
     Ok(Seen {
         last,
-        block_hashes: rpc.blocks(last)?.iter().map(|block| hash(&block["hash"])).collect::<anyhow::Result<_>>()?,
+        block_hashes: rpc
+            .blocks(last)?
+            .iter()
+            .map(|block| hash(&block["hash"]))
+            .collect::<anyhow::Result<_>>()?,
         receipts: rpc.receipts(hashes)?,
         balances: rpc.balances(accounts)?,
         nonces: rpc.nonces(accounts, "latest")?,
@@ -59,8 +63,9 @@ fn everything_committed_is_there_again() -> anyhow::Result<()> {
     let mut sent = Vec::new();
     for round in 1..=3 {
         let first = sent.len() as u64;
-        let signed: Vec<_> =
-            (first..first + TRANSFERS).map(|nonce| accounts[0].transfer(nonce, receiver, U256::from(nonce))).collect();
+        let signed: Vec<_> = (first..first + TRANSFERS)
+            .map(|nonce| accounts[0].transfer(nonce, receiver, U256::from(nonce)))
+            .collect();
         let mut rpc = Rpc::to(dev.nodes[0].development)?;
         for part in signed.chunks(usize::try_from(BATCH)?) {
             let params: Vec<Value> = part.iter().map(|signed| json!([signed.raw])).collect();
@@ -70,19 +75,34 @@ fn everything_committed_is_there_again() -> anyhow::Result<()> {
         }
         sent.extend(signed.iter().map(|signed| signed.hash));
         let before = look(&mut rpc, &addresses, &sent)?;
-        let value = (0..first + TRANSFERS).map(U256::from).fold(U256::ZERO, |sum, value| sum + value);
-        ensure!(before.balances[2] == value, "the receiver has {}, not {value}", before.balances[2]);
+        let value =
+            (0..first + TRANSFERS).map(U256::from).fold(U256::ZERO, |sum, value| sum + value);
+        ensure!(
+            before.balances[2] == value,
+            "the receiver has {}, not {value}",
+            before.balances[2]
+        );
 
         let ended = dev.interrupt()?;
         ensure!(ended.success(), "Ctrl-C ended it with {ended}");
         dev = Dev::start(&arguments)?;
-        println!("restart {round}: ready after {:.2?}, {} transfers in {} blocks", dev.took, sent.len(), before.last);
+        println!(
+            "restart {round}: ready after {:.2?}, {} transfers in {} blocks",
+            dev.took,
+            sent.len(),
+            before.last
+        );
         ensure!(dev.took <= READY, "ready only after {:?}", dev.took);
         ensure!(dev.text.starts_with("Resumed network of 3 nodes"), "it resumes:\n{}", dev.text);
         // Whoever is told that the network is ready finds everything at once, on every node.
         for (i, node) in dev.nodes.iter().enumerate() {
             let after = look(&mut Rpc::to(node.development)?, &addresses, &sent)?;
-            ensure!(after.last == before.last, "n{i} shows block {}, before it was {}", after.last, before.last);
+            ensure!(
+                after.last == before.last,
+                "n{i} shows block {}, before it was {}",
+                after.last,
+                before.last
+            );
             ensure!(after == before, "n{i} shows another state than before");
         }
     }

@@ -22,10 +22,13 @@ pub(crate) struct Refused {
 pub(crate) fn outcome(response: &Value) -> anyhow::Result<Result<Value, Refused>> {
     if let Some(error) = response.get("error") {
         let code = error["code"].as_i64().with_context(|| format!("no code in {response}"))?;
-        let message = error["message"].as_str().with_context(|| format!("no message in {response}"))?;
+        let message =
+            error["message"].as_str().with_context(|| format!("no message in {response}"))?;
         return Ok(Err(Refused { code, message: message.to_owned() }));
     }
-    let result = response.get("result").with_context(|| format!("neither result nor error in {response}"))?;
+    let result = response
+        .get("result")
+        .with_context(|| format!("neither result nor error in {response}"))?;
     Ok(Ok(result.clone()))
 }
 
@@ -53,9 +56,19 @@ impl Rpc {
     }
 
     /// One call; the outer error is the transport's.
-    pub(crate) fn try_call(&mut self, method: &str, params: &Value) -> anyhow::Result<Result<Value, Refused>> {
-        let response = self.connection.post_json("/", call_body(1, method, params).to_string().as_bytes())?;
-        ensure!(response.status == 200, "status {}: {}", response.status, String::from_utf8_lossy(&response.body));
+    pub(crate) fn try_call(
+        &mut self,
+        method: &str,
+        params: &Value,
+    ) -> anyhow::Result<Result<Value, Refused>> {
+        let response =
+            self.connection.post_json("/", call_body(1, method, params).to_string().as_bytes())?;
+        ensure!(
+            response.status == 200,
+            "status {}: {}",
+            response.status,
+            String::from_utf8_lossy(&response.body)
+        );
         outcome(&response.json()?)
     }
 
@@ -73,11 +86,25 @@ impl Rpc {
         method: &str,
         params: &[Value],
     ) -> anyhow::Result<Vec<Result<Value, Refused>>> {
-        let calls: Vec<Value> = params.iter().enumerate().map(|(id, params)| call_body(id, method, params)).collect();
-        let response = self.connection.post_json(path, Value::from(calls).to_string().as_bytes())?;
-        ensure!(response.status == 200, "status {}: {}", response.status, String::from_utf8_lossy(&response.body));
-        let Value::Array(answers) = response.json()? else { bail!("the answer to a batch is no array") };
-        ensure!(answers.len() == params.len(), "{} answers to {} calls", answers.len(), params.len());
+        let calls: Vec<Value> =
+            params.iter().enumerate().map(|(id, params)| call_body(id, method, params)).collect();
+        let response =
+            self.connection.post_json(path, Value::from(calls).to_string().as_bytes())?;
+        ensure!(
+            response.status == 200,
+            "status {}: {}",
+            response.status,
+            String::from_utf8_lossy(&response.body)
+        );
+        let Value::Array(answers) = response.json()? else {
+            bail!("the answer to a batch is no array")
+        };
+        ensure!(
+            answers.len() == params.len(),
+            "{} answers to {} calls",
+            answers.len(),
+            params.len()
+        );
         for (id, answer) in answers.iter().enumerate() {
             ensure!(answer["id"] == id, "answer {id} of a batch is {answer}");
         }
@@ -85,11 +112,17 @@ impl Rpc {
     }
 
     /// Many calls in batches; every one must succeed.
-    pub(crate) fn call_all(&mut self, method: &str, params: &[Value]) -> anyhow::Result<Vec<Value>> {
+    pub(crate) fn call_all(
+        &mut self,
+        method: &str,
+        params: &[Value],
+    ) -> anyhow::Result<Vec<Value>> {
         let mut results = Vec::with_capacity(params.len());
         for part in params.chunks(BATCH_CALLS) {
             for (params, outcome) in part.iter().zip(self.try_batch("/", method, part)?) {
-                results.push(outcome.map_err(|refused| anyhow::anyhow!("{method} {params}: {refused:?}"))?);
+                results.push(
+                    outcome.map_err(|refused| anyhow::anyhow!("{method} {params}: {refused:?}"))?,
+                );
             }
         }
         Ok(results)
@@ -100,8 +133,12 @@ impl Rpc {
     }
 
     pub(crate) fn balances(&mut self, accounts: &[Address]) -> anyhow::Result<Vec<U256>> {
-        let params: Vec<Value> = accounts.iter().map(|account| json!([account, "latest"])).collect();
-        self.call_all("eth_getBalance", &params)?.into_iter().map(|value| Ok(serde_json::from_value(value)?)).collect()
+        let params: Vec<Value> =
+            accounts.iter().map(|account| json!([account, "latest"])).collect();
+        self.call_all("eth_getBalance", &params)?
+            .into_iter()
+            .map(|value| Ok(serde_json::from_value(value)?))
+            .collect()
     }
 
     pub(crate) fn nonces(&mut self, accounts: &[Address], tag: &str) -> anyhow::Result<Vec<u64>> {
@@ -117,7 +154,8 @@ impl Rpc {
 
     /// Blocks `1..=last` with full transactions.
     pub(crate) fn blocks(&mut self, last: u64) -> anyhow::Result<Vec<Value>> {
-        let params: Vec<Value> = (1..=last).map(|number| json!([format!("{number:#x}"), true])).collect();
+        let params: Vec<Value> =
+            (1..=last).map(|number| json!([format!("{number:#x}"), true])).collect();
         self.call_all("eth_getBlockByNumber", &params)
     }
 }
@@ -130,5 +168,9 @@ pub(crate) fn number(value: &Value) -> anyhow::Result<u64> {
 }
 
 pub(crate) fn hash(value: &Value) -> anyhow::Result<B256> {
-    value.as_str().with_context(|| format!("{value} is no hash"))?.parse().with_context(|| format!("{value}"))
+    value
+        .as_str()
+        .with_context(|| format!("{value} is no hash"))?
+        .parse()
+        .with_context(|| format!("{value}"))
 }

@@ -46,7 +46,9 @@ pub(super) fn key_hex(i: u32) -> String {
 /// The two coordinates of a public key.
 fn k256_uncompressed(key: &bip32::secp256k1::ecdsa::VerifyingKey) -> [u8; 64] {
     let encoded = key.to_encoded_point(false);
-    encoded.as_bytes()[1..].try_into().expect("an uncompressed point has two coordinates of 32 bytes")
+    encoded.as_bytes()[1..]
+        .try_into()
+        .expect("an uncompressed point has two coordinates of 32 bytes")
 }
 
 #[cfg(test)]
@@ -58,6 +60,9 @@ mod tests {
         // As printed by anvil and Hardhat.
         assert_eq!(address(0).to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
         assert_eq!(address(9).to_string(), "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720");
-        assert_eq!(key_hex(0), "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
+        assert_eq!(
+            key_hex(0),
+            "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+        );
     }
 }
