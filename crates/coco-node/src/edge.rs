@@ -168,7 +168,7 @@ where
 async fn silence(has_asked: &AtomicBool, time: Duration) {
     tokio::time::sleep(time).await;
     if has_asked.load(Ordering::Relaxed) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

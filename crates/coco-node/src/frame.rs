@@ -216,7 +216,7 @@ mod tests {
             let bytes = Bytes::from(frame.encode());
             assert_eq!(Frame::decode(&bytes), Ok(frame));
             for cut in 1..bytes.len() {
-                if bytes[0] != 1 {
+                if bytes.first() != Some(&1) {
                     assert!(Frame::decode(&bytes.slice(..cut)).is_err(), "cut at {cut}");
                 }
             }

@@ -57,6 +57,9 @@ impl HardStateFile {
     ///
     /// # Errors
     /// Any error of the file system.
+    ///
+    /// # Panics
+    /// Never: the encoded state is far shorter than a slot.
     pub fn write(&mut self, state: &HardState) -> io::Result<()> {
         self.counter += 1;
         let mut slot = self.counter.to_le_bytes().to_vec();

@@ -21,6 +21,10 @@ use coco_types::Seqno;
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
+/// Where the first entry of a chunk begins.
+const ENTRIES_START: u32 = 8;
+const _: () = assert!(ENTRIES_START as usize == CHUNK_HEADER_BYTES, "entries follow the header");
+
 /// Bytes gathered before they are handed to the file system.
 const WRITE_BUFFER_BYTES: usize = 4 << 20;
 
@@ -291,8 +295,7 @@ fn open_tail(path: &Path, first: Seqno) -> io::Result<OpenChunk> {
         file.set_len(chunk.end)?;
     }
     file.sync_all()?;
-    let mut open =
-        OpenChunk { first, offsets: Vec::new(), end: CHUNK_HEADER_BYTES as u32, is_full: false };
+    let mut open = OpenChunk { first, offsets: Vec::new(), end: ENTRIES_START, is_full: false };
     for (_, entry) in &chunk.entries {
         open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;
     }
@@ -363,12 +366,8 @@ impl LedgerWriter {
             self.folder_changed = true;
             self.open = Some(file);
             self.pending_at = CHUNK_HEADER_BYTES as u64;
-            self.files.index.write().open = Some(OpenChunk {
-                first,
-                offsets: Vec::new(),
-                end: CHUNK_HEADER_BYTES as u32,
-                is_full: false,
-            });
+            self.files.index.write().open =
+                Some(OpenChunk { first, offsets: Vec::new(), end: ENTRIES_START, is_full: false });
         }
         self.pending.extend_from_slice(entry);
         self.unsynced_bytes += entry.len() as u64;

@@ -106,7 +106,10 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// The OpenMetrics text.
+    /// The text that Prometheus reads.
+    ///
+    /// # Panics
+    /// Never: writing to a string does not fail.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -170,8 +170,7 @@ fn engine(
         (state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect(), state.last())
     };
     let ticks = |millis: u64| u32::try_from(millis.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
-    let hard_state =
-        loaded.hard_state_found.clone().unwrap_or(HardState { view: last.view, vote: None });
+    let hard_state = loaded.hard_state_found.unwrap_or(HardState { view: last.view, vote: None });
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
         configuration: Configuration { nodes: nodes.iter().map(|(id, _)| *id).collect() },
@@ -243,6 +242,61 @@ struct Assembled {
     disk: JoinHandle<()>,
 }
 
+/// The parts of the hosted Ethereum ledger.
+struct Ethereum {
+    adapter: EvmAdapter,
+    rpc: Rpc,
+    checker: EvmCheck,
+}
+
+fn ethereum(
+    config: &NodeConfig,
+    reader: &coco_kv::Reader,
+    peers: u64,
+) -> Result<Ethereum, StartNodeError> {
+    let no_genesis = || StartNodeError::NoGenesis(config.data_dir.clone());
+    let maps = EvmMaps::find(|name| reader.map(name)).ok_or_else(no_genesis)?;
+    let chain = Arc::new(state::config(&mut reader.head(), &maps).ok_or_else(no_genesis)?);
+    let executor = Executor::new(Arc::clone(&chain), maps);
+    let cache = Arc::new(BlockCache::new(CACHE_BYTES_MAX));
+    let limits = PoolLimits {
+        transactions: config.limits.queue_max,
+        gap_wait_ms: config.ethereum.nonce_gap_wait_ms,
+        ..PoolLimits::default()
+    };
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| StartNodeError::Thread(io::Error::other("no entropy from the system")))?;
+    let rpc = RpcConfig {
+        peers,
+        batch_calls_max: config.limits.batch_max,
+        ..RpcConfig::new(chain.chain_id)
+    };
+    let unprotected =
+        if config.ethereum.allow_unprotected { Unprotected::Taken } else { Unprotected::Refused };
+    Ok(Ethereum {
+        adapter: EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache)),
+        rpc: Rpc::new(rpc, executor, cache, seed),
+        checker: EvmCheck::new(chain, unprotected),
+    })
+}
+
+fn signer(identity: &Identity) -> Result<ServiceSigner, StartNodeError> {
+    let (node, service) = (identity.node_key_secret(), identity.service_key_secret());
+    ServiceSigner::new(node, identity.node_cert.pem(), service).map_err(|error| {
+        StartNodeError::Configuration(format!("the node's keys cannot sign: {error}"))
+    })
+}
+
+fn settings(config: &NodeConfig) -> Settings {
+    Settings {
+        signature_interval_ms: config.ledger.signature_interval_ms,
+        chunk_bytes: config.ledger.chunk_bytes,
+        retained_entries: config.ledger.retained_entries,
+        ..Settings::default()
+    }
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -254,33 +308,15 @@ fn assemble(
     let Loaded { identity, loader, files, hard_state, .. } = loaded;
     let reader = loader.reader();
     let state = loader.state();
-    let no_genesis = || StartNodeError::NoGenesis(config.data_dir.clone());
-    let maps = EvmMaps::find(|name| reader.map(name)).ok_or_else(no_genesis)?;
-    let chain = Arc::new(state::config(&mut reader.head(), &maps).ok_or_else(no_genesis)?);
-    let executor = Executor::new(Arc::clone(&chain), maps);
-    let cache = Arc::new(BlockCache::new(CACHE_BYTES_MAX));
-    let limits = PoolLimits {
-        transactions: config.limits.queue_max,
-        gap_wait_ms: config.ethereum.nonce_gap_wait_ms,
-        ..PoolLimits::default()
-    };
-    let adapter = EvmAdapter::new(executor.clone(), limits, Arc::clone(&cache));
-    let signer = ServiceSigner::new(
-        identity.node_key_secret(),
-        identity.node_cert.pem(),
-        identity.service_key_secret(),
-    )
-    .map_err(|error| {
-        StartNodeError::Configuration(format!("the node's keys cannot sign: {error}"))
-    })?;
-    let settings = Settings {
-        signature_interval_ms: config.ledger.signature_interval_ms,
-        chunk_bytes: config.ledger.chunk_bytes,
-        retained_entries: config.ledger.retained_entries,
-        ..Settings::default()
-    };
-    let replica =
-        Replica::new(loader, Box::new(engine), Box::new(adapter), Box::new(signer), settings);
+    let Ethereum { adapter, rpc, checker } =
+        ethereum(config, &reader, shared.nodes.len() as u64 - 1)?;
+    let replica = Replica::new(
+        loader,
+        Box::new(engine),
+        Box::new(adapter),
+        Box::new(signer(&identity)?),
+        settings(config),
+    );
 
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
@@ -316,14 +352,6 @@ fn assemble(
     };
     let driver = thread("replica", move || driver.run())?;
 
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed)
-        .map_err(|_| StartNodeError::Thread(io::Error::other("no entropy")))?;
-    let mut rpc = RpcConfig::new(chain.chain_id);
-    rpc.peers = shared.nodes.len() as u64 - 1;
-    rpc.batch_calls_max = config.limits.batch_max;
-    let unprotected =
-        if config.ethereum.allow_unprotected { Unprotected::Taken } else { Unprotected::Refused };
     let secret = identity.ledger_secret();
     let service = Service::new(ServiceParts {
         node_id: identity.node_id,
@@ -338,8 +366,8 @@ fn assemble(
         inbox: shared.inbox,
         peers: shared.peers,
         waiters,
-        rpc: Rpc::new(rpc, executor, cache, seed),
-        checker: EvmCheck::new(chain, unprotected),
+        rpc,
+        checker,
         metrics: shared.metrics,
         stop: shared.stopped,
     });

@@ -175,7 +175,7 @@ impl Link {
                     self.inbox.unreachable(self.id);
                 }
                 Err(error) => {
-                    debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer")
+                    debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer");
                 }
             }
             tokio::time::sleep(retry).await;

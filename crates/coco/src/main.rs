@@ -31,7 +31,7 @@ enum Command {
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
     /// Put load on any Ethereum JSON-RPC endpoint and measure it
-    Bench(coco_bench::BenchArgs),
+    Bench(Box<coco_bench::BenchArgs>),
 }
 
 /// What a command ends with, apart from success.
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Command::Node(arguments) => node::run(&arguments).map_err(Failure::from),
         Command::Ledger(command) => ledger::run(&command),
         Command::Receipt(command) => receipt::run(&command),
-        Command::Bench(arguments) => bench(arguments),
+        Command::Bench(arguments) => bench(*arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

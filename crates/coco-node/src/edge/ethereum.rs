@@ -17,7 +17,7 @@ use hyper::{
 };
 
 use super::{
-    ledger_api::{ANY_ORIGIN, waits_for_commit},
+    ledger_api::{ANY_ORIGIN, invalid_query, waits_for_commit},
     respond::{self, Reply},
     service::Service,
     submit::Submitted,
@@ -44,7 +44,7 @@ pub(crate) fn preflight() -> Reply {
 pub(crate) async fn answer(service: &Arc<Service>, body: Bytes, query: &str) -> Reply {
     let waits = match waits_for_commit(query) {
         Ok(waits) => waits,
-        Err(refused) => return refused,
+        Err(message) => return invalid_query(message),
     };
     let parsed = service.rpc().parse(&body);
     let mut batch = Batch { service, waits, calls: parsed.calls, at: None };

@@ -209,16 +209,16 @@ fn commit(service: &Service, query: &Query<'_>) -> Reply {
     )
 }
 
-fn asked(query: &Query<'_>) -> Result<TxId, Reply> {
+/// The transaction that a query names; the error is the message of an invalid query.
+fn asked(query: &Query<'_>) -> Result<TxId, String> {
     let Some(text) = query.get("transaction_id") else {
-        return Err(respond::error(
-            ErrorCode::InvalidQueryParameterValue,
-            "the query needs transaction_id=<view>.<seqno>, for example transaction_id=2.18",
-        ));
+        return Err("the query needs transaction_id=<view>.<seqno>, for example 2.18".into());
     };
-    text.parse().map_err(|error: coco_types::ParseIdError| {
-        respond::error(ErrorCode::InvalidQueryParameterValue, error.to_string())
-    })
+    text.parse().map_err(|error: coco_types::ParseIdError| error.to_string())
+}
+
+pub(crate) fn invalid_query(message: String) -> Reply {
+    respond::error(ErrorCode::InvalidQueryParameterValue, message)
 }
 
 fn status(service: &Service, query: &Query<'_>) -> Reply {
@@ -227,7 +227,7 @@ fn status(service: &Service, query: &Query<'_>) -> Reply {
             let status = service.state().status(id).to_string();
             respond::json(&TxStatusBody { transaction_id: id.to_string(), status })
         }
-        Err(refused) => refused,
+        Err(message) => invalid_query(message),
     }
 }
 
@@ -240,7 +240,7 @@ enum Form {
 async fn receipt(service: &Arc<Service>, query: &Query<'_>, form: Form) -> Reply {
     let id = match asked(query) {
         Ok(id) => id,
-        Err(refused) => return refused,
+        Err(message) => return invalid_query(message),
     };
     let service = Arc::clone(service);
     // Reads the disk, so not on a thread that serves connections.
@@ -336,15 +336,17 @@ impl<'a> Query<'a> {
 }
 
 /// The value of `wait` in the query of a write.
-pub(crate) fn waits_for_commit(query: &str) -> Result<bool, Reply> {
-    let wrong = |message: String| respond::error(ErrorCode::InvalidQueryParameterValue, message);
-    let query = Query::parse(query)
-        .map_err(|()| wrong("the query is not of the form name=value".into()))?;
+///
+/// # Errors
+/// The answer to a query that has no meaning.
+pub(crate) fn waits_for_commit(query: &str) -> Result<bool, String> {
+    let query =
+        Query::parse(query).map_err(|()| "the query is not of the form name=value".to_owned())?;
     match query.get("wait") {
         None => Ok(false),
         Some("committed") => Ok(true),
         Some(other) => {
-            Err(wrong(format!("wait={other} has no meaning: leave it out, or say wait=committed")))
+            Err(format!("wait={other} has no meaning: leave it out, or say wait=committed"))
         }
     }
 }

@@ -10,7 +10,7 @@ use coco_types::NodeId;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     header::{ALLOW, HeaderValue},
 };
 use tokio::time::timeout;
@@ -185,13 +185,18 @@ impl Service {
     /// The whole body, within its limits of size and time.
     async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Reply> {
         let limit = self.limits().body_bytes_max;
+        let too_large = || {
+            let message = format!("the body is larger than {limit} bytes; split the batch");
+            closing(respond::error(ErrorCode::RequestBodyTooLarge, message))
+        };
+        // What a client announces is refused before it is sent.
+        if request.body().size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
         let reading = Limited::new(request.into_body(), limit).collect();
         match timeout(Duration::from_millis(self.limits().body_timeout_ms), reading).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(closing(respond::error(
-                ErrorCode::RequestBodyTooLarge,
-                format!("the body is larger than {limit} bytes; split the batch"),
-            ))),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(error)) => Err(closing(respond::error(
                 ErrorCode::InvalidInput,
                 format!("the body cannot be read: {error}"),

@@ -175,7 +175,7 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
                 match (values, value) {
                     (_, None) => println!("    {map} {key} removed"),
                     (Values::Hidden, Some(value)) => {
-                        println!("    {map} {key} ({} bytes)", value.len())
+                        println!("    {map} {key} ({} bytes)", value.len());
                     }
                     (Values::Shown, Some(value)) => {
                         println!(

@@ -17,7 +17,7 @@ pub(crate) enum ReceiptCommand {
     Get {
         /// The transaction, for example 3.17
         transaction: TxId,
-        /// A node's base URL: http://127.0.0.1:8545 or https://host:port
+        /// A node's base URL, plain or with TLS: `http://host:port`, `https://host:port`
         #[arg(long, default_value = "http://127.0.0.1:8545")]
         url: String,
         /// The service's certificate (PEM), needed for https
