@@ -144,6 +144,10 @@ pub struct MainnetArgs {
     /// Gas limit of the genesis block.
     #[arg(long, default_value_t = 30_000_000)]
     pub gas_limit: u64,
+    /// Leave out transactions that can never be included, because an earlier one of their sender is not among the
+    /// blocks.
+    #[arg(long)]
+    pub without_gaps: bool,
     /// Where to write the merged genesis (geth's JSON).
     #[arg(long)]
     pub genesis: PathBuf,

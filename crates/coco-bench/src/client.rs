@@ -60,9 +60,14 @@ impl Connection {
         Ok(Self { sender, endpoint: endpoint.clone(), host })
     }
 
-    /// Sends one JSON body and returns the body of the answer. JSON-RPC errors come in the body, whatever the status.
+    /// Sends one JSON body, on a new connection if the server has closed this one while it was idle, and returns the
+    /// body of the answer. JSON-RPC errors come in the body, whatever the status.
     pub(crate) async fn post(&mut self, body: Bytes) -> anyhow::Result<Bytes> {
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            // Nothing was sent yet, so nothing can be sent twice.
+            *self = Self::open(&self.endpoint).await?;
+            self.sender.ready().await?;
+        }
         let request = Request::post(self.endpoint.path.as_str())
             .header(HOST, self.host.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))

@@ -10,7 +10,7 @@
 //! - Signing happens before the clock starts, and the generator's own processor time is reported next to the
 //!   server's.
 //!
-//! [`run`] is the program; [`mainnet::prepare`] turns recorded public blocks into a genesis and a file of raw
+//! [`run()`] is the program; [`mainnet::prepare`] turns recorded public blocks into a genesis and a file of raw
 //! transactions. There is no TLS here: point it at a loopback address.
 
 pub mod args;

@@ -52,6 +52,7 @@ pub fn prepare(args: &MainnetArgs) -> anyhow::Result<MainnetReport> {
     let mut merged = Merged::default();
     let mut skipped = BTreeMap::new();
     let mut transactions = 0;
+    let mut nonces = Nonces::default();
     let out = File::create(&args.transactions)
         .with_context(|| format!("creating {}", args.transactions.display()))?;
     let mut out = BufWriter::new(out);
@@ -61,7 +62,11 @@ pub fn prepare(args: &MainnetArgs) -> anyhow::Result<MainnetReport> {
         merged.add(recorded.pre, &recorded.codes).with_context(|| format!("block {number}"))?;
         writeln!(out, "# block {number}")?;
         for transaction in recorded.block.transactions {
+            let in_turn = nonces.in_turn(&merged, &transaction);
             match encode(&transaction) {
+                Ok(_) if args.without_gaps && !in_turn => {
+                    *skipped.entry(OUT_OF_TURN.to_owned()).or_default() += 1
+                }
                 Ok(raw) => {
                     writeln!(out, "{} {:#x}", hex::encode_prefixed(raw), transaction.from)?;
                     transactions += 1;
@@ -271,6 +276,21 @@ impl Merged {
     }
 }
 
+/// The nonce each sender has once the transactions seen so far are included.
+#[derive(Debug, Default)]
+struct Nonces(BTreeMap<Address, u64>);
+
+impl Nonces {
+    /// Whether `transaction` has the nonce that is next for its sender; if so, the following one is next.
+    fn in_turn(&mut self, merged: &Merged, transaction: &RecordedTransaction) -> bool {
+        let first = merged.0.get(&transaction.from).map_or(0, |account| account.nonce);
+        let next = self.0.entry(transaction.from).or_insert(first);
+        let in_turn = transaction.nonce.to::<u64>() == *next;
+        *next += u64::from(in_turn);
+        in_turn
+    }
+}
+
 /// Chain id 1 with every fork to Cancun active from the start.
 fn fork_schedule() -> Value {
     let mut config = json!({
@@ -373,3 +393,4 @@ fn access_list(recorded: &[RecordedAccess]) -> AccessList {
 }
 
 const SUFFIX: &str = ".json.gz";
+const OUT_OF_TURN: &str = "its nonce is not the sender's next";

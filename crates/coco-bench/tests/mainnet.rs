@@ -34,6 +34,7 @@ fn args(data: PathBuf, blocks: &[u64]) -> (MainnetArgs, PathBuf) {
         data,
         blocks: blocks.to_vec(),
         gas_limit: 30_000_000,
+        without_gaps: false,
         genesis: scratch.join("genesis.json"),
         transactions: scratch.join("transactions.txt"),
     };
@@ -56,6 +57,19 @@ fn every_hash_comes_out_equal_but_for_blob_transactions() {
     assert!(report.transactions > 8_000);
     assert_eq!(genesis["config"]["chainId"], 1);
     assert_eq!(genesis["alloc"].as_object().unwrap().len(), report.accounts);
+}
+
+#[test]
+fn transactions_that_can_never_be_included_are_left_out_when_asked() {
+    let Some(data) = data() else { return };
+    let (all, scratch) = args(data, &[12_300_570, 13_287_210]);
+    let whole = mainnet::prepare(&all).unwrap();
+    let report = mainnet::prepare(&MainnetArgs { without_gaps: true, ..all }).unwrap();
+    fs::remove_dir_all(scratch).unwrap();
+    assert!(whole.skipped.is_empty());
+    let skipped: u64 = report.skipped.values().sum();
+    assert!(skipped > 0 && skipped < 200, "{skipped}");
+    assert_eq!(report.transactions as u64 + skipped, whole.transactions as u64);
 }
 
 #[test]

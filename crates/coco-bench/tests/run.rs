@@ -27,6 +27,8 @@ enum Treatment {
     Reverts,
     /// The hundredth is answered half a second late, and so is everything behind it.
     StallsOnce,
+    /// Every answer is the last on its connection.
+    HangsUp,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,9 @@ async fn check(treatment: Treatment, words: &str) -> LoadReport {
             let (stream, _) = listener.accept().await.unwrap();
             let chain = Arc::clone(&chain);
             let service = service_fn(move |request| handle(Arc::clone(&chain), request));
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            let mut builder = http1::Builder::new();
+            builder.keep_alive(!matches!(treatment, Treatment::HangsUp));
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
         }
     });
     let fixed =
@@ -193,6 +197,12 @@ async fn refusals_are_grouped_by_their_words() {
 async fn reverts_are_committed_but_not_successes() {
     let report = check(Treatment::Reverts, "--count 30 --connections 2").await;
     assert_eq!((report.committed, report.succeeded, report.reverted), (30, Some(0), Some(30)));
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_while_idle_is_opened_again() {
+    let report = check(Treatment::HangsUp, "--count 20 --connections 1 --rate 100").await;
+    assert_eq!((report.committed, report.errors.len()), (20, 0));
 }
 
 /// One stall of half a second at 200 a second delays a hundred requests that were due meanwhile. A generator that

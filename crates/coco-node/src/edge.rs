@@ -126,8 +126,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
         .max_headers(limits.headers_max)
-        .max_buf_size(limits.header_bytes_max.max(8192))
-        .pipeline_flush(true);
+        .max_buf_size(limits.header_bytes_max.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -5,7 +5,7 @@ use alloy_primitives::{TxKind, U256, hex};
 use coco_adapter::{Adapter, Answer, Outside, Refusal, Verdict};
 use coco_evm::{
     genesis::Fees,
-    pool::PoolLimits,
+    pool::{GAP_MEMORY_MS, GAP_WAIT_MS, PoolLimits},
     rpc::{Call, Submit, Wait},
     transaction::{TRANSACTION_BYTES_MAX, Unprotected, decode_and_check},
 };
@@ -191,6 +191,34 @@ fn a_transaction_that_is_sent_twice_is_executed_once() {
 }
 
 #[test]
+fn a_gap_waited_for_in_vain_is_refused_at_once_until_it_closes() {
+    let one = Account::new(1);
+    let mut chain = Chain::new();
+    let refused = |answers: &[Answer]| {
+        assert!(matches!(answers, [Answer { verdict: Verdict::Refused(_), .. }]), "{answers:?}");
+    };
+    chain.queue(&one.transfer(5));
+    chain.now_ms += GAP_WAIT_MS;
+    refused(&chain.adapter.expire(chain.now_ms));
+
+    // Behind the same missing nonce: no second wait.
+    assert_eq!(chain.refused(&one.transfer(6)).message, "nonce too high: next nonce 0, tx nonce 6");
+    // The missing nonce itself is taken, and with it the wait is back.
+    let first = chain.queue(&one.transfer(0));
+    assert_eq!(chain.execute(), [Answer { ticket: first, verdict: Verdict::Executed }]);
+    chain.commit();
+    chain.queue(&one.transfer(2));
+    chain.now_ms += GAP_WAIT_MS - 1;
+    assert_eq!(chain.adapter.expire(chain.now_ms), []);
+
+    // What was waited for is forgotten in time.
+    chain.now_ms += 1;
+    refused(&chain.adapter.expire(chain.now_ms));
+    chain.now_ms += GAP_MEMORY_MS + 1;
+    chain.queue(&one.transfer(3));
+}
+
+#[test]
 fn a_gap_is_waited_for_and_then_refused_with_the_expected_nonce() {
     let one = Account::new(1);
     let mut chain = Chain::new();
@@ -198,7 +226,7 @@ fn a_gap_is_waited_for_and_then_refused_with_the_expected_nonce() {
     let third = chain.queue(&raws[2]);
     let second = chain.queue(&raws[1]);
     assert!(!chain.adapter.has_work());
-    chain.now_ms += 999;
+    chain.now_ms += GAP_WAIT_MS - 1;
     assert_eq!(chain.adapter.expire(chain.now_ms), []);
     let first = chain.queue(&raws[0]);
     let executed = |ticket| Answer { ticket, verdict: Verdict::Executed };
@@ -208,7 +236,7 @@ fn a_gap_is_waited_for_and_then_refused_with_the_expected_nonce() {
     let ticket = chain.queue(&one.transfer(9));
     let status = chain.adapter.pool_status();
     assert_eq!((status.executable, status.gapped), (0, 1));
-    chain.now_ms += 1_000;
+    chain.now_ms += GAP_WAIT_MS;
     let refusal = Refusal {
         code: 6,
         message: "nonce too high: next nonce 3, tx nonce 9".to_owned(),

@@ -20,7 +20,7 @@ use super::{
     ledger_api::{ANY_ORIGIN, invalid_query, waits_for_commit},
     respond::{self, Reply},
     service::Service,
-    submit::Submitted,
+    submit::{PRIMARY_TIME, Submitted},
 };
 
 /// Light queries answered between two yields.
@@ -119,7 +119,12 @@ impl Batch<'_> {
         let started = Instant::now();
         let raw: Vec<Bytes> =
             submits.iter().map(|submit| Bytes::copy_from_slice(&submit.raw)).collect();
-        let submitted = self.service.submit(raw.clone()).await;
+        let looks_for = |submit: &Submit| match submit.wait {
+            Wait::Executed => PRIMARY_TIME,
+            Wait::Receipt { timeout_ms } => Duration::from_millis(timeout_ms),
+        };
+        let deadline = started + submits.iter().map(looks_for).max().unwrap_or_default();
+        let submitted = self.service.submit(raw.clone(), deadline).await;
         let mut responses = Vec::with_capacity(submits.len());
         let mut to_see_through = Vec::new();
         for ((submit, raw), submitted) in submits.iter().zip(raw).zip(submitted) {

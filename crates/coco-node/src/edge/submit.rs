@@ -17,7 +17,7 @@ use super::service::Service;
 use crate::{driver::Submission, peers::TakeForwarded};
 
 /// How long a write looks for a primary before it gives up.
-const PRIMARY_TIME: Duration = Duration::from_secs(8);
+pub(super) const PRIMARY_TIME: Duration = Duration::from_secs(8);
 /// Wait before the next attempt when there is no primary.
 const RETRY: Duration = Duration::from_millis(25);
 /// How long a forwarded request waits for its answer before it is sent again.
@@ -53,9 +53,9 @@ impl Service {
         checked
     }
 
-    /// Executes transactions, wherever the primary is. One answer each, in order.
-    pub(crate) async fn submit(&self, raw: Vec<Bytes>) -> Vec<Submitted> {
-        let deadline = Instant::now() + PRIMARY_TIME;
+    /// Executes transactions, wherever the primary is; looks for it until `deadline`. One answer each, in order.
+    pub(crate) async fn submit(&self, raw: Vec<Bytes>, deadline: Instant) -> Vec<Submitted> {
+        let deadline = deadline.min(Instant::now() + PRIMARY_TIME);
         let mut answers: Vec<Option<Submitted>> = vec![None; raw.len()];
         let mut checked = Vec::with_capacity(raw.len());
         for (i, result) in self.check_all(&raw).await.into_iter().enumerate() {
@@ -65,7 +65,7 @@ impl Service {
             }
         }
         while !checked.is_empty() {
-            let replies = self.attempt(&raw, &mut checked).await;
+            let replies = self.attempt(&raw, &mut checked, deadline).await;
             let mut again = Vec::new();
             for ((i, _), reply) in checked.into_iter().zip(replies) {
                 match reply {
@@ -87,6 +87,7 @@ impl Service {
         &self,
         raw: &[Bytes],
         items: &mut [(usize, Option<Checked>)],
+        deadline: Instant,
     ) -> Vec<Option<Submitted>> {
         let (role, primary) = {
             let state = self.state();
@@ -96,8 +97,9 @@ impl Service {
             (Role::Primary, _) => self.attempt_here(raw, items).await,
             (Role::Backup | Role::Candidate, Some(primary)) if primary != self.node_id() => {
                 let bytes = items.iter().map(|(i, _)| raw[*i].clone()).collect();
+                let time = FORWARD_TIME.min(deadline.saturating_duration_since(Instant::now()));
                 let replies = tokio::select! {
-                    replies = self.peers().forward(primary, bytes, FORWARD_TIME) => replies,
+                    replies = self.peers().forward(primary, bytes, time) => replies,
                     () = self.deposed(primary) => None,
                 };
                 match replies {
@@ -187,8 +189,11 @@ impl Service {
             let Submitted::In(id) = submitted else { return (submitted, TxStatus::Unknown) };
             match self.decided(id, deadline).await {
                 TxStatus::Invalid | TxStatus::Unknown if Instant::now() < deadline => {
-                    submitted =
-                        self.submit(vec![raw.clone()]).await.pop().expect("one answer each");
+                    submitted = self
+                        .submit(vec![raw.clone()], deadline)
+                        .await
+                        .pop()
+                        .expect("one answer each");
                 }
                 status => return (submitted, status),
             }

@@ -251,3 +251,19 @@ fn values_from_outside_are_recorded_in_the_entry_that_used_them() {
         "a signature reads nothing from outside"
     );
 }
+
+#[test]
+fn so_many_versions_below_the_committed_one_stay_readable_and_no_more() {
+    let settings = Settings { retained_entries: 3, ..Settings::default() };
+    let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
+    for _ in 0..5 {
+        cluster.execute(0);
+        cluster.settle();
+    }
+    cluster.run(2);
+    for node in 0..3 {
+        let (reader, committed) = (cluster.replica(node).reader(), cluster.committed(node).seqno.0);
+        assert!(reader.snapshot(Seqno(committed - 3)).is_ok());
+        assert!(reader.snapshot(Seqno(committed - 4)).is_err());
+    }
+}

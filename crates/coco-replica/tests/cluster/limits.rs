@@ -1,7 +1,7 @@
 //! Back-pressure: execution never runs ahead without bound.
 
 use coco_consensus::Limits;
-use coco_replica::Settings;
+use coco_replica::{Input, Settings};
 
 use crate::network::{Cluster, Plan};
 
@@ -48,4 +48,28 @@ fn execution_pauses_while_consensus_is_full() {
     let limits = Limits { uncommitted_bytes: 2000, ..Limits::default() };
     let ahead = executed_ahead(Plan { limits, ..Plan::default() });
     assert!((1..=8).contains(&ahead), "{ahead}");
+}
+
+#[test]
+fn a_roll_back_gives_the_room_back() {
+    let settings = Settings { uncommitted_bytes_max: 3000, ..Settings::default() };
+    let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
+    let mut ahead = Vec::new();
+    for _ in 0..4 {
+        cluster.isolate(0);
+        cluster.pay_often(0, 10);
+        let mut executed = 0;
+        while cluster.work(0) {
+            executed += 1;
+        }
+        ahead.push(executed);
+        let new = cluster.elect_another(0);
+        cluster.heal();
+        cluster.run(5);
+        let to = cluster.nodes[0].id;
+        cluster.step(new, Input::TransferTo(to));
+        cluster.settle();
+    }
+    assert_eq!(cluster.nodes[0].rolled_back.len(), 4);
+    assert!(ahead[0] > 2 && ahead.iter().all(|executed| *executed == ahead[0]), "{ahead:?}");
 }

@@ -87,7 +87,9 @@ fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
         Some(b'{') => verify_json(&bytes, &pem),
         _ => verify_cose(&bytes, &pem),
     };
-    let verified = verified.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    let verified = verified.map_err(|error| {
+        Failure::DoesNotVerify(anyhow!(error).context(receipt.display().to_string()))
+    })?;
     match verified.tx_id {
         Some(id) => println!("verified: transaction {id}"),
         None => println!("verified: a signature over root {}", verified.root),

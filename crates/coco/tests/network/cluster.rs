@@ -117,7 +117,18 @@ impl Network {
         for i in 0..self.len() {
             self.await_served(i)?;
         }
-        self.await_primary(READY_TIME).map(|_| ())
+        self.await_ready()
+    }
+
+    /// Waits until every running node says that it is ready.
+    pub(crate) fn await_ready(&self) -> anyhow::Result<()> {
+        for addresses in self.places.iter().filter_map(|place| place.addresses) {
+            until("every node is ready", READY_TIME, || {
+                let mut connection = Connection::plain(addresses.development, QUESTION_TIME)?;
+                Ok(connection.get("/node/ready/app")?.status == 204)
+            })?;
+        }
+        Ok(())
     }
 
     /// Starts one node and waits until it serves; how long that took.

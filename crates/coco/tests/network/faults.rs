@@ -9,18 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
+use serde_json::json;
 
 use super::{
     cluster::Network,
+    http::Connection,
     ledger::{chunks, stop_and_compare},
     load::Load,
     model::Model,
+    program::until,
+    rpc::Rpc,
 };
 
 /// While two of three nodes are up, writes go on within this time.
 const WRITES_GO_ON: Duration = Duration::from_secs(3);
+/// A primary that reaches nobody steps down within this time.
+const ALONE_TIME: Duration = Duration::from_secs(5);
 /// Time under load between faults.
 const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Small chunks, so that faults meet files being closed and renamed, too.
@@ -174,5 +180,48 @@ fn primary_frozen_and_thawed() -> anyhow::Result<()> {
         went_on?;
         scene.check(fault, primary)?;
     }
+    scene.close()
+}
+
+#[test]
+fn no_majority_no_commit() -> anyhow::Result<()> {
+    let mut scene = Scene::open()?;
+    std::thread::sleep(QUIET_TIME);
+    let primary = scene.network.await_primary(WRITES_GO_ON)?;
+    let backups: Vec<usize> = (0..scene.network.len()).filter(|i| *i != primary).collect();
+    scene.network.kill(&backups)?;
+    let alone = Instant::now();
+    let address = scene.network.addresses(primary)?.development;
+    until("the last node knows that it is alone", ALONE_TIME, || {
+        Ok(Connection::plain(address, ALONE_TIME)?.get("/node/ready/app")?.status == 503)
+    })?;
+    println!("alone: not ready after {:.2?}", alone.elapsed());
+    // It shows what is committed, and says of a write that it cannot be.
+    let mut rpc = Rpc::to(address)?;
+    ensure!(rpc.block_number()? > 0, "reads are answered");
+    let account = &scene.network.accounts[0];
+    let transfer = account.transfer(1_000_000, account.address, U256::ZERO);
+    let asked = Instant::now();
+    match rpc.try_call("eth_sendRawTransactionSync", &json!([transfer.raw]))? {
+        Err(refused) => {
+            println!("a write: {} {} ({:.1?})", refused.code, refused.message, asked.elapsed())
+        }
+        Ok(receipt) => anyhow::bail!("a write without a majority was committed: {receipt}"),
+    }
+    ensure!(asked.elapsed() < ALONE_TIME, "the refusal came only after {:?}", asked.elapsed());
+    let before = scene.load.acknowledged_count();
+    std::thread::sleep(QUIET_TIME);
+    ensure!(
+        scene.load.acknowledged_count() == before,
+        "something was acknowledged without a majority"
+    );
+
+    let back = Instant::now();
+    scene.network.start(backups[0])?;
+    let first = scene.load.await_sent_after(back, 3 * WRITES_GO_ON)?;
+    println!("a majority again: the first new transfer was committed after {first:.2?}");
+    scene.network.start(backups[1])?;
+    scene.load.pause()?;
+    scene.compare()?;
     scene.close()
 }

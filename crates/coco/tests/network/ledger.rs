@@ -78,7 +78,7 @@ pub(crate) fn stop_and_compare(network: &mut Network) -> anyhow::Result<()> {
     }
     let mut shared_chunks = 0;
     for (name, path) in chunks(&network.ledger_folder(0))? {
-        if !name.last.is_some_and(|last| last <= committed.seqno) {
+        if name.last.is_none_or(|last| last > committed.seqno) {
             continue;
         }
         shared_chunks += 1;

@@ -110,7 +110,7 @@ impl Model {
             };
             accounts.iter().zip(&nonces).filter_map(of_account).collect::<Vec<_>>().join("; ")
         };
-        caught_up.with_context(&differing)?;
+        caught_up.with_context(differing)?;
         ensure!(differing().is_empty(), "{}", differing());
         for ((account, balance), found) in expected.iter().zip(rpc.balances(&accounts)?) {
             ensure!(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     dev::Dev,
+    http::Connection,
     program::{Folder, Turn},
     rpc::{Rpc, hash},
 };
@@ -55,6 +56,7 @@ fn everything_committed_is_there_again() -> anyhow::Result<()> {
     println!("new network of three nodes: ready after {:.2?}", dev.took);
     ensure!(dev.took <= READY, "ready only after {:?}", dev.took);
     ensure!(dev.nodes.len() == 3, "three nodes in:\n{}", dev.text);
+    let pem = std::fs::read_to_string(&dev.service_cert)?;
     let accounts = dev.accounts()?;
     ensure!(accounts.len() == 10, "ten accounts in:\n{}", dev.text);
     let receiver = Address::repeat_byte(0x77);
@@ -104,6 +106,12 @@ fn everything_committed_is_there_again() -> anyhow::Result<()> {
                 before.last
             );
             ensure!(after == before, "n{i} shows another state than before");
+            let over_tls = Connection::tls(node.client, &pem)?.get("/node/state")?;
+            ensure!(
+                over_tls.status == 200,
+                "n{i} still has the service's endorsement: {}",
+                over_tls.status
+            );
         }
     }
     ensure!(dev.interrupt()?.success());
