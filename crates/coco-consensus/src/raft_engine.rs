@@ -14,7 +14,7 @@
 //!
 //! - Election time-outs come from a seeded generator, so that a run can be repeated; the crate draws its own from the
 //!   thread's entropy, and we overwrite that after every input.
-//! - Entries inside the crate are shells without data; see [`storage`](self::storage).
+//! - Entries inside the crate are shells without data; see [`storage`].
 //! - The crate forwards proposals of a backup to the primary. A proposal was executed on one exact state, so we refuse
 //!   it here instead.
 //! - It bounds uncommitted bytes by dropping proposals silently; we refuse them by name and leave its bound off.

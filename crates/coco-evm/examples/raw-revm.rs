@@ -10,7 +10,8 @@
 //! them have the same timestamp (`--time`; now, unless given), base fee 0 and PREVRANDAO 0.
 //!
 //! Absent: store, ledger, consensus, network, receipts, headers, state roots, system calls (EIP-2935, EIP-4788), real
-//! block hashes. A transaction that cannot be executed is counted and forgotten; a pool might have kept it for later.
+//! block hashes. A contract that reads BLOCKHASH sees one that revm makes up from the number, and may use other gas than
+//! on a node. A transaction that cannot be executed is counted and forgotten; a pool might have kept it for later.
 //!
 //! In the file of transactions, lines that begin with `#` and empty ones are passed over. A second word on a line is
 //! the sender that has to be found.
@@ -18,6 +19,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     env,
     error::Error,
     fmt::{self, Display},
@@ -220,7 +222,7 @@ struct Execution<'a> {
     succeeded: u64,
     reverted: u64,
     halted: u64,
-    rejected: Vec<EVMError<std::convert::Infallible>>,
+    rejected: Vec<EVMError<Infallible>>,
 }
 
 impl<'a> Execution<'a> {

@@ -8,7 +8,7 @@
 //!   u64 removes { u64 length, key }                       in the order of keys
 //! ```
 //!
-//! with all numbers little-endian. Equal write sets have equal bytes. [`WriteSetView`](crate::WriteSetView) reads them.
+//! with all numbers little-endian. Equal write sets have equal bytes. [`WriteSetView`] reads them.
 
 use std::{collections::BTreeMap, fmt};
 

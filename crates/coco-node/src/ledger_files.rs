@@ -532,3 +532,54 @@ impl LedgerWriter {
         self.reopen()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coco_kv::WriteSet;
+    use coco_ledger::{LedgerSecret, seal};
+    use coco_types::{Digest, TxId, View};
+
+    use super::*;
+
+    fn entry(view: u64, seqno: u64) -> Bytes {
+        let id = TxId { view: View(view), seqno: Seqno(seqno) };
+        let secret = LedgerSecret::new(&[7; 32]);
+        let (claims, writes) = (Digest([0; 32]), WriteSet::default());
+        seal(&secret, id, EntryFlags::NONE, &claims, &writes)
+            .expect("an empty entry is short")
+            .bytes
+    }
+
+    /// A node hears that its peers committed an entry while its own disk still writes.
+    #[test]
+    fn an_entry_is_readable_from_its_announcement_on() {
+        let folder = std::env::temp_dir().join(format!("coco-ledger-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("makes a folder");
+        let mut writer =
+            LedgerFiles::open(&folder).and_then(LedgerFiles::into_writer).expect("opens");
+        let files = writer.files();
+        let read = |seqno| files.read(Seqno(seqno)).map_err(|error| error.kind());
+        assert_eq!(read(1), Err(io::ErrorKind::NotFound));
+
+        let (first, second, other) = (entry(2, 1), entry(2, 2), entry(3, 2));
+        files.announce([&first, &second].into_iter());
+        assert_eq!(read(1), Ok(first.clone()), "announced");
+        writer.append(&first, false).expect("appends");
+        writer.append(&second, false).expect("appends");
+        assert_eq!(read(2), Ok(second.clone()), "gathered, and not yet in the file");
+        writer.sync().expect("syncs");
+        assert_eq!(read(2), Ok(second.clone()), "in the file");
+        files.arrived(2);
+        assert_eq!(read(2), Ok(second.clone()), "in the file only");
+
+        files.announce(std::iter::once(&other));
+        assert_eq!(read(2), Ok(other.clone()), "a new view's entry takes the place of the old");
+        writer.truncate(Seqno(1)).expect("cuts");
+        writer.append(&other, false).expect("appends");
+        writer.sync().expect("syncs");
+        files.arrived(1);
+        assert_eq!((read(1), read(2)), (Ok(first), Ok(other)));
+        assert_eq!(read(3), Err(io::ErrorKind::NotFound));
+        fs::remove_dir_all(&folder).expect("removes");
+    }
+}

@@ -204,7 +204,7 @@ fn no_majority_no_commit() -> anyhow::Result<()> {
     let asked = Instant::now();
     match rpc.try_call("eth_sendRawTransactionSync", &json!([transfer.raw]))? {
         Err(refused) => {
-            println!("a write: {} {} ({:.1?})", refused.code, refused.message, asked.elapsed())
+            println!("a write: {} {} ({:.1?})", refused.code, refused.message, asked.elapsed());
         }
         Ok(receipt) => anyhow::bail!("a write without a majority was committed: {receipt}"),
     }
