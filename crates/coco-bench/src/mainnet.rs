@@ -65,7 +65,7 @@ pub fn prepare(args: &MainnetArgs) -> anyhow::Result<MainnetReport> {
             let in_turn = nonces.in_turn(&merged, &transaction);
             match encode(&transaction) {
                 Ok(_) if args.without_gaps && !in_turn => {
-                    *skipped.entry(OUT_OF_TURN.to_owned()).or_default() += 1
+                    *skipped.entry(OUT_OF_TURN.to_owned()).or_default() += 1;
                 }
                 Ok(raw) => {
                     writeln!(out, "{} {:#x}", hex::encode_prefixed(raw), transaction.from)?;

@@ -129,6 +129,7 @@ fn public_transactions_through_three_nodes() -> anyhow::Result<()> {
     let (genesis, transactions) =
         (folder.path().join("genesis.json"), folder.path().join("transactions"));
     let prepared = coco_bench::mainnet::prepare(&MainnetArgs {
+        without_gaps: false,
         data,
         blocks: BLOCKS.to_vec(),
         gas_limit: GAS_LIMIT,
