@@ -194,8 +194,8 @@ impl Driver {
             if let Turn::Stop = self.take_jobs(next_tick)?
                 && stop_at.is_none()
             {
-                stop_at = Some(Instant::now() + HANDOVER_TIME);
-                self.hand_over()?;
+                let time = if self.hand_over()? { HANDOVER_TIME } else { Duration::ZERO };
+                stop_at = Some(Instant::now() + time);
             }
             if self.replica.has_work() {
                 let mut entropy = [0; 32];
@@ -330,19 +330,24 @@ impl Driver {
     }
 
     /// Before stopping, a primary gives its place to the node that is furthest.
-    fn hand_over(&mut self) -> Result<(), DriverError> {
-        if self.state.read().role() != Role::Primary {
-            return Ok(());
+    /// Whether there is such a node.
+    fn hand_over(&mut self) -> Result<bool, DriverError> {
+        let (role, me) = {
+            let state = self.state.read();
+            (state.role(), state.primary())
+        };
+        if role != Role::Primary {
+            return Ok(false);
         }
         let best = self
             .replica
             .progress()
             .into_iter()
-            .filter(|node| node.active)
+            .filter(|node| node.active && Some(node.node) != me)
             .max_by_key(|node| node.matched);
         match best {
-            Some(node) => self.step(Input::TransferTo(node.node)),
-            None => Ok(()),
+            Some(node) => self.step(Input::TransferTo(node.node)).map(|()| true),
+            None => Ok(false),
         }
     }
 }

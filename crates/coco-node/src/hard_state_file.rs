@@ -46,7 +46,9 @@ impl HardStateFile {
                 ),
             ));
         }
-        if !existed && let Some(folder) = path.parent() {
+        // A vote that was written but not synced before a crash is read back as durable, so it is made so now.
+        file.sync_all()?;
+        if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
         let counter = newest.as_ref().map_or(0, |(counter, _)| *counter);

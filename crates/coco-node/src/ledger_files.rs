@@ -132,6 +132,8 @@ impl LedgerFiles {
                 None => index.open = Some(open_tail(&path, name.first)?),
             }
         }
+        // Entries of a chunk whose name was not durable before a crash are acknowledged again from here on.
+        File::open(folder)?.sync_all()?;
         Ok(Self { folder: folder.to_owned(), index: RwLock::new(index), coming: Mutex::default() })
     }
 

@@ -170,7 +170,7 @@ fn engine(
         (state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect(), state.last())
     };
     let ticks = |millis: u64| u32::try_from(millis.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
-    let hard_state = loaded.hard_state_found.unwrap_or(HardState { view: last.view, vote: None });
+    let hard_state = loaded.loader.hard_state(loaded.hard_state_found);
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
         configuration: Configuration { nodes: nodes.iter().map(|(id, _)| *id).collect() },
