@@ -229,17 +229,13 @@ impl Driver {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Turn::Stop),
             }
         };
-        for _ in 0..JOBS_PER_TURN_MAX {
-            let Some(job) = next else { break };
+        let mut taken = 0;
+        while let Some(job) = next {
             if let Turn::Stop = self.take_job(job)? {
                 turn = Turn::Stop;
             }
-            next = self.jobs.try_recv().ok();
-        }
-        if let Some(job) = next
-            && let Turn::Stop = self.take_job(job)?
-        {
-            turn = Turn::Stop;
+            taken += 1;
+            next = if taken < JOBS_PER_TURN_MAX { self.jobs.try_recv().ok() } else { None };
         }
         Ok(turn)
     }
@@ -329,8 +325,7 @@ impl Driver {
         }
     }
 
-    /// Before stopping, a primary gives its place to the node that is furthest.
-    /// Whether there is such a node.
+    /// Before stopping, a primary gives its place to the node that is furthest; whether there is one.
     fn hand_over(&mut self) -> Result<bool, DriverError> {
         let (role, me) = {
             let state = self.state.read();

@@ -35,7 +35,7 @@ pub struct LedgerFiles {
     index: RwLock<Index>,
     /// Entries on their way to the disk, in the order in which they will be written. A quorum of other nodes may commit
     /// an entry before this node has written it, and whoever hears of the commit may ask for it.
-    coming: Mutex<VecDeque<Bytes>>,
+    coming: Mutex<VecDeque<(Seqno, Bytes)>>,
 }
 
 #[derive(Debug, Default)]
@@ -138,8 +138,16 @@ impl LedgerFiles {
     }
 
     /// Makes entries readable that the writer is about to be given, in this order.
+    ///
+    /// # Panics
+    /// When one is no entry: the replica made or checked them all.
     pub(crate) fn announce<'a>(&self, entries: impl Iterator<Item = &'a Bytes>) {
-        self.coming.lock().extend(entries.cloned());
+        // Read once here, not by every reader.
+        let entries = entries.map(|entry| {
+            let view = EntryView::parse(entry).expect("the replica announces entries");
+            (view.tx_id().seqno, entry.clone())
+        });
+        self.coming.lock().extend(entries);
     }
 
     /// The first `count` of the announced entries are in the files now.
@@ -151,9 +159,8 @@ impl LedgerFiles {
 
     /// An announced entry. After a cut there may be two at one place: the newer one counts.
     fn coming(&self, seqno: Seqno) -> Option<Bytes> {
-        let is_it =
-            |entry: &&Bytes| EntryView::parse(entry).is_ok_and(|view| view.tx_id().seqno == seqno);
-        self.coming.lock().iter().rev().find(is_it).cloned()
+        let coming = self.coming.lock();
+        coming.iter().rev().find(|(at, _)| *at == seqno).map(|(_, entry)| entry.clone())
     }
 
     /// The last entry of the last chunk that is known to be committed.
@@ -166,7 +173,7 @@ impl LedgerFiles {
     /// Hands every entry to `take`, in order, with whether its chunk is known to be committed.
     ///
     /// # Errors
-    /// `Err(Some)` as `take` gives it; `Err(None)`'s place is taken by the [`io::Error`] of a file that is damaged.
+    /// [`ReplayError`]: what `take` gave, or the file that cannot be read or is damaged.
     pub fn replay<E>(
         &self,
         mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
