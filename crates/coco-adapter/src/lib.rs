@@ -121,8 +121,8 @@ pub trait Adapter: Send {
         transaction: Checked,
     ) -> Vec<Answer>;
 
-    /// Whether [`Adapter::execute`] has something to do.
-    fn has_work(&self) -> bool;
+    /// How many transactions wait that [`Adapter::execute`] could take now.
+    fn ready(&self) -> usize;
 
     /// Executes the next batch on `tx`.
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution;

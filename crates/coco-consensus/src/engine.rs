@@ -213,8 +213,9 @@ pub trait Engine: Send + fmt::Debug {
     /// view went out through [`Engine::poll`], no transfer is running, and there is room for uncommitted entries.
     fn next_tx_id(&self) -> Option<TxId>;
 
-    /// Adds an entry to the log. It comes out of [`Engine::poll`] like any other. Succeeds with exactly the name that
-    /// [`Engine::next_tx_id`] gave, when that gave one and `data` has a size that is allowed.
+    /// Adds an entry to the log. It comes out of [`Engine::poll`] like any other, and with it what must be sent: several
+    /// proposals between two polls travel together. Succeeds with exactly the name that [`Engine::next_tx_id`] gave, when
+    /// that gave one and `data` has a size that is allowed.
     ///
     /// # Errors
     /// [`ProposeError`]; nothing was added.

@@ -72,6 +72,9 @@ pub struct RaftEngine {
     /// Own proposals that are not committed: position and bytes.
     uncommitted: VecDeque<(u64, usize)>,
     uncommitted_bytes: usize,
+    /// Something was proposed since the `raft` crate was last asked what it wants done. Proposals wait for the next
+    /// poll or input, so that those of one step share their messages and their way to the disk.
+    has_proposed: bool,
 }
 
 /// What one ready of the `raft` crate left to be said after the disk has it.
@@ -129,9 +132,10 @@ impl RaftEngine {
         self.node.store()
     }
 
-    /// Everything that the `raft` crate wants done goes to the output. Runs after every input, so that nothing of it
-    /// lingers inside the crate from one input to the next.
+    /// Everything that the `raft` crate wants done goes to the output. Runs after every input but a proposal, and before
+    /// every poll.
     fn drain(&mut self) {
+        self.has_proposed = false;
         self.timeouts.renew(&mut self.node);
         while self.node.has_ready() {
             let ready = self.node.ready();
@@ -202,12 +206,22 @@ impl RaftEngine {
         let data = |seqno| {
             self.storage().data(seqno).expect("raft sends only entries that the storage gave it")
         };
-        let encode = |message: &RaftMessage| {
+        let mut whole: Vec<(NodeId, Message)> = Vec::with_capacity(messages.len());
+        for message in messages {
             let to =
                 self.node_id(message.to).expect("raft sends only to nodes of the configuration");
-            (to, convert::outgoing(message, data).encode())
-        };
-        messages.iter().map(encode).collect()
+            let message = convert::outgoing(message, data);
+            let earlier = whole.iter_mut().rev().find(|(other, _)| *other == to);
+            match earlier {
+                Some((_, earlier)) => {
+                    if let Some(message) = earlier.join(message, self.limits.message_bytes) {
+                        whole.push((to, message));
+                    }
+                }
+                None => whole.push((to, message)),
+            }
+        }
+        whole.into_iter().map(|(to, message)| (to, message.encode())).collect()
     }
 
     /// Says what waited for the readies up to `durable`, and what came after them without needing the disk.
@@ -366,7 +380,7 @@ impl Engine for RaftEngine {
         );
         self.uncommitted.push_back((tx_id.seqno.0, bytes));
         self.uncommitted_bytes += bytes;
-        self.drain();
+        self.has_proposed = true;
         Ok(tx_id)
     }
 
@@ -409,6 +423,9 @@ impl Engine for RaftEngine {
     }
 
     fn poll(&mut self) -> Output {
+        if self.has_proposed {
+            self.drain();
+        }
         let role = self.role_change();
         if self.polled_role != Some(role) {
             self.polled_role = Some(role);

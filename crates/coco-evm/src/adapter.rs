@@ -155,8 +155,8 @@ impl Adapter for EvmAdapter {
         answers
     }
 
-    fn has_work(&self) -> bool {
-        self.pool.has_work()
+    fn ready(&self) -> usize {
+        self.pool.ready()
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {

@@ -185,17 +185,17 @@ impl Pool {
         Ok(answers)
     }
 
-    /// Whether a transaction may be executed.
+    /// How many transactions may be executed.
     #[must_use]
-    pub(crate) fn has_work(&self) -> bool {
-        !self.line.is_empty()
+    pub(crate) fn ready(&self) -> usize {
+        if self.line.is_empty() { 0 } else { self.known.len() - self.gapped.len() }
     }
 
     /// Counts of what waits.
     #[must_use]
     pub(crate) fn status(&self) -> PoolStatus {
         PoolStatus {
-            executable: self.known.len() - self.gapped.len(),
+            executable: self.ready(),
             gapped: self.gapped.len(),
             bytes: self.bytes,
         }

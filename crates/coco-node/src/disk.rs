@@ -31,8 +31,8 @@ const GROUP_MAX: usize = 512;
 enum DiskJob {
     /// Write, and report once durable.
     Persist(Persist),
-    /// Everything up to here is committed: closed chunks below get their final name.
-    Committed(Seqno),
+    /// A closed chunk waits for its final name.
+    Name,
 }
 
 /// The way to the disk thread.
@@ -51,7 +51,10 @@ impl DiskQueue {
 
     /// Says that everything up to `seqno` is committed.
     pub(crate) fn committed(&self, seqno: Seqno) {
-        self.send(DiskJob::Committed(seqno));
+        // Most commits end no chunk, and the thread need not be woken for them.
+        if self.files.note_committed(seqno) {
+            self.send(DiskJob::Name);
+        }
     }
 
     fn send(&self, job: DiskJob) {
@@ -87,12 +90,11 @@ impl Disk {
 
     fn run(&mut self, jobs: &Receiver<DiskJob>) -> io::Result<()> {
         while let Ok(first) = jobs.recv() {
-            let mut committed = None;
             let mut tokens = Vec::new();
             let (mut ledger, mut hard_state, mut entries) = (false, false, 0);
             for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_MAX - 1)) {
                 match job {
-                    DiskJob::Committed(seqno) => committed = Some(seqno),
+                    DiskJob::Name => {}
                     DiskJob::Persist(persist) => {
                         ledger |= persist.truncate_to.is_some() || !persist.entries.is_empty();
                         hard_state |= persist.hard_state.is_some();
@@ -116,9 +118,7 @@ impl Disk {
             for token in tokens {
                 self.inbox.put(Job::Persisted(token));
             }
-            if let Some(seqno) = committed {
-                self.writer.commit(seqno)?;
-            }
+            self.writer.name_committed()?;
         }
         Ok(())
     }

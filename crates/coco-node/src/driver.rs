@@ -1,7 +1,7 @@
 //! The event loop: one thread that owns the replica, feeds it one input at a time and carries out its effects.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,14 +11,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_adapter::{Checked, Ticket};
+use coco_adapter::Checked;
 use coco_consensus::{Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
 use coco_replica::{Effects, Input, Now, Replica, Reply, SharedLedgerState, StepError};
 use coco_types::{NodeId, Role};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::{disk::DiskQueue, metrics::Metrics, peers::Peers, waiters::Waiters};
+use crate::{calls::Calls, disk::DiskQueue, metrics::Metrics, peers::Peers, waiters::Waiters};
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
 pub const TICK_MS: u64 = 10;
@@ -29,18 +29,18 @@ const MESSAGES_MAX: usize = 8192;
 /// How long a primary that stops waits for another one to take over.
 const HANDOVER_TIME: Duration = Duration::from_secs(1);
 
-/// A checked transaction and whoever waits for its answer.
+/// Checked transactions of one request, and whoever waits for their answers.
 #[derive(Debug)]
 pub struct Submission {
     /// What to execute.
-    pub transaction: Checked,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Reply>,
+    pub transactions: Vec<Checked>,
+    /// Where the answers go, one for each, in their order.
+    pub reply: oneshot::Sender<Vec<Reply>>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    Submit(Vec<Submission>),
+    Submit(Submission),
     Message(NodeId, Bytes),
     Persisted(PersistToken),
     Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
@@ -88,15 +88,15 @@ impl Inbox {
     ///
     /// # Errors
     /// [`NotQueued`] when too many wait already.
-    pub fn submit(&self, batch: Vec<Submission>) -> Result<(), NotQueued> {
-        let count = batch.len();
+    pub fn submit(&self, submission: Submission) -> Result<(), NotQueued> {
+        let count = submission.transactions.len();
         if self.load.transactions.fetch_add(count, Ordering::Relaxed) + count
             > self.transactions_max
         {
             self.load.transactions.fetch_sub(count, Ordering::Relaxed);
             return Err(NotQueued);
         }
-        self.sender.send(Job::Submit(batch)).map_err(|_| NotQueued)
+        self.sender.send(Job::Submit(submission)).map_err(|_| NotQueued)
     }
 
     /// Hands over a peer's message, or drops it when too many wait.
@@ -147,8 +147,7 @@ pub(crate) struct Driver {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) state: SharedLedgerState,
-    pub(crate) tickets: HashMap<Ticket, oneshot::Sender<Reply>>,
-    pub(crate) next_ticket: u64,
+    pub(crate) calls: Calls,
     pub(crate) started: Instant,
     pub(crate) first_election: FirstElection,
 }
@@ -242,15 +241,11 @@ impl Driver {
 
     fn take_job(&mut self, job: Job) -> Result<Turn, DriverError> {
         let input = match job {
-            Job::Submit(batch) => {
-                self.inbox.load.transactions.fetch_sub(batch.len(), Ordering::Relaxed);
-                let batch = batch.into_iter().map(|Submission { transaction, reply }| {
-                    let ticket = Ticket(self.next_ticket);
-                    self.next_ticket += 1;
-                    self.tickets.insert(ticket, reply);
-                    (ticket, transaction)
-                });
-                Input::Submit(batch.collect())
+            Job::Submit(Submission { transactions, reply }) => {
+                let count = transactions.len();
+                self.inbox.load.transactions.fetch_sub(count, Ordering::Relaxed);
+                let tickets = self.calls.open(count, reply);
+                Input::Submit(tickets.zip(transactions).collect())
             }
             Job::Message(from, message) => {
                 self.inbox.load.messages.fetch_sub(1, Ordering::Relaxed);
@@ -301,9 +296,7 @@ impl Driver {
             if matches!(reply, Reply::Executed(_)) {
                 self.metrics.executed.inc();
             }
-            if let Some(sender) = self.tickets.remove(&ticket) {
-                let _gone: Result<(), Reply> = sender.send(reply);
-            }
+            self.calls.answer(ticket, reply);
         }
         for fetch in effects.fetch {
             let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);

@@ -10,7 +10,10 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -36,6 +39,8 @@ pub struct LedgerFiles {
     /// Entries on their way to the disk, in the order in which they will be written. A quorum of other nodes may commit
     /// an entry before this node has written it, and whoever hears of the commit may ask for it.
     coming: Mutex<VecDeque<(Seqno, Bytes)>>,
+    /// Everything up to here is committed, as far as the replica has said.
+    committed_seqno: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +139,21 @@ impl LedgerFiles {
         }
         // Entries of a chunk whose name was not durable before a crash are acknowledged again from here on.
         File::open(folder)?.sync_all()?;
-        Ok(Self { folder: folder.to_owned(), index: RwLock::new(index), coming: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            index: RwLock::new(index),
+            coming: Mutex::default(),
+            committed_seqno: AtomicU64::new(0),
+        })
+    }
+
+    /// Notes that everything up to `seqno` is committed; whether a closed chunk waits to get its final name for it. One
+    /// that is closed only later gets it from [`LedgerWriter::name_committed`] without being asked for.
+    pub(crate) fn note_committed(&self, seqno: Seqno) -> bool {
+        self.committed_seqno.store(seqno.0, Ordering::SeqCst);
+        let index = self.index.read();
+        let mut waiting = index.closed.iter().rev().take_while(|chunk| !chunk.is_committed);
+        waiting.any(|chunk| last_of(chunk) <= seqno)
     }
 
     /// Makes entries readable that the writer is about to be given, in this order.
@@ -449,12 +468,16 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Gives closed chunks at or below `seqno` their final name.
+    /// Gives closed chunks of which everything is committed their final name.
     ///
     /// # Errors
     /// Any error of the file system.
-    pub fn commit(&mut self, seqno: Seqno) -> io::Result<()> {
+    pub fn name_committed(&mut self) -> io::Result<()> {
+        let seqno = Seqno(self.files.committed_seqno.load(Ordering::SeqCst));
         let folder = self.files.folder.clone();
+        if self.files.index.read().closed.last().is_none_or(|chunk| chunk.is_committed) {
+            return Ok(());
+        }
         let mut index = self.files.index.write();
         for chunk in index.closed.iter_mut().rev() {
             if chunk.is_committed {

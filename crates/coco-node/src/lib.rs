@@ -7,6 +7,7 @@
 //! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
 //! `edge` (as many runtime threads as cores, for clients).
 
+mod calls;
 pub mod config;
 pub mod disk;
 pub mod driver;

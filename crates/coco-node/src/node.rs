@@ -1,7 +1,7 @@
 //! One node as a whole: from its folder and its configuration to a running replica with its interfaces.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{Arc, OnceLock, mpsc},
@@ -30,6 +30,7 @@ use tokio::{
 use tracing::info;
 
 use crate::{
+    calls::Calls,
     config::{NodeAddress, NodeConfig},
     disk::{Disk, run_fetches},
     driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
@@ -42,7 +43,7 @@ use crate::{
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
     tls::{PeerTls, client_acceptor},
-    waiters::Waiters,
+    waiters::{Promise, Waiters},
 };
 
 /// Name of the hard state's file inside a node's folder.
@@ -238,6 +239,8 @@ struct Shared {
 
 struct Assembled {
     service: Arc<Service>,
+    /// What the service must send again.
+    lost: tokio::sync::mpsc::Receiver<Promise>,
     driver: JoinHandle<Result<(), DriverError>>,
     disk: JoinHandle<()>,
 }
@@ -293,6 +296,8 @@ fn settings(config: &NodeConfig) -> Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
+        batches_ahead: std::env::var("W").ok().and_then(|w| w.parse().ok()).unwrap_or(2),
+        batch_worth: std::env::var("WORTH").ok().and_then(|w| w.parse().ok()).unwrap_or(512),
         ..Settings::default()
     }
 }
@@ -321,7 +326,8 @@ fn assemble(
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
     let files = writer.files();
-    let waiters = Arc::new(Waiters::default());
+    let (waiters, lost) = Waiters::new();
+    let waiters = Arc::new(waiters);
     let disk = Disk {
         writer,
         hard_state,
@@ -345,8 +351,7 @@ fn assemble(
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
         state: state.clone(),
-        tickets: HashMap::new(),
-        next_ticket: 0,
+        calls: Calls::default(),
         started: Instant::now(),
         first_election: FirstElection { peers_needed, reached: BTreeMap::new() },
     };
@@ -371,7 +376,7 @@ fn assemble(
         metrics: shared.metrics,
         stop: shared.stopped,
     });
-    Ok(Assembled { service: Arc::new(service), driver, disk: disk_thread })
+    Ok(Assembled { service: Arc::new(service), lost, driver, disk: disk_thread })
 }
 
 fn thread<T: Send + 'static>(
@@ -419,7 +424,9 @@ impl Node {
             nodes,
             stopped: stopped.clone(),
         };
-        let Assembled { service, driver, disk } = assemble(config, loaded, engine, jobs, shared)?;
+        let Assembled { service, lost, driver, disk } =
+            assemble(config, loaded, engine, jobs, shared)?;
+        edge.spawn(Arc::clone(&service).send_lost_again(lost));
 
         let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
         peer_runtime.spawn(accept(peer_listener, peer_tls, inbox.clone(), peers, forwarded));

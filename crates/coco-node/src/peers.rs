@@ -215,12 +215,13 @@ impl Link {
         while let Some(first) = queue.recv().await {
             let mut next = Some(first);
             while let Some(frame) = next {
-                let bytes = frame.encode();
-                let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+                let (first, rest) = frame.encode();
+                let length = u32::try_from(first.len() + rest.len()).map_err(std::io::Error::other)?;
                 self.metrics.peer_bytes_sent.inc_by(u64::from(length));
                 timeout(WRITE_TIMEOUT, async {
                     out.write_all(&length.to_le_bytes()).await?;
-                    out.write_all(&bytes).await
+                    out.write_all(&first).await?;
+                    out.write_all(&rest).await
                 })
                 .await
                 .map_err(late)??;

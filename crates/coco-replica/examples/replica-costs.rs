@@ -41,8 +41,8 @@ impl Adapter for Writes {
         Vec::new()
     }
 
-    fn has_work(&self) -> bool {
-        !self.0.is_empty()
+    fn ready(&self) -> usize {
+        self.0.len()
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, _: &Outside) -> Execution {

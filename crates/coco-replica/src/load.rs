@@ -96,11 +96,23 @@ pub(crate) struct Core {
     pub(crate) secret: LedgerSecret,
     /// The largest block time in the ledger, so that time never runs backwards across primaries.
     pub(crate) time_ms: u64,
-    /// Bytes of entries since the last chunk end, with the value before each uncommitted entry for roll-back.
+    /// Bytes of entries since the last chunk end.
     pub(crate) chunk_bytes: u64,
-    uncommitted: VecDeque<(Seqno, u64, u64)>,
+    uncommitted: VecDeque<Uncommitted>,
     uncommitted_bytes: u64,
+    /// Those among them that are no signatures.
+    uncommitted_batches: usize,
     outside: MapName,
+}
+
+/// What is remembered of an entry until it is committed or rolled back.
+#[derive(Debug)]
+struct Uncommitted {
+    seqno: Seqno,
+    bytes: u64,
+    /// [`Core::chunk_bytes`] before it.
+    chunk_bytes_before: u64,
+    is_signature: bool,
 }
 
 impl Core {
@@ -120,6 +132,7 @@ impl Core {
             chunk_bytes: 0,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
+            uncommitted_batches: 0,
             outside: MapName::from_static(OUTSIDE_MAP),
         }
     }
@@ -130,10 +143,17 @@ impl Core {
 
     /// Notes an entry that store and sealing have taken.
     pub(crate) fn append(&mut self, id: TxId, leaf: Digest, bytes: usize, kind: AppendKind) {
-        let before = self.chunk_bytes;
-        self.chunk_bytes = if kind.chunk_ends { 0 } else { before + bytes as u64 };
-        self.uncommitted.push_back((id.seqno, before, bytes as u64));
-        self.uncommitted_bytes += bytes as u64;
+        let bytes = bytes as u64;
+        let chunk_bytes_before = self.chunk_bytes;
+        self.chunk_bytes = if kind.chunk_ends { 0 } else { chunk_bytes_before + bytes };
+        self.uncommitted.push_back(Uncommitted {
+            seqno: id.seqno,
+            bytes,
+            chunk_bytes_before,
+            is_signature: kind.is_signature,
+        });
+        self.uncommitted_bytes += bytes;
+        self.uncommitted_batches += usize::from(!kind.is_signature);
         self.state.write().append(id, leaf, kind.is_signature);
         assert_eq!(self.store.version(), id.seqno, "store and tree stand at the same position");
     }
@@ -215,24 +235,33 @@ impl Core {
         self.uncommitted.len()
     }
 
+    /// Entries above the committed position that are no signatures.
+    pub(crate) const fn uncommitted_batches(&self) -> usize {
+        self.uncommitted_batches
+    }
+
     /// Store, tree, positions and chunk count back to `to`, which is not below what is committed.
     pub(crate) fn rollback(&mut self, to: Seqno) {
         self.state.write().truncate(to);
         self.store.rollback(to).expect("nothing above the committed position was compacted");
-        while let Some((_, before, bytes)) = self.uncommitted.pop_back_if(|(seqno, ..)| *seqno > to)
-        {
-            self.chunk_bytes = before;
-            self.uncommitted_bytes -= bytes;
+        while let Some(entry) = self.uncommitted.pop_back_if(|entry| entry.seqno > to) {
+            self.chunk_bytes = entry.chunk_bytes_before;
+            self.settled(&entry);
         }
     }
 
     /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
     pub(crate) fn commit(&mut self, to: Seqno, retained: u64) {
         self.state.write().committed = to;
-        while let Some((_, _, bytes)) = self.uncommitted.pop_front_if(|(seqno, ..)| *seqno <= to) {
-            self.uncommitted_bytes -= bytes;
+        while let Some(entry) = self.uncommitted.pop_front_if(|entry| entry.seqno <= to) {
+            self.settled(&entry);
         }
         self.store.compact(Seqno(to.0.saturating_sub(retained)));
+    }
+
+    fn settled(&mut self, entry: &Uncommitted) {
+        self.uncommitted_bytes -= entry.bytes;
+        self.uncommitted_batches -= usize::from(!entry.is_signature);
     }
 }
 

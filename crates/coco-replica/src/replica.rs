@@ -33,6 +33,13 @@ pub struct Settings {
     pub uncommitted_bytes_max: u64,
     /// Execution pauses while this many entries are uncommitted.
     pub uncommitted_entries_max: usize,
+    /// While this many batches are uncommitted, the next one is not begun before it is worth it. An entry costs every
+    /// node about as much as executing a hundred transfers, whatever it holds; so while replication is busy, what
+    /// arrives is gathered. At least 1; a quiet network never waits.
+    pub batches_ahead: usize,
+    /// How many waiting transactions are worth a batch at any time: its own cost is then small beside theirs, and
+    /// execution runs as far ahead as the other limits let it.
+    pub batch_worth: usize,
 }
 
 impl Default for Settings {
@@ -43,6 +50,8 @@ impl Default for Settings {
             retained_entries: 1024,
             uncommitted_bytes_max: 32 << 20,
             uncommitted_entries_max: 4096,
+            batches_ahead: 2,
+            batch_worth: 512,
         }
     }
 }
@@ -169,7 +178,12 @@ impl Replica {
     /// Whether [`Input::Work`] would execute something now.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.adapter.has_work() && self.next_tx_id().is_some() && self.has_room()
+        let ready = self.adapter.ready();
+        ready > 0
+            && (ready >= self.settings.batch_worth
+                || self.core.uncommitted_batches() < self.settings.batches_ahead)
+            && self.next_tx_id().is_some()
+            && self.has_room()
     }
 
     /// Each node's acknowledged position as the primary knows it, and whether it answers; empty on a backup.
@@ -185,6 +199,7 @@ impl Replica {
     pub fn step(&mut self, now: Now, input: Input) -> Result<Effects, StepError> {
         self.now = now;
         let mut effects = Effects::default();
+        let is_work = matches!(input, Input::Work(_));
         match input {
             Input::Tick => {
                 self.engine.tick();
@@ -203,11 +218,14 @@ impl Replica {
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
         }
-        self.pump(&mut effects)?;
-        if self.signature_is_due() {
-            self.sign()?;
+        if !is_work {
             self.pump(&mut effects)?;
         }
+        if self.signature_is_due() {
+            self.sign()?;
+        }
+        // A batch and the signature over it leave together: one message to each backup, one write to the disk.
+        self.pump(&mut effects)?;
         Ok(effects)
     }
 

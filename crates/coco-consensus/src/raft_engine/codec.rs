@@ -77,6 +77,31 @@ pub(super) struct VoteAnswer {
 }
 
 impl Message {
+    /// Adds to this append the entries of one that continues it, when both fit `bytes_max`; else gives the other back.
+    /// The receiver acknowledges the end of the whole, which acknowledges both.
+    pub(super) fn join(&mut self, next: Self, bytes_max: usize) -> Option<Self> {
+        let Self { view, body: Body::Append { previous, commit, entries } } = self else {
+            return Some(next);
+        };
+        let Body::Append { previous: continues, commit: newer, entries: more } = &next.body else {
+            return Some(next);
+        };
+        let end = entries.last().map_or(*previous, |last| TxId {
+            view: last.view,
+            seqno: Seqno(previous.seqno.0.saturating_add(entries.len() as u64)),
+        });
+        let bytes = entries
+            .iter()
+            .chain(more)
+            .fold(0_usize, |sum, entry| sum.saturating_add(entry.data.len()));
+        if *view != next.view || *continues != end || more.is_empty() || bytes > bytes_max {
+            return Some(next);
+        }
+        *commit = (*commit).max(*newer);
+        entries.extend_from_slice(more);
+        None
+    }
+
     /// The bytes of the message.
     pub(super) fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.body.bytes_about());
@@ -289,6 +314,42 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// An append of entries of two bytes each.
+    fn append(view: u64, previous: TxId, commit: u64, entries: &[u64]) -> Message {
+        let entry = |view: &u64| WireEntry { view: View(*view), data: Bytes::from_static(b"ab") };
+        let entries = entries.iter().map(entry).collect();
+        Message {
+            view: View(view),
+            body: Body::Append { previous, commit: Seqno(commit), entries },
+        }
+    }
+
+    #[test]
+    fn an_append_takes_in_what_continues_it_and_fits() {
+        let first = || append(4, TxId::new(2, 7), 5, &[3, 4]);
+        let next = || append(4, TxId::new(4, 9), 6, &[4]);
+        for (bytes_max, joins) in [(5, false), (6, true), (7, true)] {
+            let mut message = first();
+            let left = message.join(next(), bytes_max);
+            assert_eq!(left, (!joins).then(next), "{bytes_max}");
+            let whole = if joins { append(4, TxId::new(2, 7), 6, &[3, 4, 4]) } else { first() };
+            assert_eq!(message, whole, "{bytes_max}");
+        }
+        for other in [
+            append(4, TxId::new(4, 10), 6, &[4]),
+            append(4, TxId::new(3, 9), 6, &[4]),
+            append(5, TxId::new(4, 9), 6, &[4]),
+            append(4, TxId::new(4, 9), 6, &[]),
+            Message { view: View(4), body: Body::Heartbeat { commit: Seqno(6) } },
+        ] {
+            let mut message = first();
+            assert_eq!(message.join(other.clone(), 100), Some(other));
+            assert_eq!(message, first());
+        }
+        let mut heartbeat = Message { view: View(4), body: Body::TakeOver };
+        assert_eq!(heartbeat.join(next(), 100), Some(next()));
+    }
 
     fn views() -> impl Strategy<Value = View> + Clone {
         prop_oneof![1..8u64, 1..=View::MAX.0].prop_map(View)

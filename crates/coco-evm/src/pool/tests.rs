@@ -128,7 +128,7 @@ fn what_waits_too_long_is_refused() {
     // The first one's end leaves a gap before the second.
     let expired = Verdict::Refused(refusals::expired(50));
     assert_eq!(test.pool.expire(50), [Answer { ticket: Ticket(1), verdict: expired }]);
-    assert!(!test.pool.has_work());
+    assert_eq!(test.pool.ready(), 0);
     let gap = Verdict::Refused(refusals::nonce_gap(0, 1));
     assert_eq!(test.pool.expire(60), [Answer { ticket: Ticket(2), verdict: gap }]);
     assert_eq!(test.pool.status(), PoolStatus::default());

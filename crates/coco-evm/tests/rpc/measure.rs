@@ -40,7 +40,7 @@ fn hot_paths() {
 
     let start = Instant::now();
     let mut answers = 0;
-    while chain.adapter.has_work() {
+    while chain.adapter.ready() > 0 {
         answers += chain.execute().len();
     }
     println!("execute and commit to the store: {:.2} µs", per(start));

@@ -11,10 +11,17 @@ use coco_adapter::{Check, Checked, Refusal};
 use coco_replica::Reply;
 use coco_types::{NodeId, Role, TxId, TxStatus};
 use hyper::body::Bytes;
-use tokio::{sync::oneshot, time::timeout_at};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout_at,
+};
 
 use super::service::Service;
-use crate::{driver::Submission, peers::TakeForwarded};
+use crate::{
+    driver::{NotQueued, Submission},
+    peers::TakeForwarded,
+    waiters::Promise,
+};
 
 /// How long a write looks for a primary before it gives up.
 pub(super) const PRIMARY_TIME: Duration = Duration::from_secs(8);
@@ -128,35 +135,49 @@ impl Service {
         raw: &[Bytes],
         items: &mut [(usize, Option<Checked>)],
     ) -> Vec<Option<Submitted>> {
-        let mut batch = Vec::with_capacity(items.len());
-        let mut waiting = Vec::with_capacity(items.len());
-        for (i, transaction) in items.iter_mut() {
-            let transaction = match transaction.take() {
-                Some(transaction) => transaction,
-                // An earlier attempt used it up.
-                None => match self.checker().check(&raw[*i]) {
-                    Ok(transaction) => transaction,
-                    Err(refusal) => {
-                        waiting.push(Err(refusal));
-                        continue;
-                    }
-                },
-            };
+        let checked = items.iter_mut().map(|(i, transaction)| match transaction.take() {
+            Some(transaction) => Ok(transaction),
+            // An earlier attempt used it up.
+            None => self.checker().check(&raw[*i]),
+        });
+        let replies = self.execute(checked.collect()).await;
+        let answers = replies.into_iter().map(|reply| match reply {
+            Ok(reply) => answer(reply),
+            Err(NotQueued) => Some(Submitted::Full),
+        });
+        answers.collect()
+    }
+
+    /// Has this node's replica execute what passed its check; an answer each, in their order.
+    async fn execute(
+        &self,
+        checked: Vec<Result<Checked, Refusal>>,
+    ) -> Vec<Result<Reply, NotQueued>> {
+        let mut transactions = Vec::with_capacity(checked.len());
+        let refused = checked
+            .into_iter()
+            .map(|result| result.map(|transaction| transactions.push(transaction)).err());
+        let refused: Vec<Option<Refusal>> = refused.collect();
+        let count = transactions.len();
+        let mut executed = if count == 0 {
+            Vec::new()
+        } else {
             let (reply, receiver) = oneshot::channel();
-            batch.push(Submission { transaction, reply });
-            waiting.push(Ok(receiver));
+            match self.inbox().submit(Submission { transactions, reply }) {
+                // A replica that stops answers nobody: another one may.
+                Ok(()) => match receiver.await {
+                    Ok(replies) => replies.into_iter().map(Ok).collect(),
+                    Err(_) => vec![Ok(Reply::NotPrimary(None)); count],
+                },
+                Err(not_queued) => vec![Err(not_queued); count],
+            }
         }
-        if self.inbox().submit(batch).is_err() {
-            return vec![Some(Submitted::Full); items.len()];
-        }
-        let mut answers = Vec::with_capacity(waiting.len());
-        for receiver in waiting {
-            answers.push(match receiver {
-                Ok(receiver) => receiver.await.ok().and_then(answer),
-                Err(refusal) => Some(Submitted::Refused(refusal)),
-            });
-        }
-        answers
+        .into_iter();
+        let answers = refused.into_iter().map(|refused| match refused {
+            Some(refusal) => Ok(Reply::Refused(refusal)),
+            None => executed.next().expect("the replica answers each transaction once"),
+        });
+        answers.collect()
     }
 
     /// Waits until `id` is decided, at most until `deadline`.
@@ -201,20 +222,31 @@ impl Service {
     }
 
     /// Keeps an eye on writes whose callers have their answer: those that a lost primary takes with it are sent again.
-    pub(crate) fn see_through(self: &Arc<Self>, writes: Vec<(Bytes, TxId)>) {
-        let Some(last) = writes.iter().map(|(_, id)| *id).max() else { return };
-        let service = Arc::clone(self);
-        tokio::spawn(async move {
-            let deadline = Instant::now() + PRIMARY_TIME;
-            if service.decided(last, deadline).await == TxStatus::Committed {
-                return;
+    pub(crate) fn see_through(&self, writes: Vec<(Bytes, TxId)>) {
+        for group in writes.chunk_by(|(_, one), (_, next)| one == next) {
+            let Some((_, id)) = group.first() else { continue };
+            let promise = Promise(group.iter().map(|(raw, _)| raw.clone()).collect());
+            // Where it is too late to wait, it was decided before this node could look.
+            if self.state().status(*id) == TxStatus::Invalid {
+                self.waiters().lost(promise);
+            } else {
+                self.waiters().see_through(*id, promise);
             }
-            for (raw, id) in writes {
-                if service.state().status(id) != TxStatus::Committed {
-                    service.submit_and_commit(raw, Submitted::In(id), deadline).await;
-                }
-            }
-        });
+        }
+    }
+
+    /// Sends again what was lost with a primary, until the node stops.
+    pub(crate) async fn send_lost_again(self: Arc<Self>, mut lost: mpsc::Receiver<Promise>) {
+        while let Some(Promise(raw)) = lost.recv().await {
+            let service = Arc::clone(&self);
+            tokio::spawn(async move {
+                let submitted = service.submit(raw.clone(), Instant::now() + PRIMARY_TIME).await;
+                let again = raw.into_iter().zip(submitted).filter_map(|(raw, submitted)| {
+                    if let Submitted::In(id) = submitted { Some((raw, id)) } else { None }
+                });
+                service.see_through(again.collect());
+            });
+        }
     }
 }
 
@@ -229,27 +261,8 @@ fn answer(reply: Reply) -> Option<Submitted> {
 impl TakeForwarded for Arc<Service> {
     async fn take(&self, items: Vec<Bytes>) -> Vec<Reply> {
         // Signatures are verified again: what a peer says of a transaction is not what its sender signed.
-        let mut replies = Vec::with_capacity(items.len());
-        let mut waiting = Vec::new();
-        let mut batch = Vec::new();
-        for (i, result) in self.check_all(&items).await.into_iter().enumerate() {
-            replies.push(match result {
-                Ok(transaction) => {
-                    let (reply, receiver) = oneshot::channel();
-                    batch.push(Submission { transaction, reply });
-                    waiting.push((i, receiver));
-                    Reply::NotPrimary(None)
-                }
-                Err(refusal) => Reply::Refused(refusal),
-            });
-        }
-        if self.inbox().submit(batch).is_ok() {
-            for (i, receiver) in waiting {
-                if let Ok(reply) = receiver.await {
-                    replies[i] = reply;
-                }
-            }
-        }
-        replies
+        let checked = self.check_all(&items).await;
+        let replies = self.execute(checked).await;
+        replies.into_iter().map(|reply| reply.unwrap_or(Reply::NotPrimary(None))).collect()
     }
 }

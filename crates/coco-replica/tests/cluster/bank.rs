@@ -128,8 +128,8 @@ impl Adapter for Bank {
         vec![Answer { ticket, verdict }]
     }
 
-    fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+    fn ready(&self) -> usize {
+        self.queue.len()
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {

@@ -52,7 +52,8 @@ fn execution_pauses_while_consensus_is_full() {
 
 #[test]
 fn a_roll_back_gives_the_room_back() {
-    let settings = Settings { uncommitted_bytes_max: 3000, ..Settings::default() };
+    let settings =
+        Settings { uncommitted_bytes_max: 3000, batches_ahead: usize::MAX, ..Settings::default() };
     let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
     let mut ahead = Vec::new();
     for _ in 0..4 {

@@ -49,6 +49,8 @@ fn plan(seed: u64, dice: &mut Dice) -> Plan {
         retained_entries: dice.one_of(&[0, 5, 1024]),
         uncommitted_bytes_max: dice.one_of(&[3000, 32 << 20]),
         uncommitted_entries_max: dice.one_of(&[1, 6, 4096]),
+        batches_ahead: dice.one_of(&[1, 2, usize::MAX]),
+        batch_worth: dice.one_of(&[1, 3, usize::MAX]),
     };
     let limits = Limits {
         window_bytes: dice.one_of(&[0, 3000, 64 << 20]),
