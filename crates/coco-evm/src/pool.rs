@@ -194,11 +194,7 @@ impl Pool {
     /// Counts of what waits.
     #[must_use]
     pub(crate) fn status(&self) -> PoolStatus {
-        PoolStatus {
-            executable: self.ready(),
-            gapped: self.gapped.len(),
-            bytes: self.bytes,
-        }
+        PoolStatus { executable: self.ready(), gapped: self.gapped.len(), bytes: self.bytes }
     }
 
     /// Takes out the first transaction of the line, when it allows no more than `gas_left` and is no longer than

@@ -42,17 +42,22 @@ pub struct Settings {
     pub batch_worth: usize,
 }
 
+impl Settings {
+    /// What a node uses unless it is told otherwise.
+    pub const DEFAULT: Self = Self {
+        signature_interval_ms: 20,
+        chunk_bytes: 5_000_000,
+        retained_entries: 1024,
+        uncommitted_bytes_max: 32 << 20,
+        uncommitted_entries_max: 4096,
+        batches_ahead: 2,
+        batch_worth: 512,
+    };
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            signature_interval_ms: 20,
-            chunk_bytes: 5_000_000,
-            retained_entries: 1024,
-            uncommitted_bytes_max: 32 << 20,
-            uncommitted_entries_max: 4096,
-            batches_ahead: 2,
-            batch_worth: 512,
-        }
+        Self::DEFAULT
     }
 }
 

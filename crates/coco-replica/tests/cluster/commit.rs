@@ -9,7 +9,7 @@ use coco_types::{Seqno, TxId, TxStatus};
 use crate::{
     bank::{self, Transfer},
     genesis::{FirstEntries, START_S, secret},
-    network::{Cluster, Plan, TICK_MS, index},
+    network::{Cluster, EAGER, Plan, TICK_MS, index},
 };
 
 fn is_signature(cluster: &Cluster, node: usize, seqno: Seqno) -> bool {
@@ -143,7 +143,7 @@ fn a_signature_follows_when_the_queue_is_empty() {
 #[test]
 fn a_busy_primary_signs_when_the_interval_has_passed() {
     let interval = 5 * TICK_MS;
-    let settings = Settings { signature_interval_ms: interval, ..Settings::default() };
+    let settings = Settings { signature_interval_ms: interval, ..EAGER };
     let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
     cluster.pay_often(0, 20);
     for signatures in 1..=3 {
@@ -254,7 +254,7 @@ fn values_from_outside_are_recorded_in_the_entry_that_used_them() {
 
 #[test]
 fn so_many_versions_below_the_committed_one_stay_readable_and_no_more() {
-    let settings = Settings { retained_entries: 3, ..Settings::default() };
+    let settings = Settings { retained_entries: 3, ..EAGER };
     let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
     for _ in 0..5 {
         cluster.execute(0);

@@ -6,7 +6,7 @@ use coco_types::{Role, Seqno, TxStatus};
 use crate::{
     bank::Transfer,
     commit::outside,
-    network::{Cluster, Plan},
+    network::{Cluster, EAGER, Plan},
     watch::check_chunks,
 };
 
@@ -170,7 +170,7 @@ fn block_time_never_runs_backwards() {
 
 /// The old primary rolls back and leads again: its chunks end where they would if it had not executed ahead.
 fn check_chunks_after_roll_back(chunk_bytes: u64) {
-    let settings = Settings { chunk_bytes, ..Settings::default() };
+    let settings = Settings { chunk_bytes, ..EAGER };
     let (mut cluster, new) = split(Plan { settings, ..Plan::default() });
     check_chunks(&cluster.nodes[0].ledger, 2, chunk_bytes);
     cluster.heal();

@@ -3,7 +3,7 @@
 use coco_consensus::Limits;
 use coco_replica::{Input, Settings};
 
-use crate::network::{Cluster, Plan};
+use crate::network::{Cluster, EAGER, Plan};
 
 /// Twenty transfers while the backups' disks hang; how far execution gets.
 fn executed_ahead(plan: Plan) -> usize {
@@ -31,14 +31,14 @@ fn executed_ahead(plan: Plan) -> usize {
 
 #[test]
 fn execution_pauses_while_too_many_entries_are_uncommitted() {
-    let settings = Settings { uncommitted_entries_max: 4, ..Settings::default() };
+    let settings = Settings { uncommitted_entries_max: 4, ..EAGER };
     let ahead = executed_ahead(Plan { settings, ..Plan::default() });
     assert!((1..=4).contains(&ahead), "{ahead}");
 }
 
 #[test]
 fn execution_pauses_while_too_many_bytes_are_uncommitted() {
-    let settings = Settings { uncommitted_bytes_max: 2000, ..Settings::default() };
+    let settings = Settings { uncommitted_bytes_max: 2000, ..EAGER };
     let ahead = executed_ahead(Plan { settings, ..Plan::default() });
     assert!((1..=8).contains(&ahead), "{ahead}");
 }
@@ -52,8 +52,7 @@ fn execution_pauses_while_consensus_is_full() {
 
 #[test]
 fn a_roll_back_gives_the_room_back() {
-    let settings =
-        Settings { uncommitted_bytes_max: 3000, batches_ahead: usize::MAX, ..Settings::default() };
+    let settings = Settings { uncommitted_bytes_max: 3000, ..EAGER };
     let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
     let mut ahead = Vec::new();
     for _ in 0..4 {
@@ -73,4 +72,32 @@ fn a_roll_back_gives_the_room_back() {
     }
     assert_eq!(cluster.nodes[0].rolled_back.len(), 4);
     assert!(ahead[0] > 2 && ahead.iter().all(|executed| *executed == ahead[0]), "{ahead:?}");
+}
+
+#[test]
+fn while_replication_is_busy_a_batch_is_begun_when_it_is_worth_it() {
+    let settings = Settings { batches_ahead: 2, batch_worth: 4, ..Settings::DEFAULT };
+    let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
+    cluster.nodes[1].disk_held = true;
+    cluster.nodes[2].disk_held = true;
+    cluster.nodes[0].work_held = true;
+    for ahead in 1..=2 {
+        cluster.pay(0);
+        assert!(cluster.work(0), "batch {ahead} need not wait for any other");
+    }
+    for waiting in 1..=3 {
+        cluster.pay(0);
+        assert!(!cluster.work(0), "{waiting} are not worth a batch");
+    }
+    cluster.pay(0);
+    assert!(cluster.work(0), "four are");
+    assert!(!cluster.work(0), "three are left");
+    cluster.settle();
+    // The first signature covers the first batch, the second one the others.
+    for _ in 0..2 {
+        assert!(!cluster.work(0));
+        cluster.sync_all(1);
+        cluster.settle();
+    }
+    assert!(cluster.work(0), "there is room again");
 }

@@ -37,12 +37,15 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
 }
 
+/// Execution runs ahead as far as the other limits let it.
+pub(crate) const EAGER: Settings = Settings { batches_ahead: usize::MAX, ..Settings::DEFAULT };
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
             nodes: 3,
             first: FirstEntries::Two,
-            settings: Settings::default(),
+            settings: EAGER,
             timing: Timing { heartbeat_ticks: 2, election_ticks_min: 10, election_ticks_max: 19 },
             limits: Limits::default(),
             batch: 1,

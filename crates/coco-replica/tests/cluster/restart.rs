@@ -4,11 +4,11 @@ use coco_consensus::Limits;
 use coco_replica::{Input, Settings, StepError};
 use coco_types::{TxStatus, View};
 
-use crate::network::{Cluster, Plan, index};
+use crate::network::{Cluster, EAGER, Plan, index};
 
 #[test]
 fn a_restart_brings_back_tree_store_and_views() {
-    let settings = Settings { chunk_bytes: 2000, ..Settings::default() };
+    let settings = Settings { chunk_bytes: 2000, ..EAGER };
     let mut cluster = Cluster::led(Plan { nodes: 1, settings, ..Plan::default() });
     for _ in 0..3 {
         for _ in 0..5 {

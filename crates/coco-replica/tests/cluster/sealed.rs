@@ -10,7 +10,7 @@ use coco_types::Seqno;
 
 use crate::{
     genesis::{FirstEntries, Keys, secret},
-    network::{Cluster, Plan},
+    network::{Cluster, EAGER, Plan},
 };
 
 /// The files that a node's disk would hold.
@@ -56,7 +56,7 @@ pub(crate) fn audit(cluster: &Cluster) -> Vec<LedgerReport> {
 #[test]
 fn an_auditor_accepts_the_ledger_of_every_node() {
     for first in [FirstEntries::Two, FirstEntries::Four] {
-        let settings = Settings { chunk_bytes: 20_000, ..Settings::default() };
+        let settings = Settings { chunk_bytes: 20_000, ..EAGER };
         let plan = Plan { first, settings, batch: 3, ..Plan::default() };
         let mut cluster = Cluster::with_keys(plan, Keys::real(3));
         let mut primary = cluster.elect_another(usize::MAX);
