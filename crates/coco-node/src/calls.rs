@@ -38,7 +38,8 @@ impl Calls {
         assert!(count_u64 <= 1 << INDEX_BITS, "a request of {count} transactions");
         let first = self.made << INDEX_BITS;
         if count > 0 {
-            self.open.insert(self.made, Call { replies: vec![None; count], missing: count, sender });
+            self.open
+                .insert(self.made, Call { replies: vec![None; count], missing: count, sender });
             self.made += 1;
         }
         (first..first + count_u64).map(Ticket)

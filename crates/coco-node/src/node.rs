@@ -296,8 +296,6 @@ fn settings(config: &NodeConfig) -> Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
-        batches_ahead: std::env::var("W").ok().and_then(|w| w.parse().ok()).unwrap_or(2),
-        batch_worth: std::env::var("WORTH").ok().and_then(|w| w.parse().ok()).unwrap_or(512),
         ..Settings::default()
     }
 }

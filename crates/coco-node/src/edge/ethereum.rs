@@ -117,8 +117,7 @@ impl Batch<'_> {
 
     async fn submit(&mut self, submits: Vec<Submit>) -> Vec<Vec<u8>> {
         let started = Instant::now();
-        let raw: Vec<Bytes> =
-            submits.iter().map(|submit| submit.raw.0.clone()).collect();
+        let raw: Vec<Bytes> = submits.iter().map(|submit| submit.raw.0.clone()).collect();
         let looks_for = |submit: &Submit| match submit.wait {
             Wait::Executed => PRIMARY_TIME,
             Wait::Receipt { timeout_ms } => Duration::from_millis(timeout_ms),
