@@ -216,7 +216,8 @@ impl Link {
             let mut next = Some(first);
             while let Some(frame) = next {
                 let (first, rest) = frame.encode();
-                let length = u32::try_from(first.len() + rest.len()).map_err(std::io::Error::other)?;
+                let length =
+                    u32::try_from(first.len() + rest.len()).map_err(std::io::Error::other)?;
                 self.metrics.peer_bytes_sent.inc_by(u64::from(length));
                 timeout(WRITE_TIMEOUT, async {
                     out.write_all(&length.to_le_bytes()).await?;
