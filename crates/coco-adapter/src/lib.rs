@@ -76,6 +76,15 @@ pub struct Answer {
     pub verdict: Verdict,
 }
 
+/// The clocks at the moment when something is handed to an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// Milliseconds since 1970, as [`Outside::time_ms`] would be now. The host sets this clock: it may jump or stand still.
+    pub time_ms: u64,
+    /// Milliseconds of a clock that only runs. What waits is timed by it.
+    pub running_ms: u64,
+}
+
 /// What a batch reads from outside. The framework records it in the batch's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outside {
@@ -111,12 +120,11 @@ pub trait Adapter: Send {
     fn schema(&self) -> Vec<MapSpec>;
 
     /// Takes a checked transaction into the queue. Answers that are due at once are returned, among them possibly
-    /// answers to earlier tickets (a replaced transaction). `head` reads the newest state, committed or not; `now_ms`
-    /// is of the same clock as [`Outside::time_ms`].
+    /// answers to earlier tickets (a replaced transaction). `head` reads the newest state, committed or not.
     fn admit(
         &mut self,
         head: &Reader,
-        now_ms: u64,
+        clocks: Clocks,
         ticket: Ticket,
         transaction: Checked,
     ) -> Vec<Answer>;
@@ -127,8 +135,9 @@ pub trait Adapter: Send {
     /// Executes the next batch on `tx`.
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution;
 
-    /// Answers to transactions that have waited too long.
-    fn expire(&mut self, now_ms: u64) -> Vec<Answer>;
+    /// Answers to transactions that have waited too long by the clock of [`Clocks::running_ms`]. Called every few
+    /// milliseconds.
+    fn expire(&mut self, running_ms: u64) -> Vec<Answer>;
 
     /// The store was rolled back: what the adapter knows of the newest state is stale.
     fn rolled_back(&mut self, head: &Reader);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::B256;
-use coco_adapter::{Adapter, Answer, Checked, Execution, Outside, Refusal, Ticket, Verdict};
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict};
 use coco_kv::{MapSpec, Reader, Snapshot, Transaction};
 use coco_types::{Digest, Seqno};
 
@@ -30,8 +30,8 @@ pub struct EvmAdapter {
     cache: Arc<BlockCache>,
     /// What the next block asks, as of the version that it was read at.
     rules: Option<(Seqno, Rules)>,
-    /// The latest time that was heard of.
-    now_ms: u64,
+    /// The clock that waits are timed by, as last heard of.
+    running_ms: u64,
     /// Answers that came up where none can be returned.
     due: Vec<Answer>,
 }
@@ -41,7 +41,7 @@ impl EvmAdapter {
     /// committed.
     #[must_use]
     pub fn new(executor: Executor, limits: PoolLimits, cache: Arc<BlockCache>) -> Self {
-        Self { executor, pool: Pool::new(limits), cache, rules: None, now_ms: 0, due: Vec::new() }
+        Self { executor, pool: Pool::new(limits), cache, rules: None, running_ms: 0, due: Vec::new() }
     }
 
     /// Counts of what waits.
@@ -82,7 +82,6 @@ impl EvmAdapter {
     fn settle(
         &mut self,
         tx: &mut Transaction<'_>,
-        now_ms: u64,
         executed: ExecutedBlock,
         mut taken: BTreeMap<B256, Held>,
         base_fee: u64,
@@ -110,7 +109,7 @@ impl EvmAdapter {
         for sender in senders {
             let nonce =
                 state::account(tx, self.executor.maps(), sender).map_or(0, |account| account.nonce);
-            answers.extend(self.pool.settle(sender, nonce, now_ms));
+            answers.extend(self.pool.settle(sender, nonce, self.running_ms));
         }
         answers
     }
@@ -124,11 +123,11 @@ impl Adapter for EvmAdapter {
     fn admit(
         &mut self,
         head: &Reader,
-        now_ms: u64,
+        clocks: Clocks,
         ticket: Ticket,
         transaction: Checked,
     ) -> Vec<Answer> {
-        self.now_ms = now_ms;
+        self.running_ms = clocks.running_ms;
         let mut answers = std::mem::take(&mut self.due);
         let transaction: PooledTx =
             transaction.open().expect("the framework hands an adapter what its own check has made");
@@ -144,8 +143,8 @@ impl Adapter for EvmAdapter {
             answers.push(Answer { ticket, verdict: Verdict::Earlier(*seqno) });
             return answers;
         }
-        let admitted = match self.rules(&head, now_ms) {
-            Some(rules) => self.pool.admit(now_ms, ticket, transaction, nonce, &rules),
+        let admitted = match self.rules(&head, clocks.time_ms) {
+            Some(rules) => self.pool.admit(clocks.running_ms, ticket, transaction, nonce, &rules),
             None => Err(refusals::refusal("the chain has no genesis block yet")),
         };
         match admitted {
@@ -160,7 +159,6 @@ impl Adapter for EvmAdapter {
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
-        self.now_ms = outside.time_ms;
         let mut taken = BTreeMap::new();
         let mut bytes_left = BLOCK_RAW_BYTES_MAX;
         let base_fee = self.base_fee(tx, outside.time_ms);
@@ -184,7 +182,7 @@ impl Adapter for EvmAdapter {
             // An empty block had no room for it, and no later one will: it must not hold up the line.
             answers.extend(refuse(held, &refusals::exceeds_block_gas_limit()));
         }
-        answers.extend(self.settle(tx, outside.time_ms, executed, taken, base_fee));
+        answers.extend(self.settle(tx, executed, taken, base_fee));
         let claims = block.as_ref().map_or(Digest::ZERO, |block| Digest(block.hash.0));
         let is_empty = block.is_none();
         if let Some(block) = block {
@@ -193,9 +191,10 @@ impl Adapter for EvmAdapter {
         Execution { answers, claims, is_empty }
     }
 
-    fn expire(&mut self, now_ms: u64) -> Vec<Answer> {
+    fn expire(&mut self, running_ms: u64) -> Vec<Answer> {
+        self.running_ms = running_ms;
         let mut answers = std::mem::take(&mut self.due);
-        answers.extend(self.pool.expire(now_ms));
+        answers.extend(self.pool.expire(running_ms));
         answers
     }
 
@@ -206,7 +205,7 @@ impl Adapter for EvmAdapter {
         for sender in senders {
             let nonce = state::account(&mut &head, self.executor.maps(), sender)
                 .map_or(0, |account| account.nonce);
-            self.due.extend(self.pool.settle(sender, nonce, self.now_ms));
+            self.due.extend(self.pool.settle(sender, nonce, self.running_ms));
         }
     }
 

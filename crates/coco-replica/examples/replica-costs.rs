@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_adapter::{Adapter, Answer, Checked, Execution, Outside, Ticket, Verdict};
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Ticket, Verdict};
 use coco_consensus::{Configuration, HardState, Limits, RaftEngine, Start, Timing};
 use coco_crypto::{Curve, SigningKey, Validity, service_certificate};
 use coco_kv::{MapKind, MapName, MapSpec, Reader, Transaction, WriteSet};
@@ -36,7 +36,7 @@ impl Adapter for Writes {
         vec![MapSpec { name: MapName::from_static(MAP), kind: MapKind::Point }]
     }
 
-    fn admit(&mut self, _: &Reader, _: u64, ticket: Ticket, transaction: Checked) -> Vec<Answer> {
+    fn admit(&mut self, _: &Reader, _: Clocks, ticket: Ticket, transaction: Checked) -> Vec<Answer> {
         self.0.push_back((ticket, transaction.open().expect("only numbers are submitted")));
         Vec::new()
     }

@@ -1,7 +1,7 @@
 //! The state machine.
 
 use bytes::Bytes;
-use coco_adapter::{Adapter, Answer, Checked, Outside, Ticket, Verdict};
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Outside, Ticket, Verdict};
 use coco_consensus::{
     Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ReceiveError,
     TransferError,
@@ -208,7 +208,7 @@ impl Replica {
         match input {
             Input::Tick => {
                 self.engine.tick();
-                let answers = self.adapter.expire(self.block_time_ms());
+                let answers = self.adapter.expire(self.now.mono_ms);
                 self.answer(answers, None, &mut effects);
             }
             Input::Submit(batch) => self.admit(batch, &mut effects),
@@ -270,9 +270,9 @@ impl Replica {
             return;
         }
         let head = self.core.store.reader();
-        let now_ms = self.block_time_ms();
+        let clocks = Clocks { time_ms: self.block_time_ms(), running_ms: self.now.mono_ms };
         for (ticket, transaction) in batch {
-            let answers = self.adapter.admit(&head, now_ms, ticket, transaction);
+            let answers = self.adapter.admit(&head, clocks, ticket, transaction);
             self.answer(answers, None, effects);
         }
     }

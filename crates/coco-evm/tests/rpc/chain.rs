@@ -10,7 +10,7 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex, keccak256};
 use coco_adapter::{
-    Adapter, Answer, Check, Checked, History, HistoryError, Outside, Refusal, Ticket, Verdict,
+    Adapter, Answer, Check, Checked, Clocks, History, HistoryError, Outside, Refusal, Ticket, Verdict,
 };
 use coco_evm::{
     adapter::EvmAdapter,
@@ -188,6 +188,8 @@ pub(crate) struct Chain {
     pub(crate) rpc: Rpc,
     pub(crate) executor: Executor,
     pub(crate) now_ms: u64,
+    /// By how much the wall clock is ahead of the one that only runs.
+    pub(crate) wall_ahead_ms: u64,
     pub(crate) committed: Seqno,
     ledger: Ledger,
     check: EvmCheck,
@@ -239,6 +241,7 @@ impl Chain {
             rpc: Rpc::new(RpcConfig::new(config.chain_id), executor.clone(), cache, [7; 32]),
             executor,
             now_ms: START_MS,
+            wall_ahead_ms: 0,
             committed: Seqno(1),
             ledger,
             check: EvmCheck::new(config, Unprotected::Refused),
@@ -257,7 +260,7 @@ impl Chain {
         let checked = self.check.check(raw)?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        Ok((ticket, self.adapter.admit(&self.store.reader(), self.now_ms, ticket, checked)))
+        Ok((ticket, self.adapter.admit(&self.store.reader(), self.clocks(), ticket, checked)))
     }
 
     pub(crate) fn checked(&self, raw: &[u8]) -> Checked {
@@ -265,7 +268,12 @@ impl Chain {
     }
 
     pub(crate) fn admit(&mut self, ticket: u64, transaction: Checked) -> Vec<Answer> {
-        self.adapter.admit(&self.store.reader(), self.now_ms, Ticket(ticket), transaction)
+        self.adapter.admit(&self.store.reader(), self.clocks(), Ticket(ticket), transaction)
+    }
+
+    /// Both clocks run alike, unless a test sets the wall clock ahead.
+    const fn clocks(&self) -> Clocks {
+        Clocks { time_ms: self.now_ms + self.wall_ahead_ms, running_ms: self.now_ms }
     }
 
     /// Checks and admits what must wait.
@@ -291,7 +299,7 @@ impl Chain {
     /// Executes one batch, a second later.
     pub(crate) fn execute(&mut self) -> Vec<Answer> {
         self.now_ms += 1_000;
-        let outside = Outside { time_ms: self.now_ms, entropy: [5; 32] };
+        let outside = Outside { time_ms: self.clocks().time_ms, entropy: [5; 32] };
         let mut tx = self.store.begin();
         let execution = self.adapter.execute(&mut tx, &outside);
         let changes = tx.finish();

@@ -218,6 +218,18 @@ fn a_gap_waited_for_in_vain_is_refused_at_once_until_it_closes() {
     chain.queue(&one.transfer(3));
 }
 
+/// The host sets the wall clock. An hour ahead once made every waiting transaction expire, and a clock that stood still
+/// would have kept a gap waiting for ever (simulator, seed 11).
+#[test]
+fn waits_are_not_timed_by_the_wall_clock() {
+    let one = Account::new(1);
+    let mut chain = Chain::new();
+    let first = chain.queue(&one.transfer(0));
+    chain.wall_ahead_ms = 3_600_000;
+    assert_eq!(chain.adapter.expire(chain.now_ms), []);
+    assert_eq!(chain.execute(), [Answer { ticket: first, verdict: Verdict::Executed }]);
+}
+
 #[test]
 fn a_gap_is_waited_for_and_then_refused_with_the_expected_nonce() {
     let one = Account::new(1);

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use coco_adapter::{Adapter, Answer, Checked, Execution, Outside, Refusal, Ticket, Verdict};
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict};
 use coco_kv::{MapId, MapKind, MapName, MapSpec, Reader, Transaction, WriteSet};
 use coco_types::{Digest, Seqno};
 
@@ -111,7 +111,7 @@ impl Adapter for Bank {
     fn admit(
         &mut self,
         head: &Reader,
-        now_ms: u64,
+        clocks: Clocks,
         ticket: Ticket,
         transaction: Checked,
     ) -> Vec<Answer> {
@@ -122,7 +122,7 @@ impl Adapter for Bank {
         } else if self.queue.iter().any(|(_, other, _)| other.id == transfer.id) {
             refused(WAITS_ALREADY, "it waits already")
         } else {
-            self.queue.push_back((ticket, transfer, now_ms));
+            self.queue.push_back((ticket, transfer, clocks.running_ms));
             return Vec::new();
         };
         vec![Answer { ticket, verdict }]
