@@ -1,7 +1,7 @@
 //! Everything that must hold before a change is taken, cheapest first.
 
 use crate::{
-    layers,
+    layers, sim,
     step::{Counts, Step, timed},
     test, tidy,
     workspace::Workspace,
@@ -17,5 +17,6 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
         .arguments("doc --workspace --no-deps --document-private-items --locked")
         .environment("RUSTDOCFLAGS", "-D warnings")
         .run()?;
-    test::run(workspace, counts)
+    test::run(workspace, counts)?;
+    sim::run_budget(workspace)
 }

@@ -3,6 +3,7 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
 //! | `tidy` | what neither the compiler nor clippy looks at |
@@ -11,6 +12,7 @@
 
 mod ci;
 mod layers;
+mod sim;
 mod source;
 mod step;
 mod test;
@@ -24,17 +26,21 @@ use anyhow::bail;
 use step::Counts;
 use workspace::Workspace;
 
-const USAGE: &str = "usage: cargo xtask ci | test | layers | tidy";
+const USAGE: &str =
+    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name] = &arguments[..] else {
-        eprintln!("{USAGE}");
-        return ExitCode::FAILURE;
+    let (name, rest) = match &arguments[..] {
+        [name, rest @ ..] if rest.is_empty() || name == "sim" => (name, rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
+        }
     };
     let is_counted = matches!(name.as_str(), "ci" | "test");
     let mut counts = Counts::default();
-    let outcome = run(name, &mut counts);
+    let outcome = run(name, rest, &mut counts);
     if let Err(error) = &outcome {
         eprintln!("error: {error:#}");
         // What failed may be no test; it counts as one then.
@@ -47,11 +53,12 @@ fn main() -> ExitCode {
     if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(name: &str, counts: &mut Counts) -> anyhow::Result<()> {
+fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
     let workspace = Workspace::read()?;
     match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
+        "sim" => sim::run(&workspace, rest),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
         unknown => bail!("there is no chore {unknown}; {USAGE}"),

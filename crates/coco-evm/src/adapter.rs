@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::Transaction as _;
 use alloy_primitives::B256;
-use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict};
+use coco_adapter::{
+    Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict,
+};
 use coco_kv::{MapSpec, Reader, Snapshot, Transaction};
 use coco_types::{Digest, Seqno};
 
@@ -41,7 +43,14 @@ impl EvmAdapter {
     /// committed.
     #[must_use]
     pub fn new(executor: Executor, limits: PoolLimits, cache: Arc<BlockCache>) -> Self {
-        Self { executor, pool: Pool::new(limits), cache, rules: None, running_ms: 0, due: Vec::new() }
+        Self {
+            executor,
+            pool: Pool::new(limits),
+            cache,
+            rules: None,
+            running_ms: 0,
+            due: Vec::new(),
+        }
     }
 
     /// Counts of what waits.

@@ -36,7 +36,13 @@ impl Adapter for Writes {
         vec![MapSpec { name: MapName::from_static(MAP), kind: MapKind::Point }]
     }
 
-    fn admit(&mut self, _: &Reader, _: Clocks, ticket: Ticket, transaction: Checked) -> Vec<Answer> {
+    fn admit(
+        &mut self,
+        _: &Reader,
+        _: Clocks,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer> {
         self.0.push_back((ticket, transaction.open().expect("only numbers are submitted")));
         Vec::new()
     }

@@ -10,7 +10,8 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex, keccak256};
 use coco_adapter::{
-    Adapter, Answer, Check, Checked, Clocks, History, HistoryError, Outside, Refusal, Ticket, Verdict,
+    Adapter, Answer, Check, Checked, Clocks, History, HistoryError, Outside, Refusal, Ticket,
+    Verdict,
 };
 use coco_evm::{
     adapter::EvmAdapter,

@@ -219,7 +219,7 @@ fn a_gap_waited_for_in_vain_is_refused_at_once_until_it_closes() {
 }
 
 /// The host sets the wall clock. An hour ahead once made every waiting transaction expire, and a clock that stood still
-/// would have kept a gap waiting for ever (simulator, seed 11).
+/// would have kept a gap waiting for ever (simulator, seed 82).
 #[test]
 fn waits_are_not_timed_by_the_wall_clock() {
     let one = Account::new(1);

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict};
+use coco_adapter::{
+    Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict,
+};
 use coco_kv::{MapId, MapKind, MapName, MapSpec, Reader, Transaction, WriteSet};
 use coco_types::{Digest, Seqno};
 

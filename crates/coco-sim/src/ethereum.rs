@@ -1,0 +1,191 @@
+//! What clients ask for, and the model that judges what became of it.
+//!
+//! Clients transfer value between accounts of which each sends from its own. Signatures are doubles: the bytes have the
+//! form of signed transactions and the sender is given, as the edge gives it after recovering it. Everything from there on
+//! is the adapter's own code.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, Signature, TxKind, U256, keccak256};
+use bytes::Bytes;
+use coco_adapter::Adapter;
+use coco_evm::{
+    adapter::EvmAdapter,
+    block::{Block, PooledTx, TxEnvelope},
+    executor::Executor,
+    genesis::{ChainConfig, Genesis, GenesisAccount},
+    pool::PoolLimits,
+    rpc::BlockCache,
+    state::{self, EvmMaps, names},
+};
+use coco_kv::{MapName, Reader, Store, WriteSet};
+use coco_ledger::EntryView;
+use coco_types::Seqno;
+
+use crate::genesis::secret;
+
+const CHAIN_ID: u64 = 31_337;
+/// Wei of each client's account in the beginning.
+const FUNDS: u64 = 1_000_000;
+/// Most wei of one transfer: an account cannot run dry within a run.
+pub const VALUE_MAX: u64 = 1_000;
+
+/// The account of a client.
+///
+/// # Panics
+/// Never for the few clients of a run.
+#[must_use]
+pub fn account(client: usize) -> Address {
+    let client = u8::try_from(client).expect("few clients");
+    Address::repeat_byte(0xa0 | client)
+}
+
+/// A transfer as the edge would hand it to the replica.
+#[must_use]
+pub fn transfer(client: usize, nonce: u64, to: Address, value: u64) -> PooledTx {
+    let sender = account(client);
+    let transaction = TxEip1559 {
+        chain_id: CHAIN_ID,
+        nonce,
+        gas_limit: 21_000,
+        to: TxKind::Call(to),
+        value: U256::from(value),
+        ..TxEip1559::default()
+    };
+    // Each signature differs, as real ones do.
+    let mark = keccak256([sender.as_slice(), &nonce.to_be_bytes()].concat());
+    let signature = Signature::new(U256::from_be_bytes(mark.0), U256::from(1), false);
+    let envelope = TxEnvelope::from(transaction.into_signed(signature));
+    let raw: alloy_primitives::Bytes = envelope.encoded_2718().into();
+    PooledTx { hash: keccak256(&raw), sender, raw, envelope, authorities: Vec::new() }
+}
+
+/// The state that a chain of `clients` begins with.
+///
+/// # Panics
+/// Never: a store that was just made takes the first version.
+#[must_use]
+pub fn opening(clients: usize) -> WriteSet {
+    let mut genesis = Genesis::new(ChainConfig::new(CHAIN_ID));
+    for client in 0..clients {
+        let funded = GenesisAccount { balance: U256::from(FUNDS), ..GenesisAccount::default() };
+        genesis.alloc.insert(account(client), funded);
+    }
+    let mut store = Store::new(state::schema(), [0, 0]);
+    let maps = EvmMaps::find(|name| store.map(name)).expect("the schema is the adapter's");
+    let mut tx = store.begin();
+    genesis.write(&mut tx, &maps);
+    let changes = tx.finish();
+    store.commit(Seqno(1), changes).expect("nobody else writes")
+}
+
+/// An adapter over a replica's store.
+///
+/// # Panics
+/// When the store holds no chain: every ledger here begins with one.
+#[must_use]
+pub fn adapter(reader: &Reader) -> Box<dyn Adapter> {
+    let maps = EvmMaps::find(|name| reader.map(name)).expect("the schema is the adapter's");
+    let config = state::config(&mut reader.head(), &maps).expect("the ledger begins with a chain");
+    let executor = Executor::new(Arc::new(config), maps);
+    Box::new(EvmAdapter::new(executor, PoolLimits::default(), Arc::new(BlockCache::default())))
+}
+
+/// What a node shows of an account at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Position of the state.
+    pub seqno: Seqno,
+    /// Whose.
+    pub account: Address,
+    /// Wei.
+    pub balance: U256,
+    /// Transactions sent.
+    pub nonce: u64,
+}
+
+/// Reads an account at a position, if that is still retained.
+///
+/// # Panics
+/// When the store holds no chain.
+#[must_use]
+pub fn look(reader: &Reader, seqno: Seqno, account: Address) -> Option<Seen> {
+    let maps = EvmMaps::find(|name| reader.map(name)).expect("the schema is the adapter's");
+    let snapshot = reader.snapshot(seqno).ok()?;
+    let record = state::account(&mut &snapshot, &maps, account);
+    let (balance, nonce) = record.map_or((U256::ZERO, 0), |found| (found.balance, found.nonce));
+    Some(Seen { seqno, account, balance, nonce })
+}
+
+/// The chain as arithmetic says it must be, from the transactions in a ledger. Shares no code with the executor.
+#[derive(Debug, Default)]
+pub struct Model {
+    accounts: BTreeMap<Address, (U256, u64)>,
+    /// Where each transaction stands.
+    pub places: BTreeMap<alloy_primitives::B256, Seqno>,
+    block: u64,
+}
+
+impl Model {
+    /// The beginning.
+    #[must_use]
+    pub fn new(clients: usize) -> Self {
+        let opened = (0..clients).map(|client| (account(client), (U256::from(FUNDS), 0)));
+        Self { accounts: opened.collect(), ..Self::default() }
+    }
+
+    /// Takes the transactions of an entry in their order.
+    ///
+    /// # Panics
+    /// When the entry breaks a rule: a block out of order, a nonce that is not the next, a transaction twice, money that
+    /// is not there.
+    pub fn take(&mut self, entry: &Bytes) {
+        let view = EntryView::parse(entry).expect("ledgers hold entries");
+        let seqno = view.tx_id().seqno;
+        let open = view.open(&secret()).expect("it is sealed under our secret");
+        let writes = open.writes().expect("it holds writes");
+        let blocks = MapName::from_static(names::BLOCKS);
+        let found = writes.maps().iter().filter(|map| map.name() == blocks.as_str());
+        for (_, value) in found.flat_map(coco_kv::MapView::iter) {
+            let block = Block::decode(value.expect("blocks stay")).expect("a block");
+            if block.number() == 0 {
+                continue;
+            }
+            assert_eq!(block.number(), self.block + 1, "blocks follow one another, at {seqno}");
+            self.block = block.number();
+            for included in &block.transactions {
+                self.transfer(included, seqno);
+            }
+        }
+    }
+
+    fn transfer(&mut self, included: &coco_evm::block::Included, seqno: Seqno) {
+        let earlier = self.places.insert(included.hash, seqno);
+        assert_eq!(earlier, None, "{} is executed twice, again at {seqno}", included.hash);
+        assert!(included.outcome.success, "a plain transfer at {seqno} fails");
+        let value = included.transaction.value();
+        let (balance, nonce) =
+            self.accounts.get_mut(&included.sender).expect("clients send from their accounts");
+        assert_eq!(included.transaction.nonce(), *nonce, "nonces have no gap, at {seqno}");
+        *nonce += 1;
+        *balance = balance.checked_sub(value).expect("nobody spends what is not there");
+        let to = included.transaction.to().expect("transfers go to somebody");
+        self.accounts.entry(to).or_default().0 += value;
+    }
+
+    /// The account now, as [`look`] would show it at `seqno`.
+    #[must_use]
+    pub fn expect(&self, seqno: Seqno, account: Address) -> Seen {
+        let (balance, nonce) = self.accounts.get(&account).copied().unwrap_or_default();
+        Seen { seqno, account, balance, nonce }
+    }
+
+    /// Whether no money was made or lost.
+    #[must_use]
+    pub fn is_whole(&self, clients: usize) -> bool {
+        let sum: U256 = self.accounts.values().fold(U256::ZERO, |sum, (balance, _)| sum + *balance);
+        sum == U256::from(FUNDS * clients as u64)
+    }
+}

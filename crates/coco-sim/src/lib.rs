@@ -1,0 +1,40 @@
+//! A simulated world around the replica that ships.
+//!
+//! Replica, consensus, ledger, store and the Ethereum adapter are the very code of a node; the network, the disks, the
+//! clocks, the clients and everything that goes wrong are made up here. One seed is one run: [`run`] draws from it how
+//! many nodes there are, how slow the network is, which adversaries are about and what the clients ask for, and the same
+//! seed always gives the same run, down to the digest of everything that was sent and written.
+//!
+//! A run has two phases. In the first, faults fall as the seed wills. Then the world heals: a majority of the nodes,
+//! drawn from the seed, is well and can be reached, and everything that clients still wait for must come to its end within
+//! [`plan::LIVENESS_US`]. What must hold always is checked after every step of every node ([`check`]); what must hold of
+//! the whole history is checked in the end.
+//!
+//! Who reads what:
+//!
+//! - [`plan`]: what a seed decides.
+//! - [`world`]: the queue of events, and time.
+//! - [`machine`]: one node: the driver's part around a replica, its disk, its clock.
+//! - [`faults`]: one adversary a file.
+//! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
+//! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
+//!
+//! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
+//! lost names, rot and a full disk need the chunk files behind a seam of their own. So are membership changes and
+//! snapshots, which the replica does not have.
+
+pub mod check;
+pub mod client;
+pub mod dice;
+pub mod ethereum;
+pub mod faults;
+pub mod genesis;
+pub mod machine;
+pub mod marks;
+pub mod plan;
+pub mod planted;
+pub mod world;
+
+pub use plan::Plan;
+pub use planted::Planted;
+pub use world::{Report, run, run_with};

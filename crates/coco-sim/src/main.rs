@@ -1,0 +1,160 @@
+//! `coco-sim`: runs seeds and says what they reached.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
+
+use std::{
+    collections::BTreeMap,
+    panic,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use coco_sim::{Report, marks::Marks, run};
+
+/// Runs simulated worlds, each from one seed. The same seed always gives the same run.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Run this seed only
+    #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
+    seed: Option<u64>,
+    /// Run so many seeds
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// Begin with this seed
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Stop after so many minutes, whatever `--seeds` says
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Fail when a required state was not reached
+    #[arg(long)]
+    require_marks: bool,
+}
+
+/// Every so many seeds one is run twice, and must give the same digest.
+const TWICE_EVERY: u64 = 100;
+
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    committed: usize,
+    entries: usize,
+    reads: usize,
+    simulated_us: u64,
+    faults: BTreeMap<&'static str, u64>,
+    marks: Marks,
+}
+
+/// What the threads share.
+struct Shared {
+    next: AtomicU64,
+    end: u64,
+    until: Option<Instant>,
+    failed: AtomicBool,
+    sum: Mutex<Sum>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let started = Instant::now();
+    let (from, end) = match (arguments.seed, arguments.minutes) {
+        (Some(seed), _) => (seed, seed.saturating_add(1)),
+        (None, Some(_)) => (arguments.from, u64::MAX),
+        (None, None) => (arguments.from, arguments.from.saturating_add(arguments.seeds)),
+    };
+    let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
+    let shared = Shared {
+        next: AtomicU64::new(from),
+        end,
+        until,
+        failed: AtomicBool::new(false),
+        sum: Mutex::default(),
+    };
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&shared, arguments.seed.is_some()));
+        }
+    });
+    if shared.failed.load(Ordering::Relaxed) {
+        return ExitCode::FAILURE;
+    }
+    let sum = shared.sum.into_inner().expect("no thread panics while it adds up");
+    conclude(&sum, started, arguments.require_marks)
+}
+
+/// Runs seeds until there are no more, the time is over, or one fails.
+fn work(shared: &Shared, always_twice: bool) {
+    while !shared.failed.load(Ordering::Relaxed)
+        && shared.until.is_none_or(|until| Instant::now() < until)
+    {
+        let seed = shared.next.fetch_add(1, Ordering::Relaxed);
+        if seed >= shared.end {
+            return;
+        }
+        let times = if always_twice || seed.is_multiple_of(TWICE_EVERY) { 2 } else { 1 };
+        let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
+        let Ok(reports) = runs.collect::<Result<Vec<_>, _>>() else {
+            fail(shared, seed, "fails");
+            return;
+        };
+        if reports.first() != reports.last() {
+            fail(shared, seed, "gives two different runs");
+            return;
+        }
+        let mut sum = shared.sum.lock().expect("no thread panics while it adds up");
+        reports.first().into_iter().for_each(|report| sum.add(report));
+    }
+}
+
+fn fail(shared: &Shared, seed: u64, how: &str) {
+    eprintln!("seed {seed} {how}; repeat it with: cargo xtask sim --seed {seed}");
+    shared.failed.store(true, Ordering::Relaxed);
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.committed += report.committed;
+        self.entries += report.entries;
+        self.reads += report.reads;
+        self.simulated_us += report.time_us;
+        for (fault, acts) in &report.faults {
+            *self.faults.entry(fault).or_default() += acts;
+        }
+        self.marks.merge(&report.marks);
+    }
+}
+
+fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
+    println!(
+        "{} seeds, {} transfers committed, {} entries, {} reads compared, {} simulated seconds in {:.1} s",
+        sum.seeds,
+        sum.committed,
+        sum.entries,
+        sum.reads,
+        sum.simulated_us / 1_000_000,
+        started.elapsed().as_secs_f64()
+    );
+    for (fault, acts) in &sum.faults {
+        println!("fault  {acts:8}  {fault}");
+    }
+    for (state, times) in sum.marks.iter() {
+        println!("reached {times:7}  {state}");
+    }
+    let missing = sum.marks.missing();
+    for state in &missing {
+        println!("never            {state}");
+    }
+    if require_marks && !missing.is_empty() {
+        eprintln!("{} required states were not reached", missing.len());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

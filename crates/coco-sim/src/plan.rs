@@ -1,0 +1,147 @@
+//! What a seed decides before a run begins. Each seed draws its own ranges (swarm testing): a run with few kinds of faults
+//! reaches states that one with all of them hides.
+
+use coco_consensus::{Limits, Timing};
+use coco_replica::Settings;
+
+use crate::{dice::Dice, planted::Planted};
+
+/// Microseconds of simulated time.
+pub type Micros = u64;
+
+/// Length of a node's tick.
+pub const TICK_US: Micros = 10_000;
+/// After the world has healed, everything must have come to its end within this time.
+pub const LIVENESS_US: Micros = 30_000_000;
+/// Most transactions that clients begin in one run.
+pub const TRANSFERS_MAX: u64 = 400;
+
+/// The whole run, but for the dice that fall during it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Nodes, 1 to 7.
+    pub nodes: usize,
+    /// Clients, each with an account of its own that it alone sends from.
+    pub clients: usize,
+    /// Transfers begun by all clients together.
+    pub transfers: u64,
+    /// The replica's choices.
+    pub settings: Settings,
+    /// Elections.
+    pub timing: Timing,
+    /// The engine's maxima.
+    pub limits: Limits,
+    /// The network.
+    pub network: NetworkPlan,
+    /// The disks.
+    pub disk: DiskPlan,
+    /// How often each adversary acts: the mean time between two acts, or never.
+    pub faults: FaultPlan,
+    /// How long faults may begin.
+    pub safety_us: Micros,
+    /// A bug to be found.
+    pub planted: Option<Planted>,
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkPlan {
+    /// Least time on the way.
+    pub delay_min_us: Micros,
+    /// Mean of what comes on top.
+    pub delay_mean_us: Micros,
+    /// Messages lost in a thousand.
+    pub loss: u64,
+    /// Messages that arrive twice, in a thousand.
+    pub duplicates: u64,
+}
+
+/// How disks behave.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskPlan {
+    /// Mean time of a sync.
+    pub sync_us: Micros,
+}
+
+/// Mean time between two acts of each adversary; none for one that stays away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FaultPlan {
+    /// Power lost and found again.
+    pub crash: Option<Micros>,
+    /// Links cut, in one of several shapes.
+    pub partition: Option<Micros>,
+    /// A node that stands still.
+    pub pause: Option<Micros>,
+    /// A disk that is slow for a while.
+    pub slow_disk: Option<Micros>,
+    /// A sync that fails, after which the node stops.
+    pub failed_sync: Option<Micros>,
+    /// A wall clock that jumps.
+    pub clock: Option<Micros>,
+    /// The primary is asked to hand over.
+    pub transfer: Option<Micros>,
+}
+
+impl Plan {
+    /// Draws a plan.
+    #[must_use]
+    pub fn draw(dice: &mut Dice) -> Self {
+        let round_trip_us = dice.one_of(&[500, 2_000, 20_000, 100_000]);
+        let election_ticks_min = dice.one_of(&[10, 20, 50]);
+        let safety_us = dice.between(5, 40) * 1_000_000;
+        Self {
+            nodes: dice.one_of(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]),
+            clients: dice.place(6) + 1,
+            transfers: dice.between(20, TRANSFERS_MAX),
+            settings: Settings {
+                signature_interval_ms: dice.one_of(&[0, 20, 20, 100]),
+                chunk_bytes: dice.one_of(&[1, 5_000, 100_000, 5_000_000]),
+                retained_entries: dice.one_of(&[0, 5, 1024]),
+                uncommitted_bytes_max: dice.one_of(&[3_000, 32 << 20]),
+                uncommitted_entries_max: dice.one_of(&[1, 6, 4096]),
+                batches_ahead: dice.one_of(&[1, 2, 2, usize::MAX]),
+                batch_worth: dice.one_of(&[1, 3, 512]),
+            },
+            timing: Timing {
+                heartbeat_ticks: dice.one_of(&[2, 5]),
+                election_ticks_min,
+                election_ticks_max: election_ticks_min * 2,
+            },
+            limits: Limits {
+                window_bytes: dice.one_of(&[0, 5_000, 64 << 20]),
+                uncommitted_bytes: dice.one_of(&[4_000, 64 << 20]),
+                message_bytes: dice.one_of(&[1, 4_000, Limits::default().message_bytes]),
+                inflight_messages: dice.place(8) + 1,
+            },
+            network: NetworkPlan {
+                delay_min_us: dice.below(round_trip_us / 4 + 1),
+                delay_mean_us: round_trip_us / 4,
+                loss: dice.one_of(&[0, 0, 5, 50, 200]),
+                duplicates: dice.one_of(&[0, 0, 10, 200]),
+            },
+            disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
+            faults: FaultPlan::draw(dice),
+            safety_us,
+            planted: None,
+        }
+    }
+}
+
+impl FaultPlan {
+    fn draw(dice: &mut Dice) -> Self {
+        let mut often = |most_s: u64| {
+            let is_about = dice.per_mille(450);
+            let every_us = dice.between(1, most_s) * 1_000_000;
+            is_about.then_some(every_us)
+        };
+        Self {
+            crash: often(15),
+            partition: often(15),
+            pause: often(15),
+            slow_disk: often(15),
+            failed_sync: often(60),
+            clock: often(10),
+            transfer: often(20),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Known bugs, planted on purpose in the world around the replica: a simulator that does not find them proves nothing.
+
+/// A bug of a driver, a disk or a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Writes are reported as durable when they are handed to the disk.
+    AcknowledgeBeforeSync,
+    /// A crash makes a node forget its view and whom it voted for.
+    ForgetHardState,
+    /// A disk loses in a crash what it had reported as durable.
+    LieAboutSync,
+    /// Reads show what is executed, and call it committed.
+    ReadUncommitted,
+}
+
+/// Each with the number of seeds, from zero on, within which it must be found.
+pub const ALL: [(Planted, u64); 4] = [
+    (Planted::AcknowledgeBeforeSync, 40),
+    (Planted::ForgetHardState, 2000),
+    (Planted::LieAboutSync, 40),
+    (Planted::ReadUncommitted, 40),
+];

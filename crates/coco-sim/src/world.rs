@@ -1,0 +1,703 @@
+//! The queue of events, and time.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::Address;
+use bytes::Bytes;
+use coco_adapter::{Checked, Ticket};
+use coco_consensus::{Fetch, HardState};
+use coco_crypto::sha256;
+use coco_replica::{Effects, Input, Reply};
+use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
+
+use crate::{
+    check::Check,
+    client::{Client, Doing, Done, PATIENCE_US, PAUSE_US, check_order},
+    dice::Dice,
+    ethereum::{self, Model, Seen, VALUE_MAX},
+    faults::{self, Cuts, Fault},
+    genesis::{FIRST_ENTRIES, first_entries},
+    machine::{Machine, ends_chunk, index},
+    marks::Marks,
+    plan::{LIVENESS_US, Micros, Plan, TICK_US},
+    planted::Planted,
+};
+
+/// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
+const EVENTS_MAX: u64 = 20_000_000;
+/// No run is longer: both phases at their longest, and some.
+const RUN_US_MAX: Micros = 100_000_000;
+/// Time between a node's input and its next batch.
+const WORK_US: Micros = 100;
+/// How much slower a slow disk is.
+const SLOWER: u64 = 200;
+/// How long an operator takes to start a node that has stopped.
+const OPERATOR_US_MAX: Micros = 10_000_000;
+
+#[derive(Debug)]
+enum Event {
+    Tick(usize),
+    Work(usize),
+    Message { to: usize, from: NodeId, bytes: Bytes },
+    Synced(usize),
+    Fetched(usize, Fetch),
+    Start(usize),
+    Client(usize),
+    Fault(Fault),
+}
+
+/// Everything there is.
+#[derive(Debug)]
+pub struct World {
+    /// What the seed decided.
+    pub plan: Plan,
+    /// What it will decide.
+    pub dice: Dice,
+    /// Microseconds since the beginning.
+    pub time: Micros,
+    /// The nodes.
+    pub machines: Vec<Machine>,
+    /// Links that are cut.
+    pub cuts: Cuts,
+    /// What was reached.
+    pub marks: Marks,
+    faults: BTreeMap<Fault, u64>,
+    is_healed: bool,
+    /// Nodes that stay down after the world has healed.
+    given_up: Vec<bool>,
+    events: BTreeMap<(Micros, u64), (Event, Option<u64>)>,
+    order: u64,
+    digest: [u8; 32],
+    check: Check,
+    clients: Vec<Client>,
+    tickets: BTreeMap<Ticket, usize>,
+    next_ticket: u64,
+    begun: u64,
+    done: Vec<Done>,
+    seen: Vec<Seen>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Digest of everything that nodes sent and wrote, in order: equal for equal runs.
+    pub digest: [u8; 32],
+    /// Transfers that clients were told are committed.
+    pub committed: usize,
+    /// Entries of the ledger.
+    pub entries: usize,
+    /// Reads of balances that were compared with the model.
+    pub reads: usize,
+    /// Simulated microseconds.
+    pub time_us: Micros,
+    /// How many times each adversary acted.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What was reached.
+    pub marks: Marks,
+}
+
+/// Makes the run of a seed.
+///
+/// # Panics
+/// When anything does not hold that must: the seed repeats it.
+#[must_use]
+pub fn run(seed: u64) -> Report {
+    run_with(seed, None)
+}
+
+/// [`run`] with a bug planted.
+///
+/// # Panics
+/// As [`run`], and as soon as the bug shows.
+#[must_use]
+pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
+    let mut dice = Dice::new(seed);
+    let plan = Plan { planted, ..Plan::draw(&mut dice) };
+    let mut world = World::new(plan, dice);
+    world.safety();
+    world.heal();
+    world.liveness();
+    world.conclude()
+}
+
+impl World {
+    fn new(plan: Plan, dice: Dice) -> Self {
+        let first = first_entries(plan.clients);
+        let machines = (0..plan.nodes).map(|number| Machine::new(number, &first)).collect();
+        let mut world = Self {
+            check: Check::new(plan.nodes, &first),
+            machines,
+            cuts: Cuts::default(),
+            marks: Marks::default(),
+            faults: BTreeMap::new(),
+            is_healed: false,
+            given_up: vec![false; plan.nodes],
+            events: BTreeMap::new(),
+            order: 0,
+            digest: [0; 32],
+            clients: (0..plan.clients).map(|_| Client::new()).collect(),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            begun: 0,
+            done: Vec::new(),
+            seen: Vec::new(),
+            time: 0,
+            plan,
+            dice,
+        };
+        for node in 0..world.machines.len() {
+            world.start(node);
+        }
+        for client in 0..world.clients.len() {
+            let at = world.dice.below(1_000_000);
+            world.plan_event(at, Event::Client(client), None);
+        }
+        for fault in faults::ALL {
+            world.plan_fault(fault);
+        }
+        world
+    }
+
+    fn plan_event(&mut self, wait_us: Micros, event: Event, life: Option<u64>) {
+        self.order += 1;
+        self.events.insert((self.time + wait_us, self.order), (event, life));
+    }
+
+    /// An event in the present life of a node.
+    fn plan_for(&mut self, node: usize, wait_us: Micros, event: Event) {
+        let life = self.machines[node].life;
+        self.plan_event(wait_us, event, Some(life));
+    }
+
+    fn plan_fault(&mut self, fault: Fault) {
+        if let Some(every_us) = fault.every(&self.plan.faults) {
+            let wait_us = self.dice.around(every_us);
+            self.plan_event(wait_us, Event::Fault(fault), None);
+        }
+    }
+
+    /// Gives a node its power back later.
+    pub fn start_in(&mut self, node: usize, wait_us: Micros) {
+        self.plan_event(wait_us, Event::Start(node), None);
+    }
+
+    /// The primary of the newest view.
+    #[must_use]
+    pub fn primary(&self) -> Option<usize> {
+        let primaries = self.machines.iter().enumerate().filter_map(|(node, machine)| {
+            let state = machine.replica.as_ref()?.state();
+            let state = state.read();
+            (state.role() == Role::Primary).then(|| (state.view(), node))
+        });
+        primaries.max().map(|(_, node)| node)
+    }
+
+    fn start(&mut self, node: usize) {
+        if self.machines[node].replica.is_some() || self.given_up[node] {
+            return;
+        }
+        let ids: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
+        if self.machines[node].life > 0 {
+            self.marks.reach("a node started again from its disk");
+        }
+        self.machines[node].start(&self.plan, &ids, &mut self.dice);
+        self.check.started(node);
+        let first_tick = self.dice.below(TICK_US);
+        self.plan_for(node, first_tick, Event::Tick(node));
+    }
+
+    /// Takes the power of a node.
+    pub fn crash(&mut self, node: usize) {
+        let (lost, kept) = self.machines[node].crash(&mut self.dice);
+        match self.plan.planted {
+            Some(Planted::ForgetHardState) => {
+                self.machines[node].disk.hard_state = HardState { view: View::GENESIS, vote: None };
+            }
+            Some(Planted::LieAboutSync) => {
+                let entries = &mut self.machines[node].disk.entries;
+                let first = index(Seqno(FIRST_ENTRIES));
+                entries.truncate(entries.len().saturating_sub(3).max(first));
+            }
+            Some(Planted::AcknowledgeBeforeSync | Planted::ReadUncommitted) | None => {}
+        }
+        if lost > 0 {
+            self.marks.reach("a node lost what its disk had not yet");
+        }
+        if lost > 0 && kept > 0 {
+            self.marks.reach("a crash left a part of a group of writes");
+        }
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let ((time, _), (event, life)) = self.events.pop_first()?;
+            self.time = time;
+            assert!(self.order < EVENTS_MAX, "the run does not end");
+            let node = match &event {
+                Event::Tick(node) | Event::Work(node) | Event::Synced(node) => Some(*node),
+                Event::Fetched(node, _) | Event::Message { to: node, .. } => Some(*node),
+                Event::Start(_) | Event::Client(_) | Event::Fault(_) => None,
+            };
+            let Some(node) = node else { return Some(event) };
+            let machine = &self.machines[node];
+            if machine.replica.is_none() || life.is_some_and(|life| life != machine.life) {
+                continue;
+            }
+            if machine.paused_until > time {
+                let wait_us = machine.paused_until - time;
+                self.plan_event(wait_us, event, life);
+                continue;
+            }
+            return Some(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick(node) => {
+                self.step(node, Input::Tick);
+                self.plan_for(node, TICK_US, Event::Tick(node));
+            }
+            Event::Work(node) => {
+                self.machines[node].works = false;
+                let mut entropy = [0; 32];
+                entropy.chunks_mut(8).for_each(|part| {
+                    part.copy_from_slice(&self.dice.bits().to_le_bytes());
+                });
+                self.step(node, Input::Work(entropy));
+            }
+            Event::Message { to, from, bytes } => self.step(to, Input::Message(from, bytes)),
+            Event::Synced(node) => self.synced(node),
+            Event::Fetched(node, fetch) => {
+                let entries = self.machines[node].read(&fetch);
+                if !entries.is_empty() {
+                    self.marks.reach("entries were fetched from disk for a node that lags");
+                    self.step(node, Input::Fetched(fetch.id, Ok(entries)));
+                }
+            }
+            Event::Start(node) => self.start(node),
+            Event::Client(client) => self.client(client),
+            Event::Fault(fault) => {
+                if !self.is_healed {
+                    *self.faults.entry(fault).or_default() += 1;
+                    fault.act(self);
+                    self.plan_fault(fault);
+                }
+            }
+        }
+    }
+
+    fn synced(&mut self, node: usize) {
+        if std::mem::take(&mut self.machines[node].sync_fails) {
+            self.marks.reach("a sync failed and its node stopped");
+            self.crash(node);
+            let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
+            self.start_in(node, wait_us);
+            return;
+        }
+        for write in &self.machines[node].writes {
+            if let Some(to) = write.truncate_to {
+                self.check.truncates(&self.machines[node].disk.entries, index(to));
+            }
+        }
+        let token = self.machines[node].synced();
+        self.sync(node);
+        if let Some(token) = token {
+            self.step(node, Input::Persisted(token));
+        }
+    }
+
+    /// Begins a sync of all that waits, unless one is under way.
+    fn sync(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        if machine.in_sync > 0 || machine.writes.is_empty() {
+            return;
+        }
+        machine.in_sync = machine.writes.len();
+        let slower = if machine.slow_until > self.time { SLOWER } else { 1 };
+        let wait_us = self.dice.around(self.plan.disk.sync_us * slower).max(1);
+        self.plan_for(node, wait_us, Event::Synced(node));
+    }
+
+    /// Gives a node an input, if it is up, and does what it wants done.
+    ///
+    /// # Panics
+    /// When the node would stop: nothing here gives it a reason to.
+    pub fn step(&mut self, node: usize, input: Input) {
+        match self.machines[node].step(self.time, input) {
+            None => {}
+            Some(Ok(effects)) => self.carry_out(node, effects),
+            Some(Err(error)) => panic!("n{node} stops: {error}: {error:?}"),
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Effects) {
+        let machine = &mut self.machines[node];
+        let token = effects.persist.iter().filter_map(|persist| persist.token).max();
+        for persist in effects.persist {
+            if let Some(to) = persist.truncate_to {
+                machine.ledger.truncate(index(to));
+            }
+            for (entry, chunk_ends) in &persist.entries {
+                assert_eq!(
+                    *chunk_ends,
+                    ends_chunk(entry),
+                    "an entry says itself that its chunk ends"
+                );
+                if *chunk_ends {
+                    self.marks.reach("a chunk ended");
+                }
+                self.check.sealed(entry);
+                mix(&mut self.digest, entry);
+                machine.ledger.push(entry.clone());
+            }
+            machine.writes.push_back(persist);
+        }
+        if effects.rolled_back.is_some() {
+            self.marks.reach("a node rolled back what it had executed or taken");
+        }
+        if effects.committed.is_some() {
+            machine.name_chunks();
+        }
+        if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
+            let is_primary = replica.state().read().role() == Role::Primary;
+            if std::mem::replace(&mut machine.was_primary, is_primary) && !is_primary {
+                self.marks.reach("a primary stepped down");
+            }
+        }
+        self.check.look(&self.machines, node);
+        self.sync(node);
+        for (to, message) in effects.send {
+            self.send(node, to, message);
+        }
+        for fetch in effects.fetch {
+            let wait_us = self.dice.around(self.plan.disk.sync_us);
+            self.plan_for(node, wait_us, Event::Fetched(node, fetch));
+        }
+        for (ticket, reply) in effects.replies {
+            self.reply(node, ticket, reply);
+        }
+        if let Some(token) = token
+            && self.plan.planted == Some(Planted::AcknowledgeBeforeSync)
+        {
+            self.step(node, Input::Persisted(token));
+        }
+        let machine = &mut self.machines[node];
+        if !machine.works && machine.replica.as_ref().is_some_and(coco_replica::Replica::has_work) {
+            machine.works = true;
+            self.plan_for(node, WORK_US, Event::Work(node));
+        }
+    }
+
+    fn send(&mut self, node: usize, to: NodeId, bytes: Bytes) {
+        let to = self.machines.iter().position(|machine| machine.id == to);
+        let to = to.expect("nodes send to nodes of the network");
+        mix(&mut self.digest, &bytes);
+        if !self.cuts.carries(node, to, self.time) {
+            return;
+        }
+        let network = self.plan.network;
+        if !self.is_healed && self.dice.per_mille(network.loss) {
+            self.marks.reach("a message was lost");
+            return;
+        }
+        let from = self.machines[node].id;
+        let mut copies = 1;
+        if !self.is_healed && self.dice.per_mille(network.duplicates) {
+            self.marks.reach("a message arrived twice");
+            copies = 2;
+        }
+        for _ in 0..copies {
+            let wait_us = network.delay_min_us + self.dice.around(network.delay_mean_us).max(1);
+            let message = Event::Message { to, from, bytes: bytes.clone() };
+            self.plan_event(wait_us, message, None);
+        }
+    }
+
+    fn node_up(&mut self) -> Option<usize> {
+        let is_up =
+            |machine: &Machine| machine.replica.is_some() && machine.paused_until <= self.time;
+        let up: Vec<usize> =
+            (0..self.machines.len()).filter(|node| is_up(&self.machines[*node])).collect();
+        (!up.is_empty()).then(|| up[self.dice.place(up.len())])
+    }
+
+    fn client(&mut self, number: usize) {
+        self.maybe_read();
+        let wait_us = match self.clients[number].doing.clone() {
+            Doing::Resting if self.rested() => {
+                self.begin(number);
+                PAUSE_US
+            }
+            Doing::Resting => PAUSE_US,
+            Doing::Asking { question: Some((_, until)), .. } if until > self.time => PAUSE_US,
+            Doing::Asking { transfer, begun_us, .. } => {
+                self.ask(number, transfer, begun_us);
+                PAUSE_US
+            }
+            Doing::Waiting { transfer, begun_us, id } => {
+                if let Some(node) = self.node_up() {
+                    self.ask_status(number, node, (transfer, begun_us, id));
+                }
+                PAUSE_US
+            }
+        };
+        self.plan_event(wait_us.max(1), Event::Client(number), None);
+    }
+
+    /// Whether a client begins something now: on the average so often that the plan's transfers fill the time for them.
+    fn rested(&mut self) -> bool {
+        let rest_us = self.plan.safety_us * self.clients.len() as u64 / self.plan.transfers;
+        let per_mille = (1000 * PAUSE_US / rest_us.max(1)).clamp(1, 1000);
+        let may_begin = self.begun < self.plan.transfers && !self.is_healed;
+        may_begin && self.dice.per_mille(per_mille)
+    }
+
+    fn begin(&mut self, number: usize) {
+        self.begun += 1;
+        let to = self.dice.place(self.clients.len() + 1);
+        // One receiver is nobody's account.
+        let to =
+            if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
+        let value = self.dice.between(1, VALUE_MAX);
+        let transfer = ethereum::transfer(number, self.clients[number].nonce, to, value);
+        let begun_us = self.time;
+        self.ask(number, transfer, begun_us);
+    }
+
+    fn ask(&mut self, number: usize, transfer: coco_evm::block::PooledTx, begun_us: Micros) {
+        let favourite = self.clients[number].favourite.take();
+        let node = favourite.filter(|node| self.machines[*node].replica.is_some());
+        let Some(node) = node.or_else(|| self.node_up()) else {
+            self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
+            return;
+        };
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.insert(ticket, number);
+        let checked = Checked::new(transfer.clone());
+        let question = Some((ticket, self.time + PATIENCE_US));
+        self.clients[number].doing = Doing::Asking { transfer, begun_us, question };
+        // Some clients go away without waiting for the answer, and ask again later.
+        if self.dice.per_mille(30) {
+            self.tickets.remove(&ticket);
+        }
+        self.step(node, Input::Submit(vec![(ticket, checked)]));
+    }
+
+    fn reply(&mut self, node: usize, ticket: Ticket, reply: Reply) {
+        let Some(number) = self.tickets.remove(&ticket) else { return };
+        let Doing::Asking { transfer, begun_us, question: Some((waits, _)) } =
+            self.clients[number].doing.clone()
+        else {
+            return;
+        };
+        if waits != ticket {
+            return;
+        }
+        self.clients[number].doing = match reply {
+            Reply::Executed(id) | Reply::Earlier(id) => {
+                if matches!(reply, Reply::Earlier(_)) {
+                    self.marks.reach("a client was told of an earlier entry");
+                }
+                self.check.told(id);
+                self.clients[number].favourite = Some(node);
+                Doing::Waiting { transfer, begun_us, id }
+            }
+            Reply::NotPrimary(primary) => {
+                let primary = primary
+                    .and_then(|id| self.machines.iter().position(|machine| machine.id == id));
+                self.clients[number].favourite = primary;
+                Doing::Asking { transfer, begun_us, question: None }
+            }
+            Reply::Refused(refusal) => {
+                self.marks.reach(allowed_refusal(&refusal.message));
+                Doing::Asking { transfer, begun_us, question: None }
+            }
+        };
+    }
+
+    fn ask_status(
+        &mut self,
+        number: usize,
+        node: usize,
+        (transfer, begun_us, id): (coco_evm::block::PooledTx, Micros, TxId),
+    ) {
+        let Some(replica) = &self.machines[node].replica else { return };
+        let status = replica.state().read().status(id);
+        match status {
+            TxStatus::Committed => {
+                self.done.push(Done { hash: transfer.hash, id, begun_us, done_us: self.time });
+                self.clients[number].nonce += 1;
+                self.clients[number].doing = Doing::Resting;
+            }
+            TxStatus::Invalid => {
+                self.marks.reach("a client was told of an entry that did not survive");
+                self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
+            }
+            TxStatus::Pending | TxStatus::Unknown => {}
+        }
+    }
+
+    /// Reads an account somewhere, at what that node knows to be committed.
+    fn maybe_read(&mut self) {
+        if !self.dice.per_mille(100) {
+            return;
+        }
+        let Some(node) = self.node_up() else { return };
+        let account = ethereum::account(self.dice.place(self.clients.len()));
+        let Some(replica) = &self.machines[node].replica else { return };
+        let at = match self.plan.planted {
+            Some(Planted::ReadUncommitted) => replica.state().read().last().seqno,
+            _ => replica.state().read().committed().seqno,
+        };
+        let seen = ethereum::look(&replica.reader(), at, account);
+        self.seen.push(seen.expect("the committed version is always there"));
+    }
+
+    fn safety(&mut self) {
+        while self.time < self.plan.safety_us {
+            let Some(event) = self.next_event() else { return };
+            self.happen(event);
+        }
+    }
+
+    /// Faults end. A majority is well; the others may stay down for good.
+    fn heal(&mut self) {
+        self.is_healed = true;
+        self.cuts.heal();
+        let nodes = self.machines.len();
+        let first = self.dice.place(nodes);
+        let ill = if self.dice.per_mille(500) { self.dice.place(nodes.div_ceil(2)) } else { 0 };
+        for node in (0..nodes).map(|n| (first + n) % nodes).take(ill) {
+            self.given_up[node] = true;
+            if self.machines[node].replica.is_some() {
+                self.crash(node);
+            }
+        }
+        for node in 0..nodes {
+            let machine = &mut self.machines[node];
+            (machine.paused_until, machine.slow_until, machine.sync_fails) = (0, 0, false);
+            self.start(node);
+        }
+    }
+
+    /// Everything that clients wait for comes to its end, and all nodes that are well agree.
+    fn liveness(&mut self) {
+        let deadline = self.time + LIVENESS_US;
+        while !self.is_over() {
+            let event = self.next_event().expect("nodes tick");
+            self.happen(event);
+            assert!(self.time < deadline, "{}", self.what_is_missing());
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        if !self.clients.iter().all(Client::is_at_rest) {
+            return false;
+        }
+        let mut well = self.machines.iter().filter_map(|machine| {
+            let state = machine.replica.as_ref()?.state();
+            let state = state.read();
+            (state.last() == state.committed()).then(|| state.last())
+        });
+        let count = self.given_up.iter().filter(|given_up| !**given_up).count();
+        let all: Vec<TxId> = well.by_ref().collect();
+        all.len() == count && all.windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    fn what_is_missing(&self) -> String {
+        let mut text = format!("not over {LIVENESS_US} µs after the world healed;");
+        for (number, client) in self.clients.iter().enumerate() {
+            match &client.doing {
+                Doing::Resting => {}
+                Doing::Asking { transfer, question, .. } => {
+                    text += &format!(" c{number} asks for {} {question:?},", transfer.hash);
+                }
+                Doing::Waiting { id, .. } => text += &format!(" c{number} waits for {id},"),
+            }
+        }
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(replica) = &machine.replica else { continue };
+            let state = replica.state();
+            let state = state.read();
+            text += &format!(
+                " n{node} {:?} in view {}, last {}, committed {};",
+                state.role(),
+                state.view(),
+                state.last(),
+                state.committed()
+            );
+        }
+        text
+    }
+
+    fn conclude(self) -> Report {
+        check_order(&self.done);
+        let mut model = Model::new(self.clients.len());
+        let mut seen = self.seen.clone();
+        seen.sort_unstable_by_key(|seen| seen.seqno);
+        let mut seen = seen.into_iter().peekable();
+        let mut reads = 0;
+        let well = self.machines.iter().find(|machine| machine.replica.is_some());
+        let well = well.expect("a majority is well");
+        for (entry, at) in well.ledger.iter().zip(1..) {
+            model.take(entry);
+            while let Some(seen) = seen.next_if(|seen| seen.seqno.0 == at) {
+                assert_eq!(seen, model.expect(seen.seqno, seen.account), "a node shows what was");
+                reads += 1;
+            }
+        }
+        assert!(model.is_whole(self.clients.len()), "money was made or lost");
+        assert!(seen.peek().is_none(), "a node showed a committed state that is no more");
+        for done in &self.done {
+            assert_eq!(
+                model.places.get(&done.hash),
+                Some(&done.id.seqno),
+                "{} is final",
+                done.hash
+            );
+        }
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(replica) = &machine.replica else { continue };
+            assert!(machine.ledger == well.ledger, "n{node} has another ledger");
+            let at = replica.state().read().committed().seqno;
+            for client in 0..self.clients.len() {
+                let account = ethereum::account(client);
+                let seen = ethereum::look(&replica.reader(), at, account);
+                assert_eq!(seen, Some(model.expect(at, account)), "n{node} holds what was written");
+            }
+        }
+        Report {
+            digest: self.digest,
+            committed: self.done.len(),
+            entries: well.ledger.len(),
+            reads,
+            time_us: self.time,
+            faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),
+            marks: self.marks,
+        }
+    }
+}
+
+/// Why a transfer that is in order may be refused all the same, as a mark.
+///
+/// # Panics
+/// When it may not.
+fn allowed_refusal(message: &str) -> &'static str {
+    let allowed = [
+        ("nonce too high", "a primary refused a nonce that it did not know of"),
+        ("transaction expired", "a primary that reached no quorum let a transfer expire"),
+        ("already known", "a primary that reached no quorum was asked too often for one transfer"),
+    ];
+    // No run is as long as an hour by which a clock may be set, and no wait is longer than its run.
+    let waited_ms = message.split_ascii_whitespace().rev().nth(1).and_then(|ms| ms.parse().ok());
+    let is_true = waited_ms.is_none_or(|waited_ms: u64| waited_ms * 1000 < RUN_US_MAX);
+    let found = allowed.into_iter().find(|(start, _)| is_true && message.starts_with(start));
+    found.unwrap_or_else(|| panic!("a transfer in order is refused: {message}")).1
+}
+
+/// Adds something that happened to the digest of the run.
+fn mix(digest: &mut [u8; 32], bytes: &[u8]) {
+    *digest = sha256(&[digest.as_slice(), bytes].concat()).0;
+}

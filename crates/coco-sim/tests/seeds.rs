@@ -1,0 +1,37 @@
+//! The simulator itself: it repeats, it finds what is planted, and it does not find again what was mended.
+
+use std::panic;
+
+use coco_sim::{planted, run, run_with};
+
+/// Seeds that once failed. What each of them found stands in `docs/book/bugs.md`.
+const MENDED: [u64; 1] = [82];
+
+#[test]
+fn a_seed_always_gives_the_same_run() {
+    for seed in 0..5 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn seeds_differ() {
+    assert_ne!(run(1).digest, run(2).digest);
+}
+
+#[test]
+fn what_was_mended_stays_mended() {
+    for seed in MENDED {
+        assert!(run(seed).committed > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for (bug, seeds) in planted::ALL {
+        let found =
+            (0..seeds).find(|seed| panic::catch_unwind(|| run_with(*seed, Some(bug))).is_err());
+        assert!(found.is_some(), "{bug:?} is not found within {seeds} seeds");
+        println!("{bug:?} is found by seed {found:?}");
+    }
+}
