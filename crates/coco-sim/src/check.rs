@@ -6,11 +6,16 @@ use bytes::Bytes;
 use coco_ledger::EntryView;
 use coco_types::{Role, TxId, TxStatus, View};
 
-use crate::machine::{Machine, index, tx_id};
+use crate::{
+    ethereum::Canary,
+    machine::{Machine, index, tx_id},
+};
 
 /// Remembers what was promised.
 #[derive(Debug)]
 pub struct Check {
+    /// What must not be seen outside of a node.
+    canary: Canary,
     primaries: BTreeMap<View, usize>,
     /// What the network has committed.
     pub committed: Vec<Bytes>,
@@ -25,8 +30,9 @@ pub struct Check {
 impl Check {
     /// Nothing was promised but the first entries.
     #[must_use]
-    pub fn new(nodes: usize, first: &[Bytes]) -> Self {
+    pub fn new(nodes: usize, first: &[Bytes], canary: Canary) -> Self {
         Self {
+            canary,
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
             sealed: BTreeMap::new(),
@@ -48,6 +54,15 @@ impl Check {
         let id = tx_id(entry);
         let first = self.sealed.entry(id).or_insert_with(|| entry.clone());
         assert!(first == entry, "two entries are sealed as {id}");
+    }
+
+    /// A host sees these bytes, on the network or on a disk.
+    ///
+    /// # Panics
+    /// When something private is among them.
+    pub fn shown(&self, bytes: &[u8]) {
+        let leak = bytes.windows(self.canary.len()).position(|part| part == self.canary);
+        assert_eq!(leak, None, "private bytes leave a node");
     }
 
     /// A client hears that its transaction stands in this entry.

@@ -42,16 +42,26 @@ pub fn account(client: usize) -> Address {
     Address::repeat_byte(0xa0 | client)
 }
 
+/// Bytes that every transfer of a run carries. They are private: whoever finds them outside of a node's memory and its
+/// clients' has found a leak.
+pub type Canary = [u8; 16];
+
 /// A transfer as the edge would hand it to the replica.
 #[must_use]
-pub fn transfer(client: usize, nonce: u64, to: Address, value: u64) -> PooledTx {
+pub fn transfer(
+    client: usize,
+    nonce: u64,
+    (to, value): (Address, u64),
+    canary: Canary,
+) -> PooledTx {
     let sender = account(client);
     let transaction = TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,
-        gas_limit: 21_000,
+        gas_limit: 30_000,
         to: TxKind::Call(to),
         value: U256::from(value),
+        input: canary.to_vec().into(),
         ..TxEip1559::default()
     };
     // Each signature differs, as real ones do.

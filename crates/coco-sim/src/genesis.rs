@@ -1,9 +1,15 @@
-//! Doubles of keys, and the first entries of a network, as provisioning makes them.
+//! Keys or their doubles, and the first entries of a network, as provisioning makes them.
 
 use bytes::Bytes;
-use coco_crypto::sha256;
+use coco_crypto::{
+    Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
+    sha256,
+};
 use coco_kv::WriteSet;
-use coco_ledger::{EntryFlags, LedgerSecret, MerkleTree, Signer, seal, signature_write_set};
+use coco_ledger::{
+    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer,
+    genesis_write_set, put_service, seal, signature_write_set,
+};
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
 
 use crate::ethereum;
@@ -51,6 +57,72 @@ impl Signer for DoubleSigner {
     }
 }
 
+/// Who signs.
+#[derive(Debug)]
+pub enum Keys {
+    /// Doubles, for most seeds.
+    Doubles,
+    /// Real keys under a real certificate. The library draws its nonces itself, so no two runs sign alike.
+    Real {
+        /// One for each node.
+        signers: Vec<ServiceSigner>,
+        /// What an auditor knows.
+        service: Box<Certificate>,
+    },
+}
+
+impl Keys {
+    /// Real keys for so many nodes.
+    ///
+    /// # Panics
+    /// When the system has no entropy.
+    #[must_use]
+    pub fn real(nodes: usize) -> Self {
+        let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
+        let service_key = SigningKey::generate(Curve::P384);
+        let service = service_certificate(&service_key, validity).expect("it can be made");
+        let signer = |_| {
+            let key = SigningKey::generate(Curve::P384);
+            let endorse = EndorseNode { key: key.public(), names: &[], validity };
+            let cert = endorse_node(&service_key, &service, &endorse).expect("it can be made");
+            ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der())
+                .expect("keys that were just made can sign")
+        };
+        Self::Real { signers: (0..nodes).map(signer).collect(), service: Box::new(service) }
+    }
+
+    /// The signer of a node.
+    #[must_use]
+    pub fn signer(&self, node: usize) -> Box<dyn Signer + Send> {
+        match self {
+            Self::Doubles => Box::new(DoubleSigner::new(node)),
+            Self::Real { signers, .. } => Box::new(signers[node].clone()),
+        }
+    }
+
+    /// Says that the service is open.
+    fn open(&self, writes: &mut WriteSet) {
+        if let Self::Real { service, .. } = self {
+            put_service(writes, &service.pem(), ServiceStatus::Open);
+        }
+    }
+
+    /// Names nodes and service.
+    fn nodes(&self) -> WriteSet {
+        let Self::Real { signers, service } = self else { return WriteSet::new() };
+        let node = |signer: &ServiceSigner| GenesisNode {
+            node_id: signer.node_id(),
+            certificate_pem: signer.node_certificate_pem().to_owned(),
+            quote_format: "Insecure_Virtual".into(),
+            code_digest: Digest::ZERO,
+            rpc_address: "here:1".into(),
+            peer_address: "here:2".into(),
+        };
+        let nodes: Vec<_> = signers.iter().map(node).collect();
+        genesis_write_set(&service.pem(), &nodes)
+    }
+}
+
 /// The secret of every simulated ledger.
 #[must_use]
 pub fn secret() -> LedgerSecret {
@@ -62,12 +134,14 @@ pub fn secret() -> LedgerSecret {
 /// # Panics
 /// Never: the constant counts what is made here.
 #[must_use]
-pub fn first_entries(clients: usize) -> Vec<Bytes> {
+pub fn first_entries(keys: &Keys, clients: usize) -> Vec<Bytes> {
     let mut ledger = FirstLedger { tree: MerkleTree::new(), entries: Vec::new() };
-    ledger.append(&WriteSet::new());
-    ledger.sign();
-    ledger.append(&ethereum::opening(clients));
-    ledger.sign();
+    let mut chain = ethereum::opening(clients);
+    keys.open(&mut chain);
+    ledger.append(&keys.nodes());
+    ledger.sign(keys);
+    ledger.append(&chain);
+    ledger.sign(keys);
     assert_eq!(ledger.entries.len() as u64, FIRST_ENTRIES, "as the constant says");
     ledger.entries
 }
@@ -89,10 +163,11 @@ impl FirstLedger {
         self.entries.push(sealed.bytes);
     }
 
-    fn sign(&mut self) {
+    fn sign(&mut self, keys: &Keys) {
         let previous = Seqno(self.tree.len().saturating_sub(2));
-        let signer = DoubleSigner::new(0);
-        let writes = signature_write_set(&signer, &self.tree, self.next(), previous, START_S);
+        let signer = keys.signer(0);
+        let writes =
+            signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
         self.append(&writes);
     }
 }

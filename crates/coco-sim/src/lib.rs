@@ -17,12 +17,14 @@
 //! - [`machine`]: one node: the driver's part around a replica, its disk, its clock.
 //! - [`faults`]: one adversary a file.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
+//! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
 //! lost names, rot and a full disk need the chunk files behind a seam of their own. So are membership changes and
 //! snapshots, which the replica does not have.
 
+pub mod audit;
 pub mod check;
 pub mod client;
 pub mod dice;
@@ -37,4 +39,4 @@ pub mod world;
 
 pub use plan::Plan;
 pub use planted::Planted;
-pub use world::{Report, run, run_with};
+pub use world::{Report, has_real_keys, run, run_with};

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use coco_consensus::{Configuration, Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
-use coco_ledger::{EntryFlags, EntryView, Signer};
+use coco_ledger::{EntryFlags, EntryView};
 use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, StepError};
 use coco_types::{NodeId, Seqno, TxId, View};
 
 use crate::{
     dice::Dice,
     ethereum,
-    genesis::{DoubleSigner, FIRST_ENTRIES, START_S, secret},
+    genesis::{FIRST_ENTRIES, Keys, START_S, secret},
     plan::{Micros, Plan},
 };
 
@@ -97,10 +97,10 @@ pub fn tx_id(entry: &[u8]) -> TxId {
 impl Machine {
     /// A node that is down, with the first entries on its disk.
     #[must_use]
-    pub fn new(number: usize, first: &[Bytes]) -> Self {
+    pub fn new(number: usize, keys: &Keys, first: &[Bytes]) -> Self {
         let hard_state = HardState { view: View::GENESIS, vote: None };
         Self {
-            id: DoubleSigner::new(number).node_id(),
+            id: keys.signer(number).node_id(),
             replica: None,
             ledger: Vec::new(),
             disk: Disk { hard_state, entries: first.to_vec(), committed: Seqno::ZERO },
@@ -121,7 +121,7 @@ impl Machine {
     ///
     /// # Panics
     /// When it is up, or its own disk does not start it: nothing here damages a disk.
-    pub fn start(&mut self, plan: &Plan, ids: &[NodeId], dice: &mut Dice) {
+    pub fn start(&mut self, plan: &Plan, keys: &Keys, ids: &[NodeId], dice: &mut Dice) {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
         self.ledger.clone_from(&self.disk.entries);
@@ -155,7 +155,7 @@ impl Machine {
             limits: plan.limits,
         })
         .expect("the disk is in order");
-        let signer = Box::new(DoubleSigner::new(self.number));
+        let signer = keys.signer(self.number);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
     }
 

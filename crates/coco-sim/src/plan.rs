@@ -39,6 +39,8 @@ pub struct Plan {
     pub faults: FaultPlan,
     /// How long faults may begin.
     pub safety_us: Micros,
+    /// Whether signatures are real.
+    pub real_keys: bool,
     /// A bug to be found.
     pub planted: Option<Planted>,
 }
@@ -122,6 +124,7 @@ impl Plan {
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
             faults: FaultPlan::draw(dice),
             safety_us,
+            real_keys: false,
             planted: None,
         }
     }

@@ -11,12 +11,15 @@ pub enum Planted {
     LieAboutSync,
     /// Reads show what is executed, and call it committed.
     ReadUncommitted,
+    /// A node sends what it holds in the clear.
+    SendInTheClear,
 }
 
 /// Each with the number of seeds, from zero on, within which it must be found.
-pub const ALL: [(Planted, u64); 4] = [
+pub const ALL: [(Planted, u64); 5] = [
     (Planted::AcknowledgeBeforeSync, 40),
     (Planted::ForgetHardState, 2000),
     (Planted::LieAboutSync, 40),
     (Planted::ReadUncommitted, 40),
+    (Planted::SendInTheClear, 5),
 ];

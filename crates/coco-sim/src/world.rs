@@ -11,12 +11,13 @@ use coco_replica::{Effects, Input, Reply};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 use crate::{
+    audit,
     check::Check,
     client::{Client, Doing, Done, PATIENCE_US, PAUSE_US, check_order},
     dice::Dice,
-    ethereum::{self, Model, Seen, VALUE_MAX},
+    ethereum::{self, Canary, Model, Seen, VALUE_MAX},
     faults::{self, Cuts, Fault},
-    genesis::{FIRST_ENTRIES, first_entries},
+    genesis::{FIRST_ENTRIES, Keys, first_entries},
     machine::{Machine, ends_chunk, index},
     marks::Marks,
     plan::{LIVENESS_US, Micros, Plan, TICK_US},
@@ -25,6 +26,8 @@ use crate::{
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
 const EVENTS_MAX: u64 = 20_000_000;
+/// Every so many seeds one has real keys.
+const REAL_KEYS_EVERY: u64 = 50;
 /// No run is longer: both phases at their longest, and some.
 const RUN_US_MAX: Micros = 100_000_000;
 /// Time between a node's input and its next batch.
@@ -61,6 +64,7 @@ pub struct World {
     pub cuts: Cuts,
     /// What was reached.
     pub marks: Marks,
+    keys: Keys,
     faults: BTreeMap<Fault, u64>,
     is_healed: bool,
     /// Nodes that stay down after the world has healed.
@@ -69,6 +73,7 @@ pub struct World {
     order: u64,
     digest: [u8; 32],
     check: Check,
+    canary: Canary,
     clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
     next_ticket: u64,
@@ -86,6 +91,8 @@ pub struct Report {
     pub committed: usize,
     /// Entries of the ledger.
     pub entries: usize,
+    /// Receipts that were verified, of a run with real keys.
+    pub audited: usize,
     /// Reads of balances that were compared with the model.
     pub reads: usize,
     /// Simulated microseconds.
@@ -105,6 +112,12 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, None)
 }
 
+/// Whether the run of a seed has real keys. Its digest then differs from one time to the next.
+#[must_use]
+pub const fn has_real_keys(seed: u64) -> bool {
+    seed % REAL_KEYS_EVERY == 1
+}
+
 /// [`run`] with a bug planted.
 ///
 /// # Panics
@@ -112,7 +125,8 @@ pub fn run(seed: u64) -> Report {
 #[must_use]
 pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
     let mut dice = Dice::new(seed);
-    let plan = Plan { planted, ..Plan::draw(&mut dice) };
+    let real_keys = has_real_keys(seed);
+    let plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
     let mut world = World::new(plan, dice);
     world.safety();
     world.heal();
@@ -121,12 +135,16 @@ pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
 }
 
 impl World {
-    fn new(plan: Plan, dice: Dice) -> Self {
-        let first = first_entries(plan.clients);
-        let machines = (0..plan.nodes).map(|number| Machine::new(number, &first)).collect();
+    fn new(plan: Plan, mut dice: Dice) -> Self {
+        let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
+        let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
+        let first = first_entries(&keys, plan.clients);
+        let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let mut world = Self {
-            check: Check::new(plan.nodes, &first),
+            check: Check::new(plan.nodes, &first, canary),
+            canary,
             machines,
+            keys,
             cuts: Cuts::default(),
             marks: Marks::default(),
             faults: BTreeMap::new(),
@@ -200,7 +218,7 @@ impl World {
         if self.machines[node].life > 0 {
             self.marks.reach("a node started again from its disk");
         }
-        self.machines[node].start(&self.plan, &ids, &mut self.dice);
+        self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice);
         self.check.started(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
@@ -218,7 +236,10 @@ impl World {
                 let first = index(Seqno(FIRST_ENTRIES));
                 entries.truncate(entries.len().saturating_sub(3).max(first));
             }
-            Some(Planted::AcknowledgeBeforeSync | Planted::ReadUncommitted) | None => {}
+            Some(
+                Planted::AcknowledgeBeforeSync | Planted::ReadUncommitted | Planted::SendInTheClear,
+            )
+            | None => {}
         }
         if lost > 0 {
             self.marks.reach("a node lost what its disk had not yet");
@@ -348,6 +369,7 @@ impl World {
                     self.marks.reach("a chunk ended");
                 }
                 self.check.sealed(entry);
+                self.check.shown(entry);
                 mix(&mut self.digest, entry);
                 machine.ledger.push(entry.clone());
             }
@@ -393,6 +415,7 @@ impl World {
         let to = self.machines.iter().position(|machine| machine.id == to);
         let to = to.expect("nodes send to nodes of the network");
         mix(&mut self.digest, &bytes);
+        self.check.shown(&bytes);
         if !self.cuts.carries(node, to, self.time) {
             return;
         }
@@ -460,7 +483,8 @@ impl World {
         let to =
             if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
         let value = self.dice.between(1, VALUE_MAX);
-        let transfer = ethereum::transfer(number, self.clients[number].nonce, to, value);
+        let nonce = self.clients[number].nonce;
+        let transfer = ethereum::transfer(number, nonce, (to, value), self.canary);
         let begun_us = self.time;
         self.ask(number, transfer, begun_us);
     }
@@ -472,6 +496,9 @@ impl World {
             self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
             return;
         };
+        if self.plan.planted == Some(Planted::SendInTheClear) {
+            self.check.shown(&transfer.raw);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.tickets.insert(ticket, number);
@@ -632,7 +659,7 @@ impl World {
         text
     }
 
-    fn conclude(self) -> Report {
+    fn conclude(mut self) -> Report {
         check_order(&self.done);
         let mut model = Model::new(self.clients.len());
         let mut seen = self.seen.clone();
@@ -668,7 +695,12 @@ impl World {
                 assert_eq!(seen, Some(model.expect(at, account)), "n{node} holds what was written");
             }
         }
+        let audited = match &self.keys {
+            Keys::Doubles => 0,
+            Keys::Real { service, .. } => audit::check(service, &well.disk.entries, &mut self.dice),
+        };
         Report {
+            audited,
             digest: self.digest,
             committed: self.done.len(),
             entries: well.ledger.len(),

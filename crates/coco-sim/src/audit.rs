@@ -1,0 +1,85 @@
+//! What an auditor makes of a ledger who knows the service's certificate and nothing else.
+
+use bytes::Bytes;
+use coco_crypto::Certificate;
+use coco_ledger::{
+    CHUNK_HEADER_BYTES, ChunkName, EntryView, MerkleTree, Receipt, SignatureRecord, Verifier,
+    close_chunk, open_chunk, verify_cose, verify_json,
+};
+use coco_types::Seqno;
+
+use crate::{dice::Dice, genesis::secret, machine::ends_chunk};
+
+/// Receipts that are made and verified of one ledger.
+const RECEIPTS: usize = 5;
+
+/// Verifies a ledger, and some receipts in both forms; returns how many.
+///
+/// # Panics
+/// When anything does not verify.
+#[must_use]
+pub fn check(service: &Certificate, entries: &[Bytes], dice: &mut Dice) -> usize {
+    let mut verifier = Verifier::new(service.clone()).with_secret(secret());
+    for (name, bytes) in files(entries) {
+        verifier.chunk(&name, &bytes).expect("the auditor accepts the chunk");
+    }
+    let report = verifier.finish(None).expect("the auditor accepts the ledger");
+    assert_eq!(report.entries, entries.len() as u64, "the auditor sees every entry");
+    assert_eq!(report.signed, report.last, "a ledger at rest is signed to its end");
+
+    let mut tree = MerkleTree::new();
+    let views: Vec<EntryView<'_>> = entries
+        .iter()
+        .map(|entry| EntryView::parse(entry).expect("ledgers hold entries"))
+        .collect();
+    views.iter().for_each(|view| tree.append(view.leaf()));
+    let pem = service.pem();
+    for _ in 0..RECEIPTS {
+        let at = dice.place(views.len());
+        verify(&views, at, &tree, &pem);
+    }
+    RECEIPTS
+}
+
+fn verify(views: &[EntryView<'_>], at: usize, tree: &MerkleTree, service_pem: &str) {
+    let record = |view: &EntryView<'_>| SignatureRecord::read(view).expect("a readable signature");
+    let entry = &views[at];
+    if let Some(own) = record(entry) {
+        let receipt = Receipt::of_signature(&own);
+        let verified = verify_json(receipt.json().as_bytes(), service_pem);
+        assert!(verified.is_ok(), "the receipt of {}: {verified:?}", entry.tx_id());
+        return;
+    }
+    let covering = views[at..].iter().find_map(record).expect("the last entry is a signature");
+    let evidence = secret().commit_evidence(entry.tx_id());
+    let receipt = Receipt::assemble(entry.bytes(), evidence, tree, &covering)
+        .expect("parts of one ledger belong together");
+    let json = verify_json(receipt.json().as_bytes(), service_pem);
+    assert!(json.is_ok(), "the receipt of {}: {json:?}", entry.tx_id());
+    let cose = receipt.cose().expect("an entry with writes has a COSE receipt");
+    let cose = verify_cose(&cose, service_pem);
+    assert!(cose.is_ok(), "the receipt of {}: {cose:?}", entry.tx_id());
+}
+
+/// The files that a node would have.
+fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut first = 1;
+    let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
+    for (entry, seqno) in entries.iter().zip(1..) {
+        offsets.push(u32::try_from(file.len()).expect("a small chunk"));
+        file.extend_from_slice(entry);
+        if ends_chunk(entry) {
+            let (header, table) = close_chunk(&offsets, file.len() as u64);
+            file[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
+            file.extend_from_slice(&table);
+            let name = ChunkName::closed(Seqno(first), Seqno(seqno)).to_string();
+            files.push((name, std::mem::take(&mut file)));
+            file.extend_from_slice(&open_chunk());
+            offsets.clear();
+            first = seqno + 1;
+        }
+    }
+    files.push((ChunkName::open(Seqno(first)).to_string(), file));
+    files
+}
