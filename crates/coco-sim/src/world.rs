@@ -697,7 +697,7 @@ impl World {
         }
         let audited = match &self.keys {
             Keys::Doubles => 0,
-            Keys::Real { service, .. } => audit::check(service, &well.disk.entries, &mut self.dice),
+            Keys::Real { service, .. } => audit::check(service, &well.ledger, &mut self.dice),
         };
         Report {
             audited,
