@@ -72,9 +72,6 @@ pub struct RaftEngine {
     /// Own proposals that are not committed: position and bytes.
     uncommitted: VecDeque<(u64, usize)>,
     uncommitted_bytes: usize,
-    /// Something was proposed since the `raft` crate was last asked what it wants done. Proposals wait for the next
-    /// poll or input, so that those of one step share their messages and their way to the disk.
-    has_proposed: bool,
 }
 
 /// What one ready of the `raft` crate left to be said after the disk has it.
@@ -135,7 +132,6 @@ impl RaftEngine {
     /// Everything that the `raft` crate wants done goes to the output. Runs after every input but a proposal, and before
     /// every poll.
     fn drain(&mut self) {
-        self.has_proposed = false;
         self.timeouts.renew(&mut self.node);
         while self.node.has_ready() {
             let ready = self.node.ready();
@@ -211,15 +207,11 @@ impl RaftEngine {
             let to =
                 self.node_id(message.to).expect("raft sends only to nodes of the configuration");
             let message = convert::outgoing(message, data);
-            let earlier = whole.iter_mut().rev().find(|(other, _)| *other == to);
-            match earlier {
-                Some((_, earlier)) => {
-                    if let Some(message) = earlier.join(message, self.limits.message_bytes) {
-                        whole.push((to, message));
-                    }
-                }
-                None => whole.push((to, message)),
-            }
+            let alone = match whole.iter_mut().rev().find(|(other, _)| *other == to) {
+                Some((_, earlier)) => earlier.join(message, self.limits.message_bytes),
+                None => Some(message),
+            };
+            whole.extend(alone.map(|message| (to, message)));
         }
         whole.into_iter().map(|(to, message)| (to, message.encode())).collect()
     }
@@ -380,7 +372,8 @@ impl Engine for RaftEngine {
         );
         self.uncommitted.push_back((tx_id.seqno.0, bytes));
         self.uncommitted_bytes += bytes;
-        self.has_proposed = true;
+        // It waits for the next poll or input, so that the proposals of one step share their messages and their way to
+        // the disk.
         Ok(tx_id)
     }
 
@@ -423,7 +416,7 @@ impl Engine for RaftEngine {
     }
 
     fn poll(&mut self) -> Output {
-        if self.has_proposed {
+        if self.node.has_ready() {
             self.drain();
         }
         let role = self.role_change();

@@ -63,7 +63,6 @@ pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
         held: VecDeque::new(),
         uncommitted: VecDeque::new(),
         uncommitted_bytes: 0,
-        has_proposed: false,
     };
     engine.drain();
     Ok(engine)
