@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coco_replica::LedgerState;
-use coco_types::{Seqno, TxId, TxStatus};
+use coco_types::{Seqno, TxId, TxStatus, View};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +23,8 @@ pub struct Waiters {
 struct Waiting {
     by_seqno: BTreeMap<Seqno, Vec<(TxId, Waiter)>>,
     count: usize,
+    /// The view of the last committed entry that was heard of.
+    committed_view: View,
 }
 
 #[derive(Debug)]
@@ -72,20 +74,9 @@ impl Waiters {
         true
     }
 
-    /// Wakes everyone whose transaction is decided: all at or below the committed position, and those above a
-    /// roll-back whose entry is gone.
+    /// Wakes everyone whose transaction is decided.
     pub fn wake(&self, state: &LedgerState, rolled_back_to: Option<Seqno>) {
-        let committed = state.committed().seqno;
-        let mut woken = Vec::new();
-        {
-            let mut waiting = self.waiting.lock();
-            let later = waiting.by_seqno.split_off(&committed.next());
-            woken.extend(std::mem::replace(&mut waiting.by_seqno, later).into_values().flatten());
-            if let Some(to) = rolled_back_to {
-                woken.extend(waiting.by_seqno.split_off(&to.next()).into_values().flatten());
-            }
-            waiting.count -= woken.len();
-        }
+        let woken = self.waiting.lock().take_decided(state.committed(), rolled_back_to);
         for (id, waiter) in woken {
             let status = match state.status(id) {
                 status @ (TxStatus::Committed | TxStatus::Invalid) => status,
@@ -102,5 +93,59 @@ impl Waiters {
                 Waiter::Promise(_) => {}
             }
         }
+    }
+}
+
+impl Waiting {
+    /// Takes out all at or below the committed position, those above a roll-back whose entry is gone, and those of
+    /// a view that ended below them. The last are waiting on a node that passed their transaction on and has never had
+    /// its entry, so that it has nothing to roll back.
+    fn take_decided(
+        &mut self,
+        committed: TxId,
+        rolled_back_to: Option<Seqno>,
+    ) -> Vec<(TxId, Waiter)> {
+        let later = self.by_seqno.split_off(&committed.seqno.next());
+        let decided = std::mem::replace(&mut self.by_seqno, later);
+        let mut woken: Vec<_> = decided.into_values().flatten().collect();
+        if let Some(to) = rolled_back_to {
+            woken.extend(self.by_seqno.split_off(&to.next()).into_values().flatten());
+        }
+        if committed.view > self.committed_view {
+            self.committed_view = committed.view;
+            for waiting in self.by_seqno.values_mut() {
+                woken.extend(waiting.extract_if(.., |(id, _)| id.view < committed.view));
+            }
+            self.by_seqno.retain(|_, waiting| !waiting.is_empty());
+        }
+        self.count -= woken.len();
+        woken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_decided_is_taken_out_once() {
+        let (waiters, _lost) = Waiters::new();
+        let ids: [TxId; 5] =
+            [(2, 4), (2, 7), (2, 9), (3, 8), (3, 9)].map(|(view, seqno)| TxId::new(view, seqno));
+        for id in ids {
+            waiters.see_through(id, Promise(Vec::new()));
+        }
+        let take = |committed, rolled_back_to| -> Vec<TxId> {
+            let mut waiting = waiters.waiting.lock();
+            let woken = waiting.take_decided(committed, rolled_back_to);
+            let left: usize = waiting.by_seqno.values().map(Vec::len).sum();
+            assert_eq!(waiting.count, left, "what is counted waits");
+            woken.into_iter().map(|(id, _)| id).collect()
+        };
+        assert_eq!(take(TxId::new(2, 4), None), [ids[0]], "committed");
+        assert_eq!(take(TxId::new(2, 4), None), []);
+        assert_eq!(take(TxId::new(3, 6), None), [ids[1], ids[2]], "their view ended below them");
+        assert_eq!(take(TxId::new(3, 6), Some(Seqno(8))), [ids[4]], "rolled back");
+        assert_eq!(take(TxId::new(3, 8), None), [ids[3]], "committed");
     }
 }
