@@ -496,9 +496,7 @@ impl World {
             self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
             return;
         };
-        if self.plan.planted == Some(Planted::SendInTheClear) {
-            self.check.shown(&transfer.raw);
-        }
+        let raw = transfer.raw.0.clone();
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.tickets.insert(ticket, number);
@@ -510,6 +508,10 @@ impl World {
             self.tickets.remove(&ticket);
         }
         self.step(node, Input::Submit(vec![(ticket, checked)]));
+        if self.plan.planted == Some(Planted::SendInTheClear) {
+            let to = self.machines[(node + 1) % self.machines.len()].id;
+            self.send(node, to, raw);
+        }
     }
 
     fn reply(&mut self, node: usize, ticket: Ticket, reply: Reply) {
