@@ -174,7 +174,8 @@ fn engine(
     let hard_state = loaded.loader.hard_state(loaded.hard_state_found);
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
-        configuration: Configuration { nodes: nodes.iter().map(|(id, _)| *id).collect() },
+        configuration: Configuration::of(nodes.iter().map(|(id, _)| *id).collect()),
+        pending: None,
         hard_state,
         views,
         last: last.seqno,

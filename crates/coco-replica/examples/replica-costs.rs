@@ -138,7 +138,8 @@ fn replica(
     }
     let engine = RaftEngine::new(Start {
         me,
-        configuration: Configuration { nodes: ids.to_vec() },
+        configuration: Configuration::of(ids.to_vec()),
+        pending: None,
         hard_state: HardState { view: View::GENESIS, vote: None },
         views: vec![(Seqno(1), View::GENESIS)],
         last: Seqno(2),

@@ -144,7 +144,8 @@ impl Machine {
         let adapter = ethereum::adapter(&loader.reader());
         let engine = RaftEngine::new(Start {
             me: self.id,
-            configuration: Configuration { nodes: ids.to_vec() },
+            configuration: Configuration::of(ids.to_vec()),
+            pending: None,
             hard_state: loader.hard_state(Some(self.disk.hard_state)),
             views,
             last,

@@ -172,8 +172,7 @@ impl Cluster {
 
     /// Starts a node from its disk.
     pub(crate) fn start(&mut self, node: usize) {
-        let configuration =
-            Configuration { nodes: self.nodes.iter().map(|node| node.id).collect() };
+        let configuration = Configuration::of(self.nodes.iter().map(|node| node.id).collect());
         let this = &mut self.nodes[node];
         assert!(this.replica.is_none(), "it is up");
         this.starts += 1;
@@ -201,6 +200,7 @@ impl Cluster {
         let engine = RaftEngine::new(Start {
             me: this.id,
             configuration,
+            pending: None,
             hard_state: loader.hard_state(Some(this.disk.hard_state)),
             views,
             last,
