@@ -19,6 +19,7 @@
 mod chunk;
 mod entry;
 mod genesis;
+mod membership;
 mod merkle;
 mod receipt;
 mod secret;
@@ -36,6 +37,10 @@ pub use entry::{
 pub use genesis::{
     ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
     genesis_write_set, put_service, singleton_key,
+};
+pub use membership::{
+    CONFIGURATION_MAP, ConfigurationRow, MembershipError, NodeRow, put_pending_node,
+    put_retired_committed, put_status, read_node,
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use receipt::{
