@@ -349,6 +349,14 @@ pub enum ReceiveError {
     /// The answer to a vote request that has not left this node.
     #[error("an answer to a vote request that has not been sent")]
     Unasked,
+    /// It speaks as primary of a view that has another one.
+    #[error("{said} speaks as primary of a view whose primary is {primary}")]
+    OtherPrimary {
+        /// Who speaks.
+        said: NodeId,
+        /// The primary.
+        primary: NodeId,
+    },
 }
 
 /// Why an entry was not proposed.

@@ -368,6 +368,18 @@ impl RaftEngine {
         }
     }
 
+    /// Only the primary of a view appends in it.
+    fn check_primary(&self, from: NodeId, message: &Message) -> Result<(), ReceiveError> {
+        let leads =
+            matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. } | Body::TakeOver);
+        match self.primary().filter(|primary| *primary != from) {
+            Some(primary) if leads && message.view == self.view() => {
+                Err(ReceiveError::OtherPrimary { said: from, primary })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn has_vote_requests_held(&self, view: View) -> bool {
         let candidate = self.node.raft.state == StateRole::Candidate && view == self.view();
         candidate && self.held.iter().any(|held| held.to_disk)
@@ -398,6 +410,7 @@ impl Engine for RaftEngine {
         let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
         let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
         self.check_positions(&message)?;
+        self.check_primary(from, &message)?;
         let (message, data) = convert::incoming(sender, self.node.raft.id, message);
         for (entry, data) in message.entries.iter().zip(data) {
             self.staged.insert(entry.index, (entry.term, data));
