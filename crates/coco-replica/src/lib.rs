@@ -21,11 +21,13 @@
 mod effects;
 mod ledger_state;
 mod load;
+mod membership;
 mod outside;
 mod replica;
 
 pub use effects::{Effects, Persist, Reply};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader};
+pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use replica::{Input, Now, Replica, Settings, StepError};
