@@ -1,10 +1,12 @@
 //! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
 
 mod clock;
+mod copy;
 mod crash;
 mod disk;
 mod partition;
 mod pause;
+mod rollback;
 mod transfer;
 
 pub use partition::Cuts;
@@ -31,10 +33,14 @@ pub enum Fault {
     Clock,
     /// Asks the primary to hand over.
     Transfer,
+    /// Sets a disk back.
+    Rollback,
+    /// Starts a copy of a node.
+    Copy,
 }
 
 /// All of them.
-pub const ALL: [Fault; 7] = [
+pub const ALL: [Fault; 9] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -42,6 +48,8 @@ pub const ALL: [Fault; 7] = [
     Fault::FailedSync,
     Fault::Clock,
     Fault::Transfer,
+    Fault::Rollback,
+    Fault::Copy,
 ];
 
 impl Fault {
@@ -56,6 +64,8 @@ impl Fault {
             Self::FailedSync => plan.failed_sync,
             Self::Clock => plan.clock,
             Self::Transfer => plan.transfer,
+            Self::Rollback => plan.rollback,
+            Self::Copy => plan.copy,
         }
     }
 
@@ -70,6 +80,8 @@ impl Fault {
             Self::FailedSync => "failed_sync",
             Self::Clock => "clock",
             Self::Transfer => "transfer",
+            Self::Rollback => "rollback",
+            Self::Copy => "copy",
         }
     }
 
@@ -83,6 +95,8 @@ impl Fault {
             Self::FailedSync => disk::fail(world),
             Self::Clock => clock::act(world),
             Self::Transfer => transfer::act(world),
+            Self::Rollback => rollback::act(world),
+            Self::Copy => copy::act(world),
         }
     }
 }

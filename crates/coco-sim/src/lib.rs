@@ -16,13 +16,13 @@
 //! - [`world`]: the queue of events, and time.
 //! - [`machine`]: one node: the driver's part around a replica, its disk, its clock.
 //! - [`faults`]: one adversary a file.
+//! - `seats`: nodes that come back as others, copies, and who has a seat.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
-//! lost names, rot and a full disk need the chunk files behind a seam of their own. So are membership changes and
-//! snapshots, which the replica does not have.
+//! lost names, rot and a full disk need the chunk files behind a seam of their own. So are snapshots.
 
 pub mod audit;
 pub mod check;
@@ -35,6 +35,7 @@ pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+mod seats;
 pub mod world;
 
 pub use plan::Plan;

@@ -3,24 +3,34 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use coco_consensus::{Configuration, Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
+use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
-use coco_ledger::{EntryFlags, EntryView};
+use coco_ledger::{EntryFlags, EntryView, GenesisNode};
 use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, StepError};
 use coco_types::{NodeId, Seqno, TxId, View};
 
 use crate::{
     dice::Dice,
     ethereum,
-    genesis::{FIRST_ENTRIES, Keys, START_S, secret},
+    genesis::{FIRST_ENTRIES, Keys, START_S, node_record, secret},
     plan::{Micros, Plan},
 };
 
 /// A node.
 #[derive(Debug)]
 pub struct Machine {
-    /// Its name.
+    /// The node that it is in its present or last life.
     pub id: NodeId,
+    /// The node that it was in its first life, which names its seat for ever.
+    pub seat: NodeId,
+    /// Every node that it was.
+    pub lives: Vec<NodeId>,
+    /// What it says of itself when it asks for its seat.
+    pub record: GenesisNode,
+    /// Whom it asks next.
+    pub hint: Option<usize>,
+    /// A disk that its host has put aside.
+    pub copy: Option<Disk>,
     /// Its mind; none while it is down.
     pub replica: Option<Replica>,
     /// All entries that the replica has handed out, durable or not.
@@ -46,6 +56,15 @@ pub struct Machine {
     /// It was primary after its last step.
     pub was_primary: bool,
     number: usize,
+}
+
+/// Which node a machine is when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAs {
+    /// The one that it was: view and vote of its disk are its own.
+    Before,
+    /// A new one, which has to ask for its seat.
+    NewNode,
 }
 
 /// What is durable.
@@ -76,6 +95,9 @@ impl Disk {
     }
 }
 
+/// More lives than a machine has in a run.
+const COPY_LIVES: u64 = 1 << 32;
+
 /// A position as an index.
 ///
 /// # Panics
@@ -99,8 +121,14 @@ impl Machine {
     #[must_use]
     pub fn new(number: usize, keys: &Keys, first: &[Bytes]) -> Self {
         let hard_state = HardState { view: View::GENESIS, vote: None };
+        let id = keys.signer(number).node_id();
         Self {
-            id: keys.signer(number).node_id(),
+            id,
+            seat: id,
+            lives: vec![id],
+            record: node_record(keys.signer(number).as_ref()),
+            hint: None,
+            copy: None,
             replica: None,
             ledger: Vec::new(),
             disk: Disk { hard_state, entries: first.to_vec(), committed: Seqno::ZERO },
@@ -117,11 +145,37 @@ impl Machine {
         }
     }
 
-    /// Starts it from its disk.
+    /// A machine with a copy of another's disk, whose lives begin where that one's never come.
+    #[must_use]
+    pub fn copy_of(other: &Self, place: usize) -> Self {
+        Self {
+            id: other.seat,
+            seat: other.seat,
+            lives: Vec::new(),
+            record: other.record.clone(),
+            hint: None,
+            copy: None,
+            replica: None,
+            ledger: Vec::new(),
+            disk: other.disk.clone(),
+            writes: VecDeque::new(),
+            in_sync: 0,
+            life: COPY_LIVES * place as u64,
+            wall_ahead_ms: 0,
+            paused_until: 0,
+            slow_until: 0,
+            sync_fails: false,
+            works: false,
+            was_primary: false,
+            number: other.number,
+        }
+    }
+
+    /// Starts it from its disk: as the node that it was, or as a new one.
     ///
     /// # Panics
     /// When it is up, or its own disk does not start it: nothing here damages a disk.
-    pub fn start(&mut self, plan: &Plan, keys: &Keys, ids: &[NodeId], dice: &mut Dice) {
+    pub fn start(&mut self, plan: &Plan, keys: &Keys, start_as: StartAs, dice: &mut Dice) {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
         self.ledger.clone_from(&self.disk.entries);
@@ -141,12 +195,21 @@ impl Machine {
             let committed = state.last_signature(known).expect("the first entries are signed");
             (views, state.last().seqno, committed)
         };
+        let (signer, found) = match start_as {
+            StartAs::Before => (keys.signer(self.number), Some(self.disk.hard_state)),
+            StartAs::NewNode => (keys.again(self.number, self.life), None),
+        };
+        self.id = signer.node_id();
+        self.lives.push(self.id);
+        self.record = node_record(signer.as_ref());
+        let (configuration, pending) =
+            loader.configuration().expect("the first entry names the voters");
         let adapter = ethereum::adapter(&loader.reader());
         let engine = RaftEngine::new(Start {
             me: self.id,
-            configuration: Configuration::of(ids.to_vec()),
-            pending: None,
-            hard_state: loader.hard_state(Some(self.disk.hard_state)),
+            configuration,
+            pending,
+            hard_state: loader.hard_state(found),
             views,
             last,
             committed,
@@ -156,8 +219,14 @@ impl Machine {
             limits: plan.limits,
         })
         .expect("the disk is in order");
-        let signer = keys.signer(self.number);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
+    }
+
+    /// Whether it is up and votes.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        let replica = self.replica.as_ref();
+        replica.is_some_and(|replica| replica.configuration().voters.contains(&self.id))
     }
 
     /// Gives the replica an input.

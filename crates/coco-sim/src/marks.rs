@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that a thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 16] = [
+pub const REQUIRED: [&str; 25] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a node rolled back what it had executed or taken",
@@ -24,6 +24,15 @@ pub const REQUIRED: [&str; 16] = [
     "a sync failed and its node stopped",
     "a wall clock went backwards",
     "the primary was asked to hand over",
+    "a node started again as another",
+    "a node was admitted to its seat",
+    "a node listened before it voted",
+    "two majorities were needed",
+    "a change of the configuration ended",
+    "a disk was set back",
+    "a host started a copy of a node",
+    "a node asked for a seat whose node answers",
+    "a node learned that its seat is another's",
 ];
 
 impl Marks {

@@ -41,8 +41,20 @@ pub struct Plan {
     pub safety_us: Micros,
     /// Whether signatures are real.
     pub real_keys: bool,
+    /// What a node is that starts again.
+    pub restart: Restart,
     /// A bug to be found.
     pub planted: Option<Planted>,
+}
+
+/// What a node is that starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// The node that it was, by its disk. A host that sets a disk back is not borne.
+    FromDisk,
+    /// A new node, which asks the others for its seat. Never more than a minority is down at one time: otherwise nobody
+    /// could give seats.
+    Rejoin,
 }
 
 /// How messages travel.
@@ -82,6 +94,10 @@ pub struct FaultPlan {
     pub clock: Option<Micros>,
     /// The primary is asked to hand over.
     pub transfer: Option<Micros>,
+    /// A host that sets disks back.
+    pub rollback: Option<Micros>,
+    /// A host that starts a copy of a node.
+    pub copy: Option<Micros>,
 }
 
 impl Plan {
@@ -91,6 +107,7 @@ impl Plan {
         let round_trip_us = dice.one_of(&[500, 2_000, 20_000, 100_000]);
         let election_ticks_min = dice.one_of(&[10, 20, 50]);
         let safety_us = dice.between(5, 40) * 1_000_000;
+        let restart = dice.one_of(&[Restart::FromDisk, Restart::Rejoin]);
         Self {
             nodes: dice.one_of(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]),
             clients: dice.place(6) + 1,
@@ -122,16 +139,17 @@ impl Plan {
                 duplicates: dice.one_of(&[0, 0, 10, 200]),
             },
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
-            faults: FaultPlan::draw(dice),
+            faults: FaultPlan::draw(dice, restart),
             safety_us,
             real_keys: false,
+            restart,
             planted: None,
         }
     }
 }
 
 impl FaultPlan {
-    fn draw(dice: &mut Dice) -> Self {
+    fn draw(dice: &mut Dice, restart: Restart) -> Self {
         let mut often = |most_s: u64| {
             let is_about = dice.per_mille(450);
             let every_us = dice.between(1, most_s) * 1_000_000;
@@ -145,6 +163,8 @@ impl FaultPlan {
             failed_sync: often(60),
             clock: often(10),
             transfer: often(20),
+            rollback: often(10).filter(|_| restart == Restart::Rejoin),
+            copy: often(15).filter(|_| restart == Restart::Rejoin),
         }
     }
 }

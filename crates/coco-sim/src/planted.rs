@@ -13,13 +13,16 @@ pub enum Planted {
     ReadUncommitted,
     /// A node sends what it holds in the clear.
     SendInTheClear,
+    /// Nodes start again as what they were, from disks that their host sets back.
+    StartFromOldDisk,
 }
 
 /// Each with the number of seeds, from zero on, within which it must be found.
-pub const ALL: [(Planted, u64); 5] = [
+pub const ALL: [(Planted, u64); 6] = [
     (Planted::AcknowledgeBeforeSync, 40),
     (Planted::ForgetHardState, 2000),
     (Planted::LieAboutSync, 40),
     (Planted::ReadUncommitted, 40),
     (Planted::SendInTheClear, 5),
+    (Planted::StartFromOldDisk, 40),
 ];

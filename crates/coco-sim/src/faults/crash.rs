@@ -15,7 +15,7 @@ pub(super) fn act(world: &mut World) {
     };
     let first = world.dice.place(nodes);
     for node in (0..count).map(|n| (first + n) % nodes) {
-        if world.machines[node].replica.is_some() {
+        if world.machines[node].replica.is_some() && world.may_lose(node) {
             world.crash(node);
             let dark_us = world.dice.between(1_000, DARK_US_MAX);
             world.start_in(node, dark_us);
