@@ -12,14 +12,13 @@ use std::{
 
 use coco_consensus::{Fetch, FetchFailed, LogEntry};
 use coco_ledger::EntryView;
-use coco_replica::Persist;
+use coco_replica::{Persist, Storage, StorageError};
 use coco_types::Seqno;
 use tracing::error;
 
 use crate::{
     driver::{Inbox, Job},
-    hard_state_file::HardStateFile,
-    ledger_files::{LedgerFiles, LedgerWriter},
+    folder::{DiskFolder, LedgerFiles},
     metrics::Metrics,
 };
 
@@ -66,8 +65,7 @@ impl DiskQueue {
 /// The disk thread's belongings.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    pub(crate) writer: LedgerWriter,
-    pub(crate) hard_state: HardStateFile,
+    pub(crate) storage: Storage<DiskFolder>,
     pub(crate) inbox: Inbox,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -76,65 +74,50 @@ impl Disk {
     /// Starts the thread. It ends when the sender is dropped and everything is written.
     pub(crate) fn start(mut self) -> io::Result<(DiskQueue, std::thread::JoinHandle<()>)> {
         let (sender, jobs) = channel();
-        let files = self.writer.files();
+        let files = self.storage.ledger().files();
         let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
             if let Err(error) = self.run(&jobs) {
-                // After a failed write or sync nothing on this disk can be promised any more (the kernel may have
-                // dropped the pages): the node stops, and never acknowledges what it could not write.
-                error!(%error, "the disk failed");
-                self.inbox.put(Job::DiskFailed(error.to_string()));
+                let error = in_full(&error);
+                error!(error, "the disk failed");
+                self.inbox.put(Job::DiskFailed(error));
             }
         })?;
         Ok((DiskQueue { jobs: sender, files }, thread))
     }
 
-    fn run(&mut self, jobs: &Receiver<DiskJob>) -> io::Result<()> {
+    fn run(&mut self, jobs: &Receiver<DiskJob>) -> Result<(), StorageError> {
         while let Ok(first) = jobs.recv() {
             let mut tokens = Vec::new();
-            let (mut ledger, mut hard_state, mut entries) = (false, false, 0);
+            let mut entries = 0;
             for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_MAX - 1)) {
                 match job {
                     DiskJob::Name => {}
                     DiskJob::Persist(persist) => {
-                        ledger |= persist.truncate_to.is_some() || !persist.entries.is_empty();
-                        hard_state |= persist.hard_state.is_some();
                         entries += persist.entries.len();
                         tokens.extend(persist.token);
-                        self.write(persist)?;
+                        self.storage.write(&persist)?;
                     }
                 }
             }
             let started = Instant::now();
-            if hard_state {
-                self.hard_state.sync()?;
-            }
-            if ledger {
-                self.metrics.ledger_bytes.inc_by(self.writer.sync()?);
-            }
-            self.writer.files().arrived(entries);
-            if ledger || hard_state {
+            if let Some(synced) = self.storage.sync()? {
+                self.metrics.ledger_bytes.inc_by(synced.ledger_bytes);
                 self.metrics.fsync_seconds.observe(started.elapsed().as_secs_f64());
             }
+            self.storage.ledger().files().arrived(entries);
             for token in tokens {
                 self.inbox.put(Job::Persisted(token));
             }
-            self.writer.name_committed()?;
+            self.storage.name_committed()?;
         }
         Ok(())
     }
+}
 
-    fn write(&mut self, persist: Persist) -> io::Result<()> {
-        if let Some(to) = persist.truncate_to {
-            self.writer.truncate(to)?;
-        }
-        for (entry, chunk_ends) in &persist.entries {
-            self.writer.append(entry, *chunk_ends)?;
-        }
-        if let Some(state) = &persist.hard_state {
-            self.hard_state.write(state)?;
-        }
-        Ok(())
-    }
+/// An error with all its causes, for the end of a thread.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Reads entries back for nodes that lag, until the sender is dropped.

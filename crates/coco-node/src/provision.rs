@@ -33,8 +33,8 @@ use coco_types::{Digest, NodeId, Seqno, TxId, View};
 use thiserror::Error;
 
 use crate::{
+    folder::{DiskFolder, LedgerFiles},
     identity::{Identity, IdentityError},
-    ledger_files::LedgerFiles,
     tls::peer_dns_name,
 };
 
@@ -154,11 +154,12 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
 }
 
 fn write_ledger(folder: &Path, entries: &[Bytes]) -> io::Result<()> {
-    let mut files = LedgerFiles::open(folder)?.into_writer()?;
+    let mut files = LedgerFiles::open(DiskFolder::new(folder))?.into_writer()?;
     for entry in entries {
         files.append(entry, false)?;
     }
-    files.sync().map(|_bytes| ())
+    files.sync()?;
+    Ok(())
 }
 
 /// The first entries, under the first node's signature.

@@ -19,13 +19,17 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod effects;
+mod hard_state_file;
 mod ledger_state;
 mod load;
 mod outside;
 mod replica;
+mod storage;
 
 pub use effects::{Effects, Persist, Reply};
+pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use replica::{Input, Now, Replica, Settings, StepError};
+pub use storage::{Storage, StorageError, Synced};
