@@ -21,6 +21,7 @@
 mod chunk;
 mod entry;
 mod files;
+mod first;
 mod folder;
 mod genesis;
 mod merkle;
@@ -31,13 +32,14 @@ mod verify;
 
 pub use chunk::{
     CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
-    ParseChunkNameError, close_chunk, open_chunk,
+    ParseChunkNameError, chunk_files, close_chunk, open_chunk,
 };
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
 };
 pub use files::{LedgerFiles, LedgerFilesError, LedgerWriter, ReplayError, TornTail};
+pub use first::FirstLedger;
 pub use folder::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_whole};
 pub use genesis::{
     ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
