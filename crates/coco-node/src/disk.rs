@@ -10,9 +10,8 @@ use std::{
     time::Instant,
 };
 
-use coco_consensus::{Fetch, FetchFailed, LogEntry};
-use coco_ledger::EntryView;
-use coco_replica::{Persist, Storage, StorageError};
+use coco_consensus::{Fetch, FetchFailed};
+use coco_replica::{Persist, SharedLedgerState, Storage, StorageError, read_entries};
 use coco_types::Seqno;
 use tracing::error;
 
@@ -120,27 +119,93 @@ fn in_full(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Reads entries back for nodes that lag, until the sender is dropped.
-pub(crate) fn run_fetches(files: &LedgerFiles, fetches: &Receiver<Fetch>, inbox: &Inbox) {
+/// Reads entries back for nodes that lag, until the sender is dropped, or until the disk turns out to be damaged.
+pub(crate) fn run_fetches(
+    files: &LedgerFiles,
+    state: &SharedLedgerState,
+    fetches: &Receiver<Fetch>,
+    inbox: &Inbox,
+) {
     while let Ok(fetch) = fetches.recv() {
-        let entries = read_range(files, &fetch).map_err(|error| {
-            error!(%error, from = %fetch.from, "cannot read entries for a node that lags");
+        let entries = read_entries(files, state, &fetch).map_err(|error| {
+            error!(error = in_full(&error), "cannot read entries for a node that lags");
+            if error.is_fatal() {
+                inbox.put(Job::DiskFailed(in_full(&error)));
+            }
             FetchFailed
         });
         inbox.put(Job::Fetched(fetch.id, entries));
     }
 }
 
-fn read_range(files: &LedgerFiles, fetch: &Fetch) -> io::Result<Vec<LogEntry>> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    let mut seqno = fetch.from;
-    while seqno <= fetch.to && (entries.is_empty() || bytes < fetch.bytes_max) {
-        let data = files.read(seqno)?;
-        let tx_id = EntryView::parse(&data).map_err(io::Error::other)?.tx_id();
-        bytes += data.len();
-        entries.push(LogEntry { tx_id, data });
-        seqno = seqno.next();
+#[cfg(test)]
+mod tests {
+    use coco_consensus::FetchId;
+    use coco_crypto::sha256;
+    use coco_kv::WriteSet;
+    use coco_ledger::{FirstLedger, LedgerSecret, Signer};
+    use coco_replica::{Loader, ReadEntriesError};
+    use coco_types::{Digest, NodeId};
+
+    use super::*;
+
+    struct Double;
+
+    impl Signer for Double {
+        fn node_id(&self) -> NodeId {
+            NodeId([1; 32])
+        }
+
+        fn node_certificate_pem(&self) -> &'static str {
+            "no certificate"
+        }
+
+        fn service_key_digest(&self) -> Digest {
+            Digest([2; 32])
+        }
+
+        fn sign_root(&self, root: &Digest) -> Vec<u8> {
+            root.0.to_vec()
+        }
+
+        fn sign_cose(&self, to_be_signed: &[u8]) -> Vec<u8> {
+            sha256(to_be_signed).0.repeat(3)
+        }
     }
-    Ok(entries)
+
+    /// A backup that were given the damaged entry could not open it, and would stop in this node's stead.
+    #[test]
+    fn a_damaged_entry_is_not_served() {
+        let path = std::env::temp_dir().join(format!("coco-fetch-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("makes a folder");
+        let secret = LedgerSecret::new(&[7; 32]);
+        let mut first = FirstLedger::new(secret.clone());
+        first.append(&WriteSet::new()).expect("it is small");
+        first.sign(&Double, 0).expect("it is small");
+        let mut loader = Loader::new(secret, Vec::new(), [0; 2], 0);
+        let mut writer = LedgerFiles::open(DiskFolder::new(&path))
+            .and_then(LedgerFiles::into_writer)
+            .expect("opens");
+        for entry in first.into_entries() {
+            writer.append(&entry, false).expect("appends");
+            loader.push(entry, true).expect("takes");
+        }
+        writer.sync().expect("syncs");
+        let (files, state) = (writer.files(), loader.state());
+        let fetch = Fetch { id: FetchId(1), from: Seqno(1), to: Seqno(2), bytes_max: usize::MAX };
+        let entries = read_entries(&files, &state, &fetch).expect("reads");
+        assert_eq!(entries.len(), 2);
+
+        let file = path.join("ledger_1");
+        let mut bytes = std::fs::read(&file).expect("reads");
+        bytes[100] ^= 1;
+        std::fs::write(&file, bytes).expect("writes");
+        let error = read_entries(&files, &state, &fetch).expect_err("it is damaged");
+        assert!(error.is_fatal());
+        assert!(
+            matches!(error, ReadEntriesError::Altered { seqno: Seqno(1), offset: 8, .. }),
+            "{error}"
+        );
+        std::fs::remove_dir_all(&path).expect("removes");
+    }
 }

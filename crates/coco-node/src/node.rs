@@ -346,8 +346,9 @@ fn assemble(
     };
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
     let (fetches, fetch_jobs) = mpsc::channel();
-    let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
-    thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
+    let (fetch_files, fetch_state) = (Arc::clone(&files), state.clone());
+    let fetch_inbox = shared.inbox.clone();
+    thread("fetch", move || run_fetches(&fetch_files, &fetch_state, &fetch_jobs, &fetch_inbox))?;
 
     let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
     let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };

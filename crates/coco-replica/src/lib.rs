@@ -23,6 +23,7 @@ mod hard_state_file;
 mod ledger_state;
 mod load;
 mod outside;
+mod read_entries;
 mod replica;
 mod storage;
 
@@ -31,5 +32,6 @@ pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
+pub use read_entries::{ReadEntriesError, read_entries};
 pub use replica::{Input, Now, Replica, Settings, StepError};
 pub use storage::{Storage, StorageError, Synced};
