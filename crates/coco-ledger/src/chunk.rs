@@ -15,13 +15,15 @@
 
 use std::{fmt, str::FromStr};
 
+use bytes::Bytes;
 use coco_kv::WriteSetView;
 use coco_types::{Seqno, codec::DecodeError};
 use thiserror::Error;
 
 use crate::{
     entry::{
-        ENTRY_HEADER_BYTES, EntryView, NONCE_START, PUBLIC_LENGTH_START, PUBLIC_START, entry_bytes,
+        ENTRY_HEADER_BYTES, EntryFlags, EntryView, NONCE_START, PUBLIC_LENGTH_START, PUBLIC_START,
+        entry_bytes,
     },
     signature::is_signature_map,
 };
@@ -124,6 +126,35 @@ pub const fn open_chunk() -> [u8; CHUNK_HEADER_BYTES] {
 pub fn close_chunk(offsets: &[u32], end: u64) -> ([u8; CHUNK_HEADER_BYTES], Vec<u8>) {
     assert!(end <= CHUNK_BYTES_MAX, "a chunk of {end} bytes");
     (end.to_le_bytes(), offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect())
+}
+
+/// The chunk files that a node would have of a whole ledger: entries from seqno 1 on, chunks ending where they say.
+///
+/// # Panics
+/// When one of `entries` is none, or a chunk is past 4 GiB.
+#[must_use]
+pub fn chunk_files(entries: &[Bytes]) -> Vec<(ChunkName, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut first = Seqno(1);
+    let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
+    for (entry, seqno) in entries.iter().zip(1..) {
+        let view = EntryView::parse(entry).expect("a ledger is made of entries");
+        offsets.push(u32::try_from(file.len()).expect("a chunk ends before 4 GiB"));
+        file.extend_from_slice(entry);
+        if view.flags().contains(EntryFlags::CHUNK_AFTER) {
+            let (header, table) = close_chunk(&offsets, file.len() as u64);
+            file[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
+            file.extend_from_slice(&table);
+            let closed = std::mem::replace(&mut file, open_chunk().to_vec());
+            files.push((ChunkName::closed(first, Seqno(seqno)), closed));
+            offsets.clear();
+            first = Seqno(seqno + 1);
+        }
+    }
+    if !offsets.is_empty() {
+        files.push((ChunkName::open(first), file));
+    }
+    files
 }
 
 /// A chunk taken apart: entries are framed and well-formed, and not yet checked against anything.
@@ -350,7 +381,7 @@ mod tests {
     use coco_types::{Digest, TxId};
 
     use super::*;
-    use crate::{EntryFlags, LedgerSecret, seal};
+    use crate::{LedgerSecret, seal};
 
     fn entry(seqno: u64) -> Vec<u8> {
         let mut set = WriteSet::new();

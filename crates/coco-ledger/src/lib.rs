@@ -1,4 +1,5 @@
-//! The ledger as bytes: what is written, signed, proven and checked, without knowing of files, clocks or networks.
+//! The ledger as bytes: what is written, signed, proven and checked, without knowing of an operating system's
+//! files, clocks or networks.
 //!
 //! The formats are CCF's, byte for byte, so that auditors' existing tools read a ledger made here.
 //!
@@ -14,10 +15,14 @@
 //! - A **signature entry** at seqno *s* signs the root over leaves 0 to *s* − 1, then becomes leaf *s* itself.
 //! - A **receipt** ([`Receipt`]) proves to anyone who knows the service certificate that an entry is under such a root.
 //! - A **chunk** ([`Chunk`], [`ChunkName`]) is one file of entries; a closed one ends on a signature entry and a table.
+//! - The **files** ([`LedgerFiles`], [`LedgerWriter`]) are the chunks in a [`Folder`], which somebody else brings.
 //! - The **verifier** ([`Verifier`]) is fed chunks and believes nothing but the service certificate.
 
 mod chunk;
 mod entry;
+mod files;
+mod first;
+mod folder;
 mod genesis;
 mod membership;
 mod merkle;
@@ -28,12 +33,15 @@ mod verify;
 
 pub use chunk::{
     CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
-    ParseChunkNameError, close_chunk, open_chunk,
+    ParseChunkNameError, chunk_files, close_chunk, open_chunk,
 };
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
 };
+pub use files::{LedgerFiles, LedgerFilesError, LedgerWriter, ReplayError, TornTail};
+pub use first::FirstLedger;
+pub use folder::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_whole};
 pub use genesis::{
     ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
     genesis_write_set, put_service, singleton_key,

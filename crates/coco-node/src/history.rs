@@ -8,12 +8,12 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
 use coco_kv::{MapName, WriteSetView};
-use coco_ledger::{EntryView, LedgerSecret};
+use coco_ledger::{EntryView, LedgerFilesError, LedgerSecret};
 use coco_replica::SharedLedgerState;
 use coco_types::Seqno;
 use parking_lot::Mutex;
 
-use crate::ledger_files::LedgerFiles;
+use crate::folder::LedgerFiles;
 
 /// Decrypted entries kept for the next reader, in number and in bytes. A transaction's lookup and its block's are in
 /// the same entry, and readers follow the newest entries.
@@ -59,16 +59,13 @@ impl LedgerHistory {
     fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
         for _ in 0..HANDED_ON_TRIES {
             match self.files.read(seqno) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && seqno <= self.state.read().last().seqno =>
-                {
+                Err(LedgerFilesError::Missing(_)) if seqno <= self.state.read().last().seqno => {
                     std::thread::sleep(HANDED_ON_TIME);
                 }
-                result => return result,
+                result => return Ok(result?),
             }
         }
-        self.files.read(seqno)
+        Ok(self.files.read(seqno)?)
     }
 
     /// The private part of the entry at `seqno`, decrypted.
@@ -99,13 +96,3 @@ impl History for LedgerHistory {
         Ok(writes.get(map, key).map(|value| private.slice_ref(value)))
     }
 }
-
-impl From<HistoryFault> for io::Error {
-    fn from(fault: HistoryFault) -> Self {
-        Self::new(io::ErrorKind::InvalidData, fault.0)
-    }
-}
-
-/// A fault in the ledger's files, in words.
-#[derive(Debug)]
-pub(crate) struct HistoryFault(pub(crate) String);

@@ -18,8 +18,10 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::ServiceSigner;
-use coco_replica::{LoadError, Loader, Replica, Settings};
+use coco_ledger::{LedgerFilesError, ReplayError, ServiceSigner};
+use coco_replica::{
+    HardStateFile, HardStateFileError, LoadError, Loader, Replica, Settings, Storage,
+};
 use coco_types::{NodeId, Seqno};
 use thiserror::Error;
 use tokio::{
@@ -27,7 +29,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     calls::Calls,
@@ -35,10 +37,9 @@ use crate::{
     disk::{Disk, run_fetches},
     driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
-    hard_state_file::HardStateFile,
+    folder::{DiskFile, DiskFolder, LedgerFiles},
     history::LedgerHistory,
     identity::{Identity, IdentityError},
-    ledger_files::{LedgerFiles, ReplayError},
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
@@ -61,7 +62,15 @@ pub enum StartNodeError {
         /// Where.
         path: PathBuf,
         /// The cause, with file and offset.
-        source: io::Error,
+        source: LedgerFilesError,
+    },
+    /// View and vote cannot be read.
+    #[error("cannot read view and vote in {path}")]
+    HardState {
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        source: HardStateFileError,
     },
     /// The ledger does not replay.
     #[error("the ledger in {path} does not replay")]
@@ -116,7 +125,7 @@ struct Loaded {
     identity: Identity,
     loader: Loader,
     files: LedgerFiles,
-    hard_state: HardStateFile,
+    hard_state: HardStateFile<DiskFile>,
     hard_state_found: Option<HardState>,
     committed: Seqno,
 }
@@ -127,7 +136,7 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
     let mut index_key = [0; 16];
     aws_lc_rs::rand::fill(&mut index_key)
-        .map_err(|_| failed(io::Error::other("no entropy from the system")))?;
+        .map_err(|_| StartNodeError::Thread(io::Error::other("no entropy from the system")))?;
     let (low, high) = index_key.split_at(8);
     let index_key =
         [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
@@ -137,11 +146,14 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         index_key,
         config.ledger.retained_entries,
     );
-    let files = LedgerFiles::open(&folder).map_err(failed)?;
+    let files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
+    if let Some(torn) = files.torn() {
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+    }
     let started = Instant::now();
     files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
         match error {
-            ReplayError::File(source) => failed(source),
+            ReplayError::Files(source) => failed(source),
             ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
         }
     })?;
@@ -151,9 +163,10 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         .last_signature(files.committed().max(GENESIS_LAST))
         .unwrap_or(Seqno::ZERO);
     info!(last = %loader.last(), committed = %committed, millis = started.elapsed().as_millis(), "ledger replayed");
-    let path = config.data_dir.join(HARD_STATE_FILE);
+    let path = config.data_dir.clone();
     let (hard_state, hard_state_found) =
-        HardStateFile::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
+        HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
+            .map_err(|source| StartNodeError::HardState { path, source })?;
     Ok(Loaded { identity, loader, files, hard_state, hard_state_found, committed })
 }
 
@@ -328,15 +341,15 @@ fn assemble(
     let (waiters, lost) = Waiters::new();
     let waiters = Arc::new(waiters);
     let disk = Disk {
-        writer,
-        hard_state,
+        storage: Storage::new(writer, hard_state),
         inbox: shared.inbox.clone(),
         metrics: Arc::clone(&shared.metrics),
     };
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
     let (fetches, fetch_jobs) = mpsc::channel();
-    let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
-    thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
+    let (fetch_files, fetch_state) = (Arc::clone(&files), state.clone());
+    let fetch_inbox = shared.inbox.clone();
+    thread("fetch", move || run_fetches(&fetch_files, &fetch_state, &fetch_jobs, &fetch_inbox))?;
 
     let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
     let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };

@@ -7,10 +7,10 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer,
-    genesis_write_set, put_service, seal, signature_write_set,
+    FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
+    genesis_write_set, put_service,
 };
-use coco_types::{Digest, NodeId, Seqno, TxId, View};
+use coco_types::{Digest, NodeId};
 
 use crate::ethereum;
 
@@ -172,42 +172,18 @@ pub fn secret() -> LedgerSecret {
 /// The first entries of a network with so many nodes and clients, under the first node's signature.
 ///
 /// # Panics
-/// Never: the constant counts what is made here.
+/// Never: the constant counts what is made here, and it is small.
 #[must_use]
 pub fn first_entries(keys: &Keys, nodes: usize, clients: usize) -> Vec<Bytes> {
-    let mut ledger = FirstLedger { tree: MerkleTree::new(), entries: Vec::new() };
+    let mut ledger = FirstLedger::new(secret());
+    let signer = keys.signer(0);
     let mut chain = ethereum::opening(clients);
     keys.open(&mut chain);
-    ledger.append(&keys.nodes(nodes));
-    ledger.sign(keys);
-    ledger.append(&chain);
-    ledger.sign(keys);
-    assert_eq!(ledger.entries.len() as u64, FIRST_ENTRIES, "as the constant says");
-    ledger.entries
-}
-
-struct FirstLedger {
-    tree: MerkleTree,
-    entries: Vec<Bytes>,
-}
-
-impl FirstLedger {
-    fn next(&self) -> TxId {
-        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
+    for writes in [keys.nodes(nodes), chain] {
+        ledger.append(&writes).expect("it is small");
+        ledger.sign(signer.as_ref(), START_S).expect("it is small");
     }
-
-    fn append(&mut self, writes: &WriteSet) {
-        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes)
-            .expect("it is small");
-        self.tree.append(sealed.leaf);
-        self.entries.push(sealed.bytes);
-    }
-
-    fn sign(&mut self, keys: &Keys) {
-        let previous = Seqno(self.tree.len().saturating_sub(2));
-        let signer = keys.signer(0);
-        let writes =
-            signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
-        self.append(&writes);
-    }
+    let entries = ledger.into_entries();
+    assert_eq!(entries.len() as u64, FIRST_ENTRIES, "as the constant says");
+    entries
 }

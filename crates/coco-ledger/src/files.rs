@@ -1,0 +1,440 @@
+//! The ledger's chunk files in a folder: taking stock, reading by position, and the one writer.
+//!
+//! A chunk is closed in an order that a crash cannot confuse: entries are durable, then the header names where the
+//! table will begin, then the table follows, then the file gets its closed name. A file with an open name whose header
+//! is set was caught between these steps: its table is dropped and the closing is done again.
+
+mod writer;
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use coco_types::{Seqno, limits::ENTRY_BYTES_MAX};
+use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
+
+pub use writer::LedgerWriter;
+
+use crate::{
+    CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkName, EntryFlags, EntryView, FileError, Folder,
+    FolderFile, folder::read_whole, open_chunk,
+};
+
+/// Where the first entry of a chunk begins.
+const ENTRIES_START: u32 = 8;
+const _: () = assert!(ENTRIES_START as usize == CHUNK_HEADER_BYTES, "entries follow the header");
+
+/// The chunk files of one folder, for readers.
+#[derive(Debug)]
+pub struct LedgerFiles<F> {
+    folder: F,
+    index: RwLock<Index>,
+    /// Entries on their way to the disk, in the order in which they will be written. A quorum of other nodes may commit
+    /// an entry before this node has written it, and whoever hears of the commit may ask for it.
+    coming: Mutex<VecDeque<(Seqno, Bytes)>>,
+    /// Everything up to here is committed, as far as the replica has said.
+    committed_seqno: AtomicU64,
+    torn: Option<TornTail>,
+}
+
+/// What a crash left of a write that was not durable, and that was cut off when the files were opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// Of which file.
+    pub file: ChunkName,
+    /// Where the cut was made.
+    pub offset: u64,
+    /// How much was cut off.
+    pub bytes: u64,
+}
+
+/// Files that do not hold a ledger, or did not do what was asked of them.
+#[derive(Debug, Error)]
+pub enum LedgerFilesError {
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is no chunk.
+    #[error("{file} is damaged")]
+    Chunk {
+        /// Which one.
+        file: ChunkName,
+        /// Where, and how.
+        source: ChunkError,
+    },
+    /// A file does not go on where the one before ends.
+    #[error("{file} does not follow: {expected} is next in the ledger")]
+    Order {
+        /// Which one.
+        file: ChunkName,
+        /// The first entry that is missing.
+        expected: Seqno,
+    },
+    /// A file holds more or fewer entries than its name says, or is not closed.
+    #[error("{file} holds {found} entries, which is not what its name says")]
+    Name {
+        /// Which one.
+        file: ChunkName,
+        /// How many entries are in it.
+        found: usize,
+    },
+    /// The header of an open chunk names a place for the table that is not in the file.
+    #[error(
+        "{file} is damaged at offset 0: the table begins at {table}, the file has {bytes} bytes"
+    )]
+    Header {
+        /// Which one.
+        file: ChunkName,
+        /// What the header says.
+        table: u64,
+        /// The length of the file.
+        bytes: u64,
+    },
+    /// The table of a closed chunk leads nowhere.
+    #[error("the table of {file} puts an entry between {start} and {end}")]
+    Table {
+        /// Which one.
+        file: ChunkName,
+        /// Where an entry would begin.
+        start: u64,
+        /// Where it would end.
+        end: u64,
+    },
+    /// The ledger does not reach so far.
+    #[error("no entry {0} in the ledger files")]
+    Missing(Seqno),
+    /// A chunk is full.
+    #[error("{0} cannot grow past 4 GiB")]
+    Long(ChunkName),
+    /// Somebody asked to forget what is committed.
+    #[error("{0} is committed and is never cut")]
+    Committed(ChunkName),
+}
+
+impl From<LedgerFilesError> for io::Error {
+    fn from(error: LedgerFilesError) -> Self {
+        let kind = match &error {
+            LedgerFilesError::File(error) => error.source.kind(),
+            LedgerFilesError::Missing(_) => io::ErrorKind::NotFound,
+            LedgerFilesError::Long(_) | LedgerFilesError::Committed(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            LedgerFilesError::Chunk { .. }
+            | LedgerFilesError::Order { .. }
+            | LedgerFilesError::Name { .. }
+            | LedgerFilesError::Header { .. }
+            | LedgerFilesError::Table { .. } => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a replay stopped.
+#[derive(Debug)]
+pub enum ReplayError<E> {
+    /// A file cannot be read, or is damaged.
+    Files(LedgerFilesError),
+    /// Whoever took the entries refused one.
+    Taker(E),
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// Closed chunks, in order.
+    closed: Vec<ChunkName>,
+    open: Option<OpenChunk>,
+}
+
+#[derive(Debug)]
+struct OpenChunk {
+    first: Seqno,
+    /// Where each entry begins.
+    offsets: Vec<u32>,
+    /// Where the last one ends.
+    end: u32,
+    /// Whether its last entry says that the chunk ends.
+    is_full: bool,
+}
+
+impl OpenChunk {
+    const fn new(first: Seqno) -> Self {
+        Self { first, offsets: Vec::new(), end: ENTRIES_START, is_full: false }
+    }
+
+    const fn name(&self) -> ChunkName {
+        ChunkName::open(self.first)
+    }
+
+    fn last(&self) -> Seqno {
+        Seqno(self.first.0 + self.offsets.len() as u64 - 1)
+    }
+
+    fn push(&mut self, bytes: usize, chunk_ends: bool) -> Result<(), LedgerFilesError> {
+        let end = u32::try_from(bytes).ok().and_then(|bytes| self.end.checked_add(bytes));
+        let end = end.ok_or_else(|| LedgerFilesError::Long(self.name()))?;
+        self.offsets.push(self.end);
+        self.end = end;
+        self.is_full = chunk_ends;
+        Ok(())
+    }
+}
+
+impl Index {
+    fn last(&self) -> Seqno {
+        let closed = self.closed.last().and_then(|chunk| chunk.last);
+        self.open
+            .as_ref()
+            .filter(|open| !open.offsets.is_empty())
+            .map(OpenChunk::last)
+            .or(closed)
+            .unwrap_or(Seqno::ZERO)
+    }
+}
+
+/// Where an entry stands.
+struct Place<H> {
+    file: H,
+    name: ChunkName,
+    range: (u64, u64),
+}
+
+/// A closed chunk's last entry.
+fn last_of(chunk: &ChunkName) -> Seqno {
+    chunk.last.expect("only closed chunks are kept in this list")
+}
+
+impl<F: Folder> LedgerFiles<F> {
+    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error.
+    ///
+    /// # Errors
+    /// An error that names the file, and the offset where there is one.
+    pub fn open(folder: F) -> Result<Self, LedgerFilesError> {
+        let mut names: Vec<ChunkName> =
+            folder.names()?.iter().filter_map(|name| name.parse().ok()).collect();
+        names.sort();
+        let mut index = Index::default();
+        let mut torn = None;
+        for name in names {
+            let expected = index.last().next();
+            if name.first != expected || index.open.is_some() {
+                return Err(LedgerFilesError::Order { file: name, expected });
+            }
+            match name.last {
+                Some(_) => index.closed.push(name),
+                None => {
+                    let (open, tail) = open_tail(&folder, name)?;
+                    index.open = Some(open);
+                    torn = tail;
+                }
+            }
+        }
+        // Entries of a chunk whose name was not durable before a crash are acknowledged again from here on.
+        folder.sync()?;
+        Ok(Self {
+            folder,
+            index: RwLock::new(index),
+            coming: Mutex::default(),
+            committed_seqno: AtomicU64::new(0),
+            torn,
+        })
+    }
+
+    /// What was cut off when the files were opened.
+    #[must_use]
+    pub const fn torn(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+
+    /// Notes that everything up to `seqno` is committed; whether a closed chunk waits to get its final name for it. One
+    /// that is closed only later gets it from [`LedgerWriter::name_committed`] without being asked for.
+    pub fn note_committed(&self, seqno: Seqno) -> bool {
+        self.committed_seqno.store(seqno.0, Ordering::SeqCst);
+        let index = self.index.read();
+        let mut waiting = index.closed.iter().rev().take_while(|chunk| !chunk.is_committed);
+        waiting.any(|chunk| last_of(chunk) <= seqno)
+    }
+
+    /// Makes entries readable that the writer is about to be given, in this order.
+    ///
+    /// # Panics
+    /// When one is no entry: the replica made or checked them all.
+    pub fn announce<'a>(&self, entries: impl Iterator<Item = &'a Bytes>) {
+        // Read once here, not by every reader.
+        let entries = entries.map(|entry| {
+            let view = EntryView::parse(entry).expect("the replica announces entries");
+            (view.tx_id().seqno, entry.clone())
+        });
+        self.coming.lock().extend(entries);
+    }
+
+    /// The first `count` of the announced entries are in the files now.
+    pub fn arrived(&self, count: usize) {
+        let mut coming = self.coming.lock();
+        let count = count.min(coming.len());
+        coming.drain(..count);
+    }
+
+    /// An announced entry. After a cut there may be two at one place: the newer one counts.
+    fn coming(&self, seqno: Seqno) -> Option<Bytes> {
+        let coming = self.coming.lock();
+        coming.iter().rev().find(|(at, _)| *at == seqno).map(|(_, entry)| entry.clone())
+    }
+
+    /// The last entry of the last chunk that is known to be committed.
+    #[must_use]
+    pub fn committed(&self) -> Seqno {
+        let index = self.index.read();
+        index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
+    }
+
+    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed.
+    ///
+    /// # Errors
+    /// [`ReplayError`]: what `take` gave, or the file that cannot be read or is damaged.
+    pub fn replay<E>(
+        &self,
+        mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
+    ) -> Result<(), ReplayError<E>> {
+        let index = self.index.read();
+        let open = index.open.as_ref().map(OpenChunk::name);
+        for name in index.closed.iter().copied().chain(open) {
+            let file = self.whole(name).map_err(ReplayError::Files)?;
+            let chunk = parse(name, &file).map_err(ReplayError::Files)?;
+            for (_, entry) in &chunk.entries {
+                take(file.slice_ref(entry.bytes()), name.is_committed)
+                    .map_err(ReplayError::Taker)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&self, name: ChunkName) -> Result<Bytes, LedgerFilesError> {
+        Ok(read_whole(&self.folder.open_to_read(&name.to_string())?)?.into())
+    }
+
+    /// The bytes of one entry. They come from the host's disk: the caller checks them.
+    ///
+    /// # Errors
+    /// [`LedgerFilesError::Missing`] when the ledger does not reach so far, and any error of the file system.
+    pub fn read(&self, seqno: Seqno) -> Result<Bytes, LedgerFilesError> {
+        // Asked first: between this and the look at the index it may arrive, but never be in neither.
+        if let Some(entry) = self.coming(seqno) {
+            return Ok(entry);
+        }
+        let place = self.find(seqno)?;
+        let (start, end) = place.range;
+        let length = end.checked_sub(start).and_then(|length| usize::try_from(length).ok());
+        let length = length.filter(|length| *length <= ENTRY_BYTES_MAX);
+        let length = length.ok_or(LedgerFilesError::Table { file: place.name, start, end })?;
+        let mut bytes = vec![0; length];
+        place.file.read_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+
+    /// The file in which an entry stands, and where in it.
+    ///
+    /// # Errors
+    /// As [`LedgerFiles::read`].
+    pub fn place(&self, seqno: Seqno) -> Result<(ChunkName, u64), LedgerFilesError> {
+        self.find(seqno).map(|place| (place.name, place.range.0))
+    }
+
+    fn find(&self, seqno: Seqno) -> Result<Place<F::File>, LedgerFilesError> {
+        let index = self.index.read();
+        let missing = || LedgerFilesError::Missing(seqno);
+        if let Some(open) = &index.open
+            && seqno >= open.first
+        {
+            let at = usize::try_from(seqno.0 - open.first.0).map_err(|_| missing())?;
+            let start = *open.offsets.get(at).ok_or_else(missing)?;
+            let end = open.offsets.get(at + 1).copied().unwrap_or(open.end);
+            let name = open.name();
+            let file = self.folder.open_to_read(&name.to_string())?;
+            return Ok(Place { file, name, range: (start.into(), end.into()) });
+        }
+        let at = index.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        let name =
+            *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
+        let file = self.folder.open_to_read(&name.to_string())?;
+        drop(index);
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        file.read_at(&mut header, 0)?;
+        let table = u64::from_le_bytes(header);
+        let position = |i: u64| -> Result<u64, LedgerFilesError> {
+            let mut offset = [0; 4];
+            file.read_at(&mut offset, table.saturating_add(4 * i))?;
+            Ok(u32::from_le_bytes(offset).into())
+        };
+        let i = seqno.0 - name.first.0;
+        let end = if seqno == last_of(&name) { table } else { position(i + 1)? };
+        let start = position(i)?;
+        Ok(Place { file, name, range: (start, end) })
+    }
+
+    /// Makes the one writer of these files. An open chunk that was caught while it was being closed is closed now.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn into_writer(self) -> Result<LedgerWriter<F>, LedgerFilesError> {
+        LedgerWriter::new(Arc::new(self))
+    }
+}
+
+/// Takes a chunk file apart that must be what its name says.
+fn parse(name: ChunkName, file: &[u8]) -> Result<Chunk<'_>, LedgerFilesError> {
+    let chunk =
+        Chunk::parse(file).map_err(|source| LedgerFilesError::Chunk { file: name, source })?;
+    let found = chunk.entries.len();
+    let is_as_named = name.last.is_none_or(|last| {
+        chunk.is_closed && found > 0 && last.0 == name.first.0 + found as u64 - 1
+    });
+    if is_as_named { Ok(chunk) } else { Err(LedgerFilesError::Name { file: name, found }) }
+}
+
+/// Reads the chunk that was being written, and leaves it as an open one.
+fn open_tail<F: Folder>(
+    folder: &F,
+    name: ChunkName,
+) -> Result<(OpenChunk, Option<TornTail>), LedgerFilesError> {
+    let file = folder.open_to_write(&name.to_string())?;
+    let length = file.length()?;
+    let header_bytes = CHUNK_HEADER_BYTES as u64;
+    if length < header_bytes {
+        file.cut(0)?;
+        file.write_at(&open_chunk(), 0)?;
+    } else {
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        file.read_at(&mut header, 0)?;
+        let table = u64::from_le_bytes(header);
+        if table != 0 {
+            if table < header_bytes || table > length {
+                return Err(LedgerFilesError::Header { file: name, table, bytes: length });
+            }
+            file.cut(table)?;
+            file.write_at(&open_chunk(), 0)?;
+        }
+    }
+    let bytes = read_whole(&file)?;
+    let chunk = parse(name, &bytes)?;
+    let torn = (chunk.torn_bytes > 0).then_some(TornTail {
+        file: name,
+        offset: chunk.end,
+        bytes: chunk.torn_bytes,
+    });
+    if let Some(torn) = &torn {
+        file.cut(torn.offset)?;
+    }
+    file.sync_all()?;
+    let mut open = OpenChunk::new(name.first);
+    for (_, entry) in &chunk.entries {
+        open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;
+    }
+    Ok((open, torn))
+}

@@ -1,0 +1,229 @@
+//! Folders and files of the operating system.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use coco_ledger::{FileError, FileOperation, Folder, FolderFile};
+
+/// A node's chunk files.
+pub type LedgerFiles = coco_ledger::LedgerFiles<DiskFolder>;
+
+/// A folder on a disk of this machine.
+#[derive(Clone, Debug)]
+pub struct DiskFolder {
+    path: PathBuf,
+}
+
+/// An open file in it.
+#[derive(Debug)]
+pub struct DiskFile {
+    file: File,
+    /// The name under which it was opened.
+    name: String,
+}
+
+impl DiskFolder {
+    /// The folder at `path`, which is there.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    fn opened(
+        &self,
+        operation: FileOperation,
+        name: &str,
+        options: &OpenOptions,
+    ) -> Result<DiskFile, FileError> {
+        let file = options
+            .open(self.path.join(name))
+            .map_err(|source| FileError::new(operation, name, source))?;
+        Ok(DiskFile { file, name: name.to_owned() })
+    }
+
+    fn failed(&self, operation: FileOperation) -> impl Fn(io::Error) -> FileError {
+        let folder = self.path.display().to_string();
+        move |source| FileError::new(operation, &folder, source)
+    }
+}
+
+impl Folder for DiskFolder {
+    type File = DiskFile;
+
+    fn names(&self) -> Result<Vec<String>, FileError> {
+        let mut names = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(self.failed(FileOperation::List))? {
+            let name = file.map_err(self.failed(FileOperation::List))?.file_name();
+            names.extend(name.into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn open_to_read(&self, name: &str) -> Result<DiskFile, FileError> {
+        self.opened(FileOperation::Open, name, OpenOptions::new().read(true))
+    }
+
+    fn open_to_write(&self, name: &str) -> Result<DiskFile, FileError> {
+        self.opened(FileOperation::Open, name, OpenOptions::new().read(true).write(true))
+    }
+
+    fn create(&self, name: &str) -> Result<DiskFile, FileError> {
+        let options = &mut OpenOptions::new();
+        self.opened(FileOperation::Create, name, options.read(true).write(true).create_new(true))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        fs::rename(self.path.join(from), self.path.join(to))
+            .map_err(|source| FileError::new(FileOperation::Rename, from, source))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), FileError> {
+        fs::remove_file(self.path.join(name))
+            .map_err(|source| FileError::new(FileOperation::Remove, name, source))
+    }
+
+    fn sync(&self) -> Result<(), FileError> {
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(self.failed(FileOperation::Sync))
+    }
+}
+
+impl DiskFile {
+    fn failed(&self, operation: FileOperation) -> impl Fn(io::Error) -> FileError {
+        move |source| FileError::new(operation, &self.name, source)
+    }
+}
+
+impl FolderFile for DiskFile {
+    fn length(&self) -> Result<u64, FileError> {
+        let metadata = self.file.metadata().map_err(self.failed(FileOperation::Read))?;
+        Ok(metadata.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), FileError> {
+        self.file
+            .read_exact_at(bytes, offset)
+            .map_err(|source| FileError::at(FileOperation::Read, &self.name, offset, source))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|source| FileError::at(FileOperation::Write, &self.name, offset, source))
+    }
+
+    fn cut(&self, length: u64) -> Result<(), FileError> {
+        self.file
+            .set_len(length)
+            .map_err(|source| FileError::at(FileOperation::Cut, &self.name, length, source))
+    }
+
+    fn sync_data(&self) -> Result<(), FileError> {
+        self.file.sync_data().map_err(self.failed(FileOperation::Sync))
+    }
+
+    fn sync_all(&self) -> Result<(), FileError> {
+        self.file.sync_all().map_err(self.failed(FileOperation::Sync))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use coco_consensus::HardState;
+    use coco_kv::WriteSet;
+    use coco_ledger::{EntryFlags, LedgerFilesError, LedgerSecret, SECTOR_BYTES, seal};
+    use coco_replica::HardStateFile;
+    use coco_types::{Digest, Seqno, TxId, View};
+
+    use super::*;
+
+    /// A folder of this test.
+    fn folder(test: &str) -> DiskFolder {
+        let path = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("makes a folder");
+        DiskFolder::new(&path)
+    }
+
+    fn entry(view: u64, seqno: u64) -> Bytes {
+        let id = TxId { view: View(view), seqno: Seqno(seqno) };
+        let secret = LedgerSecret::new(&[7; 32]);
+        let (claims, writes) = (Digest([0; 32]), WriteSet::default());
+        seal(&secret, id, EntryFlags::NONE, &claims, &writes)
+            .expect("an empty entry is short")
+            .bytes
+    }
+
+    /// A node hears that its peers committed an entry while its own disk still writes.
+    #[test]
+    fn an_entry_is_readable_from_its_announcement_on() {
+        let folder = folder("ledger-files");
+        let mut writer =
+            LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
+        let files = writer.files();
+        let read = |seqno| match files.read(Seqno(seqno)) {
+            Err(LedgerFilesError::Missing(_)) => None,
+            other => Some(other.expect("reads")),
+        };
+        assert_eq!(read(1), None);
+
+        let (first, second, other) = (entry(2, 1), entry(2, 2), entry(3, 2));
+        files.announce([&first, &second].into_iter());
+        assert_eq!(read(1), Some(first.clone()), "announced");
+        writer.append(&first, false).expect("appends");
+        writer.append(&second, false).expect("appends");
+        assert_eq!(read(2), Some(second.clone()), "gathered, and not yet in the file");
+        writer.sync().expect("syncs");
+        assert_eq!(read(2), Some(second.clone()), "in the file");
+        files.arrived(2);
+        assert_eq!(read(2), Some(second.clone()), "in the file only");
+
+        files.announce(std::iter::once(&other));
+        assert_eq!(read(2), Some(other.clone()), "a new view's entry takes the place of the old");
+        writer.truncate(Seqno(1)).expect("cuts");
+        writer.append(&other, false).expect("appends");
+        writer.sync().expect("syncs");
+        files.arrived(1);
+        assert_eq!((read(1), read(2)), (Some(first), Some(other)));
+        assert_eq!(read(3), None);
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
+    fn a_torn_slot_of_the_hard_state_leaves_the_one_before() {
+        let (folder, name) = (folder("hard-state"), "consensus.state");
+        let state = |view| HardState { view: View(view), vote: None };
+        let open = || HardStateFile::open(&folder, name);
+        {
+            let (mut file, found) = open().expect("opens");
+            assert_eq!(found, None);
+            file.write(&state(3)).expect("writes");
+            file.write(&state(4)).expect("writes");
+            file.sync().expect("syncs");
+        }
+        assert_eq!(open().expect("opens").1, Some(state(4)));
+        let torn = folder.open_to_write(name).expect("opens");
+        torn.write_at(&[0xff; 16], 8).expect("writes");
+        assert_eq!(open().expect("opens").1, Some(state(3)));
+        torn.write_at(&[0xff; 16], 8 + SECTOR_BYTES).expect("writes");
+        assert!(open().is_err(), "both slots are torn");
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
+    fn an_error_names_operation_file_and_offset() {
+        let folder = folder("file-errors");
+        let file = folder.create("short").expect("makes a file");
+        file.write_at(b"four", 0).expect("writes");
+        let error = file.read_at(&mut [0; 4], 2).expect_err("the file ends before");
+        assert_eq!(error.to_string(), "cannot read short at offset 2");
+        let error = folder.create("short").expect_err("there is one");
+        assert_eq!(error.to_string(), "cannot create short");
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+}
