@@ -6,7 +6,7 @@
 //! of our own beside CCF's: consensus and auditors read it there instead of deriving it.
 
 use coco_kv::{MapName, WriteSet};
-use coco_types::NodeId;
+use coco_types::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -41,12 +41,18 @@ pub struct MembershipError {
 }
 
 /// What a row of the nodes' table says, as far as membership goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRow {
     /// Its place in life.
     pub status: NodeStatus,
     /// Its seat. A node of the first entry has its own.
     pub seat: NodeId,
+    /// The digest of its code.
+    pub code_digest: Digest,
+    /// Where clients reach it, `host:port`.
+    pub rpc_address: String,
+    /// Where other nodes reach it, `host:port`.
+    pub peer_address: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +66,19 @@ struct Written {
 struct Read {
     status: NodeStatus,
     seat: Option<String>,
+    code_digest: String,
+    node_to_node_interface: ReadInterface,
+    rpc_interfaces: ReadInterfaces,
+}
+
+#[derive(Deserialize)]
+struct ReadInterfaces {
+    primary_rpc_interface: ReadInterface,
+}
+
+#[derive(Deserialize)]
+struct ReadInterface {
+    published_address: String,
 }
 
 impl ConfigurationRow {
@@ -113,9 +132,17 @@ pub fn put_pending_node(set: &mut WriteSet, node: &GenesisNode, seat: NodeId) {
 /// [`MembershipError`].
 pub fn read_node(node: NodeId, row: &[u8]) -> Result<NodeRow, MembershipError> {
     let failed = |source| MembershipError { map: NODES_MAP, source };
-    let Read { status, seat } = serde_json::from_slice(row).map_err(failed)?;
-    let seat = seat.map_or(Ok(node), |seat| id(&seat)).map_err(failed)?;
-    Ok(NodeRow { status, seat })
+    let read: Read = serde_json::from_slice(row).map_err(failed)?;
+    let seat = read.seat.map_or(Ok(node), |seat| id(&seat)).map_err(failed)?;
+    // A digest and an id are written alike.
+    let code_digest = Digest(id(&read.code_digest).map_err(failed)?.0);
+    Ok(NodeRow {
+        status: read.status,
+        seat,
+        code_digest,
+        rpc_address: read.rpc_interfaces.primary_rpc_interface.published_address,
+        peer_address: read.node_to_node_interface.published_address,
+    })
 }
 
 /// Writes a node's row again with another status.
@@ -166,8 +193,6 @@ fn id(text: &str) -> Result<NodeId, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
-    use coco_types::Digest;
-
     use super::*;
 
     #[test]
@@ -202,7 +227,14 @@ mod tests {
             let row = set.get(&nodes, key.as_bytes()).unwrap().clone();
             put_status(&mut set, node_id, &row, status).unwrap();
             let row = set.get(&nodes, key.as_bytes()).unwrap();
-            assert_eq!(read_node(node_id, row).unwrap(), NodeRow { status, seat: NodeId([9; 32]) });
+            let expected = NodeRow {
+                status,
+                seat: NodeId([9; 32]),
+                code_digest: node.code_digest,
+                rpc_address: node.rpc_address.clone(),
+                peer_address: node.peer_address.clone(),
+            };
+            assert_eq!(read_node(node_id, row).unwrap(), expected);
         }
         let row = set.get(&nodes, key.as_bytes()).unwrap().clone();
         put_retired_committed(&mut set, node_id, &row).unwrap();

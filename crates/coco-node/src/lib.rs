@@ -9,6 +9,7 @@
 
 mod calls;
 pub mod config;
+pub mod directory;
 pub mod disk;
 pub mod driver;
 pub mod edge;
@@ -16,10 +17,12 @@ pub mod folder;
 pub mod frame;
 pub mod history;
 pub mod identity;
+pub mod join;
 pub mod metrics;
 pub mod node;
 pub mod peers;
 pub mod provision;
+mod seat;
 pub mod tls;
 pub mod waiters;
 

@@ -4,12 +4,12 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use coco_consensus::{Configuration, HardState, RaftEngine, Start, StartError, Timing};
+use coco_consensus::{Configuration, Engine, HardState, RaftEngine, Start, StartError, Timing};
 use coco_evm::{
     adapter::EvmAdapter,
     executor::{Executor, warm_up},
@@ -34,15 +34,18 @@ use tracing::{info, warn};
 use crate::{
     calls::Calls,
     config::{NodeAddress, NodeConfig},
+    directory::Directory,
     disk::{Disk, run_fetches},
     driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     folder::{DiskFile, DiskFolder, LedgerFiles},
     history::LedgerHistory,
     identity::{Identity, IdentityError},
+    join::Seeker,
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
+    seat,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
 };
@@ -80,6 +83,9 @@ pub enum StartNodeError {
         /// The cause.
         source: LoadError,
     },
+    /// The program cannot be read, whose digest others want to know.
+    #[error("cannot read this program to take its digest")]
+    Program(#[source] io::Error),
     /// The ledger holds no genesis.
     #[error("the ledger in {0} has no genesis; make the network first")]
     NoGenesis(PathBuf),
@@ -122,6 +128,9 @@ pub struct Node {
 
 /// What was read from the node's folder.
 struct Loaded {
+    /// What is sealed there: the node of the first start, whose key is that of the seat.
+    seat: Identity,
+    /// The node that this process is.
     identity: Identity,
     loader: Loader,
     files: LedgerFiles,
@@ -131,7 +140,7 @@ struct Loaded {
 }
 
 fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
-    let identity = Identity::open(&config.data_dir)?;
+    let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
     let mut index_key = [0; 16];
@@ -141,7 +150,7 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let index_key =
         [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
     let mut loader = Loader::new(
-        identity.ledger_secret(),
+        seat.ledger_secret(),
         state::schema(),
         index_key,
         config.ledger.retained_entries,
@@ -167,7 +176,8 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let (hard_state, hard_state_found) =
         HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
             .map_err(|source| StartNodeError::HardState { path, source })?;
-    Ok(Loaded { identity, loader, files, hard_state, hard_state_found, committed })
+    let (identity, hard_state_found) = seat::node_of(config, &seat, hard_state_found)?;
+    Ok(Loaded { seat, identity, loader, files, hard_state, hard_state_found, committed })
 }
 
 /// The last entry that provisioning made; committed from the start.
@@ -185,10 +195,15 @@ fn engine(
     };
     let ticks = |millis: u64| u32::try_from(millis.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
     let hard_state = loaded.loader.hard_state(loaded.hard_state_found);
+    // A ledger from before the first entry named the voters has those of the configuration file, for ever.
+    let (configuration, pending) = loaded
+        .loader
+        .configuration()
+        .unwrap_or_else(|| (Configuration::of(nodes.iter().map(|(id, _)| *id).collect()), None));
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
-        configuration: Configuration::of(nodes.iter().map(|(id, _)| *id).collect()),
-        pending: None,
+        configuration,
+        pending,
         hard_state,
         views,
         last: last.seqno,
@@ -232,6 +247,28 @@ async fn listen(
     Ok((listener, bound))
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// Where clients come in.
+struct Clients {
+    client: TcpListener,
+    client_address: std::net::SocketAddr,
+    development: Option<(TcpListener, std::net::SocketAddr)>,
+}
+
+impl Clients {
+    async fn of(config: &NodeConfig) -> Result<Self, StartNodeError> {
+        let (client, client_address) = listen(config.client.listen).await?;
+        let development = match &config.development_http {
+            Some(interface) => Some(listen(interface.listen).await?),
+            None => None,
+        };
+        Ok(Self { client, client_address, development })
+    }
+}
+
 fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartNodeError> {
     Builder::new_multi_thread()
         .worker_threads(threads)
@@ -248,6 +285,8 @@ struct Shared {
     peers: Arc<Peers>,
     metrics: Arc<Metrics>,
     nodes: Vec<(NodeId, NodeAddress)>,
+    directory: Directory,
+    votes: Arc<AtomicBool>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -366,6 +405,10 @@ fn assemble(
         calls: Calls::default(),
         started: Instant::now(),
         first_election: FirstElection { peers_needed, reached: BTreeMap::new() },
+        me: identity.node_id,
+        directory: shared.directory.clone(),
+        votes: shared.votes,
+        joining: None,
     };
     let driver = thread("replica", move || driver.run())?;
 
@@ -374,7 +417,7 @@ fn assemble(
         node_id: identity.node_id,
         service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),
-        nodes: shared.nodes,
+        nodes: shared.directory,
         limits: config.limits,
         history: Arc::new(LedgerHistory::new(files, state.clone(), secret.clone())),
         state,
@@ -407,21 +450,15 @@ impl Node {
         warm_up();
         let mut loaded = load(config)?;
         let me = loaded.identity.node_id;
-        let nodes = node_list(config, me)?;
+        let nodes = node_list(config, loaded.seat.node_id)?;
         let engine = engine(config, &nodes, &mut loaded)?;
-        let edge = runtime(
-            "edge",
-            std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-        )?;
+        let directory = Directory::new(&nodes);
+        let votes = Arc::new(AtomicBool::new(engine.configuration().votes(me)));
+        let edge = runtime("edge", cores())?;
         let peer_runtime = runtime("peers", 1)?;
         let peer_tls = PeerTls::new(&loaded.identity)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
-        let (client, client_address) = edge.block_on(listen(config.client.listen))?;
-        let development = config
-            .development_http
-            .as_ref()
-            .map(|interface| edge.block_on(listen(interface.listen)))
-            .transpose()?;
+        let Clients { client, client_address, development } = edge.block_on(Clients::of(config))?;
 
         let (inbox, jobs) = Inbox::new(config.limits.queue_max);
         let metrics = Arc::new(Metrics::new());
@@ -433,16 +470,33 @@ impl Node {
             inbox: inbox.clone(),
             peers: Arc::clone(&peers),
             metrics,
-            nodes,
+            nodes: nodes.clone(),
+            directory: directory.clone(),
+            votes: Arc::clone(&votes),
             stopped: stopped.clone(),
         };
+        if let Some(question) = seat::question(config, &loaded.seat, me, &nodes)? {
+            let others = seat::others(config, loaded.seat.node_id);
+            let (peers, inbox) = (Arc::clone(&peers), inbox.clone());
+            let state = loaded.loader.state();
+            let seeker = Seeker { question, others, peers, inbox, state, votes };
+            peer_runtime.spawn(seeker.run());
+        }
         let Assembled { service, lost, driver, disk } =
             assemble(config, loaded, engine, jobs, shared)?;
         edge.spawn(Arc::clone(&service).send_lost_again(lost));
 
         let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
-        peer_runtime.spawn(accept(peer_listener, peer_tls, inbox.clone(), peers, forwarded));
+        peer_runtime.spawn(accept(
+            peer_listener,
+            peer_tls,
+            inbox.clone(),
+            peers,
+            directory,
+            forwarded,
+        ));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
+        let development_address = development.as_ref().map(|(_, address)| *address);
         edge.spawn(serve(
             client,
             Transport::Tls(acceptor),
@@ -450,7 +504,6 @@ impl Node {
             Arc::clone(&places),
             stopped.clone(),
         ));
-        let development_address = development.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = development {
             info!(%address, "plain HTTP for development: no encryption, loopback only");
             edge.spawn(serve(listener, Transport::DevelopmentPlain, service, places, stopped));

@@ -15,8 +15,8 @@
 use coco_consensus::Configuration;
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
-    ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeStatus, put_pending_node,
-    put_retired_committed, put_status, read_node,
+    ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
+    put_pending_node, put_retired_committed, put_status, read_node,
 };
 use coco_types::{Digest, NodeId, Role, Seqno};
 
@@ -46,6 +46,8 @@ pub enum JoinReply {
     NotPrimary(Option<NodeId>),
     /// Never: no node of the network has that seat.
     NoSuchSeat,
+    /// Never without a vote of the members: the node in that seat runs other code.
+    OtherCode,
     /// Never: that node had a seat, and another has it now. A node that was cut off for long hears nothing else of it.
     Retired,
 }
@@ -105,6 +107,15 @@ impl Replica {
         }
         if voter.is_none() && learner.is_none() {
             return Ok(JoinReply::NoSuchSeat);
+        }
+        let codes = [voter, learner]
+            .into_iter()
+            .flatten()
+            .filter_map(|node| self.row(node).map(|row| (node, row)));
+        for (node_id, row) in codes.collect::<Vec<_>>() {
+            if read_node(node_id, &row)?.code_digest != node.code_digest {
+                return Ok(JoinReply::OtherCode);
+            }
         }
         if let Some(other) = [voter, learner].into_iter().flatten().find(|node| self.answers(*node))
         {
@@ -212,6 +223,16 @@ impl Replica {
 
     fn me(&self) -> NodeId {
         self.signer.node_id()
+    }
+
+    /// What the ledger says of the nodes of the configuration in effect.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when a row cannot be read.
+    pub fn node_rows(&self) -> Result<Vec<(NodeId, NodeRow)>, MembershipError> {
+        let nodes = self.engine.configuration().nodes();
+        let rows = nodes.filter_map(|node| Some((node, self.row(node)?)));
+        rows.map(|(node, row)| Ok((node, read_node(node, &row)?))).collect()
     }
 
     /// Whether a node was heard of lately; this one always is.

@@ -87,7 +87,9 @@ impl World {
                 }
                 JoinReply::NotPrimary(_) => "a node asked somebody for its seat who cannot give it",
                 JoinReply::Retired => "a node asked for the seat that it had lost",
-                JoinReply::NoSuchSeat => panic!("every seat was there from the beginning"),
+                JoinReply::NoSuchSeat | JoinReply::OtherCode => {
+                    panic!("every seat was there from the beginning, with the same code")
+                }
             });
             let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
                 continue;
@@ -108,7 +110,8 @@ impl World {
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)
-            | JoinReply::NoSuchSeat => {}
+            | JoinReply::NoSuchSeat
+            | JoinReply::OtherCode => {}
         }
     }
 
