@@ -2,7 +2,11 @@
 //!
 //! A chunk is closed in an order that a crash cannot confuse: entries are durable, then the header names where the
 //! table will begin, then the table follows, then the file gets its closed name. A file with an open name whose header
-//! is set was caught between these steps: its table is dropped and the closing is done again.
+//! is set was caught between these steps: its table is dropped and the closing is done again. Names become durable in
+//! any order, so the folder is synced before the next chunk is made: there is never a gap in the ledger.
+//!
+//! What is read of the open chunk when the files are opened is written once more: after a sync that failed, a system
+//! shows what it will never write, and takes it for written.
 
 mod writer;
 
@@ -24,7 +28,7 @@ pub use writer::LedgerWriter;
 
 use crate::{
     CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkName, EntryFlags, EntryView, FileError, Folder,
-    FolderFile, folder::read_whole, open_chunk,
+    FolderFile, chunk::misses_sector, close_chunk, folder::read_whole, open_chunk,
 };
 
 /// Where the first entry of a chunk begins.
@@ -142,7 +146,14 @@ pub enum ReplayError<E> {
     /// A file cannot be read, or is damaged.
     Files(LedgerFilesError),
     /// Whoever took the entries refused one.
-    Taker(E),
+    Taker {
+        /// In which file.
+        file: ChunkName,
+        /// Where it begins.
+        offset: u64,
+        /// Why.
+        source: E,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +181,15 @@ impl OpenChunk {
 
     const fn name(&self) -> ChunkName {
         ChunkName::open(self.first)
+    }
+
+    /// Forgets all but the first `keep` entries.
+    fn cut(&mut self, keep: usize) {
+        if let Some(end) = self.offsets.get(keep).copied() {
+            self.offsets.truncate(keep);
+            self.end = end;
+            self.is_full = false;
+        }
     }
 
     fn last(&self) -> Seqno {
@@ -294,29 +314,49 @@ impl<F: Folder> LedgerFiles<F> {
         index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
     }
 
-    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed.
+    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed. What `take` refuses of the
+    /// open chunk because a sector never arrived is cut off, with all that follows.
     ///
     /// # Errors
     /// [`ReplayError`]: what `take` gave, or the file that cannot be read or is damaged.
     pub fn replay<E>(
-        &self,
+        &mut self,
         mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
     ) -> Result<(), ReplayError<E>> {
-        let index = self.index.read();
+        let index = self.index.get_mut();
         let open = index.open.as_ref().map(OpenChunk::name);
-        for name in index.closed.iter().copied().chain(open) {
-            let file = self.whole(name).map_err(ReplayError::Files)?;
+        for name in index.closed.clone().into_iter().chain(open) {
+            let file = whole(&self.folder, name).map_err(ReplayError::Files)?;
             let chunk = parse(name, &file).map_err(ReplayError::Files)?;
-            for (_, entry) in &chunk.entries {
-                take(file.slice_ref(entry.bytes()), name.is_committed)
-                    .map_err(ReplayError::Taker)?;
+            for (offset, entry) in &chunk.entries {
+                let Err(source) = take(file.slice_ref(entry.bytes()), name.is_committed) else {
+                    continue;
+                };
+                if name.last.is_some() || !misses_sector(&file, *offset) {
+                    return Err(ReplayError::Taker { file: name, offset: *offset, source });
+                }
+                return self.cut_torn(name, *offset, file.len()).map_err(ReplayError::Files);
             }
         }
         Ok(())
     }
 
-    fn whole(&self, name: ChunkName) -> Result<Bytes, LedgerFilesError> {
-        Ok(read_whole(&self.folder.open_to_read(&name.to_string())?)?.into())
+    fn cut_torn(
+        &mut self,
+        name: ChunkName,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), LedgerFilesError> {
+        let open = self.index.get_mut().open.as_mut().expect("only the open chunk is torn");
+        let keep = open.offsets.partition_point(|start| u64::from(*start) < offset);
+        open.cut(keep);
+        let file = self.folder.open_to_write(&name.to_string())?;
+        file.cut(offset)?;
+        file.sync_all()?;
+        // What was cut before was longer.
+        let before = self.torn.as_ref().map_or(0, |torn| torn.bytes);
+        self.torn = Some(TornTail { file: name, offset, bytes: length as u64 - offset + before });
+        Ok(())
     }
 
     /// The bytes of one entry. They come from the host's disk: the caller checks them.
@@ -398,43 +438,68 @@ fn parse(name: ChunkName, file: &[u8]) -> Result<Chunk<'_>, LedgerFilesError> {
     if is_as_named { Ok(chunk) } else { Err(LedgerFilesError::Name { file: name, found }) }
 }
 
-/// Reads the chunk that was being written, and leaves it as an open one.
+fn whole<F: Folder>(folder: &F, name: ChunkName) -> Result<Bytes, LedgerFilesError> {
+    Ok(read_whole(&folder.open_to_read(&name.to_string())?)?.into())
+}
+
+/// Reads the chunk that was being written, and leaves it as an open one, durable.
 fn open_tail<F: Folder>(
     folder: &F,
     name: ChunkName,
 ) -> Result<(OpenChunk, Option<TornTail>), LedgerFilesError> {
     let file = folder.open_to_write(&name.to_string())?;
-    let length = file.length()?;
-    let header_bytes = CHUNK_HEADER_BYTES as u64;
-    if length < header_bytes {
-        file.cut(0)?;
-        file.write_at(&open_chunk(), 0)?;
-    } else {
-        let mut header = [0; CHUNK_HEADER_BYTES];
-        file.read_at(&mut header, 0)?;
-        let table = u64::from_le_bytes(header);
-        if table != 0 {
-            if table < header_bytes || table > length {
-                return Err(LedgerFilesError::Header { file: name, table, bytes: length });
-            }
-            file.cut(table)?;
-            file.write_at(&open_chunk(), 0)?;
-        }
+    let mut bytes = read_whole(&file)?;
+    let length = bytes.len();
+    if length < CHUNK_HEADER_BYTES {
+        bytes = open_chunk().to_vec();
     }
-    let bytes = read_whole(&file)?;
+    drop_table(name, &mut bytes)?;
     let chunk = parse(name, &bytes)?;
     let torn = (chunk.torn_bytes > 0).then_some(TornTail {
         file: name,
         offset: chunk.end,
         bytes: chunk.torn_bytes,
     });
-    if let Some(torn) = &torn {
-        file.cut(torn.offset)?;
-    }
-    file.sync_all()?;
     let mut open = OpenChunk::new(name.first);
     for (_, entry) in &chunk.entries {
         open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;
     }
+    let end = usize::try_from(open.end).expect("it is in memory");
+    // The header is reset only when no table can follow it any more.
+    if end < length {
+        file.cut(u64::from(open.end))?;
+        file.sync_all()?;
+    }
+    file.write_at(&bytes[..end], 0)?;
+    file.sync_all()?;
     Ok((open, torn))
+}
+
+/// Makes the bytes of a chunk that was caught while it was being closed those of an open one. The header is not believed:
+/// were it damaged, it would cut off what was acknowledged.
+fn drop_table(name: ChunkName, bytes: &mut Vec<u8>) -> Result<(), LedgerFilesError> {
+    let (header, _) = bytes.split_first_chunk().expect("it was made as long as a header");
+    let table = u64::from_le_bytes(*header);
+    if table == 0 {
+        return Ok(());
+    }
+    let length = bytes.len();
+    let damaged = || LedgerFilesError::Header { file: name, table, bytes: length as u64 };
+    let end = usize::try_from(table).ok().filter(|end| (CHUNK_HEADER_BYTES..=length).contains(end));
+    let end = end.ok_or_else(damaged)?;
+    let found = bytes.split_off(end);
+    bytes[..CHUNK_HEADER_BYTES].copy_from_slice(&open_chunk());
+    let chunk = Chunk::parse(bytes).map_err(|_| damaged())?;
+    let last = chunk.entries.last();
+    let is_full = last.is_some_and(|(_, entry)| entry.flags().contains(EntryFlags::CHUNK_AFTER));
+    let offsets: Vec<u32> = chunk
+        .entries
+        .iter()
+        .map(|(at, _)| u32::try_from(*at).expect("no chunk is larger"))
+        .collect();
+    let (_, expected) = close_chunk(&offsets, table);
+    // Of the table any part may have arrived.
+    let is_table = found.len() <= expected.len()
+        && found.iter().zip(&expected).all(|(found, expected)| *found == 0 || found == expected);
+    if chunk.torn_bytes == 0 && is_full && is_table { Ok(()) } else { Err(damaged()) }
 }

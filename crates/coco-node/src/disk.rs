@@ -10,14 +10,17 @@ use std::{
     time::Instant,
 };
 
-use coco_consensus::{Fetch, FetchFailed};
-use coco_replica::{Persist, SharedLedgerState, Storage, StorageError, read_entries};
+use coco_consensus::{Fetch, FetchFailed, LogEntry};
+use coco_replica::{
+    Persist, ReadEntriesError, SharedLedgerState, Storage, StorageError, read_entries,
+};
 use coco_types::Seqno;
 use tracing::error;
 
 use crate::{
     driver::{Inbox, Job},
     folder::{DiskFolder, LedgerFiles},
+    history::{HANDED_ON_TIME, HANDED_ON_TRIES},
     metrics::Metrics,
 };
 
@@ -127,7 +130,7 @@ pub(crate) fn run_fetches(
     inbox: &Inbox,
 ) {
     while let Ok(fetch) = fetches.recv() {
-        let entries = read_entries(files, state, &fetch).map_err(|error| {
+        let entries = read_patiently(files, state, &fetch).map_err(|error| {
             error!(error = in_full(&error), "cannot read entries for a node that lags");
             if error.is_fatal() {
                 inbox.put(Job::DiskFailed(in_full(&error)));
@@ -138,13 +141,29 @@ pub(crate) fn run_fetches(
     }
 }
 
+/// The replica may commit an entry in place of another a moment before its driver hands it on to be written, and until
+/// then the files seem to be damaged. Damage stays.
+fn read_patiently(
+    files: &LedgerFiles,
+    state: &SharedLedgerState,
+    fetch: &Fetch,
+) -> Result<Vec<LogEntry>, ReadEntriesError> {
+    for _ in 0..HANDED_ON_TRIES {
+        match read_entries(files, state, fetch) {
+            Err(error) if error.is_fatal() => std::thread::sleep(HANDED_ON_TIME),
+            result => return result,
+        }
+    }
+    read_entries(files, state, fetch)
+}
+
 #[cfg(test)]
 mod tests {
     use coco_consensus::FetchId;
     use coco_crypto::sha256;
     use coco_kv::WriteSet;
     use coco_ledger::{FirstLedger, LedgerSecret, Signer};
-    use coco_replica::{Loader, ReadEntriesError};
+    use coco_replica::Loader;
     use coco_types::{Digest, NodeId};
 
     use super::*;

@@ -21,8 +21,8 @@ const OPENED_MAX: usize = 64;
 const OPENED_BYTES_MAX: usize = 16 << 20;
 
 /// How often, and how long after another, an entry is asked for again that is about to be handed on.
-const HANDED_ON_TRIES: u32 = 20;
-const HANDED_ON_TIME: Duration = Duration::from_millis(1);
+pub(crate) const HANDED_ON_TRIES: u32 = 20;
+pub(crate) const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 
 /// Reads entries of one node's ledger.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{LedgerFilesError, ReplayError, ServiceSigner};
+use coco_ledger::{ChunkName, LedgerFilesError, ReplayError, ServiceSigner};
 use coco_replica::{
     HardStateFile, HardStateFileError, LoadError, Loader, Replica, Settings, Storage,
 };
@@ -76,12 +76,16 @@ pub enum StartNodeError {
         source: HardStateFileError,
     },
     /// The ledger does not replay.
-    #[error("the ledger in {path} does not replay")]
+    #[error("{file} at offset {offset} does not replay, in {path}")]
     Load {
         /// Where.
         path: PathBuf,
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
         /// The cause.
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// The program cannot be read, whose digest others want to know.
     #[error("cannot read this program to take its digest")]
@@ -155,17 +159,20 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         index_key,
         config.ledger.retained_entries,
     );
-    let files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
-    if let Some(torn) = files.torn() {
-        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
-    }
+    let mut files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
     let started = Instant::now();
     files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
         match error {
             ReplayError::Files(source) => failed(source),
-            ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
+            ReplayError::Taker { file, offset, source } => {
+                let (path, source) = (folder.clone(), Box::new(source));
+                StartNodeError::Load { path, file, offset, source }
+            }
         }
     })?;
+    if let Some(torn) = files.torn() {
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+    }
     let committed = loader
         .state()
         .read()

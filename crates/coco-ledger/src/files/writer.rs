@@ -67,6 +67,8 @@ impl<F: Folder> LedgerWriter<F> {
     /// Never: the open chunk is made before it is used.
     pub fn append(&mut self, entry: &[u8], chunk_ends: bool) -> Result<(), LedgerFilesError> {
         if self.open.is_none() {
+            // Else this chunk could be found after a crash without the one before.
+            self.sync_folder()?;
             let first = self.files.index.read().last().next();
             let file = self.files.folder.create(&ChunkName::open(first).to_string())?;
             file.write_at(&open_chunk(), 0)?;
@@ -167,7 +169,8 @@ impl<F: Folder> LedgerWriter<F> {
         self.sync_folder()
     }
 
-    /// Cuts the ledger so that `to` is its last entry. Durable on return.
+    /// Cuts the ledger so that `to` is its last entry. Durable on return. Each step is durable before the next: were a
+    /// chunk cut while a later one may come back with the next start, the ledger would have a gap.
     ///
     /// # Errors
     /// Any error of the file system; [`LedgerFilesError::Committed`] when a committed chunk would be cut.
@@ -181,7 +184,7 @@ impl<F: Folder> LedgerWriter<F> {
                     self.open = None;
                     self.files.index.write().open = None;
                     self.files.folder.remove(&name.to_string())?;
-                    self.folder_changed = true;
+                    self.files.folder.sync()?;
                 }
                 None => {
                     let last = self.files.index.read().last();
@@ -199,13 +202,11 @@ impl<F: Folder> LedgerWriter<F> {
         let open = index.open.as_mut().expect("looked at above");
         // A chunk of more entries than memory can address does not exist, and then there is nothing to cut.
         let keep = usize::try_from(to.0 - open.first.0 + 1).unwrap_or(usize::MAX);
-        if let Some(end) = open.offsets.get(keep).copied() {
-            open.offsets.truncate(keep);
-            open.end = end;
-            open.is_full = false;
-            self.pending_at = u64::from(end);
+        if keep < open.offsets.len() {
+            open.cut(keep);
+            self.pending_at = u64::from(open.end);
             let file = self.open.as_ref().expect("an open chunk has its file");
-            file.cut(u64::from(end))?;
+            file.cut(self.pending_at)?;
             file.sync_all()?;
         }
         drop(index);
@@ -225,7 +226,7 @@ impl<F: Folder> LedgerWriter<F> {
         };
         let open = ChunkName::open(chunk.first);
         self.files.folder.rename(&chunk.to_string(), &open.to_string())?;
-        self.folder_changed = true;
+        self.files.folder.sync()?;
         let (tail, _torn) = open_tail(&self.files.folder, open)?;
         self.files.index.write().open = Some(tail);
         self.reopen()
