@@ -137,7 +137,7 @@ mod tests {
     use bytes::Bytes;
     use coco_consensus::HardState;
     use coco_kv::WriteSet;
-    use coco_ledger::{EntryFlags, LedgerFilesError, LedgerSecret, SECTOR_BYTES, seal};
+    use coco_ledger::{EntryFlags, LedgerFilesError, LedgerSecret, seal};
     use coco_replica::HardStateFile;
     use coco_types::{Digest, Seqno, TxId, View};
 
@@ -194,24 +194,49 @@ mod tests {
         fs::remove_dir_all(&folder.path).expect("removes");
     }
 
+    /// In a data centre whose power goes, what was written and not synced is gone; and disks wear.
     #[test]
-    fn a_torn_slot_of_the_hard_state_leaves_the_one_before() {
+    fn view_and_vote_are_kept_or_said_to_be_lost() {
         let (folder, name) = (folder("hard-state"), "consensus.state");
         let state = |view| HardState { view: View(view), vote: None };
         let open = || HardStateFile::open(&folder, name);
+        let found = || open().expect("opens").1;
         {
             let (mut file, found) = open().expect("opens");
             assert_eq!(found, None);
             file.write(&state(3)).expect("writes");
-            file.write(&state(4)).expect("writes");
             file.sync().expect("syncs");
+            let before = fs::read(folder.path.join(name)).expect("reads");
+            file.write(&state(4)).expect("writes");
+            file.write(&state(5)).expect("writes");
+            let mut after = fs::read(folder.path.join(name)).expect("reads");
+            let slot = 2 * 512;
+            assert_eq!(after[slot..], before[slot..], "what is durable is not written over");
+            after[..slot].fill(0);
+            fs::write(folder.path.join(name), &after).expect("writes");
         }
-        assert_eq!(open().expect("opens").1, Some(state(4)));
-        let torn = folder.open_to_write(name).expect("opens");
-        torn.write_at(&[0xff; 16], 8).expect("writes");
-        assert_eq!(open().expect("opens").1, Some(state(3)));
-        torn.write_at(&[0xff; 16], 8 + SECTOR_BYTES).expect("writes");
-        assert!(open().is_err(), "both slots are torn");
+        assert_eq!(found(), Some(state(3)), "nothing of two writes arrived");
+        open().expect("opens").0.write(&state(6)).expect("writes");
+
+        let good = fs::read(folder.path.join(name)).expect("reads");
+        assert_eq!(found(), Some(state(6)));
+        let sectors: Vec<usize> = (0..4)
+            .filter(|at| HardState::decode(&good[at * 512 + 16..][..46]) == Ok(state(6)))
+            .collect();
+        assert_eq!(sectors.len(), 2, "{sectors:?}");
+        for sector in &sectors {
+            let mut bad = good.clone();
+            bad[sector * 512 + 20] ^= 1;
+            fs::write(folder.path.join(name), &bad).expect("writes");
+            assert_eq!(found(), Some(state(6)), "sector {sector} is damaged");
+        }
+        let mut bad = good;
+        for sector in sectors {
+            bad[sector * 512 + 20] ^= 1;
+        }
+        fs::write(folder.path.join(name), &bad).expect("writes");
+        let error = open().expect_err("both are damaged");
+        assert!(error.to_string().starts_with("consensus.state is damaged at offset"), "{error}");
         fs::remove_dir_all(&folder.path).expect("removes");
     }
 
