@@ -73,6 +73,21 @@ impl Check {
         assert!(first == entry, "two entries are sealed as {id}");
     }
 
+    /// A node found these on its disk.
+    ///
+    /// # Panics
+    /// When one of them was never written.
+    pub fn knows(&self, entries: &[Bytes]) {
+        for (at, entry) in entries.iter().enumerate() {
+            let id = tx_id(entry);
+            let written = self.committed.get(at).filter(|first| tx_id(first) == id);
+            let written = written.or_else(|| self.sealed.get(&id));
+            let written = written.unwrap_or_else(|| panic!("nobody ever wrote {id}"));
+            let differs = written.iter().zip(entry).position(|(written, found)| written != found);
+            assert!(written == entry, "{id} was never written like this, from {differs:?} on");
+        }
+    }
+
     /// A host sees these bytes, on the network or on a disk.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that a thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 25] = [
+pub const REQUIRED: [&str; 39] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a node rolled back what it had executed or taken",
@@ -22,6 +22,20 @@ pub const REQUIRED: [&str; 25] = [
     "a link was cut one way",
     "a node stood still longer than an election takes",
     "a sync failed and its node stopped",
+    "a process ended and its disk stayed",
+    "a crash left a hole before what it left",
+    "a torn tail was cut at a start",
+    "a new file's name was lost",
+    "a rename was lost",
+    "a later name stayed and an earlier one was lost",
+    "the power went in the middle of a write",
+    "the power went during a start",
+    "a disk was full and its node stopped",
+    "a disk died and its node stopped",
+    "all of a disk was lost",
+    "bits of a disk were flipped",
+    "a write went astray",
+    "a node refused a damaged file",
     "a wall clock went backwards",
     "the primary was asked to hand over",
     "a node started again as another",

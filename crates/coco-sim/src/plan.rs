@@ -90,6 +90,16 @@ pub struct FaultPlan {
     pub slow_disk: Option<Micros>,
     /// A sync that fails, after which the node stops.
     pub failed_sync: Option<Micros>,
+    /// A disk without room.
+    pub full_disk: Option<Micros>,
+    /// Bits that flip on a disk.
+    pub rot: Option<Micros>,
+    /// A write that lands elsewhere.
+    pub astray: Option<Micros>,
+    /// A disk that ends for good.
+    pub dead_disk: Option<Micros>,
+    /// A disk that loses everything.
+    pub lost_disk: Option<Micros>,
     /// A wall clock that jumps.
     pub clock: Option<Micros>,
     /// The primary is asked to hand over.
@@ -150,17 +160,30 @@ impl Plan {
 
 impl FaultPlan {
     fn draw(dice: &mut Dice, restart: Restart) -> Self {
-        let mut often = |most_s: u64| {
-            let is_about = dice.per_mille(450);
+        let mut drawn = |per_mille: u64, most_s: u64| {
+            let is_about = dice.per_mille(per_mille);
             let every_us = dice.between(1, most_s) * 1_000_000;
             is_about.then_some(every_us)
         };
+        // What ends a node for the rest of the run is rarer, since there is less left to see; and it stays away where
+        // nodes ask the others for their seats, which needs all the majority that there is.
+        let full_disk = drawn(200, 60);
+        let mut for_good =
+            |per_mille, most_s| drawn(per_mille, most_s).filter(|_| restart == Restart::FromDisk);
+        let (rot, astray) = (for_good(400, 30), for_good(200, 30));
+        let (dead_disk, lost_disk) = (for_good(200, 60), for_good(200, 60));
+        let mut often = |most_s| drawn(450, most_s);
         Self {
             crash: often(15),
             partition: often(15),
             pause: often(15),
             slow_disk: often(15),
             failed_sync: often(60),
+            full_disk,
+            rot,
+            astray,
+            dead_disk,
+            lost_disk,
             clock: often(10),
             transfer: often(20),
             rollback: often(10).filter(|_| restart == Restart::Rejoin),

@@ -1,14 +1,18 @@
 //! The queue of events, and time.
 
+mod disks;
+
+pub use disks::Damage;
+
 use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use bytes::Bytes;
 use coco_adapter::{Checked, Ticket};
-use coco_consensus::{Fetch, HardState};
+use coco_consensus::Fetch;
 use coco_crypto::sha256;
 use coco_replica::{Effects, Input, JoinReply, JoinRequest, Reply, StepError};
-use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
+use coco_types::{NodeId, Role, Seqno, TxId, TxStatus};
 
 use crate::{
     audit,
@@ -172,6 +176,7 @@ impl World {
             dice,
         };
         for node in 0..world.machines.len() {
+            world.plant_in_disk(node);
             world.start(node);
         }
         for client in 0..world.clients.len() {
@@ -232,7 +237,11 @@ impl World {
                 self.marks.reach("a node started again as another");
             }
         }
-        self.machines[node].start(&self.plan, &self.keys, start_as, &mut self.dice);
+        self.prepare_start(node);
+        let started = self.machines[node].start(&self.plan, &self.keys, start_as, &mut self.dice);
+        if !self.judge_start(node, started) {
+            return;
+        }
         self.check.started(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
@@ -252,31 +261,21 @@ impl World {
 
     /// Takes the power of a node.
     pub fn crash(&mut self, node: usize) {
-        let (lost, kept) = self.machines[node].crash(&mut self.dice);
-        let machine = &self.machines[node];
-        self.check.died(machine.id, &machine.disk.entries);
+        self.darken(node);
         match self.plan.planted {
-            Some(Planted::ForgetHardState) => {
-                self.machines[node].disk.hard_state = HardState { view: View::GENESIS, vote: None };
-            }
+            Some(Planted::ForgetHardState) => self.machines[node].forget_hard_state(),
             Some(Planted::LieAboutSync) => {
-                let entries = &mut self.machines[node].disk.entries;
-                let first = index(Seqno(FIRST_ENTRIES));
-                entries.truncate(entries.len().saturating_sub(3).max(first));
+                self.machines[node].forget_entries(3, index(Seqno(FIRST_ENTRIES)));
             }
             Some(
                 Planted::AcknowledgeBeforeSync
                 | Planted::ReadUncommitted
                 | Planted::SendInTheClear
+                | Planted::SyncNoFile
+                | Planted::SyncNoFolder
                 | Planted::StartFromOldDisk,
             )
             | None => {}
-        }
-        if lost > 0 {
-            self.marks.reach("a node lost what its disk had not yet");
-        }
-        if lost > 0 && kept > 0 {
-            self.marks.reach("a crash left a part of a group of writes");
         }
     }
 
@@ -331,13 +330,7 @@ impl World {
             Event::SeatAsked(node, request) => self.seat_asked(node, *request),
             Event::SeatAnswered(node, reply) => self.seat_answered(node, reply),
             Event::Synced(node) => self.synced(node),
-            Event::Fetched(node, fetch) => {
-                let entries = self.machines[node].read(&fetch);
-                if !entries.is_empty() {
-                    self.marks.reach("entries were fetched from disk for a node that lags");
-                    self.step(node, Input::Fetched(fetch.id, Ok(entries)));
-                }
-            }
+            Event::Fetched(node, fetch) => self.fetched(node, fetch),
             Event::Start(node) => self.start(node),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
@@ -351,19 +344,19 @@ impl World {
     }
 
     fn synced(&mut self, node: usize) {
-        if std::mem::take(&mut self.machines[node].sync_fails) && self.may_lose(node) {
-            self.marks.reach("a sync failed and its node stopped");
-            self.crash(node);
-            let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
-            self.start_in(node, wait_us);
-            return;
-        }
+        self.spare(node);
         for write in &self.machines[node].writes {
             if let Some(to) = write.truncate_to {
                 self.check.truncates(&self.machines[node].disk.entries, index(to));
             }
         }
-        let token = self.machines[node].synced();
+        let token = match self.machines[node].synced() {
+            Ok(token) => token,
+            Err(error) => return self.disk_failed(node, &error),
+        };
+        if self.machines[node].folder.fired().misdirected {
+            self.marks.reach("a write went astray");
+        }
         self.sync(node);
         if let Some(token) = token {
             self.step(node, Input::Persisted(token));
@@ -373,10 +366,10 @@ impl World {
     /// Begins a sync of all that waits, unless one is under way.
     fn sync(&mut self, node: usize) {
         let machine = &mut self.machines[node];
-        if machine.in_sync > 0 || machine.writes.is_empty() {
+        if machine.in_sync.is_some() || (machine.writes.is_empty() && !machine.name_waits) {
             return;
         }
-        machine.in_sync = machine.writes.len();
+        machine.in_sync = Some(machine.writes.len());
         let slower = if machine.slow_until > self.time { SLOWER } else { 1 };
         let wait_us = self.dice.around(self.plan.disk.sync_us * slower).max(1);
         self.plan_for(node, wait_us, Event::Synced(node));
@@ -416,13 +409,13 @@ impl World {
                 mix(&mut self.digest, entry);
                 machine.ledger.push(entry.clone());
             }
-            machine.writes.push_back(persist);
+            machine.persist(persist);
         }
         if effects.rolled_back.is_some() {
             self.marks.reach("a node rolled back what it had executed or taken");
         }
-        if effects.committed.is_some() {
-            machine.name_chunks();
+        if let Some(committed) = effects.committed {
+            machine.note_committed(committed.seqno);
         }
         if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
             let is_primary = replica.state().read().role() == Role::Primary;
@@ -666,19 +659,11 @@ impl World {
         let first = self.dice.place(nodes_planned);
         let minority = nodes_planned.div_ceil(2);
         let ill = if self.dice.per_mille(500) { self.dice.place(minority) } else { 0 };
-        for node in (0..nodes_planned).map(|n| (first + n) % nodes_planned).take(ill) {
-            let is_up = self.machines[node].replica.is_some();
-            if is_up && !self.may_lose(node) {
-                continue;
-            }
-            self.given_up[node] = true;
-            if is_up {
-                self.crash(node);
-            }
-        }
+        self.give_up(first, ill);
         for node in 0..nodes {
             let machine = &mut self.machines[node];
-            (machine.paused_until, machine.slow_until, machine.sync_fails) = (0, 0, false);
+            (machine.paused_until, machine.slow_until) = (0, 0);
+            machine.folder.set_faults(disks::mended(machine.folder.faults()));
             self.start(node);
         }
     }
@@ -738,15 +723,17 @@ impl World {
                 assert_eq!(seen, Some(model.expect(at, account)), "n{node} holds what was written");
             }
         }
+        let ledger = well.ledger.clone();
+        self.check_disks();
         let audited = match &self.keys {
             Keys::Doubles => 0,
-            Keys::Real { service, .. } => audit::check(service, &well.ledger, &mut self.dice),
+            Keys::Real { service, .. } => audit::check(service, &ledger, &mut self.dice),
         };
         Report {
             audited,
             digest: self.digest,
             committed: self.done.len(),
-            entries: well.ledger.len(),
+            entries: ledger.len(),
             reads,
             time_us: self.time,
             faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),

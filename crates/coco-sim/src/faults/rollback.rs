@@ -8,7 +8,8 @@ pub(super) fn act(world: &mut World) {
     let node = world.dice.place(world.machines.len());
     let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
     let Some(old) = old else {
-        world.machines[node].copy = Some(world.machines[node].disk.clone());
+        let machine = &mut world.machines[node];
+        machine.copy = Some((machine.disk.clone(), machine.folder.copy()));
         return;
     };
     if world.machines[node].replica.is_some() {
@@ -16,8 +17,9 @@ pub(super) fn act(world: &mut World) {
         let dark_us = world.dice.between(1_000, DARK_US_MAX);
         world.start_in(node, dark_us);
     }
-    if old.entries.len() < world.machines[node].disk.entries.len() {
+    let (promise, folder) = old;
+    if promise.entries.len() < world.machines[node].disk.entries.len() {
         world.marks.reach("a disk was set back");
     }
-    world.machines[node].disk = old;
+    (world.machines[node].disk, world.machines[node].folder) = (promise, folder);
 }
