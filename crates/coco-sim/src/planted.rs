@@ -28,7 +28,7 @@ pub const ALL: [(Planted, u64); 8] = [
     (Planted::LieAboutSync, 40),
     (Planted::ReadUncommitted, 40),
     (Planted::SendInTheClear, 5),
-    (Planted::SyncNoFile, 40),
-    (Planted::SyncNoFolder, 40),
+    (Planted::SyncNoFile, 10),
+    (Planted::SyncNoFolder, 10),
     (Planted::StartFromOldDisk, 40),
 ];
