@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Where the network cannot lose this node now, nothing happens to its disk.
-    pub(super) fn spare(&mut self, node: usize) {
+    pub(super) fn spare(&self, node: usize) {
         if !self.may_lose(node) {
             let folder = &self.machines[node].folder;
             folder.set_faults(mended(folder.faults()));
