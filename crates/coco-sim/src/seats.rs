@@ -150,7 +150,11 @@ impl World {
             {
                 return false;
             }
-            ends.insert(machine.seat, state.last());
+            // A node that has lost its seat and has not heard of it is not settled, either.
+            let end = state.last();
+            if ends.insert(machine.seat, end).is_some_and(|other| other != end) {
+                return false;
+            }
         }
         let is_given_up = |node: usize| {
             let seat = self.machines[node].seat;
