@@ -6,7 +6,7 @@
 //! of our own beside CCF's: consensus and auditors read it there instead of deriving it.
 
 use coco_kv::{MapName, WriteSet};
-use coco_types::{Digest, NodeId};
+use coco_types::{Digest, NodeId, TxId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -126,6 +126,20 @@ pub fn put_pending_node(set: &mut WriteSet, node: &GenesisNode, seat: NodeId) {
     set.insert(&certificates, key.as_bytes(), node.certificate_pem.as_bytes());
 }
 
+/// `node id -> JSON`: nodes that went on from their own disks, by the last entry that they found there. Whoever reads the
+/// ledger sees when a host was believed, and of what.
+pub const RESUMED_MAP: &str = "public:coco.internal.resumed";
+
+/// Writes that a node went on from its own disk.
+///
+/// # Panics
+/// Never: a transaction id has a JSON form.
+pub fn put_resumed(set: &mut WriteSet, node: NodeId, from: TxId) {
+    let row = serde_json::json!({ "transaction_id": from.to_string() });
+    let row = serde_json::to_vec(&row).expect("text has a JSON form");
+    set.insert(&MapName::from_static(RESUMED_MAP), node.to_string().as_bytes(), row);
+}
+
 /// Reads a node's row.
 ///
 /// # Errors
@@ -207,6 +221,14 @@ mod tests {
         assert!(ConfigurationRow::read(b"{}").is_err());
         let short = br#"{"voters":["07"],"outgoing":[],"learners":[]}"#;
         assert!(ConfigurationRow::read(short).is_err());
+    }
+
+    #[test]
+    fn a_node_that_resumed_is_named_with_its_last_entry() {
+        let mut set = WriteSet::new();
+        put_resumed(&mut set, NodeId([7; 32]), TxId::new(2, 9));
+        let row = set.get(&MapName::from_static(RESUMED_MAP), "07".repeat(32).as_bytes()).unwrap();
+        assert_eq!(&**row, br#"{"transaction_id":"2.9"}"#);
     }
 
     #[test]

@@ -127,6 +127,16 @@ impl Inbox {
         self.put(Job::Unreachable(node));
     }
 
+    /// Passes a question for a seat to the replica, and waits for its answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn join(&self, request: JoinRequest) -> std::io::Result<JoinReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::Join(Box::new(request), sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
     /// Says that another node has refused this one for good.
     pub fn refused(&self, reply: JoinReply) {
         self.put(Job::Refused(reply));

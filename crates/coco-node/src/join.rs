@@ -19,14 +19,20 @@ use coco_crypto::{Certificate, PublicKey, SigningKey};
 use coco_ledger::GenesisNode;
 use coco_replica::{JoinRefusal, JoinReply, JoinRequest, SharedLedgerState};
 use coco_types::{
-    Digest, NodeId,
+    Digest, NodeId, TxId,
     codec::{DecodeError, Reader, put_bytes, put_u64},
     limits::NODES_MAX,
 };
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::{config::NodeAddress, driver::Inbox, peers::Peers, provision::VIRTUAL_QUOTE_FORMAT};
+use crate::{
+    config::{NodeAddress, Restart},
+    directory::Directory,
+    driver::Inbox,
+    peers::Peers,
+    provision::VIRTUAL_QUOTE_FORMAT,
+};
 
 /// Time between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -50,6 +56,8 @@ pub struct Question {
     pub rpc_address: String,
     /// Where other nodes reach it.
     pub peer_address: String,
+    /// The last entry of the disk from which it goes on as the node that it was.
+    pub resumed: Option<TxId>,
 }
 
 /// What it is told.
@@ -76,6 +84,7 @@ impl Question {
             code_digest,
             rpc_address: place.client.clone(),
             peer_address: place.peer.clone(),
+            resumed: None,
         }
     }
 
@@ -92,6 +101,9 @@ impl Question {
         ] {
             put_bytes(&mut out, part);
         }
+        let TxId { view, seqno } = self.resumed.unwrap_or_default();
+        put_u64(&mut out, view.0);
+        put_u64(&mut out, seqno.0);
         out.into()
     }
 
@@ -108,8 +120,10 @@ impl Question {
         digest.end()?;
         let rpc_address = address(&mut reader)?;
         let peer_address = address(&mut reader)?;
+        let resumed = TxId::new(reader.u64("view")?, reader.u64("seqno")?);
         reader.end()?;
-        Ok(Self { seat_key, proof, code_digest, rpc_address, peer_address })
+        let resumed = Some(resumed).filter(|id| *id != TxId::default());
+        Ok(Self { seat_key, proof, code_digest, rpc_address, peer_address, resumed })
     }
 
     /// The request for the replica, when the proof holds; `certificate` is what the channel has verified.
@@ -126,7 +140,7 @@ impl Question {
             rpc_address: self.rpc_address,
             peer_address: self.peer_address,
         };
-        Some(JoinRequest { node, seat: seat_key.node_id() })
+        Some(JoinRequest { node, seat: seat_key.node_id(), resumed: self.resumed })
     }
 }
 
@@ -178,6 +192,13 @@ impl Answer {
                 return Err(DecodeError::Value { field: "answer to a join", found });
             }
         };
+        let names_one = matches!(
+            reply,
+            JoinReply::Later(JoinRefusal::Occupied(_)) | JoinReply::NotPrimary(Some(_))
+        );
+        if !names_one && node != NodeId::default() {
+            return Err(DecodeError::Value { field: "node", found: u64::from(kind) });
+        }
         let count = reader.count(NODE_BYTES_MIN, "nodes")?;
         if count > NODES_TOLD_MAX {
             let (found, limit) = (count as u64, NODES_TOLD_MAX as u64);
@@ -212,10 +233,13 @@ const NODES_TOLD_MAX: usize = 3 * NODES_MAX;
 /// An id and two lengths.
 const NODE_BYTES_MIN: usize = 32 + 2;
 
-/// A node that may have to ask.
+/// A node that may have to ask, or has something to say of itself.
 #[derive(Debug)]
 pub(crate) struct Seeker {
     pub(crate) question: Question,
+    /// This node's certificate.
+    pub(crate) certificate: Certificate,
+    pub(crate) directory: Directory,
     /// Where the seats of the network are, this node's not among them.
     pub(crate) others: Vec<String>,
     pub(crate) peers: Arc<Peers>,
@@ -226,8 +250,45 @@ pub(crate) struct Seeker {
 }
 
 impl Seeker {
+    /// Does what this node has to, under its configuration.
+    pub(crate) async fn look_after(self, restart: Restart) {
+        match restart {
+            Restart::Rejoin => self.run().await,
+            Restart::FromDisk => self.announce().await,
+        }
+    }
+
+    /// Says to the primary that this node went on from its own disk, until it was heard once.
+    async fn announce(self) {
+        let me = self.certificate.key().node_id();
+        loop {
+            sleep(ASK_EVERY).await;
+            let primary = self.state.read().primary();
+            let reply = match primary {
+                Some(primary) if primary == me => {
+                    let request = self.question.clone().verified(&self.certificate);
+                    let Some(request) = request else { return };
+                    self.inbox.join(request).await
+                }
+                Some(primary) => {
+                    let Some(address) = self.directory.get(primary) else { continue };
+                    self.peers.ask(&address.peer, &self.question).await.map(|answer| answer.reply)
+                }
+                None => continue,
+            };
+            match reply {
+                Ok(JoinReply::Later(_) | JoinReply::NotPrimary(_)) => {}
+                Ok(reply) => {
+                    info!(?reply, "the network knows that this node went on from its own disk");
+                    return;
+                }
+                Err(error) => debug!(%error, "cannot say that this node went on from its own disk"),
+            }
+        }
+    }
+
     /// Asks as long as this node has no vote, or hears of no primary. Ends with the node.
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         let mut silent: u32 = 0;
         let mut next: usize = 0;
         let mut hint = None;

@@ -360,6 +360,26 @@ fn settings(config: &NodeConfig) -> Settings {
     }
 }
 
+/// Whoever looks after this node's seat, if that is needed.
+fn seeker(
+    config: &NodeConfig,
+    loaded: &Loaded,
+    shared: &Shared,
+) -> Result<Option<Seeker>, StartNodeError> {
+    let resumed = loaded.hard_state_found.map(|_| loaded.loader.last());
+    let question = seat::question(config, &loaded.seat, loaded.identity.node_id, resumed)?;
+    Ok(question.map(|question| Seeker {
+        question,
+        certificate: loaded.identity.node_cert.clone(),
+        directory: shared.directory.clone(),
+        others: seat::others(config, loaded.seat.node_id),
+        peers: Arc::clone(&shared.peers),
+        inbox: shared.inbox.clone(),
+        state: loaded.loader.state(),
+        votes: Arc::clone(&shared.votes),
+    }))
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -479,15 +499,11 @@ impl Node {
             metrics,
             nodes: nodes.clone(),
             directory: directory.clone(),
-            votes: Arc::clone(&votes),
+            votes,
             stopped: stopped.clone(),
         };
-        if let Some(question) = seat::question(config, &loaded.seat, me, &nodes)? {
-            let others = seat::others(config, loaded.seat.node_id);
-            let (peers, inbox) = (Arc::clone(&peers), inbox.clone());
-            let state = loaded.loader.state();
-            let seeker = Seeker { question, others, peers, inbox, state, votes };
-            peer_runtime.spawn(seeker.run());
+        if let Some(seeker) = seeker(config, &loaded, &shared)? {
+            peer_runtime.spawn(seeker.look_after(config.consensus.restart));
         }
         let Assembled { service, lost, driver, disk } =
             assemble(config, loaded, engine, jobs, shared)?;

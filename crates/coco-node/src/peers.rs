@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_replica::{JoinRequest, Reply};
+use coco_replica::Reply;
 use coco_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use crate::{
     config::NodeAddress,
     directory::Directory,
-    driver::{Direction, Inbox, Job},
+    driver::{Direction, Inbox},
     frame::{Frame, frame_length},
     join::{Answer, Question},
     metrics::Metrics,
@@ -364,7 +364,8 @@ async fn receive<F: TakeForwarded + 'static>(
                 let request = question.verified(&certificate).ok_or_else(|| {
                     std::io::Error::other("a question for a seat without the seat's signature")
                 })?;
-                let answer = answer_join(request, &inbox, &directory).await?;
+                let reply = inbox.join(request).await?;
+                let answer = Answer { reply, nodes: directory.all() };
                 timeout(WRITE_TIMEOUT, write_frame(&mut stream, &Frame::Joined(answer.encode())))
                     .await
                     .map_err(late)??;
@@ -375,17 +376,6 @@ async fn receive<F: TakeForwarded + 'static>(
         }
     }
     Ok(())
-}
-
-async fn answer_join(
-    request: JoinRequest,
-    inbox: &Inbox,
-    directory: &Directory,
-) -> std::io::Result<Answer> {
-    let (sender, reply) = oneshot::channel();
-    inbox.put(Job::Join(Box::new(request), sender));
-    let gone = |_| std::io::Error::other("this node stops");
-    Ok(Answer { reply: reply.await.map_err(gone)?, nodes: directory.all() })
 }
 
 /// The next frame; nothing when the other side has closed between two frames.

@@ -9,11 +9,11 @@ use std::net::IpAddr;
 
 use coco_consensus::HardState;
 use coco_crypto::{AltName, sha256};
-use coco_types::NodeId;
+use coco_types::{Digest, NodeId, TxId};
 use tracing::info;
 
 use crate::{
-    config::{NodeAddress, NodeConfig, Restart},
+    config::{NodeConfig, Restart},
     identity::Identity,
     join::Question,
     node::StartNodeError,
@@ -45,20 +45,27 @@ pub(crate) fn node_of(
     Ok((identity, None))
 }
 
-/// What the node says to get its seat; nothing where nodes come back as what they were.
+/// What the node says to get its seat, or of having gone on from its disk; nothing when there is nothing to say.
 pub(crate) fn question(
     config: &NodeConfig,
     seat: &Identity,
     me: NodeId,
-    nodes: &[(NodeId, NodeAddress)],
+    resumed: Option<TxId>,
 ) -> Result<Option<Question>, StartNodeError> {
-    if config.consensus.restart == Restart::FromDisk {
-        return Ok(None);
+    let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
+    let Some(place) = place else { return Ok(None) };
+    match config.consensus.restart {
+        Restart::Rejoin => {
+            let program = std::env::current_exe().and_then(std::fs::read);
+            let digest = sha256(&program.map_err(StartNodeError::Program)?);
+            Ok(Some(Question::new(me, &seat.node_key(), digest, place)))
+        }
+        // Nobody compares the code of a node that has its seat.
+        Restart::FromDisk => Ok(resumed.map(|from| Question {
+            resumed: Some(from),
+            ..Question::new(me, &seat.node_key(), Digest::ZERO, place)
+        })),
     }
-    let program =
-        std::env::current_exe().and_then(std::fs::read).map_err(StartNodeError::Program)?;
-    let place = nodes.iter().find(|(id, _)| *id == seat.node_id).map(|(_, place)| place);
-    Ok(place.map(|place| Question::new(me, &seat.node_key(), sha256(&program), place)))
 }
 
 /// Where the other seats are.

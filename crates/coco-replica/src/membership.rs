@@ -16,9 +16,9 @@ use coco_consensus::Configuration;
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
-    put_pending_node, put_retired_committed, put_status, read_node,
+    put_pending_node, put_resumed, put_retired_committed, put_status, read_node,
 };
-use coco_types::{Digest, NodeId, Role, Seqno};
+use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
     effects::Effects,
@@ -33,6 +33,9 @@ pub struct JoinRequest {
     pub node: GenesisNode,
     /// The seat: a signature over the node's id has proved that it holds the key behind this one.
     pub seat: NodeId,
+    /// The node went on from its own disk, as the node that it was; this is the last entry that it found there. It wants
+    /// no seat, but everybody shall know.
+    pub resumed: Option<TxId>,
 }
 
 /// What a node that asked for a seat is told.
@@ -90,13 +93,13 @@ impl Replica {
     }
 
     fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
-        let JoinRequest { node, seat } = request;
+        let JoinRequest { node, seat, resumed } = request;
         if self.engine.role() != Role::Primary {
             return Ok(JoinReply::NotPrimary(self.engine.primary()));
         }
         let Occupants { voter, learner } = self.occupants(*seat)?;
         if voter == Some(node.node_id) || learner == Some(node.node_id) {
-            return Ok(JoinReply::Admitted);
+            return self.note_resumed(node.node_id, *resumed);
         }
         // While the change lasts, the vote of the node that leaves may still be needed.
         if let Some(row) = self.row(node.node_id)
@@ -138,6 +141,23 @@ impl Replica {
         }
         put_pending_node(&mut writes, node, *seat);
         self.propose_configuration(writes, next)?;
+        Ok(JoinReply::Admitted)
+    }
+
+    /// Writes down that a node went on from its own disk.
+    fn note_resumed(
+        &mut self,
+        node: NodeId,
+        resumed: Option<TxId>,
+    ) -> Result<JoinReply, StepError> {
+        let Some(from) = resumed else { return Ok(JoinReply::Admitted) };
+        let Some(id) = self.next_tx_id() else {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
+        };
+        let mut writes = WriteSet::new();
+        put_resumed(&mut writes, node, from);
+        self.core.store.apply(id.seqno, &writes).expect("the next version, and few maps");
+        self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
         Ok(JoinReply::Admitted)
     }
 

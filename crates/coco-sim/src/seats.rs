@@ -58,7 +58,8 @@ impl World {
             return;
         }
         let others: Vec<usize> = (0..self.plan.nodes).filter(|other| *other != node).collect();
-        let request = JoinRequest { node: machine.record.clone(), seat: machine.seat };
+        let request =
+            JoinRequest { node: machine.record.clone(), seat: machine.seat, resumed: None };
         let hint = self.machines[node].hint.take();
         let to = match hint {
             Some(hint) => hint,

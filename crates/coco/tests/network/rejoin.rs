@@ -8,9 +8,14 @@ use std::{
 };
 
 use anyhow::ensure;
+use coco_ledger::RESUMED_MAP;
 use coco_node::config::Restart;
 
-use super::faults::{QUIET_TIME, Scene, WRITES_GO_ON};
+use super::{
+    cluster::Network,
+    faults::{QUIET_TIME, Scene, WRITES_GO_ON},
+    program::until,
+};
 
 /// A node that starts again votes within this time.
 const SEATED: Duration = Duration::from_secs(10);
@@ -68,6 +73,25 @@ fn a_disk_that_was_set_back_harms_nobody() -> anyhow::Result<()> {
         }
     }
     scene.close()
+}
+
+#[test]
+fn nodes_that_go_on_from_their_disks_say_so_in_the_ledger() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| ())?;
+    network.start_all()?;
+    for i in 0..3 {
+        let folder = network.ledger_folder(i);
+        until("the ledger names every node that went on from its disk", SEATED, || {
+            let mut said = 0;
+            for file in fs::read_dir(&folder)? {
+                let bytes = fs::read(file?.path())?;
+                let name = RESUMED_MAP.as_bytes();
+                said += bytes.windows(name.len()).filter(|part| *part == name).count();
+            }
+            Ok(said >= 3)
+        })?;
+    }
+    network.finish()
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
