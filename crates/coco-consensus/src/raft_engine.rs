@@ -36,6 +36,7 @@ use std::{
 
 use ::raft::{RawNode, Ready, StateRole, eraftpb::Message as RaftMessage};
 use bytes::Bytes;
+use coco_planted::Bug;
 use coco_types::{NodeId, Role, Seqno, TxId, View, limits::ENTRY_BYTES_MAX};
 
 use self::{
@@ -154,12 +155,16 @@ impl RaftEngine {
             let state = HardState { view: View(state.term), vote: self.node_id(state.vote) };
             if state != self.hard_state {
                 self.hard_state = state;
-                self.output.hard_state = Some(state);
+                let vote = state.vote.filter(|_| !coco_planted::is(Bug::ForgetVote));
+                self.output.hard_state = Some(HardState { vote, ..state });
             }
         }
         let now = self.encode(&ready.take_messages());
         self.output.send.extend(now);
-        let messages = self.encode(&ready.take_persisted_messages());
+        let mut messages = self.encode(&ready.take_persisted_messages());
+        if coco_planted::is(Bug::AnswerBeforeSync) {
+            self.output.send.append(&mut messages);
+        }
         let applied = ready.committed_entries().last().map(|entry| entry.index);
 
         self.node.advance_append_async(ready);
@@ -171,6 +176,9 @@ impl RaftEngine {
             self.output.persist = Some(PersistToken(number));
         }
         self.held.push_back(Held { number, to_disk, messages });
+        if coco_planted::is(Bug::CountBeforeSync) && self.is_primary() {
+            self.node.on_persist_ready(number);
+        }
         self.release(0);
     }
 
@@ -305,7 +313,8 @@ impl RaftEngine {
 
     fn has_vote_requests_held(&self, view: View) -> bool {
         let candidate = self.node.raft.state == StateRole::Candidate && view == self.view();
-        candidate && self.held.iter().any(|held| held.to_disk)
+        let waits = candidate && self.held.iter().any(|held| held.to_disk);
+        waits && !coco_planted::is(Bug::CountVotesBeforeSync)
     }
 
     /// Sends what came from disk to the backups that wait for it.
@@ -452,7 +461,14 @@ impl Engine for RaftEngine {
     }
 
     fn committed(&self) -> Seqno {
-        Seqno(self.node.raft.raft_log.committed)
+        let committed = Seqno(self.node.raft.raft_log.committed);
+        if coco_planted::is(Bug::CommitOlderView) {
+            let mut held: Vec<Seqno> = self.progress().iter().map(|node| node.matched).collect();
+            held.sort_unstable();
+            let by_quorum = held.get(held.len().div_ceil(2).saturating_sub(1)).copied();
+            return by_quorum.map_or(committed, |held| held.max(committed));
+        }
+        committed
     }
 
     fn last(&self) -> Seqno {
