@@ -6,7 +6,11 @@ use bytes::Bytes;
 use coco_ledger::EntryView;
 use coco_types::{Role, TxId, TxStatus, View};
 
+mod entries;
+
+use self::entries::Entries;
 use crate::{
+    Plan,
     ethereum::Canary,
     machine::{Machine, index, tx_id},
 };
@@ -20,7 +24,9 @@ pub struct Check {
     /// What the network has committed.
     pub committed: Vec<Bytes>,
     /// Every entry that any node has ever handed out.
-    sealed: BTreeMap<TxId, Bytes>,
+    entries: Entries,
+    /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
+    uncommitted_max: usize,
     /// What clients were told, and what was said to be final of it.
     told: BTreeMap<TxId, Option<TxStatus>>,
     /// Of each node in its present life: up to where its committed entries were compared.
@@ -30,14 +36,15 @@ pub struct Check {
 impl Check {
     /// Nothing was promised but the first entries.
     #[must_use]
-    pub fn new(nodes: usize, first: &[Bytes], canary: Canary) -> Self {
+    pub fn new(plan: &Plan, first: &[Bytes], canary: Canary) -> Self {
         Self {
             canary,
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
-            sealed: BTreeMap::new(),
+            entries: Entries::default(),
+            uncommitted_max: plan.settings.uncommitted_entries_max,
             told: BTreeMap::new(),
-            compared: vec![0; nodes],
+            compared: vec![0; plan.nodes],
         }
     }
 
@@ -46,14 +53,12 @@ impl Check {
         self.compared[node] = 0;
     }
 
-    /// A transaction id names one entry for ever: clients hold it, and it is the nonce of the entry's seal.
+    /// A node hands out an entry.
     ///
     /// # Panics
-    /// When two entries have one name.
+    /// When it is not what an entry must be.
     pub fn sealed(&mut self, entry: &Bytes) {
-        let id = tx_id(entry);
-        let first = self.sealed.entry(id).or_insert_with(|| entry.clone());
-        assert!(first == entry, "two entries are sealed as {id}");
+        self.entries.sealed(entry);
     }
 
     /// A host sees these bytes, on the network or on a disk.
@@ -94,6 +99,9 @@ impl Check {
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
         let committed = index(state.committed().seqno);
+        if state.role() == Role::Primary {
+            entries::check_room(&this.ledger, state.view(), committed, self.uncommitted_max);
+        }
         assert!(committed >= self.compared[node], "n{node} takes back what is committed");
         if committed == self.compared[node] {
             return;
@@ -104,7 +112,12 @@ impl Check {
                 Some(chosen) => {
                     assert!(chosen == entry, "n{node} has another entry committed at {}", at + 1);
                 }
-                None => self.commit(machines, entry),
+                None => {
+                    self.commit(machines, entry);
+                    if state.role() == Role::Primary {
+                        entries::check_view_is_open(machines, this, state.view());
+                    }
+                }
             }
         }
         self.compared[node] = committed;

@@ -17,6 +17,7 @@
 //! - [`machine`]: one node: the driver's part around a replica, its disk, its clock.
 //! - [`faults`]: one adversary a file.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
+//! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
@@ -35,6 +36,7 @@ pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+pub mod store;
 pub mod world;
 
 pub use plan::Plan;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
+mod hunt;
+
 use std::{
     collections::BTreeMap,
     panic,
@@ -23,20 +25,25 @@ struct Arguments {
     /// Run this seed only
     #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
     seed: Option<u64>,
-    /// Run so many seeds
-    #[arg(long, default_value_t = 100)]
-    seeds: u64,
+    /// Run so many seeds (100 unless bugs are planted)
+    #[arg(long)]
+    seeds: Option<u64>,
     /// Begin with this seed
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Stop after so many minutes, whatever `--seeds` says
     #[arg(long)]
     minutes: Option<u64>,
+    /// Plant known bugs, one after the other, and fail when one is not found: `all`, or names between commas
+    #[arg(long, conflicts_with_all = ["seed", "minutes"])]
+    planted: Option<String>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
 }
 
+/// Seeds of a run that says nothing else.
+const SEEDS: u64 = 100;
 /// Every so many seeds one is run twice, and must give the same digest.
 const TWICE_EVERY: u64 = 100;
 
@@ -64,10 +71,16 @@ struct Shared {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let started = Instant::now();
+    if let Some(names) = &arguments.planted {
+        return plant(names, arguments.from, arguments.seeds);
+    }
     let (from, end) = match (arguments.seed, arguments.minutes) {
         (Some(seed), _) => (seed, seed.saturating_add(1)),
         (None, Some(_)) => (arguments.from, u64::MAX),
-        (None, None) => (arguments.from, arguments.from.saturating_add(arguments.seeds)),
+        (None, None) => {
+            let seeds = arguments.seeds.unwrap_or(SEEDS);
+            (arguments.from, arguments.from.saturating_add(seeds))
+        }
     };
     let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
     let shared = Shared {
@@ -88,6 +101,17 @@ fn main() -> ExitCode {
     }
     let sum = shared.sum.into_inner().expect("no thread panics while it adds up");
     conclude(&sum, started, arguments.require_marks)
+}
+
+fn plant(names: &str, from: u64, seeds: Option<u64>) -> ExitCode {
+    match hunt::named(names) {
+        Ok(bugs) if hunt::hunt(&bugs, from, seeds) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs seeds until there are no more, the time is over, or one fails.

@@ -21,7 +21,8 @@ use crate::{
     machine::{Machine, ends_chunk, index},
     marks::Marks,
     plan::{LIVENESS_US, Micros, Plan, TICK_US},
-    planted::Planted,
+    planted::{self, Planted},
+    store,
 };
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
@@ -124,6 +125,8 @@ pub const fn has_real_keys(seed: u64) -> bool {
 /// As [`run`], and as soon as the bug shows.
 #[must_use]
 pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
+    planted::plant(planted);
+    store::run(&mut Dice::new(!seed));
     let mut dice = Dice::new(seed);
     let real_keys = has_real_keys(seed);
     let plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
@@ -141,7 +144,7 @@ impl World {
         let first = first_entries(&keys, plan.clients);
         let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let mut world = Self {
-            check: Check::new(plan.nodes, &first, canary),
+            check: Check::new(&plan, &first, canary),
             canary,
             machines,
             keys,
@@ -237,7 +240,10 @@ impl World {
                 entries.truncate(entries.len().saturating_sub(3).max(first));
             }
             Some(
-                Planted::AcknowledgeBeforeSync | Planted::ReadUncommitted | Planted::SendInTheClear,
+                Planted::AcknowledgeBeforeSync
+                | Planted::ReadUncommitted
+                | Planted::SendInTheClear
+                | Planted::Inside(_),
             )
             | None => {}
         }
