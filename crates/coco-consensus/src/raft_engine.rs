@@ -24,6 +24,7 @@
 
 mod codec;
 mod convert;
+mod said;
 mod start;
 mod storage;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use coco_planted::Bug;
 use coco_types::{NodeId, Role, Seqno, TxId, View, limits::ENTRY_BYTES_MAX};
 
+pub use self::said::{Said, What};
 use self::{
     codec::{Body, Message},
     storage::LogStorage,
@@ -313,8 +315,7 @@ impl RaftEngine {
 
     fn has_vote_requests_held(&self, view: View) -> bool {
         let candidate = self.node.raft.state == StateRole::Candidate && view == self.view();
-        let waits = candidate && self.held.iter().any(|held| held.to_disk);
-        waits && !coco_planted::is(Bug::CountVotesBeforeSync)
+        candidate && self.held.iter().any(|held| held.to_disk)
     }
 
     /// Sends what came from disk to the backups that wait for it.

@@ -36,8 +36,6 @@ pub enum Bug {
     CommitOlderView,
     /// `coco-consensus`: data of voided entries stays in the window, under positions that others take.
     KeepVoidData,
-    /// `coco-consensus`: votes count that were given before the asker's own disk had its log.
-    CountVotesBeforeSync,
     /// `coco-replica`: the Merkle tree is not rolled back.
     ForgetTreeRollback,
     /// `coco-replica`: the disk is not told to cut what was rolled back.
@@ -75,13 +73,12 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 23] = [
+pub const ALL: [Bug; 22] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
     Bug::CommitOlderView,
     Bug::KeepVoidData,
-    Bug::CountVotesBeforeSync,
     Bug::ForgetTreeRollback,
     Bug::ForgetCut,
     Bug::CommitUnsigned,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coco_ledger::EntryView;
-use coco_types::{Role, TxId, TxStatus, View};
+use coco_types::{NodeId, Role, TxId, TxStatus, View};
 
 mod entries;
+mod votes;
 
-use self::entries::Entries;
+use self::{entries::Entries, votes::Votes};
 use crate::{
     Plan,
     ethereum::Canary,
@@ -25,6 +26,7 @@ pub struct Check {
     pub committed: Vec<Bytes>,
     /// Every entry that any node has ever handed out.
     entries: Entries,
+    votes: Votes,
     /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
     uncommitted_max: usize,
     /// What clients were told, and what was said to be final of it.
@@ -42,6 +44,7 @@ impl Check {
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
             entries: Entries::default(),
+            votes: Votes::default(),
             uncommitted_max: plan.settings.uncommitted_entries_max,
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
@@ -68,6 +71,14 @@ impl Check {
     pub fn shown(&self, bytes: &[u8]) {
         let leak = bytes.windows(self.canary.len()).position(|part| part == self.canary);
         assert_eq!(leak, None, "private bytes leave a node");
+    }
+
+    /// A node says something to another.
+    ///
+    /// # Panics
+    /// When it said the opposite before.
+    pub fn said(&mut self, from: NodeId, to: NodeId, message: &Bytes) {
+        self.votes.hear(from, to, message);
     }
 
     /// A client hears that its transaction stands in this entry.

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use coco_sim::{Planted, planted, run_with};
+use coco_sim::{Planted, planted, run_with, what_was_said};
 
 /// What a hunt came to.
 struct Outcome {
@@ -69,18 +69,12 @@ fn one(bug: Planted, from: u64, budget: u64) -> Outcome {
         match panic::catch_unwind(|| run_with(*seed, Some(bug))) {
             Ok(_) => false,
             Err(why) => {
-                message = said(why.as_ref()).to_owned();
+                message = what_was_said(why.as_ref());
                 true
             }
         }
     });
     Outcome { bug, budget, found, seconds: started.elapsed().as_secs_f64(), message }
-}
-
-/// What a panic said.
-pub(crate) fn said(why: &(dyn std::any::Any + Send)) -> &str {
-    let text = why.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| why.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
 
 impl Outcome {

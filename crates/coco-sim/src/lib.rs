@@ -19,6 +19,7 @@
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
+//! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
@@ -28,17 +29,21 @@
 pub mod audit;
 pub mod check;
 pub mod client;
+pub mod diagram;
 pub mod dice;
 pub mod ethereum;
 pub mod faults;
 pub mod genesis;
+pub mod log;
 pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+mod recorded;
 pub mod store;
 pub mod world;
 
 pub use plan::Plan;
 pub use planted::Planted;
+pub use recorded::{run_recorded, what_was_said};
 pub use world::{Report, has_real_keys, run, run_with};

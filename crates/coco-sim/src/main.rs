@@ -6,7 +6,10 @@ mod hunt;
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
+    io::BufWriter,
     panic,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex,
@@ -17,7 +20,7 @@ use std::{
 };
 
 use clap::Parser;
-use coco_sim::{Report, has_real_keys, marks::Marks, run};
+use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
 
 /// Runs simulated worlds, each from one seed. The same seed always gives the same run.
 #[derive(Debug, Parser)]
@@ -37,6 +40,9 @@ struct Arguments {
     /// Plant known bugs, one after the other, and fail when one is not found: `all`, or names between commas
     #[arg(long, conflicts_with_all = ["seed", "minutes"])]
     planted: Option<String>,
+    /// Write what happens in the run of `--seed` into this file. A seed that fails leaves one in any case
+    #[arg(long, requires = "seed")]
+    log: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -44,6 +50,8 @@ struct Arguments {
 
 /// Seeds of a run that says nothing else.
 const SEEDS: u64 = 100;
+/// Where logs of seeds that fail go.
+const LOG_FOLDER: &str = "target/coco-sim";
 /// Every so many seeds one is run twice, and must give the same digest.
 const TWICE_EVERY: u64 = 100;
 
@@ -65,6 +73,7 @@ struct Shared {
     end: u64,
     until: Option<Instant>,
     failed: AtomicBool,
+    log: Option<PathBuf>,
     sum: Mutex<Sum>,
 }
 
@@ -88,6 +97,7 @@ fn main() -> ExitCode {
         end,
         until,
         failed: AtomicBool::new(false),
+        log: arguments.log.clone(),
         sum: Mutex::default(),
     };
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -96,6 +106,11 @@ fn main() -> ExitCode {
             scope.spawn(|| work(&shared, arguments.seed.is_some()));
         }
     });
+    if let (Some(seed), Some(path)) = (arguments.seed, &shared.log)
+        && !shared.failed.load(Ordering::Relaxed)
+    {
+        write_log(seed, path);
+    }
     if shared.failed.load(Ordering::Relaxed) {
         return ExitCode::FAILURE;
     }
@@ -138,9 +153,31 @@ fn work(shared: &Shared, always_twice: bool) {
     }
 }
 
+/// Says that a seed fails, and leaves a log of its run. The first one to fail does.
 fn fail(shared: &Shared, seed: u64, how: &str) {
+    if shared.failed.swap(true, Ordering::Relaxed) {
+        return;
+    }
     eprintln!("seed {seed} {how}; repeat it with: cargo xtask sim --seed {seed}");
-    shared.failed.store(true, Ordering::Relaxed);
+    let path = Path::new(LOG_FOLDER).join(format!("seed-{seed}.jsonl"));
+    let path = shared.log.as_ref().unwrap_or(&path);
+    write_log(seed, path);
+}
+
+/// Makes a run again, and writes what happens in it.
+fn write_log(seed: u64, path: &Path) {
+    // What it fails with was said before, and stands in the log.
+    panic::set_hook(Box::new(|_| {}));
+    let (_, log) = run_recorded(seed, None);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let file = fs::create_dir_all(folder).and_then(|()| File::create(path));
+    match file.and_then(|file| log.write(&mut BufWriter::new(file))) {
+        Ok(()) => {
+            let path = path.display();
+            eprintln!("its log is {path}; step through it with: cargo xtask replay --log {path}");
+        }
+        Err(error) => eprintln!("its log cannot be written to {}: {error}", path.display()),
+    }
 }
 
 impl Sum {

@@ -36,7 +36,6 @@ pub const INSIDE: [(Bug, u64); coco_planted::ALL.len()] = [
     (Bug::ForgetVote, 2000),
     (Bug::CommitOlderView, 2000),
     (Bug::KeepVoidData, 2000),
-    (Bug::CountVotesBeforeSync, 2000),
     (Bug::ForgetTreeRollback, 2000),
     (Bug::ForgetCut, 2000),
     (Bug::CommitUnsigned, 2000),

@@ -18,12 +18,16 @@ use crate::{
     ethereum::{self, Canary, Model, Seen, VALUE_MAX},
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries},
+    log::{Happened, Recorder, said},
     machine::{Machine, ends_chunk, index},
     marks::Marks,
     plan::{LIVENESS_US, Micros, Plan, TICK_US},
     planted::{self, Planted},
     store,
 };
+
+mod notes;
+mod way;
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
 const EVENTS_MAX: u64 = 20_000_000;
@@ -65,6 +69,7 @@ pub struct World {
     pub cuts: Cuts,
     /// What was reached.
     pub marks: Marks,
+    recorder: Recorder,
     keys: Keys,
     faults: BTreeMap<Fault, u64>,
     is_healed: bool,
@@ -125,12 +130,16 @@ pub const fn has_real_keys(seed: u64) -> bool {
 /// As [`run`], and as soon as the bug shows.
 #[must_use]
 pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
+    run_in(seed, planted, Recorder::default())
+}
+
+pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) -> Report {
     planted::plant(planted);
     store::run(&mut Dice::new(!seed));
     let mut dice = Dice::new(seed);
     let real_keys = has_real_keys(seed);
     let plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
-    let mut world = World::new(plan, dice);
+    let mut world = World::new(plan, dice, recorder);
     world.safety();
     world.heal();
     world.liveness();
@@ -138,7 +147,8 @@ pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
 }
 
 impl World {
-    fn new(plan: Plan, mut dice: Dice) -> Self {
+    fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
+        recorder.plan(&plan);
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.clients);
@@ -147,6 +157,7 @@ impl World {
             check: Check::new(&plan, &first, canary),
             canary,
             machines,
+            recorder,
             keys,
             cuts: Cuts::default(),
             marks: Marks::default(),
@@ -223,6 +234,7 @@ impl World {
         }
         self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice);
         self.check.started(node);
+        self.note_start(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
     }
@@ -230,6 +242,7 @@ impl World {
     /// Takes the power of a node.
     pub fn crash(&mut self, node: usize) {
         let (lost, kept) = self.machines[node].crash(&mut self.dice);
+        self.note(node, || Happened::Crashes { lost, kept });
         match self.plan.planted {
             Some(Planted::ForgetHardState) => {
                 self.machines[node].disk.hard_state = HardState { view: View::GENESIS, vote: None };
@@ -287,18 +300,24 @@ impl World {
             }
             Event::Work(node) => {
                 self.machines[node].works = false;
+                self.note(node, || Happened::Works);
                 let mut entropy = [0; 32];
                 entropy.chunks_mut(8).for_each(|part| {
                     part.copy_from_slice(&self.dice.bits().to_le_bytes());
                 });
                 self.step(node, Input::Work(entropy));
             }
-            Event::Message { to, from, bytes } => self.step(to, Input::Message(from, bytes)),
+            Event::Message { to, from, bytes } => {
+                self.note_received(to, from, &bytes);
+                self.step(to, Input::Message(from, bytes));
+            }
             Event::Synced(node) => self.synced(node),
             Event::Fetched(node, fetch) => {
                 let entries = self.machines[node].read(&fetch);
                 if !entries.is_empty() {
                     self.marks.reach("entries were fetched from disk for a node that lags");
+                    let count = entries.len();
+                    self.note(node, || Happened::Fetched { entries: count });
                     self.step(node, Input::Fetched(fetch.id, Ok(entries)));
                 }
             }
@@ -307,6 +326,8 @@ impl World {
             Event::Fault(fault) => {
                 if !self.is_healed {
                     *self.faults.entry(fault).or_default() += 1;
+                    let name = fault.name().to_owned();
+                    self.recorder.note(self.time, None, || Happened::Fault { fault: name });
                     fault.act(self);
                     self.plan_fault(fault);
                 }
@@ -328,6 +349,8 @@ impl World {
             }
         }
         let token = self.machines[node].synced();
+        let entries = self.machines[node].disk.entries.len();
+        self.note(node, || Happened::Synced { entries });
         self.sync(node);
         if let Some(token) = token {
             self.step(node, Input::Persisted(token));
@@ -359,6 +382,7 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effects: Effects) {
+        self.note_effects(node, &effects);
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {
@@ -422,22 +446,14 @@ impl World {
         let to = to.expect("nodes send to nodes of the network");
         mix(&mut self.digest, &bytes);
         self.check.shown(&bytes);
-        if !self.cuts.carries(node, to, self.time) {
-            return;
-        }
-        let network = self.plan.network;
-        if !self.is_healed && self.dice.per_mille(network.loss) {
-            self.marks.reach("a message was lost");
-            return;
-        }
+        self.check.said(self.machines[node].id, self.machines[to].id, &bytes);
+        let arrives_us = self.way(node, to);
+        self.note(node, || {
+            let arrives_us = arrives_us.iter().map(|wait_us| self.time + wait_us).collect();
+            Happened::Sends { to, said: said(&bytes), arrives_us }
+        });
         let from = self.machines[node].id;
-        let mut copies = 1;
-        if !self.is_healed && self.dice.per_mille(network.duplicates) {
-            self.marks.reach("a message arrived twice");
-            copies = 2;
-        }
-        for _ in 0..copies {
-            let wait_us = network.delay_min_us + self.dice.around(network.delay_mean_us).max(1);
+        for wait_us in arrives_us {
             let message = Event::Message { to, from, bytes: bytes.clone() };
             self.plan_event(wait_us, message, None);
         }
@@ -513,6 +529,8 @@ impl World {
         if self.dice.per_mille(30) {
             self.tickets.remove(&ticket);
         }
+        let nonce = self.clients[number].nonce;
+        self.note(node, || Happened::Asks { client: number, nonce });
         self.step(node, Input::Submit(vec![(ticket, checked)]));
         if self.plan.planted == Some(Planted::SendInTheClear) {
             let to = self.machines[(node + 1) % self.machines.len()].id;
@@ -530,6 +548,7 @@ impl World {
         if waits != ticket {
             return;
         }
+        self.note(node, || Happened::Answers { client: number, reply: format!("{reply:?}") });
         self.clients[number].doing = match reply {
             Reply::Executed(id) | Reply::Earlier(id) => {
                 if matches!(reply, Reply::Earlier(_)) {
@@ -560,6 +579,10 @@ impl World {
     ) {
         let Some(replica) = &self.machines[node].replica else { return };
         let status = replica.state().read().status(id);
+        if matches!(status, TxStatus::Committed | TxStatus::Invalid) {
+            let (id, status) = (id.to_string(), format!("{status:?}"));
+            self.note(node, || Happened::Tells { client: number, id, status });
+        }
         match status {
             TxStatus::Committed => {
                 self.done.push(Done { hash: transfer.hash, id, begun_us, done_us: self.time });
@@ -600,6 +623,7 @@ impl World {
     /// Faults end. A majority is well; the others may stay down for good.
     fn heal(&mut self) {
         self.is_healed = true;
+        self.recorder.note(self.time, None, || Happened::Heals);
         self.cuts.heal();
         let nodes = self.machines.len();
         let first = self.dice.place(nodes);
