@@ -1,13 +1,24 @@
 //! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
 
+mod burst;
 mod clock;
 mod crash;
+mod cuts;
+mod damage;
 mod disk;
+mod drift;
+mod flap;
+mod lag;
 mod partition;
 mod pause;
+mod slow_node;
+mod swizzle;
 mod transfer;
 
-pub use partition::Cuts;
+pub use cuts::Cuts;
+pub use damage::Damage;
+pub(crate) use damage::strikes as damage_strikes;
+pub use drift::Drift;
 
 use crate::{
     plan::{FaultPlan, Micros},
@@ -31,10 +42,24 @@ pub enum Fault {
     Clock,
     /// Asks the primary to hand over.
     Transfer,
+    /// Stops links one by one, and mends them in another order.
+    Swizzle,
+    /// Cuts and mends, again and again.
+    Flap,
+    /// Loses everything for a moment.
+    Burst,
+    /// Flips bits on a wire.
+    Damage,
+    /// Makes what a node says arrive late.
+    Lag,
+    /// Makes a node slow.
+    SlowNode,
+    /// Stops a wall clock, or changes its pace.
+    Drift,
 }
 
 /// All of them.
-pub const ALL: [Fault; 7] = [
+pub const ALL: [Fault; 14] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -42,6 +67,13 @@ pub const ALL: [Fault; 7] = [
     Fault::FailedSync,
     Fault::Clock,
     Fault::Transfer,
+    Fault::Swizzle,
+    Fault::Flap,
+    Fault::Burst,
+    Fault::Damage,
+    Fault::Lag,
+    Fault::SlowNode,
+    Fault::Drift,
 ];
 
 impl Fault {
@@ -56,6 +88,13 @@ impl Fault {
             Self::FailedSync => plan.failed_sync,
             Self::Clock => plan.clock,
             Self::Transfer => plan.transfer,
+            Self::Swizzle => plan.swizzle,
+            Self::Flap => plan.flap,
+            Self::Burst => plan.burst,
+            Self::Damage => plan.damage,
+            Self::Lag => plan.lag,
+            Self::SlowNode => plan.slow_node,
+            Self::Drift => plan.drift,
         }
     }
 
@@ -70,6 +109,13 @@ impl Fault {
             Self::FailedSync => "failed_sync",
             Self::Clock => "clock",
             Self::Transfer => "transfer",
+            Self::Swizzle => "swizzle",
+            Self::Flap => "flap",
+            Self::Burst => "burst",
+            Self::Damage => "damage",
+            Self::Lag => "lag",
+            Self::SlowNode => "slow_node",
+            Self::Drift => "drift",
         }
     }
 
@@ -83,6 +129,13 @@ impl Fault {
             Self::FailedSync => disk::fail(world),
             Self::Clock => clock::act(world),
             Self::Transfer => transfer::act(world),
+            Self::Swizzle => swizzle::act(world),
+            Self::Flap => flap::act(world),
+            Self::Burst => burst::act(world),
+            Self::Damage => damage::act(world),
+            Self::Lag => lag::act(world),
+            Self::SlowNode => slow_node::act(world),
+            Self::Drift => drift::act(world),
         }
     }
 }

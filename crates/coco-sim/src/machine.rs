@@ -12,6 +12,7 @@ use coco_types::{NodeId, Seqno, TxId, View};
 use crate::{
     dice::Dice,
     ethereum,
+    faults::Drift,
     genesis::{FIRST_ENTRIES, Keys, START_S, secret},
     plan::{Micros, Plan},
 };
@@ -35,6 +36,8 @@ pub struct Machine {
     pub life: u64,
     /// Its wall clock is ahead by so much.
     pub wall_ahead_ms: i64,
+    /// How its wall clock runs.
+    pub drift: Drift,
     /// It stands still until then.
     pub paused_until: Micros,
     /// Its disk is slow until then.
@@ -108,6 +111,7 @@ impl Machine {
             in_sync: 0,
             life: 0,
             wall_ahead_ms: 0,
+            drift: Drift::NONE,
             paused_until: 0,
             slow_until: 0,
             sync_fails: false,
@@ -170,7 +174,8 @@ impl Machine {
 
     fn now(&self, time: Micros) -> Now {
         let start_ms = START_S * 1000 + time / 1000;
-        let wall_ms = start_ms.saturating_add_signed(self.wall_ahead_ms);
+        let ahead_ms = self.wall_ahead_ms + self.drift.ahead_us(time) / 1000;
+        let wall_ms = start_ms.saturating_add_signed(ahead_ms);
         Now { wall_ms, mono_ms: time / 1000 }
     }
 

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::Address;
 use bytes::Bytes;
-use coco_adapter::{Checked, Ticket};
+use coco_adapter::Ticket;
 use coco_consensus::{Fetch, HardState};
 use coco_crypto::sha256;
-use coco_replica::{Effects, Input, Reply};
-use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
+use coco_replica::{Effects, Input};
+use coco_types::{NodeId, Role, Seqno, TxId, View};
 
 use crate::{
     audit,
     check::Check,
-    client::{Client, Doing, Done, PATIENCE_US, PAUSE_US, check_order},
+    client::{Client, Doing, Done, check_order},
     dice::Dice,
-    ethereum::{self, Canary, Model, Seen, VALUE_MAX},
+    ethereum::{self, Canary, Model, Seen},
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries},
     log::{Happened, Recorder, said},
@@ -26,17 +25,23 @@ use crate::{
     store,
 };
 
+mod clients;
 mod notes;
+mod queues;
+mod rare;
 mod way;
+
+use self::{
+    queues::{Queues, Turn},
+    way::Wires,
+};
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
 const EVENTS_MAX: u64 = 20_000_000;
 /// Every so many seeds one has real keys.
 const REAL_KEYS_EVERY: u64 = 50;
-/// No run is longer: both phases at their longest, and some.
-const RUN_US_MAX: Micros = 100_000_000;
 /// Time between a node's input and its next batch.
-const WORK_US: Micros = 100;
+pub(crate) const WORK_US: Micros = 100;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
@@ -46,12 +51,35 @@ const OPERATOR_US_MAX: Micros = 10_000_000;
 enum Event {
     Tick(usize),
     Work(usize),
-    Message { to: usize, from: NodeId, bytes: Bytes },
+    Message {
+        to: usize,
+        from: NodeId,
+        bytes: Bytes,
+    },
     Synced(usize),
     Fetched(usize, Fetch),
     Start(usize),
     Client(usize),
     Fault(Fault),
+    /// The power of a node goes.
+    Crash(usize),
+    /// Something that a driver tells its node.
+    Input(usize, Input),
+    /// Something whose turn has come at a slow node.
+    Late(Box<Self>),
+}
+
+impl Event {
+    /// To which node it happens, if that is up and not standing still.
+    fn node(&self) -> Option<usize> {
+        match self {
+            Self::Tick(node) | Self::Work(node) | Self::Synced(node) => Some(*node),
+            Self::Fetched(node, _) | Self::Message { to: node, .. } => Some(*node),
+            Self::Crash(node) | Self::Input(node, _) => Some(*node),
+            Self::Late(event) => event.node(),
+            Self::Start(_) | Self::Client(_) | Self::Fault(_) => None,
+        }
+    }
 }
 
 /// Everything there is.
@@ -67,6 +95,10 @@ pub struct World {
     pub machines: Vec<Machine>,
     /// Links that are cut.
     pub cuts: Cuts,
+    /// Wires that are bad.
+    pub wires: Wires,
+    /// Nodes that are slow.
+    pub queues: Queues,
     /// What was reached.
     pub marks: Marks,
     recorder: Recorder,
@@ -160,6 +192,8 @@ impl World {
             recorder,
             keys,
             cuts: Cuts::default(),
+            wires: Wires::default(),
+            queues: Queues::default(),
             marks: Marks::default(),
             faults: BTreeMap::new(),
             is_healed: false,
@@ -213,6 +247,11 @@ impl World {
         self.plan_event(wait_us, Event::Start(node), None);
     }
 
+    /// Takes the power of a node after it came back, unless it has gone before.
+    pub fn crash_again(&mut self, node: usize, wait_us: Micros) {
+        self.plan_event(wait_us, Event::Crash(node), Some(self.machines[node].life + 1));
+    }
+
     /// The primary of the newest view.
     #[must_use]
     pub fn primary(&self) -> Option<usize> {
@@ -232,6 +271,7 @@ impl World {
         if self.machines[node].life > 0 {
             self.marks.reach("a node started again from its disk");
         }
+        self.notice_start(node);
         self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice);
         self.check.started(node);
         self.note_start(node);
@@ -260,6 +300,7 @@ impl World {
             )
             | None => {}
         }
+        self.notice_crash(node, lost);
         if lost > 0 {
             self.marks.reach("a node lost what its disk had not yet");
         }
@@ -268,17 +309,21 @@ impl World {
         }
     }
 
+    fn lose_power_again(&mut self, node: usize) {
+        if !self.is_healed {
+            self.marks.reach("the power went again before a node was up for long");
+            self.crash(node);
+            let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+            self.start_in(node, wait_us);
+        }
+    }
+
     fn next_event(&mut self) -> Option<Event> {
         loop {
             let ((time, _), (event, life)) = self.events.pop_first()?;
             self.time = time;
             assert!(self.order < EVENTS_MAX, "the run does not end");
-            let node = match &event {
-                Event::Tick(node) | Event::Work(node) | Event::Synced(node) => Some(*node),
-                Event::Fetched(node, _) | Event::Message { to: node, .. } => Some(*node),
-                Event::Start(_) | Event::Client(_) | Event::Fault(_) => None,
-            };
-            let Some(node) = node else { return Some(event) };
+            let Some(node) = event.node() else { return Some(event) };
             let machine = &self.machines[node];
             if machine.replica.is_none() || life.is_some_and(|life| life != machine.life) {
                 continue;
@@ -288,7 +333,16 @@ impl World {
                 self.plan_event(wait_us, event, life);
                 continue;
             }
-            return Some(event);
+            if let Event::Late(event) = event {
+                return Some(*event);
+            }
+            match self.queues.turn(node, time, &event) {
+                Turn::Now => return Some(event),
+                Turn::After(wait_us) => {
+                    self.plan_event(wait_us, Event::Late(Box::new(event)), life);
+                }
+                Turn::Never => self.marks.reach("a slow node took no more messages in"),
+            }
         }
     }
 
@@ -322,6 +376,9 @@ impl World {
                 }
             }
             Event::Start(node) => self.start(node),
+            Event::Crash(node) => self.lose_power_again(node),
+            Event::Input(node, input) => self.step(node, input),
+            Event::Late(event) => self.happen(*event),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
                 if !self.is_healed {
@@ -383,6 +440,7 @@ impl World {
 
     fn carry_out(&mut self, node: usize, effects: Effects) {
         self.note_effects(node, &effects);
+        self.notice_step(node, &effects);
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {
@@ -446,8 +504,11 @@ impl World {
         let to = to.expect("nodes send to nodes of the network");
         mix(&mut self.digest, &bytes);
         self.check.shown(&bytes);
+        self.notice_message(&bytes);
         self.check.said(self.machines[node].id, self.machines[to].id, &bytes);
-        let arrives_us = self.way(node, to);
+        let first = self.way(node, to);
+        let again = first.and_then(|_| self.way_again(node));
+        let arrives_us: Vec<Micros> = first.into_iter().chain(again).collect();
         self.note(node, || {
             let arrives_us = arrives_us.iter().map(|wait_us| self.time + wait_us).collect();
             Happened::Sends { to, said: said(&bytes), arrives_us }
@@ -457,160 +518,6 @@ impl World {
             let message = Event::Message { to, from, bytes: bytes.clone() };
             self.plan_event(wait_us, message, None);
         }
-    }
-
-    fn node_up(&mut self) -> Option<usize> {
-        let is_up =
-            |machine: &Machine| machine.replica.is_some() && machine.paused_until <= self.time;
-        let up: Vec<usize> =
-            (0..self.machines.len()).filter(|node| is_up(&self.machines[*node])).collect();
-        (!up.is_empty()).then(|| up[self.dice.place(up.len())])
-    }
-
-    fn client(&mut self, number: usize) {
-        self.maybe_read();
-        let wait_us = match self.clients[number].doing.clone() {
-            Doing::Resting if self.rested() => {
-                self.begin(number);
-                PAUSE_US
-            }
-            Doing::Resting => PAUSE_US,
-            Doing::Asking { question: Some((_, until)), .. } if until > self.time => PAUSE_US,
-            Doing::Asking { transfer, begun_us, .. } => {
-                self.ask(number, transfer, begun_us);
-                PAUSE_US
-            }
-            Doing::Waiting { transfer, begun_us, id } => {
-                if let Some(node) = self.node_up() {
-                    self.ask_status(number, node, (transfer, begun_us, id));
-                }
-                PAUSE_US
-            }
-        };
-        self.plan_event(wait_us.max(1), Event::Client(number), None);
-    }
-
-    /// Whether a client begins something now: on the average so often that the plan's transfers fill the time for them.
-    fn rested(&mut self) -> bool {
-        let rest_us = self.plan.safety_us * self.clients.len() as u64 / self.plan.transfers;
-        let per_mille = (1000 * PAUSE_US / rest_us.max(1)).clamp(1, 1000);
-        let may_begin = self.begun < self.plan.transfers && !self.is_healed;
-        may_begin && self.dice.per_mille(per_mille)
-    }
-
-    fn begin(&mut self, number: usize) {
-        self.begun += 1;
-        let to = self.dice.place(self.clients.len() + 1);
-        // One receiver is nobody's account.
-        let to =
-            if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
-        let value = self.dice.between(1, VALUE_MAX);
-        let nonce = self.clients[number].nonce;
-        let transfer = ethereum::transfer(number, nonce, (to, value), self.canary);
-        let begun_us = self.time;
-        self.ask(number, transfer, begun_us);
-    }
-
-    fn ask(&mut self, number: usize, transfer: coco_evm::block::PooledTx, begun_us: Micros) {
-        let favourite = self.clients[number].favourite.take();
-        let node = favourite.filter(|node| self.machines[*node].replica.is_some());
-        let Some(node) = node.or_else(|| self.node_up()) else {
-            self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
-            return;
-        };
-        let raw = transfer.raw.0.clone();
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.tickets.insert(ticket, number);
-        let checked = Checked::new(transfer.clone());
-        let question = Some((ticket, self.time + PATIENCE_US));
-        self.clients[number].doing = Doing::Asking { transfer, begun_us, question };
-        // Some clients go away without waiting for the answer, and ask again later.
-        if self.dice.per_mille(30) {
-            self.tickets.remove(&ticket);
-        }
-        let nonce = self.clients[number].nonce;
-        self.note(node, || Happened::Asks { client: number, nonce });
-        self.step(node, Input::Submit(vec![(ticket, checked)]));
-        if self.plan.planted == Some(Planted::SendInTheClear) {
-            let to = self.machines[(node + 1) % self.machines.len()].id;
-            self.send(node, to, raw);
-        }
-    }
-
-    fn reply(&mut self, node: usize, ticket: Ticket, reply: Reply) {
-        let Some(number) = self.tickets.remove(&ticket) else { return };
-        let Doing::Asking { transfer, begun_us, question: Some((waits, _)) } =
-            self.clients[number].doing.clone()
-        else {
-            return;
-        };
-        if waits != ticket {
-            return;
-        }
-        self.note(node, || Happened::Answers { client: number, reply: format!("{reply:?}") });
-        self.clients[number].doing = match reply {
-            Reply::Executed(id) | Reply::Earlier(id) => {
-                if matches!(reply, Reply::Earlier(_)) {
-                    self.marks.reach("a client was told of an earlier entry");
-                }
-                self.check.told(id);
-                self.clients[number].favourite = Some(node);
-                Doing::Waiting { transfer, begun_us, id }
-            }
-            Reply::NotPrimary(primary) => {
-                let primary = primary
-                    .and_then(|id| self.machines.iter().position(|machine| machine.id == id));
-                self.clients[number].favourite = primary;
-                Doing::Asking { transfer, begun_us, question: None }
-            }
-            Reply::Refused(refusal) => {
-                self.marks.reach(allowed_refusal(&refusal.message));
-                Doing::Asking { transfer, begun_us, question: None }
-            }
-        };
-    }
-
-    fn ask_status(
-        &mut self,
-        number: usize,
-        node: usize,
-        (transfer, begun_us, id): (coco_evm::block::PooledTx, Micros, TxId),
-    ) {
-        let Some(replica) = &self.machines[node].replica else { return };
-        let status = replica.state().read().status(id);
-        if matches!(status, TxStatus::Committed | TxStatus::Invalid) {
-            let (id, status) = (id.to_string(), format!("{status:?}"));
-            self.note(node, || Happened::Tells { client: number, id, status });
-        }
-        match status {
-            TxStatus::Committed => {
-                self.done.push(Done { hash: transfer.hash, id, begun_us, done_us: self.time });
-                self.clients[number].nonce += 1;
-                self.clients[number].doing = Doing::Resting;
-            }
-            TxStatus::Invalid => {
-                self.marks.reach("a client was told of an entry that did not survive");
-                self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
-            }
-            TxStatus::Pending | TxStatus::Unknown => {}
-        }
-    }
-
-    /// Reads an account somewhere, at what that node knows to be committed.
-    fn maybe_read(&mut self) {
-        if !self.dice.per_mille(100) {
-            return;
-        }
-        let Some(node) = self.node_up() else { return };
-        let account = ethereum::account(self.dice.place(self.clients.len()));
-        let Some(replica) = &self.machines[node].replica else { return };
-        let at = match self.plan.planted {
-            Some(Planted::ReadUncommitted) => replica.state().read().last().seqno,
-            _ => replica.state().read().committed().seqno,
-        };
-        let seen = ethereum::look(&replica.reader(), at, account);
-        self.seen.push(seen.expect("the committed version is always there"));
     }
 
     fn safety(&mut self) {
@@ -625,6 +532,8 @@ impl World {
         self.is_healed = true;
         self.recorder.note(self.time, None, || Happened::Heals);
         self.cuts.heal();
+        self.wires.heal();
+        self.queues.heal();
         let nodes = self.machines.len();
         let first = self.dice.place(nodes);
         let ill = if self.dice.per_mille(500) { self.dice.place(nodes.div_ceil(2)) } else { 0 };
@@ -742,23 +651,6 @@ impl World {
             marks: self.marks,
         }
     }
-}
-
-/// Why a transfer that is in order may be refused all the same, as a mark.
-///
-/// # Panics
-/// When it may not.
-fn allowed_refusal(message: &str) -> &'static str {
-    let allowed = [
-        ("nonce too high", "a primary refused a nonce that it did not know of"),
-        ("transaction expired", "a primary that reached no quorum let a transfer expire"),
-        ("already known", "a primary that reached no quorum was asked too often for one transfer"),
-    ];
-    // No run is as long as an hour by which a clock may be set, and no wait is longer than its run.
-    let waited_ms = message.split_ascii_whitespace().rev().nth(1).and_then(|ms| ms.parse().ok());
-    let is_true = waited_ms.is_none_or(|waited_ms: u64| waited_ms * 1000 < RUN_US_MAX);
-    let found = allowed.into_iter().find(|(start, _)| is_true && message.starts_with(start));
-    found.unwrap_or_else(|| panic!("a transfer in order is refused: {message}")).1
 }
 
 /// Adds something that happened to the digest of the run.

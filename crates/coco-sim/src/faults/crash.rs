@@ -19,6 +19,11 @@ pub(super) fn act(world: &mut World) {
             world.crash(node);
             let dark_us = world.dice.between(1_000, DARK_US_MAX);
             world.start_in(node, dark_us);
+            // Power that comes back often goes again at once: then nothing of the new life is on the disk yet.
+            if world.dice.per_mille(250) {
+                let soon_us = world.dice.around(world.plan.disk.sync_us * 2);
+                world.crash_again(node, dark_us + soon_us);
+            }
         }
     }
 }
