@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
+mod counts;
 mod hunt;
 
 use std::{
@@ -43,6 +44,9 @@ struct Arguments {
     /// Write what happens in the run of `--seed` into this file. A seed that fails leaves one in any case
     #[arg(long, requires = "seed")]
     log: Option<PathBuf>,
+    /// Append how often each fault fired and each rare state was reached to this file, as comma-separated values
+    #[arg(long)]
+    counts: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -115,6 +119,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let sum = shared.sum.into_inner().expect("no thread panics while it adds up");
+    if let Some(path) = &arguments.counts
+        && let Err(error) = counts::append(path, from, &sum)
+    {
+        eprintln!("error: cannot append to {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     conclude(&sum, started, arguments.require_marks)
 }
 

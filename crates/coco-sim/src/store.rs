@@ -29,6 +29,8 @@ struct State {
     maps: [Content; 2],
     /// In which version each key was last written or removed.
     written: [BTreeMap<u8, u64>; 2],
+    /// The versions that wrote each key of the history map, newest first.
+    history: BTreeMap<u8, Vec<u64>>,
 }
 
 /// What a transaction asked, and heard.
@@ -36,6 +38,7 @@ struct State {
 enum Read {
     Get(usize, u8, Option<u64>),
     Range(u8, u8, Vec<(u8, u64)>),
+    Locate(u8, Vec<u64>),
 }
 
 #[derive(Debug)]
@@ -43,12 +46,14 @@ struct Waiting {
     base: usize,
     reads: Vec<Read>,
     writes: Vec<(usize, u8, Option<u64>)>,
+    noted: Option<u8>,
     changes: Changes,
 }
 
 struct Trial {
     store: Store,
     maps: [MapId; 2],
+    history: MapId,
     /// By version.
     states: Vec<State>,
     waiting: Vec<Waiting>,
@@ -60,13 +65,15 @@ struct Trial {
 /// # Panics
 /// When it breaks a promise.
 pub fn run(dice: &mut Dice) {
-    let names = ["app.point", "app.ordered"].map(MapName::from_static);
-    let kinds = [MapKind::Point, MapKind::Ordered];
+    let names = ["app.point", "app.ordered", "app.history"].map(MapName::from_static);
+    let kinds = [MapKind::Point, MapKind::Ordered, MapKind::History];
     let schema = names.iter().zip(kinds).map(|(name, kind)| MapSpec::new(name.clone(), kind));
     let store = Store::new(schema.collect(), [dice.bits(), dice.bits()]);
-    let maps = names.map(|name| store.map(&name).expect("it is in the schema"));
+    let [point, ordered, history] =
+        names.map(|name| store.map(&name).expect("it is in the schema"));
     let states = vec![State::default()];
-    let mut trial = Trial { store, maps, states, waiting: Vec::new(), stamp: 0 };
+    let mut trial =
+        Trial { store, maps: [point, ordered], history, states, waiting: Vec::new(), stamp: 0 };
     for _ in 0..STEPS {
         match dice.below(10) {
             0..4 if trial.waiting.len() < WAITING_MAX => trial.begin(dice),
@@ -90,7 +97,10 @@ impl Trial {
         let mut reads = Vec::new();
         for _ in 0..dice.below(3) {
             let (map, key) = (dice.place(2), draw_key(dice));
-            if dice.per_mille(300) {
+            if dice.per_mille(200) {
+                let found = tx.locate(self.history, &[key]).iter().map(|at| at.0).collect();
+                reads.push(Read::Locate(key, found));
+            } else if dice.per_mille(300) {
                 let (start, end) = (key, draw_key(dice) + 1);
                 let found = tx.range(self.maps[1], &[start], Some(&[end]), 3);
                 let found = found.iter().map(|(key, value)| (key[0], number(value))).collect();
@@ -111,15 +121,19 @@ impl Trial {
             }
             writes.push((map, key, value));
         }
+        let noted = dice.per_mille(500).then(|| draw_key(dice));
+        if let Some(key) = noted {
+            tx.put(self.history, &[key], [0]);
+        }
         let changes = tx.finish();
         for read in &reads {
             assert!(self.states[base].agrees(read), "a transaction at {base} hears {read:?}");
         }
-        self.waiting.push(Waiting { base, reads, writes, changes });
+        self.waiting.push(Waiting { base, reads, writes, noted, changes });
     }
 
     fn commit(&mut self, dice: &mut Dice) {
-        let Waiting { base, reads, writes, changes } =
+        let Waiting { base, reads, writes, noted, changes } =
             self.waiting.swap_remove(dice.place(self.waiting.len()));
         let newest = self.newest();
         match self.store.commit(Seqno(newest as u64 + 1), changes) {
@@ -131,7 +145,7 @@ impl Trial {
                         "a transaction at {base} was committed after {newest} and heard {read:?}"
                     );
                 }
-                let next = state.after(newest as u64 + 1, &writes);
+                let next = state.after(newest as u64 + 1, &writes, noted);
                 self.states.push(next);
             }
             Err(CommitError::Conflict { .. }) => {
@@ -177,6 +191,11 @@ impl Trial {
                 assert_eq!(found, content.get(&key).copied(), "key {key} at version {at}");
             }
         }
+        for key in all_keys() {
+            let found: Vec<u64> =
+                snapshot.locate(self.history, &[key]).iter().map(|at| at.0).collect();
+            assert_eq!(found, state.located(key), "where {key} was written, at version {at}");
+        }
         let found: Content = snapshot
             .range(self.maps[1], &[], None, usize::MAX)
             .iter()
@@ -195,20 +214,29 @@ impl State {
                 let now = self.maps[1].iter().filter(|(key, _)| (*start..*end).contains(key));
                 now.take(3).map(|(key, value)| (*key, *value)).eq(found.iter().copied())
             }
+            Read::Locate(key, found) => self.located(*key) == found,
         }
+    }
+
+    fn located(&self, key: u8) -> &[u64] {
+        self.history.get(&key).map_or(&[], Vec::as_slice)
     }
 
     /// Whether something that the question is about was written after `base`.
     fn wrote_since(&self, base: u64, read: &Read) -> bool {
         let (map, keys) = match read {
+            Read::Locate(key, _) => return self.located(*key).first().is_some_and(|at| *at > base),
             Read::Get(map, key, _) => (*map, *key..key + 1),
             Read::Range(start, end, _) => (1, *start..*end),
         };
         self.written[map].iter().any(|(key, at)| keys.contains(key) && *at > base)
     }
 
-    fn after(&self, version: u64, writes: &[(usize, u8, Option<u64>)]) -> Self {
+    fn after(&self, version: u64, writes: &[(usize, u8, Option<u64>)], noted: Option<u8>) -> Self {
         let mut next = self.clone();
+        if let Some(key) = noted {
+            next.history.entry(key).or_default().insert(0, version);
+        }
         let touched: BTreeSet<(usize, u8)> =
             writes.iter().map(|(map, key, _)| (*map, *key)).collect();
         for (map, key, value) in writes {
