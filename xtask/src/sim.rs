@@ -5,10 +5,6 @@ use crate::{step::Step, workspace::Workspace};
 /// Seeds of a run of `ci`.
 const SEEDS: &str = "2000";
 
-/// Bugs of a run of `ci`: one of each kind that is quick to be found.
-const PLANTED: &str =
-    "AnswerBeforeSync,CommitOlderView,ForgetTreeRollback,SkipReadCheck,SealBySeqno,KeepNonce";
-
 /// Runs what the command line asks for.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
     let step = step(workspace, "coco-sim", Bugs::of(arguments));
@@ -29,10 +25,10 @@ pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
         .run()
 }
 
-/// Plants some bugs inside the crates, each of which must be found. They are compiled in for this step alone, in the
-/// simulator alone.
+/// Plants every known bug, each of which must be found. Those inside the crates are compiled in for this step alone, in
+/// the simulator alone.
 pub(crate) fn run_planted(workspace: &Workspace) -> anyhow::Result<()> {
-    step(workspace, "coco-sim", Bugs::CompiledIn).arguments("--planted").argument(PLANTED).run()
+    step(workspace, "coco-sim", Bugs::CompiledIn).arguments("--planted all").run()
 }
 
 /// Whether bugs can be planted inside the crates.

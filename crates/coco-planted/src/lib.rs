@@ -48,8 +48,6 @@ pub enum Bug {
     StatusAfterView,
     /// `coco-replica`: batches get the wall clock as it is.
     TimeFollowsClock,
-    /// `coco-replica`: entries are made in a view that is not durable.
-    ProposeBeforeViewDurable,
     /// `coco-replica`: a chunk ends with any entry.
     EndChunkAnywhere,
     /// `coco-replica`: execution goes on however much is uncommitted.
@@ -73,7 +71,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 22] = [
+pub const ALL: [Bug; 21] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
@@ -85,7 +83,6 @@ pub const ALL: [Bug; 22] = [
     Bug::StatusBeforeCommit,
     Bug::StatusAfterView,
     Bug::TimeFollowsClock,
-    Bug::ProposeBeforeViewDurable,
     Bug::EndChunkAnywhere,
     Bug::IgnoreRoom,
     Bug::SkipReadCheck,
