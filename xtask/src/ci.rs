@@ -18,5 +18,6 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
         .environment("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     test::run(workspace, counts)?;
-    sim::run_budget(workspace)
+    sim::run_budget(workspace)?;
+    sim::run_planted(workspace)
 }

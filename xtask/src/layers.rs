@@ -10,12 +10,13 @@ use anyhow::Context;
 
 use crate::{
     conclude, source,
-    workspace::{Crate, DependencyKind, Workspace, files, has_extension},
+    workspace::{Crate, Dependency, DependencyKind, Workspace, files, has_extension},
 };
 
 /// The floor of every crate. A crate that is not here has no place yet: give it one in the change that adds it.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("coco-types", 0),
+    ("coco-planted", 0),
     ("coco-crypto", 1),
     ("coco-kv", 1),
     ("coco-ledger", 2),
@@ -41,6 +42,11 @@ const PURE_FLOOR_MAX: u8 = 3;
 
 /// Modules of the standard library that pure code does not name.
 const STD_MODULES_REFUSED: [&str; 5] = ["env", "fs", "os", "process", "thread"];
+
+/// The crate of the switch for planted bugs, its feature, and the only crate that may have a way to it.
+const PLANTED_CRATE: &str = "coco-planted";
+const PLANTED_FEATURE: &str = "planted";
+const PLANTING_CRATE: &str = "coco-sim";
 
 /// Words that pure code does not contain. Addresses are data, so `std::net` as such is none of them.
 const WORDS_REFUSED: [&str; 17] = [
@@ -91,6 +97,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
             continue;
         };
         faults.extend(arrows(one, *floor, &floors));
+        faults.extend(plantings(one));
         if *floor <= PURE_FLOOR_MAX {
             faults.extend(impurities(workspace, one, &mut used)?);
         }
@@ -120,6 +127,24 @@ fn arrows(one: &Crate, floor: u8, floors: &BTreeMap<&str, u8>) -> Vec<String> {
             faults.push(format!(
                 "{from} (floor {floor}) -> {to} (floor {other}){kind} points {direction}"
             ));
+        }
+    }
+    faults
+}
+
+/// Ways by which planted bugs could reach what ships: features are united over all that one command builds.
+fn plantings(one: &Crate) -> Vec<String> {
+    let mut faults = Vec::new();
+    let always = |dependency: &Dependency| {
+        dependency.name == PLANTED_CRATE && !dependency.features.is_empty()
+    };
+    if one.dependencies.iter().any(always) {
+        faults.push(format!("{} always asks for features of {PLANTED_CRATE}", one.name));
+    }
+    let turns_on = |on: &String| on.starts_with(PLANTED_CRATE) || on == PLANTED_FEATURE;
+    for (feature, _) in one.features.iter().filter(|(_, on)| on.iter().any(turns_on)) {
+        if one.name != PLANTING_CRATE || feature != PLANTED_FEATURE {
+            faults.push(format!("the feature {feature} of {} plants bugs", one.name));
         }
     }
     faults
@@ -183,14 +208,19 @@ fn refused(code: &str) -> Vec<(usize, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Dependency;
 
     fn crate_with(name: &str, to: &str, kind: Option<DependencyKind>) -> Crate {
         Crate {
             name: name.into(),
             description: None,
             manifest_path: PathBuf::from("Cargo.toml"),
-            dependencies: vec![Dependency { name: to.into(), kind, path: Some(PathBuf::from(to)) }],
+            dependencies: vec![Dependency {
+                name: to.into(),
+                kind,
+                path: Some(PathBuf::from(to)),
+                features: Vec::new(),
+            }],
+            features: BTreeMap::new(),
         }
     }
 
@@ -208,6 +238,21 @@ mod tests {
             assert_eq!(!found.is_empty(), expected.is_some(), "{from} -> {to}: {found:?}");
             assert!(expected.is_none_or(|word| found[0].ends_with(word)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn bugs_are_planted_for_the_simulator_only() {
+        let with = |name: &str, asks: &[&str], feature: &str, on: &str| {
+            let mut one = crate_with(name, PLANTED_CRATE, None);
+            one.dependencies[0].features = asks.iter().map(|word| (*word).to_owned()).collect();
+            one.features.insert(feature.into(), vec![on.into()]);
+            plantings(&one).len()
+        };
+        assert_eq!(with("coco-sim", &[], "planted", "coco-planted/planted"), 0);
+        assert_eq!(with("coco-sim", &[], "default", "planted"), 1);
+        assert_eq!(with("coco-sim", &["planted"], "planted", "coco-planted/planted"), 1);
+        assert_eq!(with("coco-node", &[], "planted", "coco-planted/planted"), 1);
+        assert_eq!(with("coco-node", &[], "metrics", "dep:prometheus-client"), 0);
     }
 
     #[test]

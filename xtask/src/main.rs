@@ -3,7 +3,8 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
-//! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
+//! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S`; `--planted all` plants known bugs |
+//! | `replay` | steps through a simulated run: `--seed S` or `--log FILE`; `--diagram FILE` draws it |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
 //! | `tidy` | what neither the compiler nor clippy looks at |
@@ -26,13 +27,15 @@ use anyhow::bail;
 use step::Counts;
 use workspace::Workspace;
 
-const USAGE: &str =
-    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | \
+     replay [--seed S | --log FILE] | layers | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..] if rest.is_empty() || name == "sim" => (name, rest),
+        [name, rest @ ..] if rest.is_empty() || matches!(name.as_str(), "sim" | "replay") => {
+            (name, rest)
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -59,6 +62,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
         "sim" => sim::run(&workspace, rest),
+        "replay" => sim::replay(&workspace, rest),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
         unknown => bail!("there is no chore {unknown}; {USAGE}"),

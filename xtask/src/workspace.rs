@@ -1,6 +1,7 @@
 //! What cargo says of the workspace, and its files.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -33,6 +34,9 @@ pub(crate) struct Crate {
     pub(crate) description: Option<String>,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
+    /// What each feature turns on.
+    #[serde(default)]
+    pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
 /// An arrow from a crate to another.
@@ -43,6 +47,9 @@ pub(crate) struct Dependency {
     pub(crate) kind: Option<DependencyKind>,
     /// Where it lies, when it is not from a registry.
     pub(crate) path: Option<PathBuf>,
+    /// Features that are always asked for.
+    #[serde(default)]
+    pub(crate) features: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -29,6 +29,7 @@
 
 mod codec;
 mod convert;
+mod said;
 mod start;
 mod storage;
 #[cfg(test)]
@@ -41,11 +42,13 @@ use std::{
 
 use ::raft::{RawNode, Ready, StateRole, eraftpb::Message as RaftMessage};
 use bytes::Bytes;
+use coco_planted::Bug;
 use coco_types::{
     NodeId, Role, Seqno, TxId, View,
     limits::{ENTRY_BYTES_MAX, NODES_MAX},
 };
 
+pub use self::said::{Said, What};
 use self::{
     codec::{Body, Message},
     storage::LogStorage,
@@ -218,12 +221,16 @@ impl RaftEngine {
             let state = HardState { view: View(state.term), vote: self.node_id(state.vote) };
             if state != self.hard_state {
                 self.hard_state = state;
-                self.output.hard_state = Some(state);
+                let vote = state.vote.filter(|_| !coco_planted::is(Bug::ForgetVote));
+                self.output.hard_state = Some(HardState { vote, ..state });
             }
         }
         let now = self.encode(&ready.take_messages());
         self.output.send.extend(now);
-        let messages = self.encode(&ready.take_persisted_messages());
+        let mut messages = self.encode(&ready.take_persisted_messages());
+        if coco_planted::is(Bug::AnswerBeforeSync) {
+            self.output.send.append(&mut messages);
+        }
         let applied = ready.committed_entries().last().map(|entry| entry.index);
 
         self.node.advance_append_async(ready);
@@ -235,6 +242,9 @@ impl RaftEngine {
             self.output.persist = Some(PersistToken(number));
         }
         self.held.push_back(Held { number, to_disk, messages });
+        if coco_planted::is(Bug::CountBeforeSync) && self.is_primary() {
+            self.node.on_persist_ready(number);
+        }
         self.release(0);
     }
 
@@ -556,7 +566,14 @@ impl Engine for RaftEngine {
     }
 
     fn committed(&self) -> Seqno {
-        Seqno(self.node.raft.raft_log.committed)
+        let committed = Seqno(self.node.raft.raft_log.committed);
+        if coco_planted::is(Bug::CommitOlderView) {
+            let mut held: Vec<Seqno> = self.progress().iter().map(|node| node.matched).collect();
+            held.sort_unstable();
+            let by_quorum = held.get(held.len().div_ceil(2).saturating_sub(1)).copied();
+            return by_quorum.map_or(committed, |held| held.max(committed));
+        }
+        committed
     }
 
     fn last(&self) -> Seqno {

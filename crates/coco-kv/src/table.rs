@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use coco_planted::Bug;
 use coco_types::Seqno;
 
 use crate::{
@@ -143,6 +144,8 @@ impl Touched {
             (Self::Keys(keys), Table::Ordered(map)) => {
                 keys.iter().for_each(|key| map.rollback(key, to));
             }
+            (Self::Fingerprints(_), Table::History(_))
+                if coco_planted::is(Bug::ForgetHistoryRollback) => {}
             (Self::Fingerprints(prints), Table::History(index)) => {
                 prints.iter().for_each(|print| index.remove(*print, seqno));
             }

@@ -21,7 +21,7 @@ use coco_types::{
 use thiserror::Error;
 
 use crate::{
-    secret::{LedgerSecret, nonce},
+    secret::{LedgerSecret, cipher_nonce, nonce},
     signature::is_signature_map,
 };
 
@@ -123,7 +123,7 @@ pub fn seal(
 
     let private_start = found - private.len();
     let (clear, private) = bytes.split_at_mut(private_start);
-    let tag = secret.seal_key().seal(nonce, &clear[PUBLIC_START..], private);
+    let tag = secret.seal_key().seal(cipher_nonce(tx_id), &clear[PUBLIC_START..], private);
     bytes[TAG_START..TAG_START + AEAD_TAG_BYTES].copy_from_slice(&tag);
 
     let write_set_digest = sha256(&bytes);
@@ -276,7 +276,7 @@ impl<'a> EntryView<'a> {
         let tag =
             self.bytes[TAG_START..TAG_START + AEAD_TAG_BYTES].try_into().expect("the tag was read");
         let private =
-            secret.seal_key().open(nonce(self.tx_id), self.associated, self.private, tag)?;
+            secret.seal_key().open(cipher_nonce(self.tx_id), self.associated, self.private, tag)?;
         Ok(OpenEntry { public: self.public(), private })
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use coco_crypto::{AEAD_NONCE_BYTES, AeadKey, HmacKey, SecretBytes};
+use coco_planted::Bug;
 use coco_types::TxId;
 
 /// Bytes of a ledger secret.
@@ -56,6 +57,14 @@ pub(crate) fn nonce(tx_id: TxId) -> [u8; AEAD_NONCE_BYTES] {
     nonce[..8].copy_from_slice(&tx_id.seqno.0.to_le_bytes());
     nonce[8..].copy_from_slice(&view.to_le_bytes());
     nonce
+}
+
+/// What the cipher takes as the nonce of an entry: the one that the entry shows.
+pub(crate) fn cipher_nonce(tx_id: TxId) -> [u8; AEAD_NONCE_BYTES] {
+    if coco_planted::is(Bug::SealBySeqno) {
+        return nonce(TxId::new(0, tx_id.seqno.0));
+    }
+    nonce(tx_id)
 }
 
 /// What the commit key is derived under. Source: CCF.

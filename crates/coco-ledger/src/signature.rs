@@ -10,6 +10,7 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{Curve, KeyError, PublicKey, SecretBytes, SigningKey, cose};
 use coco_kv::{MapName, WriteSet, WriteSetView};
+use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Seqno, TxId, codec::DecodeError};
 use minicbor::{Decoder, Encoder};
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,9 @@ pub fn signature_write_set(
     let root = tree.root();
     let headers = Headers { key: signer.service_key_digest(), issued_at_s, tx_id };
     let protected = headers.encode();
-    let cose_signature = signer.sign_cose(&cose::to_be_signed(&protected, &root.0));
+    let older = tree.root_at(tree.len() - 1).filter(|_| coco_planted::is(Bug::SignOlderRoot));
+    let cose_signature =
+        signer.sign_cose(&cose::to_be_signed(&protected, &older.unwrap_or(root).0));
     let record = SignatureRecord {
         tx_id,
         node_id: signer.node_id(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use coco_ledger::MerkleTree;
+use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, TxStatus, View};
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -99,10 +100,15 @@ impl LedgerState {
                 TxStatus::Invalid
             };
         }
-        if id.view < self.view_at(self.committed) {
+        if id.view < self.view_at(self.committed)
+            || coco_planted::is(Bug::StatusAfterView) && id.view < self.view
+        {
             return TxStatus::Invalid;
         }
         if id.seqno <= self.last().seqno && self.view_at(id.seqno) == id.view {
+            if coco_planted::is(Bug::StatusBeforeCommit) {
+                return TxStatus::Committed;
+            }
             return TxStatus::Pending;
         }
         TxStatus::Unknown
@@ -153,7 +159,9 @@ impl LedgerState {
             "a committed entry is never rolled back: asked {to}, committed {}",
             self.committed
         );
-        self.tree.truncate(to.0 + 1);
+        if !coco_planted::is(Bug::ForgetTreeRollback) {
+            self.tree.truncate(to.0 + 1);
+        }
         self.signatures.truncate(self.signatures.partition_point(|s| *s <= to));
         self.views.truncate(self.views.partition_point(|(first, _)| *first <= to));
     }

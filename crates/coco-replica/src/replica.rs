@@ -11,6 +11,7 @@ use coco_ledger::{
     EntryFlags, EntryView, MembershipError, SealEntryError, SealedEntry, Signer, seal,
     signature_write_set,
 };
+use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use thiserror::Error;
 
@@ -354,6 +355,11 @@ impl Replica {
         claims: &Digest,
         kind: AppendKind,
     ) -> Result<(), StepError> {
+        let kind = AppendKind {
+            chunk_ends: kind.chunk_ends
+                || coco_planted::is(Bug::EndChunkAnywhere) && id.seqno.0.is_multiple_of(16),
+            ..kind
+        };
         let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
         let SealedEntry { bytes, leaf, .. } = seal(&self.core.secret, id, flags, claims, writes)?;
         self.core.append(id, leaf, bytes.len(), kind);
@@ -365,12 +371,16 @@ impl Replica {
 
     /// The time that adapters see: the wall clock, except that it never falls behind an entry of the ledger.
     fn block_time_ms(&self) -> u64 {
+        if coco_planted::is(Bug::TimeFollowsClock) {
+            return self.now.wall_ms;
+        }
         self.core.time_ms.max(self.now.wall_ms)
     }
 
     fn has_room(&self) -> bool {
-        self.core.uncommitted_entries() < self.settings.uncommitted_entries_max
-            && self.core.uncommitted_bytes() < self.settings.uncommitted_bytes_max
+        coco_planted::is(Bug::IgnoreRoom)
+            || self.core.uncommitted_entries() < self.settings.uncommitted_entries_max
+                && self.core.uncommitted_bytes() < self.settings.uncommitted_bytes_max
     }
 
     /// A signature is due for unsigned entries when the interval has passed, or when nothing waits to be executed and
@@ -443,7 +453,7 @@ impl Replica {
             self.core.rollback(to);
             self.adapter.rolled_back(&self.core.store.reader());
             self.unsigned_since_ms = None;
-            persist.truncate_to = Some(to);
+            persist.truncate_to = (!coco_planted::is(Bug::ForgetCut)).then_some(to);
             effects.rolled_back = Some(effects.rolled_back.map_or(to, |earlier| earlier.min(to)));
         }
         for entry in output.append {
@@ -506,7 +516,12 @@ impl Replica {
     fn commit_up_to(&mut self, replicated: Seqno) -> bool {
         let to = {
             let state = self.core.state.read();
-            state.last_signature(replicated).filter(|to| *to > state.committed)
+            let to = if coco_planted::is(Bug::CommitUnsigned) {
+                Some(replicated)
+            } else {
+                state.last_signature(replicated)
+            };
+            to.filter(|to| *to > state.committed)
         };
         let Some(to) = to else { return false };
         self.core.commit(to, self.settings.retained_entries);

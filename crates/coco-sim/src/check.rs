@@ -7,7 +7,12 @@ use coco_consensus::Configuration;
 use coco_ledger::EntryView;
 use coco_types::{NodeId, Role, TxId, TxStatus, View};
 
+mod entries;
+mod votes;
+
+use self::{entries::Entries, votes::Votes};
 use crate::{
+    Plan,
     ethereum::Canary,
     machine::{Machine, index, tx_id},
 };
@@ -21,7 +26,10 @@ pub struct Check {
     /// What the network has committed.
     pub committed: Vec<Bytes>,
     /// Every entry that any node has ever handed out.
-    sealed: BTreeMap<TxId, Bytes>,
+    entries: Entries,
+    votes: Votes,
+    /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
+    uncommitted_max: usize,
     /// What clients were told, and what was said to be final of it.
     told: BTreeMap<TxId, Option<TxStatus>>,
     /// Of each node in its present life: up to where its committed entries were compared.
@@ -35,14 +43,16 @@ pub struct Check {
 impl Check {
     /// Nothing was promised but the first entries.
     #[must_use]
-    pub fn new(nodes: usize, first: &[Bytes], canary: Canary) -> Self {
+    pub fn new(plan: &Plan, first: &[Bytes], canary: Canary) -> Self {
         Self {
             canary,
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
-            sealed: BTreeMap::new(),
+            entries: Entries::default(),
+            votes: Votes::default(),
+            uncommitted_max: plan.settings.uncommitted_entries_max,
             told: BTreeMap::new(),
-            compared: vec![0; nodes],
+            compared: vec![0; plan.nodes],
             left: BTreeMap::new(),
             configurations: Vec::new(),
         }
@@ -63,14 +73,12 @@ impl Check {
         self.compared[node] = 0;
     }
 
-    /// A transaction id names one entry for ever: clients hold it, and it is the nonce of the entry's seal.
+    /// A node hands out an entry.
     ///
     /// # Panics
-    /// When two entries have one name.
+    /// When it is not what an entry must be.
     pub fn sealed(&mut self, entry: &Bytes) {
-        let id = tx_id(entry);
-        let first = self.sealed.entry(id).or_insert_with(|| entry.clone());
-        assert!(first == entry, "two entries are sealed as {id}");
+        self.entries.sealed(entry);
     }
 
     /// A node found these on its disk.
@@ -81,7 +89,7 @@ impl Check {
         for (at, entry) in entries.iter().enumerate() {
             let id = tx_id(entry);
             let written = self.committed.get(at).filter(|first| tx_id(first) == id);
-            let written = written.or_else(|| self.sealed.get(&id));
+            let written = written.or_else(|| self.entries.get(id));
             let written = written.unwrap_or_else(|| panic!("nobody ever wrote {id}"));
             let differs = written.iter().zip(entry).position(|(written, found)| written != found);
             assert!(written == entry, "{id} was never written like this, from {differs:?} on");
@@ -95,6 +103,14 @@ impl Check {
     pub fn shown(&self, bytes: &[u8]) {
         let leak = bytes.windows(self.canary.len()).position(|part| part == self.canary);
         assert_eq!(leak, None, "private bytes leave a node");
+    }
+
+    /// A node says something to another.
+    ///
+    /// # Panics
+    /// When it said the opposite before.
+    pub fn said(&mut self, from: NodeId, to: NodeId, message: &Bytes) {
+        self.votes.hear(from, to, message);
     }
 
     /// A client hears that its transaction stands in this entry.
@@ -129,6 +145,9 @@ impl Check {
             self.configurations.push(replica.configuration().clone());
         }
         let committed = index(state.committed().seqno);
+        if state.role() == Role::Primary {
+            entries::check_room(&this.ledger, state.view(), committed, self.uncommitted_max);
+        }
         assert!(committed >= self.compared[node], "n{node} takes back what is committed");
         if committed == self.compared[node] {
             return;
@@ -139,7 +158,12 @@ impl Check {
                 Some(chosen) => {
                     assert!(chosen == entry, "n{node} has another entry committed at {}", at + 1);
                 }
-                None => self.commit(machines, entry),
+                None => {
+                    self.commit(machines, entry);
+                    if state.role() == Role::Primary {
+                        self.check_view_is_open(machines, this, state.view());
+                    }
+                }
             }
         }
         self.compared[node] = committed;
@@ -156,7 +180,25 @@ impl Check {
     }
 
     fn commit(&mut self, machines: &[Machine], entry: &Bytes) {
-        let at = self.committed.len();
+        let id = tx_id(entry);
+        let majority = self.majority_has(machines, self.committed.len(), entry);
+        assert!(majority, "{id} is committed, on the disks of no majority");
+        self.committed.push(entry.clone());
+    }
+
+    /// What is committed by counting disks is of the primary's own view, or stands before such an entry: an older entry
+    /// may still be voided by a primary that never saw it, however many disks have it (Ongaro and Ousterhout 2014,
+    /// section 5.4.2).
+    fn check_view_is_open(&self, machines: &[Machine], primary: &Machine, view: View) {
+        let first = entries::opening_of(primary, view);
+        let opening = primary.ledger.get(first);
+        let is_open = opening.is_some_and(|entry| self.majority_has(machines, first, entry));
+        assert!(is_open, "a primary commits in view {view}, of which no quorum has an entry");
+    }
+
+    /// Whether an entry is on the disks of a majority, in some configuration that was in effect. Of a node that has lost
+    /// its memory counts what it left, whatever its host has done to the disk since.
+    fn majority_has(&self, machines: &[Machine], at: usize, entry: &Bytes) -> bool {
         let has = |id: NodeId| {
             let alive =
                 machines.iter().find(|machine| machine.id == id && machine.replica.is_some());
@@ -169,10 +211,7 @@ impl Check {
             };
             entries.get(at) == Some(entry)
         };
-        let id = tx_id(entry);
-        let majority = self.configurations.iter().any(|configuration| configuration.majority(has));
-        assert!(majority, "{id} is committed, on the disks of no majority");
-        self.committed.push(entry.clone());
+        self.configurations.iter().any(|configuration| configuration.majority(has))
     }
 
     /// A disk forgets nothing that is committed.

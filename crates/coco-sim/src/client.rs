@@ -19,6 +19,8 @@ pub struct Client {
     pub nonce: u64,
     /// What it is at.
     pub doing: Doing,
+    /// It was told of an entry for its transfer.
+    pub was_told: bool,
     /// The node that it takes for the primary.
     pub favourite: Option<usize>,
 }
@@ -65,7 +67,7 @@ impl Client {
     /// A client that rests.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nonce: 0, doing: Doing::Resting, favourite: None }
+        Self { nonce: 0, doing: Doing::Resting, was_told: false, favourite: None }
     }
 
     /// Whether it waits for nothing.

@@ -22,6 +22,7 @@ use coco_evm::{
 };
 use coco_kv::{MapName, Reader, Store, WriteSet};
 use coco_ledger::EntryView;
+use coco_replica::{OUTSIDE_MAP, decode_outside};
 use coco_types::Seqno;
 
 use crate::genesis::secret;
@@ -31,6 +32,9 @@ const CHAIN_ID: u64 = 31_337;
 const FUNDS: u64 = 1_000_000;
 /// Most wei of one transfer: an account cannot run dry within a run.
 pub const VALUE_MAX: u64 = 1_000;
+
+/// The one key of the map of outside values.
+const OUTSIDE_KEY: [u8; 8] = [0; 8];
 
 /// The account of a client.
 ///
@@ -136,6 +140,7 @@ pub struct Model {
     /// Where each transaction stands.
     pub places: BTreeMap<alloy_primitives::B256, Seqno>,
     block: u64,
+    time_ms: u64,
 }
 
 impl Model {
@@ -156,6 +161,11 @@ impl Model {
         let seqno = view.tx_id().seqno;
         let open = view.open(&secret()).expect("it is sealed under our secret");
         let writes = open.writes().expect("it holds writes");
+        let outside = writes.get(&MapName::from_static(OUTSIDE_MAP), &OUTSIDE_KEY);
+        if let Some(outside) = outside.map(|bytes| decode_outside(bytes).expect("outside values")) {
+            assert!(outside.time_ms >= self.time_ms, "time runs backwards at {seqno}");
+            self.time_ms = outside.time_ms;
+        }
         let blocks = MapName::from_static(names::BLOCKS);
         let found = writes.maps().iter().filter(|map| map.name() == blocks.as_str());
         for (_, value) in found.flat_map(coco_kv::MapView::iter) {

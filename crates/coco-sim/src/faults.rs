@@ -1,19 +1,30 @@
 //! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
 
 mod astray;
+mod burst;
 mod clock;
 mod copy;
 mod crash;
+mod cuts;
+mod damage;
 mod disk;
+mod drift;
+mod flap;
 mod full;
 mod gone;
+mod lag;
 mod partition;
 mod pause;
 mod rollback;
 mod rot;
+mod slow_node;
+mod swizzle;
 mod transfer;
 
-pub use partition::Cuts;
+pub use cuts::Cuts;
+pub use damage::Damage;
+pub(crate) use damage::strikes as damage_strikes;
+pub use drift::Drift;
 
 use crate::{
     plan::{FaultPlan, Micros},
@@ -51,10 +62,24 @@ pub enum Fault {
     Rollback,
     /// Starts a copy of a node.
     Copy,
+    /// Stops links one by one, and mends them in another order.
+    Swizzle,
+    /// Cuts and mends, again and again.
+    Flap,
+    /// Loses everything for a moment.
+    Burst,
+    /// Flips bits on a wire.
+    Damage,
+    /// Makes what a node says arrive late.
+    Lag,
+    /// Makes a node slow.
+    SlowNode,
+    /// Stops a wall clock, or changes its pace.
+    Drift,
 }
 
 /// All of them.
-pub const ALL: [Fault; 14] = [
+pub const ALL: [Fault; 21] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -69,6 +94,13 @@ pub const ALL: [Fault; 14] = [
     Fault::Transfer,
     Fault::Rollback,
     Fault::Copy,
+    Fault::Swizzle,
+    Fault::Flap,
+    Fault::Burst,
+    Fault::Damage,
+    Fault::Lag,
+    Fault::SlowNode,
+    Fault::Drift,
 ];
 
 impl Fault {
@@ -90,6 +122,13 @@ impl Fault {
             Self::Transfer => plan.transfer,
             Self::Rollback => plan.rollback,
             Self::Copy => plan.copy,
+            Self::Swizzle => plan.swizzle,
+            Self::Flap => plan.flap,
+            Self::Burst => plan.burst,
+            Self::Damage => plan.damage,
+            Self::Lag => plan.lag,
+            Self::SlowNode => plan.slow_node,
+            Self::Drift => plan.drift,
         }
     }
 
@@ -111,6 +150,13 @@ impl Fault {
             Self::Transfer => "transfer",
             Self::Rollback => "rollback",
             Self::Copy => "copy",
+            Self::Swizzle => "swizzle",
+            Self::Flap => "flap",
+            Self::Burst => "burst",
+            Self::Damage => "damage",
+            Self::Lag => "lag",
+            Self::SlowNode => "slow_node",
+            Self::Drift => "drift",
         }
     }
 
@@ -131,6 +177,13 @@ impl Fault {
             Self::Transfer => transfer::act(world),
             Self::Rollback => rollback::act(world),
             Self::Copy => copy::act(world),
+            Self::Swizzle => swizzle::act(world),
+            Self::Flap => flap::act(world),
+            Self::Burst => burst::act(world),
+            Self::Damage => damage::act(world),
+            Self::Lag => lag::act(world),
+            Self::SlowNode => slow_node::act(world),
+            Self::Drift => drift::act(world),
         }
     }
 }

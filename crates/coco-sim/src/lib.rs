@@ -18,8 +18,10 @@
 //! - [`faults`]: one adversary a file.
 //! - `seats`: nodes that come back as others, copies, and who has a seat.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
+//! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
+//! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: snapshots.
@@ -27,18 +29,23 @@
 pub mod audit;
 pub mod check;
 pub mod client;
+pub mod diagram;
 pub mod dice;
 pub mod ethereum;
 pub mod faults;
 pub mod folder;
 pub mod genesis;
+pub mod log;
 pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+mod recorded;
 mod seats;
+pub mod store;
 pub mod world;
 
 pub use plan::Plan;
 pub use planted::Planted;
+pub use recorded::{run_recorded, what_was_said};
 pub use world::{Report, has_real_keys, run, run_with};

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{
     dice::Dice,
     ethereum,
+    faults::Drift,
     folder::{Faults, Lost, SimFolder},
     genesis::{FIRST_ENTRIES, Keys, START_S, node_record, secret},
     plan::{Micros, Plan},
@@ -62,6 +63,8 @@ pub struct Machine {
     pub life: u64,
     /// Its wall clock is ahead by so much.
     pub wall_ahead_ms: i64,
+    /// How its wall clock runs.
+    pub drift: Drift,
     /// It stands still until then.
     pub paused_until: Micros,
     /// Its disk is slow until then.
@@ -197,6 +200,7 @@ impl Machine {
             name_waits: false,
             life: 0,
             wall_ahead_ms: 0,
+            drift: Drift::NONE,
             paused_until: 0,
             slow_until: 0,
             works: false,
@@ -226,6 +230,7 @@ impl Machine {
             name_waits: false,
             life: COPY_LIVES * place as u64,
             wall_ahead_ms: 0,
+            drift: Drift::NONE,
             paused_until: 0,
             slow_until: 0,
             works: false,
@@ -331,7 +336,8 @@ impl Machine {
 
     fn now(&self, time: Micros) -> Now {
         let start_ms = START_S * 1000 + time / 1000;
-        let wall_ms = start_ms.saturating_add_signed(self.wall_ahead_ms);
+        let ahead_ms = self.wall_ahead_ms + self.drift.ahead_us(time) / 1000;
+        let wall_ms = start_ms.saturating_add_signed(ahead_ms);
         Now { wall_ms, mono_ms: time / 1000 }
     }
 

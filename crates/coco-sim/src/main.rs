@@ -2,9 +2,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
+mod counts;
+mod hunt;
+
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
+    io::BufWriter,
     panic,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex,
@@ -15,7 +21,7 @@ use std::{
 };
 
 use clap::Parser;
-use coco_sim::{Report, has_real_keys, marks::Marks, run};
+use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
 
 /// Runs simulated worlds, each from one seed. The same seed always gives the same run.
 #[derive(Debug, Parser)]
@@ -23,20 +29,33 @@ struct Arguments {
     /// Run this seed only
     #[arg(long, conflicts_with_all = ["seeds", "minutes"])]
     seed: Option<u64>,
-    /// Run so many seeds
-    #[arg(long, default_value_t = 100)]
-    seeds: u64,
+    /// Run so many seeds (100 unless bugs are planted)
+    #[arg(long)]
+    seeds: Option<u64>,
     /// Begin with this seed
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Stop after so many minutes, whatever `--seeds` says
     #[arg(long)]
     minutes: Option<u64>,
+    /// Plant known bugs, one after the other, and fail when one is not found: `all`, or names between commas
+    #[arg(long, conflicts_with_all = ["seed", "minutes"])]
+    planted: Option<String>,
+    /// Write what happens in the run of `--seed` into this file. A seed that fails leaves one in any case
+    #[arg(long, requires = "seed")]
+    log: Option<PathBuf>,
+    /// Append how often each fault fired and each rare state was reached to this file, as comma-separated values
+    #[arg(long)]
+    counts: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
 }
 
+/// Seeds of a run that says nothing else.
+const SEEDS: u64 = 100;
+/// Where logs of seeds that fail go.
+const LOG_FOLDER: &str = "target/coco-sim";
 /// Every so many seeds one is run twice, and must give the same digest.
 const TWICE_EVERY: u64 = 100;
 
@@ -58,16 +77,23 @@ struct Shared {
     end: u64,
     until: Option<Instant>,
     failed: AtomicBool,
+    log: Option<PathBuf>,
     sum: Mutex<Sum>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let started = Instant::now();
+    if let Some(names) = &arguments.planted {
+        return plant(names, arguments.from, arguments.seeds);
+    }
     let (from, end) = match (arguments.seed, arguments.minutes) {
         (Some(seed), _) => (seed, seed.saturating_add(1)),
         (None, Some(_)) => (arguments.from, u64::MAX),
-        (None, None) => (arguments.from, arguments.from.saturating_add(arguments.seeds)),
+        (None, None) => {
+            let seeds = arguments.seeds.unwrap_or(SEEDS);
+            (arguments.from, arguments.from.saturating_add(seeds))
+        }
     };
     let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
     let shared = Shared {
@@ -75,6 +101,7 @@ fn main() -> ExitCode {
         end,
         until,
         failed: AtomicBool::new(false),
+        log: arguments.log.clone(),
         sum: Mutex::default(),
     };
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -83,11 +110,33 @@ fn main() -> ExitCode {
             scope.spawn(|| work(&shared, arguments.seed.is_some()));
         }
     });
+    if let (Some(seed), Some(path)) = (arguments.seed, &shared.log)
+        && !shared.failed.load(Ordering::Relaxed)
+    {
+        write_log(seed, path);
+    }
     if shared.failed.load(Ordering::Relaxed) {
         return ExitCode::FAILURE;
     }
     let sum = shared.sum.into_inner().expect("no thread panics while it adds up");
+    if let Some(path) = &arguments.counts
+        && let Err(error) = counts::append(path, from, &sum)
+    {
+        eprintln!("error: cannot append to {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     conclude(&sum, started, arguments.require_marks)
+}
+
+fn plant(names: &str, from: u64, seeds: Option<u64>) -> ExitCode {
+    match hunt::named(names) {
+        Ok(bugs) if hunt::hunt(&bugs, from, seeds) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs seeds until there are no more, the time is over, or one fails.
@@ -114,9 +163,31 @@ fn work(shared: &Shared, always_twice: bool) {
     }
 }
 
+/// Says that a seed fails, and leaves a log of its run. The first one to fail does.
 fn fail(shared: &Shared, seed: u64, how: &str) {
+    if shared.failed.swap(true, Ordering::Relaxed) {
+        return;
+    }
     eprintln!("seed {seed} {how}; repeat it with: cargo xtask sim --seed {seed}");
-    shared.failed.store(true, Ordering::Relaxed);
+    let path = Path::new(LOG_FOLDER).join(format!("seed-{seed}.jsonl"));
+    let path = shared.log.as_ref().unwrap_or(&path);
+    write_log(seed, path);
+}
+
+/// Makes a run again, and writes what happens in it.
+fn write_log(seed: u64, path: &Path) {
+    // What it fails with was said before, and stands in the log.
+    panic::set_hook(Box::new(|_| {}));
+    let (_, log) = run_recorded(seed, None);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let file = fs::create_dir_all(folder).and_then(|()| File::create(path));
+    match file.and_then(|file| log.write(&mut BufWriter::new(file))) {
+        Ok(()) => {
+            let path = path.display();
+            eprintln!("its log is {path}; step through it with: cargo xtask replay --log {path}");
+        }
+        Err(error) => eprintln!("its log cannot be written to {}: {error}", path.display()),
+    }
 }
 
 impl Sum {

@@ -6,21 +6,44 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks(BTreeMap<&'static str, u64>);
 
-/// States that a thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 38] = [
+/// States that two thousand seeds must reach, each of them.
+pub const REQUIRED: [&str; 64] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
+    "a client that had heard nothing was told of its first entry",
     "a node rolled back what it had executed or taken",
+    "what was rolled back had never reached a disk",
+    "what was rolled back had been on some disks, on no quorum's",
     "a node started again from its disk",
     "a node lost what its disk had not yet",
     "a crash left a part of a group of writes",
+    "a batch survived a crash without its signature",
+    "a signature entry was the last to survive a crash",
+    "the power went again before a node was up for long",
+    "less than a quorum was up",
+    "all nodes were down at once",
     "a primary stepped down",
+    "two nodes took themselves for the primary",
+    "a primary of an older view executed a batch",
+    "a primary with a clock behind executed a batch",
+    "a vote was refused",
+    "a node was told that it would not get a vote",
+    "a backup could not append",
+    "an entry was committed before its primary's disk had it",
+    "a node learned in a view that an earlier one's entries are committed",
     "a chunk ended",
     "entries were fetched from disk for a node that lags",
     "a message was lost",
     "a message arrived twice",
+    "everything on the wire was lost for a moment",
+    "damage on the wire broke a channel",
+    "what a node said took longer than an election",
     "a link was cut one way",
+    "links stopped one by one and came back in another order",
+    "a partition came and went several times",
     "a node stood still longer than an election takes",
+    "a primary became slow",
+    "a slow node took no more messages in",
     "a sync failed and its node stopped",
     "a process ended and its disk stayed",
     "a crash left a hole before what it left",
@@ -36,6 +59,8 @@ pub const REQUIRED: [&str; 38] = [
     "a write went astray",
     "a node refused a damaged file",
     "a wall clock went backwards",
+    "a wall clock stood still",
+    "a wall clock ran at another pace",
     "the primary was asked to hand over",
     "a node started again as another",
     "a node was admitted to its seat",
@@ -46,6 +71,7 @@ pub const REQUIRED: [&str; 38] = [
     "a host started a copy of a node",
     "a node asked for a seat whose node answers",
     "a node learned that its seat is another's",
+    "a node was told to take over",
 ];
 
 impl Marks {

@@ -108,6 +108,20 @@ pub struct FaultPlan {
     pub rollback: Option<Micros>,
     /// A host that starts a copy of a node.
     pub copy: Option<Micros>,
+    /// Links stop one by one and come back in another order.
+    pub swizzle: Option<Micros>,
+    /// A partition that comes and goes.
+    pub flap: Option<Micros>,
+    /// Everything on the wire is lost for a moment.
+    pub burst: Option<Micros>,
+    /// Bits flip on a wire, which breaks channels.
+    pub damage: Option<Micros>,
+    /// What a node says arrives late.
+    pub lag: Option<Micros>,
+    /// A node whose steps take long.
+    pub slow_node: Option<Micros>,
+    /// A wall clock at another pace, or none.
+    pub drift: Option<Micros>,
 }
 
 impl Plan {
@@ -115,7 +129,9 @@ impl Plan {
     #[must_use]
     pub fn draw(dice: &mut Dice) -> Self {
         let round_trip_us = dice.one_of(&[500, 2_000, 20_000, 100_000]);
-        let election_ticks_min = dice.one_of(&[10, 20, 50]);
+        // The shortest time-out is little more than a round trip and two syncs: elections then overtake one another.
+        let near = u32::try_from(round_trip_us * 5 / 2 / TICK_US).unwrap_or(50).clamp(5, 50);
+        let election_ticks_min = dice.one_of(&[near, 10, 20, 50]);
         let safety_us = dice.between(5, 40) * 1_000_000;
         let restart = dice.one_of(&[Restart::FromDisk, Restart::Rejoin]);
         Self {
@@ -132,7 +148,7 @@ impl Plan {
                 batch_worth: dice.one_of(&[1, 3, 512]),
             },
             timing: Timing {
-                heartbeat_ticks: dice.one_of(&[2, 5]),
+                heartbeat_ticks: dice.one_of(&[2, 4]),
                 election_ticks_min,
                 election_ticks_max: election_ticks_min * 2,
             },
@@ -188,6 +204,13 @@ impl FaultPlan {
             transfer: often(20),
             rollback: often(10).filter(|_| restart == Restart::Rejoin),
             copy: often(15).filter(|_| restart == Restart::Rejoin),
+            swizzle: often(30),
+            flap: often(30),
+            burst: often(20),
+            damage: often(20),
+            lag: often(20),
+            slow_node: often(60),
+            drift: often(20),
         }
     }
 }

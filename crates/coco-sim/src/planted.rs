@@ -1,6 +1,9 @@
-//! Known bugs, planted on purpose in the world around the replica: a simulator that does not find them proves nothing.
+//! Known bugs, planted on purpose in the world around the replica and inside of it: a simulator that does not find them
+//! proves nothing.
 
-/// A bug of a driver, a disk or a reader.
+use coco_planted::Bug;
+
+/// A bug of a driver, a disk, a reader, or of the code under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// Writes are reported as durable when they are handed to the disk.
@@ -19,16 +22,87 @@ pub enum Planted {
     SyncNoFolder,
     /// Nodes start again as what they were, from disks that their host sets back.
     StartFromOldDisk,
+    /// One of the crates under test has it. Can be planted in builds with the feature `planted` only.
+    Inside(Bug),
 }
 
-/// Each with the number of seeds, from zero on, within which it must be found.
-pub const ALL: [(Planted, u64); 8] = [
-    (Planted::AcknowledgeBeforeSync, 40),
-    (Planted::ForgetHardState, 2000),
-    (Planted::LieAboutSync, 40),
-    (Planted::ReadUncommitted, 40),
+/// Bugs around the code under test, each with the number of seeds, from zero on, within which it must be found.
+pub const AROUND: [(Planted, u64); 8] = [
+    (Planted::AcknowledgeBeforeSync, 10),
+    (Planted::ForgetHardState, 200),
+    (Planted::LieAboutSync, 20),
+    (Planted::ReadUncommitted, 70),
     (Planted::SendInTheClear, 5),
     (Planted::SyncNoFile, 10),
     (Planted::SyncNoFolder, 10),
     (Planted::StartFromOldDisk, 40),
 ];
+
+/// Bugs inside of the code under test, as above.
+pub const INSIDE: [(Bug, u64); coco_planted::ALL.len()] = [
+    (Bug::AnswerBeforeSync, 20),
+    (Bug::CountBeforeSync, 20),
+    (Bug::ForgetVote, 700),
+    (Bug::CommitOlderView, 40),
+    (Bug::KeepVoidData, 80),
+    (Bug::ForgetTreeRollback, 20),
+    (Bug::ForgetCut, 20),
+    (Bug::CommitUnsigned, 5),
+    (Bug::StatusBeforeCommit, 50),
+    (Bug::StatusAfterView, 20),
+    (Bug::TimeFollowsClock, 30),
+    (Bug::EndChunkAnywhere, 40),
+    (Bug::IgnoreRoom, 50),
+    (Bug::SkipReadCheck, 10),
+    (Bug::SkipRangeCheck, 30),
+    (Bug::CompactTooFar, 20),
+    (Bug::ForgetHistoryRollback, 5),
+    (Bug::SealBySeqno, 300),
+    (Bug::SignOlderRoot, 10),
+    (Bug::ForgetEarlier, 20),
+    (Bug::KeepNonce, 5),
+];
+
+/// All bugs that this build can plant.
+pub fn all() -> impl Iterator<Item = (Planted, u64)> {
+    let inside = INSIDE.into_iter().filter(|_| coco_planted::COMPILED_IN);
+    AROUND.into_iter().chain(inside.map(|(bug, seeds)| (Planted::Inside(bug), seeds)))
+}
+
+impl Planted {
+    /// Its name on command lines.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Inside(bug) => format!("{bug:?}"),
+            Self::AcknowledgeBeforeSync
+            | Self::ForgetHardState
+            | Self::LieAboutSync
+            | Self::ReadUncommitted
+            | Self::SendInTheClear
+            | Self::SyncNoFile
+            | Self::SyncNoFolder
+            | Self::StartFromOldDisk => format!("{self:?}"),
+        }
+    }
+}
+
+/// Plants a bug in what runs on this thread, if it is one inside of the code under test; else takes out what is there.
+///
+/// # Panics
+/// When this build cannot plant it.
+#[cfg(feature = "planted")]
+pub(crate) fn plant(planted: Option<Planted>) {
+    let inside = match planted {
+        Some(Planted::Inside(bug)) => Some(bug),
+        _ => None,
+    };
+    coco_planted::plant(inside);
+}
+
+/// As above; this build can plant nothing there.
+#[cfg(not(feature = "planted"))]
+pub(crate) fn plant(planted: Option<Planted>) {
+    let is_inside = matches!(planted, Some(Planted::Inside(_)));
+    assert!(!is_inside, "this build has no bugs inside: build it with --features planted");
+}

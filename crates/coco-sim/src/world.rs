@@ -6,36 +6,46 @@ pub use disks::Damage;
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::Address;
 use bytes::Bytes;
-use coco_adapter::{Checked, Ticket};
+use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
-use coco_replica::{Effects, Input, JoinReply, JoinRequest, Reply, StepError};
-use coco_types::{NodeId, Role, Seqno, TxId, TxStatus};
+use coco_replica::{Effects, Input, JoinReply, JoinRequest, StepError};
+use coco_types::{NodeId, Role, Seqno};
 
 use crate::{
     audit,
     check::Check,
-    client::{Client, Doing, Done, PATIENCE_US, PAUSE_US, check_order},
+    client::{Client, Done, check_order},
     dice::Dice,
-    ethereum::{self, Canary, Model, Seen, VALUE_MAX},
+    ethereum::{self, Canary, Model, Seen},
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries},
+    log::{Happened, Recorder, said},
     machine::{Machine, StartAs, ends_chunk, index},
     marks::Marks,
     plan::{LIVENESS_US, Micros, Plan, Restart, TICK_US},
-    planted::Planted,
+    planted::{self, Planted},
+    store,
+};
+
+mod clients;
+mod notes;
+mod queues;
+mod rare;
+mod way;
+
+use self::{
+    queues::{Queues, Turn},
+    way::Wires,
 };
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
 const EVENTS_MAX: u64 = 20_000_000;
 /// Every so many seeds one has real keys.
 const REAL_KEYS_EVERY: u64 = 50;
-/// No run is longer: both phases at their longest, and some.
-const RUN_US_MAX: Micros = 100_000_000;
 /// Time between a node's input and its next batch.
-const WORK_US: Micros = 100;
+pub(crate) const WORK_US: Micros = 100;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
@@ -46,7 +56,11 @@ pub(crate) const OPERATOR_US_MAX: Micros = 10_000_000;
 pub(crate) enum Event {
     Tick(usize),
     Work(usize),
-    Message { to: (usize, NodeId), from: NodeId, bytes: Bytes },
+    Message {
+        to: (usize, NodeId),
+        from: NodeId,
+        bytes: Bytes,
+    },
     Synced(usize),
     Fetched(usize, Fetch),
     Start(usize),
@@ -55,6 +69,27 @@ pub(crate) enum Event {
     AskForSeat(usize),
     SeatAsked(usize, Box<JoinRequest>),
     SeatAnswered(usize, JoinReply),
+    /// The power of a node goes.
+    Crash(usize),
+    /// Something that a driver tells its node.
+    Input(usize, Input),
+    /// Something whose turn has come at a slow node.
+    Late(Box<Self>),
+}
+
+impl Event {
+    /// To which node it happens, if that is up and not standing still.
+    fn node(&self) -> Option<usize> {
+        match self {
+            Self::Tick(node) | Self::Work(node) | Self::Synced(node) => Some(*node),
+            Self::Fetched(node, _) | Self::Message { to: (node, _), .. } => Some(*node),
+            Self::AskForSeat(node) | Self::SeatAsked(node, _) => Some(*node),
+            Self::SeatAnswered(node, _) => Some(*node),
+            Self::Crash(node) | Self::Input(node, _) => Some(*node),
+            Self::Late(event) => event.node(),
+            Self::Start(_) | Self::Client(_) | Self::Fault(_) => None,
+        }
+    }
 }
 
 /// Everything there is.
@@ -70,8 +105,13 @@ pub struct World {
     pub machines: Vec<Machine>,
     /// Links that are cut.
     pub cuts: Cuts,
+    /// Wires that are bad.
+    pub wires: Wires,
+    /// Nodes that are slow.
+    pub queues: Queues,
     /// What was reached.
     pub marks: Marks,
+    recorder: Recorder,
     keys: Keys,
     faults: BTreeMap<Fault, u64>,
     is_healed: bool,
@@ -132,6 +172,12 @@ pub const fn has_real_keys(seed: u64) -> bool {
 /// As [`run`], and as soon as the bug shows.
 #[must_use]
 pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
+    run_in(seed, planted, Recorder::default())
+}
+
+pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) -> Report {
+    planted::plant(planted);
+    store::run(&mut Dice::new(!seed));
     let mut dice = Dice::new(seed);
     let real_keys = has_real_keys(seed);
     let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
@@ -139,7 +185,7 @@ pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
     }
-    let mut world = World::new(plan, dice);
+    let mut world = World::new(plan, dice, recorder);
     world.safety();
     world.heal();
     world.liveness();
@@ -147,17 +193,21 @@ pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
 }
 
 impl World {
-    fn new(plan: Plan, mut dice: Dice) -> Self {
+    fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
+        recorder.plan(&plan);
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients);
         let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let mut world = Self {
-            check: Check::new(plan.nodes, &first, canary),
+            check: Check::new(&plan, &first, canary),
             canary,
             machines,
+            recorder,
             keys,
             cuts: Cuts::default(),
+            wires: Wires::default(),
+            queues: Queues::default(),
             marks: Marks::default(),
             faults: BTreeMap::new(),
             is_healed: false,
@@ -212,6 +262,11 @@ impl World {
         self.plan_event(wait_us, Event::Start(node), None);
     }
 
+    /// Takes the power of a node after it came back, unless it has gone before.
+    pub fn crash_again(&mut self, node: usize, wait_us: Micros) {
+        self.plan_event(wait_us, Event::Crash(node), Some(self.machines[node].life + 1));
+    }
+
     /// The primary of the newest view.
     #[must_use]
     pub fn primary(&self) -> Option<usize> {
@@ -237,12 +292,14 @@ impl World {
                 self.marks.reach("a node started again as another");
             }
         }
+        self.notice_start(node);
         self.prepare_start(node);
         let started = self.machines[node].start(&self.plan, &self.keys, start_as, &mut self.dice);
         if !self.judge_start(node, started) {
             return;
         }
         self.check.started(node);
+        self.note_start(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
         if self.plan.restart == Restart::Rejoin {
@@ -261,7 +318,8 @@ impl World {
 
     /// Takes the power of a node.
     pub fn crash(&mut self, node: usize) {
-        self.darken(node);
+        let lost = self.darken(node);
+        self.note(node, || Happened::Crashes { lost: lost.sectors, kept: lost.sectors_kept });
         match self.plan.planted {
             Some(Planted::ForgetHardState) => self.machines[node].forget_hard_state(),
             Some(Planted::LieAboutSync) => {
@@ -273,9 +331,20 @@ impl World {
                 | Planted::SendInTheClear
                 | Planted::SyncNoFile
                 | Planted::SyncNoFolder
-                | Planted::StartFromOldDisk,
+                | Planted::StartFromOldDisk
+                | Planted::Inside(_),
             )
             | None => {}
+        }
+        self.notice_crash(node, lost.sectors);
+    }
+
+    fn lose_power_again(&mut self, node: usize) {
+        if !self.is_healed {
+            self.marks.reach("the power went again before a node was up for long");
+            self.crash(node);
+            let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+            self.start_in(node, wait_us);
         }
     }
 
@@ -284,15 +353,7 @@ impl World {
             let ((time, _), (event, life)) = self.events.pop_first()?;
             self.time = time;
             assert!(self.order < EVENTS_MAX, "the run does not end");
-            let node = match &event {
-                Event::Tick(node) | Event::Work(node) | Event::Synced(node) => Some(*node),
-                Event::Fetched(node, _) | Event::Message { to: (node, _), .. } => Some(*node),
-                Event::AskForSeat(node)
-                | Event::SeatAsked(node, _)
-                | Event::SeatAnswered(node, _) => Some(*node),
-                Event::Start(_) | Event::Client(_) | Event::Fault(_) => None,
-            };
-            let Some(node) = node else { return Some(event) };
+            let Some(node) = event.node() else { return Some(event) };
             let machine = &self.machines[node];
             if machine.replica.is_none() || life.is_some_and(|life| life != machine.life) {
                 continue;
@@ -302,7 +363,16 @@ impl World {
                 self.plan_event(wait_us, event, life);
                 continue;
             }
-            return Some(event);
+            if let Event::Late(event) = event {
+                return Some(*event);
+            }
+            match self.queues.turn(node, time, &event) {
+                Turn::Now => return Some(event),
+                Turn::After(wait_us) => {
+                    self.plan_event(wait_us, Event::Late(Box::new(event)), life);
+                }
+                Turn::Never => self.marks.reach("a slow node took no more messages in"),
+            }
         }
     }
 
@@ -314,6 +384,7 @@ impl World {
             }
             Event::Work(node) => {
                 self.machines[node].works = false;
+                self.note(node, || Happened::Works);
                 let mut entropy = [0; 32];
                 entropy.chunks_mut(8).for_each(|part| {
                     part.copy_from_slice(&self.dice.bits().to_le_bytes());
@@ -323,6 +394,7 @@ impl World {
             Event::Message { to: (to, id), from, bytes } => {
                 // What was sent to another life of that machine finds nobody.
                 if self.machines[to].id == id {
+                    self.note_received(to, from, &bytes);
                     self.step(to, Input::Message(from, bytes));
                 }
             }
@@ -332,10 +404,15 @@ impl World {
             Event::Synced(node) => self.synced(node),
             Event::Fetched(node, fetch) => self.fetched(node, fetch),
             Event::Start(node) => self.start(node),
+            Event::Crash(node) => self.lose_power_again(node),
+            Event::Input(node, input) => self.step(node, input),
+            Event::Late(event) => self.happen(*event),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
                 if !self.is_healed {
                     *self.faults.entry(fault).or_default() += 1;
+                    let name = fault.name().to_owned();
+                    self.recorder.note(self.time, None, || Happened::Fault { fault: name });
                     fault.act(self);
                     self.plan_fault(fault);
                 }
@@ -357,6 +434,8 @@ impl World {
         if self.machines[node].folder.fired().misdirected {
             self.marks.reach("a write went astray");
         }
+        let entries = self.machines[node].disk.entries.len();
+        self.note(node, || Happened::Synced { entries });
         self.sync(node);
         if let Some(token) = token {
             self.step(node, Input::Persisted(token));
@@ -389,6 +468,8 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effects: Effects) {
+        self.note_effects(node, &effects);
+        self.notice_step(node, &effects);
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {
@@ -459,183 +540,24 @@ impl World {
     fn send(&mut self, node: usize, id: NodeId, bytes: Bytes) {
         mix(&mut self.digest, &bytes);
         self.check.shown(&bytes);
+        self.notice_message(&bytes);
         let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
             assert_eq!(self.plan.restart, Restart::Rejoin, "nodes send to nodes of the network");
             return;
         };
         let from = self.machines[node].id;
-        let Some(wait_us) = self.way(node, to) else { return };
-        let message = Event::Message { to: (to, id), from, bytes: bytes.clone() };
-        self.plan_event(wait_us, message, None);
-        if !self.is_healed && self.dice.per_mille(self.plan.network.duplicates) {
-            self.marks.reach("a message arrived twice");
-            let wait_us = self.delay();
-            self.plan_event(wait_us, Event::Message { to: (to, id), from, bytes }, None);
+        self.check.said(from, id, &bytes);
+        let first = self.way(node, to);
+        let again = first.and_then(|_| self.way_again(node));
+        let arrives_us: Vec<Micros> = first.into_iter().chain(again).collect();
+        self.note(node, || {
+            let arrives_us = arrives_us.iter().map(|wait_us| self.time + wait_us).collect();
+            Happened::Sends { to, said: said(&bytes), arrives_us }
+        });
+        for wait_us in arrives_us {
+            let message = Event::Message { to: (to, id), from, bytes: bytes.clone() };
+            self.plan_event(wait_us, message, None);
         }
-    }
-
-    /// How long something takes from one machine to another; nothing when it does not arrive.
-    pub(crate) fn way(&mut self, node: usize, to: usize) -> Option<Micros> {
-        if !self.cuts.carries(node, to, self.time) {
-            return None;
-        }
-        if !self.is_healed && self.dice.per_mille(self.plan.network.loss) {
-            self.marks.reach("a message was lost");
-            return None;
-        }
-        Some(self.delay())
-    }
-
-    fn delay(&mut self) -> Micros {
-        let network = self.plan.network;
-        network.delay_min_us + self.dice.around(network.delay_mean_us).max(1)
-    }
-
-    fn node_up(&mut self) -> Option<usize> {
-        let is_up =
-            |machine: &Machine| machine.replica.is_some() && machine.paused_until <= self.time;
-        let up: Vec<usize> =
-            (0..self.machines.len()).filter(|node| is_up(&self.machines[*node])).collect();
-        (!up.is_empty()).then(|| up[self.dice.place(up.len())])
-    }
-
-    fn client(&mut self, number: usize) {
-        self.maybe_read();
-        let wait_us = match self.clients[number].doing.clone() {
-            Doing::Resting if self.rested() => {
-                self.begin(number);
-                PAUSE_US
-            }
-            Doing::Resting => PAUSE_US,
-            Doing::Asking { question: Some((_, until)), .. } if until > self.time => PAUSE_US,
-            Doing::Asking { transfer, begun_us, .. } => {
-                self.ask(number, transfer, begun_us);
-                PAUSE_US
-            }
-            Doing::Waiting { transfer, begun_us, id } => {
-                if let Some(node) = self.node_up() {
-                    self.ask_status(number, node, (transfer, begun_us, id));
-                }
-                PAUSE_US
-            }
-        };
-        self.plan_event(wait_us.max(1), Event::Client(number), None);
-    }
-
-    /// Whether a client begins something now: on the average so often that the plan's transfers fill the time for them.
-    fn rested(&mut self) -> bool {
-        let rest_us = self.plan.safety_us * self.clients.len() as u64 / self.plan.transfers;
-        let per_mille = (1000 * PAUSE_US / rest_us.max(1)).clamp(1, 1000);
-        let may_begin = self.begun < self.plan.transfers && !self.is_healed;
-        may_begin && self.dice.per_mille(per_mille)
-    }
-
-    fn begin(&mut self, number: usize) {
-        self.begun += 1;
-        let to = self.dice.place(self.clients.len() + 1);
-        // One receiver is nobody's account.
-        let to =
-            if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
-        let value = self.dice.between(1, VALUE_MAX);
-        let nonce = self.clients[number].nonce;
-        let transfer = ethereum::transfer(number, nonce, (to, value), self.canary);
-        let begun_us = self.time;
-        self.ask(number, transfer, begun_us);
-    }
-
-    fn ask(&mut self, number: usize, transfer: coco_evm::block::PooledTx, begun_us: Micros) {
-        let favourite = self.clients[number].favourite.take();
-        let node = favourite.filter(|node| self.machines[*node].replica.is_some());
-        let Some(node) = node.or_else(|| self.node_up()) else {
-            self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
-            return;
-        };
-        let raw = transfer.raw.0.clone();
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.tickets.insert(ticket, number);
-        let checked = Checked::new(transfer.clone());
-        let question = Some((ticket, self.time + PATIENCE_US));
-        self.clients[number].doing = Doing::Asking { transfer, begun_us, question };
-        // Some clients go away without waiting for the answer, and ask again later.
-        if self.dice.per_mille(30) {
-            self.tickets.remove(&ticket);
-        }
-        self.step(node, Input::Submit(vec![(ticket, checked)]));
-        if self.plan.planted == Some(Planted::SendInTheClear) {
-            let to = self.machines[(node + 1) % self.machines.len()].id;
-            self.send(node, to, raw);
-        }
-    }
-
-    fn reply(&mut self, node: usize, ticket: Ticket, reply: Reply) {
-        let Some(number) = self.tickets.remove(&ticket) else { return };
-        let Doing::Asking { transfer, begun_us, question: Some((waits, _)) } =
-            self.clients[number].doing.clone()
-        else {
-            return;
-        };
-        if waits != ticket {
-            return;
-        }
-        self.clients[number].doing = match reply {
-            Reply::Executed(id) | Reply::Earlier(id) => {
-                if matches!(reply, Reply::Earlier(_)) {
-                    self.marks.reach("a client was told of an earlier entry");
-                }
-                self.check.told(id);
-                self.clients[number].favourite = Some(node);
-                Doing::Waiting { transfer, begun_us, id }
-            }
-            Reply::NotPrimary(primary) => {
-                let primary = primary
-                    .and_then(|id| self.machines.iter().position(|machine| machine.id == id));
-                self.clients[number].favourite = primary;
-                Doing::Asking { transfer, begun_us, question: None }
-            }
-            Reply::Refused(refusal) => {
-                self.marks.reach(allowed_refusal(&refusal.message));
-                Doing::Asking { transfer, begun_us, question: None }
-            }
-        };
-    }
-
-    fn ask_status(
-        &mut self,
-        number: usize,
-        node: usize,
-        (transfer, begun_us, id): (coco_evm::block::PooledTx, Micros, TxId),
-    ) {
-        let Some(replica) = &self.machines[node].replica else { return };
-        let status = replica.state().read().status(id);
-        match status {
-            TxStatus::Committed => {
-                self.done.push(Done { hash: transfer.hash, id, begun_us, done_us: self.time });
-                self.clients[number].nonce += 1;
-                self.clients[number].doing = Doing::Resting;
-            }
-            TxStatus::Invalid => {
-                self.marks.reach("a client was told of an entry that did not survive");
-                self.clients[number].doing = Doing::Asking { transfer, begun_us, question: None };
-            }
-            TxStatus::Pending | TxStatus::Unknown => {}
-        }
-    }
-
-    /// Reads an account somewhere, at what that node knows to be committed.
-    fn maybe_read(&mut self) {
-        if !self.dice.per_mille(100) {
-            return;
-        }
-        let Some(node) = self.node_up() else { return };
-        let account = ethereum::account(self.dice.place(self.clients.len()));
-        let Some(replica) = &self.machines[node].replica else { return };
-        let at = match self.plan.planted {
-            Some(Planted::ReadUncommitted) => replica.state().read().last().seqno,
-            _ => replica.state().read().committed().seqno,
-        };
-        let seen = ethereum::look(&replica.reader(), at, account);
-        self.seen.push(seen.expect("the committed version is always there"));
     }
 
     fn safety(&mut self) {
@@ -648,7 +570,10 @@ impl World {
     /// Faults end. A majority is well; the others may stay down for good.
     fn heal(&mut self) {
         self.is_healed = true;
+        self.recorder.note(self.time, None, || Happened::Heals);
         self.cuts.heal();
+        self.wires.heal();
+        self.queues.heal();
         let nodes = self.machines.len();
         for copy in self.plan.nodes..nodes {
             if self.machines[copy].replica.is_some() && self.may_lose(copy) {
@@ -740,23 +665,6 @@ impl World {
             marks: self.marks,
         }
     }
-}
-
-/// Why a transfer that is in order may be refused all the same, as a mark.
-///
-/// # Panics
-/// When it may not.
-fn allowed_refusal(message: &str) -> &'static str {
-    let allowed = [
-        ("nonce too high", "a primary refused a nonce that it did not know of"),
-        ("transaction expired", "a primary that reached no quorum let a transfer expire"),
-        ("already known", "a primary that reached no quorum was asked too often for one transfer"),
-    ];
-    // No run is as long as an hour by which a clock may be set, and no wait is longer than its run.
-    let waited_ms = message.split_ascii_whitespace().rev().nth(1).and_then(|ms| ms.parse().ok());
-    let is_true = waited_ms.is_none_or(|waited_ms: u64| waited_ms * 1000 < RUN_US_MAX);
-    let found = allowed.into_iter().find(|(start, _)| is_true && message.starts_with(start));
-    found.unwrap_or_else(|| panic!("a transfer in order is refused: {message}")).1
 }
 
 /// Adds something that happened to the digest of the run.

@@ -2,7 +2,7 @@
 
 use std::panic;
 
-use coco_sim::{has_real_keys, planted, run, run_with};
+use coco_sim::{Planted, has_real_keys, planted, run, run_recorded, run_with};
 
 /// Seeds that once failed. What each of them found stands in `docs/book/bugs.md`.
 const MENDED: [u64; 1] = [82];
@@ -34,10 +34,29 @@ fn what_was_mended_stays_mended() {
 
 #[test]
 fn planted_bugs_are_found() {
-    for (bug, seeds) in planted::ALL {
+    for (bug, seeds) in planted::AROUND {
         let found =
             (0..seeds).find(|seed| panic::catch_unwind(|| run_with(*seed, Some(bug))).is_err());
         assert!(found.is_some(), "{bug:?} is not found within {seeds} seeds");
         println!("{bug:?} is found by seed {found:?}");
     }
+}
+
+#[test]
+fn a_run_that_fails_leaves_a_log_that_says_why() {
+    let (report, log) = run_recorded(0, Some(Planted::SendInTheClear));
+    assert_eq!(report, None);
+    assert_eq!(log.header.planted.as_deref(), Some("SendInTheClear"));
+    let failure = log.header.failure.as_deref().expect("it fails");
+    assert!(failure.contains("private bytes leave a node"), "{failure}");
+    let (_, again) = run_recorded(0, Some(Planted::SendInTheClear));
+    assert_eq!(log.events, again.events);
+    assert!(!log.events.is_empty());
+}
+
+#[test]
+fn a_log_does_not_change_the_run() {
+    let (report, log) = run_recorded(3, None);
+    assert_eq!(report, Some(run(3)));
+    assert_eq!(log.header.failure, None);
 }

@@ -10,6 +10,11 @@ use clap::{Parser, Subcommand};
 
 use commands::{dev, ledger, node, receipt};
 
+const _: () = assert!(
+    !coco_planted::COMPILED_IN,
+    "this binary ships: bugs are planted for the simulator only"
+);
+
 /// A confidential consortium ledger: run a network, run a node, check what it wrote.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]

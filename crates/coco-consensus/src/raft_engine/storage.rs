@@ -19,6 +19,7 @@ use ::raft::{
     eraftpb::{Entry, Snapshot},
 };
 use bytes::Bytes;
+use coco_planted::Bug;
 use coco_types::{Seqno, TxId, View};
 
 use crate::{Fetch, FetchId, LogEntry};
@@ -107,7 +108,9 @@ impl LogStorage {
     pub(super) fn truncate(&mut self, seqno: u64) {
         self.last = self.last.min(seqno);
         self.runs.retain(|(first, _)| *first <= seqno);
-        self.window.truncate(seqno);
+        if !coco_planted::is(Bug::KeepVoidData) {
+            self.window.truncate(seqno);
+        }
     }
 
     /// Adds the next entry.

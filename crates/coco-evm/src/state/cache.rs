@@ -11,6 +11,7 @@ use alloy_primitives::{
 };
 use alloy_trie::TrieAccount;
 use coco_kv::Transaction;
+use coco_planted::Bug;
 use parking_lot::RwLock;
 use revm::{
     Database,
@@ -116,7 +117,11 @@ impl Cached {
         if account.is_created() {
             self.leave_storage();
         }
+        let before = self.now.as_ref().map_or(0, |info| info.nonce);
         self.now = Some(account.info);
+        if coco_planted::is(Bug::KeepNonce) {
+            self.now.as_mut().into_iter().for_each(|info| info.nonce = before);
+        }
         for (slot, value) in account.storage {
             if value.is_changed() {
                 let word = Word { stored: U256::ZERO, now: value.present_value };

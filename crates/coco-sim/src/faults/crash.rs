@@ -1,7 +1,7 @@
 //! The power goes: of one node, of some, or of all at once; or only their processes end; or the power goes in the middle of
 //! the next writes. What a disk does to writes that were not durable is the matter of [`folder`](crate::folder).
 
-use crate::{folder::Faults, world::World};
+use crate::{folder::Faults, plan::TICK_US, world::World};
 
 /// Longest time without power.
 const DARK_US_MAX: u64 = 8_000_000;
@@ -32,6 +32,11 @@ pub(super) fn act(world: &mut World) {
             }
             let dark_us = world.dice.between(1_000, DARK_US_MAX);
             world.start_in(node, dark_us);
+            // Power that comes back often goes again at once: then nothing of the new life is on the disk yet.
+            if world.dice.per_mille(250) {
+                let soon_us = world.dice.between(1, TICK_US + 2 * world.plan.disk.sync_us);
+                world.crash_again(node, dark_us + soon_us);
+            }
         }
     }
 }

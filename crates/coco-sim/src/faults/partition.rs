@@ -1,47 +1,16 @@
-//! Links are cut: one node from all, two halves, one way only, a bridge (all but two nodes' link), or one link after the
-//! other (swizzle). Each cut is mended by itself after a while.
+//! Links are cut: one node from all, two halves, one way only, a bridge (all but two nodes' link), or the links of one node
+//! for different times. Each cut is mended by itself after a while.
 
-use std::collections::BTreeMap;
-
-use crate::{plan::Micros, world::World};
+use crate::world::World;
 
 const CUT_US_MAX: u64 = 10_000_000;
-
-/// Links that carry nothing, by sender and receiver, each until its time.
-#[derive(Clone, Debug, Default)]
-pub struct Cuts(BTreeMap<(usize, usize), Micros>);
-
-impl Cuts {
-    /// Whether a message may set out.
-    #[must_use]
-    pub fn carries(&self, from: usize, to: usize, time: Micros) -> bool {
-        self.0.get(&(from, to)).is_none_or(|until| *until <= time)
-    }
-
-    /// Mends everything.
-    pub fn heal(&mut self) {
-        self.0.clear();
-    }
-
-    fn cut(&mut self, from: usize, to: usize, until: Micros) {
-        if from != to {
-            let end = self.0.entry((from, to)).or_default();
-            *end = until.max(*end);
-        }
-    }
-
-    fn both(&mut self, one: usize, other: usize, until: Micros) {
-        self.cut(one, other, until);
-        self.cut(other, one, until);
-    }
-}
 
 pub(super) fn act(world: &mut World) {
     let nodes = world.machines.len();
     if nodes == 1 {
         return;
     }
-    let until = world.time + world.dice.between(100_000, CUT_US_MAX);
+    let until = (world.time, world.time + world.dice.between(100_000, CUT_US_MAX));
     let node = world.primary().filter(|_| world.dice.per_mille(500));
     let node = node.unwrap_or_else(|| world.dice.place(nodes));
     let other = (node + 1 + world.dice.place(nodes - 1)) % nodes;
@@ -67,7 +36,7 @@ pub(super) fn act(world: &mut World) {
         3 => world.cuts.both(node, other, until),
         _ => {
             for at in (0..nodes).filter(|at| *at != node) {
-                let until = world.time + world.dice.between(100_000, CUT_US_MAX);
+                let until = (world.time, world.time + world.dice.between(100_000, CUT_US_MAX));
                 world.cuts.both(node, at, until);
             }
         }

@@ -6,7 +6,8 @@ use coco_replica::{Input, ReadEntriesError, StorageError};
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
-    folder::{Faults, Lie},
+    folder::{Faults, Lie, Lost},
+    log::Happened,
     machine::{Down, Found, StartFault, index},
     planted::Planted,
 };
@@ -98,7 +99,7 @@ impl World {
     }
 
     /// Its power goes.
-    pub(super) fn darken(&mut self, node: usize) {
+    pub(super) fn darken(&mut self, node: usize) -> Lost {
         let had_writes = !self.machines[node].writes.is_empty();
         let lost = self.machines[node].go_down(Down::Dark, &mut self.dice);
         let machine = &self.machines[node];
@@ -113,6 +114,7 @@ impl World {
             (lost.reordered_names, "a later name stayed and an earlier one was lost"),
         ];
         reached.iter().filter(|(is_so, _)| *is_so).for_each(|(_, mark)| self.marks.reach(mark));
+        lost
     }
 
     /// Mends what an operator mends before a start. Sometimes the power goes again during it.
@@ -217,6 +219,8 @@ impl World {
                     .all(|entry| ledger.get(index(entry.tx_id.seqno) - 1) == Some(&entry.data));
                 assert!(is_own, "n{node} serves what it never wrote");
                 self.marks.reach("entries were fetched from disk for a node that lags");
+                let count = entries.len();
+                self.note(node, || Happened::Fetched { entries: count });
                 Ok(entries)
             }
             Err(error) if error.is_fatal() => return self.found_damage(node, &error),
