@@ -5,7 +5,7 @@
 //! feature that turns it on, and the binary refuses to be built with it; so no build of something that ships holds a bug
 //! from here, whatever else is built beside it.
 //!
-//! With the feature, a bug is planted for the thread that calls [`plant`], since a simulated world lives in one thread.
+//! With the feature, a bug is planted for the thread that calls `plant`, since a simulated world lives in one thread.
 
 #[cfg(feature = "planted")]
 mod planted;
