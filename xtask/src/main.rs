@@ -3,6 +3,7 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `model` | everything that the model of consensus can do: `--bound small` or `--bound large` |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
@@ -12,6 +13,7 @@
 
 mod ci;
 mod layers;
+mod model;
 mod sim;
 mod source;
 mod step;
@@ -26,13 +28,12 @@ use anyhow::bail;
 use step::Counts;
 use workspace::Workspace;
 
-const USAGE: &str =
-    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | model [--bound large] | layers | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..] if rest.is_empty() || name == "sim" => (name, rest),
+        [name, rest @ ..] if rest.is_empty() || name == "sim" || name == "model" => (name, rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -58,6 +59,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
     match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
+        "model" => model::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
