@@ -18,6 +18,7 @@
 //! - [`faults`]: one adversary a file.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
+//! - [`trace`]: holds what the engines do against the model of consensus.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
@@ -35,6 +36,7 @@ pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+pub mod trace;
 pub mod world;
 
 pub use plan::Plan;

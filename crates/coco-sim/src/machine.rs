@@ -14,6 +14,7 @@ use crate::{
     ethereum,
     genesis::{FIRST_ENTRIES, Keys, START_S, secret},
     plan::{Micros, Plan},
+    trace::{Trace, Traced},
 };
 
 /// A node.
@@ -121,7 +122,14 @@ impl Machine {
     ///
     /// # Panics
     /// When it is up, or its own disk does not start it: nothing here damages a disk.
-    pub fn start(&mut self, plan: &Plan, keys: &Keys, ids: &[NodeId], dice: &mut Dice) {
+    pub fn start(
+        &mut self,
+        plan: &Plan,
+        keys: &Keys,
+        ids: &[NodeId],
+        dice: &mut Dice,
+        trace: &Trace,
+    ) {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
         self.ledger.clone_from(&self.disk.entries);
@@ -142,7 +150,7 @@ impl Machine {
             (views, state.last().seqno, committed)
         };
         let adapter = ethereum::adapter(&loader.reader());
-        let engine = RaftEngine::new(Start {
+        let start = Start {
             me: self.id,
             configuration: Configuration { nodes: ids.to_vec() },
             hard_state: loader.hard_state(Some(self.disk.hard_state)),
@@ -153,8 +161,10 @@ impl Machine {
             timing: plan.timing,
             seed: dice.bits(),
             limits: plan.limits,
-        })
-        .expect("the disk is in order");
+        };
+        trace.started(&start, &self.disk.entries);
+        let engine = RaftEngine::new(start).expect("the disk is in order");
+        let engine = Traced::new(engine, self.id, trace.clone());
         let signer = keys.signer(self.number);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
     }

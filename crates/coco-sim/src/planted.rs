@@ -18,7 +18,7 @@ pub enum Planted {
 /// Each with the number of seeds, from zero on, within which it must be found.
 pub const ALL: [(Planted, u64); 5] = [
     (Planted::AcknowledgeBeforeSync, 40),
-    (Planted::ForgetHardState, 2000),
+    (Planted::ForgetHardState, 40),
     (Planted::LieAboutSync, 40),
     (Planted::ReadUncommitted, 40),
     (Planted::SendInTheClear, 5),

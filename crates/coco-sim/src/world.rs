@@ -22,6 +22,7 @@ use crate::{
     marks::Marks,
     plan::{LIVENESS_US, Micros, Plan, TICK_US},
     planted::Planted,
+    trace::Trace,
 };
 
 /// Most events of one run: far above what any plan leads to, so that a loop ends as a failure.
@@ -73,6 +74,7 @@ pub struct World {
     order: u64,
     digest: [u8; 32],
     check: Check,
+    trace: Trace,
     canary: Canary,
     clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
@@ -139,9 +141,12 @@ impl World {
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.clients);
-        let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
+        let machines: Vec<Machine> =
+            (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
+        let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
         let mut world = Self {
             check: Check::new(plan.nodes, &first, canary),
+            trace: Trace::new(&ids, &first),
             canary,
             machines,
             keys,
@@ -218,7 +223,7 @@ impl World {
         if self.machines[node].life > 0 {
             self.marks.reach("a node started again from its disk");
         }
-        self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice);
+        self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice, &self.trace);
         self.check.started(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
@@ -378,8 +383,9 @@ impl World {
         if effects.rolled_back.is_some() {
             self.marks.reach("a node rolled back what it had executed or taken");
         }
-        if effects.committed.is_some() {
+        if let Some(committed) = effects.committed {
             machine.name_chunks();
+            self.trace.is_final(machine.id, committed.seqno);
         }
         if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
             let is_primary = replica.state().read().role() == Role::Primary;

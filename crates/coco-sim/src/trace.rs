@@ -1,0 +1,206 @@
+//! Holds what the engines do against the model of consensus (`coco-model`), event by event.
+//!
+//! [`Traced`] stands between a replica and its engine. It passes everything on, and tells the checker that all nodes of a run
+//! share what came of it: what was handed out, what became durable, on whom a primary counts.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use coco_consensus::{
+    Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ProposeError,
+    ReceiveError, Start, Status, TransferError,
+};
+use coco_ledger::EntryView;
+use coco_model::trace::{Checker, EntryKind, Event, Started, Stepped, TracedEntry};
+use coco_types::{NodeId, Role, Seqno, TxId, View};
+
+use crate::machine::tx_id;
+
+/// The checker of a run, as all its nodes hold it.
+#[derive(Clone, Debug)]
+pub struct Trace(Arc<Mutex<Checker>>);
+
+/// An engine whose steps are held against the model.
+#[derive(Debug)]
+pub struct Traced<E> {
+    engine: E,
+    me: NodeId,
+    trace: Trace,
+    /// On how much of each node's log this primary was last seen to count.
+    counted: Vec<(NodeId, Seqno)>,
+}
+
+impl Trace {
+    /// A network whose nodes all begin with these entries.
+    #[must_use]
+    pub fn new(voters: &[NodeId], first: &[Bytes]) -> Self {
+        let first: Vec<TracedEntry> =
+            first.iter().map(|entry| traced(tx_id(entry), entry)).collect();
+        Self(Arc::new(Mutex::new(Checker::new(voters, &first))))
+    }
+
+    /// A node begins a life with these entries on its disk.
+    ///
+    /// # Panics
+    /// When no node of the model would begin so.
+    pub fn started(&self, start: &Start, entries: &[Bytes]) {
+        let log = entries.iter().map(|entry| traced(tx_id(entry), entry)).collect();
+        let (view, vote) = (start.hard_state.view, start.hard_state.vote);
+        let event = Event::Started(Started { view, vote, log, committed: start.committed });
+        self.take(start.me, &event);
+    }
+
+    /// A node tells clients that everything up to here is final.
+    ///
+    /// # Panics
+    /// When the model would not.
+    pub fn is_final(&self, node: NodeId, up_to: Seqno) {
+        self.take(node, &Event::Final(up_to));
+    }
+
+    fn take(&self, node: NodeId, event: &Event) {
+        let taken = self.0.lock().expect("a run ends with the first rejection").take(node, event);
+        if let Err(rejection) = taken {
+            panic!("{rejection}: {}", rejection.rule);
+        }
+    }
+}
+
+/// What an entry is to consensus. An opening entry writes nothing, and comes from the engine without bytes.
+fn traced(tx_id: TxId, data: &[u8]) -> TracedEntry {
+    let kind = if data.is_empty() { EntryKind::Opening } else { kind(data) };
+    TracedEntry { tx_id, kind }
+}
+
+fn kind(data: &[u8]) -> EntryKind {
+    let entry = EntryView::parse(data).expect("nodes keep entries");
+    // A batch writes private maps, signatures and openings do not.
+    if entry.private_bytes() > 0 {
+        return EntryKind::Plain;
+    }
+    let writes = entry.public_writes().expect("nodes keep entries");
+    match writes.maps() {
+        [] => EntryKind::Opening,
+        _ if entry.is_signature() => EntryKind::Signature,
+        _ => EntryKind::Plain,
+    }
+}
+
+impl<E: Engine> Traced<E> {
+    /// An engine that is about to be started.
+    #[must_use]
+    pub const fn new(engine: E, me: NodeId, trace: Trace) -> Self {
+        Self { engine, me, trace, counted: Vec::new() }
+    }
+
+    /// On whom a primary counts, where that has changed.
+    fn look_at_progress(&mut self) {
+        if self.engine.role() != Role::Primary {
+            self.counted.clear();
+            return;
+        }
+        for Progress { node, matched, .. } in self.engine.progress() {
+            let known = self.counted.iter_mut().find(|(known, _)| *known == node);
+            match known {
+                Some((_, before)) if *before == matched => continue,
+                Some((_, before)) => *before = matched,
+                None => self.counted.push((node, matched)),
+            }
+            // Its own entries it counts when its disk has them, and that shows when it commits.
+            if node != self.me {
+                self.trace.take(self.me, &Event::Acknowledged(node, matched));
+            }
+        }
+    }
+
+    fn look_at(&self, output: &Output) {
+        let append = output.append.iter().map(|entry| traced(entry.tx_id, &entry.data)).collect();
+        let event = Event::Stepped(Stepped {
+            view: self.engine.view(),
+            role: self.engine.role(),
+            ballot: output.hard_state.map(|state| (state.view, state.vote)),
+            truncate_to: output.truncate_to,
+            append,
+            committed: output.committed,
+            token: output.persist.map(|token| token.0),
+        });
+        self.trace.take(self.me, &event);
+    }
+}
+
+impl<E: Engine> Engine for Traced<E> {
+    fn tick(&mut self) {
+        self.engine.tick();
+    }
+
+    fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
+        let received = self.engine.receive(from, message);
+        self.look_at_progress();
+        received
+    }
+
+    fn campaign(&mut self) {
+        self.engine.campaign();
+    }
+
+    fn next_tx_id(&self) -> Option<TxId> {
+        self.engine.next_tx_id()
+    }
+
+    fn propose(&mut self, data: Bytes) -> Result<TxId, ProposeError> {
+        self.engine.propose(data)
+    }
+
+    fn persisted(&mut self, token: PersistToken) {
+        self.trace.take(self.me, &Event::Persisted(token.0));
+        self.engine.persisted(token);
+    }
+
+    fn fetched(&mut self, id: FetchId, entries: Result<Vec<LogEntry>, FetchFailed>) {
+        self.engine.fetched(id, entries);
+    }
+
+    fn transfer_to(&mut self, node: NodeId) -> Result<(), TransferError> {
+        self.engine.transfer_to(node)
+    }
+
+    fn unreachable(&mut self, node: NodeId) {
+        self.engine.unreachable(node);
+    }
+
+    fn poll(&mut self) -> Output {
+        let output = self.engine.poll();
+        if !output.is_empty() {
+            self.look_at(&output);
+        }
+        output
+    }
+
+    fn role(&self) -> Role {
+        self.engine.role()
+    }
+
+    fn view(&self) -> View {
+        self.engine.view()
+    }
+
+    fn primary(&self) -> Option<NodeId> {
+        self.engine.primary()
+    }
+
+    fn committed(&self) -> Seqno {
+        self.engine.committed()
+    }
+
+    fn last(&self) -> Seqno {
+        self.engine.last()
+    }
+
+    fn progress(&self) -> Vec<Progress> {
+        self.engine.progress()
+    }
+
+    fn status(&self) -> Status {
+        self.engine.status()
+    }
+}
