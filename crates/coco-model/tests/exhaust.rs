@@ -16,7 +16,7 @@ const PLAIN: Bounds = Bounds {
     returns: Returns::AsItself,
 };
 const SWAP: Bounds =
-    Bounds { log: 5, clients: 0, changes: Changes { learners: 0, singles: 0, swaps: 1 }, ..PLAIN };
+    Bounds { clients: 0, changes: Changes { learners: 0, singles: 0, swaps: 1 }, ..PLAIN };
 
 /// Teaches nodes a fault, and expects this promise to be broken.
 fn expect_broken(bounds: Bounds, fault: Fault, promises: &[&str]) {
