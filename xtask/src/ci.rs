@@ -1,7 +1,7 @@
 //! Everything that must hold before a change is taken, cheapest first.
 
 use crate::{
-    layers, sim,
+    layers, model, sim,
     step::{Counts, Step, timed},
     test, tidy,
     workspace::Workspace,
@@ -18,6 +18,7 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
         .environment("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     test::run(workspace, counts)?;
+    model::run(workspace, &[])?;
     sim::run_budget(workspace)?;
     sim::run_planted(workspace)
 }

@@ -3,6 +3,7 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `model` | everything that the model of consensus can do: `--bound small` or `--bound large` |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S`; `--planted all` plants known bugs |
 //! | `replay` | steps through a simulated run: `--seed S` or `--log FILE`; `--diagram FILE` draws it |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
@@ -13,6 +14,7 @@
 
 mod ci;
 mod layers;
+mod model;
 mod sim;
 mod source;
 mod step;
@@ -28,12 +30,14 @@ use step::Counts;
 use workspace::Workspace;
 
 const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | \
-     replay [--seed S | --log FILE] | layers | tidy";
+     replay [--seed S | --log FILE] | model [--bound large] | layers | tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..] if rest.is_empty() || matches!(name.as_str(), "sim" | "replay") => {
+        [name, rest @ ..]
+            if rest.is_empty() || matches!(name.as_str(), "sim" | "replay" | "model") =>
+        {
             (name, rest)
         }
         _ => {
@@ -61,6 +65,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
     match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
+        "model" => model::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
         "replay" => sim::replay(&workspace, rest),
         "layers" => layers::run(&workspace),

@@ -22,6 +22,7 @@
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
 //! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
+//! - [`trace`]: holds what the engines do against the model of consensus.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
 //! Absent so far: snapshots.
@@ -43,6 +44,7 @@ pub mod planted;
 mod recorded;
 mod seats;
 pub mod store;
+pub mod trace;
 pub mod world;
 
 pub use plan::Plan;

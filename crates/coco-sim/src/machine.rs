@@ -22,6 +22,7 @@ use crate::{
     folder::{Faults, Lost, SimFolder},
     genesis::{FIRST_ENTRIES, Keys, START_S, node_record, secret},
     plan::{Micros, Plan},
+    trace::{Trace, Traced},
     world::Damage,
 };
 
@@ -253,6 +254,7 @@ impl Machine {
         keys: &Keys,
         start_as: StartAs,
         dice: &mut Dice,
+        trace: &Trace,
     ) -> Result<Found, StartFault> {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
@@ -300,7 +302,7 @@ impl Machine {
         let (configuration, pending) =
             loader.configuration().expect("the first entry names the voters");
         let adapter = ethereum::adapter(&loader.reader());
-        let engine = RaftEngine::new(Start {
+        let start = Start {
             me: self.id,
             configuration,
             pending,
@@ -312,8 +314,10 @@ impl Machine {
             timing: plan.timing,
             seed: engine_seed,
             limits: plan.limits,
-        })
-        .expect("the disk is in order");
+        };
+        let joints = trace.started(&start, &self.disk.entries);
+        let engine = RaftEngine::new(start).expect("the disk is in order");
+        let engine = Traced::new(engine, self.id, trace.clone(), joints);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
         Ok(Found { has_cut, is_less })
     }

@@ -211,7 +211,7 @@ impl State {
         match read {
             Read::Get(map, key, found) => self.maps[*map].get(key) == found.as_ref(),
             Read::Range(start, end, found) => {
-                let now = self.maps[1].iter().filter(|(key, _)| (*start..*end).contains(key));
+                let now = self.maps[1].iter().filter(|(key, _)| (*start..*end).contains(*key));
                 now.take(3).map(|(key, value)| (*key, *value)).eq(found.iter().copied())
             }
             Read::Locate(key, found) => self.located(*key) == found,

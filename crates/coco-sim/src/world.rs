@@ -27,6 +27,7 @@ use crate::{
     plan::{LIVENESS_US, Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
     store,
+    trace::Trace,
 };
 
 mod clients;
@@ -121,6 +122,7 @@ pub struct World {
     order: u64,
     digest: [u8; 32],
     check: Check,
+    trace: Trace,
     canary: Canary,
     pub(crate) clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
@@ -198,9 +200,12 @@ impl World {
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients);
-        let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
+        let machines: Vec<Machine> =
+            (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
+        let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
         let mut world = Self {
             check: Check::new(&plan, &first, canary),
+            trace: Trace::new(&ids, &first),
             canary,
             machines,
             recorder,
@@ -294,7 +299,8 @@ impl World {
         }
         self.notice_start(node);
         self.prepare_start(node);
-        let started = self.machines[node].start(&self.plan, &self.keys, start_as, &mut self.dice);
+        let machine = &mut self.machines[node];
+        let started = machine.start(&self.plan, &self.keys, start_as, &mut self.dice, &self.trace);
         if !self.judge_start(node, started) {
             return;
         }
@@ -497,6 +503,7 @@ impl World {
         }
         if let Some(committed) = effects.committed {
             machine.note_committed(committed.seqno);
+            self.trace.is_final(machine.id, committed.seqno);
         }
         if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
             let is_primary = replica.state().read().role() == Role::Primary;
