@@ -24,6 +24,7 @@
 
 mod codec;
 mod convert;
+mod peer_message;
 mod start;
 mod storage;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use ::raft::{RawNode, Ready, StateRole, eraftpb::Message as RaftMessage};
 use bytes::Bytes;
 use coco_types::{NodeId, Role, Seqno, TxId, View, limits::ENTRY_BYTES_MAX};
 
+pub use self::peer_message::PeerMessage;
 use self::{
     codec::{Body, Message},
     storage::LogStorage,
