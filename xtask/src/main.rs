@@ -5,12 +5,14 @@
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
+//! | `fuzz` | a decoder against the fuzzer: `--list`, or `TARGET --minutes M` |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
 //! | `tidy` | what neither the compiler nor clippy looks at |
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's answer is its output")]
 
 mod ci;
+mod fuzz;
 mod layers;
 mod sim;
 mod source;
@@ -27,12 +29,18 @@ use step::Counts;
 use workspace::Workspace;
 
 const USAGE: &str =
-    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy";
+    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy |
+       fuzz --list | fuzz TARGET --minutes M";
+
+/// Chores that take arguments.
+const WITH_ARGUMENTS: [&str; 2] = ["fuzz", "sim"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..] if rest.is_empty() || name == "sim" => (name, rest),
+        [name, rest @ ..] if rest.is_empty() || WITH_ARGUMENTS.contains(&name.as_str()) => {
+            (name, rest)
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -58,6 +66,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
     match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
+        "fuzz" => fuzz::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
