@@ -203,6 +203,7 @@ impl LedgerFiles {
             let path = self.folder.join(name.to_string());
             let file = Bytes::from(fs::read(&path).map_err(ReplayError::File)?);
             let chunk = Chunk::parse(&file)
+                .and_then(|chunk| chunk.check_ends().map(|()| chunk))
                 .map_err(|error| ReplayError::File(damaged(&path, chain(&error))))?;
             let found = name.first.0 + chunk.entries.len() as u64 - 1;
             if name.last.is_some_and(|last| last.0 != found || !chunk.is_closed) {
