@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
+//! | `supply-chain` | advisories, licences, refused crates and sources of what comes from others |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `fuzz` | a decoder against the fuzzer: `--list`, or `TARGET --minutes M` |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
@@ -17,6 +18,7 @@ mod layers;
 mod sim;
 mod source;
 mod step;
+mod supply_chain;
 mod test;
 mod tidy;
 mod workspace;
@@ -30,7 +32,7 @@ use workspace::Workspace;
 
 const USAGE: &str =
     "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy |
-       fuzz --list | fuzz TARGET --minutes M";
+       supply-chain | fuzz --list | fuzz TARGET --minutes M";
 
 /// Chores that take arguments.
 const WITH_ARGUMENTS: [&str; 2] = ["fuzz", "sim"];
@@ -68,6 +70,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "test" => test::run(&workspace, counts),
         "fuzz" => fuzz::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
+        "supply-chain" => supply_chain::run(&workspace),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
         unknown => bail!("there is no chore {unknown}; {USAGE}"),
