@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
+//! | `reproduce` | builds the program from two folders and compares the files |
 //! | `supply-chain` | advisories, licences, refused crates and sources of what comes from others |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `fuzz` | a decoder against the fuzzer: `--list`, or `TARGET --minutes M` |
@@ -15,6 +16,7 @@
 mod ci;
 mod fuzz;
 mod layers;
+mod reproduce;
 mod sim;
 mod source;
 mod step;
@@ -32,10 +34,10 @@ use workspace::Workspace;
 
 const USAGE: &str =
     "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy |
-       supply-chain | fuzz --list | fuzz TARGET --minutes M";
+       supply-chain | reproduce [--profile P] [--package P] | fuzz --list | fuzz TARGET --minutes M";
 
 /// Chores that take arguments.
-const WITH_ARGUMENTS: [&str; 2] = ["fuzz", "sim"];
+const WITH_ARGUMENTS: [&str; 3] = ["fuzz", "reproduce", "sim"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,6 +71,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
         "fuzz" => fuzz::run(&workspace, rest),
+        "reproduce" => reproduce::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
         "supply-chain" => supply_chain::run(&workspace),
         "layers" => layers::run(&workspace),
