@@ -170,7 +170,7 @@ fn minimise(folder: &Path, target: &Target, corpus: &Path, work: &Path) -> anyho
         fs::remove_dir_all(&fresh)?;
     }
     fs::create_dir_all(&fresh)?;
-    let options = format!("-merge=1 -max_len={}", target.bytes_max);
+    let options = format!("-set_cover_merge=1 -max_len={}", target.bytes_max);
     let (_, failed) = program(folder, &target.name, &[&fresh, corpus, work], &options)?;
     ensure!(!failed, "the corpus cannot be minimised");
     let mut inputs = Vec::new();
