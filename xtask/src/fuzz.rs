@@ -91,6 +91,13 @@ fn fuzz(workspace: &Workspace, target: &Target, minutes: f64) -> anyhow::Result<
     let name = &target.name;
     let (corpus, work) = (folder.join("corpus").join(name), folder.join("work").join(name));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    // What real nodes wrote is never minimised away.
+    let real = folder.join("seeds").join(name);
+    if real.exists() {
+        for path in files(&real)? {
+            fs::copy(&path, work.join(path.file_name().unwrap_or_default()))?;
+        }
+    }
     Step::new("inputs made by hand", "cargo", &workspace.root)
         .arguments("run --quiet --package coco-fuzz -- seeds")
         .argument(name)

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 /// Folders that hold nothing that somebody of us wrote.
-const FOREIGN_FOLDERS: [&str; 8] = [
+const FOREIGN_FOLDERS: [&str; 9] = [
     "target",
     "node_modules",
     "__pycache__",
@@ -19,6 +19,7 @@ const FOREIGN_FOLDERS: [&str; 8] = [
     // Of the fuzzer.
     "artifacts",
     "corpus",
+    "seeds",
     "work",
 ];
 

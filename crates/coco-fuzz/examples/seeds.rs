@@ -1,5 +1,5 @@
-//! Makes `fixture/` and the first inputs of the corpora anew: a small ledger of a real service with its entries and
-//! receipts, and signed transactions. Needed only when a format has changed; the corpora must be fuzzed again after it,
+//! Makes `fixture/` and `fuzz/seeds` anew: a small ledger of a real service with its entries and receipts, and signed
+//! transactions. Needed only when a format has changed; the corpora must be fuzzed again after it,
 //! since what they hold of the old service then fails its signatures.
 //!
 //! `cargo run --package coco-fuzz --example seeds`
@@ -30,7 +30,7 @@ use secp256k1::{Message, Secp256k1, SecretKey};
 
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let corpus = here.join("../../fuzz/corpus");
+    let corpus = here.join("../../fuzz/seeds");
     let put = |target: &str, name: &str, bytes: &[u8]| {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder).expect("the folder can be made");

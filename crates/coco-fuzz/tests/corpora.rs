@@ -1,4 +1,5 @@
-//! The corpora in `fuzz/corpus` and the inputs made by hand, as plain tests: each input once, on the stable compiler.
+//! The corpora in `fuzz/corpus`, what real nodes wrote in `fuzz/seeds`, and the inputs made by hand, as plain tests: each
+//! input once, on the stable compiler.
 
 #![expect(clippy::print_stdout, reason = "a failing test shows the input that it failed on")]
 
@@ -7,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_fuzz::{TARGETS, check, target};
+use coco_fuzz::{TARGETS, Target, check, target};
 
 /// Most bytes of one committed corpus.
 const CORPUS_BYTES_MAX: u64 = 100 << 10;
@@ -31,18 +32,27 @@ fn run(name: &str) {
         println!("{name}: seed {n}");
         check(target, seed);
     }
-    let (mut held, mut bytes) = (0, 0);
-    let folder = fuzz_folder().join("corpus").join(name);
-    for path in files(&folder) {
+    let real = fuzz_folder().join("seeds").join(name);
+    if real.exists() {
+        run_files(target, &real);
+    }
+    let (bytes, held) = run_files(target, &fuzz_folder().join("corpus").join(name));
+    assert!(bytes > 0, "the corpus of {name} is empty");
+    assert!(bytes <= CORPUS_BYTES_MAX, "the corpus of {name} has {bytes} bytes: minimise it");
+    println!("{name}: {bytes} bytes in the corpus, at most {held} bytes of memory held");
+}
+
+/// Runs every file of a folder; how many bytes they have, and the most memory that one held.
+fn run_files(target: &Target, folder: &Path) -> (u64, usize) {
+    let (mut bytes, mut held) = (0, 0);
+    for path in files(folder) {
         // A failing test shows the last of these lines, and so the input.
-        println!("{name}: {}", path.file_name().unwrap_or_default().display());
+        println!("{}: {}", target.name, path.file_name().unwrap_or_default().display());
         let input = fs::read(&path).expect("it is readable");
         bytes += input.len() as u64;
         held = held.max(check(target, &input));
     }
-    assert!(bytes > 0, "the corpus of {name} is empty");
-    assert!(bytes <= CORPUS_BYTES_MAX, "the corpus of {name} has {bytes} bytes: minimise it");
-    println!("{name}: {bytes} bytes in the corpus, at most {held} bytes of memory held");
+    (bytes, held)
 }
 
 macro_rules! corpora {
