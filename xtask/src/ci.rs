@@ -3,7 +3,7 @@
 use crate::{
     layers, model, sim,
     step::{Counts, Step, timed},
-    test, tidy,
+    supply_chain, test, tidy,
     workspace::Workspace,
 };
 
@@ -12,6 +12,7 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
     cargo("format").arguments("fmt --all --check").run()?;
     timed("layers", "cargo xtask layers", || layers::run(workspace))?;
     timed("tidy", "cargo xtask tidy", || tidy::run(workspace))?;
+    timed("supply chain", "cargo xtask supply-chain", || supply_chain::run(workspace))?;
     cargo("clippy").arguments("clippy --workspace --all-targets --locked -- -D warnings").run()?;
     cargo("documentation")
         .arguments("doc --workspace --no-deps --document-private-items --locked")

@@ -6,18 +6,24 @@
 //! | `model` | everything that the model of consensus can do: `--bound small` or `--bound large` |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S`; `--planted all` plants known bugs |
 //! | `replay` | steps through a simulated run: `--seed S` or `--log FILE`; `--diagram FILE` draws it |
+//! | `reproduce` | builds the program from two folders and compares the files |
+//! | `supply-chain` | advisories, licences, refused crates and sources of what comes from others |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
+//! | `fuzz` | a decoder against the fuzzer: `--list`, or `TARGET --minutes M` |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
 //! | `tidy` | what neither the compiler nor clippy looks at |
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's answer is its output")]
 
 mod ci;
+mod fuzz;
 mod layers;
 mod model;
+mod reproduce;
 mod sim;
 mod source;
 mod step;
+mod supply_chain;
 mod test;
 mod tidy;
 mod workspace;
@@ -30,14 +36,16 @@ use step::Counts;
 use workspace::Workspace;
 
 const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | \
-     replay [--seed S | --log FILE] | model [--bound large] | layers | tidy";
+     replay [--seed S | --log FILE] | model [--bound large] | layers | tidy | supply-chain | \
+     reproduce [--profile P] [--package P] | fuzz --list | fuzz TARGET --minutes M";
+
+/// Chores that take arguments.
+const WITH_ARGUMENTS: [&str; 5] = ["fuzz", "model", "replay", "reproduce", "sim"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..]
-            if rest.is_empty() || matches!(name.as_str(), "sim" | "replay" | "model") =>
-        {
+        [name, rest @ ..] if rest.is_empty() || WITH_ARGUMENTS.contains(&name.as_str()) => {
             (name, rest)
         }
         _ => {
@@ -65,9 +73,12 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
     match name {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
+        "fuzz" => fuzz::run(&workspace, rest),
         "model" => model::run(&workspace, rest),
-        "sim" => sim::run(&workspace, rest),
         "replay" => sim::replay(&workspace, rest),
+        "reproduce" => reproduce::run(&workspace, rest),
+        "sim" => sim::run(&workspace, rest),
+        "supply-chain" => supply_chain::run(&workspace),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
         unknown => bail!("there is no chore {unknown}; {USAGE}"),

@@ -40,6 +40,9 @@ const MARK_REFUSED: &str = concat!("FIX", "ME");
 /// Macros that do not reach the main branch, in code.
 const MACROS_REFUSED: [&str; 3] = ["todo!", "dbg!", "unimplemented!"];
 
+/// Words that unsafe code, or a way around the lint that denies it, cannot do without.
+const UNSAFE_WORDS: [&str; 2] = ["unsafe", "unsafe_code"];
+
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mut faults = manifests(workspace)?;
     let files = files(&workspace.root)?;
@@ -51,9 +54,15 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     conclude("tidy", &faults)
 }
 
-/// Every crate says what it is for and takes the workspace's lints.
+/// What the workspace's lints must say. A crate takes all of them or none, see [`manifests`].
+const UNSAFE_DENIED: &str = "\nunsafe_code = \"deny\"\n";
+
+/// Every crate says what it is for and takes the workspace's lints, which deny unsafe code.
 fn manifests(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
+    if !read(&workspace.root.join("Cargo.toml"))?.contains(UNSAFE_DENIED) {
+        faults.push("Cargo.toml does not deny unsafe code".to_owned());
+    }
     for one in &workspace.crates {
         if one.description.as_deref().is_none_or(str::is_empty) {
             faults.push(format!("{} has no description: its charter in one sentence", one.name));
@@ -117,6 +126,15 @@ fn content(path: &Path, shown: &str, text: &str) -> Vec<String> {
         for name in MACROS_REFUSED {
             let places = source::words(&code, name);
             faults.extend(places.map(|at| format!("{shown}:{}: {name}", source::line(&code, at))));
+        }
+        for name in UNSAFE_WORDS {
+            let places = source::words(&code, name);
+            faults.extend(places.map(|at| {
+                let line = source::line(&code, at);
+                format!(
+                    "{shown}:{line}: {name}: there is no unsafe code, and no exception from that"
+                )
+            }));
         }
         let lines = text.lines().count();
         if path.components().any(|part| part.as_os_str() == "src") && lines > SOURCE_LINES_MAX {
@@ -222,6 +240,8 @@ mod tests {
             ("a.md", "no end"),
             ("a.py", concat!("# FIX", "ME later\n")),
             ("a.rs", concat!("fn f() { to", "do!() }\n")),
+            ("a.rs", "fn f() { unsafe { g() } }\n"),
+            ("a.rs", "#![expect(unsafe_code, reason = \"none is good enough\")]\n"),
             ("package-lock.json", "{\"resolved\": \"https://registry\"}\n"),
         ] {
             assert_eq!(faults(name, text), 1, "{name}: {text}");

@@ -10,8 +10,19 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-/// Folders that hold nothing of ours.
-const FOREIGN_FOLDERS: [&str; 5] = ["target", "node_modules", "__pycache__", ".git", ".coco-dev"];
+/// Folders that hold nothing that somebody of us wrote.
+const FOREIGN_FOLDERS: [&str; 9] = [
+    "target",
+    "node_modules",
+    "__pycache__",
+    ".git",
+    ".coco-dev",
+    // Of the fuzzer.
+    "artifacts",
+    "corpus",
+    "seeds",
+    "work",
+];
 
 /// The workspace as `cargo metadata` describes it.
 #[derive(Debug, Deserialize)]

@@ -18,4 +18,4 @@ pub use engine::{
     Start, StartError, Status, Timing, TransferError, UNCOMMITTED_BYTES_MAX, WINDOW_BYTES_MAX,
 };
 pub use hard_state::{HARD_STATE_BYTES, HardState, HardStateError};
-pub use raft_engine::{RaftEngine, Said, What};
+pub use raft_engine::{PeerMessage, RaftEngine, Said, What};

@@ -29,6 +29,7 @@
 
 mod codec;
 mod convert;
+mod peer_message;
 mod said;
 mod start;
 mod storage;
@@ -48,10 +49,13 @@ use coco_types::{
     limits::{ENTRY_BYTES_MAX, NODES_MAX},
 };
 
-pub use self::said::{Said, What};
 use self::{
     codec::{Body, Message},
     storage::LogStorage,
+};
+pub use self::{
+    peer_message::PeerMessage,
+    said::{Said, What},
 };
 use crate::{
     Configuration, Engine, FetchFailed, FetchId, HardState, Limits, LogEntry, Output, PersistToken,

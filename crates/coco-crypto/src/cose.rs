@@ -49,7 +49,9 @@ impl<'a> Sign1<'a> {
         if message.len() > MESSAGE_BYTES_MAX {
             return Err(CoseError::Long { found: message.len(), limit: MESSAGE_BYTES_MAX });
         }
-        Self::read(message).map_err(|_| CoseError::Form)
+        let read = Self::read(message).map_err(|_| CoseError::Form)?;
+        // The library also reads numbers that are not in their shortest form. One message, one encoding.
+        if read.encode() == message { Ok(read) } else { Err(CoseError::Form) }
     }
 
     fn read(message: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
@@ -148,6 +150,11 @@ mod tests {
             &[0xd2],
             &[0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40],
             &[0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40, 0],
+            // The tag, the array and the two byte strings with longer numbers than they need.
+            &[0xd8, 0x12, 0x84, 0x40, 0xa0, 0xf6, 0x40],
+            &[0xd2, 0x98, 0x04, 0x40, 0xa0, 0xf6, 0x40],
+            &[0xd2, 0x84, 0x58, 0x00, 0xa0, 0xf6, 0x40],
+            &[0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x59, 0x00, 0x00],
         ] {
             assert_eq!(Sign1::decode(wrong), Err(CoseError::Form), "{wrong:02x?}");
         }

@@ -181,10 +181,12 @@ impl Certificate {
         {
             return Err(CertificateError::Algorithm);
         }
-        if this.signature_value.unused_bits != 0 {
+        // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
+        let signature = &this.signature_value.data;
+        if encoded(tbs, algorithm_der(issuer.key.curve()), signature) != self.der {
             return Err(CertificateError::Der);
         }
-        Ok(issuer.key.verify_der(tbs, &this.signature_value.data)?)
+        Ok(issuer.key.verify_der(tbs, signature)?)
     }
 }
 
@@ -255,6 +257,28 @@ fn header_bytes(der: &[u8]) -> usize {
     match der.get(1) {
         Some(long @ 0x81..=0x84) => 2 + usize::from(long & 0x0f),
         _ => 2,
+    }
+}
+
+/// The one encoding of a certificate with these parts.
+fn encoded(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    // The byte before the bits says that all of the last byte counts.
+    let bits = [&header(BIT_STRING, signature.len() + 1), &[0][..], signature].concat();
+    let body = [tbs, algorithm, &bits].concat();
+    [header(SEQUENCE, body.len()), body].concat()
+}
+
+/// A DER tag and length, in the shortest form.
+fn header(tag: u8, length: usize) -> Vec<u8> {
+    let bytes = length.to_be_bytes();
+    let digits = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |at| &bytes[at..]);
+    match *digits {
+        [] => vec![tag, 0],
+        [short @ ..=0x7f] => vec![tag, short],
+        // At most eight digits.
+        _ => [&[tag, 0x80 | digits.len().to_le_bytes()[0]], digits].concat(),
     }
 }
 
@@ -470,16 +494,16 @@ mod tests {
     fn a_flipped_bit_is_noticed() {
         let service = service();
         let node = node(&service, &[]).unwrap();
-        for at in 0..node.der().len() {
-            let mut der = node.der().to_vec();
-            der[at] ^= 1;
+        for bit in 0..8 * node.der().len() {
+            let (at, mut der) = (bit / 8, node.der().to_vec());
+            der[at] ^= 1 << (bit % 8);
             let verdict = Certificate::from_der(&der)
                 .and_then(|changed| changed.verify_issued_by(&service.1));
             assert!(
                 verdict.is_err(),
-                "byte {at} of {}: {:02x?}",
+                "bit {bit}, byte {at} of {}: {:02x?}",
                 der.len(),
-                &der[at.saturating_sub(8)..at + 4]
+                &der[at.saturating_sub(8)..(at + 4).min(der.len())]
             );
         }
     }

@@ -41,7 +41,7 @@ pub use logs::{
     LogLimits,
 };
 pub use params::BlockId;
-pub use request::Id;
+pub use request::{Id, parse as parse_body};
 pub use respond::{RESPONSE_BYTES_MAX, Responses};
 pub use view::ReadView;
 

@@ -5,10 +5,9 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     collections::HashMap,
     hint::black_box,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Instant,
 };
@@ -17,33 +16,11 @@ use coco_kv::{
     Changes, Domain, MapId, MapKind, MapName, MapSpec, Store, Value, WriteSet, WriteSetView,
 };
 use coco_types::Seqno;
+use peak_alloc::PeakAlloc;
 
 /// Counts the bytes that are in use.
-struct Counting;
-
-static IN_USE: AtomicU64 = AtomicU64::new(0);
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator is unsafe by its nature; this one counts and forwards"
-)]
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static MEMORY: PeakAlloc = PeakAlloc;
 
 const WRITES: u64 = 2_000;
 const VERSIONS: u64 = 100;
@@ -105,7 +82,7 @@ impl Bench {
     }
 
     fn fill(&mut self) {
-        let before = IN_USE.load(Ordering::Relaxed);
+        let before = MEMORY.current_usage() as u64;
         let mut next = 0;
         while next < self.keys {
             let mut set = WriteSet::new();
@@ -116,7 +93,7 @@ impl Bench {
             self.store.apply(self.store.version().next(), &set).expect("it is next");
             self.store.compact(self.store.version());
         }
-        let bytes = IN_USE.load(Ordering::Relaxed) - before;
+        let bytes = MEMORY.current_usage() as u64 - before;
         println!(
             "{:<58}{:>8} bytes",
             "one key of 52 bytes with a value of 72, twice",
@@ -260,7 +237,7 @@ fn history(items: u64) {
     let name = MapName::from_static("history");
     let mut store = Store::new(vec![MapSpec::new(name.clone(), MapKind::History)], [1, 2]);
     let sets = items / WRITES;
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = MEMORY.current_usage() as u64;
     let mut nanos = 0;
     for at in 0..sets {
         let mut set = WriteSet::new();
@@ -270,7 +247,7 @@ fn history(items: u64) {
         store.compact(Seqno(at + 1));
         nanos += start.elapsed().as_nanos();
     }
-    let bytes = IN_USE.load(Ordering::Relaxed) - before;
+    let bytes = MEMORY.current_usage() as u64 - before;
     println!(
         "{:<58}{:>8} ns",
         format!("history: insert into {items} items"),

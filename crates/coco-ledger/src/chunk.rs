@@ -14,8 +14,6 @@
 //! When the power goes, the sectors of what was not durable arrive on their own, and what did not arrive reads as zeros.
 //! So a tail is torn, too, from an entry on that misses a sector, whatever stands behind it ([`misses_sector`]). A
 //! sealed entry has no such zeros, and damage leaves none: a disk reads back a whole sector or an error.
-//!
-//! [`EntryFlags::CHUNK_AFTER`]: crate::EntryFlags::CHUNK_AFTER
 
 use std::{fmt, str::FromStr};
 
@@ -180,6 +178,8 @@ pub struct Chunk<'a> {
 pub struct ChunkError {
     /// Where, from the start of the file.
     pub offset: u64,
+    /// How many entries of the file stand before what is wrong; for a table, before the entry that it speaks of.
+    pub entries_before: u64,
     /// What is wrong there.
     #[source]
     pub fault: ChunkFault,
@@ -226,6 +226,9 @@ pub enum ChunkFault {
         /// What is left in the file.
         left: usize,
     },
+    /// An entry's flags do not fit where it stands, or a closed chunk does not end on a signature entry.
+    #[error("entry flags do not fit its place in the chunk")]
+    Flags,
     /// The chunk is too large.
     #[error("chunk has {found} bytes, the limit is {limit}")]
     Long {
@@ -242,13 +245,13 @@ impl<'a> Chunk<'a> {
     /// # Errors
     /// [`ChunkError`] with the first offset at which the file is no chunk.
     pub fn parse(file: &'a [u8]) -> Result<Self, ChunkError> {
-        let at = |offset: usize, fault| ChunkError { offset: offset as u64, fault };
+        let at_start = |fault| ChunkError { offset: 0, entries_before: 0, fault };
         let found = file.len() as u64;
         if found > CHUNK_BYTES_MAX {
-            return Err(at(0, ChunkFault::Long { found, limit: CHUNK_BYTES_MAX }));
+            return Err(at_start(ChunkFault::Long { found, limit: CHUNK_BYTES_MAX }));
         }
         let Some((header, _)) = file.split_first_chunk::<CHUNK_HEADER_BYTES>() else {
-            return Err(at(0, ChunkFault::Header));
+            return Err(at_start(ChunkFault::Header));
         };
         let table = u64::from_le_bytes(*header);
         if table == 0 {
@@ -258,7 +261,7 @@ impl<'a> Chunk<'a> {
             Ok(end) if (CHUNK_HEADER_BYTES..=file.len()).contains(&end) => {
                 Self::parse_closed(file, end)
             }
-            _ => Err(at(0, ChunkFault::Table { table, file: found })),
+            _ => Err(at_start(ChunkFault::Table { table, file: found })),
         }
     }
 
@@ -268,7 +271,8 @@ impl<'a> Chunk<'a> {
             Self { entries: Vec::new(), is_closed: true, end: end as u64, torn_bytes: 0 };
         let mut at = CHUNK_HEADER_BYTES;
         while at < end {
-            let fault = |fault| ChunkError { offset: at as u64, fault };
+            let entries_before = chunk.entries.len() as u64;
+            let fault = |fault| ChunkError { offset: at as u64, entries_before, fault };
             match frame(&entries[at..]).map_err(fault)? {
                 Frame::Whole(entry) => at = chunk.push(at, entry)?,
                 Frame::Cut { claimed } => {
@@ -289,7 +293,8 @@ impl<'a> Chunk<'a> {
             if rest.iter().all(|byte| *byte == 0) {
                 break;
             }
-            let fault = |fault| ChunkError { offset: at as u64, fault };
+            let entries_before = chunk.entries.len() as u64;
+            let fault = |fault| ChunkError { offset: at as u64, entries_before, fault };
             let pushed = match frame(rest).map_err(fault) {
                 Ok(Frame::Whole(entry)) => chunk.push(at, entry),
                 Ok(Frame::Cut { claimed }) if hides_something(rest) => {
@@ -310,11 +315,37 @@ impl<'a> Chunk<'a> {
     }
 
     fn push(&mut self, at: usize, entry: &'a [u8]) -> Result<usize, ChunkError> {
-        let offset = at as u64;
-        let view =
-            EntryView::parse(entry).map_err(|fault| ChunkError { offset, fault: fault.into() })?;
+        let (offset, entries_before) = (at as u64, self.entries.len() as u64);
+        let view = EntryView::parse(entry).map_err(|fault| ChunkError {
+            offset,
+            entries_before,
+            fault: fault.into(),
+        })?;
         self.entries.push((offset, view));
         Ok(at + entry.len())
+    }
+
+    /// Checks that the chunk ends where its entries say, and nowhere else: a closed one on a signature entry with
+    /// [`EntryFlags::CHUNK_AFTER`], an open one on anything; and only a first entry may ask for a chunk of its own.
+    ///
+    /// No seal covers the flags, and the root that covers them comes after them. A reader that takes entries one by one,
+    /// as a node that starts, has no other guard over those of the last entry; the offline verifier has its own.
+    ///
+    /// # Errors
+    /// [`ChunkError`] with the entry whose flags do not fit.
+    pub fn check_ends(&self) -> Result<(), ChunkError> {
+        let last = self.entries.len().saturating_sub(1);
+        for (index, (offset, entry)) in self.entries.iter().enumerate() {
+            let (flags, is_end) = (entry.flags(), self.is_closed && index == last);
+            let says_so = flags.contains(EntryFlags::CHUNK_AFTER);
+            let may_say_so = index == last && (!says_so || entry.is_signature());
+            let begins = flags.contains(EntryFlags::CHUNK_BEFORE) && index != 0;
+            if begins || says_so && !may_say_so || is_end && !says_so {
+                let (offset, entries_before) = (*offset, index as u64);
+                return Err(ChunkError { offset, entries_before, fault: ChunkFault::Flags });
+            }
+        }
+        Ok(())
     }
 
     fn check_table(&self, table: &[u8]) -> Result<(), ChunkError> {
@@ -322,6 +353,7 @@ impl<'a> Chunk<'a> {
         if expected.checked_mul(4) != Some(found) {
             return Err(ChunkError {
                 offset: self.end,
+                entries_before: expected as u64,
                 fault: ChunkFault::Positions { expected, found },
             });
         }
@@ -329,8 +361,9 @@ impl<'a> Chunk<'a> {
         for (index, ((expected, _), position)) in self.entries.iter().zip(positions).enumerate() {
             let (expected, found) = (*expected, u64::from(u32::from_le_bytes(*position)));
             if expected != found {
-                let offset = self.end + 4 * index as u64;
-                return Err(ChunkError { offset, fault: ChunkFault::Position { expected, found } });
+                let (offset, entries_before) = (self.end + 4 * index as u64, index as u64);
+                let fault = ChunkFault::Position { expected, found };
+                return Err(ChunkError { offset, entries_before, fault });
             }
         }
         Ok(())
@@ -526,6 +559,21 @@ mod tests {
             let mut damaged = file.clone();
             damaged[CHUNK_HEADER_BYTES + byte] ^= flip;
             assert!(Chunk::parse(&damaged).is_err(), "byte {byte} flipped by {flip}");
+        }
+    }
+
+    #[test]
+    fn a_closed_chunk_of_plain_entries_ends_where_none_says_so() {
+        let (open, closed) = (open(3), closed(3));
+        assert_eq!(Chunk::parse(&open).unwrap().check_ends(), Ok(()));
+        let error = Chunk::parse(&closed).unwrap().check_ends().unwrap_err();
+        assert_eq!((error.entries_before, error.fault), (2, ChunkFault::Flags));
+        // An entry in the middle that says so, or that is no first one and wants to be.
+        for flags in [1, 2] {
+            let mut changed = open.clone();
+            changed[CHUNK_HEADER_BYTES + entry(1).len() + 1] = flags;
+            let error = Chunk::parse(&changed).unwrap().check_ends().unwrap_err();
+            assert_eq!((error.entries_before, error.fault), (1, ChunkFault::Flags));
         }
     }
 

@@ -429,8 +429,9 @@ impl<F: Folder> LedgerFiles<F> {
 
 /// Takes a chunk file apart that must be what its name says.
 fn parse(name: ChunkName, file: &[u8]) -> Result<Chunk<'_>, LedgerFilesError> {
-    let chunk =
-        Chunk::parse(file).map_err(|source| LedgerFilesError::Chunk { file: name, source })?;
+    let chunk = Chunk::parse(file)
+        .and_then(|chunk| chunk.check_ends().map(|()| chunk))
+        .map_err(|source| LedgerFilesError::Chunk { file: name, source })?;
     let found = chunk.entries.len();
     let is_as_named = name.last.is_none_or(|last| {
         chunk.is_closed && found > 0 && last.0 == name.first.0 + found as u64 - 1

@@ -18,6 +18,7 @@ use coco_types::{Seqno, TxId, View};
 
 use crate::{
     Chunk, ChunkName, EntryFlags, EntryView, LedgerSecret, MerkleTree, SignatureRecord, TREE_MAP,
+    VerifiedReceipt,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
 };
@@ -123,11 +124,15 @@ impl Verifier {
     /// # Errors
     /// [`VerifyLedgerError`] with the file, the offset and what is wrong there.
     pub fn chunk(&mut self, file: &str, bytes: &[u8]) -> Result<(), VerifyLedgerError> {
-        let at = |offset, fault| VerifyLedgerError { file: file.to_owned(), offset, fault };
+        let next = Seqno(self.tree.len());
+        let at =
+            |offset, fault| VerifyLedgerError { file: file.to_owned(), offset, seqno: next, fault };
         let name: ChunkName = file.parse().map_err(|error| at(0, LedgerFault::Name(error)))?;
         self.check_name(name).map_err(|fault| at(0, fault))?;
-        let chunk = Chunk::parse(bytes)
-            .map_err(|error| at(error.offset, LedgerFault::Chunk(error.fault)))?;
+        let chunk = Chunk::parse(bytes).map_err(|error| VerifyLedgerError {
+            seqno: Seqno(next.0.saturating_add(error.entries_before)),
+            ..at(error.offset, LedgerFault::Chunk(error.fault))
+        })?;
         check_count(name, &chunk).map_err(|fault| at(0, fault))?;
 
         self.files.push(file.to_owned());
@@ -150,8 +155,7 @@ impl Verifier {
     /// # Panics
     /// Never: a signed ledger has entries.
     pub fn finish(self, at_least: Option<TxId>) -> Result<LedgerReport, VerifyLedgerError> {
-        let file = self.files.last().cloned().unwrap_or_default();
-        let at_end = |fault| VerifyLedgerError { file: file.clone(), offset: self.end, fault };
+        let at_end = |fault| self.error_at_end(fault);
         let Some(signed) = self.signed else { return Err(at_end(LedgerFault::NoSignature)) };
         if let Some(expected) = at_least {
             let is_there = expected.seqno <= signed.seqno
@@ -171,6 +175,35 @@ impl Verifier {
             status,
             unsigned: self.unsigned(),
         })
+    }
+
+    /// Checks that what a receipt proves stands in the ledger so far, under a signature. A ledger that was cut at a
+    /// signature entry, and one that was begun anew from there, are valid in themselves: only what somebody kept from
+    /// later tells.
+    ///
+    /// # Errors
+    /// [`VerifyLedgerError`] at the end of the ledger when it does not reach so far, holds another entry there, or, for
+    /// the receipt of a signature entry, never had that root.
+    pub fn check_receipt(&self, receipt: &VerifiedReceipt) -> Result<(), VerifyLedgerError> {
+        let Some(signed) = self.signed else {
+            return Err(self.error_at_end(LedgerFault::NoSignature));
+        };
+        let other = LedgerFault::Receipt { tx_id: receipt.tx_id, root: receipt.root };
+        let (Some(expected), Some(leaf)) = (receipt.tx_id, &receipt.leaf_components) else {
+            // The receipt of a signature entry names no place.
+            let had = |size| self.tree.root_at(size) == Some(receipt.root);
+            return if (1..=signed.seqno.0).rev().any(had) {
+                Ok(())
+            } else {
+                Err(self.error_at_end(other))
+            };
+        };
+        if expected.seqno > signed.seqno {
+            return Err(self.error_at_end(LedgerFault::Short { expected, signed }));
+        }
+        let is_there = self.view_at(expected.seqno) == Some(expected.view)
+            && self.tree.leaf(expected.seqno.0) == Some(leaf.leaf());
+        if is_there { Ok(()) } else { Err(self.error_at_end(other)) }
     }
 
     fn check_name(&self, name: ChunkName) -> Result<(), LedgerFault> {
@@ -258,7 +291,9 @@ impl Verifier {
             // When the tree that was recorded differs in one leaf only, the entry of that leaf is the damaged one.
             let damaged = table.and_then(|table| self.damaged(table, &expected));
             return Err(match damaged {
-                Some(place) => self.error(place, LedgerFault::Leaf(error)),
+                Some((place, seqno)) => {
+                    VerifyLedgerError { seqno, ..self.error(place, LedgerFault::Leaf(error)) }
+                }
                 None => self.error(place, LedgerFault::Signature(error)),
             });
         }
@@ -274,7 +309,7 @@ impl Verifier {
     }
 
     /// The entry whose leaf differs from the one in the tree that was recorded.
-    fn damaged(&self, recorded: &[u8], expected: &[u8]) -> Option<Place> {
+    fn damaged(&self, recorded: &[u8], expected: &[u8]) -> Option<(Place, Seqno)> {
         if recorded.len() != expected.len() || recorded.get(..16) != expected.get(..16) {
             return None;
         }
@@ -282,12 +317,21 @@ impl Verifier {
         let first = leaves.take_while(|(recorded, expected)| recorded == expected).count();
         // The first tree also lists the leaf of zeros, which has no entry.
         let skipped = usize::from(self.signed.is_none());
-        self.recent.get(first.checked_sub(skipped)?).copied()
+        let index = first.checked_sub(skipped)?;
+        let oldest = self.signed.map_or(1, |signed| signed.seqno.0);
+        Some((*self.recent.get(index)?, Seqno(oldest + index as u64)))
     }
 
+    fn error_at_end(&self, fault: LedgerFault) -> VerifyLedgerError {
+        let file = self.files.last().cloned().unwrap_or_default();
+        VerifyLedgerError { file, offset: self.end, seqno: Seqno(self.tree.len()), fault }
+    }
+
+    /// An error at the entry that is being read.
     fn error(&self, place: Place, fault: LedgerFault) -> VerifyLedgerError {
         let file = self.files.get(place.file).cloned().unwrap_or_default();
-        VerifyLedgerError { file, offset: place.offset, fault }
+        let seqno = Seqno(self.tree.len());
+        VerifyLedgerError { file, offset: place.offset, seqno, fault }
     }
 
     fn view_at(&self, seqno: Seqno) -> Option<View> {

@@ -184,6 +184,7 @@ fn a_closed_chunk_ends_on_a_signature() {
     let error =
         verify(verifier(&ledger), &[("ledger_1-4.committed".to_owned(), file)]).unwrap_err();
     assert!(matches!(error.fault, LedgerFault::UnsignedChunk), "{error:?}");
+    assert_eq!(error.seqno, Seqno(4));
 }
 
 #[test]

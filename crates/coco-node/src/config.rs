@@ -181,6 +181,9 @@ impl Default for Limits {
     }
 }
 
+/// Longest time that a setting may name, in milliseconds: a day. Sums of a few of them stay far from the end of a u64.
+const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum LoadConfigError {
@@ -218,7 +221,15 @@ impl NodeConfig {
     pub fn load(path: &Path) -> Result<Self, LoadConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| LoadConfigError::Read { path: path.into(), source })?;
-        let mut config: Self = toml::from_str(&text).map_err(|source| LoadConfigError::Parse {
+        Self::parse(path, &text)
+    }
+
+    /// The configuration that a file at `path` holds. Errors name it, and paths inside are relative to its folder.
+    ///
+    /// # Errors
+    /// [`LoadConfigError`] that names the value.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, LoadConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|source| LoadConfigError::Parse {
             path: path.into(),
             source: Box::new(source),
         })?;
@@ -246,7 +257,8 @@ impl NodeConfig {
             ));
         }
         let timing = &self.consensus;
-        if timing.heartbeat_ms == 0 || timing.election_ms_min < 2 * timing.heartbeat_ms {
+        // Halved instead of doubled: a doubled number could be past the end of its type.
+        if timing.heartbeat_ms == 0 || timing.election_ms_min / 2 < timing.heartbeat_ms {
             return Err(
                 "consensus.election_ms_min must be at least twice heartbeat_ms, which is above 0"
                     .into(),
@@ -256,6 +268,18 @@ impl NodeConfig {
             return Err("consensus.election_ms_max must be above election_ms_min".into());
         }
         let limits = &self.limits;
+        for (name, time_ms) in [
+            ("ledger.signature_interval_ms", self.ledger.signature_interval_ms),
+            ("consensus.election_ms_max", timing.election_ms_max),
+            ("limits.header_timeout_ms", limits.header_timeout_ms),
+            ("limits.body_timeout_ms", limits.body_timeout_ms),
+            ("limits.request_timeout_ms", limits.request_timeout_ms),
+            ("ethereum.nonce_gap_wait_ms", self.ethereum.nonce_gap_wait_ms),
+        ] {
+            if time_ms > TIME_MS_MAX {
+                return Err(format!("{name} is {time_ms}, at most {TIME_MS_MAX} is possible"));
+            }
+        }
         if limits.batch_max == 0 || limits.batch_max > crate::frame::FORWARD_ITEMS_MAX {
             return Err(format!(
                 "limits.batch_max may be 1 to {}",
@@ -284,6 +308,35 @@ mod tests {
         {
             let parsed: NodeConfig = toml::from_str(&config(listen)).expect("parses");
             assert_eq!(parsed.check().is_ok(), ok, "{listen}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_limit() {
+        let with = |time_ms: u64, lines: &str| {
+            let text =
+                format!("{}{lines}", config("127.0.0.1:1")).replace("TIME", &time_ms.to_string());
+            NodeConfig::parse(Path::new("node.toml"), &text)
+        };
+        for (time_ms, ok) in
+            [(TIME_MS_MAX - 1, true), (TIME_MS_MAX, true), (TIME_MS_MAX + 1, false)]
+        {
+            assert_eq!(
+                with(time_ms, "[limits]\nrequest_timeout_ms = TIME\n").is_ok(),
+                ok,
+                "{time_ms}"
+            );
+            assert_eq!(
+                with(time_ms, "[consensus]\nelection_ms_max = TIME\n").is_ok(),
+                ok,
+                "{time_ms}"
+            );
+        }
+        // Doubled, these are past the end of a u64 or of an i64.
+        for time_ms in [1 << 62, i64::MAX.unsigned_abs()] {
+            let refused =
+                with(time_ms, "[consensus]\nheartbeat_ms = TIME\n").expect_err("it is too long");
+            assert!(refused.to_string().contains("election_ms_min"), "{refused}");
         }
     }
 

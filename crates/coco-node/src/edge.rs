@@ -4,6 +4,7 @@
 mod ethereum;
 mod ledger_api;
 mod respond;
+pub mod route;
 mod service;
 mod submit;
 

@@ -184,7 +184,14 @@ fn tx_id(reader: &mut Reader<'_>) -> Result<TxId, DecodeError> {
 }
 
 fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
-    Ok(String::from_utf8_lossy(reader.bytes("text")?).into_owned())
+    let bytes = reader.bytes("text")?;
+    let (found, limit) = (bytes.len() as u64, REFUSAL_TEXT_BYTES_MAX as u64);
+    if found > limit {
+        return Err(DecodeError::Over { field: "text", found, limit });
+    }
+    let text = str::from_utf8(bytes)
+        .map_err(|_| DecodeError::Value { field: "bytes of a text", found })?;
+    Ok(text.to_owned())
 }
 
 fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
@@ -194,7 +201,13 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
         2 => {
             let code = i64::from_le_bytes(reader.array("code")?);
             let message = text(reader)?;
-            let data = if reader.u8("has data")? == 0 { None } else { Some(text(reader)?) };
+            let data = match reader.u8("has data")? {
+                0 => None,
+                1 => Some(text(reader)?),
+                found => {
+                    return Err(DecodeError::Value { field: "has data", found: u64::from(found) });
+                }
+            };
             Reply::Refused(Refusal { code, message, data })
         }
         3 => Reply::NotPrimary(None),
@@ -241,6 +254,32 @@ mod tests {
             }
         }
         assert!(Frame::decode(&Bytes::from_static(&[9])).is_err());
+    }
+
+    #[test]
+    fn a_refusal_has_one_encoding_and_a_limit() {
+        let frame = |text: &[u8], has_data: u8| {
+            let mut out = vec![3];
+            put_u64(&mut out, 7);
+            put_u64(&mut out, 1);
+            out.push(2);
+            put_u64(&mut out, 5);
+            put_bytes(&mut out, text);
+            out.push(has_data);
+            if has_data != 0 {
+                put_bytes(&mut out, b"data");
+            }
+            Frame::decode(&out.into()).is_ok()
+        };
+        assert!(frame(b"text", 0) && frame(b"text", 1) && !frame(b"text", 2));
+        assert!(!frame(&[0xff], 0), "no text");
+        for (bytes, ok) in [
+            (REFUSAL_TEXT_BYTES_MAX - 1, true),
+            (REFUSAL_TEXT_BYTES_MAX, true),
+            (REFUSAL_TEXT_BYTES_MAX + 1, false),
+        ] {
+            assert_eq!(frame(&vec![b'a'; bytes], 0), ok, "{bytes}");
+        }
     }
 
     #[test]

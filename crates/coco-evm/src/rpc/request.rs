@@ -30,8 +30,9 @@ impl Id {
     }
 }
 
-/// Reads a request body.
-pub(super) fn parse(body: &[u8], config: &RpcConfig) -> Parsed {
+/// Reads a request body, without any chain at hand. Never fails: what is wrong becomes a response.
+#[must_use]
+pub fn parse(body: &[u8], config: &RpcConfig) -> Parsed {
     let Ok(text) = str::from_utf8(body) else { return single_error(CODE_PARSE, "parse error") };
     if !text.trim_start_matches(JSON_SPACE).starts_with('[') {
         return match serde_json::from_str::<&RawValue>(text) {

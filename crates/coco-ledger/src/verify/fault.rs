@@ -1,7 +1,7 @@
 //! What can be wrong with a ledger.
 
 use coco_crypto::CertificateError;
-use coco_types::{NodeId, Seqno, TxId, View, codec::DecodeError};
+use coco_types::{Digest, NodeId, Seqno, TxId, View, codec::DecodeError};
 use thiserror::Error;
 
 use crate::{
@@ -9,14 +9,16 @@ use crate::{
     genesis::{NodeStatus, ServiceStatus},
 };
 
-/// A ledger that does not verify: the file, the offset, and what is wrong there.
+/// A ledger that does not verify: the file, the offset, the seqno, and what is wrong there.
 #[derive(Debug, Error)]
-#[error("{file} at offset {offset}")]
+#[error("{file} at offset {offset}, seqno {seqno}")]
 pub struct VerifyLedgerError {
     /// The file; empty when there is none.
     pub file: String,
     /// The offset: of the entry, where one entry is to blame.
     pub offset: u64,
+    /// The seqno of the entry to blame; of the entry that should stand there, where none can be read.
+    pub seqno: Seqno,
     /// What is wrong.
     #[source]
     pub fault: LedgerFault,
@@ -153,6 +155,17 @@ pub enum LedgerFault {
     /// A signature entry carries another certificate than the ledger endorsed.
     #[error("signature entry carries another certificate of node {0} than the ledger endorses")]
     OtherCertificate(NodeId),
+    /// A receipt is of another entry than the one at its place, or of a root that the ledger never had.
+    #[error("ledger does not hold what the receipt proves{}", match .tx_id {
+        Some(tx_id) => format!(": the entry at {tx_id} is another"),
+        None => format!(": no signature is over the root {root}"),
+    })]
+    Receipt {
+        /// What the receipt is about; none when it is of a signature entry.
+        tx_id: Option<TxId>,
+        /// The root that it leads to.
+        root: Digest,
+    },
     /// Nothing is signed.
     #[error("ledger holds no signature")]
     NoSignature,

@@ -17,8 +17,9 @@ use hyper::{
 };
 
 use super::{
-    ledger_api::{ANY_ORIGIN, invalid_query, waits_for_commit},
+    ledger_api::{ANY_ORIGIN, invalid_query},
     respond::{self, Reply},
+    route::waits_for_commit,
     service::Service,
     submit::{PRIMARY_TIME, Submitted},
 };

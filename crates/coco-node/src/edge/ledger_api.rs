@@ -15,42 +15,18 @@ use hyper::{
 
 use super::{
     respond::{self, Reply},
+    route::Query,
     service::Service,
 };
 
 /// The seqno of the first entry, which created the service.
 const CREATION: Seqno = Seqno(1);
 
-/// Whether `path` is one of these.
-pub(crate) fn knows(path: &str) -> bool {
-    matches!(path, "/metrics")
-        || path.strip_prefix("/node/").is_some_and(|rest| {
-            matches!(
-                rest,
-                "state"
-                    | "network"
-                    | "network/nodes"
-                    | "version"
-                    | "ready/app"
-                    | "primary"
-                    | "self_signed_certificate"
-            ) || common(rest)
-                || rest.starts_with("network/nodes/")
-        })
-        || path.strip_prefix("/app/").is_some_and(common)
-}
-
-fn common(rest: &str) -> bool {
-    matches!(rest, "commit" | "tx" | "receipt" | "receipt/cose")
-}
-
 /// Answers a GET.
 pub(crate) async fn answer(service: &Arc<Service>, path: &str, query: &str) -> Reply {
-    let Ok(query) = Query::parse(query) else {
-        return respond::error(
-            ErrorCode::InvalidQueryParameterValue,
-            "the query is not of the form name=value&name=value",
-        );
+    let query = match Query::parse(query) {
+        Ok(query) => query,
+        Err(error) => return invalid_query(error.to_string()),
     };
     match path {
         "/metrics" => respond::body(
@@ -209,20 +185,12 @@ fn commit(service: &Service, query: &Query<'_>) -> Reply {
     )
 }
 
-/// The transaction that a query names; the error is the message of an invalid query.
-fn asked(query: &Query<'_>) -> Result<TxId, String> {
-    let Some(text) = query.get("transaction_id") else {
-        return Err("the query needs transaction_id=<view>.<seqno>, for example 2.18".into());
-    };
-    text.parse().map_err(|error: coco_types::ParseIdError| error.to_string())
-}
-
 pub(crate) fn invalid_query(message: String) -> Reply {
     respond::error(ErrorCode::InvalidQueryParameterValue, message)
 }
 
 fn status(service: &Service, query: &Query<'_>) -> Reply {
-    match asked(query) {
+    match query.transaction_id() {
         Ok(id) => {
             let status = service.state().status(id).to_string();
             respond::json(&TxStatusBody { transaction_id: id.to_string(), status })
@@ -238,7 +206,7 @@ enum Form {
 }
 
 async fn receipt(service: &Arc<Service>, query: &Query<'_>, form: Form) -> Reply {
-    let id = match asked(query) {
+    let id = match query.transaction_id() {
         Ok(id) => id,
         Err(message) => return invalid_query(message),
     };
@@ -319,36 +287,6 @@ fn render(receipt: &Receipt, id: TxId, form: Form) -> Reply {
         },
     };
     respond::at(response, id)
-}
-
-/// A query string, split. None of our parameters needs percent-encoding, so none is decoded.
-struct Query<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Query<'a> {
-    fn parse(text: &'a str) -> Result<Self, ()> {
-        let parts = text.split('&').filter(|part| !part.is_empty());
-        parts.map(|part| part.split_once('=').ok_or(())).collect::<Result<_, _>>().map(Self)
-    }
-
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
-    }
-}
-
-/// The value of `wait` in the query of a write.
-///
-/// # Errors
-/// The answer to a query that has no meaning.
-pub(crate) fn waits_for_commit(query: &str) -> Result<bool, String> {
-    let query =
-        Query::parse(query).map_err(|()| "the query is not of the form name=value".to_owned())?;
-    match query.get("wait") {
-        None => Ok(false),
-        Some("committed") => Ok(true),
-        Some(other) => {
-            Err(format!("wait={other} has no meaning: leave it out, or say wait=committed"))
-        }
-    }
 }
 
 /// Headers for pages of another origin, as browser wallets need them.

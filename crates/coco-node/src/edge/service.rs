@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::{
     ethereum, ledger_api,
     respond::{self, Reply},
+    route::{QUERY_BYTES_MAX, Route, route},
 };
 use crate::{
     config::Limits,
@@ -28,9 +29,6 @@ use crate::{
     peers::Peers,
     waiters::Waiters,
 };
-
-/// Longest query string that is read, in bytes.
-const QUERY_BYTES_MAX: usize = 4096;
 
 /// The parts that a service is made of.
 #[derive(Debug)]
@@ -155,31 +153,21 @@ impl Service {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or("").to_owned();
-        if query.len() > QUERY_BYTES_MAX {
-            return respond::error(
+        match route(&method, &path, &query) {
+            Route::Ethereum => match self.body(request).await {
+                Ok(body) => ethereum::answer(self, body, &query).await,
+                Err(refused) => refused,
+            },
+            Route::Preflight => ethereum::preflight(),
+            Route::Ledger => ledger_api::answer(self, &path, &query).await,
+            Route::NotAllowed { allow } => not_allowed(allow),
+            Route::Nothing => {
+                respond::error(ErrorCode::ResourceNotFound, format!("there is nothing at {path}"))
+            }
+            Route::LongQuery => respond::error(
                 ErrorCode::InvalidQueryParameterValue,
                 format!("the query is longer than {QUERY_BYTES_MAX} bytes"),
-            );
-        }
-        if matches!(path.as_str(), "/" | "/eth") {
-            return match method {
-                Method::POST => match self.body(request).await {
-                    Ok(body) => ethereum::answer(self, body, &query).await,
-                    Err(refused) => refused,
-                },
-                Method::OPTIONS => ethereum::preflight(),
-                _ => not_allowed("POST, OPTIONS"),
-            };
-        }
-        if !ledger_api::knows(&path) {
-            return respond::error(
-                ErrorCode::ResourceNotFound,
-                format!("there is nothing at {path}"),
-            );
-        }
-        match method {
-            Method::GET | Method::HEAD => ledger_api::answer(self, &path, &query).await,
-            _ => not_allowed("GET, HEAD"),
+            ),
         }
     }
 

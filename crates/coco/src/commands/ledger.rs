@@ -7,7 +7,7 @@ use coco_crypto::Certificate;
 use coco_ledger::{Chunk, ChunkName, EntryFlags, Verifier};
 use coco_types::TxId;
 
-use crate::Failure;
+use crate::{Failure, commands::receipt};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum LedgerCommand {
@@ -21,6 +21,9 @@ pub(crate) enum LedgerCommand {
         /// Fail unless this transaction is in the ledger and signed
         #[arg(long, value_name = "TXID")]
         at_least: Option<TxId>,
+        /// Fail unless what this receipt proves (JSON or COSE) is in the ledger and signed. May be given more than once
+        #[arg(long, value_name = "FILE")]
+        receipt: Vec<PathBuf>,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -43,8 +46,9 @@ pub(crate) enum LedgerCommand {
 
 pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
     match command {
-        LedgerCommand::Verify { folder, service_cert, at_least, json } => {
-            verify(folder, service_cert, *at_least, if *json { Output::Json } else { Output::Text })
+        LedgerCommand::Verify { folder, service_cert, at_least, receipt, json } => {
+            let expected = Expected { at_least: *at_least, receipts: receipt };
+            verify(folder, service_cert, &expected, if *json { Output::Json } else { Output::Text })
         }
         LedgerCommand::Show { folder, from, limit, values } => {
             show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
@@ -85,10 +89,16 @@ fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
     Ok(chunks)
 }
 
+/// What the ledger has to hold. Without any of it, a ledger that was cut short at a signature passes.
+struct Expected<'a> {
+    at_least: Option<TxId>,
+    receipts: &'a [PathBuf],
+}
+
 fn verify(
     folder: &Path,
     service_cert: &Path,
-    at_least: Option<TxId>,
+    expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
     let pem = std::fs::read_to_string(service_cert)
@@ -103,8 +113,15 @@ fn verify(
             .chunk(&name.to_string(), &bytes)
             .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     }
-    let report =
-        verifier.finish(at_least).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    for path in expected.receipts {
+        let receipt = receipt::read_verified(path, &pem)?;
+        verifier.check_receipt(&receipt).map_err(|error| {
+            Failure::DoesNotVerify(anyhow!(error).context(path.display().to_string()))
+        })?;
+    }
+    let report = verifier
+        .finish(expected.at_least)
+        .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     match output {
         Output::Json => {
             let unsigned: Vec<_> = report

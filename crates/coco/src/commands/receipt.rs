@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use coco_ledger::{verify_cose, verify_json};
+use coco_ledger::{VerifiedReceipt, verify_cose, verify_json};
 use coco_types::TxId;
 
 use crate::{Failure, commands::http};
@@ -74,6 +74,16 @@ const RECEIPT_BYTES_MAX: u64 = 1 << 20;
 fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
     let pem = std::fs::read_to_string(service_cert)
         .with_context(|| format!("cannot read {}", service_cert.display()))?;
+    let verified = read_verified(receipt, &pem)?;
+    match verified.tx_id {
+        Some(id) => println!("verified: transaction {id}"),
+        None => println!("verified: a signature over root {}", verified.root),
+    }
+    Ok(())
+}
+
+/// Reads a receipt of either form from a file, or standard input for `-`, and verifies it.
+pub(crate) fn read_verified(receipt: &Path, pem: &str) -> Result<VerifiedReceipt, Failure> {
     let mut bytes = Vec::new();
     if receipt == Path::new("-") {
         std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -84,15 +94,10 @@ fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
     }
     // COSE_Sign1 begins with its CBOR tag, JSON with a brace.
     let verified = match bytes.first() {
-        Some(b'{') => verify_json(&bytes, &pem),
-        _ => verify_cose(&bytes, &pem),
+        Some(b'{') => verify_json(&bytes, pem),
+        _ => verify_cose(&bytes, pem),
     };
-    let verified = verified.map_err(|error| {
+    verified.map_err(|error| {
         Failure::DoesNotVerify(anyhow!(error).context(receipt.display().to_string()))
-    })?;
-    match verified.tx_id {
-        Some(id) => println!("verified: transaction {id}"),
-        None => println!("verified: a signature over root {}", verified.root),
-    }
-    Ok(())
+    })
 }

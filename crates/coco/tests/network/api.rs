@@ -512,9 +512,11 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
     let last = last.context("something was written")?;
     let committed = committed_everywhere(&network)?;
     ensure!(committed.seqno >= last.seqno, "{committed} covers {last}");
-    network.stop_all()?;
     let (ledger, cert) = (network.ledger_folder(0), network.service_cert());
+    let receipt = receipt_of(&network, last)?;
+    network.stop_all()?;
     let folder = ledger.to_str().context("a path in UTF-8")?;
+    let last_seqno = last.seqno;
     let last = last.to_string();
     let verify = || audit(&["ledger", "verify", folder, "--at-least", &last], &cert);
     let verified = verify()?;
@@ -551,7 +553,29 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
         &[],
     )?;
     ensure!(verify()?.status.success(), "as it was");
+    // Cut at a signature entry, the ledger is a valid one; whoever kept a receipt from later knows better.
+    let with_receipt = || audit(&["ledger", "verify", folder, "--receipt", &receipt], &cert);
+    ensure!(with_receipt()?.status.success(), "with the receipt of its last transaction");
+    for (name, path) in &chunks {
+        if name.last.is_none_or(|last| last >= last_seqno) {
+            fs::remove_file(path)?;
+        }
+    }
+    let cut = audit(&["ledger", "verify", folder], &cert)?;
+    ensure!(cut.status.success(), "cut at a signature: {}", errors_of(&cut));
+    refused(&with_receipt()?, "a cut ledger under a later receipt", &[&receipt, "seqno"])?;
     network.finish()
+}
+
+/// Fetches the receipt of a transaction into a file.
+fn receipt_of(network: &Network, id: TxId) -> anyhow::Result<String> {
+    let file = network.scratch().join(format!("receipt-{id}.json"));
+    let path = file.to_str().context("a path in UTF-8")?.to_owned();
+    let (id, url) = (id.to_string(), format!("https://{}", network.addresses(0)?.client));
+    let fetched =
+        audit(&["receipt", "get", &id, "--url", &url, "--out", &path], &network.service_cert())?;
+    ensure!(fetched.status.success(), "{id}: {}", errors_of(&fetched));
+    Ok(path)
 }
 
 /// Where what is under a signature ends in a chunk: before the last signature entry, when the chunk holds the end.

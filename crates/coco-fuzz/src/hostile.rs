@@ -1,0 +1,304 @@
+//! Inputs made by hand: forms that are too deep, too many, twice or much longer than they say, and a few well-formed
+//! ones of text formats for the fuzzer to start from. What real nodes write lies in the corpora.
+
+use coco_consensus::HardState;
+use coco_types::{NodeId, View, codec::put_u64};
+
+/// Deeper than any parser may follow on its stack.
+const DEPTH: usize = 20_000;
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn none() -> Vec<Vec<u8>> {
+    vec![Vec::new()]
+}
+
+pub(crate) fn certificate() -> Vec<Vec<u8>> {
+    let mut nested: Vec<u8> = Vec::new();
+    for _ in 0..1000 {
+        nested.extend_from_slice(&[0x30, 0x80]);
+    }
+    vec![
+        include_bytes!("../fixture/service_cert.pem").to_vec(),
+        include_bytes!("../fixture/node_cert.pem").to_vec(),
+        nested,
+        // A length of 2^64 - 1, and one that is not in the shortest form.
+        vec![0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        vec![0x30, 0x84, 0, 0, 0, 1, 0],
+    ]
+}
+
+pub(crate) fn cbor() -> Vec<Vec<u8>> {
+    let deep = |open: u8| [vec![0xd2, 0x84, 0x40], vec![open; DEPTH]].concat();
+    vec![
+        // Arrays, maps, tags and indefinite lengths, each inside the one before.
+        deep(0x81),
+        deep(0xa1),
+        deep(0xc6),
+        deep(0x9f),
+        deep(0xbf),
+        // Byte strings and arrays of 2^64 - 1.
+        vec![0xd2, 0x84, 0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        vec![0xd2, 0x84, 0x40, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf6, 0x40],
+        vec![0xd2, 0x84, 0x40, 0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf6, 0x40],
+        // The same key twice.
+        vec![0xd2, 0x84, 0x40, 0xa2, 0x01, 0x01, 0x01, 0x02, 0xf6, 0x40],
+        // Numbers that are not in their shortest form.
+        vec![0xd8, 0x12, 0x84, 0x40, 0xa0, 0xf6, 0x40],
+        vec![0xd2, 0x98, 0x04, 0x40, 0xa0, 0xf6, 0x40],
+        vec![0xd2, 0x84, 0x58, 0x00, 0xa0, 0xf6, 0x40],
+        vec![0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40],
+    ]
+}
+
+pub(crate) fn json() -> Vec<Vec<u8>> {
+    vec![
+        "[".repeat(DEPTH).into_bytes(),
+        r#"{"cert":"#.repeat(DEPTH).into_bytes(),
+        br#"{"cert":"a","cert":"b"}"#.to_vec(),
+        br#"{"proof":[{"left":"00"},{"left":"00","right":"00"}]}"#.to_vec(),
+        [
+            br#"{"cert":"","node_id":"","signature":"","leaf":"","proof":["#.as_slice(),
+            &br#"{"left":""},"#.repeat(2000),
+        ]
+        .concat(),
+        b"\xff\xfe{}".to_vec(),
+    ]
+}
+
+pub(crate) fn json_rpc() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#,
+        r#"{"jsonrpc":"2.0","id":"a","method":"eth_getBalance","params":["0x00000000000000000000000000000000000000aa","latest"]}"#,
+        r#"[{"jsonrpc":"2.0","id":null,"method":"eth_blockNumber"},{"jsonrpc":"2.0","method":"eth_blockNumber"}]"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"eth_sendRawTransactionSync","params":["0x02c0","0x10"]}"#,
+        r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a","method":"eth_chainId"}"#,
+        r#"{"jsonrpc":"2.0","id":1e999,"method":"eth_chainId"}"#,
+        r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"eth_chainId"}"#,
+        r#"{"jsonrpc":"2.0","id":"\ud800","method":"\u0000"}"#,
+        r#"["2.0",1,"eth_chainId",[]]"#,
+        "[]",
+        "[[[[]]]]",
+        " \t\r\n{}",
+    ]);
+    all.push("[".repeat(DEPTH).into_bytes());
+    all.push(r#"{"params":"#.repeat(DEPTH).into_bytes());
+    all.push(
+        format!(r#"{{"jsonrpc":"2.0","id":{}1,"method":"a"}}"#, "[".repeat(DEPTH)).into_bytes(),
+    );
+    all.push(format!("[{}1]", "1,".repeat(5000)).into_bytes());
+    all.push(
+        format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"a"}}"#, "a".repeat(10_000)).into_bytes(),
+    );
+    all
+}
+
+pub(crate) fn log_filter() -> Vec<Vec<u8>> {
+    let topic = "0x00000000000000000000000000000000000000000000000000000000000000aa";
+    let mut all = texts(&[
+        r#"[{"fromBlock":"0x1","toBlock":"latest","address":"0x00000000000000000000000000000000000000aa","topics":[]}]"#,
+        r#"[{"blockHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","address":[]}]"#,
+        r#"[{"blockHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","fromBlock":"0x0"}]"#,
+        r#"[{"fromBlock":"0xffffffffffffffff","toBlock":"0x0"}]"#,
+        r#"[{"address":null,"topics":[null,[null],[]]}]"#,
+        r#"[{"address":["0x","0x0"],"topics":[[[]]]}]"#,
+        "[{}]",
+        "[]",
+        "null",
+    ]);
+    all.push(format!(r#"[{{"topics":["{topic}",["{topic}","{topic}"],null,[]]}}]"#).into_bytes());
+    all.push(format!(r#"[{{"topics":[null{}]}}]"#, ",null".repeat(100)).into_bytes());
+    all.push(format!(r#"[{{"address":["0x"{}]}}]"#, r#","0x""#.repeat(1100)).into_bytes());
+    all.push(format!(r#"[{{"topics":{}]}}]"#, "[".repeat(DEPTH)).into_bytes());
+    all
+}
+
+pub(crate) fn rpc_params() -> Vec<Vec<u8>> {
+    let params = [
+        r#"[{"from":"0x00000000000000000000000000000000000000aa","to":null,"gas":"0x5208","gasPrice":"0x0","value":"0x1","data":"0x00","input":"0x00","nonce":"0x0","accessList":[{"address":"0x00000000000000000000000000000000000000aa","storageKeys":[]}]},"latest",{"0x00000000000000000000000000000000000000aa":{"balance":"0x1","nonce":"0x1","code":"0x","state":{},"stateDiff":{}}}]"#,
+        r#"["0x400","latest",[0,50.5,1e400,-1,100.0]]"#,
+        r#"["0x00000000000000000000000000000000000000aa",{"blockHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","requireCanonical":true}]"#,
+        r#"["0x00000000000000000000000000000000000000aa","0x0","pending"]"#,
+        r#"["0x0xaa","0x00"]"#,
+        r#"["0x02c0",18446744073709551616]"#,
+    ];
+    let each = |text: &&str| {
+        (0..38_u8)
+            .step_by(3)
+            .map(|method| [&[method], text.as_bytes()].concat())
+            .collect::<Vec<_>>()
+    };
+    let mut all: Vec<Vec<u8>> = params.iter().flat_map(each).collect();
+    all.push([&[0][..], "[{\"data\":".repeat(DEPTH).as_bytes()].concat());
+    all
+}
+
+pub(crate) fn rlp() -> Vec<Vec<u8>> {
+    vec![
+        // Lists and strings of 2^64 - 1, and of 2^32 with nothing behind.
+        vec![2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        vec![2, 0xbf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        vec![1, 0xfb, 0xff, 0xff, 0xff, 0xff],
+        vec![0xc0],
+        vec![4, 0xc0],
+        [vec![2], vec![0xf8; 3000]].concat(),
+        [vec![1], vec![0xc1; 3000]].concat(),
+        vec![3; 200],
+    ]
+}
+
+pub(crate) fn http_route() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        "GET /app/tx?transaction_id=2.18",
+        "POST /?wait=committed",
+        "POST /eth?wait=executed",
+        "OPTIONS /",
+        "GET /node/network/nodes/self",
+        "GET /app/receipt/cose?transaction_id=2.18&x=",
+        "GET /app/commit?view_history=true&view_history_since=0",
+        "GET //app/tx",
+        "GET /app/../node/state",
+        "GET /app/%2e%2e/tx?transaction_id=%32.1",
+        "GET http://user@host:99999/app/tx",
+        "CONNECT host:443",
+        "PRI *",
+        "GET /node/network/nodes/?&&&=&=",
+        "GET /app/tx?transaction_id=18446744073709551616.1",
+    ]);
+    all.push(format!("GET /app/tx?{}", "a&".repeat(3000)).into_bytes());
+    all.push(format!("GET {}", "/a".repeat(4000)).into_bytes());
+    all
+}
+
+pub(crate) fn genesis() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        r#"{"config": {"chainId": 31337}}"#,
+        r#"{"config": {"chainId": "0x7a69", "londonBlock": 0, "shanghaiTime": 0, "cancunTime": 5, "coco": {"stateRoot": "mpt", "fees": true}}, "gasLimit": "0x1c9c380", "baseFeePerGas": "7", "alloc": {"00000000000000000000000000000000000000aa": {"balance": "1000", "nonce": "0x1", "code": "0x6000", "storage": {"0x1": "0x02"}}}}"#,
+        r#"{"config": {"chainId": 1, "chainId": 2}}"#,
+        r#"{"config": {"chainId": 1}, "alloc": {"0x00000000000000000000000000000000000000aa": {}, "00000000000000000000000000000000000000AA": {}}}"#,
+        r#"{"config": {"chainId": 1e3}}"#,
+        r#"{"config": {"chainId": "0x"}, "difficulty": "99999999999999999999999999999999999999999999999999999999999999999999999999999999"}"#,
+    ]);
+    all.push(r#"{"config":"#.repeat(DEPTH).into_bytes());
+    all
+}
+
+pub(crate) fn config() -> Vec<Vec<u8>> {
+    let good = "data_dir = \"n0\"\n[client]\nlisten = \"127.0.0.1:0\"\n[development_http]\nlisten = \"[::1]:8545\"\n\
+                [peer]\nlisten = \"127.0.0.1:0\"\n[[nodes]]\nid = \"00\"\npeer = \"a:1\"\nclient = \"a:2\"\n\
+                [limits]\nbatch_max = 5\n[consensus]\nheartbeat_ms = 10\n";
+    vec![
+        good.into(),
+        good.replace("heartbeat_ms = 10", "heartbeat_ms = 18446744073709551615").into(),
+        good.replace("heartbeat_ms = 10", "heartbeat_ms = 9223372036854775807").into(),
+        good.replace("batch_max = 5", "batch_max = -1").into(),
+        good.replace("[peer]", "[client]").into(),
+        format!("a = {}", "[".repeat(DEPTH)).into(),
+        "a.".repeat(DEPTH).into(),
+        "[".repeat(DEPTH).into(),
+    ]
+}
+
+pub(crate) fn write_set() -> Vec<Vec<u8>> {
+    let mut huge = vec![0xff, 0xff];
+    put_u64(&mut huge, u64::MAX);
+    let mut many = vec![0xff, 0xff];
+    put_u64(&mut many, 8);
+    many.extend_from_slice(b"public:a");
+    for number in [0, 0, u64::MAX / 16, 0] {
+        put_u64(&mut many, number);
+    }
+    vec![huge, many]
+}
+
+pub(crate) fn chunk() -> Vec<Vec<u8>> {
+    vec![
+        vec![0; 8],
+        vec![0xff; 64],
+        b"ledger_1-2.committed\n\x08\0\0\0\0\0\0\0".to_vec(),
+        // An entry of 2^48 - 1 bytes.
+        [&[0; 8][..], &[1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &[7; 100]].concat(),
+        [&[0; 8][..], &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 100]].concat(),
+    ]
+}
+
+pub(crate) fn consensus_message() -> Vec<Vec<u8>> {
+    let message = |kind: u8, numbers: &[u64]| {
+        let mut out = vec![1, kind];
+        numbers.iter().for_each(|number| put_u64(&mut out, *number));
+        out
+    };
+    vec![
+        message(1, &[2, 2, 7, 5, u64::MAX]),
+        message(1, &[2, 2, 7, 5, 1, 2, u64::MAX]),
+        message(1, &[2, 2, 7, 5, 1, 2, 0]),
+        message(2, &[2, 9, 5]),
+        message(3, &[2, 9, 2, 5, 5]),
+        [message(4, &[3, 2, 9, 2, 5]), vec![1]].concat(),
+        [message(5, &[3, 2, 9, 0, 0]), vec![0]].concat(),
+        [&[1, 6][..], &3_u64.to_le_bytes(), &[1], &[0; 16]].concat(),
+        message(8, &[2, 5]),
+        message(9, &[2, 5]),
+        message(10, &[2]),
+        message(8, &[u64::MAX, u64::MAX]),
+        message(8, &[0, 0]),
+    ]
+}
+
+pub(crate) fn hard_state() -> Vec<Vec<u8>> {
+    let state = |view, vote| HardState { view: View(view), vote }.encode().to_vec();
+    vec![state(0, None), state(7, Some(NodeId([9; 32]))), state(View::MAX.0, None), vec![0xff; 46]]
+}
+
+pub(crate) fn identifiers() -> Vec<Vec<u8>> {
+    texts(&[
+        "2.18",
+        "02.018",
+        "2.18446744073709551616",
+        "+2.+1",
+        "ledger_1",
+        "ledger_1-15.committed",
+        "ledger_01-15",
+        "ledger_+1",
+        "public:ccf.gov.nodes.info",
+        "accounts",
+        "00000000000000000000000000000000000000000000000000000000000000aA",
+    ])
+}
+
+pub(crate) fn peer_frame() -> Vec<Vec<u8>> {
+    let frame = |kind: u8, numbers: &[u64], rest: &[u8]| {
+        let mut out = vec![kind];
+        numbers.iter().for_each(|number| put_u64(&mut out, *number));
+        [out, rest.to_vec()].concat()
+    };
+    vec![
+        frame(1, &[], b"abc"),
+        frame(2, &[7, 2, 1], b"x\0\0\0\0\0\0\0\0"),
+        frame(2, &[7, u64::MAX], b""),
+        frame(2, &[7, 1, u64::MAX], b""),
+        frame(3, &[7, 1], &[0; 17]),
+        frame(3, &[7, 1], &[3]),
+        frame(3, &[7, 1], &[4; 33]),
+        frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], b"a", &[0]].concat()),
+        // A text that is no text, and a flag that is neither yes nor no.
+        frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff], &[0]].concat()),
+        frame(3, &[7, 1], &[&[2][..], &[1; 8], &[0; 8], &[7], &[0; 8]].concat()),
+        vec![9],
+    ]
+}
+
+pub(crate) fn stored_values() -> Vec<Vec<u8>> {
+    let genesis = coco_evm::genesis::Genesis::parse(
+        r#"{"config": {"chainId": 1, "londonBlock": 0, "shanghaiTime": 0, "cancunTime": 5}}"#,
+    )
+    .expect("it is well-formed");
+    vec![
+        [vec![1], genesis.config.encode()].concat(),
+        [vec![2], vec![7; 40]].concat(),
+        vec![0, 1, 0xff, 0xff, 0xff, 0xff],
+        vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ]
+}

@@ -1,0 +1,81 @@
+//! Frames between nodes, request lines and the configuration file.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use coco_node::{
+    NodeConfig,
+    edge::route::{QUERY_BYTES_MAX, Query, Route, route, waits_for_commit},
+    frame::{FORWARD_ITEMS_MAX, Frame, frame_length},
+    join::{Answer, Question},
+};
+use coco_types::limits::PEER_MESSAGE_BYTES_MAX;
+use hyper::{Method, Uri};
+
+pub(crate) fn peer_frame(data: &[u8]) {
+    if let Some(prefix) = data.first_chunk::<4>()
+        && let Ok(length) = frame_length(*prefix)
+    {
+        assert!(length <= PEER_MESSAGE_BYTES_MAX);
+    }
+    let bytes = Bytes::copy_from_slice(data);
+    let Ok(frame) = Frame::decode(&bytes) else { return };
+    let (first, rest) = frame.encode();
+    assert_eq!([first.as_slice(), &rest].concat(), data, "a frame has one encoding");
+    match frame {
+        Frame::Forward(_, items) => assert!(items.len() <= FORWARD_ITEMS_MAX),
+        Frame::Forwarded(_, replies) => assert!(replies.len() <= FORWARD_ITEMS_MAX),
+        Frame::Consensus(_) => {}
+        Frame::Join(bytes) => {
+            if let Ok(question) = Question::decode(&bytes) {
+                assert_eq!(question.encode(), bytes, "a question has one encoding");
+            }
+        }
+        Frame::Joined(bytes) => {
+            if let Ok(answer) = Answer::decode(&bytes) {
+                assert_eq!(answer.encode(), bytes, "an answer has one encoding");
+            }
+        }
+    }
+}
+
+/// A method, a space, and a request target, as they stand in the first line of a request.
+pub(crate) fn http_route(data: &[u8]) {
+    let Some(at) = data.iter().position(|byte| *byte == b' ') else { return };
+    let (Ok(method), Ok(target)) =
+        (Method::from_bytes(&data[..at]), Uri::try_from(&data[at + 1..]))
+    else {
+        return;
+    };
+    let (path, query) = (target.path(), target.query().unwrap_or(""));
+    match route(&method, path, query) {
+        Route::Ethereum => assert!(method == Method::POST && matches!(path, "/" | "/eth")),
+        Route::Preflight => assert_eq!(method, Method::OPTIONS),
+        Route::Ledger => {
+            assert!(method == Method::GET || method == Method::HEAD);
+            assert!(path.starts_with("/node/") || path.starts_with("/app/") || path == "/metrics");
+        }
+        Route::NotAllowed { allow } => {
+            assert!(!allow.split(", ").any(|allowed| allowed == method.as_str()));
+        }
+        Route::Nothing => assert_ne!(path, "/"),
+        Route::LongQuery => assert!(query.len() > QUERY_BYTES_MAX),
+    }
+    if let Ok(waits) = waits_for_commit(query) {
+        assert!(!waits || query.contains("wait=committed"));
+    }
+    if let Ok(query) = Query::parse(query)
+        && let Ok(id) = query.transaction_id()
+    {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}
+
+pub(crate) fn config(data: &[u8]) {
+    let (Ok(text), path) = (str::from_utf8(data), Path::new("node.toml")) else { return };
+    if let Ok(config) = NodeConfig::parse(path, text) {
+        let written = toml::to_string(&config).expect("what was read can be written");
+        let again = NodeConfig::parse(path, &written).expect("what was written can be read");
+        assert_eq!(toml::to_string(&again).as_ref(), Ok(&written));
+    }
+}
