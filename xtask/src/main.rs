@@ -3,6 +3,7 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `chaos` | faults in real processes: `--list`, `--case NAME`, `--cases ci|all` |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S` |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `layers` | every crate leans on lower floors only, and the lower floors know no operating system |
@@ -10,6 +11,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's answer is its output")]
 
+mod chaos;
 mod ci;
 mod layers;
 mod sim;
@@ -26,13 +28,16 @@ use anyhow::bail;
 use step::Counts;
 use workspace::Workspace;
 
-const USAGE: &str =
-    "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | layers | tidy";
+const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | chaos [--list | --case NAME | --cases ci|all] | layers | tidy";
+/// Chores that take arguments of their own.
+const WITH_ARGUMENTS: [&str; 2] = ["sim", "chaos"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (name, rest) = match &arguments[..] {
-        [name, rest @ ..] if rest.is_empty() || name == "sim" => (name, rest),
+        [name, rest @ ..] if rest.is_empty() || WITH_ARGUMENTS.contains(&name.as_str()) => {
+            (name, rest)
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::FAILURE;
@@ -59,6 +64,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "ci" => ci::run(&workspace, counts),
         "test" => test::run(&workspace, counts),
         "sim" => sim::run(&workspace, rest),
+        "chaos" => chaos::run(&workspace, rest),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),
         unknown => bail!("there is no chore {unknown}; {USAGE}"),

@@ -1,0 +1,31 @@
+//! The cases, one family of faults a file.
+
+mod kill;
+
+use crate::{need::Need, scene::Stage};
+
+/// One case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// What is done.
+    pub(crate) about: &'static str,
+    /// What it needs beside namespaces.
+    pub(crate) needs: &'static [Need],
+    pub(crate) set: Set,
+    pub(crate) play: fn(Stage<'_>) -> anyhow::Result<()>,
+}
+
+/// Where a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// For every change.
+    Ci,
+    /// In long runs only.
+    Long,
+}
+
+/// All cases, in the order in which they run.
+pub(crate) fn all() -> Vec<Case> {
+    [kill::CASES].concat()
+}
