@@ -1,7 +1,7 @@
 //! Everything that must hold before a change is taken, cheapest first.
 
 use crate::{
-    layers, sim,
+    chaos, layers, sim,
     step::{Counts, Step, timed},
     test, tidy,
     workspace::Workspace,
@@ -18,5 +18,6 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
         .environment("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     test::run(workspace, counts)?;
-    sim::run_budget(workspace)
+    sim::run_budget(workspace)?;
+    chaos::run_budget(workspace)
 }

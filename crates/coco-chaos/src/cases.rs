@@ -1,6 +1,13 @@
 //! The cases, one family of faults a file.
 
+mod clock;
+mod connections;
+mod disk;
 mod kill;
+mod link;
+mod log;
+mod partition;
+mod power;
 
 use crate::{need::Need, scene::Stage};
 
@@ -27,5 +34,15 @@ pub(crate) enum Set {
 
 /// All cases, in the order in which they run.
 pub(crate) fn all() -> Vec<Case> {
-    [kill::CASES].concat()
+    [
+        kill::CASES,
+        power::CASES,
+        disk::CASES,
+        partition::CASES,
+        link::CASES,
+        clock::CASES,
+        log::CASES,
+        connections::CASES,
+    ]
+    .concat()
 }

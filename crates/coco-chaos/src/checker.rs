@@ -84,7 +84,7 @@ pub(crate) enum Violation {
     RealTime { earlier: B256, later: B256 },
     #[error("n{node} shows {account} with {found:?} in the end, the chain implies {expected:?}")]
     Final { node: usize, account: Address, expected: Account, found: Account },
-    #[error("no block that n{} could know gives what it was read to have: {read:?}", node = read.node)]
+    #[error("no block that n{node} could know gives what it was read to have: {read:?}", node = read.node)]
     Read { read: Box<Read> },
     #[error("n{node} went back from block {from} to block {to}")]
     WentBack { node: usize, from: u64, to: u64 },

@@ -32,9 +32,9 @@ pub(crate) const fn client_address() -> Ipv4Addr {
 }
 
 impl Lan {
-    /// Makes the namespaces of `nodes` nodes and of the clients.
-    pub(crate) fn make(nodes: usize) -> anyhow::Result<Self> {
-        let lan = Self { prefix: format!("{PREFIX}{}-", std::process::id()), nodes };
+    /// Makes the namespaces of `nodes` nodes and of the clients; `name` tells networks of this process apart.
+    pub(crate) fn make(name: &str, nodes: usize) -> anyhow::Result<Self> {
+        let lan = Self { prefix: format!("{PREFIX}{}-{name}-", std::process::id()), nodes };
         let hub = lan.name("hub");
         run("ip", &["netns", "add", &hub])?;
         run("ip", &["-n", &hub, "link", "add", "bridge", "type", "bridge"])?;

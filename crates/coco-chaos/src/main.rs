@@ -16,9 +16,11 @@ mod interrupt;
 mod lan;
 mod leftovers;
 mod load;
+mod matrix;
 mod need;
 mod network;
 mod nodes_say;
+mod proxy;
 mod report;
 mod scene;
 mod tool;
@@ -54,6 +56,12 @@ struct Arguments {
     /// List the cases and what they do
     #[arg(long)]
     list: bool,
+    /// Run the storage crash matrix instead of cases
+    #[arg(long, conflicts_with_all = ["case", "cases", "times"])]
+    matrix: bool,
+    /// Power cuts of the matrix
+    #[arg(long, default_value_t = 600, requires = "matrix")]
+    cuts: u32,
     /// Where choices come from; drawn when not given
     #[arg(long)]
     seed: Option<u64>,
@@ -114,6 +122,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     interrupt::watch()?;
     let base = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     leftovers::sweep(&base);
+    leftovers::sweep(Path::new(matrix::MEMORY));
     let folder = leftovers::run_folder(&base);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut dice = Dice::new(match arguments.seed {
@@ -122,6 +131,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     });
     let mut machine = Machine::default();
     let mut rows = Vec::new();
+    if arguments.matrix {
+        let seed = dice.between(0, 999_999_999);
+        let seed = arguments.seed.unwrap_or(seed);
+        say(&format!("== storage crash matrix (seed {seed})"));
+        rows = matrix::run(&program, &folder, arguments.cuts, seed, &mut machine);
+        rows.iter().for_each(|row| println!("{}", row.text()));
+    }
+    let cases = if arguments.matrix { Vec::new() } else { cases };
     'all: for _ in 0..arguments.times {
         for case in &cases {
             if interrupt::is_asked() {
@@ -133,8 +150,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             rows.push(row);
         }
     }
-    // Folders of cases that failed have been moved away.
-    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    let is_failed = |row: &Row| matches!(row.verdict, Verdict::Failed(_));
+    if arguments.matrix && rows.iter().any(is_failed) {
+        println!("what the nodes wrote: {}", keep(&folder, &base, "matrix")?.display());
+    } else {
+        // Folders of cases that failed have been moved away.
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
     if arguments.record {
         report::record(Path::new(RECORD), &build, &rows)?;
     }
@@ -192,11 +215,17 @@ fn conclude(outcome: anyhow::Result<()>, case: &Case, folder: &Path) -> Verdict 
         }
         return verdict;
     };
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let kept = folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-    let kept = kept.join(format!("coco-chaos-failed-{}-{nanos}", case.name));
-    Verdict::Failed(match fs::rename(folder, &kept) {
-        Ok(()) => format!("{reason}\n    what the nodes wrote is in {}", kept.display()),
-        Err(error) => format!("{reason}\n    what the nodes wrote cannot be kept: {error}"),
+    let base = folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    Verdict::Failed(match keep(folder, base, case.name) {
+        Ok(kept) => format!("{reason}\n    what the nodes wrote is in {}", kept.display()),
+        Err(error) => format!("{reason}\n    what the nodes wrote cannot be kept: {error:#}"),
     })
+}
+
+/// Moves a folder to where nobody sweeps.
+fn keep(folder: &Path, base: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let kept = base.join(format!("coco-chaos-failed-{name}-{nanos}"));
+    fs::rename(folder, &kept)?;
+    Ok(kept)
 }

@@ -64,11 +64,11 @@ fn attempt(need: Need, folder: &Path) -> anyhow::Result<()> {
         Need::Namespaces => {
             programs(&["ip", "nsenter", "setpriv"])?;
             anyhow::ensure!(rustix::process::geteuid().is_root(), "this process is not root's");
-            Lan::make(1).map(drop)
+            Lan::make("try", 1).map(drop)
         }
         Need::Filter => {
             programs(&["nft"])?;
-            let lan = Lan::make(1)?;
+            let lan = Lan::make("try", 1)?;
             let netns = format!("--net={}", crate::lan::path(&lan.node(0)));
             let table = "table ip chaos {\nchain input { type filter hook input priority 0;\n\
                          numgen random mod 100 < 10 drop\n}\n}\n";

@@ -188,10 +188,7 @@ impl Network {
         self.places.len()
     }
 
-    pub(crate) fn namespace(&self, i: usize) -> &str {
-        &self.namespaces[i]
-    }
-
+    /// A node's folder.
     pub(crate) fn data(&self, i: usize) -> &Path {
         &self.places[i].data
     }
@@ -223,7 +220,7 @@ impl Network {
     /// Starts nodes and waits until they serve.
     pub(crate) fn start(&mut self, nodes: &[usize]) -> anyhow::Result<()> {
         for i in nodes {
-            self.spawn(*i)?;
+            self.launch(*i)?;
         }
         for i in nodes {
             self.await_served(*i)?;
@@ -231,7 +228,14 @@ impl Network {
         Ok(())
     }
 
-    fn spawn(&mut self, i: usize) -> anyhow::Result<()> {
+    /// Whether a node that was started has ended by itself.
+    pub(crate) fn has_ended(&mut self, i: usize) -> anyhow::Result<bool> {
+        let child = self.places[i].child.as_mut().with_context(|| format!("n{i} was started"))?;
+        Ok(child.try_wait()?.is_some())
+    }
+
+    /// Starts a node and does not wait for it.
+    pub(crate) fn launch(&mut self, i: usize) -> anyhow::Result<()> {
         let netns = format!("--net={}", lan::path(&self.namespaces[i]));
         let place = &mut self.places[i];
         ensure!(place.child.is_none(), "n{i} runs already");
@@ -273,7 +277,8 @@ impl Network {
         Ok(())
     }
 
-    fn await_served(&mut self, i: usize) -> anyhow::Result<()> {
+    /// Waits until a node serves that was started.
+    pub(crate) fn await_served(&mut self, i: usize) -> anyhow::Result<()> {
         let place = &mut self.places[i];
         let (ready, log) = (place.file("ready"), place.file("log"));
         let child = place.child.as_mut().context("it was started")?;

@@ -46,6 +46,17 @@ pub(crate) async fn primary_id(tls: &Tls, node: usize) -> anyhow::Result<Option<
     Ok(network["primary_id"].as_str().map(str::to_owned))
 }
 
+/// The time of a node's last block, in seconds.
+pub(crate) async fn latest_time(tls: &Tls, node: usize) -> anyhow::Result<u64> {
+    let asking = async {
+        let mut connection = Connection::open(tls, client_address(node)).await?;
+        let answers =
+            connection.call_all(vec![("eth_getBlockByNumber", json!(["latest", false]))]).await?;
+        quantity(&answers.first().context("one answer")?["timestamp"])
+    };
+    timeout(QUESTION_TIME, asking).await.with_context(|| format!("n{node} is silent"))?
+}
+
 /// The chain and the accounts that all of `nodes` have, once they agree. Nobody may write any more.
 pub(crate) async fn chain(
     tls: &Tls,

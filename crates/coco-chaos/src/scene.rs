@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     lan::Lan,
     load::{Accounts, Load},
     network::{Network, Spec},
-    nodes_say,
+    nodes_say, proxy,
     report::Notes,
 };
 
@@ -62,19 +63,29 @@ pub(crate) struct Stage<'a> {
     pub(crate) notes: &'a mut Notes,
 }
 
+/// Changes the configuration of a node.
+type Adjust = dyn Fn(usize, &mut NodeConfig);
+
 /// How a network is made.
 pub(crate) struct Setup {
     /// A file system of its own for each node named here.
     pub(crate) images: Vec<(usize, FileSystem)>,
     /// What is special of a node's configuration.
-    pub(crate) adjust: Box<dyn Fn(usize, &mut NodeConfig)>,
+    pub(crate) adjust: Box<Adjust>,
     /// What is done before the nodes start.
     pub(crate) before_start: Box<dyn Fn(&mut Network)>,
+    /// The delay of the go-betweens, if there are any.
+    pub(crate) delay_ms: Option<Arc<AtomicU64>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { images: Vec::new(), adjust: Box::new(|_, _| {}), before_start: Box::new(|_| {}) }
+        Self {
+            images: Vec::new(),
+            adjust: Box::new(|_, _| {}),
+            before_start: Box::new(|_| {}),
+            delay_ms: None,
+        }
     }
 }
 
@@ -95,7 +106,7 @@ impl<'a> Scene<'a> {
     /// Makes the network, waits for its primary, and starts the load. The calling thread stays in the clients' namespace.
     pub(crate) fn open(stage: Stage<'a>, setup: Setup) -> anyhow::Result<Self> {
         let Stage { program, folder, dice, notes } = stage;
-        let lan = Lan::make(NODES)?;
+        let lan = Lan::make("case", NODES)?;
         lan.enter()?;
         // Its threads are born here, and so live in this namespace, too.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -113,6 +124,9 @@ impl<'a> Scene<'a> {
         let spec = Spec { program, folder, namespaces, accounts: &accounts.funded() };
         let mut network = Network::provision(spec, setup.adjust)?;
         (setup.before_start)(&mut network);
+        if let Some(delay_ms) = &setup.delay_ms {
+            proxy::start(&runtime, delay_ms)?;
+        }
         let all: Vec<usize> = (0..NODES).collect();
         network.start(&all)?;
         let tls = Tls::new(&network.service_cert_pem)?;
@@ -218,7 +232,8 @@ impl<'a> Scene<'a> {
         self.network.start(&down)?;
         self.resume(moment)?;
         interrupt::sleep(LAST_LOAD)?;
-        let Self { load, mut network, images, runtime, _lan, tls, notes, folder, .. } = self;
+        // What is named last is dropped first: nodes before the file systems that they use.
+        let Self { _lan, runtime, images, tls, notes, folder, mut network, load, .. } = self;
         notes.silence(Duration::from_micros(load.longest_silence_us(0)));
         let history = load.finish(&runtime)?;
         save(folder, &history)?;
@@ -251,6 +266,7 @@ impl<'a> Scene<'a> {
             "an orderly transfer was refused: {}",
             refused.unwrap_or_default()
         );
+        drop(network);
         drop(images);
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Story {
             to: address(to),
             value: U256::from(value),
         };
-        let Transfer { hash, from, nonce, to, value } = transfer.clone();
+        let Transfer { hash, from, nonce, to, value } = transfer;
         let place = Place { block, index: 0 };
         let outcome = Outcome::Acknowledged { end_us: end, id: id(block), place };
         self.history.writes.push(Write { hash, from, nonce, to, value, begin_us: begin, outcome });
