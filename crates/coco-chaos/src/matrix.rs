@@ -25,8 +25,9 @@ use crate::{
     say,
 };
 
-/// How long the ledger is written that the damaged files are made of.
-const LEDGER_TIME: Duration = Duration::from_secs(3);
+/// The ledger whose files are damaged has so many of them, and no more: every start reads and verifies them all.
+const LEDGER_FILES: usize = 5;
+const POLL: Duration = Duration::from_millis(2);
 /// A folder in memory, where a sync costs nothing: a node is started here thousands of times.
 pub(crate) const MEMORY: &str = "/dev/shm";
 /// Small chunks.
@@ -123,7 +124,9 @@ fn ledger(program: &Path, folder: &Path) -> anyhow::Result<()> {
     network.start(&[0])?;
     let tls = Tls::new(&network.service_cert_pem)?;
     let load = Load::start(&runtime, tls, accounts, network.starts());
-    interrupt::sleep(LEDGER_TIME)?;
+    while fs::read_dir(network.data(0).join("ledger"))?.count() < LEDGER_FILES {
+        interrupt::sleep(POLL)?;
+    }
     load.finish(&runtime)?;
     network.stop()
 }

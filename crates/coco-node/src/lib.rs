@@ -17,6 +17,7 @@ pub mod hard_state_file;
 pub mod history;
 pub mod identity;
 pub mod ledger_files;
+mod locate;
 pub mod metrics;
 pub mod node;
 pub mod peers;

@@ -39,6 +39,7 @@ use crate::{
     history::LedgerHistory,
     identity::{Identity, IdentityError},
     ledger_files::{LedgerFiles, ReplayError},
+    locate,
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
@@ -64,10 +65,12 @@ pub enum StartNodeError {
         source: io::Error,
     },
     /// The ledger does not replay.
-    #[error("the ledger in {path} does not replay")]
+    #[error("{path}: offset {offset}: the ledger does not replay beyond this")]
     Load {
-        /// Where.
+        /// The file.
         path: PathBuf,
+        /// Where the entry begins that is refused.
+        offset: u64,
         /// The cause.
         source: LoadError,
     },
@@ -139,10 +142,16 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     );
     let files = LedgerFiles::open(&folder).map_err(failed)?;
     let started = Instant::now();
-    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
-        match error {
-            ReplayError::File(source) => failed(source),
-            ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
+    let mut taken = Seqno::ZERO;
+    let replayed = files.replay(|entry, is_committed| {
+        taken = taken.next();
+        loader.push(entry, is_committed)
+    });
+    replayed.map_err(|error| match error {
+        ReplayError::File(source) => failed(source),
+        ReplayError::Taker(source) => {
+            let (path, offset) = locate::entry(&folder, taken);
+            StartNodeError::Load { path, offset, source }
         }
     })?;
     let committed = loader
