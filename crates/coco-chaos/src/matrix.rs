@@ -28,6 +28,7 @@ use crate::{
 /// The ledger whose files are damaged has so many of them, and no more: every start reads and verifies them all.
 const LEDGER_FILES: usize = 5;
 const POLL: Duration = Duration::from_millis(2);
+const ATTEMPTS_MAX: u32 = 20;
 /// A folder in memory, where a sync costs nothing: a node is started here thousands of times.
 pub(crate) const MEMORY: &str = "/dev/shm";
 /// Small chunks.
@@ -92,7 +93,7 @@ fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
     let is_quick = fs::create_dir_all(&memory).is_ok();
     let folder = if is_quick { memory.join("tails") } else { folder.join("tails") };
     let made = std::thread::scope(|scope| {
-        let making = scope.spawn(|| ledger(program, &folder));
+        let making = scope.spawn(|| ledger_with_open_chunk(program, &folder));
         making.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
     });
     match made.and_then(|()| tails::run(&folder.join("n0.toml"), Dice::new(seed))) {
@@ -108,6 +109,19 @@ fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
     }
     row.took = started.elapsed();
     row
+}
+
+/// Writes ledgers until one does not happen to end with a closed chunk.
+fn ledger_with_open_chunk(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    for _ in 0..ATTEMPTS_MAX {
+        ledger(program, folder)?;
+        let files = fs::read_dir(folder.join("n0/ledger"))?.collect::<Result<Vec<_>, _>>()?;
+        if files.iter().any(|file| !file.file_name().to_string_lossy().contains('-')) {
+            return Ok(());
+        }
+        fs::remove_dir_all(folder)?;
+    }
+    anyhow::bail!("{ATTEMPTS_MAX} ledgers ended with a closed chunk")
 }
 
 /// Writes a ledger of many small chunks.

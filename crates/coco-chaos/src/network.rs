@@ -47,6 +47,8 @@ const CHUNK_BYTES: u64 = 200_000;
 const SERVE_TIME: Duration = Duration::from_secs(30);
 /// Time for a node to stop in good order.
 const STOP_TIME: Duration = Duration::from_secs(15);
+/// Time for a stopped process to stand still.
+const FREEZE_TIME: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Where clients reach a node.
@@ -321,6 +323,22 @@ impl Network {
         Ok(())
     }
 
+    /// Stops processes, and waits until none of their threads runs code of its own any more.
+    pub(crate) fn freeze_wholly(&mut self, nodes: &[usize]) -> anyhow::Result<()> {
+        for i in nodes {
+            self.freeze(*i)?;
+        }
+        let deadline = Instant::now() + FREEZE_TIME;
+        for i in nodes {
+            let pid = self.places[*i].child.as_ref().map(Child::id).context("it runs")?;
+            while !stands_still(pid)? {
+                ensure!(Instant::now() < deadline, "n{i} does not stand still");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn thaw(&mut self, i: usize) -> anyhow::Result<()> {
         self.signal(i, Signal::CONT)?;
         self.places[i].is_frozen = false;
@@ -389,6 +407,19 @@ impl Network {
         let nothing = "table ip chaos\ndelete table ip chaos\n";
         tool::run_on("nsenter", &[&netns, "nft", "-f", "-"], nothing).map(drop)
     }
+}
+
+/// Whether every thread of a process is stopped, or in the kernel's hands, from where it goes on into the stop.
+fn stands_still(pid: u32) -> anyhow::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        // The state follows the name, which stands in brackets.
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        if !matches!(state, Some('T' | 't' | 'D' | 'Z')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn config(i: usize, ids: &[String]) -> NodeConfig {

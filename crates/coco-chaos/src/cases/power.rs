@@ -47,8 +47,10 @@ fn on(kind: FileSystem) -> Setup {
     Setup { images: (0..NODES).map(|i| (i, kind)).collect(), ..Setup::default() }
 }
 
-/// The disks go first: a node that answers after that must have had it durable before.
+/// A machine without power runs no code. With ext4 a sync that is under way while the file system is shut down may say
+/// that it succeeded, and a process that still ran would acknowledge what is gone.
 fn cut(scene: &mut Scene<'_>, struck: &[usize]) -> anyhow::Result<()> {
+    scene.network.freeze_wholly(struck)?;
     for i in struck {
         scene.image(*i)?.cut()?;
     }
