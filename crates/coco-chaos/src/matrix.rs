@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
+    checker::Violation,
     client::Tls,
     dice::Dice,
     image::FileSystem,
@@ -63,7 +64,12 @@ pub(crate) fn run(
                     row.notes.choose(&format!("{met}: {count}"));
                 }
             }
-            Err(error) => row.verdict = Verdict::Failed(format!("{error:#}")),
+            Err(error) => {
+                if let Some(Violation::Lost { count, .. }) = error.downcast_ref() {
+                    row.notes.lost(*count);
+                }
+                row.verdict = Verdict::Failed(format!("{error:#}"));
+            }
         }
         row.took = started.elapsed();
         rows.push(row);
