@@ -304,6 +304,7 @@ impl Network {
             let place = &mut self.places[*i];
             if let Some(mut child) = place.child.take() {
                 child.wait()?;
+                clear_up(child.id());
             }
             (place.is_frozen, place.unread) = (false, None);
         }
@@ -352,6 +353,7 @@ impl Network {
             let place = &mut self.places[i];
             let child = place.child.as_mut().with_context(|| format!("n{i} runs"))?;
             if let Some(status) = child.try_wait()? {
+                clear_up(child.id());
                 place.child = None;
                 return Ok(status);
             }
@@ -406,6 +408,14 @@ impl Network {
         let netns = format!("--net={}", lan::path(&self.namespaces[i]));
         let nothing = "table ip chaos\ndelete table ip chaos\n";
         tool::run_on("nsenter", &[&netns, "nft", "-f", "-"], nothing).map(drop)
+    }
+}
+
+/// Removes what libfaketime leaves in shared memory for a process that has ended; Debian's 0.9.10 cannot be told not to.
+fn clear_up(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        // Most processes had no such file.
+        let _is_removed = fs::remove_file(Path::new("/dev/shm").join(name)).is_ok();
     }
 }
 

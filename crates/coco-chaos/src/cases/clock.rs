@@ -49,8 +49,6 @@ fn skew(stage: Stage<'_>, clock: &'static str, seconds: i64) -> anyhow::Result<(
                 ("FAKETIME", clock),
                 // Clocks that only run are not a host's to set.
                 ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-                // Otherwise it leaves files in /dev/shm when the process is killed.
-                ("FAKETIME_DISABLE_SHM", "1"),
             ] {
                 environment.insert(name.to_owned(), value.to_owned());
             }
