@@ -1,7 +1,7 @@
 //! Everything that must hold before a change is taken, cheapest first.
 
 use crate::{
-    layers, model, sim,
+    chaos, layers, model, sim,
     step::{Counts, Step, timed},
     supply_chain, test, tidy,
     workspace::Workspace,
@@ -21,5 +21,6 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
     test::run(workspace, counts)?;
     model::run(workspace, &[])?;
     sim::run_budget(workspace)?;
-    sim::run_planted(workspace)
+    sim::run_planted(workspace)?;
+    chaos::run_budget(workspace)
 }

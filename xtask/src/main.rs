@@ -3,6 +3,7 @@
 //! | name | does |
 //! |---|---|
 //! | `ci` | everything below, with formatting, lints and documentation; stops at the first failure |
+//! | `chaos` | faults in real processes: `--list`, `--case NAME`, `--cases ci|all` |
 //! | `model` | everything that the model of consensus can do: `--bound small` or `--bound large` |
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S`; `--planted all` plants known bugs |
 //! | `replay` | steps through a simulated run: `--seed S` or `--log FILE`; `--diagram FILE` draws it |
@@ -15,6 +16,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's answer is its output")]
 
+mod chaos;
 mod ci;
 mod fuzz;
 mod layers;
@@ -36,11 +38,12 @@ use step::Counts;
 use workspace::Workspace;
 
 const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | \
-     replay [--seed S | --log FILE] | model [--bound large] | layers | tidy | supply-chain | \
+     replay [--seed S | --log FILE] | model [--bound large] | \
+     chaos [--list | --case NAME | --cases ci|all | --matrix] | layers | tidy | supply-chain | \
      reproduce [--profile P] [--package P] | fuzz --list | fuzz TARGET --minutes M";
 
 /// Chores that take arguments.
-const WITH_ARGUMENTS: [&str; 5] = ["fuzz", "model", "replay", "reproduce", "sim"];
+const WITH_ARGUMENTS: [&str; 6] = ["chaos", "fuzz", "model", "replay", "reproduce", "sim"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -78,6 +81,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "replay" => sim::replay(&workspace, rest),
         "reproduce" => reproduce::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
+        "chaos" => chaos::run(&workspace, rest),
         "supply-chain" => supply_chain::run(&workspace),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),

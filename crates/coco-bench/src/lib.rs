@@ -23,10 +23,11 @@ pub mod recover;
 pub mod report;
 mod rpc;
 mod run;
-mod sign;
+pub mod sign;
 mod watch;
 mod workload;
 
 pub use args::BenchArgs;
+pub use plan::Signed;
 pub use report::Report;
 pub use run::run;

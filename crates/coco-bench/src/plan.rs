@@ -18,13 +18,13 @@ use crate::{recover, sign};
 
 /// A signed transaction, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Signed {
+pub struct Signed {
     /// The EIP-2718 bytes as `0x…` text.
-    pub(crate) raw: Box<str>,
+    pub raw: Box<str>,
     /// Its transaction hash.
-    pub(crate) hash: B256,
+    pub hash: B256,
     /// Who signed; transactions of one sender keep their order.
-    pub(crate) sender: Address,
+    pub sender: Address,
 }
 
 /// What is sent, group after group.

@@ -9,51 +9,73 @@ use secp256k1::{Message, SECP256K1, SecretKey};
 
 use crate::{args::Envelope, plan::Signed};
 
-/// Secret keys with their addresses.
+/// Secret keys with their addresses. Anybody can compute them: they are for tests only.
 #[derive(Debug)]
-pub(crate) struct Keys(Vec<(SecretKey, Address)>);
+pub struct Keys(Vec<(SecretKey, Address)>);
 
 impl Keys {
     /// The ten accounts that development chains fund: the phrase "test test test test test test test test test test
     /// test junk", path `m/44'/60'/0'/0/0` to `/9`.
-    pub(crate) fn well_known() -> Self {
+    #[must_use]
+    pub fn well_known() -> Self {
         Self(WELL_KNOWN.iter().map(|secret| key(*secret)).collect())
     }
 
     /// `count` keys anyone can compute from `seed`; never use them for anything of worth.
-    pub(crate) fn generated(seed: u64, count: usize) -> Self {
+    #[must_use]
+    pub fn generated(seed: u64, count: usize) -> Self {
         let secret = |index: usize| keccak256(format!("coco bench sender {seed} {index}"));
         Self((0..count).map(|index| key(secret(index))).collect())
     }
 
-    pub(crate) fn address(&self, index: usize) -> Address {
+    /// The address of a key.
+    ///
+    /// # Panics
+    /// When there are not so many keys.
+    #[must_use]
+    pub fn address(&self, index: usize) -> Address {
         self.0[index].1
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
 /// A transaction before its signature.
 #[derive(Debug, Clone)]
-pub(crate) struct Draft {
+pub struct Draft {
     /// Which of the [`Keys`] signs.
-    pub(crate) key: usize,
-    pub(crate) nonce: u64,
-    pub(crate) to: TxKind,
-    pub(crate) value: U256,
-    pub(crate) gas: u64,
-    pub(crate) input: Bytes,
+    pub key: usize,
+    /// The sender's number of it.
+    pub nonce: u64,
+    /// The receiver, or a creation.
+    pub to: TxKind,
+    /// Wei.
+    pub value: U256,
+    /// Most gas it may use.
+    pub gas: u64,
+    /// Data of the call.
+    pub input: Bytes,
 }
 
 /// What all transactions of a run have in common.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fees {
-    pub(crate) chain_id: u64,
+pub struct Fees {
+    /// Which chain takes it.
+    pub chain_id: u64,
     /// Wei per gas.
-    pub(crate) gas_price: u128,
-    pub(crate) envelope: Envelope,
+    pub gas_price: u128,
+    /// The form of the transactions.
+    pub envelope: Envelope,
 }
 
 /// Signs every draft, in order, on every processor.
@@ -86,7 +108,12 @@ pub(crate) fn in_parallel<T: Sync, U: Send, E: Send>(
     Ok(all)
 }
 
-fn sign_one(keys: &Keys, draft: &Draft, fees: Fees) -> Signed {
+/// Signs one draft with its key.
+///
+/// # Panics
+/// When the draft names a key that is not there.
+#[must_use]
+pub fn sign_one(keys: &Keys, draft: &Draft, fees: Fees) -> Signed {
     let (secret, sender) = &keys.0[draft.key];
     let Draft { nonce, to, value, gas, input, .. } = draft.clone();
     let Fees { chain_id, gas_price, envelope } = fees;

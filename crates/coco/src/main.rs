@@ -4,7 +4,7 @@
 
 mod commands;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +56,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Exit code of everything that does not verify.
 const DOES_NOT_VERIFY: u8 = 7;
+/// How long the end waits for its last words to be taken.
+const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -68,14 +70,25 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("error: {error:#}");
+            complain(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::DoesNotVerify(error)) => {
-            eprintln!("does not verify: {error:#}");
+            complain(format!("does not verify: {error:#}"));
             ExitCode::from(DOES_NOT_VERIFY)
         }
     }
+}
+
+/// Says what went wrong. A standard error that nobody reads must not keep a broken node from ending.
+fn complain(text: String) {
+    let (said, is_said) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        eprintln!("{text}");
+        // Nobody waits any more when this came too late.
+        let _is_heard = said.send(()).is_ok();
+    });
+    let _is_said = is_said.recv_timeout(COMPLAINT_TIME).is_ok();
 }
 
 fn bench(arguments: coco_bench::BenchArgs) -> Result<(), Failure> {

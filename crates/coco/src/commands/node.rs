@@ -1,11 +1,12 @@
 //! `coco node`: one node, until it is told to stop.
 
+mod log;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use coco_node::{Node, NodeConfig};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How often a running node is asked whether it still runs.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -21,12 +22,6 @@ pub(crate) struct NodeArgs {
     /// Stop when standard input ends, as it does when the process that started this one is gone
     #[arg(long)]
     stop_with_parent: bool,
-}
-
-/// Logs to standard error as JSON; `COCO_LOG` selects what.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("COCO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// Ends when standard input does; never, when it is not to be watched.
@@ -47,7 +42,13 @@ async fn orphaned(is_watched: bool) {
 }
 
 pub(crate) fn run(arguments: &NodeArgs) -> anyhow::Result<()> {
-    start_log();
+    let log = log::start().context("cannot start the log")?;
+    let ended = serve(arguments);
+    log.finish();
+    ended
+}
+
+fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
     let config = NodeConfig::load(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {

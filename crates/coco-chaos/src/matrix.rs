@@ -1,0 +1,152 @@
+//! The storage crash matrix: one node alone, whose disk is all there is.
+
+mod cuts;
+mod tails;
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+
+use crate::{
+    checker::Violation,
+    client::Tls,
+    dice::Dice,
+    image::FileSystem,
+    interrupt,
+    lan::Lan,
+    leftovers,
+    load::{Accounts, Load},
+    need::{Machine, Need},
+    network::{Network, Spec},
+    report::{Notes, Row, Verdict},
+    say,
+};
+
+/// The ledger whose files are damaged has so many of them, and no more: every start reads and verifies them all.
+const LEDGER_FILES: usize = 5;
+const POLL: Duration = Duration::from_millis(2);
+const ATTEMPTS_MAX: u32 = 20;
+/// A folder in memory, where a sync costs nothing: a node is started here thousands of times.
+pub(crate) const MEMORY: &str = "/dev/shm";
+/// Small chunks.
+const CHUNK_BYTES: u64 = 20_000;
+
+/// Cuts the power `cuts` times, half of them on each file system, and then damages the ends of ledger files.
+pub(crate) fn run(
+    program: &Path,
+    folder: &Path,
+    cuts: u32,
+    seed: u64,
+    machine: &mut Machine,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut kinds = Vec::new();
+    for (kind, need) in [(FileSystem::Ext4, Need::Ext4), (FileSystem::Xfs, Need::Xfs)] {
+        match machine.lacks(&[need], folder) {
+            Some(reason) => rows.push(row(name_of(kind), seed, Verdict::Skipped(reason))),
+            None if cuts > 0 => kinds.push(kind),
+            None => {}
+        }
+    }
+    let started = Instant::now();
+    for (kind, ended) in cuts::run_both(program, folder, &kinds, cuts, seed) {
+        let mut row = row(name_of(kind), seed, Verdict::Passed);
+        match ended {
+            Ok(tally) => {
+                row.notes.judged(tally.judged);
+                row.notes.operations(tally.judged.acknowledged + tally.judged.unknown);
+                row.notes.choose(&format!("{} cuts", tally.cuts));
+                for (met, count) in tally.met {
+                    row.notes.choose(&format!("{met}: {count}"));
+                }
+            }
+            Err(error) => {
+                if let Some(Violation::Lost { count, .. }) = error.downcast_ref() {
+                    row.notes.lost(*count);
+                }
+                row.verdict = Verdict::Failed(format!("{error:#}"));
+            }
+        }
+        row.took = started.elapsed();
+        rows.push(row);
+    }
+    rows.push(match machine.lacks(&[], folder) {
+        Some(reason) => row("matrix-tails", seed, Verdict::Skipped(reason)),
+        None => tails(program, folder, seed),
+    });
+    rows
+}
+
+const fn name_of(kind: FileSystem) -> &'static str {
+    match kind {
+        FileSystem::Ext4 => "matrix-ext4",
+        FileSystem::Xfs => "matrix-xfs",
+    }
+}
+
+fn row(case: &'static str, seed: u64, verdict: Verdict) -> Row {
+    Row { case, seed, notes: Notes::default(), took: Duration::ZERO, verdict }
+}
+
+fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
+    let started = Instant::now();
+    let mut row = row("matrix-tails", seed, Verdict::Passed);
+    let memory = leftovers::run_folder(Path::new(MEMORY));
+    let is_quick = fs::create_dir_all(&memory).is_ok();
+    let folder = if is_quick { memory.join("tails") } else { folder.join("tails") };
+    let made = std::thread::scope(|scope| {
+        let making = scope.spawn(|| ledger_with_open_chunk(program, &folder));
+        making.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
+    });
+    match made.and_then(|()| tails::run(&folder.join("n0.toml"), Dice::new(seed))) {
+        Ok(tails::Tally { files, started, refused }) => row.notes.choose(&format!(
+            "{} damages to {files} files: {started} times started with the whole entries, {refused} times refused",
+            started + refused
+        )),
+        Err(error) => row.verdict = Verdict::Failed(format!("{error:#}")),
+    }
+    // The error says all, and a seed makes the damage again.
+    if is_quick && let Err(error) = fs::remove_dir_all(&memory) {
+        say(&format!("cannot remove {}: {error}", memory.display()));
+    }
+    row.took = started.elapsed();
+    row
+}
+
+/// Writes ledgers until one does not happen to end with a closed chunk.
+fn ledger_with_open_chunk(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    for _ in 0..ATTEMPTS_MAX {
+        ledger(program, folder)?;
+        let files = fs::read_dir(folder.join("n0/ledger"))?.collect::<Result<Vec<_>, _>>()?;
+        if files.iter().any(|file| !file.file_name().to_string_lossy().contains('-')) {
+            return Ok(());
+        }
+        fs::remove_dir_all(folder)?;
+    }
+    anyhow::bail!("{ATTEMPTS_MAX} ledgers ended with a closed chunk")
+}
+
+/// Writes a ledger of many small chunks.
+fn ledger(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).context("cannot make a folder")?;
+    let lan = Lan::make("tails", 1)?;
+    lan.enter()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let accounts = Accounts::new();
+    let funded = accounts.funded();
+    let spec = Spec { program, folder, namespaces: vec![lan.node(0)], accounts: &funded };
+    let mut network =
+        Network::provision(spec, |_, config| config.ledger.chunk_bytes = CHUNK_BYTES)?;
+    network.start(&[0])?;
+    let tls = Tls::new(&network.service_cert_pem)?;
+    let load = Load::start(&runtime, tls, accounts, network.starts());
+    while fs::read_dir(network.data(0).join("ledger"))?.count() < LEDGER_FILES {
+        interrupt::sleep(POLL)?;
+    }
+    load.finish(&runtime)?;
+    network.stop()
+}

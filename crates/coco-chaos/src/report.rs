@@ -1,0 +1,276 @@
+//! What is written down of each case, and the sum of a run.
+
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+
+use crate::{checker::Judged, tool::run};
+
+/// What is known of a case, as far as it got.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    choices: Vec<String>,
+    rate_before: Option<u64>,
+    operations: usize,
+    judged: Judged,
+    lost: usize,
+    outages: Vec<Duration>,
+    silence: Duration,
+}
+
+impl Notes {
+    /// A choice that the dice made.
+    pub(crate) fn choose(&mut self, choice: &str) {
+        self.choices.push(choice.to_owned());
+    }
+
+    /// Operations a second before a fault; the smallest counts.
+    pub(crate) fn rate(&mut self, rate: u64) {
+        self.rate_before = Some(self.rate_before.map_or(rate, |before| before.min(rate)));
+    }
+
+    pub(crate) const fn operations(&mut self, count: usize) {
+        self.operations = count;
+    }
+
+    pub(crate) const fn judged(&mut self, judged: Judged) {
+        self.judged = judged;
+    }
+
+    pub(crate) const fn lost(&mut self, count: usize) {
+        self.lost = count;
+    }
+
+    /// Time from the loss of a primary until writes went on.
+    pub(crate) fn outage(&mut self, time: Duration) {
+        self.outages.push(time);
+    }
+
+    /// The longest time without any acknowledgement.
+    pub(crate) const fn silence(&mut self, time: Duration) {
+        self.silence = time;
+    }
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Passed,
+    /// The load was too small for it to mean anything.
+    Void(String),
+    /// The machine lacks something.
+    Skipped(String),
+    Failed(String),
+}
+
+impl Verdict {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Void(_) => "void",
+            Self::Skipped(_) => "skipped",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// One case that was run.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) case: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) notes: Notes,
+    pub(crate) took: Duration,
+    pub(crate) verdict: Verdict,
+}
+
+const HEADER: &str = "date,commit,build,case,seed,choices,rate_before,writes,acknowledged,unknown,reads,lost,outages_ms,longest_silence_ms,seconds,verdict";
+
+impl Row {
+    /// A line for people.
+    pub(crate) fn text(&self) -> String {
+        let Self { case, notes, took, verdict, .. } = self;
+        let mut text = format!("{case}: {} after {:.1} s", verdict.word(), took.as_secs_f64());
+        match verdict {
+            Verdict::Passed => {}
+            Verdict::Void(reason) | Verdict::Skipped(reason) | Verdict::Failed(reason) => {
+                text.push_str(&format!("\n    {reason}"));
+                if matches!(verdict, Verdict::Skipped(_)) {
+                    return text;
+                }
+            }
+        }
+        text.push_str(&format!(
+            "\n    {} writes, {} acknowledged, {} unknown, {} lost, {} reads; {} a second before the fault",
+            notes.operations,
+            notes.judged.acknowledged,
+            notes.judged.unknown,
+            notes.lost,
+            notes.judged.reads,
+            notes.rate_before.map_or_else(|| "?".to_owned(), |rate| rate.to_string()),
+        ));
+        if !notes.outages.is_empty() {
+            text.push_str(&format!("; writes went on after {} ms", self.outages()));
+        }
+        if !notes.choices.is_empty() {
+            text.push_str(&format!("\n    {}", notes.choices.join("; ")));
+        }
+        text
+    }
+
+    fn outages(&self) -> String {
+        let outages = self.notes.outages.iter().map(|outage| outage.as_millis().to_string());
+        outages.collect::<Vec<_>>().join(" ")
+    }
+
+    fn csv(&self, date: &str, commit: &str, build: &str) -> String {
+        let Self { case, seed, notes, took, verdict } = self;
+        let choices = notes.choices.join("; ").replace([',', '"', '\n'], " ");
+        format!(
+            "{date},{commit},{build},{case},{seed},{choices},{},{},{},{},{},{},{},{},{:.1},{}",
+            notes.rate_before.map(|rate| rate.to_string()).unwrap_or_default(),
+            notes.operations,
+            notes.judged.acknowledged,
+            notes.judged.unknown,
+            notes.judged.reads,
+            notes.lost,
+            self.outages(),
+            notes.silence.as_millis(),
+            took.as_secs_f64(),
+            verdict.word(),
+        )
+    }
+}
+
+/// Appends the rows to the file of all long runs.
+pub(crate) fn record(path: &Path, build: &str, rows: &[Row]) -> anyhow::Result<()> {
+    let is_new = !path.exists();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if is_new {
+        writeln!(file, "{HEADER}")?;
+    }
+    let commit = run("git", &["rev-parse", "--short", "HEAD"])
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
+    let date = today()?;
+    for row in rows.iter().filter(|row| !matches!(row.verdict, Verdict::Skipped(_))) {
+        writeln!(file, "{}", row.csv(&date, &commit, build))?;
+    }
+    Ok(())
+}
+
+/// Today's date in UTC.
+pub(crate) fn today() -> anyhow::Result<String> {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400;
+    let (year, month, day) = civil(days);
+    Ok(format!("{year:04}-{month:02}-{day:02}"))
+}
+
+/// The date of a day counted from 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+/// The sum of a run for people; whether all is well.
+pub(crate) fn conclude(rows: &[Row]) -> (String, bool) {
+    let count = |word: &str| rows.iter().filter(|row| row.verdict.word() == word).count();
+    let (passed, failed) = (count("passed"), count("failed"));
+    let (void, skipped) = (count("void"), count("skipped"));
+    let mut text = String::new();
+    for row in rows {
+        if let Verdict::Skipped(reason) = &row.verdict {
+            text.push_str(&format!("skipped: {} ({reason})\n", row.case));
+        }
+    }
+    let mut outages: Vec<Duration> =
+        rows.iter().flat_map(|row| row.notes.outages.iter().copied()).collect();
+    outages.sort();
+    if let (Some(median), Some(high)) = (percentile(&outages, 50), percentile(&outages, 99)) {
+        text.push_str(&format!(
+            "writes went on after the loss of a primary: p50 {} ms, p99 {} ms, of {}\n",
+            median.as_millis(),
+            high.as_millis(),
+            outages.len()
+        ));
+    }
+    let acknowledged: usize = rows.iter().map(|row| row.notes.judged.acknowledged).sum();
+    let lost: usize = rows.iter().map(|row| row.notes.lost).sum();
+    text.push_str(&format!("{acknowledged} writes acknowledged, {lost} lost\n"));
+    text.push_str(&format!("{passed} passed, {failed} failed, {void} void, {skipped} skipped"));
+    (text, failed == 0 && void == 0)
+}
+
+/// The smallest value that is not below so many of a hundred.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_dates() {
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (19_782, (2024, 2, 29)),
+            (20_782, (2026, 11, 25)),
+        ] {
+            assert_eq!(civil(days), date, "{days}");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        let times: Vec<Duration> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&times, 50), Some(Duration::from_millis(100)));
+        assert_eq!(percentile(&times, 99), Some(Duration::from_millis(198)));
+        assert_eq!(percentile(&times[..1], 50), Some(Duration::from_millis(1)));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn a_run_with_a_failure_or_a_void_case_is_not_well() {
+        let row = |verdict| Row {
+            case: "a",
+            seed: 1,
+            notes: Notes::default(),
+            took: Duration::ZERO,
+            verdict,
+        };
+        let passed = || row(Verdict::Passed);
+        assert!(conclude(&[passed(), row(Verdict::Skipped("no nft".into()))]).1);
+        assert!(!conclude(&[passed(), row(Verdict::Void("slow".into()))]).1);
+        assert!(!conclude(&[passed(), row(Verdict::Failed("lost".into()))]).1);
+    }
+
+    #[test]
+    fn a_row_has_as_many_fields_as_the_header() {
+        let mut notes = Notes::default();
+        notes.choose("one, \"two\"");
+        let row = Row { case: "a", seed: 1, notes, took: Duration::ZERO, verdict: Verdict::Passed };
+        let line = row.csv("2026-11-25", "abc", "release");
+        assert_eq!(line.split(',').count(), HEADER.split(',').count(), "{line}");
+    }
+}
