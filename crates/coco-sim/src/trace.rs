@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use coco_consensus::{
     Configuration, Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress,
-    ProposeError, ReceiveError, Start, Status, TransferError,
+    ProposeError, ReceiveError, Said, Start, Status, TransferError, What,
 };
 use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, EntryView, singleton_key};
 use coco_model::trace::{Checker, EntryKind, Event, Members, Started, Stepped, TracedEntry};
@@ -198,8 +198,17 @@ impl<E: Engine> Engine for Traced<E> {
     }
 
     fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
+        let was_counted = self.counted.iter().any(|(node, _)| *node == from);
         let received = self.engine.receive(from, message);
         self.look_at_progress();
+        // The last acknowledgement of a node that leaves ends the change, and with it what is shown of that node.
+        let is_gone = was_counted && !self.engine.configuration().contains(from);
+        if let Ok(Said { view, what: What::Appended { last } }) = Said::read(message)
+            && is_gone
+            && view == self.engine.view()
+        {
+            self.trace.take(self.me, &Event::Acknowledged(from, last));
+        }
         received
     }
 
