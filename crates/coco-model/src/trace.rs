@@ -308,11 +308,13 @@ impl Checker {
         if view != own {
             return Err(Rule::View { view, ballot: own });
         }
-        let is_primary = stepped.role == Role::Primary;
-        if is_primary {
+        // A primary that is voted out by what it commits steps down in the same step, in its own view.
+        let was_primary = self.nodes[number].role == Some(Role::Primary) && ballot.is_none();
+        let is_primary = was_primary || stepped.role == Role::Primary;
+        if stepped.role == Role::Primary {
             self.leads(number, life)?;
+            self.nodes[number].role = Some(stepped.role);
         }
-        self.nodes[number].role = Some(stepped.role);
         let truncate_to = stepped.truncate_to.map(index);
         let before = truncate_to.unwrap_or(self.nodes[number].log.len());
         let append = self.items(&stepped.append, before)?;
@@ -331,6 +333,7 @@ impl Checker {
         if let Some(to) = committed.filter(|_| commits_first.is_none()) {
             self.commits(number, to)?;
         }
+        self.nodes[number].role = Some(stepped.role);
         let token = stepped.token;
         if truncate_to.is_some() || !append.is_empty() || ballot.is_some() || token.is_some() {
             let node = &mut self.nodes[number];
