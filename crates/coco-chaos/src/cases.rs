@@ -8,6 +8,7 @@ mod link;
 mod log;
 mod partition;
 mod power;
+mod rejoin;
 
 use crate::{need::Need, scene::Stage};
 
@@ -36,6 +37,7 @@ pub(crate) enum Set {
 pub(crate) fn all() -> Vec<Case> {
     [
         kill::CASES,
+        rejoin::CASES,
         power::CASES,
         disk::CASES,
         partition::CASES,

@@ -25,7 +25,7 @@ use coco_node::{
     NodeConfig,
     config::{
         ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface,
+        PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -104,7 +104,6 @@ pub(crate) struct Network {
     folder: PathBuf,
     namespaces: Vec<String>,
     places: Vec<Place>,
-    ids: Vec<String>,
     /// How often each node was started, for those who watch.
     starts: Arc<Vec<AtomicU64>>,
     pub(crate) service_cert_pem: String,
@@ -180,7 +179,6 @@ impl Network {
             folder: folder.to_owned(),
             namespaces,
             places,
-            ids,
             starts,
             service_cert_pem: made.service_cert_pem,
         })
@@ -197,11 +195,6 @@ impl Network {
 
     pub(crate) fn starts(&self) -> Arc<Vec<AtomicU64>> {
         Arc::clone(&self.starts)
-    }
-
-    /// Which node has this id.
-    pub(crate) fn position(&self, id: &str) -> Option<usize> {
-        self.ids.iter().position(|one| one == id)
     }
 
     /// How a node is started from now on.
@@ -445,7 +438,8 @@ fn config(i: usize, ids: &[String]) -> NodeConfig {
         peer: PeerInterface { listen: peer_address(i) },
         nodes: nodes.collect(),
         ledger: LedgerSettings { chunk_bytes: CHUNK_BYTES, ..LedgerSettings::default() },
-        consensus: ConsensusSettings::default(),
+        // Cases take the power of all nodes at once; those about nodes that come back as others say so.
+        consensus: ConsensusSettings { restart: Restart::FromDisk, ..ConsensusSettings::default() },
         limits: Limits::default(),
         ethereum: EthereumSettings::default(),
     }

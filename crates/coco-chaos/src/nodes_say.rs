@@ -46,6 +46,19 @@ pub(crate) async fn primary_id(tls: &Tls, node: usize) -> anyhow::Result<Option<
     Ok(network["primary_id"].as_str().map(str::to_owned))
 }
 
+/// The id of the node that runs there: another one after each start, where nodes come back as others.
+pub(crate) async fn own_id(tls: &Tls, node: usize) -> anyhow::Result<Option<String>> {
+    let (_, state) = get(tls, node, "/node/state").await?;
+    Ok(state["node_id"].as_str().map(str::to_owned))
+}
+
+/// The ids of the nodes of the network, as this one knows them.
+pub(crate) async fn node_ids(tls: &Tls, node: usize) -> anyhow::Result<Vec<String>> {
+    let (_, body) = get(tls, node, "/node/network/nodes").await?;
+    let nodes = body["nodes"].as_array().context("a list of nodes")?;
+    Ok(nodes.iter().filter_map(|node| node["node_id"].as_str().map(str::to_owned)).collect())
+}
+
 /// The time of a node's last block, in seconds.
 pub(crate) async fn latest_time(tls: &Tls, node: usize) -> anyhow::Result<u64> {
     let asking = async {

@@ -39,6 +39,8 @@ const RATE_TIME: Duration = Duration::from_secs(25);
 pub(crate) const RESUME_TIME: Duration = Duration::from_secs(10);
 /// Time for the first primary, and for one after a fault.
 const PRIMARY_TIME: Duration = Duration::from_secs(15);
+/// A node that started again has a vote within this time.
+const SEAT_TIME: Duration = Duration::from_secs(20);
 /// Load after the last fault.
 const LAST_LOAD: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(10);
@@ -141,17 +143,46 @@ impl<'a> Scene<'a> {
         let deadline = Instant::now() + PRIMARY_TIME;
         loop {
             let mut named = [0; NODES];
-            for i in self.network.up() {
-                let asked = self.runtime.block_on(nodes_say::primary_id(&self.tls, i));
-                let position = asked.ok().flatten().and_then(|id| self.network.position(&id));
-                if let Some(position) = position {
-                    named[position] += 1;
+            let up = self.network.up();
+            let ids: Vec<Option<String>> = up.iter().map(|i| self.own_id(*i)).collect();
+            for i in &up {
+                let asked = self.runtime.block_on(nodes_say::primary_id(&self.tls, *i));
+                let Some(id) = asked.ok().flatten() else { continue };
+                if let Some(at) = ids.iter().position(|one| one.as_ref() == Some(&id)) {
+                    named[up[at]] += 1;
                 }
             }
             if let Some(primary) = named.iter().position(|count| *count > NODES / 2) {
                 return Ok(primary);
             }
             ensure!(Instant::now() < deadline, "no majority names a primary: {named:?}");
+            interrupt::sleep(POLL)?;
+        }
+    }
+
+    fn own_id(&self, i: usize) -> Option<String> {
+        self.runtime.block_on(nodes_say::own_id(&self.tls, i)).ok().flatten()
+    }
+
+    /// Waits until a node that started again as another has a vote: every node that is up names all of them, and nobody
+    /// else.
+    pub(crate) fn await_seats(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + SEAT_TIME;
+        loop {
+            let up = self.network.up();
+            let mut ids: Vec<String> = up.iter().filter_map(|i| self.own_id(*i)).collect();
+            ids.sort();
+            let agree = |i: &usize| {
+                let named = self.runtime.block_on(nodes_say::node_ids(&self.tls, *i));
+                named.is_ok_and(|mut named| {
+                    named.sort();
+                    named == ids
+                })
+            };
+            if ids.len() == NODES && up.iter().all(agree) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not every node has a seat that all know of");
             interrupt::sleep(POLL)?;
         }
     }

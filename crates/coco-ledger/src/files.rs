@@ -429,8 +429,13 @@ impl<F: Folder> LedgerFiles<F> {
 
 /// Takes a chunk file apart that must be what its name says.
 fn parse(name: ChunkName, file: &[u8]) -> Result<Chunk<'_>, LedgerFilesError> {
+    let checked = |chunk: &Chunk<'_>| match chunk.check_ends() {
+        // Of the last entry a sector may never have arrived; it is cut off when it does not open.
+        Err(error) if chunk.is_closed || !misses_sector(file, error.offset) => Err(error),
+        Err(_) | Ok(()) => Ok(()),
+    };
     let chunk = Chunk::parse(file)
-        .and_then(|chunk| chunk.check_ends().map(|()| chunk))
+        .and_then(|chunk| checked(&chunk).map(|()| chunk))
         .map_err(|source| LedgerFilesError::Chunk { file: name, source })?;
     let found = chunk.entries.len();
     let is_as_named = name.last.is_none_or(|last| {

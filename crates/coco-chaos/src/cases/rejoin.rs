@@ -1,0 +1,96 @@
+//! Nodes that start again as others and ask for their seats.
+
+use std::{fs, path::Path};
+
+use anyhow::ensure;
+use coco_node::config::Restart;
+
+use super::{Case, Set};
+use crate::scene::{Scene, Setup, Stage};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "rejoin-rolling",
+        about: "kill -9 of the primary, five times; each comes back as another node and gets its seat",
+        needs: &[],
+        set: Set::Ci,
+        play: rolling,
+    },
+    Case {
+        name: "rejoin-set-back",
+        about: "a host gives a node an old copy of its disk; then the node is needed for a quorum",
+        needs: &[],
+        set: Set::Ci,
+        play: set_back,
+    },
+];
+
+/// Primaries that are killed.
+const ROUNDS: usize = 5;
+
+fn setup() -> Setup {
+    let adjust = |_: usize, config: &mut coco_node::NodeConfig| {
+        config.consensus.restart = Restart::Rejoin;
+    };
+    Setup { adjust: Box::new(adjust), ..Setup::default() }
+}
+
+fn rolling(stage: Stage<'_>) -> anyhow::Result<()> {
+    let mut scene = Scene::open(stage, setup())?;
+    for _ in 0..ROUNDS {
+        scene.under_load()?;
+        let primary = scene.primary()?;
+        scene.network.kill(&[primary])?;
+        let moment = scene.load.now_us();
+        scene.resume_without_primary(moment)?;
+        scene.network.start(&[primary])?;
+        scene.await_seats()?;
+    }
+    scene.close()
+}
+
+fn set_back(stage: Stage<'_>) -> anyhow::Result<()> {
+    let mut scene = Scene::open(stage, setup())?;
+    scene.under_load()?;
+    let primary = scene.primary()?;
+    let victim = scene.backup(primary);
+    scene.note(&format!("n{victim}"));
+    scene.network.kill(&[victim])?;
+    let data = scene.network.data(victim).to_owned();
+    let old = data.with_extension("old");
+    copy(&data, &old)?;
+    scene.network.start(&[victim])?;
+    scene.await_seats()?;
+    scene.under_load()?;
+
+    scene.network.kill(&[victim])?;
+    fs::remove_dir_all(&data)?;
+    copy(&old, &data)?;
+    scene.network.start(&[victim])?;
+    scene.await_seats()?;
+    // Two others go: what is left is a quorum only with the one that was set back.
+    let primary = scene.primary()?;
+    let others = (0..).filter(|i| *i != victim && *i != primary).take(2);
+    let struck: Vec<usize> = others.collect();
+    scene.network.kill(&struck)?;
+    let moment = scene.load.now_us();
+    scene.resume(moment)?;
+    scene.network.start(&struck)?;
+    scene.await_seats()?;
+    scene.close()
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    ensure!(!to.exists(), "{} is there", to.display());
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
