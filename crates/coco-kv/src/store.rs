@@ -107,21 +107,25 @@ pub const MAPS_MAX: usize = 4096;
 
 impl Store {
     /// An empty store at version zero. `index_key` keys the placement of keys in memory and the fingerprints of history
-    /// maps; clients must not know it, and nothing outside this store depends on it.
+    /// maps; clients must not know it. Stores of equal content and equal key have equal images.
     ///
     /// # Panics
     /// When the schema names a map twice or holds more than [`MAPS_MAX`]: that is an error in the program.
     #[must_use]
     pub fn new(schema: Vec<MapSpec>, index_key: [u64; 2]) -> Self {
-        assert!(schema.len() <= MAPS_MAX, "a schema of {} maps", schema.len());
-        let mut catalogue = Catalogue::default();
-        for spec in schema {
-            let name = spec.name.clone();
-            assert!(catalogue.add(spec), "the schema names {name} twice");
-        }
+        Self::of(Catalogue::new(schema), Keyed::new(index_key), Seqno::ZERO)
+    }
+
+    /// A store whose one version is `version`.
+    pub(crate) fn of(catalogue: Catalogue, keyed: Keyed, version: Seqno) -> Self {
         let catalogue = Arc::new(catalogue);
-        let shared = Arc::new(Shared::new(Keyed::new(index_key), Arc::clone(&catalogue)));
-        Self { shared, catalogue, version: Seqno::ZERO, undo: VecDeque::new() }
+        let shared = Arc::new(Shared::new(keyed, Arc::clone(&catalogue), version));
+        Self { shared, catalogue, version, undo: VecDeque::new() }
+    }
+
+    /// The maps, and the hashes that place keys in them.
+    pub(crate) fn parts(&self) -> (&Catalogue, &Keyed) {
+        (&self.catalogue, &self.shared.keyed)
     }
 
     /// The map of that name.
