@@ -32,6 +32,7 @@ pub use chunk::{
     CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
     ParseChunkNameError, close_chunk, open_chunk,
 };
+pub use coco_crypto::SealError;
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,

@@ -326,6 +326,13 @@ impl<'a> VerifiedSnapshot<'a> {
         &self.public
     }
 
+    /// Views, tree and signatures, taken out.
+    #[must_use]
+    pub fn into_positions(self) -> (Vec<(Seqno, View)>, MerkleTree, Vec<Seqno>) {
+        let Positions { views, tree, signatures } = self.positions;
+        (views, tree, signatures)
+    }
+
     /// Opens the private image, which [`StateImage::parse`] reads.
     ///
     /// # Errors

@@ -100,7 +100,10 @@ fn kind(input: &Input) -> &'static str {
         Input::Message(..) => "message",
         Input::Persisted(_) => "persisted",
         Input::Fetched(..) => "fetched",
-        Input::Unreachable(_) | Input::Campaign | Input::TransferTo(_) => "other",
+        Input::SnapshotMade(..)
+        | Input::Unreachable(_)
+        | Input::Campaign
+        | Input::TransferTo(_) => "other",
     }
 }
 

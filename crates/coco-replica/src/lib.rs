@@ -23,9 +23,14 @@ mod ledger_state;
 mod load;
 mod outside;
 mod replica;
+mod snapshots;
 
 pub use effects::{Effects, Persist, Reply};
 pub use ledger_state::{LedgerState, SharedLedgerState};
-pub use load::{LoadError, Loader};
+pub use load::{LoadError, Loader, RestoreSnapshotError};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use replica::{Input, Now, Replica, Settings, StepError};
+pub use snapshots::{
+    EvidenceReceiptError, FinishSnapshot, MakeSnapshot, MakeSnapshotError, SNAPSHOT_ENTRIES_MIN,
+    SnapshotTask,
+};

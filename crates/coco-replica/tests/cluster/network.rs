@@ -8,7 +8,7 @@ use coco_consensus::{
     Configuration, Fetch, FetchFailed, HardState, Limits, LogEntry, RaftEngine, Start, Timing,
 };
 use coco_crypto::sha256;
-use coco_ledger::EntryView;
+use coco_ledger::{EntryView, SnapshotName};
 use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, Reply, Settings, StepError};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
@@ -16,6 +16,7 @@ use crate::{
     bank::{self, Bank, Transfer},
     genesis::{FirstEntries, Keys, START_S, first_entries, secret},
     picture::{INDEX_KEY, Picture},
+    snapshots::{self, Making},
     watch::Watch,
 };
 
@@ -90,6 +91,7 @@ pub(crate) struct Node {
     /// The driver is kept from executing.
     pub(crate) work_held: bool,
     pub(crate) fetches: VecDeque<Fetch>,
+    pub(crate) snapshots: Making,
     pub(crate) fetches_answered: usize,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     /// Callers who have no answer yet.
@@ -106,6 +108,8 @@ pub(crate) struct Disk {
     pub(crate) entries: Vec<Bytes>,
     /// The last entry of the last chunk that is marked as committed.
     pub(crate) committed: Seqno,
+    /// Complete snapshots.
+    pub(crate) snapshots: BTreeMap<SnapshotName, Vec<u8>>,
 }
 
 pub(crate) fn index(seqno: Seqno) -> usize {
@@ -131,11 +135,17 @@ impl Cluster {
             replica: None,
             broken: None,
             ledger: Vec::new(),
-            disk: Disk { hard_state, entries: entries.clone(), committed: Seqno::ZERO },
+            disk: Disk {
+                hard_state,
+                entries: entries.clone(),
+                committed: Seqno::ZERO,
+                snapshots: BTreeMap::new(),
+            },
             writes: VecDeque::new(),
             disk_held: false,
             work_held: false,
             fetches: VecDeque::new(),
+            snapshots: Making::default(),
             fetches_answered: 0,
             replies: Vec::new(),
             waiting: BTreeSet::new(),
@@ -178,17 +188,20 @@ impl Cluster {
         assert!(this.replica.is_none(), "it is up");
         this.starts += 1;
         this.ledger.clone_from(&this.disk.entries);
-        let mut loader =
-            Loader::new(secret(), bank::schema(), INDEX_KEY, self.plan.settings.retained_entries);
-        for (entry, seqno) in this.disk.entries.iter().zip(1..) {
+        let retained = self.plan.settings.retained_entries;
+        let mut loader = snapshots::loader(&self.keys, &this.disk, retained)
+            .unwrap_or_else(|| Loader::new(secret(), bank::schema(), INDEX_KEY, retained));
+        for (entry, seqno) in this.disk.entries.iter().zip(1..).skip(index(loader.last().seqno)) {
             loader
                 .push(entry.clone(), Seqno(seqno) <= this.disk.committed)
                 .expect("a disk keeps what it was given");
         }
+        assert_eq!(loader.awaited(), None, "a disk has the evidence of its snapshots");
         let (views, last, committed) = {
             let state = loader.state();
             let state = state.read();
-            let known = this.disk.committed.max(Seqno(self.genesis as u64));
+            let known =
+                this.disk.committed.max(Seqno(self.genesis as u64)).max(state.committed().seqno);
             let views = state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect();
             (
                 views,
@@ -246,6 +259,7 @@ impl Cluster {
         this.replica = None;
         this.writes.clear();
         this.fetches.clear();
+        this.snapshots = Making::default();
         this.waiting.clear();
         this.ledger.clear();
     }
@@ -283,6 +297,7 @@ impl Cluster {
         }
         this.writes.extend(effects.persist);
         this.fetches.extend(effects.fetch);
+        this.snapshots.tasks.extend(effects.snapshots);
         for reply in &effects.replies {
             assert!(
                 this.waiting.remove(&reply.0),
@@ -455,6 +470,9 @@ impl Cluster {
                 }
                 if !self.nodes[node].disk_held {
                     busy |= self.sync(node) | self.fetch(node);
+                }
+                if !self.nodes[node].snapshots.held {
+                    busy |= self.snapshot(node);
                 }
             }
             let links: Vec<_> = self.links.keys().copied().collect();

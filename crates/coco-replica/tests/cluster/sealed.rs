@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use coco_ledger::{
-    CHUNK_HEADER_BYTES, ChunkName, EntryFlags, EntryView, LedgerReport, ServiceStatus, Verifier,
-    close_chunk, open_chunk,
+    CHUNK_HEADER_BYTES, ChunkName, EntryFlags, EntryView, LedgerReport, ServiceStatus,
+    SnapshotFile, Verifier, close_chunk, open_chunk,
 };
 use coco_replica::Settings;
 use coco_types::Seqno;
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The files that a node's disk would hold.
-fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut first = 1;
     let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
@@ -40,13 +40,19 @@ fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Verifies every node's disk.
+/// Verifies every node's disk, snapshots included.
 pub(crate) fn audit(cluster: &Cluster) -> Vec<LedgerReport> {
     let Keys::Real { service, .. } = &cluster.keys else { panic!("an audit needs real keys") };
     let audit = |node: &crate::network::Node| {
         let mut verifier = Verifier::new(service.clone()).with_secret(secret());
         for (name, bytes) in files(&node.disk.entries) {
             verifier.chunk(&name, &bytes).expect("the auditor accepts the chunk");
+        }
+        for (name, file) in &node.disk.snapshots {
+            let snapshot = SnapshotFile::split(file).expect("it has a proof");
+            let snapshot = snapshot.verify(*name, &service.pem()).expect("it holds");
+            let result = verifier.check_snapshot(&name.to_string(), &snapshot);
+            result.expect("the ledger vouches for its snapshots");
         }
         verifier.finish(None).expect("the auditor accepts the ledger")
     };
