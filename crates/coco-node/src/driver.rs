@@ -13,8 +13,10 @@ use std::{
 use bytes::Bytes;
 use coco_adapter::Checked;
 use coco_consensus::{Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
-use coco_replica::{Effects, Input, Now, Replica, Reply, SharedLedgerState, StepError};
-use coco_types::{NodeId, Role};
+use coco_replica::{
+    Effects, Input, Now, Replica, Reply, SharedLedgerState, SnapshotTask, StepError,
+};
+use coco_types::{Digest, NodeId, Role, Seqno};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -44,6 +46,7 @@ pub(crate) enum Job {
     Message(NodeId, Bytes),
     Persisted(PersistToken),
     Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    SnapshotMade(Seqno, Option<Digest>),
     Connected(NodeId, Direction),
     Unreachable(NodeId),
     DiskFailed(String),
@@ -143,6 +146,7 @@ pub(crate) struct Driver {
     pub(crate) inbox: Inbox,
     pub(crate) disk: DiskQueue,
     pub(crate) fetches: Sender<Fetch>,
+    pub(crate) snapshots: Sender<SnapshotTask>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
@@ -253,6 +257,7 @@ impl Driver {
             }
             Job::Persisted(token) => Input::Persisted(token),
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
+            Job::SnapshotMade(seqno, digest) => Input::SnapshotMade(seqno, digest),
             Job::Unreachable(node) => Input::Unreachable(node),
             Job::Connected(node, direction) => {
                 if !self.first_election.connected(node, direction)
@@ -300,6 +305,9 @@ impl Driver {
         }
         for fetch in effects.fetch {
             let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);
+        }
+        for task in effects.snapshots {
+            let _failed: Result<(), mpsc::SendError<SnapshotTask>> = self.snapshots.send(task);
         }
         if effects.role_changed {
             let state = self.state.read();

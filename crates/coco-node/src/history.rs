@@ -13,7 +13,7 @@ use coco_replica::SharedLedgerState;
 use coco_types::Seqno;
 use parking_lot::Mutex;
 
-use crate::ledger_files::LedgerFiles;
+use crate::{archive::is_archived, ledger_files::LedgerFiles};
 
 /// Decrypted entries kept for the next reader, in number and in bytes. A transaction's lookup and its block's are in
 /// the same entry, and readers follow the newest entries.
@@ -40,13 +40,33 @@ impl LedgerHistory {
         Self { files, state, secret, opened: Mutex::default() }
     }
 
+    /// The files that it reads from.
+    pub(crate) fn files(&self) -> &LedgerFiles {
+        &self.files
+    }
+
+    /// What vouches for the files.
+    pub(crate) const fn state(&self) -> &SharedLedgerState {
+        &self.state
+    }
+
+    /// What entries are opened with.
+    pub(crate) const fn secret(&self) -> &LedgerSecret {
+        &self.secret
+    }
+
     /// The raw entry at `seqno`, checked against the tree.
     ///
     /// # Errors
     /// [`HistoryError`] when it cannot be read or is not what it was.
     pub fn entry(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
-        let bytes =
-            self.read(seqno).map_err(|source| HistoryError::Unreadable { seqno, source })?;
+        let bytes = self.read(seqno).map_err(|source| {
+            if is_archived(&source) {
+                HistoryError::Archived { seqno }
+            } else {
+                HistoryError::Unreadable { seqno, source }
+            }
+        })?;
         let entry = EntryView::parse(&bytes).map_err(|_| HistoryError::Altered { seqno })?;
         if self.state.read().tree().leaf(seqno.0) != Some(entry.leaf()) {
             return Err(HistoryError::Altered { seqno });

@@ -24,6 +24,8 @@ use coco_types::Seqno;
 use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
+use crate::archive::{Archived, put_back};
+
 /// Where the first entry of a chunk begins.
 const ENTRIES_START: u32 = 8;
 const _: () = assert!(ENTRIES_START as usize == CHUNK_HEADER_BYTES, "entries follow the header");
@@ -76,6 +78,22 @@ impl OpenChunk {
 }
 
 impl Index {
+    /// The closed chunk that holds an entry.
+    fn chunk_of(&self, seqno: Seqno) -> Option<ChunkName> {
+        let at = self.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        self.closed.get(at).filter(|chunk| chunk.first <= seqno).copied()
+    }
+
+    /// The entries around one that is in no chunk, up to the chunks on both sides.
+    fn gap_around(&self, seqno: Seqno) -> (Seqno, Seqno) {
+        let at = self.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        let before = at.checked_sub(1).and_then(|at| self.closed.get(at)).map(last_of);
+        let open = self.open.as_ref().map(|open| open.first);
+        let after = self.closed.get(at).map(|chunk| chunk.first).or(open);
+        let first = before.unwrap_or(Seqno::ZERO).next();
+        (first, after.map_or(seqno, Seqno::previous))
+    }
+
     fn last(&self) -> Seqno {
         let closed = self.closed.last().and_then(|chunk| chunk.last);
         self.open
@@ -96,7 +114,8 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -108,7 +127,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl LedgerFiles {
-    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error.
+    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error, except
+    /// that chunks may be missing, which [`LedgerFiles::replay`] decides about.
     ///
     /// # Errors
     /// An error that names the file, and the offset where there is one.
@@ -126,7 +146,7 @@ impl LedgerFiles {
         for name in names {
             let path = folder.join(name.to_string());
             let expected = index.last().next();
-            if name.first != expected || index.open.is_some() {
+            if name.first < expected || index.open.is_some() {
                 return Err(damaged(
                     &path,
                     format_args!("begins at {}, but {expected} is next in the ledger", name.first),
@@ -189,17 +209,26 @@ impl LedgerFiles {
         index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
     }
 
-    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed.
+    /// Hands every entry from `from` on to `take`, in order, with whether its chunk is known to be committed.
     ///
     /// # Errors
-    /// [`ReplayError`]: what `take` gave, or the file that cannot be read or is damaged.
+    /// [`ReplayError`]: what `take` gave, or the file that cannot be read, is damaged, or is missing from there on.
     pub fn replay<E>(
         &self,
+        from: Seqno,
         mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
     ) -> Result<(), ReplayError<E>> {
         let index = self.index.read();
         let open = index.open.as_ref().map(|open| ChunkName::open(open.first));
+        let mut next = from;
         for name in index.closed.iter().copied().chain(open) {
+            if name.last.is_some_and(|last| last < from) {
+                continue;
+            }
+            if name.first > next {
+                let missing = Archived { seqno: next, first: next, last: name.first.previous() };
+                return Err(ReplayError::File(missing.into()));
+            }
             let path = self.folder.join(name.to_string());
             let file = Bytes::from(fs::read(&path).map_err(ReplayError::File)?);
             let chunk = Chunk::parse(&file)
@@ -212,7 +241,9 @@ impl LedgerFiles {
                 );
                 return Err(ReplayError::File(damaged(&path, what)));
             }
-            for (_, entry) in &chunk.entries {
+            next = Seqno(found).next();
+            for (_, entry) in chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno >= from)
+            {
                 take(file.slice_ref(entry.bytes()), name.is_committed)
                     .map_err(ReplayError::Taker)?;
             }
@@ -242,11 +273,22 @@ impl LedgerFiles {
             let file = File::open(self.folder.join(ChunkName::open(open.first).to_string()))?;
             return read_between(&file, u64::from(start), u64::from(end));
         }
-        let at = index.closed.partition_point(|chunk| last_of(chunk) < seqno);
-        let chunk =
-            *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
-        let file = File::open(self.folder.join(chunk.to_string()))?;
+        if seqno > index.last() {
+            return Err(missing());
+        }
+        let chunk = index.chunk_of(seqno);
         drop(index);
+        let chunk = match chunk {
+            Some(chunk) => chunk,
+            None => self.adopt(seqno)?,
+        };
+        let file = File::open(self.folder.join(chunk.to_string()));
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Archived { seqno, first: chunk.first, last: last_of(&chunk) }.into()
+            }
+            _ => error,
+        })?;
         let mut header = [0; CHUNK_HEADER_BYTES];
         file.read_exact_at(&mut header, 0)?;
         let table = u64::from_le_bytes(header);
@@ -258,6 +300,24 @@ impl LedgerFiles {
         let i = seqno.0 - chunk.first.0;
         let end = if seqno == last_of(&chunk) { table } else { position(i + 1)? };
         read_between(&file, position(i)?, end)
+    }
+
+    /// Finds the chunk of an entry that was not there at the start.
+    fn adopt(&self, seqno: Seqno) -> io::Result<ChunkName> {
+        let found = put_back(&self.folder, seqno)?;
+        let mut index = self.index.write();
+        let (first, last) = index.gap_around(seqno);
+        let fits = |chunk: &ChunkName| first <= chunk.first && last_of(chunk) <= last;
+        let chunk = found.filter(fits).ok_or(Archived { seqno, first, last })?;
+        let at = index.closed.partition_point(|before| last_of(before) < chunk.first);
+        index.closed.insert(at, chunk);
+        Ok(chunk)
+    }
+
+    /// Whether everything up to `seqno` was written and synced.
+    pub(crate) fn is_durable(&self, seqno: Seqno) -> bool {
+        let is_coming = self.coming.lock().front().is_some_and(|(first, _)| *first <= seqno);
+        !is_coming && seqno <= self.index.read().last()
     }
 
     /// Makes the one writer of these files. An open chunk that was caught while it was being closed is closed now.
@@ -612,6 +672,84 @@ mod tests {
         files.arrived(1);
         assert_eq!((read(1), read(2)), (Ok(first), Ok(other)));
         assert_eq!(read(3), Err(io::ErrorKind::NotFound));
+        fs::remove_dir_all(&folder).expect("removes");
+    }
+
+    /// A folder of closed, committed chunks of two entries, and an open one of one.
+    fn chunks(test: &str) -> (PathBuf, Vec<Bytes>) {
+        let folder = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("makes a folder");
+        let mut writer =
+            LedgerFiles::open(&folder).and_then(LedgerFiles::into_writer).expect("opens");
+        let entries: Vec<Bytes> = (1..=7).map(|seqno| entry(2, seqno)).collect();
+        for (entry, seqno) in entries.iter().zip(1..) {
+            writer.append(entry, seqno % 2 == 0).expect("appends");
+        }
+        writer.sync().expect("syncs");
+        writer.files().note_committed(Seqno(6));
+        writer.name_committed().expect("names");
+        (folder, entries)
+    }
+
+    #[test]
+    fn an_archived_entry_is_said_to_be_and_found_when_it_is_back() {
+        let (folder, entries) = chunks("archive");
+        let name = |first, last| ChunkName::committed(Seqno(first), Seqno(last)).to_string();
+        let (away, elsewhere) = (folder.join(name(3, 4)), folder.join("elsewhere"));
+        let archived = |files: &LedgerFiles, seqno| {
+            let error = files.read(Seqno(seqno)).expect_err("it is not there");
+            assert!(crate::archive::is_archived(&error), "{error}");
+            error.to_string()
+        };
+        // Moved away while the node runs, and before it starts.
+        for files in [LedgerFiles::open(&folder).expect("opens"), {
+            fs::rename(&away, &elsewhere).expect("moves");
+            LedgerFiles::open(&folder).expect("opens")
+        }] {
+            if away.exists() {
+                fs::rename(&away, &elsewhere).expect("moves");
+            }
+            assert!(archived(&files, 3).contains("entry 3 is archived"));
+            assert!(archived(&files, 4).contains("entries 3 to 4"));
+            assert_eq!(files.read(Seqno(5)).ok().as_ref(), Some(&entries[4]));
+            assert_eq!(
+                files.read(Seqno(8)).map_err(|error| error.kind()),
+                Err(io::ErrorKind::NotFound)
+            );
+            fs::rename(&elsewhere, &away).expect("moves");
+            for (entry, seqno) in entries.iter().zip(1..) {
+                assert_eq!(files.read(Seqno(seqno)).ok().as_ref(), Some(entry), "{seqno}");
+            }
+        }
+        fs::remove_dir_all(&folder).expect("removes");
+    }
+
+    #[test]
+    fn a_replay_begins_where_it_is_told_and_bears_no_gap_from_there() {
+        let (folder, entries) = chunks("gap");
+        let replay = |from: u64| {
+            let mut taken = Vec::new();
+            let files = LedgerFiles::open(&folder).expect("opens");
+            let result = files.replay(Seqno(from), |entry, _| {
+                taken.push(entry);
+                Ok::<_, io::Error>(())
+            });
+            match result {
+                Ok(()) => Ok(taken),
+                Err(ReplayError::File(error) | ReplayError::Taker(error)) => Err(error.to_string()),
+            }
+        };
+        for from in 1..=8 {
+            let at = usize::try_from(from - 1).expect("small");
+            assert_eq!(replay(from).as_deref(), Ok(&entries[at..]), "{from}");
+        }
+        let gap = folder.join(ChunkName::committed(Seqno(3), Seqno(4)).to_string());
+        fs::remove_file(gap).expect("removes");
+        for from in 1..=4 {
+            let error = replay(from).expect_err("there is a gap");
+            assert!(error.contains("to 4 are not in the ledger's folder"), "{from}: {error}");
+        }
+        assert_eq!(replay(5).as_deref(), Ok(&entries[4..]));
         fs::remove_dir_all(&folder).expect("removes");
     }
 }

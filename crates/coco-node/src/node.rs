@@ -38,10 +38,13 @@ use crate::{
     hard_state_file::HardStateFile,
     history::LedgerHistory,
     identity::{Identity, IdentityError},
-    ledger_files::{LedgerFiles, ReplayError},
+    ledger_files::LedgerFiles,
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
+    replay::{LoadLedgerError, load_ledger, snapshot_folder},
+    snapshot_files::SnapshotFiles,
+    snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
 };
@@ -116,6 +119,7 @@ struct Loaded {
     identity: Identity,
     loader: Loader,
     files: LedgerFiles,
+    snapshots: SnapshotFiles,
     hard_state: HardStateFile,
     hard_state_found: Option<HardState>,
     committed: Seqno,
@@ -125,36 +129,28 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let identity = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
-    let mut index_key = [0; 16];
-    aws_lc_rs::rand::fill(&mut index_key)
-        .map_err(|_| failed(io::Error::other("no entropy from the system")))?;
-    let (low, high) = index_key.split_at(8);
-    let index_key =
-        [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
-    let mut loader = Loader::new(
-        identity.ledger_secret(),
-        state::schema(),
-        index_key,
-        config.ledger.retained_entries,
-    );
     let files = LedgerFiles::open(&folder).map_err(failed)?;
-    let started = Instant::now();
-    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
-        match error {
-            ReplayError::File(source) => failed(source),
-            ReplayError::Taker(source) => StartNodeError::Load { path: folder.clone(), source },
-        }
-    })?;
-    let committed = loader
-        .state()
-        .read()
-        .last_signature(files.committed().max(GENESIS_LAST))
-        .unwrap_or(Seqno::ZERO);
-    info!(last = %loader.last(), committed = %committed, millis = started.elapsed().as_millis(), "ledger replayed");
+    let path = snapshot_folder(&config.data_dir);
+    let snapshots =
+        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
+    let loader = load_ledger(&identity, config.ledger.retained_entries, &files, &snapshots)
+        .map_err(|error| match error {
+            LoadLedgerError::Files(source) => failed(source),
+            LoadLedgerError::Entries(source) => {
+                StartNodeError::Load { path: folder.clone(), source }
+            }
+        })?;
+    let committed = {
+        let state = loader.state();
+        let state = state.read();
+        let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
+        state.last_signature(known).unwrap_or(Seqno::ZERO)
+    };
+    info!(last = %loader.last(), %committed, "ledger loaded");
     let path = config.data_dir.join(HARD_STATE_FILE);
     let (hard_state, hard_state_found) =
         HardStateFile::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
-    Ok(Loaded { identity, loader, files, hard_state, hard_state_found, committed })
+    Ok(Loaded { identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
 
 /// The last entry that provisioning made; committed from the start.
@@ -296,6 +292,7 @@ fn settings(config: &NodeConfig) -> Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
+        snapshot_entries: config.ledger.snapshot_entries,
         ..Settings::default()
     }
 }
@@ -308,7 +305,7 @@ fn assemble(
     jobs: mpsc::Receiver<Job>,
     shared: Shared,
 ) -> Result<Assembled, StartNodeError> {
-    let Loaded { identity, loader, files, hard_state, .. } = loaded;
+    let Loaded { identity, loader, files, snapshots, hard_state, .. } = loaded;
     let reader = loader.reader();
     let state = loader.state();
     let Ethereum { adapter, rpc, checker } =
@@ -337,6 +334,12 @@ fn assemble(
     let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
     thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
 
+    let secret = identity.ledger_secret();
+    let history = Arc::new(LedgerHistory::new(files, state.clone(), secret.clone()));
+    let (inbox, metrics) = (shared.inbox.clone(), Arc::clone(&shared.metrics));
+    let snapshots = Snapshotter::start(snapshots, Arc::clone(&history), inbox, metrics)
+        .map_err(StartNodeError::Thread)?;
+
     let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
     let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };
     let driver = Driver {
@@ -345,6 +348,7 @@ fn assemble(
         inbox: shared.inbox.clone(),
         disk,
         fetches,
+        snapshots,
         peers: Arc::clone(&shared.peers),
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
@@ -355,14 +359,13 @@ fn assemble(
     };
     let driver = thread("replica", move || driver.run())?;
 
-    let secret = identity.ledger_secret();
     let service = Service::new(ServiceParts {
         node_id: identity.node_id,
         service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),
         nodes: shared.nodes,
         limits: config.limits,
-        history: Arc::new(LedgerHistory::new(files, state.clone(), secret.clone())),
+        history,
         state,
         reader,
         secret,

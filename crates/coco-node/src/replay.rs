@@ -1,0 +1,137 @@
+//! The state at start-up: from the newest snapshot that can be used and the entries after it, or from all entries.
+//!
+//! A snapshot is used when its proof holds under this node's own service certificate, it opens under the ledger secret,
+//! and the entries after it are there without a gap, sign the tree that grows from it, and hold its evidence. One that
+//! is not is named in the log and passed over for the next older.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use coco_evm::state;
+use coco_ledger::{SnapshotError, SnapshotFile, SnapshotName};
+use coco_replica::{LoadError, Loader, RestoreSnapshotError};
+use coco_types::{Seqno, TxId};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::{
+    archive::is_archived,
+    identity::Identity,
+    ledger_files::{LedgerFiles, ReplayError, chain},
+    snapshot_files::{SNAPSHOT_FOLDER, SnapshotFiles},
+};
+
+/// Why a snapshot was passed over.
+#[derive(Debug, Error)]
+pub(crate) enum UseSnapshotError {
+    /// Its file cannot be read.
+    #[error("cannot read it")]
+    Read(#[source] std::io::Error),
+    /// It is damaged, or the service does not stand by it.
+    #[error("it does not verify")]
+    Verify(#[from] SnapshotError),
+    /// It is not of this ledger.
+    #[error("it does not restore")]
+    Restore(#[from] RestoreSnapshotError),
+    /// The chunk files after it are not all there, or damaged.
+    #[error("the chunk files after it do not replay")]
+    Files(#[source] std::io::Error),
+    /// The entries after it do not go on from it.
+    #[error("the entries after it do not replay")]
+    Entries(#[from] LoadError),
+    /// The ledger ends before the entry that proves it.
+    #[error("its evidence is in {evidence}, the ledger ends at {last}")]
+    Short {
+        /// Where the evidence is.
+        evidence: TxId,
+        /// The ledger's end.
+        last: TxId,
+    },
+}
+
+/// Why no state was made.
+#[derive(Debug)]
+pub(crate) enum LoadLedgerError {
+    /// A file cannot be read or is damaged.
+    Files(std::io::Error),
+    /// An entry cannot be taken.
+    Entries(LoadError),
+}
+
+/// Makes the state.
+pub(crate) fn load_ledger(
+    identity: &Identity,
+    retained_entries: u64,
+    files: &LedgerFiles,
+    snapshots: &SnapshotFiles,
+) -> Result<Loader, LoadLedgerError> {
+    let started = Instant::now();
+    let mut refused = Vec::new();
+    for name in snapshots.newest_first().map_err(LoadLedgerError::Files)? {
+        match from_snapshot(identity, retained_entries, files, snapshots, name) {
+            Ok(loader) => {
+                let millis = started.elapsed().as_millis();
+                info!(snapshot = %name, last = %loader.last(), millis, "ledger loaded");
+                return Ok(loader);
+            }
+            Err(error) => {
+                let path = snapshots.path(name);
+                let error = chain(&error);
+                warn!(file = %path.display(), error, "the snapshot cannot be used");
+                refused.push(format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    let secret = identity.ledger_secret();
+    let index_key = secret.index_key();
+    let mut loader = Loader::new(secret, state::schema(), index_key, retained_entries);
+    replay(&mut loader, files).map_err(|error| match error {
+        // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
+        ReplayError::File(error) if is_archived(&error) => {
+            let refused =
+                if refused.is_empty() { "there is none".into() } else { refused.join("; ") };
+            let what = format!("{error}, or have a snapshot to start from ({refused})");
+            LoadLedgerError::Files(std::io::Error::new(std::io::ErrorKind::NotFound, what))
+        }
+        ReplayError::File(error) => LoadLedgerError::Files(error),
+        ReplayError::Taker(error) => LoadLedgerError::Entries(error),
+    })?;
+    info!(last = %loader.last(), millis = started.elapsed().as_millis(), "ledger replayed");
+    Ok(loader)
+}
+
+fn from_snapshot(
+    identity: &Identity,
+    retained_entries: u64,
+    files: &LedgerFiles,
+    snapshots: &SnapshotFiles,
+    name: SnapshotName,
+) -> Result<Loader, UseSnapshotError> {
+    let bytes = snapshots.read(name).map_err(UseSnapshotError::Read)?;
+    let snapshot = SnapshotFile::split(&bytes)?.verify(name, &identity.service_cert.pem())?;
+    let secret = identity.ledger_secret();
+    let mut loader = Loader::from_snapshot(secret, state::schema(), retained_entries, snapshot)?;
+    drop(bytes);
+    replay(&mut loader, files).map_err(|error| match error {
+        ReplayError::File(error) => UseSnapshotError::Files(error),
+        ReplayError::Taker(error) => UseSnapshotError::Entries(error),
+    })?;
+    match loader.awaited() {
+        Some(evidence) => Err(UseSnapshotError::Short { evidence, last: loader.last() }),
+        None => Ok(loader),
+    }
+}
+
+/// Has the loader take every entry that it has not.
+fn replay(loader: &mut Loader, files: &LedgerFiles) -> Result<(), ReplayError<LoadError>> {
+    let from: Seqno = loader.last().seqno.next();
+    files.replay(from, |entry: Bytes, is_committed| loader.push(entry, is_committed))
+}
+
+/// The folder of snapshots inside a node's folder.
+pub(crate) fn snapshot_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join(SNAPSHOT_FOLDER)
+}
