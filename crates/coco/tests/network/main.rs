@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `faults.rs` | nothing that was acknowledged is lost when processes are killed or frozen |
 //! | `restart.rs` | a network that was stopped resumes with everything that was committed |
+//! | `snapshots.rs` | nodes start from snapshots, bear archived chunks below them, and refuse damaged ones |
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `replay.rs` | real signed transactions of the public chain |
@@ -27,3 +28,4 @@ mod program;
 mod replay;
 mod restart;
 mod rpc;
+mod snapshots;

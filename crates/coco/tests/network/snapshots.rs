@@ -1,0 +1,286 @@
+//! Snapshots of real nodes: what they start from, what may be moved away below them, and what they refuse.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, B256, U256};
+use anyhow::{Context, ensure};
+use coco_ledger::{ChunkName, SnapshotName};
+use coco_types::Seqno;
+use serde_json::{Value, json};
+
+use super::{
+    cluster::Network,
+    http::{Connection, PATIENCE},
+    ledger::{chunks, committed_everywhere, verify},
+    program::{DOES_NOT_VERIFY, coco, errors_of, until},
+    rpc::Rpc,
+};
+
+const NODES: usize = 3;
+/// Entries between snapshots.
+const ENTRIES: u64 = 40;
+/// Transfers, each with a block and a signature of its own.
+const TRANSFERS: u64 = 90;
+/// Until every node has completed what it made.
+const COMPLETE: Duration = Duration::from_secs(20);
+/// JSON-RPC's code for history that is not kept.
+const PRUNED: i64 = 4444;
+
+fn snapshot_folder(network: &Network, i: usize) -> PathBuf {
+    network.ledger_folder(i).with_file_name("snapshots")
+}
+
+/// The complete snapshots of a node, oldest first.
+fn snapshots(network: &Network, i: usize) -> anyhow::Result<Vec<(SnapshotName, PathBuf)>> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(snapshot_folder(network, i))? {
+        let path = file?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).context("a name")?;
+        if let Ok(name) = name.parse::<SnapshotName>() {
+            found.push((name, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What the node wrote to its log since `from` bytes.
+fn log_since(network: &Network, i: usize, from: usize) -> anyhow::Result<String> {
+    let log = fs::read(network.ledger_folder(i).with_file_name("node.log"))?;
+    Ok(String::from_utf8_lossy(&log[from..]).into_owned())
+}
+
+fn log_bytes(network: &Network, i: usize) -> anyhow::Result<usize> {
+    Ok(usize::try_from(fs::metadata(network.ledger_folder(i).with_file_name("node.log"))?.len())?)
+}
+
+/// Everything that a client can ask a node for.
+fn look(network: &Network, i: usize, hashes: &[B256]) -> anyhow::Result<Vec<Value>> {
+    let mut rpc = Rpc::to(network.addresses(i)?.development)?;
+    let last = rpc.block_number()?;
+    let accounts: Vec<Address> = network.accounts.iter().map(|account| account.address).collect();
+    let mut seen = rpc.blocks(last)?;
+    seen.extend(rpc.receipts(hashes)?);
+    seen.push(json!(rpc.balances(&accounts)?));
+    seen.push(json!(rpc.nonces(&accounts, "latest")?));
+    Ok(seen)
+}
+
+fn send(network: &Network, hashes: &mut Vec<B256>, count: u64) -> anyhow::Result<()> {
+    let mut rpc = Rpc::to(network.addresses(0)?.development)?;
+    for _ in 0..count {
+        let nonce = hashes.len() as u64;
+        let signed =
+            network.accounts[0].transfer(nonce, Address::repeat_byte(0x77), U256::from(nonce));
+        let sent =
+            rpc.try_batch("/?wait=committed", "eth_sendRawTransaction", &[json!([signed.raw])])?;
+        ensure!(sent[0].is_ok(), "{sent:?}");
+        hashes.push(signed.hash);
+    }
+    Ok(())
+}
+
+/// Moves the chunk files below an entry to another folder, and back with the folders exchanged.
+fn move_chunks(from: &Path, to: &Path, below: Seqno) -> anyhow::Result<usize> {
+    fs::create_dir_all(to)?;
+    let old: Vec<(ChunkName, PathBuf)> = chunks(from)?
+        .into_iter()
+        .filter(|(name, _)| name.last.is_some_and(|last| last <= below))
+        .collect();
+    for (name, path) in &old {
+        ensure!(name.is_committed, "{name} is below a snapshot and not committed");
+        fs::rename(path, to.join(name.to_string()))?;
+    }
+    Ok(old.len())
+}
+
+fn flip(path: &Path, at: usize) -> anyhow::Result<()> {
+    let mut bytes = fs::read(path)?;
+    let at = at % bytes.len();
+    bytes[at] ^= 4;
+    Ok(fs::write(path, bytes)?)
+}
+
+fn await_snapshots(network: &Network) -> anyhow::Result<Vec<SnapshotName>> {
+    let committed = committed_everywhere(network)?.seqno.0;
+    let due = committed / ENTRIES * ENTRIES;
+    for i in 0..NODES {
+        until(&format!("n{i} has completed a snapshot from {due}"), COMPLETE, || {
+            Ok(snapshots(network, i)?.last().is_some_and(|(name, _)| name.seqno.0 >= due))
+        })?;
+    }
+    let first = snapshots(network, 0)?;
+    for i in 1..NODES {
+        for ((name, path), (other, other_path)) in first.iter().zip(snapshots(network, i)?) {
+            ensure!(*name == other, "n0 has {name}, n{i} has {other}");
+            ensure!(fs::read(path)? == fs::read(other_path)?, "{name} of n{i} is another");
+        }
+    }
+    Ok(first.into_iter().map(|(name, _)| name).collect())
+}
+
+#[test]
+fn a_snapshot_and_the_tail_are_the_whole_ledger() -> anyhow::Result<()> {
+    let mut network = Network::provision(NODES, |config| {
+        config.ledger.snapshot_entries = ENTRIES;
+    })?;
+    network.start_all()?;
+    let mut hashes = Vec::new();
+    send(&network, &mut hashes, TRANSFERS)?;
+    let names = await_snapshots(&network)?;
+    println!("{} transfers: {names:?}", hashes.len());
+    ensure!(names.len() > 1 && names.len() <= 3, "{names:?}");
+    let seen = look(&network, 0, &hashes)?;
+    let committed = committed_everywhere(&network)?;
+    network.stop_all()?;
+
+    // From the snapshot, and with the whole ledger for comparison: what clients see is the same.
+    fs::rename(snapshot_folder(&network, 2), network.scratch().join("away"))?;
+    let from: Vec<usize> =
+        (0..NODES).map(|i| log_bytes(&network, i)).collect::<anyhow::Result<_>>()?;
+    network.start_all()?;
+    for (i, from) in from.into_iter().enumerate() {
+        let log = log_since(&network, i, from)?;
+        let newest = names.last().context("there are snapshots")?.to_string();
+        ensure!(log.contains(&newest) == (i < 2), "n{i} started from something else:\n{log}");
+        ensure!(look(&network, i, &hashes)? == seen, "n{i} shows something else");
+    }
+    for i in 0..NODES {
+        verify(&network, i, committed)?;
+    }
+    // The one without goes on making the same snapshots.
+    send(&network, &mut hashes, ENTRIES)?;
+    let more = await_snapshots_of_two(&network)?;
+    ensure!(more > *names.last().context("there are snapshots")?, "no newer one than {more}");
+    network.stop_all()?;
+    for i in 0..NODES {
+        verify(&network, i, committed)?;
+    }
+    network.finish()
+}
+
+/// Waits until the last two nodes have a newer snapshot of the same bytes.
+fn await_snapshots_of_two(network: &Network) -> anyhow::Result<SnapshotName> {
+    let mut newest = None;
+    until("n1 and n2 have the same newest snapshot", COMPLETE, || {
+        let (Some(one), Some(two)) = (snapshots(network, 1)?.pop(), snapshots(network, 2)?.pop())
+        else {
+            return Ok(false);
+        };
+        newest = Some(one.0);
+        Ok(one.0 == two.0 && fs::read(one.1)? == fs::read(two.1)?)
+    })?;
+    newest.context("it was found")
+}
+
+#[test]
+fn chunks_below_a_snapshot_may_be_elsewhere() -> anyhow::Result<()> {
+    let mut network = Network::provision(NODES, |config| {
+        config.ledger.snapshot_entries = ENTRIES;
+    })?;
+    network.start_all()?;
+    let mut hashes = Vec::new();
+    send(&network, &mut hashes, TRANSFERS)?;
+    let newest = *await_snapshots(&network)?.last().context("there are snapshots")?;
+    let seen = look(&network, 0, &hashes)?;
+    let committed = committed_everywhere(&network)?;
+    let (ledger, archive) = (network.ledger_folder(1), network.scratch().join("archive"));
+    // Once while it runs, once while it starts.
+    for is_running in [true, false] {
+        if !is_running {
+            network.stop_all()?;
+        }
+        let moved = move_chunks(&ledger, &archive, newest.seqno)?;
+        ensure!(moved > 0, "a chunk ends at {}", newest.seqno);
+        if !is_running {
+            let from = log_bytes(&network, 1)?;
+            network.start_all()?;
+            let log = log_since(&network, 1, from)?;
+            ensure!(log.contains(&newest.to_string()), "it starts from the snapshot:\n{log}");
+            // Blocks that were read before are not remembered; those before the snapshot are said to be elsewhere.
+            let mut rpc = Rpc::to(network.addresses(1)?.development)?;
+            let refused = rpc.try_call("eth_getBlockByNumber", &json!(["0x1", true]))?;
+            let refused = refused.err().context("block 1 is archived")?;
+            ensure!(refused.code == PRUNED && refused.message.contains("archived"), "{refused:?}");
+            let refused = rpc.try_call("eth_getTransactionReceipt", &json!([hashes[0]]))?;
+            let refused = refused.err().context("its receipt, too")?;
+            ensure!(refused.code == PRUNED && refused.message.contains("archived"), "{refused:?}");
+            let latest = rpc.call("eth_getTransactionReceipt", &json!([hashes.last()]))?;
+            ensure!(!latest.is_null(), "what is above the snapshot is there");
+        }
+        let mut connection = Connection::plain(network.addresses(1)?.development, PATIENCE)?;
+        let answer = connection.get("/app/receipt?transaction_id=2.3")?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        ensure!(answer.status == 404 && text.contains("archived"), "{}: {text}", answer.status);
+        let state = connection.get("/node/state")?;
+        ensure!(state.status == 200, "the node goes on");
+        verify(&network, 1, committed)?;
+
+        ensure!(move_chunks(&archive, &ledger, newest.seqno)? == moved, "they are put back");
+        let answer = connection.get("/app/receipt?transaction_id=2.3")?;
+        ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body));
+        ensure!(look(&network, 1, &hashes)? == seen, "everything is found again");
+    }
+    network.finish()
+}
+
+#[test]
+fn a_damaged_snapshot_is_named_and_not_used() -> anyhow::Result<()> {
+    let mut network = Network::provision(NODES, |config| {
+        config.ledger.snapshot_entries = ENTRIES;
+    })?;
+    network.start_all()?;
+    let mut hashes = Vec::new();
+    send(&network, &mut hashes, TRANSFERS)?;
+    let names = await_snapshots(&network)?;
+    let (older, newest) = (names[names.len() - 2], names[names.len() - 1]);
+    let seen = look(&network, 0, &hashes)?;
+    network.stop_all()?;
+    let path = |i: usize, name: SnapshotName| snapshot_folder(&network, i).join(name.to_string());
+
+    // The newest is damaged on one node, all are damaged on another.
+    flip(&path(0, newest), 1 << 12)?;
+    names.iter().enumerate().try_for_each(|(n, name)| flip(&path(1, *name), n * 7919))?;
+    let folder = network.ledger_folder(0);
+    let cert = network.service_cert();
+    let arguments = [
+        "ledger".as_ref(),
+        "verify".as_ref(),
+        folder.as_os_str(),
+        "--service-cert".as_ref(),
+        cert.as_os_str(),
+    ];
+    let output = coco(&arguments)?;
+    let text = errors_of(&output);
+    ensure!(output.status.code() == Some(DOES_NOT_VERIFY), "{}: {text}", output.status);
+    ensure!(text.contains(&newest.to_string()) && text.contains("offset"), "{text}");
+
+    let from = [log_bytes(&network, 0)?, log_bytes(&network, 1)?];
+    network.start_all()?;
+    let log = log_since(&network, 0, from[0])?;
+    ensure!(log.contains("the snapshot cannot be used"), "n0 says nothing:\n{log}");
+    ensure!(log.contains(&newest.to_string()) && log.contains(&older.to_string()), "{log}");
+    let log = log_since(&network, 1, from[1])?;
+    ensure!(names.iter().all(|name| log.contains(&name.to_string())), "{log}");
+    for i in 0..NODES {
+        ensure!(look(&network, i, &hashes)? == seen, "n{i} shows something else");
+    }
+    network.stop_all()?;
+
+    // Without the chunks below and without a snapshot there is nothing to start from.
+    let moved =
+        move_chunks(&network.ledger_folder(1), &network.scratch().join("archive"), newest.seqno)?;
+    ensure!(moved > 0, "a chunk ends at {}", newest.seqno);
+    let from = log_bytes(&network, 1)?;
+    network.spawn(1)?;
+    until("n1 ends", COMPLETE, || network.has_ended(1))?;
+    let log = log_since(&network, 1, from)?;
+    ensure!(log.contains(&newest.to_string()), "it names the snapshot:\n{log}");
+    ensure!(log.contains("are not in the ledger's folder"), "it says what is missing:\n{log}");
+    network.kill(&[1])?;
+    network.finish()
+}
