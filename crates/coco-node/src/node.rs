@@ -146,7 +146,6 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
         state.last_signature(known).unwrap_or(Seqno::ZERO)
     };
-    info!(last = %loader.last(), %committed, "ledger loaded");
     let path = config.data_dir.join(HARD_STATE_FILE);
     let (hard_state, hard_state_found) =
         HardStateFile::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
