@@ -63,6 +63,9 @@ impl PointMap {
     pub(crate) fn visible(&self, at: Seqno) -> Vec<Visible> {
         let mut visible = Vec::new();
         for shard in self.shards.iter() {
+            // The list grows while nobody waits for the shard.
+            let len = shard.read().len();
+            visible.reserve(len);
             let shard = shard.read();
             visible.extend(shard.iter().filter_map(|(key, cell)| Visible::of(key, cell, at)));
         }
