@@ -2,9 +2,11 @@
 //!
 //! A snapshot is used when its proof holds under this node's own service certificate, it opens under the ledger secret,
 //! and the entries after it are there without a gap, sign the tree that grows from it, and hold its evidence. One that
-//! is not is named in the log and passed over for the next older.
+//! is not is named in the log and passed over for the next older. A ledger that ends before the evidence of a snapshot
+//! that holds has lost what was committed: then the node does not start.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -29,7 +31,7 @@ use crate::{
 pub(crate) enum UseSnapshotError {
     /// Its file cannot be read.
     #[error("cannot read it")]
-    Read(#[source] std::io::Error),
+    Read(#[source] io::Error),
     /// It is damaged, or the service does not stand by it.
     #[error("it does not verify")]
     Verify(#[from] SnapshotError),
@@ -38,7 +40,7 @@ pub(crate) enum UseSnapshotError {
     Restore(#[from] RestoreSnapshotError),
     /// The chunk files after it are not all there, or damaged.
     #[error("the chunk files after it do not replay")]
-    Files(#[source] std::io::Error),
+    Files(#[source] io::Error),
     /// The entries after it do not go on from it.
     #[error("the entries after it do not replay")]
     Entries(#[from] LoadError),
@@ -56,7 +58,7 @@ pub(crate) enum UseSnapshotError {
 #[derive(Debug)]
 pub(crate) enum LoadLedgerError {
     /// A file cannot be read or is damaged.
-    Files(std::io::Error),
+    Files(io::Error),
     /// An entry cannot be taken.
     Entries(LoadError),
 }
@@ -77,6 +79,19 @@ pub(crate) fn load_ledger(
                 info!(snapshot = %name, last = %loader.last(), millis, "ledger loaded");
                 return Ok(loader);
             }
+            // A node that helped to commit what it has lost must not vote as if it had not. No crash does this: a file is
+            // complete only once its evidence is durable in the ledger beside it.
+            Err(error @ UseSnapshotError::Short { .. }) => {
+                let path = snapshots.path(name);
+                let what = format!(
+                    "{}: {error}: the disk lost entries that were committed, or was set back",
+                    path.display()
+                );
+                return Err(LoadLedgerError::Files(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    what,
+                )));
+            }
             Err(error) => {
                 let path = snapshots.path(name);
                 let error = chain(&error);
@@ -94,7 +109,7 @@ pub(crate) fn load_ledger(
             let refused =
                 if refused.is_empty() { "there is none".into() } else { refused.join("; ") };
             let what = format!("{error}, or have a snapshot to start from ({refused})");
-            LoadLedgerError::Files(std::io::Error::new(std::io::ErrorKind::NotFound, what))
+            LoadLedgerError::Files(io::Error::new(io::ErrorKind::NotFound, what))
         }
         ReplayError::File(error) => LoadLedgerError::Files(error),
         ReplayError::Taker(error) => LoadLedgerError::Entries(error),

@@ -134,3 +134,41 @@ impl Unfinished {
         fs::remove_file(self.path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coco_types::Digest;
+
+    use super::*;
+
+    fn sealed(byte: u8) -> SealedSnapshot {
+        SealedSnapshot { head: vec![byte; 10], sealed: vec![byte; 5], digest: Digest::ZERO }
+    }
+
+    #[test]
+    fn a_file_has_its_name_with_its_proof_only() {
+        let folder = std::env::temp_dir().join(format!("coco-snapshots-{}", std::process::id()));
+        let files = SnapshotFiles::open(&folder).expect("opens");
+        let name = |n: u64| SnapshotName { seqno: Seqno(n), evidence: Seqno(n + 2) };
+        let make = |n: u64| {
+            let unfinished = files.write(Seqno(n), &sealed(u8::try_from(n).expect("small")));
+            let unfinished = unfinished.expect("writes");
+            files.finish(unfinished, name(n), b"proof").expect("finishes");
+        };
+        // Of one that was dropped nothing is left, and of one that a crash cut short nothing after the next start.
+        files.write(Seqno(1), &sealed(1)).and_then(Unfinished::discard).expect("discards");
+        let _crashed = files.write(Seqno(2), &sealed(2)).expect("writes");
+        assert_eq!(files.newest_first().expect("lists"), []);
+        assert_eq!(fs::read_dir(&folder).expect("lists").count(), 1);
+        let files = SnapshotFiles::open(&folder).expect("opens again");
+        assert_eq!(fs::read_dir(&folder).expect("lists").count(), 0);
+
+        (3..=9).for_each(make);
+        files.remove_old().expect("removes");
+        assert_eq!(files.newest_first().expect("lists"), [name(9), name(8), name(7)]);
+        assert_eq!(fs::read_dir(&folder).expect("lists").count(), SNAPSHOTS_KEPT);
+        let bytes = files.read(name(9)).expect("reads");
+        assert_eq!(bytes, [&[9; 15][..], b"proof"].concat());
+        fs::remove_dir_all(&folder).expect("removes");
+    }
+}

@@ -2,6 +2,7 @@
 //! the next start, and the ledger holds everything.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -31,6 +32,9 @@ use crate::{
 const DURABLE_POLL: Duration = Duration::from_millis(10);
 const DURABLE_WAIT: Duration = Duration::from_secs(60);
 
+/// Snapshots that wait for evidence: a primary on a slow disk gives it when its own is written, while others are ahead.
+const WAITING_MAX: usize = 4;
+
 /// Why a snapshot was not made, or not completed.
 #[derive(Debug, Error)]
 enum SnapshotterError {
@@ -52,6 +56,8 @@ pub(crate) struct Snapshotter {
     history: Arc<LedgerHistory>,
     inbox: Inbox,
     metrics: Arc<Metrics>,
+    /// Those without evidence yet, oldest first.
+    waiting: VecDeque<(SnapshotEvidence, Unfinished)>,
 }
 
 impl Snapshotter {
@@ -63,50 +69,52 @@ impl Snapshotter {
         metrics: Arc<Metrics>,
     ) -> io::Result<Sender<SnapshotTask>> {
         let (sender, tasks) = channel();
-        let snapshotter = Self { snapshots, history, inbox, metrics };
+        let snapshotter = Self { snapshots, history, inbox, metrics, waiting: VecDeque::new() };
         let run = move || snapshotter.run(&tasks);
         std::thread::Builder::new().name("snapshots".into()).spawn(run)?;
         Ok(sender)
     }
 
-    fn run(self, tasks: &Receiver<SnapshotTask>) {
-        let mut waiting: Option<(SnapshotEvidence, Unfinished)> = None;
+    fn run(mut self, tasks: &Receiver<SnapshotTask>) {
         while let Ok(task) = tasks.recv() {
             match task {
-                SnapshotTask::Make(make) => {
-                    discard(waiting.take());
-                    let id = make.tx_id();
-                    waiting = self
-                        .make(make)
-                        .inspect_err(|error| {
-                            warn!(%id, error = chain(error), "no snapshot was made");
-                        })
-                        .ok();
-                    let digest: Option<Digest> =
-                        waiting.as_ref().map(|(snapshot, _)| snapshot.digest);
-                    self.inbox.put(Job::SnapshotMade(id.seqno, digest));
-                }
-                SnapshotTask::Finish(finish) => {
-                    let name = SnapshotName {
-                        seqno: finish.snapshot.seqno,
-                        evidence: finish.evidence.seqno,
-                    };
-                    match waiting.take_if(|(made, _)| made.seqno <= name.seqno) {
-                        Some((made, unfinished)) if made == finish.snapshot => {
-                            if let Err(error) = self.finish(&finish, unfinished, name) {
-                                warn!(%name, error = chain(&error), "the snapshot is not completed");
-                            }
-                        }
-                        Some((made, unfinished)) => {
-                            if made.seqno == name.seqno {
-                                warn!(%name, expected = %finish.snapshot.digest, found = %made.digest, "this node made another snapshot than the primary");
-                            }
-                            discard(Some((made, unfinished)));
-                        }
-                        None => {}
-                    }
-                }
+                SnapshotTask::Make(make) => self.take_make(make),
+                SnapshotTask::Finish(finish) => self.take_finish(&finish),
             }
+        }
+    }
+
+    fn take_make(&mut self, make: MakeSnapshot) {
+        let id = make.tx_id();
+        let made = self.make(make).inspect_err(|error| {
+            warn!(%id, error = chain(error), "no snapshot was made");
+        });
+        let digest: Option<Digest> = made.as_ref().ok().map(|(snapshot, _)| snapshot.digest);
+        self.waiting.extend(made.ok());
+        if self.waiting.len() > WAITING_MAX {
+            discard(self.waiting.pop_front());
+        }
+        self.inbox.put(Job::SnapshotMade(id.seqno, digest));
+    }
+
+    fn take_finish(&mut self, finish: &FinishSnapshot) {
+        let expected = finish.snapshot;
+        let name = SnapshotName { seqno: expected.seqno, evidence: finish.evidence.seqno };
+        // The primary gives evidence in order: what is older gets none any more.
+        while let Some((made, unfinished)) =
+            self.waiting.pop_front_if(|(made, _)| made.seqno <= expected.seqno)
+        {
+            if made == expected {
+                if let Err(error) = self.finish(finish, unfinished, name) {
+                    warn!(%name, error = chain(&error), "the snapshot is not completed");
+                }
+                continue;
+            }
+            if made.seqno == expected.seqno {
+                let (expected, found) = (expected.digest, made.digest);
+                warn!(%name, %expected, %found, "this node made another snapshot than the primary");
+            }
+            discard(Some((made, unfinished)));
         }
     }
 

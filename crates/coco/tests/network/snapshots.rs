@@ -23,8 +23,9 @@ use super::{
 const NODES: usize = 3;
 /// Entries between snapshots.
 const ENTRIES: u64 = 40;
-/// Transfers, each with a block and a signature of its own.
-const TRANSFERS: u64 = 90;
+/// Transfers in a round, each with a block and a signature of its own: enough for one snapshot.
+const TRANSFERS: u64 = 25;
+const ROUNDS: usize = 4;
 /// Until every node has completed what it made.
 const COMPLETE: Duration = Duration::from_secs(20);
 /// JSON-RPC's code for history that is not kept.
@@ -105,13 +106,23 @@ fn flip(path: &Path, at: usize) -> anyhow::Result<()> {
     Ok(fs::write(path, bytes)?)
 }
 
-fn await_snapshots(network: &Network) -> anyhow::Result<Vec<SnapshotName>> {
-    let committed = committed_everywhere(network)?.seqno.0;
-    let due = committed / ENTRIES * ENTRIES;
-    for i in 0..NODES {
-        until(&format!("n{i} has completed a snapshot from {due}"), COMPLETE, || {
-            Ok(snapshots(network, i)?.last().is_some_and(|(name, _)| name.seqno.0 >= due))
-        })?;
+/// The snapshots of a node.
+fn names(network: &Network, i: usize) -> anyhow::Result<Vec<SnapshotName>> {
+    Ok(snapshots(network, i)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Sends transfers until every node has made some snapshots, which are the same; their names.
+fn fill(network: &Network, hashes: &mut Vec<B256>) -> anyhow::Result<Vec<SnapshotName>> {
+    let mut newest = None;
+    for _ in 0..ROUNDS {
+        send(network, hashes, TRANSFERS)?;
+        for i in 0..NODES {
+            until(&format!("n{i} has a newer snapshot than {newest:?}"), COMPLETE, || {
+                let last = names(network, i)?.last().copied();
+                Ok(last > newest && last == names(network, 0)?.last().copied())
+            })?;
+        }
+        newest = names(network, 0)?.last().copied();
     }
     let first = snapshots(network, 0)?;
     for i in 1..NODES {
@@ -120,7 +131,8 @@ fn await_snapshots(network: &Network) -> anyhow::Result<Vec<SnapshotName>> {
             ensure!(fs::read(path)? == fs::read(other_path)?, "{name} of n{i} is another");
         }
     }
-    Ok(first.into_iter().map(|(name, _)| name).collect())
+    ensure!(first.len() == 3, "three are kept, not {}", first.len());
+    names(network, 0)
 }
 
 #[test]
@@ -130,10 +142,8 @@ fn a_snapshot_and_the_tail_are_the_whole_ledger() -> anyhow::Result<()> {
     })?;
     network.start_all()?;
     let mut hashes = Vec::new();
-    send(&network, &mut hashes, TRANSFERS)?;
-    let names = await_snapshots(&network)?;
+    let names = fill(&network, &mut hashes)?;
     println!("{} transfers: {names:?}", hashes.len());
-    ensure!(names.len() > 1 && names.len() <= 3, "{names:?}");
     let seen = look(&network, 0, &hashes)?;
     let committed = committed_everywhere(&network)?;
     network.stop_all()?;
@@ -184,8 +194,7 @@ fn chunks_below_a_snapshot_may_be_elsewhere() -> anyhow::Result<()> {
     })?;
     network.start_all()?;
     let mut hashes = Vec::new();
-    send(&network, &mut hashes, TRANSFERS)?;
-    let newest = *await_snapshots(&network)?.last().context("there are snapshots")?;
+    let newest = *fill(&network, &mut hashes)?.last().context("there are snapshots")?;
     let seen = look(&network, 0, &hashes)?;
     let committed = committed_everywhere(&network)?;
     let (ledger, archive) = (network.ledger_folder(1), network.scratch().join("archive"));
@@ -235,8 +244,7 @@ fn a_damaged_snapshot_is_named_and_not_used() -> anyhow::Result<()> {
     })?;
     network.start_all()?;
     let mut hashes = Vec::new();
-    send(&network, &mut hashes, TRANSFERS)?;
-    let names = await_snapshots(&network)?;
+    let names = fill(&network, &mut hashes)?;
     let (older, newest) = (names[names.len() - 2], names[names.len() - 1]);
     let seen = look(&network, 0, &hashes)?;
     network.stop_all()?;
@@ -271,16 +279,32 @@ fn a_damaged_snapshot_is_named_and_not_used() -> anyhow::Result<()> {
     }
     network.stop_all()?;
 
+    // A ledger that ends before what a good snapshot proves was set back.
+    let last = chunks(&network.ledger_folder(2))?.pop().context("there is a ledger")?;
+    ensure!(
+        last.0.first > newest.seqno && last.0.first <= newest.evidence,
+        "the evidence is in the last chunk"
+    );
+    fs::rename(&last.1, network.scratch().join("lost"))?;
+    let log = refuses_to_start(&mut network, 2)?;
+    ensure!(log.contains("was set back") && log.contains(&newest.to_string()), "{log}");
+    fs::rename(network.scratch().join("lost"), &last.1)?;
+
     // Without the chunks below and without a snapshot there is nothing to start from.
     let moved =
         move_chunks(&network.ledger_folder(1), &network.scratch().join("archive"), newest.seqno)?;
     ensure!(moved > 0, "a chunk ends at {}", newest.seqno);
-    let from = log_bytes(&network, 1)?;
-    network.spawn(1)?;
-    until("n1 ends", COMPLETE, || network.has_ended(1))?;
-    let log = log_since(&network, 1, from)?;
+    let log = refuses_to_start(&mut network, 1)?;
     ensure!(log.contains(&newest.to_string()), "it names the snapshot:\n{log}");
     ensure!(log.contains("are not in the ledger's folder"), "it says what is missing:\n{log}");
-    network.kill(&[1])?;
     network.finish()
+}
+
+/// Starts a node that must end by itself; what it logged.
+fn refuses_to_start(network: &mut Network, i: usize) -> anyhow::Result<String> {
+    let from = log_bytes(network, i)?;
+    network.spawn(i)?;
+    until(&format!("n{i} ends"), COMPLETE, || network.has_ended(i))?;
+    network.kill(&[i])?;
+    log_since(network, i, from)
 }
