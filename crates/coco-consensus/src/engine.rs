@@ -14,7 +14,12 @@
 //! An entry is *committed* when a quorum has it on disk. That alone does not make a transaction final: the replica
 //! also wants a signature entry over it.
 //!
-//! Absent on purpose: a snapshot of the state, and a change of the configuration while running.
+//! An entry may carry the next configuration. The replica knows, since it reads entries, and says so at once after the
+//! poll that handed it out ([`Engine::reconfigure`]). It takes effect on each node when that node learns that the entry
+//! is committed; a primary adds no second one before ([`Engine::can_reconfigure`]). So of all configurations in a log
+//! only the last may be one that is not in effect.
+//!
+//! Absent on purpose: a snapshot of the state.
 
 use std::fmt;
 
@@ -22,15 +27,7 @@ use bytes::Bytes;
 use coco_types::{NodeId, Role, Seqno, TxId, View, codec::DecodeError};
 use thiserror::Error;
 
-use crate::HardState;
-
-/// The nodes that vote, in an order that all of them share. At most [`NODES_MAX`](coco_types::limits::NODES_MAX),
-/// each once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Configuration {
-    /// The voters.
-    pub nodes: Vec<NodeId>,
-}
+use crate::{Configuration, ConfigurationError, HardState};
 
 /// One position of the ledger.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,10 +68,12 @@ pub struct Limits {
 /// What a node knows when it starts: after genesis, or from its disk.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// This node.
+    /// This node. It need not be one of the configuration: a node that is about to join is not yet.
     pub me: NodeId,
-    /// All nodes, this one included.
+    /// The newest configuration that is known to be in effect.
     pub configuration: Configuration,
+    /// The one after it, and the entry that carries it, which is not known to be committed.
+    pub pending: Option<(Seqno, Configuration)>,
     /// The last one that was made durable. After genesis: [`View::GENESIS`] and no vote.
     pub hard_state: HardState,
     /// The first seqno of each run of entries with the same view, ascending; begins with seqno 1.
@@ -192,6 +191,8 @@ pub struct Status {
     pub fetches_open: usize,
     /// All nodes, in the order of the configuration; empty unless this node is the primary.
     pub progress: Vec<Progress>,
+    /// The configuration in effect.
+    pub configuration: Configuration,
 }
 
 /// Orders entries for a replica.
@@ -220,6 +221,21 @@ pub trait Engine: Send + fmt::Debug {
     /// # Errors
     /// [`ProposeError`]; nothing was added.
     fn propose(&mut self, data: Bytes) -> Result<TxId, ProposeError>;
+
+    /// Whether the next entry may carry a configuration: an entry can be proposed, no configuration waits to be
+    /// committed, and something of this view is, so that everything inherited is as well.
+    fn can_reconfigure(&self) -> bool;
+
+    /// The entry at `at`, which was the primary's proposal or came out of the last poll, carries this configuration. Must
+    /// be said before anything else happens.
+    ///
+    /// # Panics
+    /// When there is no such entry, or the configuration may not follow the one before it
+    /// ([`Configuration::may_become`]): the replica checks both.
+    fn reconfigure(&mut self, at: Seqno, next: Configuration);
+
+    /// The configuration in effect.
+    fn configuration(&self) -> &Configuration;
 
     /// Everything handed out up to this token is durable on this node. Tokens come back in any number, ascending; one
     /// stands for all before it. One that was never handed out is ignored.
@@ -266,14 +282,12 @@ pub trait Engine: Send + fmt::Debug {
 /// Why an engine did not start.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum StartError {
-    /// The configuration has no node, too many, one of them twice, or not this one.
-    #[error(
-        "the configuration of {nodes} nodes is empty, too large, names a node twice or lacks this node"
-    )]
-    Configuration {
-        /// How many it has.
-        nodes: usize,
-    },
+    /// The configuration is none.
+    #[error("the nodes make no configuration")]
+    Configuration(#[source] ConfigurationError),
+    /// The configuration that waits may not follow the one in effect, or stands at an entry that is not there.
+    #[error("the configuration of entry {0} does not follow")]
+    Pending(Seqno),
     /// The time-outs contradict each other.
     #[error("the timing {0:?} is not 0 < heartbeat < shortest election time-out <= longest")]
     Timing(Timing),
@@ -304,16 +318,13 @@ pub enum StartError {
         /// What was given.
         found: TxId,
     },
-    /// The vote names a node outside the configuration.
-    #[error("the vote names {0}, which is not in the configuration")]
-    Vote(NodeId),
 }
 
 /// Why a message was refused.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ReceiveError {
-    /// Not from another node of the configuration.
-    #[error("{0} is not another node of the configuration")]
+    /// From this node itself, or from one more stranger than is listened to.
+    #[error("{0} is not another node of the network")]
     Sender(NodeId),
     /// Not in the format of the peer protocol.
     #[error("the message does not follow the peer protocol")]
@@ -338,6 +349,14 @@ pub enum ReceiveError {
     /// The answer to a vote request that has not left this node.
     #[error("an answer to a vote request that has not been sent")]
     Unasked,
+    /// It speaks as primary of a view that has another one.
+    #[error("{said} speaks as primary of a view whose primary is {primary}")]
+    OtherPrimary {
+        /// Who speaks.
+        said: NodeId,
+        /// The primary.
+        primary: NodeId,
+    },
 }
 
 /// Why an entry was not proposed.

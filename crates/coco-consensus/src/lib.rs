@@ -6,12 +6,14 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod configuration;
 mod engine;
 mod hard_state;
 mod raft_engine;
 
+pub use configuration::{Configuration, ConfigurationError};
 pub use engine::{
-    Configuration, Engine, Fetch, FetchFailed, FetchId, INFLIGHT_MESSAGES_MAX, Limits, LogEntry,
+    Engine, Fetch, FetchFailed, FetchId, INFLIGHT_MESSAGES_MAX, Limits, LogEntry,
     MESSAGE_BYTES_MAX, Output, PersistToken, Progress, ProposeError, ReceiveError, RoleChange,
     Start, StartError, Status, Timing, TransferError, UNCOMMITTED_BYTES_MAX, WINDOW_BYTES_MAX,
 };

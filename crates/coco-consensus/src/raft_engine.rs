@@ -9,6 +9,8 @@
 //! - *propose*: the primary adds the entry and sends it at once, before its own disk has it. An entry of its own view
 //!   is committed when a quorum has it on disk; earlier ones are committed with it.
 //! - *winning a view*: the primary adds an opening entry, by which all earlier entries become committable.
+//! - *committing a configuration*: each node goes over to it when it learns that its entry is committed; a primary that
+//!   does not vote any more steps down.
 //!
 //! Where we depart from raft-rs as it comes, and why:
 //!
@@ -19,8 +21,11 @@
 //!   it here instead.
 //! - It bounds uncommitted bytes by dropping proposals silently; we refuse them by name and leave its bound off.
 //! - Messages with positions that it would answer with a panic are refused before it sees them.
+//! - Its log holds no entries of its kind for configuration changes: which entries carry one is the replica's knowledge,
+//!   and the crate is told when they are committed. The rule that only one may wait is kept here.
+//! - It lets a primary that was voted out go on for ever; ours steps down.
 //!
-//! Not used: snapshots, read index, learners, priorities, configuration changes.
+//! Not used: snapshots, read index, priorities.
 
 mod codec;
 mod convert;
@@ -36,7 +41,10 @@ use std::{
 
 use ::raft::{RawNode, Ready, StateRole, eraftpb::Message as RaftMessage};
 use bytes::Bytes;
-use coco_types::{NodeId, Role, Seqno, TxId, View, limits::ENTRY_BYTES_MAX};
+use coco_types::{
+    NodeId, Role, Seqno, TxId, View,
+    limits::{ENTRY_BYTES_MAX, NODES_MAX},
+};
 
 use self::{
     codec::{Body, Message},
@@ -45,6 +53,7 @@ use self::{
 use crate::{
     Configuration, Engine, FetchFailed, FetchId, HardState, Limits, LogEntry, Output, PersistToken,
     Progress, ProposeError, ReceiveError, RoleChange, Start, StartError, Status, TransferError,
+    configuration::raft_id,
 };
 
 /// Orders entries by Raft. See the module for what it does and what it does not.
@@ -52,8 +61,11 @@ use crate::{
 /// In a network of one node it is primary as soon as it exists.
 pub struct RaftEngine {
     me: NodeId,
-    /// Positions in it, plus one, are the ids inside the `raft` crate.
+    /// The nodes behind the ids of the `raft` crate: those of configurations, and those that have spoken.
+    known: BTreeMap<u64, NodeId>,
     configuration: Configuration,
+    /// The next configuration, and the entry that carries it.
+    pending: Option<(u64, Configuration)>,
     limits: Limits,
     node: RawNode<LogStorage>,
     timeouts: Timeouts,
@@ -100,25 +112,71 @@ impl RaftEngine {
     /// [`StartError`], when what the node is said to know contradicts itself.
     pub fn new(start: Start) -> Result<Self, StartError> {
         let mut engine = start::engine(start)?;
-        if engine.configuration.nodes.len() == 1 {
+        if engine.configuration.voters == [engine.me] && !engine.configuration.is_joint() {
             engine.campaign();
         }
         Ok(engine)
     }
 
-    fn raft_id(&self, node: NodeId) -> Option<u64> {
-        let at = self.configuration.nodes.iter().position(|other| *other == node)?;
-        Some(at as u64 + 1)
-    }
-
+    /// The id of another node of the configuration.
     fn other_raft_id(&self, node: NodeId) -> Option<u64> {
-        self.raft_id(node).filter(|_| node != self.me)
+        let is_other = node != self.me && self.configuration.contains(node);
+        is_other.then(|| raft_id(node))
     }
 
     /// The node with an id of the `raft` crate; none for its zero.
     fn node_id(&self, raft_id: u64) -> Option<NodeId> {
-        let at = usize::try_from(raft_id.checked_sub(1)?).ok()?;
-        self.configuration.nodes.get(at).copied()
+        self.known.get(&raft_id).copied()
+    }
+
+    fn get_to_know(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.known.extend(nodes.into_iter().map(|node| (raft_id(node), node)));
+    }
+
+    /// The id of a node that speaks. It need not be of the configuration, which may be an old one on this node, or may
+    /// just be changing; the transport knows who belongs to the network.
+    fn speaker(&mut self, node: NodeId) -> Option<u64> {
+        let id = raft_id(node);
+        match self.known.get(&id) {
+            Some(known) => (*known == node && node != self.me).then_some(id),
+            None if id == 0 || node == self.me || self.known.len() >= KNOWN_MAX => None,
+            None => {
+                self.known.insert(id, node);
+                Some(id)
+            }
+        }
+    }
+
+    /// Notes the configuration that an entry carries.
+    fn expect_configuration(&mut self, at: Seqno, next: Configuration) {
+        // A primary adds a configuration only when the one before is committed.
+        if let Some((_, before)) = self.pending.take() {
+            self.change_to(before);
+        }
+        assert!(self.configuration.may_become(&next), "the configuration of entry {at} follows");
+        self.get_to_know(next.nodes().collect::<Vec<_>>());
+        self.pending = Some((at.0, next));
+    }
+
+    /// Goes over to the configuration that waits, if its entry is committed; whether it did.
+    fn settle_configuration(&mut self) -> bool {
+        let committed = self.node.raft.raft_log.committed;
+        let Some((_, next)) = self.pending.take_if(|(at, _)| *at <= committed) else {
+            return false;
+        };
+        self.change_to(next);
+        true
+    }
+
+    fn change_to(&mut self, next: Configuration) {
+        for change in convert::conf_changes(&self.configuration, &next) {
+            self.node.apply_conf_change(&change).expect("the configuration may follow");
+        }
+        self.configuration = next;
+        if self.is_primary() && !self.configuration.votes(self.me) {
+            let view = self.node.raft.term;
+            self.node.raft.become_follower(view, 0);
+        }
     }
 
     fn is_primary(&self) -> bool {
@@ -133,9 +191,15 @@ impl RaftEngine {
     /// every poll.
     fn drain(&mut self) {
         self.timeouts.renew(&mut self.node);
-        while self.node.has_ready() {
-            let ready = self.node.ready();
-            self.take_ready(ready);
+        loop {
+            while self.node.has_ready() {
+                let ready = self.node.ready();
+                self.take_ready(ready);
+            }
+            if !self.settle_configuration() {
+                break;
+            }
+            self.timeouts.renew(&mut self.node);
         }
         self.staged.clear();
         self.settle_uncommitted();
@@ -164,7 +228,7 @@ impl RaftEngine {
 
         self.node.advance_append_async(ready);
         if let Some(applied) = applied {
-            // Nothing inside the crate waits for entries to be applied: there are no configuration changes.
+            // Nothing inside the crate waits for entries to be applied; configurations come from outside.
             self.node.advance_apply_to(applied);
         }
         if to_disk {
@@ -181,6 +245,7 @@ impl RaftEngine {
             let keep = tx_id.seqno.previous();
             assert!(keep.0 >= self.polled_commit, "entry {tx_id} would void what is committed");
             self.node.mut_store().truncate(keep.0);
+            self.pending.take_if(|(at, _)| *at > keep.0);
             self.output.append.retain(|entry| entry.tx_id.seqno <= keep);
             if keep.0 < self.polled_last {
                 self.polled_last = keep.0;
@@ -205,7 +270,7 @@ impl RaftEngine {
         let mut whole: Vec<(NodeId, Message)> = Vec::with_capacity(messages.len());
         for message in messages {
             let to =
-                self.node_id(message.to).expect("raft sends only to nodes of the configuration");
+                self.node_id(message.to).expect("raft sends only to nodes that it was told of");
             let message = convert::outgoing(message, data);
             let alone = match whole.iter_mut().rev().find(|(other, _)| *other == to) {
                 Some((_, earlier)) => earlier.join(message, self.limits.message_bytes),
@@ -303,6 +368,18 @@ impl RaftEngine {
         }
     }
 
+    /// Only the primary of a view appends in it.
+    fn check_primary(&self, from: NodeId, message: &Message) -> Result<(), ReceiveError> {
+        let leads =
+            matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. } | Body::TakeOver);
+        match self.primary().filter(|primary| *primary != from) {
+            Some(primary) if leads && message.view == self.view() => {
+                Err(ReceiveError::OtherPrimary { said: from, primary })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn has_vote_requests_held(&self, view: View) -> bool {
         let candidate = self.node.raft.state == StateRole::Candidate && view == self.view();
         candidate && self.held.iter().any(|held| held.to_disk)
@@ -330,14 +407,19 @@ impl Engine for RaftEngine {
     }
 
     fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
-        let sender = self.other_raft_id(from).ok_or(ReceiveError::Sender(from))?;
+        let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
         let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
         self.check_positions(&message)?;
+        self.check_primary(from, &message)?;
         let (message, data) = convert::incoming(sender, self.node.raft.id, message);
         for (entry, data) in message.entries.iter().zip(data) {
             self.staged.insert(entry.index, (entry.term, data));
         }
-        self.node.step(message).expect("raft takes all kinds of messages that peers have");
+        match self.node.step(message) {
+            // An answer of a node that has left meanwhile, or is not known to have joined.
+            Ok(()) | Err(::raft::Error::StepPeerNotFound) => {}
+            Err(error) => panic!("raft takes all kinds of messages that peers have: {error}"),
+        }
         self.drain();
         Ok(())
     }
@@ -377,6 +459,26 @@ impl Engine for RaftEngine {
         Ok(tx_id)
     }
 
+    fn can_reconfigure(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        let committed = self.storage().view_at(log.committed);
+        self.check_propose().is_ok()
+            && self.pending.is_none()
+            && committed == Some(self.node.raft.term)
+    }
+
+    fn reconfigure(&mut self, at: Seqno, next: Configuration) {
+        assert!(at.0 <= self.node.raft.raft_log.last_index(), "entry {at} is there");
+        self.expect_configuration(at, next);
+        if self.settle_configuration() {
+            self.drain();
+        }
+    }
+
+    fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
     fn persisted(&mut self, token: PersistToken) {
         if token.0 > self.polled_token {
             return;
@@ -402,7 +504,9 @@ impl Engine for RaftEngine {
         if !self.is_primary() {
             return Err(TransferError::NotPrimary);
         }
-        let receiver = self.other_raft_id(node).ok_or(TransferError::Receiver(node))?;
+        let receiver =
+            self.other_raft_id(node).filter(|_| self.configuration.voters.contains(&node));
+        let receiver = receiver.ok_or(TransferError::Receiver(node))?;
         self.node.transfer_leader(receiver);
         self.drain();
         Ok(())
@@ -463,12 +567,12 @@ impl Engine for RaftEngine {
         if !self.is_primary() {
             return Vec::new();
         }
-        let progress = |(node, id): (&NodeId, u64)| {
-            let progress = self.node.raft.prs().get(id)?;
-            let active = progress.recent_active || *node == self.me;
-            Some(Progress { node: *node, matched: Seqno(progress.matched), active })
+        let progress = |node: NodeId| {
+            let progress = self.node.raft.prs().get(raft_id(node))?;
+            let active = progress.recent_active || node == self.me;
+            Some(Progress { node, matched: Seqno(progress.matched), active })
         };
-        self.configuration.nodes.iter().zip(1..).filter_map(progress).collect()
+        self.configuration.nodes().filter_map(progress).collect()
     }
 
     fn status(&self) -> Status {
@@ -486,6 +590,7 @@ impl Engine for RaftEngine {
             messages_held: self.held.iter().map(|held| held.messages.len()).sum(),
             fetches_open: self.storage().fetches_open(),
             progress: self.progress(),
+            configuration: self.configuration.clone(),
         }
     }
 }
@@ -525,3 +630,7 @@ impl Timeouts {
         mixed ^ mixed >> 31
     }
 }
+
+/// Nodes that are known by name at one time: every kind of node that two configurations may have, and as many that have
+/// left or are about to join.
+const KNOWN_MAX: usize = 8 * NODES_MAX;

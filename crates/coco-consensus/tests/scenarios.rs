@@ -6,9 +6,12 @@
 //! | step | meaning |
 //! |---|---|
 //! | `nodes N` | N nodes with two genesis entries start; first step of every scenario |
+//! | `nodes N of M` | M nodes, of which the first N make the configuration |
 //! | `limits WINDOW UNCOMMITTED MESSAGE` | the same, before `nodes`: limits in bytes |
 //! | `campaign n1`, `tick n1 10`, `transfer n1 n2`, `unreachable n1 n2` | what the replica can tell an engine |
 //! | `propose n1 a b c` | three entries, all taken |
+//! | `reconfigure n1 n1+n2+n4 n5` | n1 adds the entry that leads to these voters and, if named, learners |
+//! | `inherit n4 n3 5` | n4, not in the configuration, goes down and takes the first five entries of n3's disk |
 //! | `refused n1 REASON` | a proposal is refused so |
 //! | `settle` | disks and links work until nothing is left |
 //! | `run 30` | thirty times: all tick, all settles |
@@ -24,6 +27,8 @@
 //! | `role n1 primary`, `primary n2 n1` or `none` | its part, and who it takes for primary |
 //! | `rolled-back-to n1 4` or `never` | the newest void of entries kept those up to here |
 //! | `fetched n1 some` or `none` | entries were read back from its disk |
+//! | `configuration n1 n1+n2+n4/n1+n2+n3/n5` | in effect there: voters, old voters while a change lasts, learners |
+//! | `reconfigures n1 now` or `later` | whether it may add an entry with a configuration |
 //! | `queued n1 n2 something` or `nothing` | messages are on their way |
 
 #[path = "scenarios/chaos.rs"]

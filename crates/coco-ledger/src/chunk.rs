@@ -11,17 +11,23 @@
 //! must not pass for a torn tail, since it would hide whatever follows; so a tail is not torn but an error when a
 //! later entry, or the end of a signature entry, can be seen in it.
 //!
+//! When the power goes, the sectors of what was not durable arrive on their own, and what did not arrive reads as zeros.
+//! So a tail is torn, too, from an entry on that misses a sector, whatever stands behind it ([`misses_sector`]). A
+//! sealed entry has no such zeros, and damage leaves none: a disk reads back a whole sector or an error.
+//!
 //! [`EntryFlags::CHUNK_AFTER`]: crate::EntryFlags::CHUNK_AFTER
 
 use std::{fmt, str::FromStr};
 
+use bytes::Bytes;
 use coco_kv::WriteSetView;
 use coco_types::{Seqno, codec::DecodeError};
 use thiserror::Error;
 
 use crate::{
     entry::{
-        ENTRY_HEADER_BYTES, EntryView, NONCE_START, PUBLIC_LENGTH_START, PUBLIC_START, entry_bytes,
+        ENTRY_HEADER_BYTES, EntryFlags, EntryView, NONCE_START, PUBLIC_LENGTH_START, PUBLIC_START,
+        entry_bytes,
     },
     signature::is_signature_map,
 };
@@ -124,6 +130,35 @@ pub const fn open_chunk() -> [u8; CHUNK_HEADER_BYTES] {
 pub fn close_chunk(offsets: &[u32], end: u64) -> ([u8; CHUNK_HEADER_BYTES], Vec<u8>) {
     assert!(end <= CHUNK_BYTES_MAX, "a chunk of {end} bytes");
     (end.to_le_bytes(), offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect())
+}
+
+/// The chunk files that a node would have of a whole ledger: entries from seqno 1 on, chunks ending where they say.
+///
+/// # Panics
+/// When one of `entries` is none, or a chunk is past 4 GiB.
+#[must_use]
+pub fn chunk_files(entries: &[Bytes]) -> Vec<(ChunkName, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut first = Seqno(1);
+    let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
+    for (entry, seqno) in entries.iter().zip(1..) {
+        let view = EntryView::parse(entry).expect("a ledger is made of entries");
+        offsets.push(u32::try_from(file.len()).expect("a chunk ends before 4 GiB"));
+        file.extend_from_slice(entry);
+        if view.flags().contains(EntryFlags::CHUNK_AFTER) {
+            let (header, table) = close_chunk(&offsets, file.len() as u64);
+            file[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
+            file.extend_from_slice(&table);
+            let closed = std::mem::replace(&mut file, open_chunk().to_vec());
+            files.push((ChunkName::closed(first, Seqno(seqno)), closed));
+            offsets.clear();
+            first = Seqno(seqno + 1);
+        }
+    }
+    if !offsets.is_empty() {
+        files.push((ChunkName::open(first), file));
+    }
+    files
 }
 
 /// A chunk taken apart: entries are framed and well-formed, and not yet checked against anything.
@@ -250,17 +285,23 @@ impl<'a> Chunk<'a> {
         let mut at = CHUNK_HEADER_BYTES;
         while at < file.len() {
             let rest = &file[at..];
-            let fault = |fault| ChunkError { offset: at as u64, fault };
             // A file system may have made room that was never written.
             if rest.iter().all(|byte| *byte == 0) {
                 break;
             }
-            match frame(rest).map_err(fault)? {
-                Frame::Whole(entry) => at = chunk.push(at, entry)?,
-                Frame::Cut { claimed } if hides_something(rest) => {
-                    return Err(fault(ChunkFault::Length { claimed, left: rest.len() }));
+            let fault = |fault| ChunkError { offset: at as u64, fault };
+            let pushed = match frame(rest).map_err(fault) {
+                Ok(Frame::Whole(entry)) => chunk.push(at, entry),
+                Ok(Frame::Cut { claimed }) if hides_something(rest) => {
+                    Err(fault(ChunkFault::Length { claimed, left: rest.len() }))
                 }
-                Frame::Cut { .. } => break,
+                Ok(Frame::Cut { .. }) => break,
+                Err(error) => Err(error),
+            };
+            match pushed {
+                Ok(next) => at = next,
+                Err(_) if misses_sector(file, at as u64) => break,
+                Err(error) => return Err(error),
             }
         }
         chunk.end = at as u64;
@@ -295,6 +336,32 @@ impl<'a> Chunk<'a> {
         Ok(())
     }
 }
+
+/// Whether a sector of the entry that begins at `offset` reads as zeros, from that place or the sector's start to the
+/// sector's end or the file's: whether that sector never arrived. Ask only of an entry that is not whole.
+pub(crate) fn misses_sector(file: &[u8], offset: u64) -> bool {
+    let at = usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
+    let rest = &file[at..];
+    let claimed = match frame(rest) {
+        Ok(Frame::Whole(entry)) => entry.len(),
+        Ok(Frame::Cut { claimed }) => claimed.min(rest.len()),
+        Err(_) => ENTRY_HEADER_BYTES.min(rest.len()),
+    };
+    let mut start = at;
+    while start < at + claimed {
+        let end = ((start / SECTOR + 1) * SECTOR).min(file.len());
+        if file[start..end].iter().all(|byte| *byte == 0) {
+            // A damaged length may reach into the entries behind, where zeros are none of this entry's.
+            return !follows_another(&file[at..start]).unwrap_or(false);
+        }
+        start = end;
+    }
+    false
+}
+
+/// Bytes of a sector, as a length in memory.
+const SECTOR: usize = 512;
+const _: () = assert!(SECTOR as u64 == crate::SECTOR_BYTES, "one size of sectors");
 
 /// What stands at the front of bytes that begin with an entry.
 enum Frame<'a> {
@@ -350,7 +417,7 @@ mod tests {
     use coco_types::{Digest, TxId};
 
     use super::*;
-    use crate::{EntryFlags, LedgerSecret, seal};
+    use crate::{LedgerSecret, seal};
 
     fn entry(seqno: u64) -> Vec<u8> {
         let mut set = WriteSet::new();
@@ -431,6 +498,25 @@ mod tests {
         file.extend([0; 500]);
         let chunk = Chunk::parse(&file).unwrap();
         assert_eq!((chunk.end, chunk.torn_bytes), (end, 500));
+    }
+
+    #[test]
+    fn what_stands_behind_a_sector_that_never_arrived_is_torn() {
+        let file = open(20);
+        let ends: Vec<usize> = (0..=20).map(|entries| open(entries).len()).collect();
+        for lost in 1..file.len() / SECTOR {
+            let mut torn = file.clone();
+            torn[lost * SECTOR..(lost + 1) * SECTOR].fill(0);
+            let chunk = Chunk::parse(&torn).unwrap();
+            // What is framed may still miss a sector, which shows when it does not open.
+            let framed = chunk.entries.iter().find(|(at, _)| misses_sector(&torn, *at));
+            let end = framed.map_or(chunk.end, |(at, _)| *at);
+            let first = ends.iter().rev().find(|end| **end <= lost * SECTOR).unwrap();
+            assert_eq!(end, *first as u64, "sector {lost}");
+        }
+        for at in ends.iter().take(20) {
+            assert!(!misses_sector(&file, *at as u64), "nothing is missing at {at}");
+        }
     }
 
     #[test]

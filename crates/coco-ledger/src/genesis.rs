@@ -1,11 +1,13 @@
 //! What the ledger says of its service: the nodes, their certificates, the service's certificate and status.
 //!
 //! The tables and their JSON are those that auditors' tools ask for; CCF defines them. The first entry writes all
-//! three, so that the first signature entry can already be checked.
+//! three, so that the first signature entry can already be checked, and beside them who votes.
 
 use coco_kv::{MapName, WriteSet};
 use coco_types::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::membership::ConfigurationRow;
 
 /// `node id -> JSON`: the nodes of the service.
 pub const NODES_MAP: &str = "public:ccf.gov.nodes.info";
@@ -58,7 +60,7 @@ pub enum NodeStatus {
     Retired,
 }
 
-/// A node that is there from the first entry on.
+/// A node as its row says it: one that is there from the first entry on, or asks for a seat later.
 #[derive(Clone, Debug)]
 pub struct GenesisNode {
     /// Its id.
@@ -86,10 +88,13 @@ pub fn genesis_write_set(service_certificate_pem: &str, nodes: &[GenesisNode]) -
         (MapName::from_static(NODES_MAP), MapName::from_static(ENDORSED_CERTIFICATES_MAP));
     for node in nodes {
         let key = node.node_id.to_string();
-        let info = serde_json::to_vec(&NodeInfo::of(node)).expect("every value has a JSON form");
+        let info = NodeInfo::of(node, NodeStatus::Trusted, None);
+        let info = serde_json::to_vec(&info).expect("every value has a JSON form");
         set.insert(&infos, key.as_bytes(), info);
         set.insert(&certificates, key.as_bytes(), node.certificate_pem.as_bytes());
     }
+    let voters = nodes.iter().map(|node| node.node_id).collect();
+    ConfigurationRow { voters, ..ConfigurationRow::default() }.put(&mut set);
     put_service(&mut set, service_certificate_pem, ServiceStatus::Opening);
     set
 }
@@ -118,8 +123,10 @@ pub(crate) struct NodeState {
 }
 
 #[derive(Serialize)]
-struct NodeInfo<'a> {
+pub(crate) struct NodeInfo<'a> {
     status: NodeStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seat: Option<String>,
     quote_info: QuoteInfo<'a>,
     code_digest: String,
     node_to_node_interface: Interface<'a>,
@@ -145,11 +152,13 @@ struct RpcInterfaces<'a> {
 }
 
 impl<'a> NodeInfo<'a> {
-    fn of(node: &'a GenesisNode) -> Self {
+    /// A row for a node, in a seat that is not its own.
+    pub(crate) fn of(node: &'a GenesisNode, status: NodeStatus, seat: Option<NodeId>) -> Self {
         let interface =
             |address: &'a str| Interface { bind_address: address, published_address: address };
         Self {
-            status: NodeStatus::Trusted,
+            status,
+            seat: seat.map(|seat| seat.to_string()),
             quote_info: QuoteInfo { format: &node.quote_format, quote: "", endorsements: "" },
             code_digest: node.code_digest.to_string(),
             node_to_node_interface: interface(&node.peer_address),
@@ -161,6 +170,7 @@ impl<'a> NodeInfo<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CONFIGURATION_MAP;
 
     #[test]
     fn the_service_moves_only_as_ccf_allows() {
@@ -182,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_writes_the_three_tables() {
+    fn the_first_entry_writes_the_tables_of_nodes_and_service() {
         let node = GenesisNode {
             node_id: NodeId([7; 32]),
             certificate_pem: "PEM".to_owned(),
@@ -193,7 +203,8 @@ mod tests {
         };
         let set = genesis_write_set("SERVICE", &[node]);
         let names: Vec<&str> = set.map_names().map(MapName::as_str).collect();
-        assert_eq!(names, [ENDORSED_CERTIFICATES_MAP, NODES_MAP, SERVICE_MAP]);
+        let maps = [ENDORSED_CERTIFICATES_MAP, NODES_MAP, SERVICE_MAP, CONFIGURATION_MAP];
+        assert_eq!(names, maps);
         let service = set.get(&MapName::from_static(SERVICE_MAP), singleton_key()).unwrap();
         assert_eq!(&**service, br#"{"cert":"SERVICE","status":"Opening"}"#);
         let id = "07".repeat(32);

@@ -1,4 +1,5 @@
-//! The ledger as bytes: what is written, signed, proven and checked, without knowing of files, clocks or networks.
+//! The ledger as bytes: what is written, signed, proven and checked, without knowing of an operating system's
+//! files, clocks or networks.
 //!
 //! The formats are CCF's, byte for byte, so that auditors' existing tools read a ledger made here.
 //!
@@ -16,11 +17,16 @@
 //! - A **chunk** ([`Chunk`], [`ChunkName`]) is one file of entries; a closed one ends on a signature entry and a table.
 //! - A **snapshot** ([`seal_snapshot`], [`SnapshotFile`]) is the state as of a signature entry, with a receipt of its
 //!   evidence.
+//! - The **files** ([`LedgerFiles`], [`LedgerWriter`]) are the chunks in a [`Folder`], which somebody else brings.
 //! - The **verifier** ([`Verifier`]) is fed chunks and believes nothing but the service certificate.
 
 mod chunk;
 mod entry;
+mod files;
+mod first;
+mod folder;
 mod genesis;
+mod membership;
 mod merkle;
 mod receipt;
 mod secret;
@@ -30,16 +36,23 @@ mod verify;
 
 pub use chunk::{
     CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
-    ParseChunkNameError, close_chunk, open_chunk,
+    ParseChunkNameError, chunk_files, close_chunk, open_chunk,
 };
 pub use coco_crypto::SealError;
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
 };
+pub use files::{LedgerFiles, LedgerFilesError, LedgerWriter, ReplayError, TornTail};
+pub use first::FirstLedger;
+pub use folder::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_whole};
 pub use genesis::{
     ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
     genesis_write_set, put_service, singleton_key,
+};
+pub use membership::{
+    CONFIGURATION_MAP, ConfigurationRow, MembershipError, NodeRow, RESUMED_MAP, put_pending_node,
+    put_resumed, put_retired_committed, put_status, read_node,
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use receipt::{

@@ -125,11 +125,27 @@ pub struct ConsensusSettings {
     pub election_ms_min: u64,
     /// And at most this long.
     pub election_ms_max: u64,
+    /// What this node is when it starts again.
+    pub restart: Restart,
+}
+
+/// What a node is when it starts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// A new node, with a key that was never on a disk, which asks the others for its seat. Bears a host that sets disks
+    /// back. When a majority is down at one time, nobody can give seats.
+    #[default]
+    Rejoin,
+    /// The node that it was, with the view and the vote of its disk. Bears that all are down at once, and believes its
+    /// host that the disk is the newest one.
+    FromDisk,
 }
 
 impl Default for ConsensusSettings {
     fn default() -> Self {
-        Self { heartbeat_ms: 50, election_ms_min: 500, election_ms_max: 1000 }
+        let restart = Restart::default();
+        Self { heartbeat_ms: 50, election_ms_min: 500, election_ms_max: 1000, restart }
     }
 }
 

@@ -11,15 +11,16 @@ use std::{
 };
 
 use coco_consensus::{Fetch, FetchFailed, LogEntry};
-use coco_ledger::EntryView;
-use coco_replica::Persist;
+use coco_replica::{
+    Persist, ReadEntriesError, SharedLedgerState, Storage, StorageError, read_entries,
+};
 use coco_types::Seqno;
 use tracing::error;
 
 use crate::{
     driver::{Inbox, Job},
-    hard_state_file::HardStateFile,
-    ledger_files::{LedgerFiles, LedgerWriter},
+    folder::{DiskFolder, LedgerFiles},
+    history::{HANDED_ON_TIME, HANDED_ON_TRIES},
     metrics::Metrics,
 };
 
@@ -66,8 +67,7 @@ impl DiskQueue {
 /// The disk thread's belongings.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    pub(crate) writer: LedgerWriter,
-    pub(crate) hard_state: HardStateFile,
+    pub(crate) storage: Storage<DiskFolder>,
     pub(crate) inbox: Inbox,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -76,88 +76,183 @@ impl Disk {
     /// Starts the thread. It ends when the sender is dropped and everything is written.
     pub(crate) fn start(mut self) -> io::Result<(DiskQueue, std::thread::JoinHandle<()>)> {
         let (sender, jobs) = channel();
-        let files = self.writer.files();
+        let files = self.storage.ledger().files();
         let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
             if let Err(error) = self.run(&jobs) {
-                // After a failed write or sync nothing on this disk can be promised any more (the kernel may have
-                // dropped the pages): the node stops, and never acknowledges what it could not write.
-                error!(%error, "the disk failed");
-                self.inbox.put(Job::DiskFailed(error.to_string()));
+                let error = in_full(&error);
+                error!(error, "the disk failed");
+                self.inbox.put(Job::DiskFailed(error));
             }
         })?;
         Ok((DiskQueue { jobs: sender, files }, thread))
     }
 
-    fn run(&mut self, jobs: &Receiver<DiskJob>) -> io::Result<()> {
+    fn run(&mut self, jobs: &Receiver<DiskJob>) -> Result<(), StorageError> {
         while let Ok(first) = jobs.recv() {
             let mut tokens = Vec::new();
-            let (mut ledger, mut hard_state, mut entries) = (false, false, 0);
+            let mut entries = 0;
             for job in std::iter::once(first).chain(jobs.try_iter().take(GROUP_MAX - 1)) {
                 match job {
                     DiskJob::Name => {}
                     DiskJob::Persist(persist) => {
-                        ledger |= persist.truncate_to.is_some() || !persist.entries.is_empty();
-                        hard_state |= persist.hard_state.is_some();
                         entries += persist.entries.len();
                         tokens.extend(persist.token);
-                        self.write(persist)?;
+                        self.storage.write(&persist)?;
                     }
                 }
             }
             let started = Instant::now();
-            if hard_state {
-                self.hard_state.sync()?;
-            }
-            if ledger {
-                self.metrics.ledger_bytes.inc_by(self.writer.sync()?);
-            }
-            self.writer.files().arrived(entries);
-            if ledger || hard_state {
+            if let Some(synced) = self.storage.sync()? {
+                self.metrics.ledger_bytes.inc_by(synced.ledger_bytes);
                 self.metrics.fsync_seconds.observe(started.elapsed().as_secs_f64());
             }
+            self.storage.ledger().files().arrived(entries);
             for token in tokens {
                 self.inbox.put(Job::Persisted(token));
             }
-            self.writer.name_committed()?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, persist: Persist) -> io::Result<()> {
-        if let Some(to) = persist.truncate_to {
-            self.writer.truncate(to)?;
-        }
-        for (entry, chunk_ends) in &persist.entries {
-            self.writer.append(entry, *chunk_ends)?;
-        }
-        if let Some(state) = &persist.hard_state {
-            self.hard_state.write(state)?;
+            self.storage.name_committed()?;
         }
         Ok(())
     }
 }
 
-/// Reads entries back for nodes that lag, until the sender is dropped.
-pub(crate) fn run_fetches(files: &LedgerFiles, fetches: &Receiver<Fetch>, inbox: &Inbox) {
+/// An error with all its causes.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Reads entries back for nodes that lag, until the sender is dropped, or until the disk turns out to be damaged.
+pub(crate) fn run_fetches(
+    files: &LedgerFiles,
+    state: &SharedLedgerState,
+    fetches: &Receiver<Fetch>,
+    inbox: &Inbox,
+) {
     while let Ok(fetch) = fetches.recv() {
-        let entries = read_range(files, &fetch).map_err(|error| {
-            error!(%error, from = %fetch.from, "cannot read entries for a node that lags");
+        let entries = read_patiently(files, state, &fetch).map_err(|error| {
+            error!(error = in_full(&error), "cannot read entries for a node that lags");
+            if error.is_fatal() {
+                inbox.put(Job::DiskFailed(in_full(&error)));
+            }
             FetchFailed
         });
         inbox.put(Job::Fetched(fetch.id, entries));
     }
 }
 
-fn read_range(files: &LedgerFiles, fetch: &Fetch) -> io::Result<Vec<LogEntry>> {
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    let mut seqno = fetch.from;
-    while seqno <= fetch.to && (entries.is_empty() || bytes < fetch.bytes_max) {
-        let data = files.read(seqno)?;
-        let tx_id = EntryView::parse(&data).map_err(io::Error::other)?.tx_id();
-        bytes += data.len();
-        entries.push(LogEntry { tx_id, data });
-        seqno = seqno.next();
+/// The replica may commit an entry in place of another a moment before its driver hands it on to be written, and until
+/// then the files seem to be damaged. Damage stays.
+fn read_patiently(
+    files: &LedgerFiles,
+    state: &SharedLedgerState,
+    fetch: &Fetch,
+) -> Result<Vec<LogEntry>, ReadEntriesError> {
+    for _ in 0..HANDED_ON_TRIES {
+        match read_entries(files, state, fetch) {
+            Err(error) if error.is_fatal() => std::thread::sleep(HANDED_ON_TIME),
+            result => return result,
+        }
     }
-    Ok(entries)
+    read_entries(files, state, fetch)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use coco_consensus::FetchId;
+    use coco_crypto::sha256;
+    use coco_kv::WriteSet;
+    use coco_ledger::{FirstLedger, LedgerSecret, LedgerWriter, Signer};
+    use coco_replica::Loader;
+    use coco_types::{Digest, NodeId};
+
+    use super::*;
+
+    struct Double;
+
+    impl Signer for Double {
+        fn node_id(&self) -> NodeId {
+            NodeId([1; 32])
+        }
+
+        fn node_certificate_pem(&self) -> &'static str {
+            "no certificate"
+        }
+
+        fn service_key_digest(&self) -> Digest {
+            Digest([2; 32])
+        }
+
+        fn sign_root(&self, root: &Digest) -> Vec<u8> {
+            root.0.to_vec()
+        }
+
+        fn sign_cose(&self, to_be_signed: &[u8]) -> Vec<u8> {
+            sha256(to_be_signed).0.repeat(3)
+        }
+    }
+
+    /// A folder of this test with a ledger of two entries, which the loader has, too.
+    fn ledger(test: &str, chunk_ends: bool) -> (PathBuf, LedgerWriter<DiskFolder>, Loader) {
+        let path = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("makes a folder");
+        let secret = LedgerSecret::new(&[7; 32]);
+        let mut first = FirstLedger::new(secret.clone());
+        first.append(&WriteSet::new()).expect("it is small");
+        first.sign(&Double, 0).expect("it is small");
+        let mut loader = Loader::new(secret, Vec::new(), [0; 2], 0);
+        let mut writer = LedgerFiles::open(DiskFolder::new(&path))
+            .and_then(LedgerFiles::into_writer)
+            .expect("opens");
+        for (entry, is_last) in first.into_entries().into_iter().zip([false, true]) {
+            writer.append(&entry, is_last && chunk_ends).expect("appends");
+            loader.push(entry, true).expect("takes");
+        }
+        writer.sync().expect("syncs");
+        (path, writer, loader)
+    }
+
+    const FETCH: Fetch =
+        Fetch { id: FetchId(1), from: Seqno(1), to: Seqno(2), bytes_max: usize::MAX };
+
+    /// A backup that were given the damaged entry could not open it, and would stop in this node's stead.
+    #[test]
+    fn a_damaged_entry_is_not_served() {
+        let (path, writer, loader) = ledger("fetch", false);
+        let (files, state) = (writer.files(), loader.state());
+        let entries = read_entries(&files, &state, &FETCH).expect("reads");
+        assert_eq!(entries.len(), 2);
+
+        let file = path.join("ledger_1");
+        let mut bytes = std::fs::read(&file).expect("reads");
+        bytes[100] ^= 1;
+        std::fs::write(&file, bytes).expect("writes");
+        let error = read_entries(&files, &state, &FETCH).expect_err("it is damaged");
+        assert!(error.is_fatal());
+        assert!(
+            matches!(error, ReadEntriesError::Altered { seqno: Seqno(1), offset: 8, .. }),
+            "{error}"
+        );
+        std::fs::remove_dir_all(&path).expect("removes");
+    }
+
+    /// An operator may move old chunks away while another node lags.
+    #[test]
+    fn an_archived_entry_is_not_served_and_does_not_stop_the_node() {
+        let (path, mut writer, loader) = ledger("fetch-archived", true);
+        let (files, state) = (writer.files(), loader.state());
+        files.note_committed(Seqno(2));
+        writer.name_committed().expect("names");
+        let [file, elsewhere] = ["ledger_1-2.committed", "elsewhere"].map(|name| path.join(name));
+        std::fs::rename(&file, &elsewhere).expect("moves");
+        let error = read_entries(&files, &state, &FETCH).expect_err("it is not there");
+        assert!(!error.is_fatal(), "{error}");
+        assert!(in_full(&error).contains("entry 1 is archived"), "{}", in_full(&error));
+        std::fs::rename(&elsewhere, &file).expect("moves");
+        let entries = read_entries(&files, &state, &FETCH).expect("reads");
+        assert_eq!(entries.len(), 2);
+        std::fs::remove_dir_all(&path).expect("removes");
+    }
 }

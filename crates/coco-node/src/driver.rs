@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -12,15 +12,19 @@ use std::{
 
 use bytes::Bytes;
 use coco_adapter::Checked;
-use coco_consensus::{Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
+use coco_consensus::{Configuration, Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
 use coco_replica::{
-    Effects, Input, Now, Replica, Reply, SharedLedgerState, SnapshotTask, StepError,
+    Effects, Input, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState, SnapshotTask,
+    StepError,
 };
 use coco_types::{Digest, NodeId, Role, Seqno};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use crate::{calls::Calls, disk::DiskQueue, metrics::Metrics, peers::Peers, waiters::Waiters};
+use crate::{
+    calls::Calls, directory::Directory, disk::DiskQueue, metrics::Metrics, peers::Peers,
+    waiters::Waiters,
+};
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
 pub const TICK_MS: u64 = 10;
@@ -50,6 +54,10 @@ pub(crate) enum Job {
     Connected(NodeId, Direction),
     Unreachable(NodeId),
     DiskFailed(String),
+    /// A node asks for its seat, and waits for the answer.
+    Join(Box<JoinRequest>, oneshot::Sender<JoinReply>),
+    /// This node was told that it has no place in the network.
+    Refused(JoinReply),
     Stop,
 }
 
@@ -121,6 +129,21 @@ impl Inbox {
         self.put(Job::Unreachable(node));
     }
 
+    /// Passes a question for a seat to the replica, and waits for its answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn join(&self, request: JoinRequest) -> std::io::Result<JoinReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::Join(Box::new(request), sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
+    /// Says that another node has refused this one for good.
+    pub fn refused(&self, reply: JoinReply) {
+        self.put(Job::Refused(reply));
+    }
+
     pub(crate) fn put(&self, job: Job) {
         // The loop ends only when the node stops; then nobody needs the job.
         let _stopping: Result<(), mpsc::SendError<Job>> = self.sender.send(job);
@@ -136,6 +159,20 @@ pub enum DriverError {
     /// The disk failed. What was not acknowledged as durable never will be: the node stops, and its peers go on.
     #[error("the disk failed: {0}")]
     Disk(String),
+    /// The network has no place for this node.
+    #[error("the network has no place for this node: {}", refusal(.0))]
+    Refused(JoinReply),
+}
+
+const fn refusal(reply: &JoinReply) -> &'static str {
+    match reply {
+        JoinReply::NoSuchSeat => "no node has the seat whose key is on this disk",
+        JoinReply::OtherCode => {
+            "the node in its seat ran other code; members have to approve this one first"
+        }
+        JoinReply::Retired => "its seat was given to another; start it again to ask for the seat",
+        JoinReply::Admitted | JoinReply::Later(_) | JoinReply::NotPrimary(_) => "not now",
+    }
 }
 
 /// The loop and what it drives.
@@ -154,6 +191,12 @@ pub(crate) struct Driver {
     pub(crate) calls: Calls,
     pub(crate) started: Instant,
     pub(crate) first_election: FirstElection,
+    pub(crate) me: NodeId,
+    pub(crate) directory: Directory,
+    /// Whether this node votes.
+    pub(crate) votes: Arc<AtomicBool>,
+    /// Nodes that wait for the answer of the step under way.
+    pub(crate) joining: Option<oneshot::Sender<JoinReply>>,
 }
 
 /// After a start somebody must stand for election first. Waiting for the election time-out would do; but when a quorum
@@ -267,6 +310,11 @@ impl Driver {
                 }
                 Input::Campaign
             }
+            Job::Join(request, reply) => {
+                self.joining = Some(reply);
+                Input::Join(request)
+            }
+            Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::DiskFailed(what) => return Err(DriverError::Disk(what)),
             Job::Stop => return Ok(Turn::Stop),
         };
@@ -279,8 +327,7 @@ impl Driver {
             .replica
             .step(self.now(), input)
             .inspect_err(|error| error!(%error, "the replica stops"))?;
-        self.carry_out(effects);
-        Ok(())
+        self.carry_out(effects)
     }
 
     fn now(&self) -> Now {
@@ -289,7 +336,38 @@ impl Driver {
         Now { wall_ms: millis(wall), mono_ms: millis(self.started.elapsed()) }
     }
 
-    fn carry_out(&mut self, effects: Effects) {
+    /// Another configuration is in effect: who is dialled, and whom clients are told of.
+    fn change_configuration(&self, configuration: &Configuration) -> Result<(), DriverError> {
+        let rows = self.replica.node_rows().map_err(StepError::from)?;
+        let votes = configuration.votes(self.me);
+        self.votes.store(votes, Ordering::Relaxed);
+        if votes {
+            self.directory.replace(&rows);
+            self.peers.keep(&self.directory.all());
+        } else {
+            // The ledger of a node that catches up names nodes that are gone, and not yet those that it hears.
+            self.directory.add(&rows);
+            self.peers.add(&self.directory.all());
+        }
+        let hex = |nodes: &[NodeId]| nodes.iter().map(NodeId::to_string).collect::<Vec<_>>();
+        info!(
+            voters = ?hex(&configuration.voters),
+            outgoing = ?hex(&configuration.outgoing),
+            learners = ?hex(&configuration.learners),
+            "configuration"
+        );
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Effects) -> Result<(), DriverError> {
+        if let Some(configuration) = &effects.configuration {
+            self.change_configuration(configuration)?;
+        }
+        for (_, reply) in effects.joins {
+            if let Some(asked) = self.joining.take() {
+                let _gone: Result<(), JoinReply> = asked.send(reply);
+            }
+        }
         for persist in effects.persist {
             self.metrics.entries.inc_by(persist.entries.len() as u64);
             self.disk.persist(persist);
@@ -324,6 +402,7 @@ impl Driver {
                 self.disk.committed(committed.seqno);
             }
         }
+        Ok(())
     }
 
     /// Before stopping, a primary gives its place to the node that is furthest; whether there is one.
@@ -340,6 +419,7 @@ impl Driver {
             .progress()
             .into_iter()
             .filter(|node| node.active && Some(node.node) != me)
+            .filter(|node| self.replica.configuration().voters.contains(&node.node))
             .max_by_key(|node| node.matched);
         match best {
             Some(node) => self.step(Input::TransferTo(node.node)).map(|()| true),

@@ -29,6 +29,10 @@ pub enum Frame {
     Forward(u64, Vec<Bytes>),
     /// What became of them, in their order.
     Forwarded(u64, Vec<Reply>),
+    /// A node asks for its seat; see [`Question`](crate::join::Question).
+    Join(Bytes),
+    /// What it is told; see [`Answer`](crate::join::Answer).
+    Joined(Bytes),
 }
 
 impl Frame {
@@ -58,6 +62,14 @@ impl Frame {
                     put_reply(&mut out, reply);
                 }
             }
+            Self::Join(bytes) => {
+                out.push(4);
+                rest = bytes.clone();
+            }
+            Self::Joined(bytes) => {
+                out.push(5);
+                rest = bytes.clone();
+            }
         }
         (out, rest)
     }
@@ -85,6 +97,8 @@ impl Frame {
                     (0..count).map(|_| reply(&mut reader)).collect::<Result<_, _>>()?,
                 )
             }
+            4 => return Ok(Self::Join(bytes.slice(1..))),
+            5 => return Ok(Self::Joined(bytes.slice(1..))),
             found => {
                 return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) });
             }

@@ -3,17 +3,17 @@
 //! The disk belongs to the host, so nothing that it says is believed: an entry is hashed and compared with the leaf in
 //! the Merkle tree, which lives in memory, and decrypted under the ledger secret.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
 use coco_kv::{MapName, WriteSetView};
-use coco_ledger::{EntryView, LedgerSecret};
+use coco_ledger::{EntryView, LedgerFilesError, LedgerSecret};
 use coco_replica::SharedLedgerState;
 use coco_types::Seqno;
 use parking_lot::Mutex;
 
-use crate::{archive::is_archived, ledger_files::LedgerFiles};
+use crate::folder::LedgerFiles;
 
 /// Decrypted entries kept for the next reader, in number and in bytes. A transaction's lookup and its block's are in
 /// the same entry, and readers follow the newest entries.
@@ -21,8 +21,8 @@ const OPENED_MAX: usize = 64;
 const OPENED_BYTES_MAX: usize = 16 << 20;
 
 /// How often, and how long after another, an entry is asked for again that is about to be handed on.
-const HANDED_ON_TRIES: u32 = 20;
-const HANDED_ON_TIME: Duration = Duration::from_millis(1);
+pub(crate) const HANDED_ON_TRIES: u32 = 20;
+pub(crate) const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 
 /// Reads entries of one node's ledger.
 #[derive(Debug)]
@@ -60,12 +60,9 @@ impl LedgerHistory {
     /// # Errors
     /// [`HistoryError`] when it cannot be read or is not what it was.
     pub fn entry(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
-        let bytes = self.read(seqno).map_err(|source| {
-            if is_archived(&source) {
-                HistoryError::Archived { seqno }
-            } else {
-                HistoryError::Unreadable { seqno, source }
-            }
+        let bytes = self.read(seqno).map_err(|error| match error {
+            LedgerFilesError::Archived { .. } => HistoryError::Archived { seqno },
+            error => HistoryError::Unreadable { seqno, source: error.into() },
         })?;
         let entry = EntryView::parse(&bytes).map_err(|_| HistoryError::Altered { seqno })?;
         if self.state.read().tree().leaf(seqno.0) != Some(entry.leaf()) {
@@ -76,13 +73,10 @@ impl LedgerHistory {
 
     /// The bytes at `seqno`. The replica shows an entry a moment before its driver hands it on to be written; whoever
     /// asks in that moment waits for it.
-    fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
+    fn read(&self, seqno: Seqno) -> Result<Bytes, LedgerFilesError> {
         for _ in 0..HANDED_ON_TRIES {
             match self.files.read(seqno) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && seqno <= self.state.read().last().seqno =>
-                {
+                Err(LedgerFilesError::Missing(_)) if seqno <= self.state.read().last().seqno => {
                     std::thread::sleep(HANDED_ON_TIME);
                 }
                 result => return result,
@@ -119,13 +113,3 @@ impl History for LedgerHistory {
         Ok(writes.get(map, key).map(|value| private.slice_ref(value)))
     }
 }
-
-impl From<HistoryFault> for io::Error {
-    fn from(fault: HistoryFault) -> Self {
-        Self::new(io::ErrorKind::InvalidData, fault.0)
-    }
-}
-
-/// A fault in the ledger's files, in words.
-#[derive(Debug)]
-pub(crate) struct HistoryFault(pub(crate) String);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use coco_crypto::{
-    AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, Certificate, Curve, SecretBytes,
-    SigningKey, hkdf_sha256,
+    AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
+    CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, endorse_node, hkdf_sha256,
 };
 use coco_ledger::LedgerSecret;
 use coco_types::{
@@ -22,6 +22,8 @@ use coco_types::{
     codec::{Reader, put_bytes},
 };
 use thiserror::Error;
+
+use crate::tls::peer_dns_name;
 
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
@@ -31,6 +33,7 @@ const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 const MAGIC: &[u8; 8] = b"cocoid\x00\x01";
 
 /// Everything secret that a node holds across restarts.
+#[derive(Clone)]
 pub struct Identity {
     /// SHA-256 of the node's public key.
     pub node_id: NodeId,
@@ -88,6 +91,41 @@ impl Identity {
             service_key: service_key.pkcs8_der(),
             ledger_secret,
         }
+    }
+
+    /// A node that was not there before, endorsed by the service, for the seat that this identity holds. Its key is
+    /// never sealed.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when `names` cannot stand in a certificate.
+    ///
+    /// # Panics
+    /// Never: the keys were checked when the identity was opened.
+    pub fn new_node(&self, names: &[AltName]) -> Result<Self, CertificateError> {
+        let key = SigningKey::generate(Curve::P384);
+        let service_key = self.service_key();
+        let mut names = names.to_vec();
+        names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
+        let validity = self.service_cert.validity();
+        let endorsement = EndorseNode { key: key.public(), names: &names, validity };
+        let cert = endorse_node(&service_key, &self.service_cert, &endorsement)?;
+        let service_cert = self.service_cert.clone();
+        Ok(Self::new(&key, cert, &service_key, service_cert, self.ledger_secret.clone()))
+    }
+
+    fn service_key(&self) -> SigningKey {
+        SigningKey::from_pkcs8_der(Curve::P384, &self.service_key)
+            .expect("checked when the identity was opened")
+    }
+
+    /// The node's key.
+    ///
+    /// # Panics
+    /// Never: it was checked when the identity was opened.
+    #[must_use]
+    pub fn node_key(&self) -> SigningKey {
+        SigningKey::from_pkcs8_der(Curve::P384, &self.node_key)
+            .expect("checked when the identity was opened")
     }
 
     /// The node's private key for TLS.

@@ -8,22 +8,23 @@
 //! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
 //! `edge` (as many runtime threads as cores, for clients).
 
-pub mod archive;
 mod calls;
 pub mod config;
+pub mod directory;
 pub mod disk;
 pub mod driver;
 pub mod edge;
+pub mod folder;
 pub mod frame;
-pub mod hard_state_file;
 pub mod history;
 pub mod identity;
-pub mod ledger_files;
+pub mod join;
 pub mod metrics;
 pub mod node;
 pub mod peers;
 pub mod provision;
-mod replay;
+pub mod replay;
+mod seat;
 pub mod snapshot_files;
 mod snapshotter;
 pub mod tls;

@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use coco_consensus::{Configuration, HardState, RaftEngine, Start, StartError, Timing};
+use coco_consensus::{
+    Configuration, Engine, Fetch, HardState, RaftEngine, Start, StartError, Timing,
+};
 use coco_evm::{
     adapter::EvmAdapter,
     executor::{Executor, warm_up},
@@ -18,8 +20,10 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::ServiceSigner;
-use coco_replica::{LoadError, Loader, Replica, Settings};
+use coco_ledger::{LedgerFilesError, ServiceSigner};
+use coco_replica::{
+    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, Storage,
+};
 use coco_types::{NodeId, Seqno};
 use thiserror::Error;
 use tokio::{
@@ -27,22 +31,24 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     calls::Calls,
     config::{NodeAddress, NodeConfig},
+    directory::Directory,
     disk::{Disk, run_fetches},
     driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
-    hard_state_file::HardStateFile,
+    folder::{DiskFile, DiskFolder, LedgerFiles},
     history::LedgerHistory,
     identity::{Identity, IdentityError},
-    ledger_files::LedgerFiles,
+    join::Seeker,
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
     replay::{LoadLedgerError, load_ledger, snapshot_folder},
+    seat,
     snapshot_files::SnapshotFiles,
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
@@ -64,16 +70,35 @@ pub enum StartNodeError {
         /// Where.
         path: PathBuf,
         /// The cause, with file and offset.
-        source: io::Error,
+        source: LedgerFilesError,
     },
-    /// The ledger does not replay.
-    #[error("the ledger in {path} does not replay")]
-    Load {
+    /// View and vote cannot be read.
+    #[error("cannot read view and vote in {path}")]
+    HardState {
         /// Where.
         path: PathBuf,
         /// The cause.
-        source: LoadError,
+        source: HardStateFileError,
     },
+    /// The folder of snapshots cannot be opened.
+    #[error("cannot open the snapshots in {path}")]
+    Snapshots {
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The ledger does not replay.
+    #[error("cannot load the ledger in {path}")]
+    Load {
+        /// Where.
+        path: PathBuf,
+        /// The cause, with file and offset.
+        source: Box<LoadLedgerError>,
+    },
+    /// The program cannot be read, whose digest others want to know.
+    #[error("cannot read this program to take its digest")]
+    Program(#[source] io::Error),
     /// The ledger holds no genesis.
     #[error("the ledger in {0} has no genesis; make the network first")]
     NoGenesis(PathBuf),
@@ -116,40 +141,43 @@ pub struct Node {
 
 /// What was read from the node's folder.
 struct Loaded {
+    /// What is sealed there: the node of the first start, whose key is that of the seat.
+    seat: Identity,
+    /// The node that this process is.
     identity: Identity,
     loader: Loader,
     files: LedgerFiles,
     snapshots: SnapshotFiles,
-    hard_state: HardStateFile,
+    hard_state: HardStateFile<DiskFile>,
     hard_state_found: Option<HardState>,
     committed: Seqno,
 }
 
 fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
-    let identity = Identity::open(&config.data_dir)?;
+    let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
-    let files = LedgerFiles::open(&folder).map_err(failed)?;
+    let mut files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
     let path = snapshot_folder(&config.data_dir);
     let snapshots =
-        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
-    let loader = load_ledger(&identity, config.ledger.retained_entries, &files, &snapshots)
-        .map_err(|error| match error {
-            LoadLedgerError::Files(source) => failed(source),
-            LoadLedgerError::Entries(source) => {
-                StartNodeError::Load { path: folder.clone(), source }
-            }
-        })?;
+        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+    let loader = load_ledger(&seat, config.ledger.retained_entries, &mut files, &snapshots)
+        .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
+    if let Some(torn) = files.torn() {
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+    }
     let committed = {
         let state = loader.state();
         let state = state.read();
         let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
         state.last_signature(known).unwrap_or(Seqno::ZERO)
     };
-    let path = config.data_dir.join(HARD_STATE_FILE);
+    let path = config.data_dir.clone();
     let (hard_state, hard_state_found) =
-        HardStateFile::open(&path).map_err(|source| StartNodeError::Files { path, source })?;
-    Ok(Loaded { identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+        HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
+            .map_err(|source| StartNodeError::HardState { path, source })?;
+    let (identity, hard_state_found) = seat::node_of(config, &seat, hard_state_found)?;
+    Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
 
 /// The last entry that provisioning made; committed from the start.
@@ -167,9 +195,15 @@ fn engine(
     };
     let ticks = |millis: u64| u32::try_from(millis.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
     let hard_state = loaded.loader.hard_state(loaded.hard_state_found);
+    // A ledger from before the first entry named the voters has those of the configuration file, for ever.
+    let (configuration, pending) = loaded
+        .loader
+        .configuration()
+        .unwrap_or_else(|| (Configuration::of(nodes.iter().map(|(id, _)| *id).collect()), None));
     RaftEngine::new(Start {
         me: loaded.identity.node_id,
-        configuration: Configuration { nodes: nodes.iter().map(|(id, _)| *id).collect() },
+        configuration,
+        pending,
         hard_state,
         views,
         last: last.seqno,
@@ -213,6 +247,28 @@ async fn listen(
     Ok((listener, bound))
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// Where clients come in.
+struct Clients {
+    client: TcpListener,
+    client_address: std::net::SocketAddr,
+    development: Option<(TcpListener, std::net::SocketAddr)>,
+}
+
+impl Clients {
+    async fn of(config: &NodeConfig) -> Result<Self, StartNodeError> {
+        let (client, client_address) = listen(config.client.listen).await?;
+        let development = match &config.development_http {
+            Some(interface) => Some(listen(interface.listen).await?),
+            None => None,
+        };
+        Ok(Self { client, client_address, development })
+    }
+}
+
 fn runtime(name: &'static str, threads: usize) -> Result<Runtime, StartNodeError> {
     Builder::new_multi_thread()
         .worker_threads(threads)
@@ -229,6 +285,8 @@ struct Shared {
     peers: Arc<Peers>,
     metrics: Arc<Metrics>,
     nodes: Vec<(NodeId, NodeAddress)>,
+    directory: Directory,
+    votes: Arc<AtomicBool>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -296,6 +354,37 @@ fn settings(config: &NodeConfig) -> Settings {
     }
 }
 
+/// Whoever looks after this node's seat, if that is needed.
+fn seeker(
+    config: &NodeConfig,
+    loaded: &Loaded,
+    shared: &Shared,
+) -> Result<Option<Seeker>, StartNodeError> {
+    let resumed = loaded.hard_state_found.map(|_| loaded.loader.last());
+    let question = seat::question(config, &loaded.seat, loaded.identity.node_id, resumed)?;
+    Ok(question.map(|question| Seeker {
+        question,
+        certificate: loaded.identity.node_cert.clone(),
+        directory: shared.directory.clone(),
+        others: seat::others(config, loaded.seat.node_id),
+        peers: Arc::clone(&shared.peers),
+        inbox: shared.inbox.clone(),
+        state: loaded.loader.state(),
+        votes: Arc::clone(&shared.votes),
+    }))
+}
+
+/// Starts the thread that reads entries back for nodes that lag.
+fn fetching(
+    files: Arc<LedgerFiles>,
+    state: SharedLedgerState,
+    inbox: Inbox,
+) -> Result<mpsc::Sender<Fetch>, StartNodeError> {
+    let (fetches, jobs) = mpsc::channel();
+    thread("fetch", move || run_fetches(&files, &state, &jobs, &inbox))?;
+    Ok(fetches)
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -323,15 +412,12 @@ fn assemble(
     let (waiters, lost) = Waiters::new();
     let waiters = Arc::new(waiters);
     let disk = Disk {
-        writer,
-        hard_state,
+        storage: Storage::new(writer, hard_state),
         inbox: shared.inbox.clone(),
         metrics: Arc::clone(&shared.metrics),
     };
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
-    let (fetches, fetch_jobs) = mpsc::channel();
-    let (fetch_files, fetch_inbox) = (Arc::clone(&files), shared.inbox.clone());
-    thread("fetch", move || run_fetches(&fetch_files, &fetch_jobs, &fetch_inbox))?;
+    let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
 
     let secret = identity.ledger_secret();
     let history = Arc::new(LedgerHistory::new(files, state.clone(), secret.clone()));
@@ -355,6 +441,10 @@ fn assemble(
         calls: Calls::default(),
         started: Instant::now(),
         first_election: FirstElection { peers_needed, reached: BTreeMap::new() },
+        me: identity.node_id,
+        directory: shared.directory.clone(),
+        votes: shared.votes,
+        joining: None,
     };
     let driver = thread("replica", move || driver.run())?;
 
@@ -362,7 +452,7 @@ fn assemble(
         node_id: identity.node_id,
         service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),
-        nodes: shared.nodes,
+        nodes: shared.directory,
         limits: config.limits,
         history,
         state,
@@ -395,21 +485,15 @@ impl Node {
         warm_up();
         let mut loaded = load(config)?;
         let me = loaded.identity.node_id;
-        let nodes = node_list(config, me)?;
+        let nodes = node_list(config, loaded.seat.node_id)?;
         let engine = engine(config, &nodes, &mut loaded)?;
-        let edge = runtime(
-            "edge",
-            std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-        )?;
+        let directory = Directory::new(&nodes);
+        let votes = Arc::new(AtomicBool::new(engine.configuration().votes(me)));
+        let edge = runtime("edge", cores())?;
         let peer_runtime = runtime("peers", 1)?;
         let peer_tls = PeerTls::new(&loaded.identity)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
-        let (client, client_address) = edge.block_on(listen(config.client.listen))?;
-        let development = config
-            .development_http
-            .as_ref()
-            .map(|interface| edge.block_on(listen(interface.listen)))
-            .transpose()?;
+        let Clients { client, client_address, development } = edge.block_on(Clients::of(config))?;
 
         let (inbox, jobs) = Inbox::new(config.limits.queue_max);
         let metrics = Arc::new(Metrics::new());
@@ -421,16 +505,29 @@ impl Node {
             inbox: inbox.clone(),
             peers: Arc::clone(&peers),
             metrics,
-            nodes,
+            nodes: nodes.clone(),
+            directory: directory.clone(),
+            votes,
             stopped: stopped.clone(),
         };
+        if let Some(seeker) = seeker(config, &loaded, &shared)? {
+            peer_runtime.spawn(seeker.look_after(config.consensus.restart));
+        }
         let Assembled { service, lost, driver, disk } =
             assemble(config, loaded, engine, jobs, shared)?;
         edge.spawn(Arc::clone(&service).send_lost_again(lost));
 
         let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
-        peer_runtime.spawn(accept(peer_listener, peer_tls, inbox.clone(), peers, forwarded));
+        peer_runtime.spawn(accept(
+            peer_listener,
+            peer_tls,
+            inbox.clone(),
+            peers,
+            directory,
+            forwarded,
+        ));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
+        let development_address = development.as_ref().map(|(_, address)| *address);
         edge.spawn(serve(
             client,
             Transport::Tls(acceptor),
@@ -438,7 +535,6 @@ impl Node {
             Arc::clone(&places),
             stopped.clone(),
         ));
-        let development_address = development.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = development {
             info!(%address, "plain HTTP for development: no encryption, loopback only");
             edge.spawn(serve(listener, Transport::DevelopmentPlain, service, places, stopped));

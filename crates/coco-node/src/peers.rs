@@ -13,10 +13,11 @@ use std::{
 use bytes::Bytes;
 use coco_replica::Reply;
 use coco_types::NodeId;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
@@ -25,10 +26,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     config::NodeAddress,
+    directory::Directory,
     driver::{Direction, Inbox},
     frame::{Frame, frame_length},
+    join::{Answer, Question},
     metrics::Metrics,
-    tls::{PeerTls, peer_id, peer_name},
+    tls::{PeerTls, any_peer_name, peer_certificate, peer_id, peer_name},
 };
 
 /// Frames that may wait for one peer.
@@ -46,14 +49,23 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
+/// Time for a question about a seat, with its answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Nodes that are dialled at one time: voters, those that leave and learners.
+const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
 /// Forwarded requests that may wait for their answers.
 const FORWARDS_MAX: usize = 65_536;
 
 /// Sends to all peers.
 #[derive(Debug)]
 pub struct Peers {
-    queues: BTreeMap<NodeId, mpsc::Sender<Frame>>,
+    queues: RwLock<BTreeMap<NodeId, mpsc::Sender<Frame>>>,
     forwards: Mutex<Forwards>,
+    me: NodeId,
+    tls: PeerTls,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +82,9 @@ pub trait TakeForwarded: Send + Sync {
 
 impl Peers {
     /// Starts the tasks that keep a connection to every other node, on the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     #[must_use]
     pub fn dial(
         me: NodeId,
@@ -78,25 +93,75 @@ impl Peers {
         inbox: &Inbox,
         metrics: &Arc<Metrics>,
     ) -> Arc<Self> {
-        let mut queues = BTreeMap::new();
-        for (id, address) in nodes.iter().filter(|(id, _)| *id != me) {
+        let peers = Self {
+            queues: RwLock::default(),
+            forwards: Mutex::default(),
+            me,
+            tls: tls.clone(),
+            inbox: inbox.clone(),
+            metrics: Arc::clone(metrics),
+            runtime: Handle::current(),
+        };
+        peers.add(nodes);
+        Arc::new(peers)
+    }
+
+    /// Dials these nodes too, unless they are dialled already.
+    pub fn add(&self, nodes: &[(NodeId, NodeAddress)]) {
+        let mut queues = self.queues.write();
+        for (id, address) in nodes.iter().filter(|(id, _)| *id != self.me) {
+            if queues.contains_key(id) || queues.len() >= PEERS_MAX {
+                continue;
+            }
             let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
             queues.insert(*id, sender);
             let link = Link {
                 id: *id,
                 address: address.peer.clone(),
-                connector: tls.connector(),
-                inbox: inbox.clone(),
-                metrics: Arc::clone(metrics),
+                connector: self.tls.connector(),
+                inbox: self.inbox.clone(),
+                metrics: Arc::clone(&self.metrics),
             };
-            tokio::spawn(link.run(receiver));
+            self.runtime.spawn(link.run(receiver));
         }
-        Arc::new(Self { queues, forwards: Mutex::default() })
+    }
+
+    /// Dials these nodes and no others.
+    pub fn keep(&self, nodes: &[(NodeId, NodeAddress)]) {
+        self.queues.write().retain(|id, _| nodes.iter().any(|(node, _)| node == id));
+        self.add(nodes);
+    }
+
+    fn queue(&self, to: NodeId) -> Option<mpsc::Sender<Frame>> {
+        self.queues.read().get(&to).cloned()
+    }
+
+    /// Asks whoever is at `address`, a node of this service, for a seat.
+    ///
+    /// # Errors
+    /// When nobody of this service is there, or does not answer.
+    pub async fn ask(&self, address: &str, question: &Question) -> std::io::Result<Answer> {
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let connector = self.tls.connector();
+        let asking = async {
+            let stream = TcpStream::connect(address).await?;
+            let mut stream = connector.connect(any_peer_name(), stream).await?;
+            write_frame(&mut stream, &Frame::Join(question.encode())).await?;
+            let mut buffer = bytes::BytesMut::new();
+            let frame = read_frame(&mut stream, &mut buffer).await?;
+            match frame {
+                Some(Frame::Joined(answer)) => {
+                    Answer::decode(&answer).map_err(std::io::Error::other)
+                }
+                Some(_) | None => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        timeout(ASK_TIMEOUT, asking).await.map_err(late)?
     }
 
     /// Queues a consensus message; a full queue drops it.
     pub fn send(&self, to: NodeId, message: Bytes) {
-        if let Some(queue) = self.queues.get(&to) {
+        if let Some(queue) = self.queues.read().get(&to) {
             // Consensus sends again what was lost.
             let _full: Result<(), mpsc::error::TrySendError<Frame>> =
                 queue.try_send(Frame::Consensus(message));
@@ -111,7 +176,7 @@ impl Peers {
         items: Vec<Bytes>,
         wait: Duration,
     ) -> Option<Vec<Reply>> {
-        let queue = self.queues.get(&to)?;
+        let queue = self.queue(to)?;
         let (sender, receiver) = oneshot::channel();
         let place = self.place(sender)?;
         queue.try_send(Frame::Forward(place.number, items)).ok()?;
@@ -240,6 +305,7 @@ pub async fn accept<F: TakeForwarded + 'static>(
     tls: PeerTls,
     inbox: Inbox,
     peers: Arc<Peers>,
+    directory: Directory,
     forwarded: Arc<OnceLock<F>>,
 ) {
     let places = Arc::new(Semaphore::new(ACCEPTED_MAX));
@@ -257,9 +323,11 @@ pub async fn accept<F: TakeForwarded + 'static>(
         };
         let (acceptor, inbox) = (tls.acceptor(), inbox.clone());
         let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
+        let directory = directory.clone();
         tokio::spawn(async move {
             let _place = place;
-            if let Err(error) = receive(stream, acceptor, inbox, peers, forwarded).await {
+            let receiving = receive(stream, acceptor, inbox, peers, directory, forwarded);
+            if let Err(error) = receiving.await {
                 info!(%error, "connection from a peer ended");
             }
         });
@@ -271,44 +339,79 @@ async fn receive<F: TakeForwarded + 'static>(
     acceptor: TlsAcceptor,
     inbox: Inbox,
     peers: Arc<Peers>,
+    directory: Directory,
     forwarded: Arc<OnceLock<F>>,
 ) -> std::io::Result<()> {
     let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     stream.set_nodelay(true)?;
     let mut stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
-    let Some(from) =
-        peer_id(stream.get_ref().1.peer_certificates()).filter(|id| peers.queues.contains_key(id))
-    else {
-        return Err(std::io::Error::other(
-            "a certificate of this service, but no node of the configuration",
-        ));
-    };
+    let certificate = peer_certificate(stream.get_ref().1.peer_certificates())
+        .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
+    // Whom the service endorsed is a node, or was, or asks to be: this node's ledger need not know yet.
+    let from = certificate.key().node_id();
     inbox.connected(from, Direction::In);
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
-    loop {
-        while buffer.len() < 4 {
-            if timeout(READ_TIMEOUT, stream.read_buf(&mut buffer)).await.map_err(late)?? == 0 {
-                return Ok(());
-            }
-        }
-        let length = frame_length([buffer[0], buffer[1], buffer[2], buffer[3]])
-            .map_err(std::io::Error::other)?;
-        while buffer.len() < 4 + length {
-            buffer.reserve((4 + length - buffer.len()).min(WRITE_BUFFER_BYTES));
-            if timeout(READ_TIMEOUT, stream.read_buf(&mut buffer)).await.map_err(late)?? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        let frame = buffer.split_to(4 + length).split_off(4).freeze();
-        match Frame::decode(&frame).map_err(std::io::Error::other)? {
+    while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
+        match frame {
             Frame::Consensus(message) => inbox.message(from, message),
             Frame::Forwarded(number, replies) => peers.answered(number, replies),
             Frame::Forward(number, items) => {
                 let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
                 tokio::spawn(async move { answer(from, number, items, &peers, &forwarded).await });
             }
+            Frame::Join(question) => {
+                let question = Question::decode(&question).map_err(std::io::Error::other)?;
+                let request = question.verified(&certificate).ok_or_else(|| {
+                    std::io::Error::other("a question for a seat without the seat's signature")
+                })?;
+                let reply = inbox.join(request).await?;
+                let answer = Answer { reply, nodes: directory.all() };
+                timeout(WRITE_TIMEOUT, write_frame(&mut stream, &Frame::Joined(answer.encode())))
+                    .await
+                    .map_err(late)??;
+            }
+            Frame::Joined(_) => {
+                return Err(std::io::Error::other("an answer that nobody asked for"));
+            }
         }
     }
+    Ok(())
+}
+
+/// The next frame; nothing when the other side has closed between two frames.
+async fn read_frame(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    buffer: &mut bytes::BytesMut,
+) -> std::io::Result<Option<Frame>> {
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    while buffer.len() < 4 {
+        if timeout(READ_TIMEOUT, stream.read_buf(buffer)).await.map_err(late)?? == 0 {
+            return Ok(None);
+        }
+    }
+    let length = frame_length([buffer[0], buffer[1], buffer[2], buffer[3]])
+        .map_err(std::io::Error::other)?;
+    while buffer.len() < 4 + length {
+        buffer.reserve((4 + length - buffer.len()).min(WRITE_BUFFER_BYTES));
+        if timeout(READ_TIMEOUT, stream.read_buf(buffer)).await.map_err(late)?? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let frame = buffer.split_to(4 + length).split_off(4).freeze();
+    Frame::decode(&frame).map(Some).map_err(std::io::Error::other)
+}
+
+/// Writes one frame; whoever writes many gathers them instead.
+async fn write_frame(
+    stream: &mut (impl AsyncWriteExt + Unpin),
+    frame: &Frame,
+) -> std::io::Result<()> {
+    let (first, rest) = frame.encode();
+    let length = u32::try_from(first.len() + rest.len()).map_err(std::io::Error::other)?;
+    stream.write_all(&length.to_le_bytes()).await?;
+    stream.write_all(&first).await?;
+    stream.write_all(&rest).await?;
+    stream.flush().await
 }
 
 async fn answer<F: TakeForwarded>(
@@ -323,7 +426,7 @@ async fn answer<F: TakeForwarded>(
         Some(taker) => taker.take(items).await,
         None => vec![Reply::NotPrimary(None); count],
     };
-    if let Some(queue) = peers.queues.get(&from) {
+    if let Some(queue) = peers.queue(from) {
         // When the queue is full the other side times out, and may send again.
         let _full: Result<(), mpsc::error::TrySendError<Frame>> =
             queue.try_send(Frame::Forwarded(number, replies));

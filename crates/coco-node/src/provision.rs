@@ -26,15 +26,15 @@ use coco_evm::{
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, SealEntryError, ServiceSigner,
-    ServiceStatus, genesis_write_set, put_service, seal, signature_write_set,
+    FirstLedger, GenesisNode, SealEntryError, ServiceSigner, ServiceStatus, genesis_write_set,
+    put_service,
 };
-use coco_types::{Digest, NodeId, Seqno, TxId, View};
+use coco_types::{Digest, NodeId, Seqno};
 use thiserror::Error;
 
 use crate::{
+    folder::{DiskFolder, LedgerFiles},
     identity::{Identity, IdentityError},
-    ledger_files::LedgerFiles,
     tls::peer_dns_name,
 };
 
@@ -44,7 +44,7 @@ const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 const CLOCK_SKEW_SECONDS: u64 = 3600;
 
 /// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
-const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
+pub(crate) const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
 
 /// Folder of the ledger inside a node's folder.
 pub const LEDGER_FOLDER: &str = "ledger";
@@ -154,11 +154,12 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
 }
 
 fn write_ledger(folder: &Path, entries: &[Bytes]) -> io::Result<()> {
-    let mut files = LedgerFiles::open(folder)?.into_writer()?;
+    let mut files = LedgerFiles::open(DiskFolder::new(folder))?.into_writer()?;
     for entry in entries {
         files.append(entry, false)?;
     }
-    files.sync().map(|_bytes| ())
+    files.sync()?;
+    Ok(())
 }
 
 /// The first entries, under the first node's signature.
@@ -173,8 +174,7 @@ fn first_entries(
         first.service_key_secret(),
     )
     .expect("keys that were just made can sign");
-    let mut ledger =
-        FirstLedger { secret: first.ledger_secret(), tree: MerkleTree::new(), entries: Vec::new() };
+    let mut ledger = FirstLedger::new(first.ledger_secret());
     let nodes: Vec<GenesisNode> = identities
         .iter()
         .zip(spec.nodes)
@@ -203,30 +203,5 @@ fn first_entries(
     put_service(&mut writes, &cert, ServiceStatus::Open);
     ledger.append(&writes)?;
     ledger.sign(&signer, spec.now)?;
-    Ok(ledger.entries)
-}
-
-struct FirstLedger {
-    secret: LedgerSecret,
-    tree: MerkleTree,
-    entries: Vec<Bytes>,
-}
-
-impl FirstLedger {
-    fn next(&self) -> TxId {
-        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
-    }
-
-    fn append(&mut self, writes: &WriteSet) -> Result<(), SealEntryError> {
-        let sealed = seal(&self.secret, self.next(), EntryFlags::NONE, &Digest::ZERO, writes)?;
-        self.tree.append(sealed.leaf);
-        self.entries.push(sealed.bytes);
-        Ok(())
-    }
-
-    fn sign(&mut self, signer: &ServiceSigner, now: u64) -> Result<(), SealEntryError> {
-        let previous = Seqno(self.tree.len().saturating_sub(2));
-        let writes = signature_write_set(signer, &self.tree, self.next(), previous, now);
-        self.append(&writes)
-    }
+    Ok(ledger.into_entries())
 }

@@ -11,24 +11,25 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use coco_evm::state;
-use coco_ledger::{SnapshotError, SnapshotFile, SnapshotName};
+use coco_ledger::{
+    ChunkName, LedgerFilesError, ReplayError, SnapshotError, SnapshotFile, SnapshotName,
+};
 use coco_replica::{LoadError, Loader, RestoreSnapshotError};
-use coco_types::{Seqno, TxId};
+use coco_types::TxId;
 use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::{
-    archive::is_archived,
+    disk::in_full,
+    folder::LedgerFiles,
     identity::Identity,
-    ledger_files::{LedgerFiles, ReplayError, chain},
     snapshot_files::{SNAPSHOT_FOLDER, SnapshotFiles},
 };
 
 /// Why a snapshot was passed over.
 #[derive(Debug, Error)]
-pub(crate) enum UseSnapshotError {
+pub enum UseSnapshotError {
     /// Its file cannot be read.
     #[error("cannot read it")]
     Read(#[source] io::Error),
@@ -40,10 +41,17 @@ pub(crate) enum UseSnapshotError {
     Restore(#[from] RestoreSnapshotError),
     /// The chunk files after it are not all there, or damaged.
     #[error("the chunk files after it do not replay")]
-    Files(#[source] io::Error),
+    Files(#[source] LedgerFilesError),
     /// The entries after it do not go on from it.
-    #[error("the entries after it do not replay")]
-    Entries(#[from] LoadError),
+    #[error("{file} at offset {offset}, after it, does not replay")]
+    Entries {
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
+        /// The cause.
+        source: Box<LoadError>,
+    },
     /// The ledger ends before the entry that proves it.
     #[error("its evidence is in {evidence}, the ledger ends at {last}")]
     Short {
@@ -55,24 +63,56 @@ pub(crate) enum UseSnapshotError {
 }
 
 /// Why no state was made.
-#[derive(Debug)]
-pub(crate) enum LoadLedgerError {
-    /// A file cannot be read or is damaged.
-    Files(io::Error),
+#[derive(Debug, Error)]
+pub enum LoadLedgerError {
+    /// The chunk files cannot be read, or are damaged.
+    #[error("the chunk files do not replay")]
+    Files(#[source] LedgerFilesError),
     /// An entry cannot be taken.
-    Entries(LoadError),
+    #[error("{file} at offset {offset} does not replay")]
+    Entry {
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
+        /// The cause.
+        source: Box<LoadError>,
+    },
+    /// The folder of snapshots cannot be listed.
+    #[error("the snapshots cannot be listed")]
+    Snapshots(#[source] io::Error),
+    /// Chunk files are missing, and no snapshot makes up for them.
+    #[error(
+        "no snapshot can be used instead of the chunk files that are not there ({})",
+        if refused.is_empty() { "there is none" } else { refused }
+    )]
+    NoSnapshot {
+        /// The snapshots that there are, with what is wrong with them.
+        refused: String,
+        /// What is missing.
+        source: LedgerFilesError,
+    },
+    /// The ledger lacks what a good snapshot proves to be committed.
+    #[error("{}: the disk lost entries that were committed, or was set back", path.display())]
+    SetBack {
+        /// The snapshot.
+        path: PathBuf,
+        /// What it proves, and what is there.
+        source: Box<UseSnapshotError>,
+    },
 }
 
 /// Makes the state.
 pub(crate) fn load_ledger(
     identity: &Identity,
     retained_entries: u64,
-    files: &LedgerFiles,
+    files: &mut LedgerFiles,
     snapshots: &SnapshotFiles,
 ) -> Result<Loader, LoadLedgerError> {
     let started = Instant::now();
     let mut refused = Vec::new();
-    for name in snapshots.newest_first().map_err(LoadLedgerError::Files)? {
+    for name in snapshots.newest_first().map_err(LoadLedgerError::Snapshots)? {
+        let path = snapshots.path(name);
         match from_snapshot(identity, retained_entries, files, snapshots, name) {
             Ok(loader) => {
                 let millis = started.elapsed().as_millis();
@@ -82,19 +122,10 @@ pub(crate) fn load_ledger(
             // A node that helped to commit what it has lost must not vote as if it had not. No crash does this: a file is
             // complete only once its evidence is durable in the ledger beside it.
             Err(error @ UseSnapshotError::Short { .. }) => {
-                let path = snapshots.path(name);
-                let what = format!(
-                    "{}: {error}: the disk lost entries that were committed, or was set back",
-                    path.display()
-                );
-                return Err(LoadLedgerError::Files(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    what,
-                )));
+                return Err(LoadLedgerError::SetBack { path, source: Box::new(error) });
             }
             Err(error) => {
-                let path = snapshots.path(name);
-                let error = chain(&error);
+                let error = in_full(&error);
                 warn!(file = %path.display(), error, "the snapshot cannot be used");
                 refused.push(format!("{}: {error}", path.display()));
             }
@@ -105,14 +136,13 @@ pub(crate) fn load_ledger(
     let mut loader = Loader::new(secret, state::schema(), index_key, retained_entries);
     replay(&mut loader, files).map_err(|error| match error {
         // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
-        ReplayError::File(error) if is_archived(&error) => {
-            let refused =
-                if refused.is_empty() { "there is none".into() } else { refused.join("; ") };
-            let what = format!("{error}, or have a snapshot to start from ({refused})");
-            LoadLedgerError::Files(io::Error::new(io::ErrorKind::NotFound, what))
+        ReplayError::Files(source @ LedgerFilesError::Archived { .. }) => {
+            LoadLedgerError::NoSnapshot { refused: refused.join("; "), source }
         }
-        ReplayError::File(error) => LoadLedgerError::Files(error),
-        ReplayError::Taker(error) => LoadLedgerError::Entries(error),
+        ReplayError::Files(source) => LoadLedgerError::Files(source),
+        ReplayError::Taker { file, offset, source } => {
+            LoadLedgerError::Entry { file, offset, source }
+        }
     })?;
     info!(last = %loader.last(), millis = started.elapsed().as_millis(), "ledger replayed");
     Ok(loader)
@@ -121,7 +151,7 @@ pub(crate) fn load_ledger(
 fn from_snapshot(
     identity: &Identity,
     retained_entries: u64,
-    files: &LedgerFiles,
+    files: &mut LedgerFiles,
     snapshots: &SnapshotFiles,
     name: SnapshotName,
 ) -> Result<Loader, UseSnapshotError> {
@@ -131,8 +161,10 @@ fn from_snapshot(
     let mut loader = Loader::from_snapshot(secret, state::schema(), retained_entries, snapshot)?;
     drop(bytes);
     replay(&mut loader, files).map_err(|error| match error {
-        ReplayError::File(error) => UseSnapshotError::Files(error),
-        ReplayError::Taker(error) => UseSnapshotError::Entries(error),
+        ReplayError::Files(error) => UseSnapshotError::Files(error),
+        ReplayError::Taker { file, offset, source } => {
+            UseSnapshotError::Entries { file, offset, source }
+        }
     })?;
     match loader.awaited() {
         Some(evidence) => Err(UseSnapshotError::Short { evidence, last: loader.last() }),
@@ -141,9 +173,9 @@ fn from_snapshot(
 }
 
 /// Has the loader take every entry that it has not.
-fn replay(loader: &mut Loader, files: &LedgerFiles) -> Result<(), ReplayError<LoadError>> {
-    let from: Seqno = loader.last().seqno.next();
-    files.replay(from, |entry: Bytes, is_committed| loader.push(entry, is_committed))
+fn replay(loader: &mut Loader, files: &mut LedgerFiles) -> Result<(), ReplayError<Box<LoadError>>> {
+    let from = loader.last().seqno.next();
+    files.replay(from, |entry, is_committed| loader.push(entry, is_committed).map_err(Box::new))
 }
 
 /// The folder of snapshots inside a node's folder.

@@ -21,9 +21,9 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::{
+    disk::in_full,
     driver::{Inbox, Job},
     history::LedgerHistory,
-    ledger_files::chain,
     metrics::Metrics,
     snapshot_files::{SnapshotFiles, Unfinished},
 };
@@ -87,7 +87,7 @@ impl Snapshotter {
     fn take_make(&mut self, make: MakeSnapshot) {
         let id = make.tx_id();
         let made = self.make(make).inspect_err(|error| {
-            warn!(%id, error = chain(error), "no snapshot was made");
+            warn!(%id, error = in_full(error), "no snapshot was made");
         });
         let digest: Option<Digest> = made.as_ref().ok().map(|(snapshot, _)| snapshot.digest);
         self.waiting.extend(made.ok());
@@ -106,7 +106,7 @@ impl Snapshotter {
         {
             if made == expected {
                 if let Err(error) = self.finish(finish, unfinished, name) {
-                    warn!(%name, error = chain(&error), "the snapshot is not completed");
+                    warn!(%name, error = in_full(&error), "the snapshot is not completed");
                 }
                 continue;
             }

@@ -40,8 +40,18 @@ pub(crate) fn peer_name(id: NodeId) -> ServerName<'static> {
 
 /// The node that a certificate chain, already verified, belongs to: SHA-256 of its key.
 pub(crate) fn peer_id(chain: Option<&[CertificateDer<'_>]>) -> Option<NodeId> {
-    let certificate = chain?.first()?;
-    Some(Certificate::from_der(certificate).ok()?.key().node_id())
+    Some(peer_certificate(chain)?.key().node_id())
+}
+
+/// The first certificate of a chain, already verified.
+pub(crate) fn peer_certificate(chain: Option<&[CertificateDer<'_>]>) -> Option<Certificate> {
+    Certificate::from_der(chain?.first()?).ok()
+}
+
+/// A name that every node's certificate has, for calls to whoever is at an address: what counts there is that the
+/// service endorsed it.
+pub(crate) fn any_peer_name() -> ServerName<'static> {
+    ServerName::try_from("localhost").expect("it is a DNS name")
 }
 
 impl PeerTls {

@@ -103,7 +103,8 @@ fn kind(input: &Input) -> &'static str {
         Input::SnapshotMade(..)
         | Input::Unreachable(_)
         | Input::Campaign
-        | Input::TransferTo(_) => "other",
+        | Input::TransferTo(_)
+        | Input::Join(_) => "other",
     }
 }
 
@@ -141,7 +142,8 @@ fn replica(
     }
     let engine = RaftEngine::new(Start {
         me,
-        configuration: Configuration { nodes: ids.to_vec() },
+        configuration: Configuration::of(ids.to_vec()),
+        pending: None,
         hard_state: HardState { view: View::GENESIS, vote: None },
         views: vec![(Seqno(1), View::GENESIS)],
         last: Seqno(2),

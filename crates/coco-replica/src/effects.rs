@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use coco_adapter::{Refusal, Ticket};
-use coco_consensus::{Fetch, HardState, PersistToken};
+use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
 use coco_types::{NodeId, Seqno, TxId};
 
-use crate::SnapshotTask;
+use crate::{JoinReply, SnapshotTask};
 
 /// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
 #[derive(Debug, Default)]
@@ -63,4 +63,8 @@ pub struct Effects {
     pub rolled_back: Option<Seqno>,
     /// Role, view or primary has changed.
     pub role_changed: bool,
+    /// Answers to nodes that asked for a seat.
+    pub joins: Vec<(NodeId, JoinReply)>,
+    /// Another configuration is in effect.
+    pub configuration: Option<Configuration>,
 }

@@ -4,13 +4,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use coco_adapter::Outside;
-use coco_consensus::{HardState, LogEntry};
+use coco_consensus::{Configuration, ConfigurationError, HardState, LogEntry};
 use coco_kv::{
     ApplyError, Domain, MapKind, MapName, MapSpec, RestoreError, StateImage, Store, WriteSet,
 };
 use coco_ledger::{
-    COSE_SIGNATURES_MAP, EntryFlags, EntryView, LedgerSecret, OpenEntryError, ParseSignatureError,
-    SIGNATURES_MAP, SealError, SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal,
+    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecret,
+    MembershipError, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
+    SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal, singleton_key,
 };
 use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
 use parking_lot::RwLock;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::{
     ledger_state::{LedgerState, SharedLedgerState},
+    membership::from_row,
     outside::{OUTSIDE_MAP, SINGLETON, decode_outside, outside_map},
     snapshots::{Evidence, Marks, snapshot_maps},
 };
@@ -76,6 +78,20 @@ pub enum LoadError {
         /// The cause.
         source: ParseSignatureError,
     },
+    /// It carries a configuration that cannot be read.
+    #[error("the configuration in {id} cannot be read")]
+    Configuration {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: MembershipError,
+    },
+    /// It carries a configuration that may not follow the one before.
+    #[error("the configuration in {id} may not follow the one before it")]
+    ConfigurationOrder {
+        /// The entry.
+        id: TxId,
+    },
     /// The signed root is not the root of our tree.
     #[error("signature entry {id} signs root {signed}, our tree has {ours}")]
     Root {
@@ -108,6 +124,12 @@ pub enum RestoreSnapshotError {
     /// The images do not fit our maps.
     #[error("the state does not fit")]
     Store(#[from] RestoreError),
+    /// The configuration in effect cannot be read.
+    #[error("its configuration cannot be read")]
+    Membership(#[from] MembershipError),
+    /// The configuration in effect is none.
+    #[error("its configuration is of no network")]
+    Configuration(#[from] ConfigurationError),
 }
 
 /// An entry as it stands in the ledger file, and whether its chunk ends with it.
@@ -132,6 +154,10 @@ pub(crate) struct Core {
     /// Those among them that are no signatures.
     uncommitted_batches: usize,
     outside: MapName,
+    configuration_map: MapName,
+    /// The last two configurations of the ledger, with their entries: only the newest may have to be rolled back, or be
+    /// one that is not in effect yet.
+    configurations: VecDeque<(Seqno, Configuration)>,
 }
 
 /// What is remembered of an entry until it is committed or rolled back.
@@ -162,7 +188,40 @@ impl Core {
             uncommitted_bytes: 0,
             uncommitted_batches: 0,
             outside: MapName::from_static(OUTSIDE_MAP),
+            configuration_map: MapName::from_static(CONFIGURATION_MAP),
+            configurations: VecDeque::new(),
         }
+    }
+
+    /// Notes the configuration of an entry that is about to be taken.
+    fn check_configuration(&self, id: TxId, row: &[u8]) -> Result<Configuration, LoadError> {
+        let row = ConfigurationRow::read(row)
+            .map_err(|source| LoadError::Configuration { id, source })?;
+        let next = from_row(row);
+        let follows = match self.configurations.back() {
+            Some((_, now)) => now.may_become(&next),
+            None => next.check().is_ok(),
+        };
+        if follows { Ok(next) } else { Err(LoadError::ConfigurationOrder { id }) }
+    }
+
+    /// Notes the configuration that an entry carries.
+    pub(crate) fn note_configuration(&mut self, at: Seqno, next: Configuration) {
+        if self.configurations.len() == 2 {
+            self.configurations.pop_front();
+        }
+        self.configurations.push_back((at, next));
+    }
+
+    /// The newest configuration of the ledger.
+    pub(crate) fn newest_configuration(&self) -> Option<&Configuration> {
+        self.configurations.back().map(|(_, configuration)| configuration)
+    }
+
+    /// The configuration that this entry carries, if it is the newest that does.
+    pub(crate) fn configuration_at(&self, seqno: Seqno) -> Option<&Configuration> {
+        let (at, configuration) = self.configurations.back()?;
+        (*at == seqno).then_some(configuration)
     }
 
     pub(crate) fn last(&self) -> TxId {
@@ -236,6 +295,10 @@ impl Core {
         {
             self.note_time(&outside);
         }
+        let configuration = writes
+            .get(&self.configuration_map, singleton_key())
+            .map(|row| self.check_configuration(id, row))
+            .transpose()?;
         if let Some(evidence) = SnapshotEvidence::read(&writes)
             && evidence.digest == *entry.claims()
         {
@@ -251,6 +314,9 @@ impl Core {
             bytes.len(),
             AppendKind { is_signature: record.is_some(), chunk_ends },
         );
+        if let Some(next) = configuration {
+            self.note_configuration(id.seqno, next);
+        }
         Ok((bytes.clone(), chunk_ends))
     }
 
@@ -294,6 +360,7 @@ impl Core {
         self.ledger_time_ms =
             self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
         self.evidence.rollback(to);
+        self.configurations.pop_back_if(|(at, _)| *at > to);
     }
 
     /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
@@ -344,6 +411,20 @@ fn with_own_maps(mut schema: Vec<MapSpec>) -> Vec<MapSpec> {
     schema
 }
 
+/// The configuration of a snapshot, and its entry. Whatever is in a snapshot is committed, so it is in effect: those
+/// before it are never asked for again.
+fn configuration_of(
+    public: &StateImage<'_>,
+) -> Result<Option<(Seqno, Configuration)>, RestoreSnapshotError> {
+    let Some(map) = public.map(CONFIGURATION_MAP) else { return Ok(None) };
+    let Some((_, at, row)) = map.iter().find(|(key, ..)| *key == singleton_key()) else {
+        return Ok(None);
+    };
+    let configuration = from_row(ConfigurationRow::read(row)?);
+    configuration.check()?;
+    Ok(Some((at, configuration)))
+}
+
 /// How many bytes of the newest entries the loader hands to the engine, so that a lagging node can be served without
 /// reading the disk.
 const RECENT_BYTES_MAX: usize = 16 << 20;
@@ -383,11 +464,14 @@ impl Loader {
         let private = StateImage::parse(&private, Domain::Private, at)?;
         let store = Store::restore(with_own_maps(schema), at, snapshot.public(), &private)?;
         let marks = Marks::read(&private)?;
+        let configuration = configuration_of(snapshot.public())?;
         let awaited = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
         let awaited = Some((snapshot.evidence(), awaited));
         let (views, tree, signatures) = snapshot.into_positions();
         let state = LedgerState { tree, signatures, views, committed: at, ..LedgerState::new() };
-        Ok(Self { awaited, ..Self::of(Core::new(secret, store, state, marks), retained) })
+        let mut core = Core::new(secret, store, state, marks);
+        core.configurations.extend(configuration);
+        Ok(Self { awaited, ..Self::of(core, retained) })
     }
 
     /// The entry that must still come, because a snapshot has its evidence there. A ledger that ends before it has lost
@@ -451,6 +535,20 @@ impl Loader {
     pub fn hard_state(&self, found: Option<HardState>) -> HardState {
         let view = self.last().view;
         found.filter(|found| found.view >= view).unwrap_or(HardState { view, vote: None })
+    }
+
+    /// The newest configuration that is known to be in effect, and the one after it that may not be: a primary adds one
+    /// only when the one before is committed. Nothing when the ledger names none.
+    #[must_use]
+    pub fn configuration(&self) -> Option<(Configuration, Option<(Seqno, Configuration)>)> {
+        let (at, newest) = self.core.configurations.back()?.clone();
+        let committed = self.core.state.read().committed;
+        match self.core.configurations.front() {
+            Some((before, in_effect)) if *before < at && at > committed => {
+                Some((in_effect.clone(), Some((at, newest))))
+            }
+            Some(_) | None => Some((newest, None)),
+        }
     }
 
     /// The newest entries, for the engine's window.

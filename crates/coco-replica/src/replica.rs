@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use coco_adapter::{Adapter, Answer, Checked, Clocks, Outside, Ticket, Verdict};
 use coco_consensus::{
-    Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress, ReceiveError,
-    TransferError,
+    Configuration, Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress,
+    ReceiveError, TransferError,
 };
 use coco_kv::{MapName, Reader, WriteSet};
 use coco_ledger::{
-    EntryFlags, EntryView, SealEntryError, SealedEntry, Signer, seal, signature_write_set,
+    EntryFlags, EntryView, MembershipError, SealEntryError, SealedEntry, Signer, seal,
+    signature_write_set,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use thiserror::Error;
@@ -17,6 +18,7 @@ use crate::{
     effects::{Effects, Persist, Reply},
     ledger_state::SharedLedgerState,
     load::{AppendKind, Core, LoadError, Loader},
+    membership::JoinRequest,
     outside::{OUTSIDE_MAP, SINGLETON, encode_outside},
     snapshots::{FinishSnapshot, SnapshotTask, Snapshots},
 };
@@ -99,6 +101,8 @@ pub enum Input {
     Campaign,
     /// Hand the primacy to this node.
     TransferTo(NodeId),
+    /// A node asks for a seat. Every one is answered, by `Effects::joins`.
+    Join(Box<JoinRequest>),
 }
 
 /// Something broke that a correct network cannot break. The node must stop; its disk is intact.
@@ -110,6 +114,12 @@ pub enum StepError {
     /// An executed batch does not fit an entry.
     #[error("an executed batch does not fit an entry")]
     Seal(#[from] SealEntryError),
+    /// The ledger's table of nodes cannot be read.
+    #[error("the table of nodes cannot be read")]
+    Membership(#[from] MembershipError),
+    /// Another node has this one's seat. Its process may start again, as another node.
+    #[error("this node takes part no more: its seat was given to another")]
+    Retired,
     /// A peer counts on entries that this node acknowledged and has no more. Going on would let a quorum forget what
     /// it committed.
     #[error(
@@ -125,10 +135,10 @@ pub enum StepError {
 
 /// One node's mind.
 pub struct Replica {
-    core: Core,
-    engine: Box<dyn Engine>,
+    pub(crate) core: Core,
+    pub(crate) engine: Box<dyn Engine>,
     adapter: Box<dyn Adapter>,
-    signer: Box<dyn Signer + Send>,
+    pub(crate) signer: Box<dyn Signer + Send>,
     settings: Settings,
     snapshots: Snapshots,
     outside_map: MapName,
@@ -138,6 +148,8 @@ pub struct Replica {
     /// primary of the same view again, and a transaction id would name two entries under one nonce. Only a network of
     /// one ever waits here; elsewhere the votes of others come after one's own is durable.
     view_not_durable: Option<PersistToken>,
+    /// The configuration that the driver knows of.
+    shown: Configuration,
     now: Now,
 }
 
@@ -162,6 +174,7 @@ impl Replica {
     ) -> Self {
         let mut replica = Self {
             core: loader.core,
+            shown: engine.configuration().clone(),
             engine,
             adapter,
             signer,
@@ -205,6 +218,18 @@ impl Replica {
             && self.has_room()
     }
 
+    /// The configuration in effect.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        self.engine.configuration()
+    }
+
+    /// The newest configuration of the ledger, in effect or not; none when the ledger names none.
+    #[must_use]
+    pub fn newest_configuration(&self) -> Option<&Configuration> {
+        self.core.newest_configuration()
+    }
+
     /// Each node's acknowledged position as the primary knows it, and whether it answers; empty on a backup.
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
@@ -222,6 +247,7 @@ impl Replica {
         match input {
             Input::Tick => {
                 self.engine.tick();
+                self.advance_membership()?;
                 let answers = self.adapter.expire(self.now.mono_ms);
                 self.answer(answers, None, &mut effects);
             }
@@ -237,6 +263,7 @@ impl Replica {
                 // Asked for while stopping: a node that is not primary any more has nothing to hand over.
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
+            Input::Join(request) => self.join(&request, &mut effects)?,
         }
         if !is_work {
             self.pump(&mut effects)?;
@@ -247,7 +274,22 @@ impl Replica {
         }
         // A batch and the signature over it leave together: one message to each backup, one write to the disk.
         self.pump(&mut effects)?;
+        self.show_configuration(&mut effects)?;
         Ok(effects)
+    }
+
+    fn show_configuration(&mut self, effects: &mut Effects) -> Result<(), StepError> {
+        let now = self.engine.configuration();
+        if self.shown == *now {
+            return Ok(());
+        }
+        let me = self.signer.node_id();
+        if self.shown.contains(me) && !now.contains(me) {
+            return Err(StepError::Retired);
+        }
+        self.shown = now.clone();
+        effects.configuration = Some(now.clone());
+        Ok(())
     }
 
     fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {
@@ -262,7 +304,8 @@ impl Replica {
                 ReceiveError::Sender(_)
                 | ReceiveError::Malformed(_)
                 | ReceiveError::Unproposed { .. }
-                | ReceiveError::Unasked,
+                | ReceiveError::Unasked
+                | ReceiveError::OtherPrimary { .. },
             ) => Ok(()),
         }
     }
@@ -273,7 +316,7 @@ impl Replica {
     }
 
     /// The name of the next entry, if this node may make one now.
-    fn next_tx_id(&self) -> Option<TxId> {
+    pub(crate) fn next_tx_id(&self) -> Option<TxId> {
         if self.view_not_durable.is_some() { None } else { self.engine.next_tx_id() }
     }
 
@@ -320,7 +363,7 @@ impl Replica {
     }
 
     /// Seals what the store has taken at `id`, and gives it to the engine.
-    fn propose(
+    pub(crate) fn propose(
         &mut self,
         id: TxId,
         writes: &WriteSet,
@@ -450,8 +493,13 @@ impl Replica {
 
     /// An entry that the engine appended: our own proposal, which store and tree hold already, or another's.
     fn take(&mut self, entry: &LogEntry) -> Result<(Bytes, bool), LoadError> {
-        if entry.tx_id.seqno > self.core.last().seqno {
-            return self.core.take(entry);
+        let seqno = entry.tx_id.seqno;
+        if seqno > self.core.last().seqno {
+            let taken = self.core.take(entry)?;
+            if let Some(next) = self.core.configuration_at(seqno) {
+                self.engine.reconfigure(seqno, next.clone());
+            }
+            return Ok(taken);
         }
         assert_eq!(
             self.core.state.read().tx_id(entry.tx_id.seqno),

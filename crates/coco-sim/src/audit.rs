@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use coco_crypto::Certificate;
 use coco_ledger::{
-    CHUNK_HEADER_BYTES, ChunkName, EntryView, MerkleTree, Receipt, SignatureRecord, Verifier,
-    close_chunk, open_chunk, verify_cose, verify_json,
+    EntryView, MerkleTree, Receipt, SignatureRecord, Verifier, chunk_files, verify_cose,
+    verify_json,
 };
-use coco_types::Seqno;
 
-use crate::{dice::Dice, genesis::secret, machine::ends_chunk};
+use crate::{dice::Dice, genesis::secret};
 
 /// Receipts that are made and verified of one ledger.
 const RECEIPTS: usize = 5;
@@ -20,8 +19,8 @@ const RECEIPTS: usize = 5;
 #[must_use]
 pub fn check(service: &Certificate, entries: &[Bytes], dice: &mut Dice) -> usize {
     let mut verifier = Verifier::new(service.clone()).with_secret(secret());
-    for (name, bytes) in files(entries) {
-        verifier.chunk(&name, &bytes).expect("the auditor accepts the chunk");
+    for (name, bytes) in chunk_files(entries) {
+        verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
     }
     let report = verifier.finish(None).expect("the auditor accepts the ledger");
     assert_eq!(report.entries, entries.len() as u64, "the auditor sees every entry");
@@ -59,27 +58,4 @@ fn verify(views: &[EntryView<'_>], at: usize, tree: &MerkleTree, service_pem: &s
     let cose = receipt.cose().expect("an entry with writes has a COSE receipt");
     let cose = verify_cose(&cose, service_pem);
     assert!(cose.is_ok(), "the receipt of {}: {cose:?}", entry.tx_id());
-}
-
-/// The files that a node would have.
-fn files(entries: &[Bytes]) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut first = 1;
-    let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
-    for (entry, seqno) in entries.iter().zip(1..) {
-        offsets.push(u32::try_from(file.len()).expect("a small chunk"));
-        file.extend_from_slice(entry);
-        if ends_chunk(entry) {
-            let (header, table) = close_chunk(&offsets, file.len() as u64);
-            file[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
-            file.extend_from_slice(&table);
-            let name = ChunkName::closed(Seqno(first), Seqno(seqno)).to_string();
-            files.push((name, std::mem::take(&mut file)));
-            file.extend_from_slice(&open_chunk());
-            offsets.clear();
-            first = seqno + 1;
-        }
-    }
-    files.push((ChunkName::open(Seqno(first)).to_string(), file));
-    files
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use coco_consensus::Configuration;
 use coco_ledger::EntryView;
-use coco_types::{Role, TxId, TxStatus, View};
+use coco_types::{NodeId, Role, TxId, TxStatus, View};
 
 use crate::{
     ethereum::Canary,
@@ -25,6 +26,10 @@ pub struct Check {
     told: BTreeMap<TxId, Option<TxStatus>>,
     /// Of each node in its present life: up to where its committed entries were compared.
     compared: Vec<usize>,
+    /// What nodes had on their disks when they were last alive.
+    left: BTreeMap<NodeId, Vec<Bytes>>,
+    /// Every configuration that was in effect anywhere.
+    configurations: Vec<Configuration>,
 }
 
 impl Check {
@@ -38,7 +43,19 @@ impl Check {
             sealed: BTreeMap::new(),
             told: BTreeMap::new(),
             compared: vec![0; nodes],
+            left: BTreeMap::new(),
+            configurations: Vec::new(),
         }
+    }
+
+    /// There is one more machine.
+    pub fn add(&mut self) {
+        self.compared.push(0);
+    }
+
+    /// A node has lost its memory; its disk keeps these entries, if nobody touches them.
+    pub fn died(&mut self, node: NodeId, entries: &[Bytes]) {
+        self.left.insert(node, entries.to_vec());
     }
 
     /// A node begins a new life.
@@ -54,6 +71,21 @@ impl Check {
         let id = tx_id(entry);
         let first = self.sealed.entry(id).or_insert_with(|| entry.clone());
         assert!(first == entry, "two entries are sealed as {id}");
+    }
+
+    /// A node found these on its disk.
+    ///
+    /// # Panics
+    /// When one of them was never written.
+    pub fn knows(&self, entries: &[Bytes]) {
+        for (at, entry) in entries.iter().enumerate() {
+            let id = tx_id(entry);
+            let written = self.committed.get(at).filter(|first| tx_id(first) == id);
+            let written = written.or_else(|| self.sealed.get(&id));
+            let written = written.unwrap_or_else(|| panic!("nobody ever wrote {id}"));
+            let differs = written.iter().zip(entry).position(|(written, found)| written != found);
+            assert!(written == entry, "{id} was never written like this, from {differs:?} on");
+        }
     }
 
     /// A host sees these bytes, on the network or on a disk.
@@ -93,6 +125,9 @@ impl Check {
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1, "the tree has every entry");
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
+        if !self.configurations.contains(replica.configuration()) {
+            self.configurations.push(replica.configuration().clone());
+        }
         let committed = index(state.committed().seqno);
         assert!(committed >= self.compared[node], "n{node} takes back what is committed");
         if committed == self.compared[node] {
@@ -122,9 +157,21 @@ impl Check {
 
     fn commit(&mut self, machines: &[Machine], entry: &Bytes) {
         let at = self.committed.len();
-        let durable = machines.iter().filter(|m| m.disk.entries.get(at) == Some(entry)).count();
+        let has = |id: NodeId| {
+            let alive =
+                machines.iter().find(|machine| machine.id == id && machine.replica.is_some());
+            let entries = match alive {
+                Some(machine) => &machine.disk.entries,
+                None => match self.left.get(&id) {
+                    Some(entries) => entries,
+                    None => return false,
+                },
+            };
+            entries.get(at) == Some(entry)
+        };
         let id = tx_id(entry);
-        assert!(durable > machines.len() / 2, "{id} is committed, on {durable} disks");
+        let majority = self.configurations.iter().any(|configuration| configuration.majority(has));
+        assert!(majority, "{id} is committed, on the disks of no majority");
         self.committed.push(entry.clone());
     }
 

@@ -1,10 +1,16 @@
 //! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
 
+mod astray;
 mod clock;
+mod copy;
 mod crash;
 mod disk;
+mod full;
+mod gone;
 mod partition;
 mod pause;
+mod rollback;
+mod rot;
 mod transfer;
 
 pub use partition::Cuts;
@@ -27,21 +33,42 @@ pub enum Fault {
     SlowDisk,
     /// Makes the next sync of a disk fail.
     FailedSync,
+    /// Leaves no room on a disk.
+    FullDisk,
+    /// Flips bits of a disk.
+    Rot,
+    /// Has a write land elsewhere.
+    Astray,
+    /// Ends a disk for good.
+    DeadDisk,
+    /// Takes everything from a disk.
+    LostDisk,
     /// Sets a wall clock.
     Clock,
     /// Asks the primary to hand over.
     Transfer,
+    /// Sets a disk back.
+    Rollback,
+    /// Starts a copy of a node.
+    Copy,
 }
 
 /// All of them.
-pub const ALL: [Fault; 7] = [
+pub const ALL: [Fault; 14] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
     Fault::SlowDisk,
     Fault::FailedSync,
+    Fault::FullDisk,
+    Fault::Rot,
+    Fault::Astray,
+    Fault::DeadDisk,
+    Fault::LostDisk,
     Fault::Clock,
     Fault::Transfer,
+    Fault::Rollback,
+    Fault::Copy,
 ];
 
 impl Fault {
@@ -54,8 +81,15 @@ impl Fault {
             Self::Pause => plan.pause,
             Self::SlowDisk => plan.slow_disk,
             Self::FailedSync => plan.failed_sync,
+            Self::FullDisk => plan.full_disk,
+            Self::Rot => plan.rot,
+            Self::Astray => plan.astray,
+            Self::DeadDisk => plan.dead_disk,
+            Self::LostDisk => plan.lost_disk,
             Self::Clock => plan.clock,
             Self::Transfer => plan.transfer,
+            Self::Rollback => plan.rollback,
+            Self::Copy => plan.copy,
         }
     }
 
@@ -68,8 +102,15 @@ impl Fault {
             Self::Pause => "pause",
             Self::SlowDisk => "slow_disk",
             Self::FailedSync => "failed_sync",
+            Self::FullDisk => "full_disk",
+            Self::Rot => "rot",
+            Self::Astray => "astray",
+            Self::DeadDisk => "dead_disk",
+            Self::LostDisk => "lost_disk",
             Self::Clock => "clock",
             Self::Transfer => "transfer",
+            Self::Rollback => "rollback",
+            Self::Copy => "copy",
         }
     }
 
@@ -81,8 +122,15 @@ impl Fault {
             Self::Pause => pause::act(world),
             Self::SlowDisk => disk::slow(world),
             Self::FailedSync => disk::fail(world),
+            Self::FullDisk => full::act(world),
+            Self::Rot => rot::act(world),
+            Self::Astray => astray::act(world),
+            Self::DeadDisk => gone::die(world),
+            Self::LostDisk => gone::vanish(world),
             Self::Clock => clock::act(world),
             Self::Transfer => transfer::act(world),
+            Self::Rollback => rollback::act(world),
+            Self::Copy => copy::act(world),
         }
     }
 }

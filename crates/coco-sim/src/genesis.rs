@@ -7,10 +7,10 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer,
-    genesis_write_set, put_service, seal, signature_write_set,
+    FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
+    genesis_write_set, put_service,
 };
-use coco_types::{Digest, NodeId, Seqno, TxId, View};
+use coco_types::{Digest, NodeId};
 
 use crate::ethereum;
 
@@ -32,6 +32,17 @@ impl DoubleSigner {
     #[must_use]
     pub fn new(node: usize) -> Self {
         Self(NodeId([u8::try_from(node + 1).expect("few nodes"); 32]))
+    }
+
+    /// The signer of the node that a later life of that machine is.
+    ///
+    /// # Panics
+    /// Never in a run of a length that is planned.
+    #[must_use]
+    pub fn again(node: usize, life: u64) -> Self {
+        let mut id = Self::new(node).0;
+        id.0[1..9].copy_from_slice(&life.to_le_bytes());
+        Self(id)
     }
 }
 
@@ -68,7 +79,35 @@ pub enum Keys {
         signers: Vec<ServiceSigner>,
         /// What an auditor knows.
         service: Box<Certificate>,
+        /// What every node of the service holds.
+        service_key: Box<SigningKey>,
     },
+}
+
+fn validity() -> Validity {
+    Validity { not_before: START_S - 3600, not_after: START_S + 3600 }
+}
+
+/// A node's key that was just made, endorsed.
+fn endorsed(service_key: &SigningKey, service: &Certificate) -> ServiceSigner {
+    let key = SigningKey::generate(Curve::P384);
+    let endorse = EndorseNode { key: key.public(), names: &[], validity: validity() };
+    let cert = endorse_node(service_key, service, &endorse).expect("it can be made");
+    ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der())
+        .expect("keys that were just made can sign")
+}
+
+/// What the ledger says of the node with this key.
+#[must_use]
+pub fn node_record(signer: &dyn Signer) -> GenesisNode {
+    GenesisNode {
+        node_id: signer.node_id(),
+        certificate_pem: signer.node_certificate_pem().to_owned(),
+        quote_format: "Insecure_Virtual".into(),
+        code_digest: Digest::ZERO,
+        rpc_address: "here:1".into(),
+        peer_address: "here:2".into(),
+    }
 }
 
 impl Keys {
@@ -78,17 +117,22 @@ impl Keys {
     /// When the system has no entropy.
     #[must_use]
     pub fn real(nodes: usize) -> Self {
-        let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
         let service_key = SigningKey::generate(Curve::P384);
-        let service = service_certificate(&service_key, validity).expect("it can be made");
-        let signer = |_| {
-            let key = SigningKey::generate(Curve::P384);
-            let endorse = EndorseNode { key: key.public(), names: &[], validity };
-            let cert = endorse_node(&service_key, &service, &endorse).expect("it can be made");
-            ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der())
-                .expect("keys that were just made can sign")
-        };
-        Self::Real { signers: (0..nodes).map(signer).collect(), service: Box::new(service) }
+        let service = service_certificate(&service_key, validity()).expect("it can be made");
+        Self::Real {
+            signers: (0..nodes).map(|_| endorsed(&service_key, &service)).collect(),
+            service: Box::new(service),
+            service_key: Box::new(service_key),
+        }
+    }
+
+    /// The signer of the node that a later life of a machine is.
+    #[must_use]
+    pub fn again(&self, node: usize, life: u64) -> Box<dyn Signer + Send> {
+        match self {
+            Self::Doubles => Box::new(DoubleSigner::again(node, life)),
+            Self::Real { service, service_key, .. } => Box::new(endorsed(service_key, service)),
+        }
     }
 
     /// The signer of a node.
@@ -108,18 +152,14 @@ impl Keys {
     }
 
     /// Names nodes and service.
-    fn nodes(&self) -> WriteSet {
-        let Self::Real { signers, service } = self else { return WriteSet::new() };
-        let node = |signer: &ServiceSigner| GenesisNode {
-            node_id: signer.node_id(),
-            certificate_pem: signer.node_certificate_pem().to_owned(),
-            quote_format: "Insecure_Virtual".into(),
-            code_digest: Digest::ZERO,
-            rpc_address: "here:1".into(),
-            peer_address: "here:2".into(),
+    fn nodes(&self, nodes: usize) -> WriteSet {
+        let service = match self {
+            Self::Doubles => "no certificate".to_owned(),
+            Self::Real { service, .. } => service.pem(),
         };
-        let nodes: Vec<_> = signers.iter().map(node).collect();
-        genesis_write_set(&service.pem(), &nodes)
+        let nodes: Vec<_> =
+            (0..nodes).map(|node| node_record(self.signer(node).as_ref())).collect();
+        genesis_write_set(&service, &nodes)
     }
 }
 
@@ -129,45 +169,21 @@ pub fn secret() -> LedgerSecret {
     LedgerSecret::new(&[0x42; 32])
 }
 
-/// The first entries of a network with so many clients, under the first node's signature.
+/// The first entries of a network with so many nodes and clients, under the first node's signature.
 ///
 /// # Panics
-/// Never: the constant counts what is made here.
+/// Never: the constant counts what is made here, and it is small.
 #[must_use]
-pub fn first_entries(keys: &Keys, clients: usize) -> Vec<Bytes> {
-    let mut ledger = FirstLedger { tree: MerkleTree::new(), entries: Vec::new() };
+pub fn first_entries(keys: &Keys, nodes: usize, clients: usize) -> Vec<Bytes> {
+    let mut ledger = FirstLedger::new(secret());
+    let signer = keys.signer(0);
     let mut chain = ethereum::opening(clients);
     keys.open(&mut chain);
-    ledger.append(&keys.nodes());
-    ledger.sign(keys);
-    ledger.append(&chain);
-    ledger.sign(keys);
-    assert_eq!(ledger.entries.len() as u64, FIRST_ENTRIES, "as the constant says");
-    ledger.entries
-}
-
-struct FirstLedger {
-    tree: MerkleTree,
-    entries: Vec<Bytes>,
-}
-
-impl FirstLedger {
-    fn next(&self) -> TxId {
-        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
+    for writes in [keys.nodes(nodes), chain] {
+        ledger.append(&writes).expect("it is small");
+        ledger.sign(signer.as_ref(), START_S).expect("it is small");
     }
-
-    fn append(&mut self, writes: &WriteSet) {
-        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes)
-            .expect("it is small");
-        self.tree.append(sealed.leaf);
-        self.entries.push(sealed.bytes);
-    }
-
-    fn sign(&mut self, keys: &Keys) {
-        let previous = Seqno(self.tree.len().saturating_sub(2));
-        let signer = keys.signer(0);
-        let writes =
-            signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
-        self.append(&writes);
-    }
+    let entries = ledger.into_entries();
+    assert_eq!(entries.len() as u64, FIRST_ENTRIES, "as the constant says");
+    entries
 }

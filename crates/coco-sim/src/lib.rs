@@ -14,15 +14,15 @@
 //!
 //! - [`plan`]: what a seed decides.
 //! - [`world`]: the queue of events, and time.
-//! - [`machine`]: one node: the driver's part around a replica, its disk, its clock.
+//! - [`machine`]: one node: the driver's part around a replica, its files, its clock.
 //! - [`faults`]: one adversary a file.
+//! - `seats`: nodes that come back as others, copies, and who has a seat.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
+//! - [`folder`]: the disk under a node's files, and what it forgets.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
 //!
-//! Absent so far: files. A disk here is a log of entries and a hard state, written in order; torn and reordered sectors,
-//! lost names, rot and a full disk need the chunk files behind a seam of their own. So are membership changes and
-//! snapshots, which the replica does not have.
+//! Absent so far: snapshots.
 
 pub mod audit;
 pub mod check;
@@ -30,11 +30,13 @@ pub mod client;
 pub mod dice;
 pub mod ethereum;
 pub mod faults;
+pub mod folder;
 pub mod genesis;
 pub mod machine;
 pub mod marks;
 pub mod plan;
 pub mod planted;
+mod seats;
 pub mod world;
 
 pub use plan::Plan;

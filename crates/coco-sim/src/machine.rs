@@ -1,36 +1,63 @@
 //! One node: what its driver does around the replica, its disk and its clock.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, convert::Infallible};
 
 use bytes::Bytes;
-use coco_consensus::{Configuration, Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
+use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
-use coco_ledger::{EntryFlags, EntryView};
-use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, StepError};
+use coco_ledger::{
+    ChunkName, EntryFlags, EntryView, GenesisNode, LedgerFiles, LedgerFilesError, ReplayError,
+};
+use coco_replica::{
+    Effects, HardStateFile, HardStateFileError, Input, LoadError, Loader, Now, Persist,
+    ReadEntriesError, Replica, StepError, Storage, StorageError, read_entries,
+};
 use coco_types::{NodeId, Seqno, TxId, View};
+use thiserror::Error;
 
 use crate::{
     dice::Dice,
     ethereum,
-    genesis::{FIRST_ENTRIES, Keys, START_S, secret},
+    folder::{Faults, Lost, SimFolder},
+    genesis::{FIRST_ENTRIES, Keys, START_S, node_record, secret},
     plan::{Micros, Plan},
+    world::Damage,
 };
+
+/// Where view and vote are kept.
+pub const HARD_STATE_FILE: &str = "consensus.state";
 
 /// A node.
 #[derive(Debug)]
 pub struct Machine {
-    /// Its name.
+    /// The node that it is in its present or last life.
     pub id: NodeId,
+    /// The node that it was in its first life, which names its seat for ever.
+    pub seat: NodeId,
+    /// Every node that it was.
+    pub lives: Vec<NodeId>,
+    /// What it says of itself when it asks for its seat.
+    pub record: GenesisNode,
+    /// Whom it asks next.
+    pub hint: Option<usize>,
+    /// A disk that its host has put aside, with what had been acknowledged of it.
+    pub copy: Option<(Promise, SimFolder)>,
     /// Its mind; none while it is down.
     pub replica: Option<Replica>,
     /// All entries that the replica has handed out, durable or not.
     pub ledger: Vec<Bytes>,
-    /// What a crash leaves.
-    pub disk: Disk,
+    /// What it has acknowledged.
+    pub disk: Promise,
+    /// Its files.
+    pub folder: SimFolder,
+    /// What they have suffered.
+    pub damage: Option<Damage>,
     /// What was handed to the disk and is not durable, in order.
     pub writes: VecDeque<Persist>,
-    /// How many of these the sync under way will make durable.
-    pub in_sync: usize,
+    /// How many of these the sync under way will make durable; none without one.
+    pub in_sync: Option<usize>,
+    /// A closed chunk waits for its final name.
+    pub name_waits: bool,
     /// Counts its lives: what was on its way to an earlier one never arrives.
     pub life: u64,
     /// Its wall clock is ahead by so much.
@@ -39,42 +66,85 @@ pub struct Machine {
     pub paused_until: Micros,
     /// Its disk is slow until then.
     pub slow_until: Micros,
-    /// Its next sync will fail.
-    pub sync_fails: bool,
     /// A batch is about to be executed.
     pub works: bool,
     /// It was primary after its last step.
     pub was_primary: bool,
+    storage: Option<Storage<SimFolder>>,
     number: usize,
 }
 
-/// What is durable.
+/// Which node a machine is when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAs {
+    /// The one that it was: view and vote of its disk are its own.
+    Before,
+    /// A new one, which has to ask for its seat.
+    NewNode,
+}
+
+/// What a node has said to be durable, which its disk must give back.
 #[derive(Clone, Debug)]
-pub struct Disk {
+pub struct Promise {
     /// View and vote.
     pub hard_state: HardState,
     /// The ledger.
     pub entries: Vec<Bytes>,
-    /// The last entry of the last chunk that has its final name.
-    pub committed: Seqno,
 }
 
-impl Disk {
-    /// Carries out some steps of a write: each cut, entry and hard state is one. Returns how many are left over.
-    fn write(&mut self, write: &Persist, steps: usize) -> usize {
-        let mut left = steps;
-        let mut goes_on = || left.checked_sub(1).inspect(|less| left = *less).is_some();
-        if let Some(to) = write.truncate_to.filter(|_| goes_on()) {
+impl Promise {
+    fn keep(&mut self, write: &Persist) {
+        if let Some(to) = write.truncate_to {
             self.entries.truncate(index(to));
         }
-        let entries = write.entries.iter().take_while(|_| goes_on());
-        self.entries.extend(entries.map(|(entry, _)| entry.clone()));
-        if let Some(state) = write.hard_state.filter(|_| goes_on()) {
-            self.hard_state = HardState::decode(&state.encode()).expect("it reads what it wrote");
+        self.entries.extend(write.entries.iter().map(|(entry, _)| entry.clone()));
+        if let Some(state) = write.hard_state {
+            self.hard_state = state;
         }
-        left
     }
 }
+
+/// How a node goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// Its process ends. What it wrote is still seen.
+    Ended,
+    /// Its power goes. What it wrote and did not sync may be gone.
+    Dark,
+}
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum StartFault {
+    /// The ledger's files.
+    #[error("the ledger's files")]
+    Files(#[from] LedgerFilesError),
+    /// View and vote.
+    #[error("view and vote")]
+    HardState(#[from] HardStateFileError),
+    /// An entry.
+    #[error("{file} at offset {offset} does not replay")]
+    Load {
+        /// In which file.
+        file: ChunkName,
+        /// Where it begins.
+        offset: u64,
+        /// Why.
+        source: Box<LoadError>,
+    },
+}
+
+/// What a node found on its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The torn tail of the last chunk was cut.
+    pub has_cut: bool,
+    /// It has less than it had promised: entries, or view and vote.
+    pub is_less: bool,
+}
+
+/// More lives than a machine has in a run.
+const COPY_LIVES: u64 = 1 << 32;
 
 /// A position as an index.
 ///
@@ -96,67 +166,158 @@ pub fn tx_id(entry: &[u8]) -> TxId {
 
 impl Machine {
     /// A node that is down, with the first entries on its disk.
+    ///
+    /// # Panics
+    /// Never: a new disk works.
     #[must_use]
     pub fn new(number: usize, keys: &Keys, first: &[Bytes]) -> Self {
+        let folder = SimFolder::default();
+        let provision = || {
+            let mut files = LedgerFiles::open(folder.clone())?.into_writer()?;
+            first.iter().try_for_each(|entry| files.append(entry, false))?;
+            files.sync()
+        };
+        provision().expect("a new disk works");
         let hard_state = HardState { view: View::GENESIS, vote: None };
+        let id = keys.signer(number).node_id();
         Self {
-            id: keys.signer(number).node_id(),
+            id,
+            seat: id,
+            lives: vec![id],
+            record: node_record(keys.signer(number).as_ref()),
+            hint: None,
+            copy: None,
             replica: None,
             ledger: Vec::new(),
-            disk: Disk { hard_state, entries: first.to_vec(), committed: Seqno::ZERO },
+            disk: Promise { hard_state, entries: first.to_vec() },
+            folder,
+            damage: None,
             writes: VecDeque::new(),
-            in_sync: 0,
+            in_sync: None,
+            name_waits: false,
             life: 0,
             wall_ahead_ms: 0,
             paused_until: 0,
             slow_until: 0,
-            sync_fails: false,
             works: false,
             was_primary: false,
+            storage: None,
             number,
         }
     }
 
-    /// Starts it from its disk.
+    /// A machine with a copy of another's disk, whose lives begin where that one's never come.
+    #[must_use]
+    pub fn copy_of(other: &Self, place: usize) -> Self {
+        Self {
+            id: other.seat,
+            seat: other.seat,
+            lives: Vec::new(),
+            record: other.record.clone(),
+            hint: None,
+            copy: None,
+            replica: None,
+            ledger: Vec::new(),
+            disk: other.disk.clone(),
+            folder: other.folder.copy(),
+            damage: None,
+            writes: VecDeque::new(),
+            in_sync: None,
+            name_waits: false,
+            life: COPY_LIVES * place as u64,
+            wall_ahead_ms: 0,
+            paused_until: 0,
+            slow_until: 0,
+            works: false,
+            was_primary: false,
+            storage: None,
+            number: other.number,
+        }
+    }
+
+    /// Starts it from its disk: as the node that it was, or as a new one.
+    ///
+    /// # Errors
+    /// [`StartFault`], as a node's operator would see it.
     ///
     /// # Panics
-    /// When it is up, or its own disk does not start it: nothing here damages a disk.
-    pub fn start(&mut self, plan: &Plan, keys: &Keys, ids: &[NodeId], dice: &mut Dice) {
+    /// When it is up, or consensus does not take what the disk gives back.
+    pub fn start(
+        &mut self,
+        plan: &Plan,
+        keys: &Keys,
+        start_as: StartAs,
+        dice: &mut Dice,
+    ) -> Result<Found, StartFault> {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
-        self.ledger.clone_from(&self.disk.entries);
         let index_key = [dice.bits(), dice.bits()];
+        let engine_seed = dice.bits();
         let retained = plan.settings.retained_entries;
         let mut loader = Loader::new(secret(), state::schema(), index_key, retained);
-        for (entry, seqno) in self.disk.entries.iter().zip(1..) {
-            loader
-                .push(entry.clone(), Seqno(seqno) <= self.disk.committed)
-                .expect("a disk keeps what it was given");
-        }
+        let mut files = LedgerFiles::open(self.folder.clone())?;
+        let mut entries = Vec::new();
+        let replayed = files.replay(Seqno(1), |entry, is_committed| {
+            loader.push(entry.clone(), is_committed)?;
+            entries.push(entry);
+            Ok(())
+        });
+        replayed.map_err(|error| match error {
+            ReplayError::Files(error) => StartFault::Files(error),
+            ReplayError::Taker { file, offset, source } => {
+                StartFault::Load { file, offset, source: Box::new(source) }
+            }
+        })?;
+        let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
+        let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));
+        let is_less = !entries.starts_with(&self.disk.entries) || !keeps_vote;
+        let known = files.committed().max(Seqno(FIRST_ENTRIES));
+        let has_cut = files.torn().is_some();
+        self.storage = Some(Storage::new(files.into_writer()?, hard_state));
+        // View and vote on the disk are another node's when it is a new one.
+        let (signer, found) = match start_as {
+            StartAs::Before => (keys.signer(self.number), found),
+            StartAs::NewNode => (keys.again(self.number, self.life), None),
+        };
+        let hard_state = loader.hard_state(found);
+        self.disk = Promise { hard_state, entries: entries.clone() };
+        self.ledger = entries;
+        self.id = signer.node_id();
+        self.lives.push(self.id);
+        self.record = node_record(signer.as_ref());
         let (views, last, committed) = {
             let state = loader.state();
             let state = state.read();
-            let known = self.disk.committed.max(Seqno(FIRST_ENTRIES));
             let views = state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect();
             let committed = state.last_signature(known).expect("the first entries are signed");
             (views, state.last().seqno, committed)
         };
+        let (configuration, pending) =
+            loader.configuration().expect("the first entry names the voters");
         let adapter = ethereum::adapter(&loader.reader());
         let engine = RaftEngine::new(Start {
             me: self.id,
-            configuration: Configuration { nodes: ids.to_vec() },
-            hard_state: loader.hard_state(Some(self.disk.hard_state)),
+            configuration,
+            pending,
+            hard_state,
             views,
             last,
             committed,
             recent: loader.take_recent(),
             timing: plan.timing,
-            seed: dice.bits(),
+            seed: engine_seed,
             limits: plan.limits,
         })
         .expect("the disk is in order");
-        let signer = keys.signer(self.number);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
+        Ok(Found { has_cut, is_less })
+    }
+
+    /// Whether it is up and votes.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        let replica = self.replica.as_ref();
+        replica.is_some_and(|replica| replica.configuration().voters.contains(&self.id))
     }
 
     /// Gives the replica an input.
@@ -174,60 +335,133 @@ impl Machine {
         Now { wall_ms, mono_ms: time / 1000 }
     }
 
-    /// The sync under way ends well: what it covers is durable. The token to give back.
-    pub fn synced(&mut self) -> Option<PersistToken> {
-        let done: Vec<Persist> = self.writes.drain(..std::mem::take(&mut self.in_sync)).collect();
-        for write in &done {
-            self.disk.write(write, usize::MAX);
+    /// Hands a write to the disk.
+    pub fn persist(&mut self, write: Persist) {
+        if let Some(storage) = &self.storage {
+            storage.ledger().files().announce(write.entries.iter().map(|(entry, _)| entry));
         }
-        self.name_chunks();
-        done.iter().filter_map(|write| write.token).max()
+        self.writes.push_back(write);
     }
 
-    /// Closed chunks of which everything is committed get their final name.
-    pub fn name_chunks(&mut self) {
-        let Some(replica) = &self.replica else { return };
-        let committed = index(replica.state().read().committed().seqno);
-        for at in index(self.disk.committed)..committed.min(self.disk.entries.len()) {
-            if ends_chunk(&self.disk.entries[at]) {
-                self.disk.committed = Seqno(at as u64 + 1);
-            }
+    /// Tells the disk what is committed.
+    pub fn note_committed(&mut self, seqno: Seqno) {
+        if let Some(storage) = &self.storage {
+            self.name_waits |= storage.ledger().files().note_committed(seqno);
         }
     }
 
-    /// The power goes: of what was not durable, some first steps are. Returns how many steps were lost and kept.
-    pub fn crash(&mut self, dice: &mut Dice) -> (usize, usize) {
-        let steps_of = |write: &Persist| {
-            usize::from(write.truncate_to.is_some())
-                + write.entries.len()
-                + usize::from(write.hard_state.is_some())
+    /// The sync under way ends: what it covers is durable. The token to give back.
+    ///
+    /// # Errors
+    /// [`StorageError`]: the node stops.
+    pub fn synced(&mut self) -> Result<Option<PersistToken>, StorageError> {
+        let Some(storage) = &mut self.storage else { return Ok(None) };
+        let count = self.in_sync.unwrap_or_default();
+        self.writes.iter().take(count).try_for_each(|write| storage.write(write))?;
+        storage.sync()?;
+        let done: Vec<Persist> = self.writes.drain(..count).collect();
+        (self.in_sync, self.name_waits) = (None, false);
+        let entries = done.iter().map(|write| write.entries.len()).sum();
+        storage.ledger().files().arrived(entries);
+        done.iter().for_each(|write| self.disk.keep(write));
+        storage.name_committed()?;
+        Ok(done.iter().filter_map(|write| write.token).max())
+    }
+
+    /// A failed write or sync has ended it. It touches its disk no more.
+    pub fn fail(&mut self) {
+        self.storage = None;
+    }
+
+    /// It goes down; in the middle of a write, if one is under way.
+    pub fn go_down(&mut self, down: Down, dice: &mut Dice) -> Lost {
+        if self.in_sync.is_some() && self.storage.is_some() {
+            let left = dice.one_of(&[3, 12, 60]);
+            let operations_left = Some(dice.below(left));
+            self.folder.set_faults(Faults { operations_left, ..self.folder.faults() });
+            // Whether it came to its end or not, nobody hears of it.
+            let _unheard: Result<_, StorageError> = self.synced();
+        }
+        // What was under way may have cut entries that were acknowledged. They may go: others have replaced them.
+        let attempted = self.in_sync.unwrap_or_default();
+        let cuts = self.writes.iter().take(attempted).filter_map(|write| write.truncate_to);
+        if let Some(to) = cuts.min() {
+            self.disk.entries.truncate(index(to));
+        }
+        let lost = match down {
+            Down::Dark => self.folder.lose_power(dice),
+            Down::Ended => Lost::default(),
         };
-        let all: usize = self.writes.iter().map(steps_of).sum();
-        let kept = dice.place(all + 1);
-        let mut left = kept;
-        for write in std::mem::take(&mut self.writes) {
-            left = self.disk.write(&write, left);
-        }
-        self.in_sync = 0;
+        self.folder.set_faults(Faults {
+            operations_left: None,
+            sync_fails: false,
+            misdirects: None,
+            ..self.folder.faults()
+        });
+        self.writes.clear();
+        self.in_sync = None;
+        self.name_waits = false;
+        self.storage = None;
         self.replica = None;
         self.life += 1;
         self.ledger.clear();
-        self.sync_fails = false;
         self.works = false;
         self.was_primary = false;
         self.paused_until = 0;
-        (all - kept, kept)
+        lost
+    }
+
+    /// View and vote are gone, as if they had never been written.
+    pub fn forget_hard_state(&mut self) {
+        self.folder.forget(HARD_STATE_FILE);
+        self.disk.hard_state = HardState { view: View::GENESIS, vote: None };
+    }
+
+    /// The last `count` entries are gone, but not the first `least`, and nothing shows.
+    pub fn forget_entries(&mut self, count: usize, least: usize) {
+        let length = self.disk.entries.len();
+        let to = length.saturating_sub(count).max(least);
+        let files = LedgerFiles::open(self.folder.clone()).and_then(LedgerFiles::into_writer);
+        // A committed chunk cannot be cut; then the disk keeps what it has.
+        if files.is_ok_and(|mut files| files.truncate(Seqno(to as u64)).is_ok()) {
+            self.disk.entries.truncate(to);
+        }
+    }
+
+    /// What is in its files.
+    ///
+    /// # Errors
+    /// [`StartFault`].
+    pub fn kept(&self) -> Result<Vec<Bytes>, StartFault> {
+        let mut files = LedgerFiles::open(self.folder.clone())?;
+        let mut entries = Vec::new();
+        let replayed = files.replay(Seqno(1), |entry, _| {
+            entries.push(entry);
+            Ok::<(), Infallible>(())
+        });
+        match replayed {
+            Ok(()) => Ok(entries),
+            Err(ReplayError::Files(error)) => Err(error.into()),
+            Err(ReplayError::Taker { source, .. }) => match source {},
+        }
     }
 
     /// What a fetch finds.
-    #[must_use]
-    pub fn read(&self, fetch: &Fetch) -> Vec<LogEntry> {
-        let end = index(fetch.to).min(self.ledger.len());
-        let entries = self.ledger.get(index(fetch.from) - 1..end).unwrap_or_default();
-        let entries =
-            entries.iter().map(|data| LogEntry { tx_id: tx_id(data), data: data.clone() });
-        entries.collect()
+    ///
+    /// # Errors
+    /// [`ReadEntriesError`], when the disk gives back something else than what was written, or nothing.
+    pub fn read(&self, fetch: &Fetch) -> Result<Vec<LogEntry>, ReadEntriesError> {
+        let (Some(storage), Some(replica)) = (&self.storage, &self.replica) else {
+            return Ok(Vec::new());
+        };
+        read_entries(&storage.ledger().files(), &replica.state(), fetch)
     }
+}
+
+/// Whether nothing of what was promised is forgotten.
+fn follows(promised: &HardState, found: &HardState) -> bool {
+    let keeps_vote = promised.vote.is_none() || promised.vote == found.vote;
+    found.view > promised.view || (found.view == promised.view && keeps_vote)
 }
 
 /// Whether a chunk ends with this entry.

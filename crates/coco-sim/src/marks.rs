@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that a thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 16] = [
+pub const REQUIRED: [&str; 38] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a node rolled back what it had executed or taken",
@@ -22,8 +22,30 @@ pub const REQUIRED: [&str; 16] = [
     "a link was cut one way",
     "a node stood still longer than an election takes",
     "a sync failed and its node stopped",
+    "a process ended and its disk stayed",
+    "a crash left a hole before what it left",
+    "a torn tail was cut at a start",
+    "a new file's name was lost",
+    "a rename was lost",
+    "the power went in the middle of a write",
+    "the power went during a start",
+    "a disk was full and its node stopped",
+    "a disk died and its node stopped",
+    "all of a disk was lost",
+    "bits of a disk were flipped",
+    "a write went astray",
+    "a node refused a damaged file",
     "a wall clock went backwards",
     "the primary was asked to hand over",
+    "a node started again as another",
+    "a node was admitted to its seat",
+    "a node listened before it voted",
+    "two majorities were needed",
+    "a change of the configuration ended",
+    "a disk was set back",
+    "a host started a copy of a node",
+    "a node asked for a seat whose node answers",
+    "a node learned that its seat is another's",
 ];
 
 impl Marks {

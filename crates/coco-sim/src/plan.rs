@@ -41,8 +41,20 @@ pub struct Plan {
     pub safety_us: Micros,
     /// Whether signatures are real.
     pub real_keys: bool,
+    /// What a node is that starts again.
+    pub restart: Restart,
     /// A bug to be found.
     pub planted: Option<Planted>,
+}
+
+/// What a node is that starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// The node that it was, by its disk. A host that sets a disk back is not borne.
+    FromDisk,
+    /// A new node, which asks the others for its seat. Never more than a minority is down at one time: otherwise nobody
+    /// could give seats.
+    Rejoin,
 }
 
 /// How messages travel.
@@ -78,10 +90,24 @@ pub struct FaultPlan {
     pub slow_disk: Option<Micros>,
     /// A sync that fails, after which the node stops.
     pub failed_sync: Option<Micros>,
+    /// A disk without room.
+    pub full_disk: Option<Micros>,
+    /// Bits that flip on a disk.
+    pub rot: Option<Micros>,
+    /// A write that lands elsewhere.
+    pub astray: Option<Micros>,
+    /// A disk that ends for good.
+    pub dead_disk: Option<Micros>,
+    /// A disk that loses everything.
+    pub lost_disk: Option<Micros>,
     /// A wall clock that jumps.
     pub clock: Option<Micros>,
     /// The primary is asked to hand over.
     pub transfer: Option<Micros>,
+    /// A host that sets disks back.
+    pub rollback: Option<Micros>,
+    /// A host that starts a copy of a node.
+    pub copy: Option<Micros>,
 }
 
 impl Plan {
@@ -91,6 +117,7 @@ impl Plan {
         let round_trip_us = dice.one_of(&[500, 2_000, 20_000, 100_000]);
         let election_ticks_min = dice.one_of(&[10, 20, 50]);
         let safety_us = dice.between(5, 40) * 1_000_000;
+        let restart = dice.one_of(&[Restart::FromDisk, Restart::Rejoin]);
         Self {
             nodes: dice.one_of(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]),
             clients: dice.place(6) + 1,
@@ -124,29 +151,45 @@ impl Plan {
                 duplicates: dice.one_of(&[0, 0, 10, 200]),
             },
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
-            faults: FaultPlan::draw(dice),
+            faults: FaultPlan::draw(dice, restart),
             safety_us,
             real_keys: false,
+            restart,
             planted: None,
         }
     }
 }
 
 impl FaultPlan {
-    fn draw(dice: &mut Dice) -> Self {
-        let mut often = |most_s: u64| {
-            let is_about = dice.per_mille(450);
+    fn draw(dice: &mut Dice, restart: Restart) -> Self {
+        let mut drawn = |per_mille: u64, most_s: u64| {
+            let is_about = dice.per_mille(per_mille);
             let every_us = dice.between(1, most_s) * 1_000_000;
             is_about.then_some(every_us)
         };
+        // What ends a node for the rest of the run is rarer, since there is less left to see; and it stays away where
+        // nodes ask the others for their seats, which needs all the majority that there is.
+        let full_disk = drawn(200, 60);
+        let mut for_good =
+            |per_mille, most_s| drawn(per_mille, most_s).filter(|_| restart == Restart::FromDisk);
+        let (rot, astray) = (for_good(400, 30), for_good(200, 30));
+        let (dead_disk, lost_disk) = (for_good(200, 60), for_good(200, 60));
+        let mut often = |most_s| drawn(450, most_s);
         Self {
             crash: often(15),
             partition: often(15),
             pause: often(15),
             slow_disk: often(15),
             failed_sync: often(60),
+            full_disk,
+            rot,
+            astray,
+            dead_disk,
+            lost_disk,
             clock: often(10),
             transfer: often(20),
+            rollback: often(10).filter(|_| restart == Restart::Rejoin),
+            copy: often(15).filter(|_| restart == Restart::Rejoin),
         }
     }
 }

@@ -13,13 +13,22 @@ pub enum Planted {
     ReadUncommitted,
     /// A node sends what it holds in the clear.
     SendInTheClear,
+    /// Files are written and never synced.
+    SyncNoFile,
+    /// Files are made and renamed, and their folder is never synced.
+    SyncNoFolder,
+    /// Nodes start again as what they were, from disks that their host sets back.
+    StartFromOldDisk,
 }
 
 /// Each with the number of seeds, from zero on, within which it must be found.
-pub const ALL: [(Planted, u64); 5] = [
+pub const ALL: [(Planted, u64); 8] = [
     (Planted::AcknowledgeBeforeSync, 40),
     (Planted::ForgetHardState, 2000),
     (Planted::LieAboutSync, 40),
     (Planted::ReadUncommitted, 40),
     (Planted::SendInTheClear, 5),
+    (Planted::SyncNoFile, 10),
+    (Planted::SyncNoFolder, 10),
+    (Planted::StartFromOldDisk, 40),
 ];

@@ -1,14 +1,18 @@
 //! The queue of events, and time.
 
+mod disks;
+
+pub use disks::Damage;
+
 use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use bytes::Bytes;
 use coco_adapter::{Checked, Ticket};
-use coco_consensus::{Fetch, HardState};
+use coco_consensus::Fetch;
 use coco_crypto::sha256;
-use coco_replica::{Effects, Input, Reply};
-use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
+use coco_replica::{Effects, Input, JoinReply, JoinRequest, Reply, StepError};
+use coco_types::{NodeId, Role, Seqno, TxId, TxStatus};
 
 use crate::{
     audit,
@@ -18,9 +22,9 @@ use crate::{
     ethereum::{self, Canary, Model, Seen, VALUE_MAX},
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries},
-    machine::{Machine, ends_chunk, index},
+    machine::{Machine, StartAs, ends_chunk, index},
     marks::Marks,
-    plan::{LIVENESS_US, Micros, Plan, TICK_US},
+    plan::{LIVENESS_US, Micros, Plan, Restart, TICK_US},
     planted::Planted,
 };
 
@@ -35,18 +39,22 @@ const WORK_US: Micros = 100;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
-const OPERATOR_US_MAX: Micros = 10_000_000;
+pub(crate) const OPERATOR_US_MAX: Micros = 10_000_000;
 
+/// Something that will happen.
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     Tick(usize),
     Work(usize),
-    Message { to: usize, from: NodeId, bytes: Bytes },
+    Message { to: (usize, NodeId), from: NodeId, bytes: Bytes },
     Synced(usize),
     Fetched(usize, Fetch),
     Start(usize),
     Client(usize),
     Fault(Fault),
+    AskForSeat(usize),
+    SeatAsked(usize, Box<JoinRequest>),
+    SeatAnswered(usize, JoinReply),
 }
 
 /// Everything there is.
@@ -68,13 +76,13 @@ pub struct World {
     faults: BTreeMap<Fault, u64>,
     is_healed: bool,
     /// Nodes that stay down after the world has healed.
-    given_up: Vec<bool>,
+    pub(crate) given_up: Vec<bool>,
     events: BTreeMap<(Micros, u64), (Event, Option<u64>)>,
     order: u64,
     digest: [u8; 32],
     check: Check,
     canary: Canary,
-    clients: Vec<Client>,
+    pub(crate) clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
     next_ticket: u64,
     begun: u64,
@@ -126,7 +134,11 @@ pub const fn has_real_keys(seed: u64) -> bool {
 pub fn run_with(seed: u64, planted: Option<Planted>) -> Report {
     let mut dice = Dice::new(seed);
     let real_keys = has_real_keys(seed);
-    let plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
+    let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
+    if planted == Some(Planted::StartFromOldDisk) {
+        plan.restart = Restart::FromDisk;
+        plan.faults.rollback = Some(2_000_000);
+    }
     let mut world = World::new(plan, dice);
     world.safety();
     world.heal();
@@ -138,7 +150,7 @@ impl World {
     fn new(plan: Plan, mut dice: Dice) -> Self {
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
-        let first = first_entries(&keys, plan.clients);
+        let first = first_entries(&keys, plan.nodes, plan.clients);
         let machines = (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let mut world = Self {
             check: Check::new(plan.nodes, &first, canary),
@@ -164,6 +176,7 @@ impl World {
             dice,
         };
         for node in 0..world.machines.len() {
+            world.plant_in_disk(node);
             world.start(node);
         }
         for client in 0..world.clients.len() {
@@ -176,13 +189,13 @@ impl World {
         world
     }
 
-    fn plan_event(&mut self, wait_us: Micros, event: Event, life: Option<u64>) {
+    pub(crate) fn plan_event(&mut self, wait_us: Micros, event: Event, life: Option<u64>) {
         self.order += 1;
         self.events.insert((self.time + wait_us, self.order), (event, life));
     }
 
     /// An event in the present life of a node.
-    fn plan_for(&mut self, node: usize, wait_us: Micros, event: Event) {
+    pub(crate) fn plan_for(&mut self, node: usize, wait_us: Micros, event: Event) {
         let life = self.machines[node].life;
         self.plan_event(wait_us, event, Some(life));
     }
@@ -214,38 +227,55 @@ impl World {
         if self.machines[node].replica.is_some() || self.given_up[node] {
             return;
         }
-        let ids: Vec<NodeId> = self.machines.iter().map(|machine| machine.id).collect();
-        if self.machines[node].life > 0 {
-            self.marks.reach("a node started again from its disk");
+        let start_as = self.start_as(node);
+        match start_as {
+            StartAs::Before if self.machines[node].life > 0 => {
+                self.marks.reach("a node started again from its disk");
+            }
+            StartAs::Before => {}
+            StartAs::NewNode => {
+                self.marks.reach("a node started again as another");
+            }
         }
-        self.machines[node].start(&self.plan, &self.keys, &ids, &mut self.dice);
+        self.prepare_start(node);
+        let started = self.machines[node].start(&self.plan, &self.keys, start_as, &mut self.dice);
+        if !self.judge_start(node, started) {
+            return;
+        }
         self.check.started(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
+        if self.plan.restart == Restart::Rejoin {
+            self.plan_for(node, first_tick, Event::AskForSeat(node));
+        }
+    }
+
+    /// Makes room for the machine that was added last, and starts it. It will not be healed.
+    pub(crate) fn add_copy(&mut self) {
+        self.check.add();
+        self.given_up.push(false);
+        let node = self.machines.len() - 1;
+        self.start(node);
+        self.given_up[node] = true;
     }
 
     /// Takes the power of a node.
     pub fn crash(&mut self, node: usize) {
-        let (lost, kept) = self.machines[node].crash(&mut self.dice);
+        self.darken(node);
         match self.plan.planted {
-            Some(Planted::ForgetHardState) => {
-                self.machines[node].disk.hard_state = HardState { view: View::GENESIS, vote: None };
-            }
+            Some(Planted::ForgetHardState) => self.machines[node].forget_hard_state(),
             Some(Planted::LieAboutSync) => {
-                let entries = &mut self.machines[node].disk.entries;
-                let first = index(Seqno(FIRST_ENTRIES));
-                entries.truncate(entries.len().saturating_sub(3).max(first));
+                self.machines[node].forget_entries(3, index(Seqno(FIRST_ENTRIES)));
             }
             Some(
-                Planted::AcknowledgeBeforeSync | Planted::ReadUncommitted | Planted::SendInTheClear,
+                Planted::AcknowledgeBeforeSync
+                | Planted::ReadUncommitted
+                | Planted::SendInTheClear
+                | Planted::SyncNoFile
+                | Planted::SyncNoFolder
+                | Planted::StartFromOldDisk,
             )
             | None => {}
-        }
-        if lost > 0 {
-            self.marks.reach("a node lost what its disk had not yet");
-        }
-        if lost > 0 && kept > 0 {
-            self.marks.reach("a crash left a part of a group of writes");
         }
     }
 
@@ -256,7 +286,10 @@ impl World {
             assert!(self.order < EVENTS_MAX, "the run does not end");
             let node = match &event {
                 Event::Tick(node) | Event::Work(node) | Event::Synced(node) => Some(*node),
-                Event::Fetched(node, _) | Event::Message { to: node, .. } => Some(*node),
+                Event::Fetched(node, _) | Event::Message { to: (node, _), .. } => Some(*node),
+                Event::AskForSeat(node)
+                | Event::SeatAsked(node, _)
+                | Event::SeatAnswered(node, _) => Some(*node),
                 Event::Start(_) | Event::Client(_) | Event::Fault(_) => None,
             };
             let Some(node) = node else { return Some(event) };
@@ -287,15 +320,17 @@ impl World {
                 });
                 self.step(node, Input::Work(entropy));
             }
-            Event::Message { to, from, bytes } => self.step(to, Input::Message(from, bytes)),
-            Event::Synced(node) => self.synced(node),
-            Event::Fetched(node, fetch) => {
-                let entries = self.machines[node].read(&fetch);
-                if !entries.is_empty() {
-                    self.marks.reach("entries were fetched from disk for a node that lags");
-                    self.step(node, Input::Fetched(fetch.id, Ok(entries)));
+            Event::Message { to: (to, id), from, bytes } => {
+                // What was sent to another life of that machine finds nobody.
+                if self.machines[to].id == id {
+                    self.step(to, Input::Message(from, bytes));
                 }
             }
+            Event::AskForSeat(node) => self.ask_for_seat(node),
+            Event::SeatAsked(node, request) => self.seat_asked(node, *request),
+            Event::SeatAnswered(node, reply) => self.seat_answered(node, reply),
+            Event::Synced(node) => self.synced(node),
+            Event::Fetched(node, fetch) => self.fetched(node, fetch),
             Event::Start(node) => self.start(node),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
@@ -309,19 +344,19 @@ impl World {
     }
 
     fn synced(&mut self, node: usize) {
-        if std::mem::take(&mut self.machines[node].sync_fails) {
-            self.marks.reach("a sync failed and its node stopped");
-            self.crash(node);
-            let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
-            self.start_in(node, wait_us);
-            return;
-        }
+        self.spare(node);
         for write in &self.machines[node].writes {
             if let Some(to) = write.truncate_to {
                 self.check.truncates(&self.machines[node].disk.entries, index(to));
             }
         }
-        let token = self.machines[node].synced();
+        let token = match self.machines[node].synced() {
+            Ok(token) => token,
+            Err(error) => return self.disk_failed(node, &error),
+        };
+        if self.machines[node].folder.fired().misdirected {
+            self.marks.reach("a write went astray");
+        }
         self.sync(node);
         if let Some(token) = token {
             self.step(node, Input::Persisted(token));
@@ -331,10 +366,10 @@ impl World {
     /// Begins a sync of all that waits, unless one is under way.
     fn sync(&mut self, node: usize) {
         let machine = &mut self.machines[node];
-        if machine.in_sync > 0 || machine.writes.is_empty() {
+        if machine.in_sync.is_some() || (machine.writes.is_empty() && !machine.name_waits) {
             return;
         }
-        machine.in_sync = machine.writes.len();
+        machine.in_sync = Some(machine.writes.len());
         let slower = if machine.slow_until > self.time { SLOWER } else { 1 };
         let wait_us = self.dice.around(self.plan.disk.sync_us * slower).max(1);
         self.plan_for(node, wait_us, Event::Synced(node));
@@ -348,6 +383,7 @@ impl World {
         match self.machines[node].step(self.time, input) {
             None => {}
             Some(Ok(effects)) => self.carry_out(node, effects),
+            Some(Err(StepError::Retired)) => self.retired(node),
             Some(Err(error)) => panic!("n{node} stops: {error}: {error:?}"),
         }
     }
@@ -373,13 +409,13 @@ impl World {
                 mix(&mut self.digest, entry);
                 machine.ledger.push(entry.clone());
             }
-            machine.writes.push_back(persist);
+            machine.persist(persist);
         }
         if effects.rolled_back.is_some() {
             self.marks.reach("a node rolled back what it had executed or taken");
         }
-        if effects.committed.is_some() {
-            machine.name_chunks();
+        if let Some(committed) = effects.committed {
+            machine.note_committed(committed.seqno);
         }
         if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
             let is_primary = replica.state().read().role() == Role::Primary;
@@ -388,6 +424,15 @@ impl World {
             }
         }
         self.check.look(&self.machines, node);
+        if let Some(configuration) = effects.configuration {
+            self.marks.reach(match (configuration.is_joint(), configuration.learners.is_empty()) {
+                (true, _) => "two majorities were needed",
+                (false, true) => "a change of the configuration ended",
+                (false, false) => "a node listened before it voted",
+            });
+            self.check_seats(node);
+        }
+        self.answer_seats(node, effects.joins);
         self.sync(node);
         for (to, message) in effects.send {
             self.send(node, to, message);
@@ -411,30 +456,39 @@ impl World {
         }
     }
 
-    fn send(&mut self, node: usize, to: NodeId, bytes: Bytes) {
-        let to = self.machines.iter().position(|machine| machine.id == to);
-        let to = to.expect("nodes send to nodes of the network");
+    fn send(&mut self, node: usize, id: NodeId, bytes: Bytes) {
         mix(&mut self.digest, &bytes);
         self.check.shown(&bytes);
-        if !self.cuts.carries(node, to, self.time) {
+        let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
+            assert_eq!(self.plan.restart, Restart::Rejoin, "nodes send to nodes of the network");
             return;
-        }
-        let network = self.plan.network;
-        if !self.is_healed && self.dice.per_mille(network.loss) {
-            self.marks.reach("a message was lost");
-            return;
-        }
+        };
         let from = self.machines[node].id;
-        let mut copies = 1;
-        if !self.is_healed && self.dice.per_mille(network.duplicates) {
+        let Some(wait_us) = self.way(node, to) else { return };
+        let message = Event::Message { to: (to, id), from, bytes: bytes.clone() };
+        self.plan_event(wait_us, message, None);
+        if !self.is_healed && self.dice.per_mille(self.plan.network.duplicates) {
             self.marks.reach("a message arrived twice");
-            copies = 2;
+            let wait_us = self.delay();
+            self.plan_event(wait_us, Event::Message { to: (to, id), from, bytes }, None);
         }
-        for _ in 0..copies {
-            let wait_us = network.delay_min_us + self.dice.around(network.delay_mean_us).max(1);
-            let message = Event::Message { to, from, bytes: bytes.clone() };
-            self.plan_event(wait_us, message, None);
+    }
+
+    /// How long something takes from one machine to another; nothing when it does not arrive.
+    pub(crate) fn way(&mut self, node: usize, to: usize) -> Option<Micros> {
+        if !self.cuts.carries(node, to, self.time) {
+            return None;
         }
+        if !self.is_healed && self.dice.per_mille(self.plan.network.loss) {
+            self.marks.reach("a message was lost");
+            return None;
+        }
+        Some(self.delay())
+    }
+
+    fn delay(&mut self) -> Micros {
+        let network = self.plan.network;
+        network.delay_min_us + self.dice.around(network.delay_mean_us).max(1)
     }
 
     fn node_up(&mut self) -> Option<usize> {
@@ -596,17 +650,20 @@ impl World {
         self.is_healed = true;
         self.cuts.heal();
         let nodes = self.machines.len();
-        let first = self.dice.place(nodes);
-        let ill = if self.dice.per_mille(500) { self.dice.place(nodes.div_ceil(2)) } else { 0 };
-        for node in (0..nodes).map(|n| (first + n) % nodes).take(ill) {
-            self.given_up[node] = true;
-            if self.machines[node].replica.is_some() {
-                self.crash(node);
+        for copy in self.plan.nodes..nodes {
+            if self.machines[copy].replica.is_some() && self.may_lose(copy) {
+                self.crash(copy);
             }
         }
+        let nodes_planned = self.plan.nodes;
+        let first = self.dice.place(nodes_planned);
+        let minority = nodes_planned.div_ceil(2);
+        let ill = if self.dice.per_mille(500) { self.dice.place(minority) } else { 0 };
+        self.give_up(first, ill);
         for node in 0..nodes {
             let machine = &mut self.machines[node];
-            (machine.paused_until, machine.slow_until, machine.sync_fails) = (0, 0, false);
+            (machine.paused_until, machine.slow_until) = (0, 0);
+            machine.folder.set_faults(disks::mended(machine.folder.faults()));
             self.start(node);
         }
     }
@@ -625,40 +682,7 @@ impl World {
         if !self.clients.iter().all(Client::is_at_rest) {
             return false;
         }
-        let mut well = self.machines.iter().filter_map(|machine| {
-            let state = machine.replica.as_ref()?.state();
-            let state = state.read();
-            (state.last() == state.committed()).then(|| state.last())
-        });
-        let count = self.given_up.iter().filter(|given_up| !**given_up).count();
-        let all: Vec<TxId> = well.by_ref().collect();
-        all.len() == count && all.windows(2).all(|pair| pair[0] == pair[1])
-    }
-
-    fn what_is_missing(&self) -> String {
-        let mut text = format!("not over {LIVENESS_US} µs after the world healed;");
-        for (number, client) in self.clients.iter().enumerate() {
-            match &client.doing {
-                Doing::Resting => {}
-                Doing::Asking { transfer, question, .. } => {
-                    text += &format!(" c{number} asks for {} {question:?},", transfer.hash);
-                }
-                Doing::Waiting { id, .. } => text += &format!(" c{number} waits for {id},"),
-            }
-        }
-        for (node, machine) in self.machines.iter().enumerate() {
-            let Some(replica) = &machine.replica else { continue };
-            let state = replica.state();
-            let state = state.read();
-            text += &format!(
-                " n{node} {:?} in view {}, last {}, committed {};",
-                state.role(),
-                state.view(),
-                state.last(),
-                state.committed()
-            );
-        }
-        text
+        self.is_settled()
     }
 
     fn conclude(mut self) -> Report {
@@ -668,7 +692,7 @@ impl World {
         seen.sort_unstable_by_key(|seen| seen.seqno);
         let mut seen = seen.into_iter().peekable();
         let mut reads = 0;
-        let well = self.machines.iter().find(|machine| machine.replica.is_some());
+        let well = self.machines.iter().find(|machine| machine.votes());
         let well = well.expect("a majority is well");
         for (entry, at) in well.ledger.iter().zip(1..) {
             model.take(entry);
@@ -688,7 +712,9 @@ impl World {
             );
         }
         for (node, machine) in self.machines.iter().enumerate() {
-            let Some(replica) = &machine.replica else { continue };
+            let Some(replica) = machine.replica.as_ref().filter(|_| machine.votes()) else {
+                continue;
+            };
             assert!(machine.ledger == well.ledger, "n{node} has another ledger");
             let at = replica.state().read().committed().seqno;
             for client in 0..self.clients.len() {
@@ -697,15 +723,17 @@ impl World {
                 assert_eq!(seen, Some(model.expect(at, account)), "n{node} holds what was written");
             }
         }
+        let ledger = well.ledger.clone();
+        self.check_disks();
         let audited = match &self.keys {
             Keys::Doubles => 0,
-            Keys::Real { service, .. } => audit::check(service, &well.ledger, &mut self.dice),
+            Keys::Real { service, .. } => audit::check(service, &ledger, &mut self.dice),
         };
         Report {
             audited,
             digest: self.digest,
             committed: self.done.len(),
-            entries: well.ledger.len(),
+            entries: ledger.len(),
             reads,
             time_us: self.time,
             faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),

@@ -4,12 +4,16 @@
 
 use ::raft::{
     CAMPAIGN_TRANSFER,
-    eraftpb::{Entry, Message as RaftMessage, MessageType},
+    eraftpb::{
+        ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, Entry,
+        Message as RaftMessage, MessageType,
+    },
 };
 use bytes::Bytes;
-use coco_types::{Seqno, TxId, View};
+use coco_types::{NodeId, Seqno, TxId, View};
 
 use super::codec::{Body, Message, VoteAnswer, VoteRequest, WireEntry};
+use crate::{Configuration, configuration::raft_id};
 
 /// What the `raft` crate wants to send, with the data of its entries.
 pub(super) fn outgoing(message: &RaftMessage, data: impl Fn(u64) -> Bytes) -> Message {
@@ -98,6 +102,33 @@ pub(super) fn incoming(from: u64, to: u64, message: Message) -> (RaftMessage, Ve
         Body::TakeOver => out.set_msg_type(MessageType::MsgTimeoutNow),
     }
     (out, data)
+}
+
+/// What the `raft` crate has to be told, one after the other.
+pub(super) fn conf_changes(now: &Configuration, next: &Configuration) -> Vec<ConfChangeV2> {
+    let single = |node: NodeId, kind: ConfChangeType| {
+        let mut change = ConfChangeSingle { node_id: raft_id(node), ..ConfChangeSingle::default() };
+        change.set_change_type(kind);
+        change
+    };
+    if now.is_joint() {
+        // No change at all is its word for leaving a joint configuration.
+        return vec![ConfChangeV2::default()];
+    }
+    let gone = |node: &NodeId| !next.voters.contains(node) && !next.learners.contains(node);
+    let removed = now.nodes().filter(gone).map(|node| single(node, ConfChangeType::RemoveNode));
+    let learners = next.learners.iter().filter(|node| !now.learners.contains(node));
+    let learners = learners.map(|node| single(*node, ConfChangeType::AddLearnerNode));
+    let voters = next.voters.iter().filter(|node| !now.voters.contains(node));
+    let voters = voters.map(|node| single(*node, ConfChangeType::AddNode));
+    let changes: Vec<ConfChangeSingle> = voters.chain(learners).chain(removed).collect();
+    if next.is_joint() {
+        let mut change = ConfChangeV2 { changes, ..ConfChangeV2::default() };
+        change.set_transition(ConfChangeTransition::Explicit);
+        return vec![change];
+    }
+    let alone = |change| ConfChangeV2 { changes: vec![change], ..ConfChangeV2::default() };
+    changes.into_iter().map(alone).collect()
 }
 
 fn ask(out: &mut RaftMessage, kind: MessageType, request: VoteRequest) {

@@ -1,7 +1,7 @@
 //! From what a node knows at its start to an engine, after checking that it can be true.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     num::NonZeroU32,
 };
 
@@ -10,25 +10,32 @@ use ::raft::{
     eraftpb::{ConfState, HardState as RaftHardState},
 };
 use coco_types::{
-    Seqno, TxId, View,
-    limits::{ENTRY_BYTES_MAX, NODES_MAX, PEER_MESSAGE_BYTES_MAX},
+    NodeId, Seqno, TxId, View,
+    limits::{ENTRY_BYTES_MAX, PEER_MESSAGE_BYTES_MAX},
 };
 
 use super::{RaftEngine, Timeouts, codec, storage::LogStorage};
-use crate::{Output, Start, StartError};
+use crate::{Output, Start, StartError, configuration::raft_id};
 
 pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
-    let (me, voters) = check_configuration(&start)?;
+    check_configuration(&start)?;
     check_timing(&start)?;
     check_limits(&start)?;
     check_log(&start)?;
-    let vote = check_vote(&start)?;
 
     let Start { hard_state, last, committed, timing, limits, .. } = start;
     let mut durable = RaftHardState::default();
+    let vote = hard_state.vote.map_or(0, raft_id);
     (durable.term, durable.vote, durable.commit) = (hard_state.view.0, vote, committed.0);
-    let initial =
-        RaftState { hard_state: durable, conf_state: ConfState { voters, ..ConfState::default() } };
+    let ids = |nodes: &[NodeId]| nodes.iter().copied().map(raft_id).collect();
+    let conf_state = ConfState {
+        voters: ids(&start.configuration.voters),
+        voters_outgoing: ids(&start.configuration.outgoing),
+        learners: ids(&start.configuration.learners),
+        ..ConfState::default()
+    };
+    let initial = RaftState { hard_state: durable, conf_state };
+    let me = raft_id(start.me);
     let storage = LogStorage::new(initial, &start.views, last, start.recent, limits);
     let min = ticks(timing.election_ticks_min);
     let config = Config {
@@ -49,7 +56,9 @@ pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
     let choices = u64::from(timing.election_ticks_max - timing.election_ticks_min) + 1;
     let mut engine = RaftEngine {
         me: start.me,
+        known: BTreeMap::new(),
         configuration: start.configuration,
+        pending: None,
         limits,
         node,
         timeouts: Timeouts::new(start.seed, min, choices),
@@ -64,25 +73,23 @@ pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
         uncommitted: VecDeque::new(),
         uncommitted_bytes: 0,
     };
+    engine.get_to_know(hard_state.vote);
+    engine.get_to_know(engine.configuration.nodes().collect::<Vec<_>>());
+    if let Some((at, next)) = start.pending {
+        engine.expect_configuration(at, next);
+    }
     engine.drain();
     Ok(engine)
 }
 
-/// The id of this node inside the `raft` crate, and all of them.
-fn check_configuration(start: &Start) -> Result<(u64, Vec<u64>), StartError> {
-    let nodes = &start.configuration.nodes;
-    let wrong = StartError::Configuration { nodes: nodes.len() };
-    let distinct: BTreeSet<_> = nodes.iter().collect();
-    if nodes.len() > NODES_MAX || distinct.len() < nodes.len() {
-        return Err(wrong);
+fn check_configuration(start: &Start) -> Result<(), StartError> {
+    start.configuration.check().map_err(StartError::Configuration)?;
+    if let Some((at, next)) = &start.pending
+        && (*at > start.last || !start.configuration.may_become(next))
+    {
+        return Err(StartError::Pending(*at));
     }
-    let me = nodes
-        .iter()
-        .zip(1..)
-        .find(|(node, _)| **node == start.me)
-        .map(|(_, id)| id)
-        .ok_or(wrong)?;
-    Ok((me, (1..=nodes.len() as u64).collect()))
+    Ok(())
 }
 
 fn check_timing(start: &Start) -> Result<(), StartError> {
@@ -138,16 +145,6 @@ fn check_log(start: &Start) -> Result<(), StartError> {
         }
     }
     Ok(())
-}
-
-fn check_vote(start: &Start) -> Result<u64, StartError> {
-    let Some(vote) = start.hard_state.vote else { return Ok(0) };
-    let nodes = start.configuration.nodes.iter().zip(1..);
-    nodes
-        .into_iter()
-        .find(|(node, _)| **node == vote)
-        .map(|(_, id)| id)
-        .ok_or(StartError::Vote(vote))
 }
 
 fn ticks(ticks: u32) -> usize {

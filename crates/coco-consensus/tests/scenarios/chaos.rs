@@ -84,7 +84,8 @@ fn act(cluster: &mut Cluster, dice: &mut Dice) {
 /// Returns what was committed in the end.
 fn weather(seed: u64) -> Vec<String> {
     let mut dice = Dice(seed);
-    let mut cluster = Cluster::new([1, 2, 3, 3, 3, 4, 5][dice.roll(7)], 2, seed);
+    let nodes = [1, 2, 3, 3, 3, 4, 5][dice.roll(7)];
+    let mut cluster = Cluster::new(nodes, nodes, 2, seed);
     cluster.limits = Limits {
         window_bytes: [0, 200, 2000][dice.roll(3)],
         uncommitted_bytes: [50, 1000][dice.roll(2)],

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use coco_consensus::{
-    Configuration, Engine, Fetch, FetchFailed, HardState, Limits, LogEntry, PersistToken,
+    Configuration, Engine, Fetch, FetchFailed, HardState, Limits, LogEntry, Output, PersistToken,
     RaftEngine, RoleChange, Start, Timing,
 };
 use coco_types::{NodeId, Role, Seqno, TxId, View};
@@ -20,6 +20,7 @@ pub(crate) struct Cluster {
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     seed: u64,
+    voters: usize,
     primaries: BTreeMap<View, usize>,
     committed: Vec<LogEntry>,
 }
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) fetches_answered: usize,
     starts: u64,
+    /// Every configuration that was in effect here.
+    configurations: Vec<Configuration>,
 }
 
 #[derive(Clone)]
@@ -56,8 +59,9 @@ pub(crate) struct Write {
 }
 
 impl Cluster {
-    /// Nodes that share the same genesis entries and are all down.
-    pub(crate) fn new(nodes: u8, genesis: u64, seed: u64) -> Self {
+    /// Nodes that share the same genesis entries and are all down; the first `voters` of them make the first
+    /// configuration.
+    pub(crate) fn new(nodes: u8, voters: u8, genesis: u64, seed: u64) -> Self {
         let log: Vec<_> =
             (1..=genesis).map(|seqno| entry(TxId::new(2, seqno), "genesis")).collect();
         let node = |n: u8| Node {
@@ -76,6 +80,7 @@ impl Cluster {
             fetches: VecDeque::new(),
             fetches_answered: 0,
             starts: 0,
+            configurations: Vec::new(),
         };
         Self {
             nodes: (1..=nodes).map(node).collect(),
@@ -84,6 +89,7 @@ impl Cluster {
             limits: Limits::default(),
             timing: Timing { heartbeat_ticks: 2, election_ticks_min: 10, election_ticks_max: 19 },
             seed,
+            voters: usize::from(voters),
             primaries: BTreeMap::new(),
             committed: log,
         }
@@ -95,8 +101,8 @@ impl Cluster {
 
     /// Starts a node from its disk, with at most so many recent entries at hand.
     pub(crate) fn start(&mut self, node: usize, recent: usize) {
-        let configuration =
-            Configuration { nodes: self.nodes.iter().map(|node| node.id).collect() };
+        let voters = self.nodes.iter().take(self.voters).map(|node| node.id).collect();
+        let mut configurations = vec![(Seqno(0), Configuration::of(voters))];
         let genesis =
             self.committed.iter().take_while(|entry| entry.tx_id.view == View::GENESIS).count();
         let (limits, timing, seed) = (self.limits, self.timing, self.seed);
@@ -109,9 +115,18 @@ impl Cluster {
                 views.push((entry.tx_id.seqno, entry.tx_id.view));
             }
         }
+        for entry in &this.log {
+            configurations.extend(configuration(entry).map(|next| (entry.tx_id.seqno, next)));
+        }
+        let (at, newest) = configurations.pop().expect("there is a first one");
+        let (configuration, pending) = match configurations.pop() {
+            Some((_, before)) => (before, Some((at, newest))),
+            None => (newest, None),
+        };
         let start = Start {
             me: this.id,
             configuration,
+            pending,
             hard_state: this.disk.hard_state,
             views,
             last: Seqno(this.log.len() as u64),
@@ -148,10 +163,23 @@ impl Cluster {
 
     /// Does what the engine of a node wants done, as far as that needs neither disk nor network.
     fn absorb(&mut self, node: usize) {
+        let poll = |this: &mut Node| this.engine.as_mut().map(Engine::poll);
+        let Some(output) = poll(&mut self.nodes[node]) else { return };
+        let carries = output.append.iter().any(|entry| configuration(entry).is_some());
+        self.carry(node, output);
+        if carries {
+            // Going over to a configuration may leave more to be done.
+            return self.absorb(node);
+        }
+        assert!(
+            poll(&mut self.nodes[node]).is_some_and(|more| more.is_empty()),
+            "one poll takes all"
+        );
+    }
+
+    fn carry(&mut self, node: usize, output: Output) {
         let this = &mut self.nodes[node];
-        let Some(engine) = &mut this.engine else { return };
-        let output = engine.poll();
-        assert!(engine.poll().is_empty(), "one poll takes all");
+        let engine = this.engine.as_mut().expect("it is up");
         if let Some(to) = output.truncate_to {
             assert!(to >= this.committed, "n{} voids committed entries after {to}", node + 1);
             assert!(
@@ -175,6 +203,12 @@ impl Cluster {
                 *new = entry(new.tx_id, "-");
             }
             this.log.push(new.clone());
+            if let Some(next) = configuration(new) {
+                engine.reconfigure(new.tx_id.seqno, next);
+            }
+        }
+        if this.configurations.last() != Some(engine.configuration()) {
+            this.configurations.push(engine.configuration().clone());
         }
         if let Some(role) = output.role {
             this.role = Some(role);
@@ -229,13 +263,14 @@ impl Cluster {
                 continue;
             }
             let chosen = this.log[at].clone();
-            let durable =
-                self.nodes.iter().filter(|node| node.disk.log.get(at) == Some(&chosen)).count();
-            assert!(
-                durable > self.nodes.len() / 2,
-                "{} is committed, on {durable} disks",
-                chosen.tx_id
-            );
+            let has = |id: NodeId| {
+                self.nodes
+                    .iter()
+                    .any(|node| node.id == id && node.disk.log.get(at) == Some(&chosen))
+            };
+            let majority =
+                this.configurations.iter().any(|configuration| configuration.majority(has));
+            assert!(majority, "{} is committed, on the disks of no majority", chosen.tx_id);
             self.committed.push(chosen);
         }
     }
@@ -316,6 +351,25 @@ impl Cluster {
         panic!("the cluster does not come to rest in {STEPS_MAX} steps");
     }
 
+    /// Has a node add the entry that carries the step to these voters and learners.
+    pub(crate) fn reconfigure(&mut self, node: usize, voters: &[usize], learners: &[usize]) {
+        let ids = |nodes: &[usize]| nodes.iter().map(|node| self.id(*node)).collect();
+        let (voters, learners) = (ids(voters), ids(learners));
+        let engine = self.nodes[node].engine.as_mut().expect("it is up");
+        assert!(engine.can_reconfigure(), "n{} cannot", node + 1);
+        let next = engine.configuration().step_to(voters, learners);
+        engine.propose(Bytes::from(written(&next))).expect("it can");
+        self.absorb(node);
+    }
+
+    /// A node that is not in the configuration takes the first entries of another's disk for its own.
+    pub(crate) fn inherit(&mut self, node: usize, from: usize, entries: usize) {
+        self.crash(node);
+        let log = self.nodes[from].disk.log[..entries].to_vec();
+        let view = log.last().expect("some entries").tx_id.view;
+        self.nodes[node].disk = Disk { hard_state: HardState { view, vote: None }, log };
+    }
+
     pub(crate) fn tick(&mut self, node: usize) {
         self.with(node, Engine::tick);
     }
@@ -336,6 +390,26 @@ impl Cluster {
         });
         primaries.max().map(|(_, node)| node)
     }
+}
+
+/// Voters, old voters and learners, as an entry of these tests carries them: `=n1+n2/n1/n3`.
+pub(crate) fn written(configuration: &Configuration) -> String {
+    let kinds = [&configuration.voters, &configuration.outgoing, &configuration.learners];
+    let names = kinds.map(|nodes| {
+        nodes.iter().map(|node| format!("n{}", node.0[0])).collect::<Vec<_>>().join("+")
+    });
+    format!("={}", names.join("/"))
+}
+
+/// The configuration that an entry carries.
+fn configuration(entry: &LogEntry) -> Option<Configuration> {
+    let text = std::str::from_utf8(entry.data.strip_prefix(b"=")?).expect("text");
+    let mut kinds = text.split('/').map(|nodes| {
+        let numbers = nodes.split('+').filter_map(|name| name.strip_prefix('n'));
+        numbers.map(|n| NodeId([n.parse().expect("a number"); 32])).collect::<Vec<_>>()
+    });
+    let mut next = || kinds.next().expect("three kinds");
+    Some(Configuration { voters: next(), outgoing: next(), learners: next() })
 }
 
 pub(crate) fn entry(tx_id: TxId, data: &str) -> LogEntry {

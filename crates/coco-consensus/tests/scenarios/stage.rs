@@ -4,7 +4,7 @@ use bytes::Bytes;
 use coco_consensus::{Engine, Limits, LogEntry, ProposeError};
 use coco_types::Role;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, written};
 
 pub(crate) struct Stage {
     cluster: Cluster,
@@ -13,7 +13,7 @@ pub(crate) struct Stage {
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { cluster: Cluster::new(1, 2, 1), limits: Limits::default() }
+        Self { cluster: Cluster::new(1, 1, 2, 1), limits: Limits::default() }
     }
 }
 
@@ -33,7 +33,15 @@ impl Stage {
                 };
             }
             ["nodes", count] => {
-                *cluster = Cluster::new(u8::try_from(number(count)).expect("few nodes"), 2, 1);
+                let count = u8::try_from(number(count)).expect("few nodes");
+                *cluster = Cluster::new(count, count, 2, 1);
+                cluster.limits = self.limits;
+                cluster.start_all();
+            }
+            ["nodes", count, "of", all] => {
+                let [count, all] =
+                    [count, all].map(|word| u8::try_from(number(word)).expect("few nodes"));
+                *cluster = Cluster::new(all, count, 2, 1);
                 cluster.limits = self.limits;
                 cluster.start_all();
             }
@@ -103,6 +111,14 @@ impl Stage {
                     result.map_err(|error| error.to_string())?;
                 }
             }
+            ("reconfigure", [voters, learners @ ..]) => {
+                let nodes = |names: &str| names.split('+').map(index).collect::<Vec<_>>();
+                let learners = learners.first().map_or_else(Vec::new, |names| nodes(names));
+                cluster.reconfigure(node, &nodes(voters), &learners);
+            }
+            ("inherit", [from, entries]) => {
+                cluster.inherit(node, index(from), number(entries));
+            }
             ("isolate", []) => {
                 (0..cluster.nodes.len())
                     .filter(|other| *other != node)
@@ -131,6 +147,11 @@ impl Stage {
             "log" => words(&this.log),
             "disk" => words(&this.disk.log),
             "committed" => this.committed.to_string(),
+            "configuration" => written(engine.expect("it is up").configuration())[1..].to_owned(),
+            "reconfigures" => {
+                let can = engine.expect("it is up").can_reconfigure();
+                if can { "now" } else { "later" }.to_owned()
+            }
             "view" => engine.expect("it is up").view().to_string(),
             "next" => engine
                 .and_then(Engine::next_tx_id)

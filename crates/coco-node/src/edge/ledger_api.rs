@@ -108,15 +108,15 @@ fn network(service: &Service) -> Reply {
 
 fn nodes(service: &Service) -> Vec<Node> {
     let primary = service.state().primary();
-    let described = service.parts().nodes.iter().map(|(id, address)| Node {
+    let described = service.parts().nodes.all().into_iter().map(|(id, address)| Node {
         node_id: id.to_string(),
         status: "Trusted".into(),
-        primary: Some(*id) == primary,
+        primary: Some(id) == primary,
         rpc_interfaces: BTreeMap::from([(
             "client".to_owned(),
             RpcInterface {
                 bind_address: address.client.clone(),
-                published_address: address.client.clone(),
+                published_address: address.client,
                 protocol: "tcp".into(),
             },
         )]),
@@ -153,8 +153,8 @@ fn ready(service: &Service) -> Reply {
 fn primary(service: &Service) -> Reply {
     match service.state().primary() {
         Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
-        Some(id) => match service.parts().nodes.iter().find(|(node, _)| *node == id) {
-            Some((_, address)) => redirect(&format!("https://{}/node/primary", address.client)),
+        Some(id) => match service.parts().nodes.get(id) {
+            Some(address) => redirect(&format!("https://{}/node/primary", address.client)),
             None => respond::error(
                 ErrorCode::PrimaryNotFound,
                 "the primary is not in the configuration",

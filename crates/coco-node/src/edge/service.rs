@@ -20,7 +20,8 @@ use super::{
     respond::{self, Reply},
 };
 use crate::{
-    config::{Limits, NodeAddress},
+    config::Limits,
+    directory::Directory,
     driver::Inbox,
     history::LedgerHistory,
     metrics::{Metrics, StatusLabel},
@@ -41,7 +42,7 @@ pub struct ServiceParts {
     /// PEM of this node's certificate.
     pub node_cert_pem: String,
     /// All nodes and where they serve.
-    pub nodes: Vec<(NodeId, NodeAddress)>,
+    pub nodes: Directory,
     /// What clients may ask for.
     pub limits: Limits,
     /// The ledger's positions.

@@ -7,10 +7,10 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    EntryFlags, GenesisNode, LedgerSecret, MerkleTree, ServiceSigner, ServiceStatus, Signer,
-    genesis_write_set, put_service, seal, signature_write_set,
+    FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
+    genesis_write_set, put_service,
 };
-use coco_types::{Digest, NodeId, Seqno, TxId, View};
+use coco_types::{Digest, NodeId};
 
 use crate::bank;
 
@@ -119,43 +119,23 @@ pub(crate) enum FirstEntries {
 
 /// The first entries, under the first node's signature.
 pub(crate) fn first_entries(keys: &Keys, count: FirstEntries) -> Vec<Bytes> {
-    let mut ledger = FirstLedger { tree: MerkleTree::new(), entries: Vec::new() };
+    let mut ledger = FirstLedger::new(secret());
+    let signer = keys.signer(0);
+    let mut add = |writes: &WriteSet| {
+        ledger.append(writes).expect("it is small");
+        ledger.sign(signer.as_ref(), START_S).expect("it is small");
+    };
     let [mut nodes, mut open] = keys.service_writes();
     match count {
-        FirstEntries::Two => bank::opening(&mut nodes),
-        FirstEntries::Four => bank::opening(&mut open),
+        FirstEntries::Two => {
+            bank::opening(&mut nodes);
+            add(&nodes);
+        }
+        FirstEntries::Four => {
+            bank::opening(&mut open);
+            add(&nodes);
+            add(&open);
+        }
     }
-    ledger.append(&nodes);
-    ledger.sign(keys);
-    if count == FirstEntries::Four {
-        ledger.append(&open);
-        ledger.sign(keys);
-    }
-    ledger.entries
-}
-
-struct FirstLedger {
-    tree: MerkleTree,
-    entries: Vec<Bytes>,
-}
-
-impl FirstLedger {
-    fn next(&self) -> TxId {
-        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
-    }
-
-    fn append(&mut self, writes: &WriteSet) {
-        let sealed = seal(&secret(), self.next(), EntryFlags::NONE, &Digest::ZERO, writes)
-            .expect("it is small");
-        self.tree.append(sealed.leaf);
-        self.entries.push(sealed.bytes);
-    }
-
-    fn sign(&mut self, keys: &Keys) {
-        let previous = Seqno(self.tree.len().saturating_sub(2));
-        let signer = keys.signer(0);
-        let writes =
-            signature_write_set(signer.as_ref(), &self.tree, self.next(), previous, START_S);
-        self.append(&writes);
-    }
+    ledger.into_entries()
 }

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use coco_consensus::Configuration;
 use coco_kv::{Domain, WriteSet};
-use coco_ledger::{EntryFlags, EntryView, SnapshotEvidence, SnapshotFile, SnapshotName, Verifier};
-use coco_replica::{Input, LoadError, Loader, Settings, SnapshotTask};
-use coco_types::{Digest, Seqno};
+use coco_ledger::{
+    ConfigurationRow, EntryFlags, EntryView, GenesisNode, SnapshotEvidence, SnapshotFile,
+    SnapshotName, Verifier, chunk_files,
+};
+use coco_replica::{Input, JoinRequest, LoadError, Loader, Settings, SnapshotTask};
+use coco_types::{Digest, NodeId, Seqno, TxId, View};
 
 use crate::{
     bank,
     genesis::{Keys, secret},
     network::{Cluster, Disk, EAGER, Plan, index},
     picture::{INDEX_KEY, Picture},
-    sealed::files,
 };
 
 const ENTRIES: u64 = 12;
@@ -135,8 +138,8 @@ fn every_node_makes_the_same_and_the_ledger_vouches_for_it() {
     assert_eq!(names.len() as u64, entries.len() as u64 / ENTRIES, "{names:?}");
     let Keys::Real { service, .. } = &cluster.keys else { unreachable!("they are real") };
     let mut verifier = Verifier::new(service.clone()).with_secret(secret());
-    for (name, bytes) in files(&entries) {
-        verifier.chunk(&name, &bytes).expect("the auditor accepts the chunk");
+    for (name, bytes) in chunk_files(&entries) {
+        verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
     }
     for node in 0..3 {
         assert!(cluster.snapshots(node) == cluster.snapshots(0), "n{node}");
@@ -283,7 +286,7 @@ fn a_ledger_must_show_the_evidence() {
     let id = EntryView::parse(&disk.entries[index(name.evidence) - 1]).expect("an entry").tx_id();
     let mut fork = disk.entries[..index(name.seqno)].to_vec();
     for seqno in name.seqno.0 + 1..=name.evidence.0 {
-        let id = coco_types::TxId { view: id.view, seqno: Seqno(seqno) };
+        let id = TxId { view: id.view, seqno: Seqno(seqno) };
         let empty = WriteSet::new();
         let entry = coco_ledger::seal(&secret(), id, EntryFlags::NONE, &Digest::ZERO, &empty);
         fork.push(entry.expect("it is small").bytes);
@@ -291,4 +294,93 @@ fn a_ledger_must_show_the_evidence() {
     assert!(matches!(load(&fork), Err(LoadError::Evidence { .. })));
     let whole = Picture::of_entries(&fork, 0);
     assert_eq!(whole.last.seqno, name.evidence, "by itself it is a ledger");
+}
+
+/// Entries into a loader, as of a disk on which no chunk is known to be committed.
+fn push(loader: &mut Loader, entries: &[Bytes]) {
+    for entry in entries {
+        loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
+    }
+}
+
+/// An entry that names the voters and learners.
+fn naming(last: TxId, configuration: &Configuration) -> Bytes {
+    let id = TxId { view: last.view, seqno: last.seqno.next() };
+    let Configuration { voters, outgoing, learners } = configuration.clone();
+    let mut writes = WriteSet::new();
+    ConfigurationRow { voters, outgoing, learners }.put(&mut writes);
+    let entry = coco_ledger::seal(&secret(), id, EntryFlags::NONE, &Digest::ZERO, &writes);
+    entry.expect("it is small").bytes
+}
+
+#[test]
+fn whoever_starts_from_a_snapshot_knows_who_takes_part() {
+    let mut cluster = led(plan());
+    let voters: Vec<NodeId> = cluster.nodes.iter().map(|node| node.id).collect();
+    let of_first_entry = Configuration::of(voters.clone());
+    pay(&mut cluster, 0, 8);
+    cluster.run(3);
+    let loaded = |cluster: &Cluster, node: usize| {
+        let disk = &cluster.nodes[node].disk;
+        let mut loader = loader(&cluster.keys, disk, 0).expect("there is a snapshot");
+        let at = loader.last().seqno;
+        // As of the snapshot, and of all.
+        let early = loader.configuration();
+        push(&mut loader, &disk.entries[index(at)..]);
+        (at, early, loader)
+    };
+    let (_, early, before) = loaded(&cluster, 0);
+    assert_eq!(early, Some((of_first_entry.clone(), None)), "of an entry below the snapshot");
+    assert_eq!(
+        before.configuration(),
+        from_genesis(&cluster.nodes[0].disk.entries).configuration()
+    );
+
+    // One more takes part, as a learner; then there is a snapshot of that.
+    cluster.isolate(2);
+    cluster.run(50);
+    let newcomer = NodeId([9; 32]);
+    let node = GenesisNode {
+        node_id: newcomer,
+        certificate_pem: "no certificate".into(),
+        quote_format: "Insecure_Virtual".into(),
+        code_digest: Digest::ZERO,
+        rpc_address: "there:1".into(),
+        peer_address: "there:2".into(),
+    };
+    let request = JoinRequest { node, seat: voters[2], resumed: None };
+    let primary = cluster.primary().expect("there is one");
+    cluster.step(primary, Input::Join(Box::new(request)));
+    cluster.run(3);
+    let joined = Configuration { learners: vec![newcomer], ..of_first_entry };
+    assert_eq!(*cluster.replica(primary).configuration(), joined, "it was admitted");
+    let admitted = cluster.last(primary).seqno;
+    pay(&mut cluster, primary, 16);
+    cluster.run(3);
+    let (at, early, mut loader) = loaded(&cluster, primary);
+    assert!(at > admitted, "the snapshot at {at} is of after the admission");
+    assert_eq!(early, Some((joined.clone(), None)));
+    assert_eq!(loader.configuration(), early, "of the ledger beside it, too");
+
+    // The newest is not in effect as long as nobody knows that it is committed.
+    let gone = Configuration::of(voters);
+    let next = naming(loader.last(), &gone);
+    push(&mut loader, &[next]);
+    let seqno = loader.last().seqno;
+    assert_eq!(loader.configuration(), Some((joined.clone(), Some((seqno, gone)))));
+
+    // What may not follow the configuration of the snapshot is refused.
+    let (_, _, mut loader) = loaded(&cluster, primary);
+    let others = Configuration::of([5, 6, 7].map(|n| NodeId([n; 32])).to_vec());
+    let next = naming(loader.last(), &others);
+    let refused = loader.push(next, false);
+    assert!(matches!(refused, Err(LoadError::ConfigurationOrder { .. })), "{refused:?}");
+
+    // A node goes on in that configuration.
+    cluster.restart(primary);
+    assert_eq!(*cluster.replica(primary).configuration(), joined);
+    assert!(cluster.replica(primary).state().read().view() > View::GENESIS);
+    let primary = cluster.elect_another(usize::MAX);
+    pay(&mut cluster, primary, 1);
+    assert_eq!(cluster.committed(primary), cluster.last(primary));
 }

@@ -1,10 +1,12 @@
-//! The power goes: of one node, of some, or of all at once. What a disk was about to make durable is kept from the front
-//! up to some step, as a log that is written in order and cut where it is torn keeps it.
+//! The power goes: of one node, of some, or of all at once; or only their processes end; or the power goes in the middle of
+//! the next writes. What a disk does to writes that were not durable is the matter of [`folder`](crate::folder).
 
-use crate::world::World;
+use crate::{folder::Faults, world::World};
 
 /// Longest time without power.
 const DARK_US_MAX: u64 = 8_000_000;
+/// Most writes, syncs and changes of names that are carried out before the power goes in their middle.
+const OPERATIONS_MAX: u64 = 20;
 
 pub(super) fn act(world: &mut World) {
     let nodes = world.machines.len();
@@ -14,9 +16,20 @@ pub(super) fn act(world: &mut World) {
         _ => nodes,
     };
     let first = world.dice.place(nodes);
+    let how = world.dice.below(4);
     for node in (0..count).map(|n| (first + n) % nodes) {
-        if world.machines[node].replica.is_some() {
-            world.crash(node);
+        if world.machines[node].replica.is_some() && world.may_lose(node) {
+            if how == 0 {
+                world.marks.reach("a process ended and its disk stayed");
+                world.end(node);
+            } else if how == 1 {
+                world.crash(node);
+            } else {
+                let operations_left = Some(world.dice.below(OPERATIONS_MAX));
+                let folder = &world.machines[node].folder;
+                folder.set_faults(Faults { operations_left, ..folder.faults() });
+                continue;
+            }
             let dark_us = world.dice.between(1_000, DARK_US_MAX);
             world.start_in(node, dark_us);
         }

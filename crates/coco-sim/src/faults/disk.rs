@@ -1,7 +1,7 @@
-//! Disks that are slow, and syncs that fail. After a failed sync nothing on that disk can be promised, so the node stops;
-//! what the disk kept is drawn like in a crash.
+//! Disks that are slow, and syncs that fail. After a failed sync nothing on that disk can be promised, so the node stops.
+//! The system goes on to show what was not written, and takes it for written.
 
-use crate::world::World;
+use crate::{folder::Faults, world::World};
 
 const SLOW_US_MAX: u64 = 10_000_000;
 
@@ -12,7 +12,8 @@ pub(super) fn slow(world: &mut World) {
 
 pub(super) fn fail(world: &mut World) {
     let node = world.dice.place(world.machines.len());
-    if world.machines[node].replica.is_some() {
-        world.machines[node].sync_fails = true;
+    let machine = &world.machines[node];
+    if machine.replica.is_some() {
+        machine.folder.set_faults(Faults { sync_fails: true, ..machine.folder.faults() });
     }
 }

@@ -23,7 +23,7 @@ use coco_node::{
     NodeConfig,
     config::{
         ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings,
-        Limits, NodeAddress, PeerInterface,
+        Limits, NodeAddress, PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -241,7 +241,8 @@ fn node_config(
         peer: PeerInterface { listen: spec.peer_address.parse()? },
         nodes: nodes.to_vec(),
         ledger: LedgerSettings::default(),
-        consensus: ConsensusSettings::default(),
+        // A network that one person runs is stopped and started as a whole.
+        consensus: ConsensusSettings { restart: Restart::FromDisk, ..ConsensusSettings::default() },
         limits: Limits { body_bytes_max: arguments.body_bytes_max, ..Limits::default() },
         ethereum: EthereumSettings {
             allow_unprotected: arguments.allow_unprotected,

@@ -243,21 +243,67 @@ impl Network {
         Ok(())
     }
 
+    /// What a node says of itself: its id, and the primary's.
+    fn ids(&self, i: usize) -> Option<(String, Option<String>)> {
+        let addresses = self.places[i].addresses?;
+        // A frozen node does not answer.
+        let ask = |path: &str| {
+            let mut connection = Connection::plain(addresses.development, QUESTION_TIME).ok()?;
+            connection.get(path).ok()?.json().ok()
+        };
+        let me = ask("/node/state")?["node_id"].as_str()?.to_owned();
+        let primary = ask("/node/network")?["primary_id"].as_str().map(str::to_owned);
+        Some((me, primary))
+    }
+
     /// The primary that a majority of all nodes names.
     pub(crate) fn primary(&self) -> anyhow::Result<Option<usize>> {
-        let mut named = Vec::new();
-        for place in &self.places {
-            let Some(addresses) = place.addresses else { continue };
-            let asked = Connection::plain(addresses.development, QUESTION_TIME)
-                .and_then(|mut connection| connection.get("/node/network/nodes"));
-            // A frozen node does not answer.
-            let Ok(answer) = asked else { continue };
-            let body = answer.json()?;
-            let nodes = body["nodes"].as_array().context("a list of nodes")?;
-            named.extend(nodes.iter().position(|node| node["primary"] == true));
-        }
+        let said: Vec<_> = (0..self.len()).map(|i| self.ids(i)).collect();
         let majority = self.len() / 2 + 1;
-        Ok((0..self.len()).find(|i| named.iter().filter(|name| *name == i).count() >= majority))
+        Ok((0..self.len()).find(|i| {
+            let me = said[*i].as_ref().map(|(me, _)| me);
+            let names = |other: &Option<(String, Option<String>)>| {
+                me.is_some() && other.as_ref().and_then(|(_, primary)| primary.as_ref()) == me
+            };
+            said.iter().filter(|other| names(other)).count() >= majority
+        }))
+    }
+
+    /// Changes the configuration of all nodes, from their next start on.
+    pub(crate) fn adjust(&self, adjust: impl Fn(&mut NodeConfig)) -> anyhow::Result<()> {
+        for place in &self.places {
+            let file = place.folder.join("node.toml");
+            let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&file)?)?;
+            adjust(&mut config);
+            fs::write(&file, toml::to_string_pretty(&config)?)?;
+        }
+        Ok(())
+    }
+
+    /// A node's folder.
+    pub(crate) fn place(&self, i: usize) -> &Path {
+        &self.places[i].folder
+    }
+
+    /// Waits until all nodes run, and every one of them names exactly them as the nodes of the network.
+    pub(crate) fn await_all_seated(&self, time: Duration) -> anyhow::Result<()> {
+        until("every node has a seat that all know of", time, || {
+            let mut ids: Vec<String> =
+                (0..self.len()).filter_map(|i| self.ids(i).map(|(me, _)| me)).collect();
+            ids.sort();
+            let mut all = ids.len() == self.len();
+            for place in &self.places {
+                let addresses = place.addresses.context("it runs")?;
+                let mut connection = Connection::plain(addresses.development, QUESTION_TIME)?;
+                let body = connection.get("/node/network/nodes")?.json()?;
+                let nodes = body["nodes"].as_array().context("a list of nodes")?;
+                let mut named: Vec<&str> =
+                    nodes.iter().filter_map(|node| node["node_id"].as_str()).collect();
+                named.sort_unstable();
+                all &= named == ids;
+            }
+            Ok(all)
+        })
     }
 
     pub(crate) fn await_primary(&self, time: Duration) -> anyhow::Result<usize> {

@@ -24,25 +24,25 @@ use super::{
 };
 
 /// While two of three nodes are up, writes go on within this time.
-const WRITES_GO_ON: Duration = Duration::from_secs(3);
+pub(crate) const WRITES_GO_ON: Duration = Duration::from_secs(3);
 /// A primary that reaches nobody steps down within this time.
 const ALONE_TIME: Duration = Duration::from_secs(5);
 /// Time under load between faults.
-const QUIET_TIME: Duration = Duration::from_millis(500);
+pub(crate) const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Small chunks, so that faults meet files being closed and renamed, too.
 const CHUNK_BYTES: u64 = 200_000;
 /// Receivers beside the senders themselves.
 const FRESH_RECEIVERS: u8 = 6;
 
 /// Three nodes under load.
-struct Scene {
-    network: Network,
+pub(crate) struct Scene {
+    pub(crate) network: Network,
     load: Load,
     model: Model,
 }
 
 impl Scene {
-    fn open() -> anyhow::Result<Self> {
+    pub(crate) fn open() -> anyhow::Result<Self> {
         let mut network = Network::provision(3, |config| config.ledger.chunk_bytes = CHUNK_BYTES)?;
         network.start_all()?;
         let mut receivers: Vec<Address> =
@@ -57,7 +57,7 @@ impl Scene {
     }
 
     /// Writes must go on soon after `fault`.
-    fn writes_go_on(&self, fault: Instant, what: &str) -> anyhow::Result<()> {
+    pub(crate) fn writes_go_on(&self, fault: Instant, what: &str) -> anyhow::Result<()> {
         let first = self.load.await_sent_after(fault, 2 * WRITES_GO_ON)?;
         println!("{what}: the first new transfer was committed after {first:.2?}");
         ensure!(first <= WRITES_GO_ON, "{what}: writes went on only after {first:?}");
@@ -66,7 +66,7 @@ impl Scene {
 
     /// Pauses the load, compares every node with what was acknowledged, and lets the load go on. Since `fault`, which
     /// node `struck` met, no client waited long for another node.
-    fn check(&mut self, fault: Instant, struck: usize) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self, fault: Instant, struck: usize) -> anyhow::Result<()> {
         self.load.pause()?;
         let silence = self.load.longest_silence(fault);
         let slowest = self.load.slowest_attempt(fault, struck);
@@ -85,7 +85,7 @@ impl Scene {
         Ok(())
     }
 
-    fn close(self) -> anyhow::Result<()> {
+    pub(crate) fn close(self) -> anyhow::Result<()> {
         let Self { mut network, load, mut model } = self;
         load.pause()?;
         let acknowledged = load.acknowledged();

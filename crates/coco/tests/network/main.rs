@@ -3,6 +3,7 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `faults.rs` | nothing that was acknowledged is lost when processes are killed or frozen |
+//! | `rejoin.rs` | a node that starts again is another, gets its seat, and a disk that was set back harms nobody |
 //! | `restart.rs` | a network that was stopped resumes with everything that was committed |
 //! | `snapshots.rs` | nodes start from snapshots, bear archived chunks below them, and refuse damaged ones |
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
@@ -25,6 +26,7 @@ mod ledger;
 mod load;
 mod model;
 mod program;
+mod rejoin;
 mod replay;
 mod restart;
 mod rpc;

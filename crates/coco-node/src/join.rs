@@ -1,0 +1,400 @@
+//! How a node that has no vote asks for its seat: what is said over the channel between nodes, and the asking itself.
+//!
+//! The channel proves the key of the node that asks, and that the service endorsed it. A signature under the seat's key
+//! over the node's id proves the seat. Whoever is asked passes the question to its replica and answers on the same
+//! connection, with the nodes of the network, since the newcomer's ledger may be old.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use coco_crypto::{Certificate, PublicKey, SigningKey};
+use coco_ledger::GenesisNode;
+use coco_replica::{JoinRefusal, JoinReply, JoinRequest, SharedLedgerState};
+use coco_types::{
+    Digest, NodeId, TxId,
+    codec::{DecodeError, Reader, put_bytes, put_u64},
+    limits::NODES_MAX,
+};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::{
+    config::{NodeAddress, Restart},
+    directory::Directory,
+    driver::Inbox,
+    peers::Peers,
+    provision::VIRTUAL_QUOTE_FORMAT,
+};
+
+/// Time between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// A node with a vote that has heard of no primary for so many questions asks whether it still has its seat.
+const SILENT_ASKS: u32 = 10;
+/// Longest address on the wire, in bytes.
+const ADDRESS_BYTES_MAX: usize = 300;
+/// What the seat's signature begins with, so that it can mean nothing else.
+const CONTEXT: &[u8] = b"coco: this node takes my seat\0";
+
+/// What a node says of itself when it asks for a seat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The seat's key, in DER.
+    pub seat_key: Vec<u8>,
+    /// Its signature over the node's id.
+    pub proof: Vec<u8>,
+    /// The digest of the node's code.
+    pub code_digest: Digest,
+    /// Where clients reach it.
+    pub rpc_address: String,
+    /// Where other nodes reach it.
+    pub peer_address: String,
+    /// The last entry of the disk from which it goes on as the node that it was.
+    pub resumed: Option<TxId>,
+}
+
+/// What it is told.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What becomes of its question.
+    pub reply: JoinReply,
+    /// The nodes of the network.
+    pub nodes: Vec<(NodeId, NodeAddress)>,
+}
+
+impl Question {
+    /// The question of `node` for the seat of `seat_key`.
+    #[must_use]
+    pub fn new(
+        node: NodeId,
+        seat_key: &SigningKey,
+        code_digest: Digest,
+        place: &NodeAddress,
+    ) -> Self {
+        Self {
+            seat_key: seat_key.public().spki_der().to_vec(),
+            proof: seat_key.sign_der(&signed(node)),
+            code_digest,
+            rpc_address: place.client.clone(),
+            peer_address: place.peer.clone(),
+            resumed: None,
+        }
+    }
+
+    /// The bytes of the question.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        for part in [
+            self.seat_key.as_slice(),
+            &self.proof,
+            &self.code_digest.0,
+            self.rpc_address.as_bytes(),
+            self.peer_address.as_bytes(),
+        ] {
+            put_bytes(&mut out, part);
+        }
+        let TxId { view, seqno } = self.resumed.unwrap_or_default();
+        put_u64(&mut out, view.0);
+        put_u64(&mut out, seqno.0);
+        out.into()
+    }
+
+    /// Reads what [`Question::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let seat_key = reader.bytes("seat's key")?.to_vec();
+        let proof = reader.bytes("proof of the seat")?.to_vec();
+        let mut digest = Reader::new(reader.bytes("code digest")?);
+        let code_digest = Digest(digest.array("code digest")?);
+        digest.end()?;
+        let rpc_address = address(&mut reader)?;
+        let peer_address = address(&mut reader)?;
+        let resumed = TxId::new(reader.u64("view")?, reader.u64("seqno")?);
+        reader.end()?;
+        let resumed = Some(resumed).filter(|id| *id != TxId::default());
+        Ok(Self { seat_key, proof, code_digest, rpc_address, peer_address, resumed })
+    }
+
+    /// The request for the replica, when the proof holds; `certificate` is what the channel has verified.
+    #[must_use]
+    pub fn verified(self, certificate: &Certificate) -> Option<JoinRequest> {
+        let seat_key = PublicKey::from_spki_der(&self.seat_key).ok()?;
+        let node_id = certificate.key().node_id();
+        seat_key.verify_der(&signed(node_id), &self.proof).ok()?;
+        let node = GenesisNode {
+            node_id,
+            certificate_pem: certificate.pem(),
+            quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+            code_digest: self.code_digest,
+            rpc_address: self.rpc_address,
+            peer_address: self.peer_address,
+        };
+        Some(JoinRequest { node, seat: seat_key.node_id(), resumed: self.resumed })
+    }
+}
+
+impl Answer {
+    /// The bytes of the answer.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        let (kind, node) = match self.reply {
+            JoinReply::Admitted => (0, None),
+            JoinReply::Later(JoinRefusal::Changing) => (1, None),
+            JoinReply::Later(JoinRefusal::Occupied(node)) => (2, Some(node)),
+            JoinReply::NotPrimary(None) => (3, None),
+            JoinReply::NotPrimary(Some(node)) => (4, Some(node)),
+            JoinReply::NoSuchSeat => (5, None),
+            JoinReply::OtherCode => (6, None),
+            JoinReply::Retired => (7, None),
+        };
+        out.push(kind);
+        out.extend_from_slice(&node.unwrap_or_default().0);
+        put_u64(&mut out, self.nodes.len() as u64);
+        for (id, node) in &self.nodes {
+            out.extend_from_slice(&id.0);
+            put_bytes(&mut out, node.peer.as_bytes());
+            put_bytes(&mut out, node.client.as_bytes());
+        }
+        out.into()
+    }
+
+    /// Reads what [`Answer::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8("answer to a join")?;
+        let node = NodeId(reader.array("node")?);
+        let reply = match kind {
+            0 => JoinReply::Admitted,
+            1 => JoinReply::Later(JoinRefusal::Changing),
+            2 => JoinReply::Later(JoinRefusal::Occupied(node)),
+            3 => JoinReply::NotPrimary(None),
+            4 => JoinReply::NotPrimary(Some(node)),
+            5 => JoinReply::NoSuchSeat,
+            6 => JoinReply::OtherCode,
+            7 => JoinReply::Retired,
+            found => {
+                let found = u64::from(found);
+                return Err(DecodeError::Value { field: "answer to a join", found });
+            }
+        };
+        let names_one = matches!(
+            reply,
+            JoinReply::Later(JoinRefusal::Occupied(_)) | JoinReply::NotPrimary(Some(_))
+        );
+        if !names_one && node != NodeId::default() {
+            return Err(DecodeError::Value { field: "node", found: u64::from(kind) });
+        }
+        let count = reader.count(NODE_BYTES_MIN, "nodes")?;
+        if count > NODES_TOLD_MAX {
+            let (found, limit) = (count as u64, NODES_TOLD_MAX as u64);
+            return Err(DecodeError::Over { field: "nodes", found, limit });
+        }
+        let mut nodes = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = NodeId(reader.array("node")?);
+            let (peer, client) = (address(&mut reader)?, address(&mut reader)?);
+            nodes.push((id, NodeAddress { id: id.to_string(), peer, client }));
+        }
+        reader.end()?;
+        Ok(Self { reply, nodes })
+    }
+}
+
+fn signed(node: NodeId) -> Vec<u8> {
+    [CONTEXT, &node.0].concat()
+}
+
+fn address(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let bytes = reader.bytes("address")?;
+    let limit = ADDRESS_BYTES_MAX as u64;
+    let over = DecodeError::Over { field: "address", found: bytes.len() as u64, limit };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| DecodeError::Value { field: "address", found: 0 })?;
+    if bytes.len() > ADDRESS_BYTES_MAX { Err(over) } else { Ok(text.to_owned()) }
+}
+
+/// Voters, those that leave, and learners.
+const NODES_TOLD_MAX: usize = 3 * NODES_MAX;
+/// An id and two lengths.
+const NODE_BYTES_MIN: usize = 32 + 2;
+
+/// A node that may have to ask, or has something to say of itself.
+#[derive(Debug)]
+pub(crate) struct Seeker {
+    pub(crate) question: Question,
+    /// This node's certificate.
+    pub(crate) certificate: Certificate,
+    pub(crate) directory: Directory,
+    /// Where the seats of the network are, this node's not among them.
+    pub(crate) others: Vec<String>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) inbox: Inbox,
+    pub(crate) state: SharedLedgerState,
+    /// Whether this node votes, in a configuration that is in effect.
+    pub(crate) votes: Arc<AtomicBool>,
+}
+
+impl Seeker {
+    /// Does what this node has to, under its configuration.
+    pub(crate) async fn look_after(self, restart: Restart) {
+        match restart {
+            Restart::Rejoin => self.run().await,
+            Restart::FromDisk => self.announce().await,
+        }
+    }
+
+    /// Says to the primary that this node went on from its own disk, until it was heard once.
+    async fn announce(self) {
+        let me = self.certificate.key().node_id();
+        loop {
+            sleep(ASK_EVERY).await;
+            let primary = self.state.read().primary();
+            let reply = match primary {
+                Some(primary) if primary == me => {
+                    let request = self.question.clone().verified(&self.certificate);
+                    let Some(request) = request else { return };
+                    self.inbox.join(request).await
+                }
+                Some(primary) => {
+                    let Some(address) = self.directory.get(primary) else { continue };
+                    self.peers.ask(&address.peer, &self.question).await.map(|answer| answer.reply)
+                }
+                None => continue,
+            };
+            match reply {
+                Ok(JoinReply::Later(_) | JoinReply::NotPrimary(_)) => {}
+                Ok(reply) => {
+                    info!(?reply, "the network knows that this node went on from its own disk");
+                    return;
+                }
+                Err(error) => debug!(%error, "cannot say that this node went on from its own disk"),
+            }
+        }
+    }
+
+    /// Asks as long as this node has no vote, or hears of no primary. Ends with the node.
+    async fn run(self) {
+        let mut silent: u32 = 0;
+        let mut next: usize = 0;
+        let mut hint = None;
+        loop {
+            sleep(ASK_EVERY).await;
+            let votes = self.votes.load(Ordering::Relaxed);
+            let hears = self.state.read().primary().is_some();
+            silent = if hears { 0 } else { silent.saturating_add(1) };
+            if self.others.is_empty() || votes && silent < SILENT_ASKS {
+                continue;
+            }
+            next = next.wrapping_add(1);
+            let at = next.checked_rem(self.others.len()).unwrap_or_default();
+            let Some(address) = hint.take().or_else(|| self.others.get(at).cloned()) else {
+                continue;
+            };
+            let answer = match self.peers.ask(&address, &self.question).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    debug!(address, %error, "cannot ask for this node's seat");
+                    continue;
+                }
+            };
+            hint = self.take(&address, &answer);
+        }
+    }
+
+    /// Takes an answer; where to ask next.
+    fn take(&self, address: &str, answer: &Answer) -> Option<String> {
+        match answer.reply {
+            JoinReply::Admitted => {
+                self.peers.add(&answer.nodes);
+                None
+            }
+            JoinReply::NotPrimary(primary) => {
+                let (_, node) = answer.nodes.iter().find(|(id, _)| Some(*id) == primary)?;
+                Some(node.peer.clone())
+            }
+            JoinReply::Later(reason) => {
+                info!(address, ?reason, "this node's seat is not given now");
+                None
+            }
+            JoinReply::NoSuchSeat | JoinReply::OtherCode | JoinReply::Retired => {
+                warn!(address, reply = ?answer.reply, "this node has no place in the network");
+                self.inbox.refused(answer.reply);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{Curve, EndorseNode, Validity, endorse_node, service_certificate};
+
+    use super::*;
+
+    fn place() -> NodeAddress {
+        NodeAddress { id: String::new(), peer: "127.0.0.1:2".into(), client: "127.0.0.1:1".into() }
+    }
+
+    #[test]
+    fn only_the_seats_key_proves_the_seat_and_only_for_one_node() {
+        let validity = Validity { not_before: 0, not_after: 1 << 32 };
+        let service = SigningKey::generate(Curve::P384);
+        let service_cert = service_certificate(&service, validity).expect("it can be made");
+        let certificate = |key: &SigningKey| {
+            let endorse = EndorseNode { key: key.public(), names: &[], validity };
+            endorse_node(&service, &service_cert, &endorse).expect("it can be made")
+        };
+        let [seat, node, other] = [(); 3].map(|()| SigningKey::generate(Curve::P384));
+        let question = Question::new(node.public().node_id(), &seat, Digest([3; 32]), &place());
+        let question = Question::decode(&question.encode()).expect("it reads what it wrote");
+        let request = question.clone().verified(&certificate(&node)).expect("it is proved");
+        assert_eq!(request.seat, seat.public().node_id());
+        assert_eq!(request.node.node_id, node.public().node_id());
+        assert_eq!(request.node.peer_address, "127.0.0.1:2");
+        assert!(question.clone().verified(&certificate(&other)).is_none(), "for another node");
+        let stolen = Question { seat_key: other.public().spki_der().to_vec(), ..question };
+        assert!(stolen.verified(&certificate(&node)).is_none(), "for another seat");
+    }
+
+    #[test]
+    fn every_answer_comes_back_and_no_cut_one_does() {
+        let node = NodeId([7; 32]);
+        for reply in [
+            JoinReply::Admitted,
+            JoinReply::Later(JoinRefusal::Changing),
+            JoinReply::Later(JoinRefusal::Occupied(node)),
+            JoinReply::NotPrimary(None),
+            JoinReply::NotPrimary(Some(node)),
+            JoinReply::NoSuchSeat,
+            JoinReply::OtherCode,
+            JoinReply::Retired,
+        ] {
+            let answer = Answer { reply, nodes: vec![(node, place())] };
+            let bytes = answer.encode();
+            let back = Answer::decode(&bytes).expect("it reads what it wrote");
+            assert_eq!((back.reply, back.encode()), (reply, bytes.clone()));
+            for end in 0..bytes.len() {
+                assert!(Answer::decode(&bytes[..end]).is_err(), "cut at {end}");
+            }
+        }
+        assert!(Answer::decode(&[9; 64]).is_err());
+        let many =
+            Answer { reply: JoinReply::Admitted, nodes: vec![(node, place()); NODES_TOLD_MAX + 1] };
+        assert!(Answer::decode(&many.encode()).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! Which node a process is when it starts.
+//!
+//! At its first start it is the node of its sealed identity. Later it is another one, unless its configuration says that
+//! the disk may be believed: the sealed key then only proves the seat, and the key of the new node never leaves memory.
+//! On the virtual platform a host can undo the first start, as it can everything; on a TEE the keys of the first start
+//! are not sealed either.
+
+use std::net::IpAddr;
+
+use coco_consensus::HardState;
+use coco_crypto::{AltName, sha256};
+use coco_types::{Digest, NodeId, TxId};
+use tracing::info;
+
+use crate::{
+    config::{NodeConfig, Restart},
+    identity::Identity,
+    join::Question,
+    node::StartNodeError,
+};
+
+/// The node that this process is, and the view and vote that it goes on from. There is a hard state on the disk of
+/// whatever has started before.
+pub(crate) fn node_of(
+    config: &NodeConfig,
+    seat: &Identity,
+    found: Option<HardState>,
+) -> Result<(Identity, Option<HardState>), StartNodeError> {
+    if found.is_none() || config.consensus.restart == Restart::FromDisk {
+        return Ok((seat.clone(), found));
+    }
+    if config.nodes.len() == 1 {
+        return Err(StartNodeError::Configuration(
+            "nobody else is there to give this node its seat again: a network of one node needs consensus.restart = \
+             \"from_disk\""
+                .to_owned(),
+        ));
+    }
+    let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
+    let names: Vec<AltName> = place.and_then(|node| host_name(&node.client)).into_iter().collect();
+    let identity = seat.new_node(&names).map_err(|error| {
+        StartNodeError::Configuration(format!("no certificate for a new node: {error}"))
+    })?;
+    info!(seat = %seat.node_id, node = %identity.node_id, "started again as a new node");
+    Ok((identity, None))
+}
+
+/// What the node says to get its seat, or of having gone on from its disk; nothing when there is nothing to say.
+pub(crate) fn question(
+    config: &NodeConfig,
+    seat: &Identity,
+    me: NodeId,
+    resumed: Option<TxId>,
+) -> Result<Option<Question>, StartNodeError> {
+    let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
+    let Some(place) = place else { return Ok(None) };
+    match config.consensus.restart {
+        Restart::Rejoin => {
+            let program = std::env::current_exe().and_then(std::fs::read);
+            let digest = sha256(&program.map_err(StartNodeError::Program)?);
+            Ok(Some(Question::new(me, &seat.node_key(), digest, place)))
+        }
+        // Nobody compares the code of a node that has its seat.
+        Restart::FromDisk => Ok(resumed.map(|from| Question {
+            resumed: Some(from),
+            ..Question::new(me, &seat.node_key(), Digest::ZERO, place)
+        })),
+    }
+}
+
+/// Where the other seats are.
+pub(crate) fn others(config: &NodeConfig, seat: NodeId) -> Vec<String> {
+    let others = config.nodes.iter().filter(|node| node.id != seat.to_string());
+    others.map(|node| node.peer.clone()).collect()
+}
+
+/// The host of an address `host:port`.
+fn host_name(address: &str) -> Option<AltName> {
+    let (host, _) = address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(host.parse::<IpAddr>().map_or_else(|_| AltName::Dns(host.to_owned()), AltName::Ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        let ip = |text: &str| Some(AltName::Ip(text.parse().expect("an address")));
+        assert_eq!(host_name("10.0.0.1:80"), ip("10.0.0.1"));
+        assert_eq!(host_name("[::1]:80"), ip("::1"));
+        assert_eq!(host_name("node.bank:80"), Some(AltName::Dns("node.bank".to_owned())));
+        assert_eq!(host_name("node.bank"), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The consensus hard state on disk: two slots, written in turn, so that a write that does not arrive leaves the other one
+//! whole; and each slot twice, so that a damaged sector is told from one that was never written, and forgets no vote.
+//!
+//! ```text
+//!   slot 0 | slot 0 again | slot 1 | slot 1 again          four sectors
+//!   slot: u64 generation | its complement | encoded state, with its checksum | zeros
+//! ```
+//!
+//! Generation *g* stands in slot *g* mod 2, and takes the place of *g* − 2 only when *g* − 1 is durable.
+
+use coco_consensus::{HARD_STATE_BYTES, HardState};
+use coco_ledger::{FileError, Folder, FolderFile, SECTOR_BYTES};
+use thiserror::Error;
+
+/// The open file.
+#[derive(Debug)]
+pub struct HardStateFile<H> {
+    file: H,
+    /// The generation that is durable.
+    durable: u64,
+    is_written: bool,
+}
+
+/// Why a hard state cannot be read or written.
+#[derive(Debug, Error)]
+pub enum HardStateFileError {
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The newest state may have stood here.
+    #[error(
+        "{file} is damaged at offset {offset}; this node must not vote again with this identity"
+    )]
+    Damaged {
+        /// Its name.
+        file: String,
+        /// Where.
+        offset: u64,
+    },
+}
+
+impl<H: FolderFile> HardStateFile<H> {
+    /// Opens or creates the file and reads the newest state in it.
+    ///
+    /// # Errors
+    /// [`HardStateFileError`].
+    pub fn open<F: Folder<File = H>>(
+        folder: &F,
+        name: &str,
+    ) -> Result<(Self, Option<HardState>), HardStateFileError> {
+        let exists = folder.names()?.iter().any(|there| there == name);
+        let file = if exists { folder.open_to_write(name)? } else { folder.create(name)? };
+        let mut newest: Option<(u64, HardState)> = None;
+        for slot in 0..2 {
+            let found = match (read_sector(&file, slot, 0)?, read_sector(&file, slot, 1)?) {
+                (Sector::Whole(found), _) | (_, Sector::Whole(found)) => found,
+                (Sector::Empty, Sector::Empty) => continue,
+                (Sector::Damaged, _) | (_, Sector::Damaged) => {
+                    let (file, offset) = (name.to_owned(), offset(slot, 0));
+                    return Err(HardStateFileError::Damaged { file, offset });
+                }
+            };
+            if newest.as_ref().is_none_or(|(generation, _)| found.0 > *generation) {
+                newest = Some(found);
+            }
+        }
+        let durable = newest.as_ref().map_or(0, |(generation, _)| *generation);
+        let newest = newest.map(|(_, state)| state);
+        let mut opened = Self { file, durable, is_written: false };
+        // A vote that was written but not synced before a crash is read back as durable, so it is made so now. It is
+        // written once more, since after a sync that failed a system shows what it will never write.
+        newest.iter().try_for_each(|state| opened.write(state))?;
+        opened.sync()?;
+        folder.sync()?;
+        Ok((opened, newest))
+    }
+
+    /// Writes `state` into the older slot, or over what was written there since the last sync. Durable only after
+    /// [`HardStateFile::sync`].
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    ///
+    /// # Panics
+    /// Never: the encoded state is far shorter than a sector.
+    pub fn write(&mut self, state: &HardState) -> Result<(), FileError> {
+        let generation = self.durable + 1;
+        let mut sector = generation.to_le_bytes().to_vec();
+        sector.extend_from_slice(&(!generation).to_le_bytes());
+        sector.extend_from_slice(&state.encode());
+        assert!(sector.len() <= SECTOR, "a hard state fits a sector");
+        sector.resize(SECTOR, 0);
+        self.is_written = true;
+        self.file.write_at(&sector.repeat(COPIES), offset(generation % 2, 0))
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn sync(&mut self) -> Result<(), FileError> {
+        self.file.sync_all()?;
+        self.durable += u64::from(std::mem::take(&mut self.is_written));
+        Ok(())
+    }
+}
+
+/// What one sector holds.
+enum Sector {
+    /// A generation and its state.
+    Whole((u64, HardState)),
+    /// Nothing was ever written there.
+    Empty,
+    /// Something else.
+    Damaged,
+}
+
+/// Bytes of a sector, as a length in memory.
+const SECTOR: usize = 512;
+const _: () = assert!(SECTOR as u64 == SECTOR_BYTES, "one size of sectors");
+
+/// How many times a slot stands in the file.
+const COPIES: usize = 2;
+
+const fn offset(slot: u64, copy: u64) -> u64 {
+    (slot * COPIES as u64 + copy) * SECTOR_BYTES
+}
+
+fn read_sector(file: &impl FolderFile, slot: u64, copy: u64) -> Result<Sector, FileError> {
+    let offset = offset(slot, copy);
+    let mut bytes = [0; SECTOR];
+    // The file has the length that its last write gave it, and what that one did not reach was never written.
+    let there = file.length()?.saturating_sub(offset).min(SECTOR_BYTES);
+    let there = usize::try_from(there).expect("not more than a sector");
+    file.read_at(&mut bytes[..there], offset)?;
+    if bytes == [0; SECTOR] {
+        return Ok(Sector::Empty);
+    }
+    let (generation, rest) = bytes.split_at(8);
+    let (complement, state) = rest.split_at(8);
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let generation = number(generation);
+    let is_whole = generation == !number(complement) && generation % 2 == slot;
+    let state = HardState::decode(&state[..HARD_STATE_BYTES]).ok().filter(|_| is_whole);
+    Ok(state.map_or(Sector::Damaged, |state| Sector::Whole((generation, state))))
+}

@@ -1,0 +1,298 @@
+//! New nodes in old seats.
+//!
+//! A node that lost its memory must not go on under its old name: its disk belongs to the host, who may have set it
+//! back, and the network counts on what that name has acknowledged. So it comes back as another node and asks for its
+//! seat. The primary does, one step at a time, each an entry of its own:
+//!
+//! 1. *admit*: the new node listens (learner); it brings what its disk has, and gets the rest;
+//! 2. *swap*: once it has everything that is committed, it votes instead of the node that had the seat. Two voters
+//!    change, so the configuration is joint for a while;
+//! 3. *leave*: once that is committed, the old configuration is.
+//!
+//! A seat whose node still answers is not given away: then one of the two is a copy that a host has made. Nobody asks
+//! people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
+
+use coco_consensus::Configuration;
+use coco_kv::{MapName, WriteSet};
+use coco_ledger::{
+    ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
+    put_pending_node, put_resumed, put_retired_committed, put_status, read_node,
+};
+use coco_types::{Digest, NodeId, Role, Seqno, TxId};
+
+use crate::{
+    effects::Effects,
+    load::AppendKind,
+    replica::{Replica, StepError},
+};
+
+/// A node asks for a seat.
+#[derive(Clone, Debug)]
+pub struct JoinRequest {
+    /// The node: its channel has proved that it holds the key behind its id.
+    pub node: GenesisNode,
+    /// The seat: a signature over the node's id has proved that it holds the key behind this one.
+    pub seat: NodeId,
+    /// The node went on from its own disk, as the node that it was; this is the last entry that it found there. It wants
+    /// no seat, but everybody shall know.
+    pub resumed: Option<TxId>,
+}
+
+/// What a node that asked for a seat is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// It is a node of the network, or is about to be: entries will come.
+    Admitted,
+    /// Not now; to be asked again.
+    Later(JoinRefusal),
+    /// Not primary; the one it knows of, if any, may be asked.
+    NotPrimary(Option<NodeId>),
+    /// Never: no node of the network has that seat.
+    NoSuchSeat,
+    /// Never without a vote of the members: the node in that seat runs other code.
+    OtherCode,
+    /// Never: that node had a seat, and another has it now. A node that was cut off for long hears nothing else of it.
+    Retired,
+}
+
+/// Why a seat is not given now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRefusal {
+    /// Another change of the configuration is under way, or the primary is new.
+    Changing,
+    /// The node in that seat answers.
+    Occupied(NodeId),
+}
+
+/// Who has a seat.
+#[derive(Clone, Copy, Debug, Default)]
+struct Occupants {
+    voter: Option<NodeId>,
+    learner: Option<NodeId>,
+}
+
+pub(crate) fn from_row(row: ConfigurationRow) -> Configuration {
+    let ConfigurationRow { voters, outgoing, learners } = row;
+    Configuration { voters, outgoing, learners }
+}
+
+fn to_row(configuration: &Configuration) -> ConfigurationRow {
+    let Configuration { voters, outgoing, learners } = configuration.clone();
+    ConfigurationRow { voters, outgoing, learners }
+}
+
+impl Replica {
+    pub(crate) fn join(
+        &mut self,
+        request: &JoinRequest,
+        effects: &mut Effects,
+    ) -> Result<(), StepError> {
+        let reply = self.admit_node(request)?;
+        effects.joins.push((request.node.node_id, reply));
+        Ok(())
+    }
+
+    fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
+        let JoinRequest { node, seat, resumed } = request;
+        if self.engine.role() != Role::Primary {
+            return Ok(JoinReply::NotPrimary(self.engine.primary()));
+        }
+        let Occupants { voter, learner } = self.occupants(*seat)?;
+        if voter == Some(node.node_id) || learner == Some(node.node_id) {
+            return self.note_resumed(node.node_id, *resumed);
+        }
+        // While the change lasts, the vote of the node that leaves may still be needed.
+        if let Some(row) = self.row(node.node_id)
+            && !self.engine.configuration().contains(node.node_id)
+            && read_node(node.node_id, &row)?.status == NodeStatus::Retired
+        {
+            return Ok(JoinReply::Retired);
+        }
+        if voter.is_none() && learner.is_none() {
+            return Ok(JoinReply::NoSuchSeat);
+        }
+        let codes = [voter, learner]
+            .into_iter()
+            .flatten()
+            .filter_map(|node| self.row(node).map(|row| (node, row)));
+        for (node_id, row) in codes.collect::<Vec<_>>() {
+            if read_node(node_id, &row)?.code_digest != node.code_digest {
+                return Ok(JoinReply::OtherCode);
+            }
+        }
+        if let Some(other) = [voter, learner].into_iter().flatten().find(|node| self.answers(*node))
+        {
+            return Ok(JoinReply::Later(JoinRefusal::Occupied(other)));
+        }
+        let now = self.engine.configuration();
+        if now.is_joint() || !self.can_reconfigure() {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
+        }
+        let mut learners = now.learners.clone();
+        learners.retain(|other| Some(*other) != learner);
+        learners.push(node.node_id);
+        let next = now.step_to(now.voters.clone(), learners);
+        if next.is_joint() || !now.may_become(&next) {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
+        }
+        let mut writes = WriteSet::new();
+        if let Some(gone) = learner {
+            self.retire(&mut writes, gone)?;
+        }
+        put_pending_node(&mut writes, node, *seat);
+        self.propose_configuration(writes, next)?;
+        Ok(JoinReply::Admitted)
+    }
+
+    /// Writes down that a node went on from its own disk.
+    fn note_resumed(
+        &mut self,
+        node: NodeId,
+        resumed: Option<TxId>,
+    ) -> Result<JoinReply, StepError> {
+        let Some(from) = resumed else { return Ok(JoinReply::Admitted) };
+        let Some(id) = self.next_tx_id() else {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
+        };
+        let mut writes = WriteSet::new();
+        put_resumed(&mut writes, node, from);
+        self.core.store.apply(id.seqno, &writes).expect("the next version, and few maps");
+        self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
+        Ok(JoinReply::Admitted)
+    }
+
+    /// The next step of a change that is under way, if it can be done now.
+    pub(crate) fn advance_membership(&mut self) -> Result<(), StepError> {
+        let now = self.engine.configuration();
+        if self.engine.role() != Role::Primary
+            || (!now.is_joint() && now.learners.is_empty())
+            || !self.can_reconfigure()
+        {
+            return Ok(());
+        }
+        if now.is_joint() {
+            return self.leave(&now.clone());
+        }
+        for learner in now.learners.clone() {
+            let Some(row) = self.row(learner) else { continue };
+            let seat = read_node(learner, &row)?.seat;
+            let Some(voter) = self.occupants(seat)?.voter else { continue };
+            if self.has_caught_up(learner) {
+                return self.swap(voter, learner, &row);
+            }
+        }
+        Ok(())
+    }
+
+    fn swap(&mut self, voter: NodeId, learner: NodeId, row: &[u8]) -> Result<(), StepError> {
+        let now = self.engine.configuration();
+        if voter == self.me() {
+            // It was away when its seat was given, and is primary now. The seat is its own.
+            let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
+            let next = now.step_to(now.voters.clone(), learners);
+            let mut writes = WriteSet::new();
+            self.retire(&mut writes, learner)?;
+            return self.propose_configuration(writes, next);
+        }
+        let other = |node: &NodeId| *node != voter && *node != learner;
+        let mut voters: Vec<NodeId> = now.voters.iter().copied().filter(other).collect();
+        voters.push(learner);
+        let learners = now.learners.iter().copied().filter(other).collect();
+        let next = now.step_to(voters, learners);
+        let mut writes = WriteSet::new();
+        put_status(&mut writes, learner, row, NodeStatus::Trusted)?;
+        if let Some(row) = self.row(voter) {
+            put_status(&mut writes, voter, &row, NodeStatus::Retired)?;
+        }
+        self.propose_configuration(writes, next)
+    }
+
+    fn leave(&mut self, now: &Configuration) -> Result<(), StepError> {
+        let next = now.step_to(now.voters.clone(), now.learners.clone());
+        let mut writes = WriteSet::new();
+        for gone in now.outgoing.iter().filter(|node| !now.voters.contains(node)) {
+            if let Some(row) = self.row(*gone) {
+                put_retired_committed(&mut writes, *gone, &row)?;
+            }
+        }
+        self.propose_configuration(writes, next)
+    }
+
+    fn retire(&self, writes: &mut WriteSet, node: NodeId) -> Result<(), MembershipError> {
+        let Some(row) = self.row(node) else { return Ok(()) };
+        put_status(writes, node, &row, NodeStatus::Retired)
+    }
+
+    fn propose_configuration(
+        &mut self,
+        mut writes: WriteSet,
+        next: Configuration,
+    ) -> Result<(), StepError> {
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
+        to_row(&next).put(&mut writes);
+        self.core.store.apply(id.seqno, &writes).expect("the next version, and few maps");
+        self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
+        self.core.note_configuration(id.seqno, next.clone());
+        self.engine.reconfigure(id.seqno, next);
+        Ok(())
+    }
+
+    fn can_reconfigure(&self) -> bool {
+        self.next_tx_id().is_some() && self.engine.can_reconfigure()
+    }
+
+    fn me(&self) -> NodeId {
+        self.signer.node_id()
+    }
+
+    /// What the ledger says of the nodes of the configuration in effect.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when a row cannot be read.
+    pub fn node_rows(&self) -> Result<Vec<(NodeId, NodeRow)>, MembershipError> {
+        let nodes = self.engine.configuration().nodes();
+        let rows = nodes.filter_map(|node| Some((node, self.row(node)?)));
+        rows.map(|(node, row)| Ok((node, read_node(node, &row)?))).collect()
+    }
+
+    /// Whether a node was heard of lately; this one always is.
+    fn answers(&self, node: NodeId) -> bool {
+        node == self.me()
+            || self.engine.progress().iter().any(|other| other.node == node && other.active)
+    }
+
+    fn has_caught_up(&self, node: NodeId) -> bool {
+        let committed: Seqno = self.engine.committed();
+        let has = |other: &coco_consensus::Progress| {
+            other.node == node && other.active && other.matched >= committed
+        };
+        self.engine.progress().iter().any(has)
+    }
+
+    fn occupants(&self, seat: NodeId) -> Result<Occupants, MembershipError> {
+        let configuration = self.engine.configuration();
+        let mut occupants = Occupants::default();
+        for node in configuration.nodes() {
+            let found = match self.row(node) {
+                Some(row) => read_node(node, &row)?.seat,
+                None => node,
+            };
+            if found != seat {
+                continue;
+            }
+            if configuration.voters.contains(&node) {
+                occupants.voter = Some(node);
+            } else if configuration.learners.contains(&node) {
+                occupants.learner = Some(node);
+            }
+        }
+        Ok(occupants)
+    }
+
+    /// What the ledger says of a node.
+    fn row(&self, node: NodeId) -> Option<coco_kv::Value> {
+        let head = self.core.store.reader().head();
+        let map = head.map(&MapName::from_static(NODES_MAP))?;
+        head.get(map, node.to_string().as_bytes())
+    }
+}

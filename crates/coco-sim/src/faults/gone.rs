@@ -1,0 +1,25 @@
+//! A disk is lost for good: it does nothing any more, or everything on it is gone.
+
+use crate::{
+    folder::Faults,
+    world::{Damage, World},
+};
+
+pub(super) fn die(world: &mut World) {
+    let Some(node) = world.victim() else { return };
+    let machine = &mut world.machines[node];
+    machine.damage = Some(Damage::Dead);
+    machine.folder.set_faults(Faults { is_dead: true, ..machine.folder.faults() });
+}
+
+pub(super) fn vanish(world: &mut World) {
+    let Some(node) = world.victim() else { return };
+    if world.machines[node].replica.is_some() {
+        world.end(node);
+    }
+    let machine = &mut world.machines[node];
+    machine.damage = Some(Damage::Gone);
+    machine.folder.wipe();
+    world.marks.reach("all of a disk was lost");
+    world.abandon(node);
+}

@@ -1,0 +1,25 @@
+//! A malicious host puts a disk aside, and some other time gives its node that old one instead of its own.
+
+use crate::world::World;
+
+const DARK_US_MAX: u64 = 3_000_000;
+
+pub(super) fn act(world: &mut World) {
+    let node = world.dice.place(world.machines.len());
+    let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
+    let Some(old) = old else {
+        let machine = &mut world.machines[node];
+        machine.copy = Some((machine.disk.clone(), machine.folder.copy()));
+        return;
+    };
+    if world.machines[node].replica.is_some() {
+        world.crash(node);
+        let dark_us = world.dice.between(1_000, DARK_US_MAX);
+        world.start_in(node, dark_us);
+    }
+    let (promise, folder) = old;
+    if promise.entries.len() < world.machines[node].disk.entries.len() {
+        world.marks.reach("a disk was set back");
+    }
+    (world.machines[node].disk, world.machines[node].folder) = (promise, folder);
+}

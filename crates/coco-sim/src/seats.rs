@@ -1,0 +1,216 @@
+//! Machines whose every life is another node, which asks the others for its seat.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coco_replica::{Input, JoinReply, JoinRequest};
+use coco_types::NodeId;
+
+use crate::{
+    client::Doing,
+    machine::{Machine, StartAs},
+    plan::{LIVENESS_US, Micros, Restart},
+    world::{Event, OPERATOR_US_MAX, World},
+};
+
+/// Time between two questions.
+const ASK_US: Micros = 300_000;
+/// Copies of nodes that a host starts in one run, at most.
+const COPIES_MAX: usize = 2;
+
+impl World {
+    /// Which node a machine is that starts.
+    pub(crate) fn start_as(&self, node: usize) -> StartAs {
+        let machine = &self.machines[node];
+        match self.plan.restart {
+            Restart::Rejoin if machine.life > 0 => StartAs::NewNode,
+            Restart::Rejoin | Restart::FromDisk => StartAs::Before,
+        }
+    }
+
+    /// Whether the network can go on without this node, in every configuration that may be in effect. Where nodes come
+    /// back by themselves it always can.
+    #[must_use]
+    pub fn may_lose(&self, node: usize) -> bool {
+        if self.plan.restart == Restart::FromDisk {
+            return true;
+        }
+        let mut up = self.machines.iter().enumerate().filter_map(|(at, machine)| {
+            let replica = machine.replica.as_ref().filter(|_| at != node)?;
+            Some((machine.id, replica))
+        });
+        let all: Vec<_> = up.by_ref().collect();
+        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id);
+        !all.is_empty()
+            && all.iter().all(|(_, replica)| {
+                let newest = replica.newest_configuration();
+                let known = [Some(replica.configuration()), newest].into_iter().flatten();
+                known.into_iter().all(|configuration| configuration.majority(is_up))
+            })
+    }
+
+    /// A node without a vote, or without a primary, asks somebody for its seat.
+    pub(crate) fn ask_for_seat(&mut self, node: usize) {
+        self.plan_for(node, ASK_US, Event::AskForSeat(node));
+        let machine = &self.machines[node];
+        let Some(replica) = &machine.replica else { return };
+        let knows_primary = replica.state().read().primary().is_some();
+        if replica.configuration().votes(machine.id) && knows_primary {
+            return;
+        }
+        let others: Vec<usize> = (0..self.plan.nodes).filter(|other| *other != node).collect();
+        let request =
+            JoinRequest { node: machine.record.clone(), seat: machine.seat, resumed: None };
+        let hint = self.machines[node].hint.take();
+        let to = match hint {
+            Some(hint) => hint,
+            None if others.is_empty() => return,
+            None => others[self.dice.place(others.len())],
+        };
+        if let Some(wait_us) = self.way(node, to) {
+            self.plan_event(wait_us, Event::SeatAsked(to, Box::new(request)), None);
+        }
+    }
+
+    pub(crate) fn seat_asked(&mut self, to: usize, request: JoinRequest) {
+        self.step(to, Input::Join(Box::new(request)));
+    }
+
+    /// Answers go the same way back.
+    pub(crate) fn answer_seats(&mut self, node: usize, answers: Vec<(NodeId, JoinReply)>) {
+        for (id, reply) in answers {
+            self.marks.reach(match reply {
+                JoinReply::Admitted => "a node was admitted to its seat",
+                JoinReply::Later(coco_replica::JoinRefusal::Occupied(_)) => {
+                    "a node asked for a seat whose node answers"
+                }
+                JoinReply::Later(coco_replica::JoinRefusal::Changing) => {
+                    "a node asked for its seat while others change"
+                }
+                JoinReply::NotPrimary(_) => "a node asked somebody for its seat who cannot give it",
+                JoinReply::Retired => "a node asked for the seat that it had lost",
+                JoinReply::NoSuchSeat | JoinReply::OtherCode => {
+                    panic!("every seat was there from the beginning, with the same code")
+                }
+            });
+            let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
+                continue;
+            };
+            if let Some(wait_us) = self.way(node, to) {
+                self.plan_for(to, wait_us, Event::SeatAnswered(to, reply));
+            }
+        }
+    }
+
+    pub(crate) fn seat_answered(&mut self, node: usize, reply: JoinReply) {
+        match reply {
+            JoinReply::NotPrimary(Some(primary)) => {
+                let hint = self.machines.iter().position(|machine| machine.id == primary);
+                self.machines[node].hint = hint.filter(|hint| *hint != node);
+            }
+            JoinReply::Retired => self.retired(node),
+            JoinReply::Admitted
+            | JoinReply::Later(_)
+            | JoinReply::NotPrimary(None)
+            | JoinReply::NoSuchSeat
+            | JoinReply::OtherCode => {}
+        }
+    }
+
+    /// A node has learned that its seat is another's: its process ends, and starts again as another node.
+    pub(crate) fn retired(&mut self, node: usize) {
+        self.marks.reach("a node learned that its seat is another's");
+        self.crash(node);
+        let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
+        self.start_in(node, wait_us);
+    }
+
+    /// A host copies a disk and starts what it takes for the same node.
+    pub(crate) fn start_copy(&mut self, node: usize) {
+        if self.machines.len() >= self.plan.nodes + COPIES_MAX {
+            return;
+        }
+        let copy = Machine::copy_of(&self.machines[node], self.machines.len());
+        self.machines.push(copy);
+        self.add_copy();
+        self.marks.reach("a host started a copy of a node");
+    }
+
+    /// Whether every seat that was not given up has a vote, nobody is on the way to one, and all who vote have the same
+    /// ledger, committed to its end.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_up = |id: &NodeId| self.machines.iter().any(|m| m.id == *id && m.replica.is_some());
+        let mut ends = BTreeMap::new();
+        for machine in self.machines.iter().filter(|machine| machine.votes()) {
+            let Some(replica) = &machine.replica else { continue };
+            let configuration = replica.configuration();
+            let state = replica.state();
+            let state = state.read();
+            if configuration.is_joint()
+                || configuration.learners.iter().any(is_up)
+                || state.last() != state.committed()
+            {
+                return false;
+            }
+            // A node that has lost its seat and has not heard of it is not settled, either.
+            let end = state.last();
+            if ends.insert(machine.seat, end).is_some_and(|other| other != end) {
+                return false;
+            }
+        }
+        let is_given_up = |node: usize| {
+            let seat = self.machines[node].seat;
+            self.machines.iter().all(|machine| machine.seat != seat || machine.replica.is_none())
+        };
+        let is_filled = |node: usize| {
+            let seat = self.machines[node].seat;
+            ends.contains_key(&seat) || self.given_up[node] && is_given_up(node)
+        };
+        let all_filled = (0..self.plan.nodes).all(is_filled);
+        let distinct: BTreeSet<_> = ends.into_values().collect();
+        all_filled && distinct.len() == 1
+    }
+
+    /// Who keeps a run from its end.
+    pub(crate) fn what_is_missing(&self) -> String {
+        let mut text = format!("not over {LIVENESS_US} µs after the world healed;");
+        for (number, client) in self.clients.iter().enumerate() {
+            match &client.doing {
+                Doing::Resting => {}
+                Doing::Asking { transfer, question, .. } => {
+                    text += &format!(" c{number} asks for {} {question:?},", transfer.hash);
+                }
+                Doing::Waiting { id, .. } => text += &format!(" c{number} waits for {id},"),
+            }
+        }
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(replica) = &machine.replica else { continue };
+            let state = replica.state();
+            let state = state.read();
+            text += &format!(
+                " n{node} is {} {:?} in view {}, last {}, committed {}, {:?};",
+                machine.id,
+                state.role(),
+                state.view(),
+                state.last(),
+                state.committed(),
+                replica.configuration()
+            );
+        }
+        text
+    }
+
+    /// No seat has two votes.
+    pub(crate) fn check_seats(&self, node: usize) {
+        let Some(replica) = &self.machines[node].replica else { return };
+        let voters = &replica.configuration().voters;
+        let seat =
+            |id: &NodeId| self.machines.iter().find(|m| m.lives.contains(id)).map(|m| m.seat);
+        let mut seats: Vec<_> = voters.iter().map(seat).collect();
+        seats.sort_unstable();
+        assert!(
+            seats.windows(2).all(|pair| pair[0] != pair[1]),
+            "a seat has two votes: {voters:?}"
+        );
+        assert_eq!(voters.len(), self.plan.nodes, "every seat has a vote");
+    }
+}

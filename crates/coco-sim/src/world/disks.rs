@@ -1,0 +1,267 @@
+//! What disks do to nodes, and what is asked of a node whose disk does it: it starts with all that it has acknowledged,
+//! or says which file is damaged and where, and stays down.
+
+use coco_consensus::{Fetch, FetchFailed};
+use coco_replica::{Input, ReadEntriesError, StorageError};
+
+use super::{OPERATOR_US_MAX, World};
+use crate::{
+    folder::{Faults, Lie},
+    machine::{Down, Found, StartFault, index},
+    planted::Planted,
+};
+
+/// After so many operations of a start, at the most, the power goes in its middle.
+const STEPS_OF_START: u64 = 10;
+
+/// What a disk suffered that its node cannot mend. It counts as lost for the rest of the run, and the world keeps a
+/// majority of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Bits of it were flipped.
+    Rot,
+    /// A write landed somewhere else. What should have been written is missing, too, and at the end of the ledger that
+    /// looks like a write that was never durable: a node cannot know better, so nothing is asked of such a one but that
+    /// it does no harm.
+    Misdirected,
+    /// It does nothing any more.
+    Dead,
+    /// Everything on it is gone.
+    Gone,
+}
+
+impl World {
+    /// Plants a bug that shows in a node's disk.
+    pub(super) fn plant_in_disk(&self, node: usize) {
+        let folder = &self.machines[node].folder;
+        let lie = match self.plan.planted {
+            Some(Planted::SyncNoFile) => Some(Lie::Files),
+            Some(Planted::SyncNoFolder) => Some(Lie::Names),
+            _ => None,
+        };
+        folder.set_faults(Faults { lie, ..folder.faults() });
+    }
+
+    /// Whether a node is out of what the network promises to bear.
+    fn is_lost(&self, node: usize) -> bool {
+        self.given_up[node] || self.machines[node].damage.is_some()
+    }
+
+    /// How many are.
+    pub(super) fn lost(&self) -> usize {
+        (0..self.plan.nodes).filter(|node| self.is_lost(*node)).count()
+    }
+
+    /// Gives up nodes from `first` on until `ill` are lost.
+    pub(super) fn give_up(&mut self, first: usize, ill: usize) {
+        let nodes = self.plan.nodes;
+        for node in (0..nodes).map(|n| (first + n) % nodes) {
+            if self.lost() >= ill {
+                return;
+            }
+            let is_up = self.machines[node].replica.is_some();
+            if self.is_lost(node) || (is_up && !self.may_lose(node)) {
+                continue;
+            }
+            self.given_up[node] = true;
+            if is_up {
+                self.crash(node);
+            }
+        }
+    }
+
+    /// A node whose disk may be damaged for good: a majority of others is left.
+    pub fn victim(&mut self) -> Option<usize> {
+        let nodes = self.plan.nodes;
+        let node = self.dice.place(nodes);
+        (!self.is_lost(node) && (self.lost() + 1) * 2 < nodes).then_some(node)
+    }
+
+    /// A node is never started again.
+    pub fn abandon(&mut self, node: usize) {
+        self.given_up[node] = true;
+    }
+
+    /// Its process ends, and its disk keeps what it had.
+    pub fn end(&mut self, node: usize) {
+        self.machines[node].go_down(Down::Ended, &mut self.dice);
+        let machine = &self.machines[node];
+        self.check.died(machine.id, &machine.disk.entries);
+    }
+
+    /// Where the network cannot lose this node now, nothing happens to its disk.
+    pub(super) fn spare(&self, node: usize) {
+        if !self.may_lose(node) {
+            let folder = &self.machines[node].folder;
+            folder.set_faults(mended(folder.faults()));
+        }
+    }
+
+    /// Its power goes.
+    pub(super) fn darken(&mut self, node: usize) {
+        let had_writes = !self.machines[node].writes.is_empty();
+        let lost = self.machines[node].go_down(Down::Dark, &mut self.dice);
+        let machine = &self.machines[node];
+        self.check.died(machine.id, &machine.disk.entries);
+        let reached = [
+            (had_writes, "a node lost what its disk had not yet"),
+            (lost.sectors > 0 && lost.sectors_kept > 0, "a crash left a part of a group of writes"),
+            (lost.left_a_hole, "a crash left a hole before what it left"),
+            (lost.created > 0, "a new file's name was lost"),
+            (lost.renamed > 0, "a rename was lost"),
+            (lost.removed > 0, "a removal was lost"),
+            (lost.reordered_names, "a later name stayed and an earlier one was lost"),
+        ];
+        reached.iter().filter(|(is_so, _)| *is_so).for_each(|(_, mark)| self.marks.reach(mark));
+    }
+
+    /// Mends what an operator mends before a start. Sometimes the power goes again during it.
+    pub(super) fn prepare_start(&mut self, node: usize) {
+        let is_again = self.machines[node].life > 0;
+        let may_go = is_again && !self.is_healed && self.plan.faults.crash.is_some();
+        let may_go = may_go && self.dice.per_mille(150);
+        let operations_left = may_go.then(|| self.dice.below(STEPS_OF_START));
+        let folder = &self.machines[node].folder;
+        folder.set_faults(Faults { operations_left, ..mended(folder.faults()) });
+    }
+
+    /// Judges a start; whether the node is up.
+    ///
+    /// # Panics
+    /// When a node starts with less than it has acknowledged, or an undamaged one does not start.
+    pub(super) fn judge_start(&mut self, node: usize, started: Result<Found, StartFault>) -> bool {
+        let damage = self.machines[node].damage;
+        match started {
+            Ok(found) if found.is_less => {
+                let is_excused = damage == Some(Damage::Misdirected);
+                assert!(
+                    is_excused,
+                    "n{node} starts with less than it has acknowledged, {damage:?}"
+                );
+                self.marks.reach("a write that went astray passed for a torn tail");
+                self.end(node);
+                self.given_up[node] = true;
+                false
+            }
+            Ok(found) => {
+                if found.has_cut {
+                    self.marks.reach("a torn tail was cut at a start");
+                }
+                self.check.knows(&self.machines[node].ledger);
+                true
+            }
+            Err(_) if self.machines[node].folder.faults().is_dark() => {
+                self.marks.reach("the power went during a start");
+                self.darken(node);
+                let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+                self.start_in(node, wait_us);
+                false
+            }
+            Err(fault) => {
+                let text = in_full(&fault);
+                assert!(damage.is_some(), "n{node} does not start: {text}");
+                let names_file = text.contains("ledger_") || text.contains("consensus.state");
+                assert!(names_file || damage == Some(Damage::Dead), "no file is named: {text}");
+                self.marks.reach("a node refused a damaged file");
+                self.given_up[node] = true;
+                false
+            }
+        }
+    }
+
+    /// A write or a sync failed, and the node stops. An operator starts it again, after it has room, or power, again.
+    pub(super) fn disk_failed(&mut self, node: usize, error: &StorageError) {
+        let folder = self.machines[node].folder.clone();
+        let faults = folder.faults();
+        self.machines[node].fail();
+        if faults.is_dark() {
+            self.marks.reach("the power went in the middle of a write");
+            return self.went_dark(node);
+        }
+        let wait_us = if faults.is_dead {
+            self.marks.reach("a disk died and its node stopped");
+            self.given_up[node] = true;
+            0
+        } else if faults.bytes_left.is_some() {
+            self.marks.reach("a disk was full and its node stopped");
+            self.dice.between(1_000_000, 6 * OPERATOR_US_MAX)
+        } else {
+            assert!(folder.fired().failed_sync, "n{node} stops: {}", in_full(error));
+            self.marks.reach("a sync failed and its node stopped");
+            self.dice.between(1_000_000, OPERATOR_US_MAX)
+        };
+        if self.dice.per_mille(500) {
+            self.crash(node);
+        } else {
+            self.end(node);
+        }
+        self.start_in(node, wait_us);
+    }
+
+    fn went_dark(&mut self, node: usize) {
+        self.crash(node);
+        let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+        self.start_in(node, wait_us);
+    }
+
+    /// A disk has read what a node that lags needs.
+    pub(super) fn fetched(&mut self, node: usize, fetch: Fetch) {
+        self.spare(node);
+        let read = self.machines[node].read(&fetch);
+        let entries = match read {
+            Ok(entries) if entries.is_empty() => return,
+            Ok(entries) => {
+                let ledger = &self.machines[node].ledger;
+                let is_own = entries
+                    .iter()
+                    .all(|entry| ledger.get(index(entry.tx_id.seqno) - 1) == Some(&entry.data));
+                assert!(is_own, "n{node} serves what it never wrote");
+                self.marks.reach("entries were fetched from disk for a node that lags");
+                Ok(entries)
+            }
+            Err(error) if error.is_fatal() => return self.found_damage(node, &error),
+            Err(_) => Err(FetchFailed),
+        };
+        self.step(node, Input::Fetched(fetch.id, entries));
+    }
+
+    fn found_damage(&mut self, node: usize, error: &ReadEntriesError) {
+        if self.machines[node].folder.faults().is_dark() {
+            return self.went_dark(node);
+        }
+        assert!(self.machines[node].damage.is_some(), "n{node} stops: {}", in_full(error));
+        self.marks.reach("a node found damage when it read for another");
+        self.end(node);
+        let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
+        self.start_in(node, wait_us);
+    }
+
+    /// Takes the power of every node that is well, and looks at what is left.
+    ///
+    /// # Panics
+    /// When a disk has lost something that was acknowledged.
+    pub(super) fn check_disks(&mut self) {
+        for node in 0..self.machines.len() {
+            if self.machines[node].replica.is_some() && !self.is_lost(node) {
+                self.darken(node);
+                let machine = &self.machines[node];
+                let kept = machine.kept().unwrap_or_else(|fault| {
+                    panic!("n{node} could not start again: {}", in_full(&fault))
+                });
+                let promised = &machine.disk.entries;
+                assert!(kept.starts_with(promised), "n{node} has lost what it acknowledged");
+            }
+        }
+    }
+}
+
+/// The faults that end with a node's troubles.
+pub(super) fn mended(faults: Faults) -> Faults {
+    let operations_left = None;
+    Faults { operations_left, bytes_left: None, sync_fails: false, misdirects: None, ..faults }
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
