@@ -149,13 +149,19 @@ pub trait Adapter: Send {
 /// Why a value of the past could not be read.
 #[derive(Debug, Error)]
 pub enum HistoryError {
-    /// The entry is not on this disk, or cannot be read.
+    /// The entry cannot be read from this disk.
     #[error("entry {seqno} cannot be read")]
     Unreadable {
         /// Its position.
         seqno: Seqno,
         /// The cause.
         source: std::io::Error,
+    },
+    /// The entry is in a chunk file that is kept elsewhere.
+    #[error("entry {seqno} is archived: its chunk file is not on this node's disk")]
+    Archived {
+        /// Its position.
+        seqno: Seqno,
     },
     /// The bytes on disk are not those that the Merkle tree holds.
     #[error("entry {seqno} on disk is not the entry that the ledger holds")]

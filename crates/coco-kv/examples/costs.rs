@@ -9,11 +9,12 @@ use std::{
     hint::black_box,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use coco_kv::{
-    Changes, Domain, MapId, MapKind, MapName, MapSpec, Store, Value, WriteSet, WriteSetView,
+    Changes, Domain, MapId, MapKind, MapName, MapSpec, Snapshot, StateImage, Store, Value,
+    WriteSet, WriteSetView,
 };
 use coco_types::Seqno;
 use peak_alloc::PeakAlloc;
@@ -233,6 +234,74 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The image of a version: made, made while the writer goes on, and a store from it.
+    fn image(&mut self) {
+        let version = self.store.version();
+        let encode = |snapshot: &Snapshot| {
+            [Domain::Public, Domain::Private]
+                .map(|domain| snapshot.encode(domain, &WriteSet::new()))
+        };
+        let snapshot = self.store.reader().head();
+        let mut images = [Vec::new(), Vec::new()];
+        per("the image, a key (two maps)", self.keys * 2, || images = encode(&snapshot));
+        drop(snapshot);
+        let [public, private] = &images;
+        per("a store from the image, a key", self.keys * 2, || {
+            let public = StateImage::parse(public, Domain::Public, version).expect("an image");
+            let private = StateImage::parse(private, Domain::Private, version).expect("an image");
+            let schema = ["point", "ordered"].map(MapName::from_static);
+            let kinds = [MapKind::Point, MapKind::Ordered];
+            let schema = schema.into_iter().zip(kinds).map(|(name, kind)| MapSpec::new(name, kind));
+            drop(Store::restore(schema.collect(), version, &public, &private).expect("it fits"));
+        });
+        let bytes = public.len() + private.len();
+        println!("{:<58}{bytes:>8} bytes", "the image");
+
+        let mut alone = Vec::new();
+        for _ in 0..VERSIONS {
+            alone.push(self.timed_apply());
+        }
+        let snapshot = self.store.reader().head();
+        let thread = thread::spawn(move || {
+            let start = Instant::now();
+            black_box(encode(&snapshot));
+            start.elapsed()
+        });
+        let mut beside = Vec::new();
+        while !thread.is_finished() {
+            beside.push(self.timed_apply());
+        }
+        let took = thread.join().expect("it does not panic");
+        let caught_up = self.timed_apply();
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        println!("{:<58}{:>8.0} ms", "an image, made while the writer goes on", ms(took));
+        for (what, mut times) in [("alone", alone), ("beside the image", beside)] {
+            times.sort_unstable();
+            let at = |per_mille: usize| {
+                times.get(times.len() * per_mille / 1000).map_or(0.0, |t| ms(*t))
+            };
+            println!(
+                "a version of {WRITES} writes, {what}: p50 {:.1} p99 {:.1} max {:.1} ms, {} times",
+                at(500),
+                at(990),
+                at(999),
+                times.len()
+            );
+        }
+        println!("{:<58}{:>8.1} ms", "to forget the versions of meanwhile", ms(caught_up));
+    }
+
+    /// How long it takes to write a version and to forget the one before, if nobody reads it.
+    fn timed_apply(&mut self) -> Duration {
+        let set = self.write_set("point");
+        let start = Instant::now();
+        self.store.apply(self.store.version().next(), &set).expect("it is next");
+        self.store.compact(self.store.version());
+        start.elapsed()
+    }
+}
+
 fn history(items: u64) {
     let name = MapName::from_static("history");
     let mut store = Store::new(vec![MapSpec::new(name.clone(), MapKind::History)], [1, 2]);
@@ -275,6 +344,7 @@ fn main() {
         let reader = bench.store.reader();
         (0..1 << 20).for_each(|_| drop(black_box(reader.head())));
     });
+    bench.image();
     bench.baseline();
     for (what, map) in [("point", bench.point), ("ordered", bench.ordered)] {
         bench.transactions(what, map);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use coco_types::Seqno;
 
-use crate::Value;
+use crate::{Key, Value};
 
 /// One version of a key: a value, or its removal.
 struct Version {
@@ -24,6 +24,20 @@ enum Older {
     Many(VecDeque<Version>),
 }
 
+/// A key with its value as of some version, and the version in which it was written.
+pub(crate) struct Visible {
+    pub(crate) key: Key,
+    pub(crate) seqno: Seqno,
+    pub(crate) value: Value,
+}
+
+impl Visible {
+    pub(crate) fn of(key: &Key, cell: &Cell, at: Seqno) -> Option<Self> {
+        let (seqno, value) = cell.version_at(at)?;
+        Some(Self { key: Key::clone(key), seqno, value: Value::clone(value) })
+    }
+}
+
 impl Cell {
     pub(crate) const fn new(seqno: Seqno, value: Option<Value>) -> Self {
         Self { newest: Version { seqno, value }, older: None }
@@ -41,16 +55,24 @@ impl Cell {
 
     /// The value as of `seqno`.
     pub(crate) fn at(&self, seqno: Seqno) -> Option<&Value> {
-        if self.newest.seqno <= seqno {
-            return self.newest.value.as_ref();
-        }
-        match self.older.as_deref()? {
-            Older::One(version) => (version.seqno <= seqno).then_some(version.value.as_ref())?,
-            Older::Many(versions) => {
-                let above = versions.partition_point(|version| version.seqno <= seqno);
-                versions.get(above.checked_sub(1)?)?.value.as_ref()
+        self.version_at(seqno).map(|(_, value)| value)
+    }
+
+    /// The value as of `seqno`, and the version in which it was written.
+    pub(crate) fn version_at(&self, seqno: Seqno) -> Option<(Seqno, &Value)> {
+        let version = if self.newest.seqno <= seqno {
+            &self.newest
+        } else {
+            match self.older.as_deref()? {
+                Older::One(version) if version.seqno <= seqno => version,
+                Older::One(_) => return None,
+                Older::Many(versions) => {
+                    let above = versions.partition_point(|version| version.seqno <= seqno);
+                    versions.get(above.checked_sub(1)?)?
+                }
             }
-        }
+        };
+        version.value.as_ref().map(|value| (version.seqno, value))
     }
 
     /// Adds a version above all others.

@@ -48,6 +48,24 @@ impl HistoryIndex {
         found
     }
 
+    /// Every item up to `at`, in the order of fingerprints, then seqnos.
+    pub(crate) fn items(&self, at: Seqno) -> Vec<(u64, Seqno)> {
+        let mut items = Vec::new();
+        for shard in self.shards.iter() {
+            let shard = shard.read();
+            let old = shard.iter().filter(|item| item.seqno <= at);
+            items.extend(old.map(|item| (item.fingerprint, item.seqno)));
+        }
+        items.sort_unstable();
+        items
+    }
+
+    /// Puts items into an empty index.
+    pub(crate) fn load(&self, count: usize, items: impl Iterator<Item = (u64, Seqno)>) {
+        self.shards.reserve(count, |item| item.fingerprint);
+        items.for_each(|(fingerprint, seqno)| self.insert(fingerprint, seqno));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shards.len()
     }

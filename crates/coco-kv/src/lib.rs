@@ -8,6 +8,7 @@
 //!   Reader::begin ─▶ Transaction ── finish ─▶ Changes ── Store::commit ─▶ WriteSet ─▶ the ledger
 //!   Reader::snapshot ─▶ Snapshot (one version, while the writer goes on)
 //!   a write set from the ledger or the primary ── Store::apply
+//!   Snapshot::encode ─▶ the image of a version ── StateImage::parse ── Store::restore
 //! ```
 //!
 //! A map is of one of four kinds, see [`MapKind`]: point access in a flat hash table, ranges in a tree, a compact index
@@ -20,10 +21,12 @@
 mod cell;
 mod hash;
 mod history;
+mod image;
 mod key;
 mod name;
 mod ordered;
 mod point;
+mod restore;
 mod shards;
 mod shared;
 mod snapshot;
@@ -34,7 +37,9 @@ mod view;
 mod write_set;
 
 pub use coco_types::codec::DecodeError;
+pub use image::{MapImage, StateImage};
 pub use name::{Domain, MAP_NAME_BYTES_MAX, MapId, MapKind, MapName, MapNameError, MapSpec};
+pub use restore::RestoreError;
 pub use snapshot::{NotRetained, Reader, Snapshot};
 pub use store::{ApplyError, CommitError, MAPS_MAX, RollbackError, Store};
 pub use transaction::{Changes, Transaction};

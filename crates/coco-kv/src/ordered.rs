@@ -8,7 +8,11 @@ use std::{
 use coco_types::Seqno;
 use parking_lot::RwLock;
 
-use crate::{Key, Value, cell::Cell, table::Write};
+use crate::{
+    Key, Value,
+    cell::{Cell, Visible},
+    table::Write,
+};
 
 /// A map of kind [`MapKind::Ordered`](crate::MapKind::Ordered).
 pub(crate) struct OrderedMap {
@@ -53,6 +57,20 @@ impl OrderedMap {
         let visible =
             cells.range::<[u8], _>(bounds).filter_map(|(key, cell)| Some((key, cell.at(at)?)));
         visible.take(limit).map(|(key, value)| (Key::clone(key), Value::clone(value))).collect()
+    }
+
+    /// At most `limit` keys from `start` with a value as of `at`, in order.
+    pub(crate) fn visible(&self, start: Bound<&[u8]>, limit: usize, at: Seqno) -> Vec<Visible> {
+        let cells = self.cells.read();
+        let visible = cells.range::<[u8], _>((start, Bound::Unbounded));
+        visible.filter_map(|(key, cell)| Visible::of(key, cell, at)).take(limit).collect()
+    }
+
+    /// Puts keys into an empty map.
+    pub(crate) fn load<'a>(&self, items: impl Iterator<Item = (&'a [u8], Seqno, &'a [u8])>) {
+        let cells =
+            items.map(|(key, seqno, value)| (Key::from(key), Cell::new(seqno, Some(value.into()))));
+        *self.cells.write() = cells.collect();
     }
 
     /// The first key of a range that was written above `base`.

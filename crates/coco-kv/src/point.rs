@@ -3,7 +3,13 @@
 use coco_types::Seqno;
 use hashbrown::hash_table::Entry;
 
-use crate::{Key, Value, cell::Cell, hash::Keyed, shards::Shards, table::Write};
+use crate::{
+    Key, Value,
+    cell::{Cell, Visible},
+    hash::Keyed,
+    shards::Shards,
+    table::Write,
+};
 
 /// A map of kind [`MapKind::Point`](crate::MapKind::Point).
 pub(crate) struct PointMap {
@@ -50,6 +56,35 @@ impl PointMap {
                 entry.insert((Key::clone(&key), cell));
                 Some(key)
             }
+        }
+    }
+
+    /// Every key with a value as of `at`, in the order of keys. The writer waits for one shard at a time.
+    pub(crate) fn visible(&self, at: Seqno) -> Vec<Visible> {
+        let mut visible = Vec::new();
+        for shard in self.shards.iter() {
+            // The list grows while nobody waits for the shard.
+            let len = shard.read().len();
+            visible.reserve(len);
+            let shard = shard.read();
+            visible.extend(shard.iter().filter_map(|(key, cell)| Visible::of(key, cell, at)));
+        }
+        visible.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        visible
+    }
+
+    /// Puts keys into an empty map.
+    pub(crate) fn load<'a>(
+        &self,
+        keyed: &Keyed,
+        count: usize,
+        items: impl Iterator<Item = (&'a [u8], Seqno, &'a [u8])>,
+    ) {
+        self.shards.reserve(count, |(key, _)| keyed.place(key));
+        for (key, seqno, value) in items {
+            let hash = keyed.place(key);
+            let item = (Key::from(key), Cell::new(seqno, Some(value.into())));
+            self.shards.of(hash).write().insert_unique(hash, item, |(key, _)| keyed.place(key));
         }
     }
 

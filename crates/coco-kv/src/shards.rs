@@ -20,6 +20,18 @@ impl<T> Shards<T> {
         &self.0[usize::from(hash.to_le_bytes()[6]) % SHARDS]
     }
 
+    /// Every shard, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RwLock<HashTable<T>>> {
+        self.0.iter()
+    }
+
+    /// Makes room for `items` at once, spread evenly.
+    pub(crate) fn reserve(&self, items: usize, hash: impl Fn(&T) -> u64) {
+        // Hashes spread items unevenly by a little: an eighth more is room for all but freak shards, which grow.
+        let each = items / SHARDS + items / SHARDS / 8;
+        self.0.iter().for_each(|shard| shard.write().reserve(each, &hash));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.read().len()).sum()
     }

@@ -42,8 +42,9 @@ pub(crate) struct Pin {
 }
 
 impl Shared {
-    pub(crate) fn new(keyed: Keyed, catalogue: Arc<Catalogue>) -> Self {
-        let versions = Versions { oldest: Seqno::ZERO, newest: Seqno::ZERO, pins: BTreeMap::new() };
+    /// Maps whose one version is `version`.
+    pub(crate) fn new(keyed: Keyed, catalogue: Arc<Catalogue>, version: Seqno) -> Self {
+        let versions = Versions { oldest: version, newest: version, pins: BTreeMap::new() };
         Self { keyed, catalogue: RwLock::new(catalogue), versions: Mutex::new(versions) }
     }
 

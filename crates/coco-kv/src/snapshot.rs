@@ -166,6 +166,11 @@ impl Snapshot {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         self.pin.shared()
     }
+
+    /// Every map, in the order of names.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&MapName, &Table)> {
+        self.pin.catalogue().iter()
+    }
 }
 
 impl fmt::Debug for Reader {

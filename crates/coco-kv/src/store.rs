@@ -18,8 +18,10 @@ pub struct Store {
     shared: Arc<Shared>,
     catalogue: Arc<Catalogue>,
     version: Seqno,
-    /// What each version above the oldest touched, ascending.
+    /// What each version above the oldest touched, ascending; and what older ones did that are not forgotten yet.
     undo: VecDeque<Undo>,
+    /// The newest version when [`Store::compact`] was last called.
+    compacted_at: Seqno,
 }
 
 /// What one version touched.
@@ -106,23 +108,30 @@ pub enum RollbackError {
 /// Most maps of a store. Schemas have some dozens; the rest is room for maps that a newer program wrote.
 pub const MAPS_MAX: usize = 4096;
 
+/// Versions that one call of [`Store::compact`] forgets although more were held back: a pause of some milliseconds.
+const COMPACT_VERSIONS_MIN: u64 = 16;
+
 impl Store {
     /// An empty store at version zero. `index_key` keys the placement of keys in memory and the fingerprints of history
-    /// maps; clients must not know it, and nothing outside this store depends on it.
+    /// maps; clients must not know it. Stores of equal content and equal key have equal images.
     ///
     /// # Panics
     /// When the schema names a map twice or holds more than [`MAPS_MAX`]: that is an error in the program.
     #[must_use]
     pub fn new(schema: Vec<MapSpec>, index_key: [u64; 2]) -> Self {
-        assert!(schema.len() <= MAPS_MAX, "a schema of {} maps", schema.len());
-        let mut catalogue = Catalogue::default();
-        for spec in schema {
-            let name = spec.name.clone();
-            assert!(catalogue.add(spec), "the schema names {name} twice");
-        }
+        Self::of(Catalogue::new(schema), Keyed::new(index_key), Seqno::ZERO)
+    }
+
+    /// A store whose one version is `version`.
+    pub(crate) fn of(catalogue: Catalogue, keyed: Keyed, version: Seqno) -> Self {
         let catalogue = Arc::new(catalogue);
-        let shared = Arc::new(Shared::new(Keyed::new(index_key), Arc::clone(&catalogue)));
-        Self { shared, catalogue, version: Seqno::ZERO, undo: VecDeque::new() }
+        let shared = Arc::new(Shared::new(keyed, Arc::clone(&catalogue), version));
+        Self { shared, catalogue, version, undo: VecDeque::new(), compacted_at: version }
+    }
+
+    /// The maps, and the hashes that place keys in them.
+    pub(crate) fn parts(&self) -> (&Catalogue, &Keyed) {
+        (&self.catalogue, &self.shared.keyed)
     }
 
     /// The map of that name.
@@ -332,13 +341,18 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the versions below `oldest`, or below the lowest that a snapshot holds. Costs what those versions wrote.
+    /// Forgets the versions below `oldest`, or below the lowest that a snapshot holds. Costs what those versions wrote;
+    /// when a snapshot has held many back, each call forgets a part of them: four times as many as were written since
+    /// the call before, and at least 16.
     ///
     /// # Panics
     /// Never: the undo log knows the maps it names.
     pub fn compact(&mut self, oldest: Seqno) {
         let oldest = self.shared.raise_oldest(oldest);
-        while let Some(undo) = self.undo.pop_front_if(|undo| undo.seqno <= oldest) {
+        let written = self.version.0.saturating_sub(self.compacted_at.0);
+        self.compacted_at = self.version;
+        for _ in 0..COMPACT_VERSIONS_MIN.max(4 * written) {
+            let Some(undo) = self.undo.pop_front_if(|undo| undo.seqno <= oldest) else { return };
             for (map, touched) in &undo.maps {
                 let table = self.catalogue.table(*map).expect("maps are never dropped");
                 let beyond = u64::from(coco_planted::is(Bug::CompactTooFar));

@@ -6,7 +6,7 @@ use coco_planted::Bug;
 use coco_types::Seqno;
 
 use crate::{
-    Key, MapId, MapKind, MapName, MapSpec, Value, hash::Keyed, history::HistoryIndex,
+    Key, MAPS_MAX, MapId, MapKind, MapName, MapSpec, Value, hash::Keyed, history::HistoryIndex,
     ordered::OrderedMap, point::PointMap,
 };
 
@@ -177,6 +177,22 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
+    /// The maps of a schema, empty.
+    pub(crate) fn new(schema: Vec<MapSpec>) -> Self {
+        assert!(schema.len() <= MAPS_MAX, "a schema of {} maps", schema.len());
+        let mut catalogue = Self::default();
+        for spec in schema {
+            let name = spec.name.clone();
+            assert!(catalogue.add(spec), "the schema names {name} twice");
+        }
+        catalogue
+    }
+
+    /// Every map, in the order of names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&MapName, &Table)> {
+        self.names.iter().filter_map(|(name, id)| Some((name, self.table(*id)?)))
+    }
+
     /// Adds a map. False, and no change, when there is one of that name.
     pub(crate) fn add(&mut self, spec: MapSpec) -> bool {
         if self.names.contains_key(&spec.name) {

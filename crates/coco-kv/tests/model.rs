@@ -370,3 +370,33 @@ fn a_long_chain_of_one_key_is_read_and_dropped_at_any_version() {
         assert_eq!(read(&store, n).as_deref(), Some(&n.to_le_bytes()[..]));
     }
 }
+
+/// A snapshot that was held for long leaves much to forget; the writer does a part of it at a time.
+#[test]
+fn what_a_snapshot_held_back_is_forgotten_in_parts() {
+    let name = MapName::from_static(MAPS[0].0);
+    let mut store = Store::new(schema(), [1, 2]);
+    let map = store.map(&name).expect("it is in the schema");
+    let held = store.reader().head();
+    for seqno in 1..=200_u64 {
+        let mut set = WriteSet::new();
+        set.insert(&name, &seqno.to_le_bytes(), *b"value");
+        set.remove(&name, &(seqno - 1).to_le_bytes());
+        store.apply(Seqno(seqno), &set).expect("it is next");
+        store.compact(Seqno(seqno));
+    }
+    assert_eq!((store.kept(map), store.oldest()), (200, Seqno::ZERO));
+    drop(held);
+    let mut kept = vec![200];
+    while *kept.last().expect("there is one") > 1 {
+        store.compact(Seqno(200));
+        assert_eq!(store.oldest(), Seqno(200), "at once nobody reads them any more");
+        kept.push(store.kept(map));
+        assert!(kept.len() < 20, "{kept:?}");
+    }
+    assert!(kept.len() > 5, "{kept:?}");
+    assert_eq!(
+        store.reader().head().get(map, &200_u64.to_le_bytes()).as_deref(),
+        Some(&b"value"[..])
+    );
+}

@@ -7,6 +7,10 @@
 //!
 //! What is read of the open chunk when the files are opened is written once more: after a sync that failed, a system
 //! shows what it will never write, and takes it for written.
+//!
+//! Whatever is below a snapshot is not needed to run: an operator may move committed chunk files away, also while the
+//! node runs. What stands in them is then [`LedgerFilesError::Archived`], and found again once the file is back in its
+//! place; whoever reads an entry compares it with its leaf.
 
 mod writer;
 
@@ -114,6 +118,19 @@ pub enum LedgerFilesError {
     /// The ledger does not reach so far.
     #[error("no entry {0} in the ledger files")]
     Missing(Seqno),
+    /// An entry's chunk file is kept elsewhere.
+    #[error(
+        "entry {seqno} is archived: the chunk files of entries {first} to {last} are not in the ledger's folder; \
+         put them back to read it"
+    )]
+    Archived {
+        /// The entry.
+        seqno: Seqno,
+        /// The first entry that is missing around it.
+        first: Seqno,
+        /// The last one.
+        last: Seqno,
+    },
     /// A chunk is full.
     #[error("{0} cannot grow past 4 GiB")]
     Long(ChunkName),
@@ -126,7 +143,9 @@ impl From<LedgerFilesError> for io::Error {
     fn from(error: LedgerFilesError) -> Self {
         let kind = match &error {
             LedgerFilesError::File(error) => error.source.kind(),
-            LedgerFilesError::Missing(_) => io::ErrorKind::NotFound,
+            LedgerFilesError::Missing(_) | LedgerFilesError::Archived { .. } => {
+                io::ErrorKind::NotFound
+            }
             LedgerFilesError::Long(_) | LedgerFilesError::Committed(_) => {
                 io::ErrorKind::InvalidInput
             }
@@ -207,6 +226,22 @@ impl OpenChunk {
 }
 
 impl Index {
+    /// The closed chunk that holds an entry.
+    fn chunk_of(&self, seqno: Seqno) -> Option<ChunkName> {
+        let at = self.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        self.closed.get(at).filter(|chunk| chunk.first <= seqno).copied()
+    }
+
+    /// The entries around one that is in no chunk, up to the chunks on both sides.
+    fn gap_around(&self, seqno: Seqno) -> (Seqno, Seqno) {
+        let at = self.closed.partition_point(|chunk| last_of(chunk) < seqno);
+        let before = at.checked_sub(1).and_then(|at| self.closed.get(at)).map(last_of);
+        let open = self.open.as_ref().map(|open| open.first);
+        let after = self.closed.get(at).map(|chunk| chunk.first).or(open);
+        let first = before.unwrap_or(Seqno::ZERO).next();
+        (first, after.map_or(seqno, Seqno::previous))
+    }
+
     fn last(&self) -> Seqno {
         let closed = self.closed.last().and_then(|chunk| chunk.last);
         self.open
@@ -231,7 +266,8 @@ fn last_of(chunk: &ChunkName) -> Seqno {
 }
 
 impl<F: Folder> LedgerFiles<F> {
-    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error.
+    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error, except
+    /// that chunks may be missing, which [`LedgerFiles::replay`] decides about.
     ///
     /// # Errors
     /// An error that names the file, and the offset where there is one.
@@ -243,7 +279,7 @@ impl<F: Folder> LedgerFiles<F> {
         let mut torn = None;
         for name in names {
             let expected = index.last().next();
-            if name.first != expected || index.open.is_some() {
+            if name.first < expected || index.open.is_some() {
                 return Err(LedgerFilesError::Order { file: name, expected });
             }
             match name.last {
@@ -314,21 +350,37 @@ impl<F: Folder> LedgerFiles<F> {
         index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
     }
 
-    /// Hands every entry to `take`, in order, with whether its chunk is known to be committed. What `take` refuses of the
-    /// open chunk because a sector never arrived is cut off, with all that follows.
+    /// Hands every entry from `from` on to `take`, in order, with whether its chunk is known to be committed. What `take`
+    /// refuses of the open chunk because a sector never arrived is cut off, with all that follows.
     ///
     /// # Errors
-    /// [`ReplayError`]: what `take` gave, or the file that cannot be read or is damaged.
+    /// [`ReplayError`]: what `take` gave, or the file that cannot be read, is damaged, or is missing from there on.
     pub fn replay<E>(
         &mut self,
+        from: Seqno,
         mut take: impl FnMut(Bytes, bool) -> Result<(), E>,
     ) -> Result<(), ReplayError<E>> {
         let index = self.index.get_mut();
         let open = index.open.as_ref().map(OpenChunk::name);
+        let mut next = from;
         for name in index.closed.clone().into_iter().chain(open) {
+            if name.last.is_some_and(|last| last < from) {
+                continue;
+            }
+            if name.first > next {
+                let (seqno, last) = (next, name.first.previous());
+                let missing = LedgerFilesError::Archived { seqno, first: next, last };
+                return Err(ReplayError::Files(missing));
+            }
+            if let Some(last) = name.last {
+                next = last.next();
+            }
             let file = whole(&self.folder, name).map_err(ReplayError::Files)?;
             let chunk = parse(name, &file).map_err(ReplayError::Files)?;
             for (offset, entry) in &chunk.entries {
+                if entry.tx_id().seqno < from {
+                    continue;
+                }
                 let Err(source) = take(file.slice_ref(entry.bytes()), name.is_committed) else {
                     continue;
                 };
@@ -399,11 +451,19 @@ impl<F: Folder> LedgerFiles<F> {
             let file = self.folder.open_to_read(&name.to_string())?;
             return Ok(Place { file, name, range: (start.into(), end.into()) });
         }
-        let at = index.closed.partition_point(|chunk| last_of(chunk) < seqno);
-        let name =
-            *index.closed.get(at).filter(|chunk| chunk.first <= seqno).ok_or_else(missing)?;
-        let file = self.folder.open_to_read(&name.to_string())?;
-        drop(index);
+        if seqno > index.last() {
+            return Err(missing());
+        }
+        let (name, file) = if let Some(name) = index.chunk_of(seqno) {
+            let file = self.open_closed(name, seqno)?;
+            drop(index);
+            (name, file)
+        } else {
+            drop(index);
+            let name = self.adopt(seqno)?;
+            // It is committed, so it gets no other name.
+            (name, self.open_closed(name, seqno)?)
+        };
         let mut header = [0; CHUNK_HEADER_BYTES];
         file.read_at(&mut header, 0)?;
         let table = u64::from_le_bytes(header);
@@ -416,6 +476,44 @@ impl<F: Folder> LedgerFiles<F> {
         let end = if seqno == last_of(&name) { table } else { position(i + 1)? };
         let start = position(i)?;
         Ok(Place { file, name, range: (start, end) })
+    }
+
+    fn open_closed(&self, name: ChunkName, seqno: Seqno) -> Result<F::File, LedgerFilesError> {
+        self.folder.open_to_read(&name.to_string()).map_err(|error| {
+            if error.source.kind() == io::ErrorKind::NotFound {
+                LedgerFilesError::Archived { seqno, first: name.first, last: last_of(&name) }
+            } else {
+                error.into()
+            }
+        })
+    }
+
+    /// Finds the chunk of an entry that was not there when the files were opened.
+    fn adopt(&self, seqno: Seqno) -> Result<ChunkName, LedgerFilesError> {
+        let holds = |name: &ChunkName| {
+            name.is_committed && name.first <= seqno && name.last.is_some_and(|last| seqno <= last)
+        };
+        let names = self.folder.names()?;
+        let found = names.iter().filter_map(|name| name.parse::<ChunkName>().ok()).find(holds);
+        let mut index = self.index.write();
+        // Another reader may have been faster.
+        if let Some(chunk) = index.chunk_of(seqno) {
+            return Ok(chunk);
+        }
+        let (first, last) = index.gap_around(seqno);
+        let fits = |chunk: &ChunkName| first <= chunk.first && last_of(chunk) <= last;
+        let archived = LedgerFilesError::Archived { seqno, first, last };
+        let chunk = found.filter(fits).ok_or(archived)?;
+        let at = index.closed.partition_point(|before| last_of(before) < chunk.first);
+        index.closed.insert(at, chunk);
+        Ok(chunk)
+    }
+
+    /// Whether everything up to `seqno` was written and synced.
+    #[must_use]
+    pub fn is_durable(&self, seqno: Seqno) -> bool {
+        let is_coming = self.coming.lock().front().is_some_and(|(first, _)| *first <= seqno);
+        !is_coming && seqno <= self.index.read().last()
     }
 
     /// Makes the one writer of these files. An open chunk that was caught while it was being closed is closed now.

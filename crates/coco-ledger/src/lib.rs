@@ -15,6 +15,8 @@
 //! - A **signature entry** at seqno *s* signs the root over leaves 0 to *s* − 1, then becomes leaf *s* itself.
 //! - A **receipt** ([`Receipt`]) proves to anyone who knows the service certificate that an entry is under such a root.
 //! - A **chunk** ([`Chunk`], [`ChunkName`]) is one file of entries; a closed one ends on a signature entry and a table.
+//! - A **snapshot** ([`seal_snapshot`], [`SnapshotFile`]) is the state as of a signature entry, with a receipt of its
+//!   evidence.
 //! - The **files** ([`LedgerFiles`], [`LedgerWriter`]) are the chunks in a [`Folder`], which somebody else brings.
 //! - The **verifier** ([`Verifier`]) is fed chunks and believes nothing but the service certificate.
 
@@ -29,12 +31,14 @@ mod merkle;
 mod receipt;
 mod secret;
 mod signature;
+mod snapshot;
 mod verify;
 
 pub use chunk::{
     CHUNK_BYTES_DEFAULT, CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkFault, ChunkName,
     ParseChunkNameError, chunk_files, close_chunk, open_chunk,
 };
+pub use coco_crypto::SealError;
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
@@ -59,6 +63,12 @@ pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
 pub use signature::{
     COSE_SIGNATURES_MAP, ParseSignatureError, SIGNATURES_MAP, ServiceSigner, SignatureRecord,
     Signer, TREE_MAP, VerifySignatureError, signature_write_set,
+};
+pub use snapshot::{
+    ParseSnapshotNameError, SNAPSHOT_BYTES_MAX, SNAPSHOT_EVIDENCE_MAP, SNAPSHOT_POSITIONS_MAP,
+    SealSnapshotError, SealedSnapshot, SnapshotContentsError, SnapshotError, SnapshotEvidence,
+    SnapshotFault, SnapshotFile, SnapshotName, SnapshotParts, VerifiedSnapshot, put_positions,
+    seal_snapshot,
 };
 pub use verify::{
     LedgerFault, LedgerReport, UnsignedRange, UnsignedWhat, Verifier, VerifyLedgerError,

@@ -7,6 +7,8 @@
 //!
 //! Memory: 64 bytes an entry.
 
+use std::ops::Range;
+
 use coco_crypto::Sha256;
 use coco_types::Digest;
 
@@ -65,6 +67,13 @@ impl MerkleTree {
     #[must_use]
     pub fn leaf(&self, index: u64) -> Option<Digest> {
         self.levels[0].get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// The leaves of a range of indices; none when the tree does not hold them all.
+    #[must_use]
+    pub fn leaves(&self, range: Range<u64>) -> Option<&[Digest]> {
+        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+        self.levels[0].get(start..end)
     }
 
     /// The root over all leaves.

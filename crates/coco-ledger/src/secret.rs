@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use coco_crypto::{AEAD_NONCE_BYTES, AeadKey, HmacKey, SecretBytes};
+use coco_crypto::{AEAD_NONCE_BYTES, AeadKey, HmacKey, SecretBytes, hkdf_sha256};
 use coco_planted::Bug;
 use coco_types::TxId;
 
@@ -44,6 +44,22 @@ impl LedgerSecret {
         format!("ce:{tx_id}:{}", self.0.commit.sign(tx_id.to_string().as_bytes()))
     }
 
+    /// The key of the fingerprints of history maps and of the placement of keys in memory. Every node of the service
+    /// derives the same, so that their snapshots are the same.
+    #[must_use]
+    pub fn index_key(&self) -> [u64; 2] {
+        let mut key = [0; 16];
+        hkdf_sha256(self.0.secret.expose(), b"", INDEX_LABEL, &mut key);
+        let key = u128::from_le_bytes(key);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u128")]
+        [key as u64, (key >> 64) as u64]
+    }
+
+    /// A key derived from the secret, for one purpose.
+    pub(crate) fn derived(&self, label: &[u8]) -> HmacKey {
+        HmacKey::new(&coco_crypto::hmac_sha256(self.0.secret.expose(), label).0)
+    }
+
     pub(crate) fn seal_key(&self) -> &AeadKey {
         &self.0.seal
     }
@@ -69,6 +85,9 @@ pub(crate) fn cipher_nonce(tx_id: TxId) -> [u8; AEAD_NONCE_BYTES] {
 
 /// What the commit key is derived under. Source: CCF.
 const COMMIT_LABEL: &[u8] = b"Commit S";
+
+/// What the key of indices is derived under.
+const INDEX_LABEL: &[u8] = b"Coco index";
 
 impl fmt::Debug for LedgerSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

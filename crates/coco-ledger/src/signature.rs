@@ -245,7 +245,8 @@ impl SignatureRecord {
         Self::from_writes(&writes).map(Some)
     }
 
-    fn from_writes(writes: &WriteSetView<'_>) -> Result<Self, ParseSignatureError> {
+    /// Reads the three tables, which are all that is written.
+    pub(crate) fn from_writes(writes: &WriteSetView<'_>) -> Result<Self, ParseSignatureError> {
         let map = |name: &'static str| {
             let map = writes.maps().iter().find(|map| map.name() == name)?;
             map.get(singleton_key())

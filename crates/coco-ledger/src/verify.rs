@@ -11,14 +11,14 @@
 mod fault;
 mod service;
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use coco_crypto::Certificate;
 use coco_types::{Seqno, TxId, View};
 
 use crate::{
-    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecret, MerkleTree, SignatureRecord, TREE_MAP,
-    VerifiedReceipt,
+    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecret, MerkleTree, SignatureRecord,
+    SnapshotEvidence, TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
 };
@@ -32,6 +32,12 @@ pub struct Verifier {
     service: Service,
     secret: Option<LedgerSecret>,
     tree: MerkleTree,
+    /// The next entry. Behind the tree while entries go by that a snapshot has the leaves of.
+    next: Seqno,
+    /// The snapshot that verification began from.
+    began: Option<Seqno>,
+    /// What entries said of snapshots, by their seqno.
+    evidence: BTreeMap<Seqno, SnapshotEvidence>,
     /// The first seqno of each view.
     views: Vec<(Seqno, View)>,
     /// The files of the chunks so far.
@@ -101,6 +107,9 @@ impl Verifier {
             service: Service::new(service),
             secret: None,
             tree: MerkleTree::new(),
+            next: Seqno(1),
+            began: None,
+            evidence: BTreeMap::new(),
             views: Vec::new(),
             files: Vec::new(),
             end: 0,
@@ -110,6 +119,35 @@ impl Verifier {
             signatures: 0,
             signed: None,
         }
+    }
+
+    /// Starts after the entry of a snapshot: for a ledger whose first chunks are kept elsewhere. Chunks that begin
+    /// before that entry are compared with the snapshot. `file` is the snapshot's.
+    ///
+    /// # Errors
+    /// [`VerifyLedgerError`] when what the snapshot says of the service does not fit the certificate.
+    pub fn from_snapshot(
+        service: Certificate,
+        file: &str,
+        snapshot: &VerifiedSnapshot<'_>,
+    ) -> Result<Self, VerifyLedgerError> {
+        let empty = Self::new(service.clone());
+        let seqno = snapshot.tx_id().seqno;
+        let refused = |fault| VerifyLedgerError { file: file.to_owned(), offset: 0, seqno, fault };
+        let service = Service::restored(service, snapshot.public()).map_err(refused)?;
+        Ok(Self {
+            service,
+            tree: snapshot.tree().clone(),
+            next: seqno.next(),
+            began: Some(seqno),
+            views: snapshot.views().to_vec(),
+            files: vec![file.to_owned()],
+            // Stands for the signature entry, which is in no file that is read.
+            recent: vec![Place { file: 0, offset: 0, bytes: 0 }],
+            signatures: snapshot.signatures().len() as u64,
+            signed: Some(snapshot.tx_id()),
+            ..empty
+        })
     }
 
     /// Also opens every entry, so that seals and private writes are checked too.
@@ -206,14 +244,69 @@ impl Verifier {
         if is_there { Ok(()) } else { Err(self.error_at_end(other)) }
     }
 
-    fn check_name(&self, name: ChunkName) -> Result<(), LedgerFault> {
-        let expected = Seqno(self.tree.len());
+    /// Checks a snapshot against the ledger so far: that it stands on these entries, and that its evidence is among
+    /// them. `file` is the snapshot's.
+    ///
+    /// # Errors
+    /// [`VerifyLedgerError`] with what does not fit.
+    pub fn check_snapshot(
+        &self,
+        file: &str,
+        snapshot: &VerifiedSnapshot<'_>,
+    ) -> Result<(), VerifyLedgerError> {
+        let (at, evidence) = (snapshot.tx_id().seqno, snapshot.evidence());
+        let wrong =
+            |fault| Err(VerifyLedgerError { file: file.to_owned(), offset: 0, seqno: at, fault });
+        let signed = self.signed.map_or(Seqno::ZERO, |signed| signed.seqno);
+        if evidence.seqno >= signed {
+            return wrong(LedgerFault::SnapshotAhead { evidence, signed });
+        }
+        if self.tree.root_at(at.0 + 1) != Some(snapshot.tree().root()) {
+            return wrong(LedgerFault::SnapshotTree(at));
+        }
+        let expected = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
+        // What is below the snapshot that verification began from was not read; its leaf is known all the same.
+        let is_read = self.began.is_none_or(|began| evidence.seqno > began);
+        if self.tree.leaf(evidence.seqno.0) != Some(snapshot.evidence_leaf())
+            || (is_read && self.evidence.get(&evidence.seqno) != Some(&expected))
+        {
+            return wrong(LedgerFault::SnapshotEvidence(evidence));
+        }
+        Ok(())
+    }
+
+    fn check_name(&mut self, name: ChunkName) -> Result<(), LedgerFault> {
+        let expected = self.next;
         if self.is_open {
             return Err(LedgerFault::AfterOpen);
+        }
+        // The first chunk after a snapshot may begin anywhere before it.
+        let is_first = self.began.is_some() && self.files.len() == 1;
+        if is_first && name.first < expected {
+            self.next = name.first;
+            return Ok(());
         }
         if name.first != expected {
             return Err(LedgerFault::Gap { expected, found: name.first });
         }
+        Ok(())
+    }
+
+    /// Whether the next entry is one that the snapshot has the leaf of.
+    fn is_known(&self) -> bool {
+        self.next.0 < self.tree.len()
+    }
+
+    fn known_entry(&mut self, order: Order, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
+        let (expected, found) = (self.next, entry.tx_id().seqno);
+        if found != expected {
+            return Err(LedgerFault::Seqno { expected, found });
+        }
+        if self.tree.leaf(found.0) != Some(entry.leaf()) {
+            return Err(LedgerFault::SnapshotLeaf);
+        }
+        order.check(entry, entry.is_signature())?;
+        self.next = self.next.next();
         Ok(())
     }
 
@@ -224,6 +317,9 @@ impl Verifier {
         entry: &EntryView<'_>,
     ) -> Result<(), VerifyLedgerError> {
         let fault = |this: &Self, fault| this.error(place, fault);
+        if self.is_known() {
+            return self.known_entry(order, entry).map_err(|wrong| fault(self, wrong));
+        }
         self.check_order(entry).map_err(|wrong| fault(self, wrong))?;
         let signature = SignatureRecord::read(entry)
             .map_err(|wrong| fault(self, LedgerFault::SignatureForm(wrong)))?;
@@ -234,15 +330,16 @@ impl Verifier {
                 self.signature(place, entry, &record)?;
                 self.recent.clear();
             }
-            None => self.service.apply(entry).map_err(|wrong| fault(self, wrong))?,
+            None => self.writes(entry).map_err(|wrong| fault(self, wrong))?,
         }
         self.recent.push(place);
         self.tree.append(entry.leaf());
+        self.next = self.next.next();
         Ok(())
     }
 
     fn check_order(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
-        let (expected, found) = (Seqno(self.tree.len()), entry.tx_id());
+        let (expected, found) = (self.next, entry.tx_id());
         if found.seqno != expected {
             return Err(LedgerFault::Seqno { expected, found: found.seqno });
         }
@@ -252,6 +349,18 @@ impl Verifier {
         }
         if self.views.is_empty() || found.view > view {
             self.views.push((found.seqno, found.view));
+        }
+        Ok(())
+    }
+
+    /// Takes in what an entry says of the service and of snapshots.
+    fn writes(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
+        let writes = entry.public_writes()?;
+        self.service.apply(&writes)?;
+        if let Some(evidence) = SnapshotEvidence::read(&writes)
+            && evidence.digest == *entry.claims()
+        {
+            self.evidence.insert(entry.tx_id().seqno, evidence);
         }
         Ok(())
     }
@@ -319,19 +428,19 @@ impl Verifier {
         let skipped = usize::from(self.signed.is_none());
         let index = first.checked_sub(skipped)?;
         let oldest = self.signed.map_or(1, |signed| signed.seqno.0);
-        Some((*self.recent.get(index)?, Seqno(oldest + index as u64)))
+        let place = self.recent.get(index).copied().filter(|place| place.bytes > 0)?;
+        Some((place, Seqno(oldest + index as u64)))
     }
 
     fn error_at_end(&self, fault: LedgerFault) -> VerifyLedgerError {
         let file = self.files.last().cloned().unwrap_or_default();
-        VerifyLedgerError { file, offset: self.end, seqno: Seqno(self.tree.len()), fault }
+        VerifyLedgerError { file, offset: self.end, seqno: self.next, fault }
     }
 
     /// An error at the entry that is being read.
     fn error(&self, place: Place, fault: LedgerFault) -> VerifyLedgerError {
         let file = self.files.get(place.file).cloned().unwrap_or_default();
-        let seqno = Seqno(self.tree.len());
-        VerifyLedgerError { file, offset: place.offset, seqno, fault }
+        VerifyLedgerError { file, offset: place.offset, seqno: self.next, fault }
     }
 
     fn view_at(&self, seqno: Seqno) -> Option<View> {
@@ -351,11 +460,13 @@ impl Verifier {
             let offsets = signature.offset + start as u64..signature.offset + end as u64;
             add(signature.file, offsets, UnsignedWhat::SignatureSeal);
         };
+        // The entry of a snapshot is in no file that was read.
+        let is_read = signature.bytes > 0;
         // Whether the chunk ends here is not known before it ends or goes on.
-        if self.is_open && after.is_empty() {
+        if is_read && self.is_open && after.is_empty() {
             add_part(FLAGS_START, FLAGS_START + 1);
         }
-        if self.secret.is_none() {
+        if is_read && self.secret.is_none() {
             add_part(TAG_START, NONCE_START);
             add_part(EVIDENCE_START, EVIDENCE_START + 32);
         }

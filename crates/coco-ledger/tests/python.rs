@@ -6,6 +6,8 @@
 
 #[path = "fixture/ledger.rs"]
 mod fixture;
+#[path = "fixture/snapshot.rs"]
+mod snapshot;
 
 use std::{
     fs,
@@ -120,4 +122,32 @@ fn the_package_verifies_receipts_in_both_forms() {
     fs::write(&cose, ledger.receipt(14).cose().unwrap()).unwrap();
     fs::write(&service, &other.service_pem).unwrap();
     assert!(!run().status.success(), "another service was believed");
+}
+
+#[test]
+fn the_package_reads_snapshots_and_believes_no_changed_one() {
+    let Some(python) = python() else { return };
+    let folder = folder("snapshots");
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    (0..20).for_each(|n| ledger.record(n));
+    ledger.sign(EntryFlags::CHUNK_AFTER);
+    let (name, file) = snapshot::take(&mut ledger);
+    let path = folder.join(name.to_string());
+    let driver =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/auditor/read_snapshot.py");
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Command::new(&python).arg(&driver).arg(&path).output().unwrap()
+    };
+    let output = read(&file);
+    assert!(output.status.success(), "{}", text(&output));
+    for expected in ["seqno 24", "public:records: 20", "public:ccf.gov.service.info: 1"] {
+        assert!(text(&output).contains(expected), "{expected}: {}", text(&output));
+    }
+    for at in [100, file.len() / 2, file.len() - 20] {
+        let mut changed = file.clone();
+        changed[at] ^= 1;
+        assert!(!read(&changed).status.success(), "byte {at}");
+    }
 }

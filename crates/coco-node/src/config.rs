@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use coco_replica::SNAPSHOT_ENTRIES_MIN;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -99,11 +100,18 @@ pub struct LedgerSettings {
     pub signature_interval_ms: u64,
     /// How many entries below the committed one can be asked for state.
     pub retained_entries: u64,
+    /// A snapshot is made of the first signature at or after each multiple of this; 0 for none. The same on all nodes.
+    pub snapshot_entries: u64,
 }
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        Self { chunk_bytes: 5_000_000, signature_interval_ms: 20, retained_entries: 1024 }
+        Self {
+            chunk_bytes: 5_000_000,
+            signature_interval_ms: 20,
+            retained_entries: 1024,
+            snapshot_entries: 10_000,
+        }
     }
 }
 
@@ -266,6 +274,11 @@ impl NodeConfig {
         }
         if timing.election_ms_max <= timing.election_ms_min {
             return Err("consensus.election_ms_max must be above election_ms_min".into());
+        }
+        if (1..SNAPSHOT_ENTRIES_MIN).contains(&self.ledger.snapshot_entries) {
+            return Err(format!(
+                "ledger.snapshot_entries may be 0, for no snapshots, or {SNAPSHOT_ENTRIES_MIN} and more"
+            ));
         }
         let limits = &self.limits;
         for (name, time_ms) in [

@@ -116,8 +116,8 @@ impl Disk {
     }
 }
 
-/// An error with all its causes, for the end of a thread.
-fn in_full(error: &dyn std::error::Error) -> String {
+/// An error with all its causes.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
@@ -159,10 +159,12 @@ fn read_patiently(
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use coco_consensus::FetchId;
     use coco_crypto::sha256;
     use coco_kv::WriteSet;
-    use coco_ledger::{FirstLedger, LedgerSecret, Signer};
+    use coco_ledger::{FirstLedger, LedgerSecret, LedgerWriter, Signer};
     use coco_replica::Loader;
     use coco_types::{Digest, NodeId};
 
@@ -192,10 +194,9 @@ mod tests {
         }
     }
 
-    /// A backup that were given the damaged entry could not open it, and would stop in this node's stead.
-    #[test]
-    fn a_damaged_entry_is_not_served() {
-        let path = std::env::temp_dir().join(format!("coco-fetch-{}", std::process::id()));
+    /// A folder of this test with a ledger of two entries, which the loader has, too.
+    fn ledger(test: &str, chunk_ends: bool) -> (PathBuf, LedgerWriter<DiskFolder>, Loader) {
+        let path = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("makes a folder");
         let secret = LedgerSecret::new(&[7; 32]);
         let mut first = FirstLedger::new(secret.clone());
@@ -205,26 +206,53 @@ mod tests {
         let mut writer = LedgerFiles::open(DiskFolder::new(&path))
             .and_then(LedgerFiles::into_writer)
             .expect("opens");
-        for entry in first.into_entries() {
-            writer.append(&entry, false).expect("appends");
+        for (entry, is_last) in first.into_entries().into_iter().zip([false, true]) {
+            writer.append(&entry, is_last && chunk_ends).expect("appends");
             loader.push(entry, true).expect("takes");
         }
         writer.sync().expect("syncs");
+        (path, writer, loader)
+    }
+
+    const FETCH: Fetch =
+        Fetch { id: FetchId(1), from: Seqno(1), to: Seqno(2), bytes_max: usize::MAX };
+
+    /// A backup that were given the damaged entry could not open it, and would stop in this node's stead.
+    #[test]
+    fn a_damaged_entry_is_not_served() {
+        let (path, writer, loader) = ledger("fetch", false);
         let (files, state) = (writer.files(), loader.state());
-        let fetch = Fetch { id: FetchId(1), from: Seqno(1), to: Seqno(2), bytes_max: usize::MAX };
-        let entries = read_entries(&files, &state, &fetch).expect("reads");
+        let entries = read_entries(&files, &state, &FETCH).expect("reads");
         assert_eq!(entries.len(), 2);
 
         let file = path.join("ledger_1");
         let mut bytes = std::fs::read(&file).expect("reads");
         bytes[100] ^= 1;
         std::fs::write(&file, bytes).expect("writes");
-        let error = read_entries(&files, &state, &fetch).expect_err("it is damaged");
+        let error = read_entries(&files, &state, &FETCH).expect_err("it is damaged");
         assert!(error.is_fatal());
         assert!(
             matches!(error, ReadEntriesError::Altered { seqno: Seqno(1), offset: 8, .. }),
             "{error}"
         );
+        std::fs::remove_dir_all(&path).expect("removes");
+    }
+
+    /// An operator may move old chunks away while another node lags.
+    #[test]
+    fn an_archived_entry_is_not_served_and_does_not_stop_the_node() {
+        let (path, mut writer, loader) = ledger("fetch-archived", true);
+        let (files, state) = (writer.files(), loader.state());
+        files.note_committed(Seqno(2));
+        writer.name_committed().expect("names");
+        let [file, elsewhere] = ["ledger_1-2.committed", "elsewhere"].map(|name| path.join(name));
+        std::fs::rename(&file, &elsewhere).expect("moves");
+        let error = read_entries(&files, &state, &FETCH).expect_err("it is not there");
+        assert!(!error.is_fatal(), "{error}");
+        assert!(in_full(&error).contains("entry 1 is archived"), "{}", in_full(&error));
+        std::fs::rename(&elsewhere, &file).expect("moves");
+        let entries = read_entries(&files, &state, &FETCH).expect("reads");
+        assert_eq!(entries.len(), 2);
         std::fs::remove_dir_all(&path).expect("removes");
     }
 }

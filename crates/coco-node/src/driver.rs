@@ -14,9 +14,10 @@ use bytes::Bytes;
 use coco_adapter::Checked;
 use coco_consensus::{Configuration, Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
 use coco_replica::{
-    Effects, Input, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState, StepError,
+    Effects, Input, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState, SnapshotTask,
+    StepError,
 };
-use coco_types::{NodeId, Role};
+use coco_types::{Digest, NodeId, Role, Seqno};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -49,6 +50,7 @@ pub(crate) enum Job {
     Message(NodeId, Bytes),
     Persisted(PersistToken),
     Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    SnapshotMade(Seqno, Option<Digest>),
     Connected(NodeId, Direction),
     Unreachable(NodeId),
     DiskFailed(String),
@@ -181,6 +183,7 @@ pub(crate) struct Driver {
     pub(crate) inbox: Inbox,
     pub(crate) disk: DiskQueue,
     pub(crate) fetches: Sender<Fetch>,
+    pub(crate) snapshots: Sender<SnapshotTask>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
@@ -297,6 +300,7 @@ impl Driver {
             }
             Job::Persisted(token) => Input::Persisted(token),
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
+            Job::SnapshotMade(seqno, digest) => Input::SnapshotMade(seqno, digest),
             Job::Unreachable(node) => Input::Unreachable(node),
             Job::Connected(node, direction) => {
                 if !self.first_election.connected(node, direction)
@@ -379,6 +383,9 @@ impl Driver {
         }
         for fetch in effects.fetch {
             let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);
+        }
+        for task in effects.snapshots {
+            let _failed: Result<(), mpsc::SendError<SnapshotTask>> = self.snapshots.send(task);
         }
         if effects.role_changed {
             let state = self.state.read();

@@ -137,7 +137,7 @@ mod tests {
     use bytes::Bytes;
     use coco_consensus::HardState;
     use coco_kv::WriteSet;
-    use coco_ledger::{EntryFlags, LedgerFilesError, LedgerSecret, seal};
+    use coco_ledger::{ChunkName, EntryFlags, LedgerFilesError, LedgerSecret, ReplayError, seal};
     use coco_replica::HardStateFile;
     use coco_types::{Digest, Seqno, TxId, View};
 
@@ -191,6 +191,104 @@ mod tests {
         files.arrived(1);
         assert_eq!((read(1), read(2)), (Some(first), Some(other)));
         assert_eq!(read(3), None);
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    /// A folder of closed, committed chunks of two entries, and an open one of one.
+    fn chunks(test: &str) -> (DiskFolder, Vec<Bytes>) {
+        let folder = folder(test);
+        let mut writer =
+            LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
+        let entries: Vec<Bytes> = (1..=7).map(|seqno| entry(2, seqno)).collect();
+        for (entry, seqno) in entries.iter().zip(1..) {
+            writer.append(entry, seqno % 2 == 0).expect("appends");
+        }
+        writer.sync().expect("syncs");
+        writer.files().note_committed(Seqno(6));
+        writer.name_committed().expect("names");
+        (folder, entries)
+    }
+
+    #[test]
+    fn an_archived_entry_is_said_to_be_and_found_when_it_is_back() {
+        let (folder, entries) = chunks("archive");
+        let name = |first, last| ChunkName::committed(Seqno(first), Seqno(last)).to_string();
+        let (away, elsewhere) = (folder.path.join(name(3, 4)), folder.path.join("elsewhere"));
+        let archived = |files: &LedgerFiles, seqno| {
+            let error = files.read(Seqno(seqno)).expect_err("it is not there");
+            assert!(matches!(error, LedgerFilesError::Archived { .. }), "{error}");
+            error.to_string()
+        };
+        // Moved away while the node runs, and before it starts.
+        for files in [LedgerFiles::open(folder.clone()).expect("opens"), {
+            fs::rename(&away, &elsewhere).expect("moves");
+            LedgerFiles::open(folder.clone()).expect("opens")
+        }] {
+            if away.exists() {
+                fs::rename(&away, &elsewhere).expect("moves");
+            }
+            assert!(archived(&files, 3).contains("entry 3 is archived"));
+            assert!(archived(&files, 4).contains("entries 3 to 4"));
+            assert_eq!(files.read(Seqno(5)).expect("reads"), entries[4]);
+            let error = files.read(Seqno(8)).expect_err("the ledger ends before");
+            assert!(matches!(error, LedgerFilesError::Missing(Seqno(8))), "{error}");
+            fs::rename(&elsewhere, &away).expect("moves");
+            for (entry, seqno) in entries.iter().zip(1..) {
+                assert_eq!(files.read(Seqno(seqno)).expect("reads"), entry, "{seqno}");
+            }
+        }
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
+    fn readers_who_find_a_chunk_back_do_not_hinder_each_other() {
+        let (folder, entries) = chunks("put-back");
+        let away = folder.path.join(ChunkName::committed(Seqno(3), Seqno(4)).to_string());
+        let elsewhere = folder.path.join("elsewhere");
+        for _ in 0..200 {
+            fs::rename(&away, &elsewhere).expect("moves");
+            let files = LedgerFiles::open(folder.clone()).expect("opens");
+            fs::rename(&elsewhere, &away).expect("moves");
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for (entry, seqno) in entries.iter().zip(1..) {
+                            assert_eq!(files.read(Seqno(seqno)).expect("reads"), entry, "{seqno}");
+                        }
+                    });
+                }
+            });
+        }
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
+    fn a_replay_begins_where_it_is_told_and_bears_no_gap_from_there() {
+        let (folder, entries) = chunks("gap");
+        let replay = |from: u64| {
+            let mut taken = Vec::new();
+            let mut files = LedgerFiles::open(folder.clone()).expect("opens");
+            let result = files.replay(Seqno(from), |entry, _| {
+                taken.push(entry);
+                Ok::<_, io::Error>(())
+            });
+            match result {
+                Ok(()) => Ok(taken),
+                Err(ReplayError::Files(error)) => Err(error.to_string()),
+                Err(ReplayError::Taker { source, .. }) => Err(source.to_string()),
+            }
+        };
+        for from in 1..=8 {
+            let at = usize::try_from(from - 1).expect("small");
+            assert_eq!(replay(from).as_deref(), Ok(&entries[at..]), "{from}");
+        }
+        let gap = folder.path.join(ChunkName::committed(Seqno(3), Seqno(4)).to_string());
+        fs::remove_file(gap).expect("removes");
+        for from in 1..=4 {
+            let error = replay(from).expect_err("there is a gap");
+            assert!(error.contains("to 4 are not in the ledger's folder"), "{from}: {error}");
+        }
+        assert_eq!(replay(5).as_deref(), Ok(&entries[4..]));
         fs::remove_dir_all(&folder.path).expect("removes");
     }
 

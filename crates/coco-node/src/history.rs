@@ -3,7 +3,7 @@
 //! The disk belongs to the host, so nothing that it says is believed: an entry is hashed and compared with the leaf in
 //! the Merkle tree, which lives in memory, and decrypted under the ledger secret.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
@@ -40,13 +40,30 @@ impl LedgerHistory {
         Self { files, state, secret, opened: Mutex::default() }
     }
 
+    /// The files that it reads from.
+    pub(crate) fn files(&self) -> &LedgerFiles {
+        &self.files
+    }
+
+    /// What vouches for the files.
+    pub(crate) const fn state(&self) -> &SharedLedgerState {
+        &self.state
+    }
+
+    /// What entries are opened with.
+    pub(crate) const fn secret(&self) -> &LedgerSecret {
+        &self.secret
+    }
+
     /// The raw entry at `seqno`, checked against the tree.
     ///
     /// # Errors
     /// [`HistoryError`] when it cannot be read or is not what it was.
     pub fn entry(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
-        let bytes =
-            self.read(seqno).map_err(|source| HistoryError::Unreadable { seqno, source })?;
+        let bytes = self.read(seqno).map_err(|error| match error {
+            LedgerFilesError::Archived { .. } => HistoryError::Archived { seqno },
+            error => HistoryError::Unreadable { seqno, source: error.into() },
+        })?;
         let entry = EntryView::parse(&bytes).map_err(|_| HistoryError::Altered { seqno })?;
         if self.state.read().tree().leaf(seqno.0) != Some(entry.leaf()) {
             return Err(HistoryError::Altered { seqno });
@@ -56,16 +73,16 @@ impl LedgerHistory {
 
     /// The bytes at `seqno`. The replica shows an entry a moment before its driver hands it on to be written; whoever
     /// asks in that moment waits for it.
-    fn read(&self, seqno: Seqno) -> io::Result<Bytes> {
+    fn read(&self, seqno: Seqno) -> Result<Bytes, LedgerFilesError> {
         for _ in 0..HANDED_ON_TRIES {
             match self.files.read(seqno) {
                 Err(LedgerFilesError::Missing(_)) if seqno <= self.state.read().last().seqno => {
                     std::thread::sleep(HANDED_ON_TIME);
                 }
-                result => return Ok(result?),
+                result => return result,
             }
         }
-        Ok(self.files.read(seqno)?)
+        self.files.read(seqno)
     }
 
     /// The private part of the entry at `seqno`, decrypted.

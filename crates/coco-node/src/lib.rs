@@ -4,6 +4,7 @@
 //! replica, which this crate feeds and whose effects it carries out.
 //!
 //! Threads of one node: `replica` (the event loop), `disk` (append and sync), `fetch` (reads for nodes that lag),
+//! `snapshots` (writes the state down),
 //! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
 //! `edge` (as many runtime threads as cores, for clients).
 
@@ -22,7 +23,10 @@ pub mod metrics;
 pub mod node;
 pub mod peers;
 pub mod provision;
+pub mod replay;
 mod seat;
+pub mod snapshot_files;
+mod snapshotter;
 pub mod tls;
 pub mod waiters;
 

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub entries: Counter,
     /// Last committed seqno.
     pub committed: Gauge,
+    /// Seqno of the newest complete snapshot of this run.
+    pub snapshot: Gauge,
     /// Current view.
     pub view: Gauge,
     /// One on the primary, zero elsewhere.
@@ -53,6 +55,7 @@ impl Metrics {
             executed: Counter::default(),
             entries: Counter::default(),
             committed: Gauge::default(),
+            snapshot: Gauge::default(),
             view: Gauge::default(),
             is_primary: Gauge::default(),
             fsync_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
@@ -76,6 +79,11 @@ impl Metrics {
             "committed_seqno",
             "Position of the last committed entry",
             metrics.committed.clone(),
+        );
+        registry.register(
+            "snapshot_seqno",
+            "Position of the newest complete snapshot of this run",
+            metrics.snapshot.clone(),
         );
         registry.register("view", "Current view", metrics.view.clone());
         registry.register(

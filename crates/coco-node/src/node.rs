@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coco_consensus::{Configuration, Engine, HardState, RaftEngine, Start, StartError, Timing};
+use coco_consensus::{
+    Configuration, Engine, Fetch, HardState, RaftEngine, Start, StartError, Timing,
+};
 use coco_evm::{
     adapter::EvmAdapter,
     executor::{Executor, warm_up},
@@ -18,9 +20,9 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{ChunkName, LedgerFilesError, ReplayError, ServiceSigner};
+use coco_ledger::{LedgerFilesError, ServiceSigner};
 use coco_replica::{
-    HardStateFile, HardStateFileError, LoadError, Loader, Replica, Settings, Storage,
+    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, Storage,
 };
 use coco_types::{NodeId, Seqno};
 use thiserror::Error;
@@ -45,7 +47,10 @@ use crate::{
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
+    replay::{LoadLedgerError, load_ledger, snapshot_folder},
     seat,
+    snapshot_files::SnapshotFiles,
+    snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
 };
@@ -75,17 +80,21 @@ pub enum StartNodeError {
         /// The cause.
         source: HardStateFileError,
     },
+    /// The folder of snapshots cannot be opened.
+    #[error("cannot open the snapshots in {path}")]
+    Snapshots {
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The ledger does not replay.
-    #[error("{file} at offset {offset} does not replay, in {path}")]
+    #[error("cannot load the ledger in {path}")]
     Load {
         /// Where.
         path: PathBuf,
-        /// In which file.
-        file: ChunkName,
-        /// Where the entry begins that is refused.
-        offset: u64,
-        /// The cause.
-        source: Box<LoadError>,
+        /// The cause, with file and offset.
+        source: Box<LoadLedgerError>,
     },
     /// The program cannot be read, whose digest others want to know.
     #[error("cannot read this program to take its digest")]
@@ -138,6 +147,7 @@ struct Loaded {
     identity: Identity,
     loader: Loader,
     files: LedgerFiles,
+    snapshots: SnapshotFiles,
     hard_state: HardStateFile<DiskFile>,
     hard_state_found: Option<HardState>,
     committed: Seqno,
@@ -147,44 +157,27 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     let failed = |source| StartNodeError::Files { path: folder.clone(), source };
-    let mut index_key = [0; 16];
-    aws_lc_rs::rand::fill(&mut index_key)
-        .map_err(|_| StartNodeError::Thread(io::Error::other("no entropy from the system")))?;
-    let (low, high) = index_key.split_at(8);
-    let index_key =
-        [low, high].map(|half| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes")));
-    let mut loader = Loader::new(
-        seat.ledger_secret(),
-        state::schema(),
-        index_key,
-        config.ledger.retained_entries,
-    );
     let mut files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
-    let started = Instant::now();
-    files.replay(|entry, is_committed| loader.push(entry, is_committed)).map_err(|error| {
-        match error {
-            ReplayError::Files(source) => failed(source),
-            ReplayError::Taker { file, offset, source } => {
-                let (path, source) = (folder.clone(), Box::new(source));
-                StartNodeError::Load { path, file, offset, source }
-            }
-        }
-    })?;
+    let path = snapshot_folder(&config.data_dir);
+    let snapshots =
+        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+    let loader = load_ledger(&seat, config.ledger.retained_entries, &mut files, &snapshots)
+        .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
     if let Some(torn) = files.torn() {
         warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
     }
-    let committed = loader
-        .state()
-        .read()
-        .last_signature(files.committed().max(GENESIS_LAST))
-        .unwrap_or(Seqno::ZERO);
-    info!(last = %loader.last(), committed = %committed, millis = started.elapsed().as_millis(), "ledger replayed");
+    let committed = {
+        let state = loader.state();
+        let state = state.read();
+        let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
+        state.last_signature(known).unwrap_or(Seqno::ZERO)
+    };
     let path = config.data_dir.clone();
     let (hard_state, hard_state_found) =
         HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
             .map_err(|source| StartNodeError::HardState { path, source })?;
     let (identity, hard_state_found) = seat::node_of(config, &seat, hard_state_found)?;
-    Ok(Loaded { seat, identity, loader, files, hard_state, hard_state_found, committed })
+    Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
 
 /// The last entry that provisioning made; committed from the start.
@@ -356,6 +349,7 @@ fn settings(config: &NodeConfig) -> Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
+        snapshot_entries: config.ledger.snapshot_entries,
         ..Settings::default()
     }
 }
@@ -380,6 +374,17 @@ fn seeker(
     }))
 }
 
+/// Starts the thread that reads entries back for nodes that lag.
+fn fetching(
+    files: Arc<LedgerFiles>,
+    state: SharedLedgerState,
+    inbox: Inbox,
+) -> Result<mpsc::Sender<Fetch>, StartNodeError> {
+    let (fetches, jobs) = mpsc::channel();
+    thread("fetch", move || run_fetches(&files, &state, &jobs, &inbox))?;
+    Ok(fetches)
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -388,7 +393,7 @@ fn assemble(
     jobs: mpsc::Receiver<Job>,
     shared: Shared,
 ) -> Result<Assembled, StartNodeError> {
-    let Loaded { identity, loader, files, hard_state, .. } = loaded;
+    let Loaded { identity, loader, files, snapshots, hard_state, .. } = loaded;
     let reader = loader.reader();
     let state = loader.state();
     let Ethereum { adapter, rpc, checker } =
@@ -412,10 +417,13 @@ fn assemble(
         metrics: Arc::clone(&shared.metrics),
     };
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
-    let (fetches, fetch_jobs) = mpsc::channel();
-    let (fetch_files, fetch_state) = (Arc::clone(&files), state.clone());
-    let fetch_inbox = shared.inbox.clone();
-    thread("fetch", move || run_fetches(&fetch_files, &fetch_state, &fetch_jobs, &fetch_inbox))?;
+    let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
+
+    let secret = identity.ledger_secret();
+    let history = Arc::new(LedgerHistory::new(files, state.clone(), secret.clone()));
+    let (inbox, metrics) = (shared.inbox.clone(), Arc::clone(&shared.metrics));
+    let snapshots = Snapshotter::start(snapshots, Arc::clone(&history), inbox, metrics)
+        .map_err(StartNodeError::Thread)?;
 
     let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
     let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };
@@ -425,6 +433,7 @@ fn assemble(
         inbox: shared.inbox.clone(),
         disk,
         fetches,
+        snapshots,
         peers: Arc::clone(&shared.peers),
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
@@ -439,14 +448,13 @@ fn assemble(
     };
     let driver = thread("replica", move || driver.run())?;
 
-    let secret = identity.ledger_secret();
     let service = Service::new(ServiceParts {
         node_id: identity.node_id,
         service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),
         nodes: shared.directory,
         limits: config.limits,
-        history: Arc::new(LedgerHistory::new(files, state.clone(), secret.clone())),
+        history,
         state,
         reader,
         secret,

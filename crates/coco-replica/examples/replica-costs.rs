@@ -100,7 +100,11 @@ fn kind(input: &Input) -> &'static str {
         Input::Message(..) => "message",
         Input::Persisted(_) => "persisted",
         Input::Fetched(..) => "fetched",
-        Input::Unreachable(_) | Input::Campaign | Input::TransferTo(_) | Input::Join(_) => "other",
+        Input::SnapshotMade(..)
+        | Input::Unreachable(_)
+        | Input::Campaign
+        | Input::TransferTo(_)
+        | Input::Join(_) => "other",
     }
 }
 

@@ -5,7 +5,7 @@ use coco_adapter::{Refusal, Ticket};
 use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
 use coco_types::{NodeId, Seqno, TxId};
 
-use crate::JoinReply;
+use crate::{JoinReply, SnapshotTask};
 
 /// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
 #[derive(Debug, Default)]
@@ -55,6 +55,8 @@ pub struct Effects {
     pub replies: Vec<(Ticket, Reply)>,
     /// Entries to read back from disk for a node that lags.
     pub fetch: Vec<Fetch>,
+    /// Work on snapshots, in order.
+    pub snapshots: Vec<SnapshotTask>,
     /// The last committed transaction, when it has moved.
     pub committed: Option<TxId>,
     /// The position to which uncommitted entries were rolled back.

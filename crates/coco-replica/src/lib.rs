@@ -26,14 +26,19 @@ mod membership;
 mod outside;
 mod read_entries;
 mod replica;
+mod snapshots;
 mod storage;
 
 pub use effects::{Effects, Persist, Reply};
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use ledger_state::{LedgerState, SharedLedgerState};
-pub use load::{LoadError, Loader};
+pub use load::{LoadError, Loader, RestoreSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use read_entries::{ReadEntriesError, read_entries};
 pub use replica::{Input, Now, Replica, Settings, StepError};
+pub use snapshots::{
+    EvidenceReceiptError, FinishSnapshot, MakeSnapshot, MakeSnapshotError, SNAPSHOT_ENTRIES_MIN,
+    SnapshotTask,
+};
 pub use storage::{Storage, StorageError, Synced};

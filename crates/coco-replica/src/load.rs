@@ -4,12 +4,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use coco_adapter::Outside;
-use coco_consensus::{Configuration, HardState, LogEntry};
-use coco_kv::{ApplyError, MapKind, MapName, MapSpec, Store, WriteSet};
+use coco_consensus::{Configuration, ConfigurationError, HardState, LogEntry};
+use coco_kv::{
+    ApplyError, Domain, MapKind, MapName, MapSpec, RestoreError, StateImage, Store, WriteSet,
+};
 use coco_ledger::{
     CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecret,
-    MembershipError, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SignatureRecord,
-    TREE_MAP, seal, singleton_key,
+    MembershipError, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
+    SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal, singleton_key,
 };
 use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
 use parking_lot::RwLock;
@@ -19,6 +21,7 @@ use crate::{
     ledger_state::{LedgerState, SharedLedgerState},
     membership::from_row,
     outside::{OUTSIDE_MAP, SINGLETON, decode_outside, outside_map},
+    snapshots::{Evidence, Marks, snapshot_maps},
 };
 
 /// Why an entry could not be taken into the ledger's state. All of these mean that the bytes are not what a correct
@@ -99,6 +102,34 @@ pub enum LoadError {
         /// Root of our tree.
         ours: Digest,
     },
+    /// The entry where a snapshot has its evidence says nothing of it.
+    #[error("the snapshot has its evidence in {id}, and {found} there says nothing of it")]
+    Evidence {
+        /// Where the evidence should be.
+        id: TxId,
+        /// The entry that is there.
+        found: TxId,
+    },
+}
+
+/// Why a snapshot makes no state.
+#[derive(Debug, Error)]
+pub enum RestoreSnapshotError {
+    /// Not sealed under our secret.
+    #[error("the private part does not open")]
+    Open(#[from] SealError),
+    /// The private image is malformed.
+    #[error("the private part is malformed")]
+    Image(#[from] DecodeError),
+    /// The images do not fit our maps.
+    #[error("the state does not fit")]
+    Store(#[from] RestoreError),
+    /// The configuration in effect cannot be read.
+    #[error("its configuration cannot be read")]
+    Membership(#[from] MembershipError),
+    /// The configuration in effect is none.
+    #[error("its configuration is of no network")]
+    Configuration(#[from] ConfigurationError),
 }
 
 /// An entry as it stands in the ledger file, and whether its chunk ends with it.
@@ -112,6 +143,10 @@ pub(crate) struct Core {
     pub(crate) secret: LedgerSecret,
     /// The largest block time in the ledger, so that time never runs backwards across primaries.
     pub(crate) time_ms: u64,
+    /// The largest block time of the entries that are in the ledger now, and of the committed ones.
+    ledger_time_ms: u64,
+    committed_time_ms: u64,
+    pub(crate) evidence: Evidence,
     /// Bytes of entries since the last chunk end.
     pub(crate) chunk_bytes: u64,
     uncommitted: VecDeque<Uncommitted>,
@@ -132,24 +167,23 @@ struct Uncommitted {
     bytes: u64,
     /// [`Core::chunk_bytes`] before it.
     chunk_bytes_before: u64,
+    /// [`Core::ledger_time_ms`] with it.
+    ledger_time_ms: u64,
     is_signature: bool,
 }
 
 impl Core {
-    fn new(secret: LedgerSecret, mut schema: Vec<MapSpec>, index_key: [u64; 2]) -> Self {
-        schema.push(outside_map());
-        schema.extend(
-            [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP].map(|name| MapSpec {
-                name: MapName::from_static(name),
-                kind: MapKind::LedgerOnly,
-            }),
-        );
+    fn new(secret: LedgerSecret, store: Store, state: LedgerState, marks: Marks) -> Self {
+        let Marks { chunk_bytes, time_ms } = marks;
         Self {
-            store: Store::new(schema, index_key),
-            state: Arc::new(RwLock::new(LedgerState::new())),
+            store,
+            state: Arc::new(RwLock::new(state)),
             secret,
-            time_ms: 0,
-            chunk_bytes: 0,
+            time_ms,
+            ledger_time_ms: time_ms,
+            committed_time_ms: time_ms,
+            evidence: Evidence::default(),
+            chunk_bytes,
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
             uncommitted_batches: 0,
@@ -203,6 +237,7 @@ impl Core {
             seqno: id.seqno,
             bytes,
             chunk_bytes_before,
+            ledger_time_ms: self.ledger_time_ms,
             is_signature: kind.is_signature,
         });
         self.uncommitted_bytes += bytes;
@@ -264,6 +299,11 @@ impl Core {
             .get(&self.configuration_map, singleton_key())
             .map(|row| self.check_configuration(id, row))
             .transpose()?;
+        if let Some(evidence) = SnapshotEvidence::read(&writes)
+            && evidence.digest == *entry.claims()
+        {
+            self.evidence.append(id, evidence);
+        }
         self.store
             .apply_view(id.seqno, &writes)
             .map_err(|source| LoadError::Apply { id, source })?;
@@ -280,10 +320,19 @@ impl Core {
         Ok((bytes.clone(), chunk_ends))
     }
 
-    pub(crate) const fn note_time(&mut self, outside: &Outside) {
-        if outside.time_ms > self.time_ms {
-            self.time_ms = outside.time_ms;
-        }
+    pub(crate) fn note_time(&mut self, outside: &Outside) {
+        self.time_ms = self.time_ms.max(outside.time_ms);
+        self.ledger_time_ms = self.ledger_time_ms.max(outside.time_ms);
+    }
+
+    /// The marks as of an entry that is not committed yet.
+    pub(crate) fn marks_at(&self, seqno: Seqno) -> Marks {
+        let at = self.uncommitted.partition_point(|entry| entry.seqno <= seqno);
+        let chunk_bytes =
+            self.uncommitted.get(at).map_or(self.chunk_bytes, |next| next.chunk_bytes_before);
+        let entry = at.checked_sub(1).and_then(|at| self.uncommitted.get(at));
+        let time_ms = entry.map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
+        Marks { chunk_bytes, time_ms }
     }
 
     /// Bytes of entries above the committed position.
@@ -308,6 +357,9 @@ impl Core {
             self.chunk_bytes = entry.chunk_bytes_before;
             self.settled(&entry);
         }
+        self.ledger_time_ms =
+            self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
+        self.evidence.rollback(to);
         self.configurations.pop_back_if(|(at, _)| *at > to);
     }
 
@@ -315,6 +367,7 @@ impl Core {
     pub(crate) fn commit(&mut self, to: Seqno, retained: u64) {
         self.state.write().committed = to;
         while let Some(entry) = self.uncommitted.pop_front_if(|entry| entry.seqno <= to) {
+            self.committed_time_ms = entry.ledger_time_ms;
             self.settled(&entry);
         }
         self.store.compact(Seqno(to.0.saturating_sub(retained)));
@@ -336,13 +389,40 @@ impl AppendKind {
     pub(crate) const PLAIN: Self = Self { is_signature: false, chunk_ends: false };
 }
 
-/// Builds a replica's state from its own ledger, entry by entry.
+/// Builds a replica's state from its own ledger, entry by entry, or from a snapshot and the entries after it.
 #[derive(Debug)]
 pub struct Loader {
     pub(crate) core: Core,
+    /// The evidence of the snapshot that was begun from, until the ledger has shown it.
+    awaited: Option<(TxId, SnapshotEvidence)>,
     recent: VecDeque<LogEntry>,
     recent_bytes: usize,
     retained: u64,
+}
+
+/// The maps of the adapter, and those of the ledger itself.
+fn with_own_maps(mut schema: Vec<MapSpec>) -> Vec<MapSpec> {
+    schema.push(outside_map());
+    schema.extend(
+        [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP]
+            .map(|name| MapSpec { name: MapName::from_static(name), kind: MapKind::LedgerOnly }),
+    );
+    schema.extend(snapshot_maps());
+    schema
+}
+
+/// The configuration of a snapshot, and its entry. Whatever is in a snapshot is committed, so it is in effect: those
+/// before it are never asked for again.
+fn configuration_of(
+    public: &StateImage<'_>,
+) -> Result<Option<(Seqno, Configuration)>, RestoreSnapshotError> {
+    let Some(map) = public.map(CONFIGURATION_MAP) else { return Ok(None) };
+    let Some((_, at, row)) = map.iter().find(|(key, ..)| *key == singleton_key()) else {
+        return Ok(None);
+    };
+    let configuration = from_row(ConfigurationRow::read(row)?);
+    configuration.check()?;
+    Ok(Some((at, configuration)))
 }
 
 /// How many bytes of the newest entries the loader hands to the engine, so that a lagging node can be served without
@@ -359,12 +439,46 @@ impl Loader {
         index_key: [u64; 2],
         retained: u64,
     ) -> Self {
-        Self {
-            core: Core::new(secret, schema, index_key),
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            retained,
-        }
+        let store = Store::new(with_own_maps(schema), index_key);
+        let marks = Marks { chunk_bytes: 0, time_ms: 0 };
+        Self::of(Core::new(secret, store, LedgerState::new(), marks), retained)
+    }
+
+    const fn of(core: Core, retained: u64) -> Self {
+        Self { core, awaited: None, recent: VecDeque::new(), recent_bytes: 0, retained }
+    }
+
+    /// The ledger up to a snapshot, which goes on with the entry after it. The first entries must show the snapshot's
+    /// evidence: see [`Loader::awaited`].
+    ///
+    /// # Errors
+    /// [`RestoreSnapshotError`] when the snapshot is not one of this ledger.
+    pub fn from_snapshot(
+        secret: LedgerSecret,
+        schema: Vec<MapSpec>,
+        retained: u64,
+        snapshot: VerifiedSnapshot<'_>,
+    ) -> Result<Self, RestoreSnapshotError> {
+        let at = snapshot.tx_id().seqno;
+        let private = snapshot.open(&secret)?;
+        let private = StateImage::parse(&private, Domain::Private, at)?;
+        let store = Store::restore(with_own_maps(schema), at, snapshot.public(), &private)?;
+        let marks = Marks::read(&private)?;
+        let configuration = configuration_of(snapshot.public())?;
+        let awaited = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
+        let awaited = Some((snapshot.evidence(), awaited));
+        let (views, tree, signatures) = snapshot.into_positions();
+        let state = LedgerState { tree, signatures, views, committed: at, ..LedgerState::new() };
+        let mut core = Core::new(secret, store, state, marks);
+        core.configurations.extend(configuration);
+        Ok(Self { awaited, ..Self::of(core, retained) })
+    }
+
+    /// The entry that must still come, because a snapshot has its evidence there. A ledger that ends before it has lost
+    /// what was committed.
+    #[must_use]
+    pub fn awaited(&self) -> Option<TxId> {
+        self.awaited.map(|(id, _)| id)
     }
 
     /// Takes the next entry. `committed` says that it is known to be committed (its chunk file is).
@@ -377,8 +491,15 @@ impl Loader {
             EntryView::parse(&bytes).map_err(|source| LoadError::Entry { seqno, source })?.tx_id();
         let entry = LogEntry { tx_id, data: bytes };
         self.core.take(&entry)?;
+        if let Some(awaited) = self.awaited.take_if(|(id, _)| id.seqno <= seqno)
+            && self.core.evidence.last() != Some(awaited)
+        {
+            return Err(LoadError::Evidence { id: awaited.0, found: tx_id });
+        }
         if committed && self.core.state.read().signatures.last() == Some(&seqno) {
             self.core.commit(seqno, self.retained);
+            // Snapshots of before are complete, or never will be.
+            drop(self.core.evidence.commit(seqno));
         }
         self.recent_bytes += entry.data.len();
         self.recent.push_back(entry);

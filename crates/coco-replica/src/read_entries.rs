@@ -37,10 +37,14 @@ pub enum ReadEntriesError {
 }
 
 impl ReadEntriesError {
-    /// Whether this node's disk is broken: it cannot be leant on for anything then, and the node must stop.
+    /// Whether this node's disk is broken: it cannot be leant on for anything then, and the node must stop. What is kept
+    /// elsewhere is not broken; another node may have it.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Moved(_))
+        match self {
+            Self::Moved(_) | Self::Files { source: LedgerFilesError::Archived { .. }, .. } => false,
+            Self::Files { .. } | Self::Altered { .. } => true,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     load::{AppendKind, Core, LoadError, Loader},
     membership::JoinRequest,
     outside::{OUTSIDE_MAP, SINGLETON, encode_outside},
+    snapshots::{FinishSnapshot, SnapshotTask, Snapshots},
 };
 
 /// What the replica may choose; equal on all nodes only where noted.
@@ -32,6 +33,10 @@ pub struct Settings {
     pub chunk_bytes: u64,
     /// How many entries below the committed one stay readable.
     pub retained_entries: u64,
+    /// A snapshot is made of the first signature entry at or after each multiple of this, and its chunk ends there; zero
+    /// for none, else at least [`SNAPSHOT_ENTRIES_MIN`](crate::SNAPSHOT_ENTRIES_MIN). Nodes that differ in it keep only
+    /// the snapshots of which the primary makes one, too.
+    pub snapshot_entries: u64,
     /// Execution pauses while this many bytes of entries are uncommitted.
     pub uncommitted_bytes_max: u64,
     /// Execution pauses while this many entries are uncommitted.
@@ -51,6 +56,7 @@ impl Settings {
         signature_interval_ms: 20,
         chunk_bytes: 5_000_000,
         retained_entries: 1024,
+        snapshot_entries: 10_000,
         uncommitted_bytes_max: 32 << 20,
         uncommitted_entries_max: 4096,
         batches_ahead: 2,
@@ -88,6 +94,8 @@ pub enum Input {
     Persisted(PersistToken),
     /// Entries asked for by a fetch effect, or nothing when they could not be read.
     Fetched(FetchId, Result<Vec<LogEntry>, FetchFailed>),
+    /// The snapshot of this entry is on disk and has this digest, or could not be made.
+    SnapshotMade(Seqno, Option<Digest>),
     /// The channel to a node broke.
     Unreachable(NodeId),
     /// Stand for election at once, instead of waiting for the time-out.
@@ -133,6 +141,7 @@ pub struct Replica {
     adapter: Box<dyn Adapter>,
     pub(crate) signer: Box<dyn Signer + Send>,
     settings: Settings,
+    snapshots: Snapshots,
     outside_map: MapName,
     /// When the first entry after the last signature was made, by the monotonic clock.
     unsigned_since_ms: Option<u64>,
@@ -170,6 +179,7 @@ impl Replica {
             engine,
             adapter,
             signer,
+            snapshots: Snapshots::new(settings.snapshot_entries),
             settings,
             outside_map: MapName::from_static(OUTSIDE_MAP),
             unsigned_since_ms: None,
@@ -178,7 +188,11 @@ impl Replica {
         };
         replica.core.state.write().view = replica.engine.view();
         let committed = replica.engine.committed();
-        replica.commit_up_to(committed);
+        if replica.commit_up_to(committed) {
+            // Snapshots of before are complete, or never will be.
+            let committed = replica.core.state.read().committed;
+            drop(replica.core.evidence.commit(committed));
+        }
         replica
     }
 
@@ -243,6 +257,7 @@ impl Replica {
             Input::Message(from, bytes) => self.receive(from, &bytes)?,
             Input::Persisted(token) => self.persisted(token),
             Input::Fetched(id, entries) => self.engine.fetched(id, entries),
+            Input::SnapshotMade(seqno, digest) => self.snapshots.made(seqno, digest),
             Input::Unreachable(node) => self.engine.unreachable(node),
             Input::Campaign => self.engine.campaign(),
             Input::TransferTo(node) => {
@@ -254,6 +269,7 @@ impl Replica {
         if !is_work {
             self.pump(&mut effects)?;
         }
+        self.give_evidence()?;
         if self.signature_is_due() {
             self.sign()?;
         }
@@ -406,22 +422,34 @@ impl Replica {
         quiet || self.now.mono_ms.saturating_sub(since) >= self.settings.signature_interval_ms
     }
 
+    /// Writes the digest of a finished snapshot into the ledger, if this node is primary and nobody has.
+    fn give_evidence(&mut self) -> Result<(), StepError> {
+        let Some(evidence) = self.snapshots.owed(&self.core.evidence) else { return Ok(()) };
+        let Some(id) = self.next_tx_id().filter(|_| self.has_room()) else { return Ok(()) };
+        let writes = evidence.write_set();
+        self.core.store.apply(id.seqno, &writes).expect("the map of evidence is in the schema");
+        self.core.evidence.append(id, evidence);
+        self.propose(id, &writes, &evidence.digest, AppendKind::PLAIN)
+    }
+
     fn sign(&mut self) -> Result<(), StepError> {
         let Some(id) = self.next_tx_id() else { return Ok(()) };
-        let writes = {
+        let (writes, previous) = {
             let state = self.core.state.read();
             let previous = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
-            signature_write_set(
+            let writes = signature_write_set(
                 self.signer.as_ref(),
                 state.tree(),
                 id,
                 previous,
                 self.now.wall_ms / 1000,
-            )
+            );
+            (writes, previous)
         };
         let kind = AppendKind {
             is_signature: true,
-            chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes,
+            chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes
+                || self.snapshots.is_due_at(previous, id.seqno),
         };
         self.core
             .store
@@ -467,10 +495,8 @@ impl Replica {
         }
         effects.send.extend(output.send);
         effects.fetch.extend(output.fetch);
-        if let Some(committed) = output.committed
-            && self.commit_up_to(committed)
-        {
-            effects.committed = Some(self.core.state.read().committed());
+        if let Some(replicated) = output.committed {
+            self.commit(replicated, effects);
         }
         Ok(())
     }
@@ -509,6 +535,33 @@ impl Replica {
             effects.replies.extend(
                 dropped.into_iter().map(|ticket| (ticket, Reply::NotPrimary(change.primary))),
             );
+        }
+    }
+
+    /// Moves the committed position, and says so. A snapshot that falls due is begun before its version can be forgotten.
+    fn commit(&mut self, replicated: Seqno, effects: &mut Effects) {
+        let due = {
+            let state = self.core.state.read();
+            let to = state.last_signature(replicated).unwrap_or(Seqno::ZERO);
+            self.snapshots.due(&state, to).map(|seqno| state.tx_id(seqno))
+        };
+        let make = due.map(|id| {
+            let marks = self.core.marks_at(id.seqno);
+            let make = self.snapshots.begin(id, &self.reader(), self.state(), marks);
+            SnapshotTask::Make(make)
+        });
+        effects.snapshots.extend(make);
+        if !self.commit_up_to(replicated) {
+            return;
+        }
+        let state = self.core.state.read();
+        effects.committed = Some(state.committed());
+        for (evidence, snapshot) in self.core.evidence.commit(state.committed) {
+            let signature = state
+                .covering_signature(evidence.seqno)
+                .expect("what is committed is under a signature");
+            let finish = FinishSnapshot { snapshot, evidence, signature };
+            effects.snapshots.push(SnapshotTask::Finish(finish));
         }
     }
 

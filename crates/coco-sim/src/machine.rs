@@ -264,7 +264,7 @@ impl Machine {
         let mut loader = Loader::new(secret(), state::schema(), index_key, retained);
         let mut files = LedgerFiles::open(self.folder.clone())?;
         let mut entries = Vec::new();
-        let replayed = files.replay(|entry, is_committed| {
+        let replayed = files.replay(Seqno(1), |entry, is_committed| {
             loader.push(entry.clone(), is_committed)?;
             entries.push(entry);
             Ok(())
@@ -445,7 +445,7 @@ impl Machine {
     pub fn kept(&self) -> Result<Vec<Bytes>, StartFault> {
         let mut files = LedgerFiles::open(self.folder.clone())?;
         let mut entries = Vec::new();
-        let replayed = files.replay(|entry, _| {
+        let replayed = files.replay(Seqno(1), |entry, _| {
             entries.push(entry);
             Ok::<(), Infallible>(())
         });

@@ -142,6 +142,8 @@ impl Plan {
                 signature_interval_ms: dice.one_of(&[0, 20, 20, 100]),
                 chunk_bytes: dice.one_of(&[1, 5_000, 100_000, 5_000_000]),
                 retained_entries: dice.one_of(&[0, 5, 1024]),
+                // Simulated machines have no thread that makes snapshots.
+                snapshot_entries: 0,
                 uncommitted_bytes_max: dice.one_of(&[3_000, 32 << 20]),
                 uncommitted_entries_max: dice.one_of(&[1, 6, 4096]),
                 batches_ahead: dice.one_of(&[1, 2, 2, usize::MAX]),

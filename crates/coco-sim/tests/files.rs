@@ -41,7 +41,7 @@ const fn ends(seqno: u64) -> bool {
 fn start(folder: &SimFolder) -> Result<Vec<Bytes>, LedgerFilesError> {
     let mut files = LedgerFiles::open(folder.clone())?;
     let mut found = Vec::new();
-    let replayed = files.replay(|entry, _| {
+    let replayed = files.replay(Seqno(1), |entry, _| {
         let view = EntryView::parse(&entry).expect("files hold entries");
         view.open(&secret())?;
         found.push(entry.clone());

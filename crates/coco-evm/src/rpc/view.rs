@@ -291,7 +291,14 @@ impl<'a> Chain<'a> {
         key: &[u8],
     ) -> Result<Option<bytes::Bytes>, RpcError> {
         let value = self.view.history.read(seqno, &MapName::from_static(map), key);
-        value.map_err(|error: HistoryError| RpcError::new(CODE_INTERNAL, error.to_string()))
+        value.map_err(|error| match error {
+            HistoryError::Archived { .. } => {
+                RpcError::new(CODE_PRUNED, format!("pruned history unavailable: {error}"))
+            }
+            HistoryError::Unreadable { .. } | HistoryError::Altered { .. } => {
+                RpcError::new(CODE_INTERNAL, error.to_string())
+            }
+        })
     }
 }
 

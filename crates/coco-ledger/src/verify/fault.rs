@@ -5,7 +5,8 @@ use coco_types::{Digest, NodeId, Seqno, TxId, View, codec::DecodeError};
 use thiserror::Error;
 
 use crate::{
-    ChunkFault, OpenEntryError, ParseChunkNameError, ParseSignatureError, VerifySignatureError,
+    ChunkFault, OpenEntryError, ParseChunkNameError, ParseSignatureError, SnapshotFault,
+    VerifySignatureError,
     genesis::{NodeStatus, ServiceStatus},
 };
 
@@ -165,6 +166,26 @@ pub enum LedgerFault {
         tx_id: Option<TxId>,
         /// The root that it leads to.
         root: Digest,
+    },
+    /// An entry is not the one that the snapshot has a leaf of.
+    #[error("entry is not the one that the snapshot stands on")]
+    SnapshotLeaf,
+    /// A snapshot is damaged or forged.
+    #[error("snapshot cannot be used")]
+    Snapshot(#[source] SnapshotFault),
+    /// A snapshot stands on other entries than the ledger's.
+    #[error("snapshot of {0} stands on another ledger")]
+    SnapshotTree(Seqno),
+    /// The ledger's entry where a snapshot has its evidence is another.
+    #[error("entry {0} is not the evidence of the snapshot")]
+    SnapshotEvidence(TxId),
+    /// A snapshot has its evidence in an entry that the ledger does not reach.
+    #[error("snapshot has its evidence at {evidence}, the ledger is signed up to {signed}")]
+    SnapshotAhead {
+        /// Where the evidence is.
+        evidence: TxId,
+        /// Up to where the ledger is signed.
+        signed: Seqno,
     },
     /// Nothing is signed.
     #[error("ledger holds no signature")]

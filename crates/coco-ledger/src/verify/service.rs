@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use coco_crypto::{Certificate, PublicKey};
-use coco_kv::MapView;
+use coco_kv::{Domain, MapImage, MapName, MapView, StateImage, WriteSet, WriteSetView};
 use coco_types::NodeId;
 use serde::de::DeserializeOwned;
 
 use super::LedgerFault;
 use crate::{
-    EntryView, SignatureRecord,
+    SignatureRecord,
     genesis::{
         ENDORSED_CERTIFICATES_MAP, NODES_MAP, NodeState, NodeStatus, SERVICE_MAP, ServiceInfo,
         ServiceStatus, singleton_key,
@@ -45,9 +45,25 @@ impl Service {
         self.status
     }
 
+    /// The service as a snapshot describes it.
+    pub(super) fn restored(
+        trusted: Certificate,
+        public: &StateImage<'_>,
+    ) -> Result<Self, LedgerFault> {
+        let mut set = WriteSet::new();
+        for name in [NODES_MAP, ENDORSED_CERTIFICATES_MAP, SERVICE_MAP] {
+            let rows = public.map(name).into_iter().flat_map(MapImage::iter);
+            rows.for_each(|(key, _, value)| set.insert(&MapName::from_static(name), key, value));
+        }
+        let bytes = set.encode(Domain::Public);
+        let mut service = Self::new(trusted);
+        service.apply(&WriteSetView::parse(&bytes, &[])?)?;
+        Ok(service)
+    }
+
     /// Takes in what an entry writes.
-    pub(super) fn apply(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
-        for map in entry.public_writes()?.maps() {
+    pub(super) fn apply(&mut self, writes: &WriteSetView<'_>) -> Result<(), LedgerFault> {
+        for map in writes.maps() {
             match map.name() {
                 NODES_MAP => self.apply_nodes(map)?,
                 ENDORSED_CERTIFICATES_MAP => self.apply_certificates(map)?,

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use coco_adapter::HistoryError;
 use coco_api::{
     Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version,
 };
@@ -244,7 +245,11 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
     let covering = covering.unwrap_or(id.seqno);
     match assemble(service, id.seqno, covering) {
         Ok(receipt) => render(&receipt, id, form),
-        Err(error) => {
+        Err(NoReceipt::Archived(error)) => respond::error(
+            ErrorCode::TransactionNotFound,
+            format!("the receipt of {id} cannot be made here: {error}"),
+        ),
+        Err(NoReceipt::Broken(error)) => {
             tracing::error!(error, %id, "cannot make a receipt");
             respond::error(
                 ErrorCode::InternalError,
@@ -254,23 +259,47 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
     }
 }
 
+/// Why there is no receipt.
+enum NoReceipt {
+    /// The ledger's files around it are kept elsewhere.
+    Archived(HistoryError),
+    /// This node's ledger does not give it.
+    Broken(String),
+}
+
+impl NoReceipt {
+    fn broken(error: &dyn std::error::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<HistoryError> for NoReceipt {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Archived { .. } => Self::Archived(error),
+            HistoryError::Unreadable { .. } | HistoryError::Altered { .. } => Self::broken(&error),
+        }
+    }
+}
+
 /// Reads the entry and the signature that covers it, and puts the receipt together.
-fn assemble(service: &Service, seqno: Seqno, covering: Seqno) -> Result<Receipt, String> {
+fn assemble(service: &Service, seqno: Seqno, covering: Seqno) -> Result<Receipt, NoReceipt> {
     let history = &service.parts().history;
-    let text = |error: &dyn std::error::Error| error.to_string();
-    let entry = history.entry(seqno).map_err(|error| text(&error))?;
-    let signature_of = |entry: &[u8]| -> Result<Option<SignatureRecord>, String> {
-        let entry = EntryView::parse(entry).map_err(|error| text(&error))?;
-        SignatureRecord::read(&entry).map_err(|error| text(&error))
+    let entry = history.entry(seqno)?;
+    let signature_of = |entry: &[u8]| -> Result<Option<SignatureRecord>, NoReceipt> {
+        let entry = EntryView::parse(entry).map_err(|error| NoReceipt::broken(&error))?;
+        SignatureRecord::read(&entry).map_err(|error| NoReceipt::broken(&error))
     };
     if let Some(record) = signature_of(&entry)? {
         return Ok(Receipt::of_signature(&record));
     }
-    let signature = history.entry(covering).map_err(|error| text(&error))?;
-    let record = signature_of(&signature)?.ok_or("the covering entry is no signature")?;
+    let signature = history.entry(covering)?;
+    let no_signature = || NoReceipt::Broken("the covering entry is no signature".to_owned());
+    let record = signature_of(&signature)?.ok_or_else(no_signature)?;
     let state = service.state();
     let evidence = service.parts().secret.commit_evidence(state.tx_id(seqno));
-    Receipt::assemble(&entry, evidence, state.tree(), &record).map_err(|error| text(&error))
+    Receipt::assemble(&entry, evidence, state.tree(), &record)
+        .map_err(|error| NoReceipt::broken(&error))
 }
 
 fn render(receipt: &Receipt, id: TxId, form: Form) -> Reply {

@@ -172,7 +172,7 @@ fn block_time_never_runs_backwards() {
 fn check_chunks_after_roll_back(chunk_bytes: u64) {
     let settings = Settings { chunk_bytes, ..EAGER };
     let (mut cluster, new) = split(Plan { settings, ..Plan::default() });
-    check_chunks(&cluster.nodes[0].ledger, 2, chunk_bytes);
+    check_chunks(&cluster.nodes[0].ledger, 2, &settings);
     cluster.heal();
     cluster.run(5);
     let to = cluster.nodes[0].id;
@@ -184,7 +184,7 @@ fn check_chunks_after_roll_back(chunk_bytes: u64) {
     }
     cluster.run(2);
     cluster.assert_equal();
-    check_chunks(&cluster.nodes[0].ledger, 2, chunk_bytes);
+    check_chunks(&cluster.nodes[0].ledger, 2, &settings);
 
     cluster.crash(0);
     cluster.start(0);
@@ -195,7 +195,7 @@ fn check_chunks_after_roll_back(chunk_bytes: u64) {
     }
     cluster.run(5);
     cluster.assert_equal();
-    assert!(check_chunks(&cluster.nodes[0].ledger, 2, chunk_bytes) > 0, "some chunk has ended");
+    assert!(check_chunks(&cluster.nodes[0].ledger, 2, &settings) > 0, "some chunk has ended");
     assert_ne!(cluster.nodes[0].disk.committed, Seqno::ZERO, "and is marked as committed");
 }
 

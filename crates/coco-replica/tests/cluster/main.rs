@@ -13,5 +13,6 @@ mod network;
 mod picture;
 mod restart;
 mod sealed;
+mod snapshots;
 mod watch;
 mod weather;

@@ -8,7 +8,7 @@ use coco_consensus::{
     Configuration, Fetch, FetchFailed, HardState, Limits, LogEntry, RaftEngine, Start, Timing,
 };
 use coco_crypto::sha256;
-use coco_ledger::EntryView;
+use coco_ledger::{EntryView, SnapshotName};
 use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, Reply, Settings, StepError};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
@@ -16,6 +16,7 @@ use crate::{
     bank::{self, Bank, Transfer},
     genesis::{FirstEntries, Keys, START_S, first_entries, secret},
     picture::{INDEX_KEY, Picture},
+    snapshots::{self, Making},
     watch::Watch,
 };
 
@@ -90,6 +91,7 @@ pub(crate) struct Node {
     /// The driver is kept from executing.
     pub(crate) work_held: bool,
     pub(crate) fetches: VecDeque<Fetch>,
+    pub(crate) snapshots: Making,
     pub(crate) fetches_answered: usize,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     /// Callers who have no answer yet.
@@ -106,6 +108,8 @@ pub(crate) struct Disk {
     pub(crate) entries: Vec<Bytes>,
     /// The last entry of the last chunk that is marked as committed.
     pub(crate) committed: Seqno,
+    /// Complete snapshots.
+    pub(crate) snapshots: BTreeMap<SnapshotName, Vec<u8>>,
 }
 
 pub(crate) fn index(seqno: Seqno) -> usize {
@@ -131,11 +135,17 @@ impl Cluster {
             replica: None,
             broken: None,
             ledger: Vec::new(),
-            disk: Disk { hard_state, entries: entries.clone(), committed: Seqno::ZERO },
+            disk: Disk {
+                hard_state,
+                entries: entries.clone(),
+                committed: Seqno::ZERO,
+                snapshots: BTreeMap::new(),
+            },
             writes: VecDeque::new(),
             disk_held: false,
             work_held: false,
             fetches: VecDeque::new(),
+            snapshots: Making::default(),
             fetches_answered: 0,
             replies: Vec::new(),
             waiting: BTreeSet::new(),
@@ -172,22 +182,25 @@ impl Cluster {
 
     /// Starts a node from its disk.
     pub(crate) fn start(&mut self, node: usize) {
-        let configuration = Configuration::of(self.nodes.iter().map(|node| node.id).collect());
+        let ids = self.nodes.iter().map(|node| node.id).collect();
         let this = &mut self.nodes[node];
         assert!(this.replica.is_none(), "it is up");
         this.starts += 1;
         this.ledger.clone_from(&this.disk.entries);
-        let mut loader =
-            Loader::new(secret(), bank::schema(), INDEX_KEY, self.plan.settings.retained_entries);
-        for (entry, seqno) in this.disk.entries.iter().zip(1..) {
+        let retained = self.plan.settings.retained_entries;
+        let mut loader = snapshots::loader(&self.keys, &this.disk, retained)
+            .unwrap_or_else(|| Loader::new(secret(), bank::schema(), INDEX_KEY, retained));
+        for (entry, seqno) in this.disk.entries.iter().zip(1..).skip(index(loader.last().seqno)) {
             loader
                 .push(entry.clone(), Seqno(seqno) <= this.disk.committed)
                 .expect("a disk keeps what it was given");
         }
+        assert_eq!(loader.awaited(), None, "a disk has the evidence of its snapshots");
         let (views, last, committed) = {
             let state = loader.state();
             let state = state.read();
-            let known = this.disk.committed.max(Seqno(self.genesis as u64));
+            let known =
+                this.disk.committed.max(Seqno(self.genesis as u64)).max(state.committed().seqno);
             let views = state.view_history().into_iter().map(|id| (id.seqno, id.view)).collect();
             (
                 views,
@@ -195,12 +208,14 @@ impl Cluster {
                 state.last_signature(known).expect("the first entries are signed"),
             )
         };
+        let (configuration, pending) =
+            loader.configuration().unwrap_or_else(|| (Configuration::of(ids), None));
         let mut recent = loader.take_recent();
         recent.drain(..recent.len().saturating_sub(self.plan.recent));
         let engine = RaftEngine::new(Start {
             me: this.id,
             configuration,
-            pending: None,
+            pending,
             hard_state: loader.hard_state(Some(this.disk.hard_state)),
             views,
             last,
@@ -246,6 +261,7 @@ impl Cluster {
         this.replica = None;
         this.writes.clear();
         this.fetches.clear();
+        this.snapshots = Making::default();
         this.waiting.clear();
         this.ledger.clear();
     }
@@ -283,6 +299,7 @@ impl Cluster {
         }
         this.writes.extend(effects.persist);
         this.fetches.extend(effects.fetch);
+        this.snapshots.tasks.extend(effects.snapshots);
         for reply in &effects.replies {
             assert!(
                 this.waiting.remove(&reply.0),
@@ -291,9 +308,15 @@ impl Cluster {
             this.replies.push(reply.clone());
         }
         this.rolled_back.extend(effects.rolled_back);
+        // They never come up.
+        let learners =
+            this.replica.as_ref().map(|replica| replica.configuration().learners.clone());
+        let learners = learners.unwrap_or_default();
         for (to, message) in effects.send {
-            let to =
-                self.nodes.iter().position(|other| other.id == to).expect("a node of the network");
+            let Some(to) = self.nodes.iter().position(|other| other.id == to) else {
+                assert!(learners.contains(&to), "n{node} writes to somebody unknown");
+                continue;
+            };
             assert_ne!(to, node, "nobody writes to itself");
             if !self.cuts.contains(&(node, to)) {
                 self.links.entry((node, to)).or_default().push_back(message);
@@ -455,6 +478,9 @@ impl Cluster {
                 }
                 if !self.nodes[node].disk_held {
                     busy |= self.sync(node) | self.fetch(node);
+                }
+                if !self.nodes[node].snapshots.held {
+                    busy |= self.snapshot(node);
                 }
             }
             let links: Vec<_> = self.links.keys().copied().collect();

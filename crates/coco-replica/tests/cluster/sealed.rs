@@ -1,6 +1,6 @@
 //! With real keys: what the nodes wrote is what an auditor accepts, knowing only the service's certificate.
 
-use coco_ledger::{LedgerReport, ServiceStatus, Verifier, chunk_files};
+use coco_ledger::{LedgerReport, ServiceStatus, SnapshotFile, Verifier, chunk_files};
 use coco_replica::Settings;
 
 use crate::{
@@ -8,13 +8,19 @@ use crate::{
     network::{Cluster, EAGER, Plan},
 };
 
-/// Verifies every node's disk.
+/// Verifies every node's disk, snapshots included.
 pub(crate) fn audit(cluster: &Cluster) -> Vec<LedgerReport> {
     let Keys::Real { service, .. } = &cluster.keys else { panic!("an audit needs real keys") };
     let audit = |node: &crate::network::Node| {
         let mut verifier = Verifier::new(service.clone()).with_secret(secret());
         for (name, bytes) in chunk_files(&node.disk.entries) {
             verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
+        }
+        for (name, file) in &node.disk.snapshots {
+            let snapshot = SnapshotFile::split(file).expect("it has a proof");
+            let snapshot = snapshot.verify(*name, &service.pem()).expect("it holds");
+            let result = verifier.check_snapshot(&name.to_string(), &snapshot);
+            result.expect("the ledger vouches for its snapshots");
         }
         verifier.finish(None).expect("the auditor accepts the ledger")
     };

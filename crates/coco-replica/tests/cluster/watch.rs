@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_ledger::EntryView;
-use coco_replica::Reply;
+use coco_replica::{Reply, Settings};
 use coco_types::{Role, TxId, TxStatus, View};
 
 use crate::{
@@ -140,13 +140,22 @@ impl Watch {
     }
 }
 
-/// Every chunk ends with the first signature entry after so many bytes, and nowhere else. Returns how many end.
-pub(crate) fn check_chunks(ledger: &[Bytes], first_checked: usize, chunk_bytes: u64) -> usize {
-    let (mut bytes, mut chunks) = (0, 0);
+/// Every chunk ends with the first signature entry after so many bytes, or with one that is due for a snapshot, and
+/// nowhere else. Returns how many end.
+pub(crate) fn check_chunks(ledger: &[Bytes], first_checked: usize, settings: &Settings) -> usize {
+    let Settings { chunk_bytes, snapshot_entries, .. } = *settings;
+    let (mut bytes, mut chunks, mut signed) = (0, 0, 0);
     for (at, entry) in ledger.iter().enumerate() {
         let view = EntryView::parse(entry).expect("ledgers hold entries");
         let ends = view.flags().contains(coco_ledger::EntryFlags::CHUNK_AFTER);
-        let is_due = at >= first_checked && view.is_signature() && bytes >= chunk_bytes;
+        let seqno = at as u64 + 1;
+        let is_snapshot =
+            snapshot_entries > 0 && (signed + 1..=seqno).any(|n| n % snapshot_entries == 0);
+        let is_due =
+            at >= first_checked && view.is_signature() && (bytes >= chunk_bytes || is_snapshot);
+        if view.is_signature() {
+            signed = seqno;
+        }
         assert_eq!(ends, is_due, "chunk end at {} after {bytes} bytes", view.tx_id());
         bytes = if ends { 0 } else { bytes + entry.len() as u64 };
         chunks += usize::from(ends);

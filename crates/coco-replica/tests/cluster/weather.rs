@@ -47,6 +47,7 @@ fn plan(seed: u64, dice: &mut Dice) -> Plan {
         signature_interval_ms: dice.one_of(&[0, 20, 50]),
         chunk_bytes: dice.one_of(&[1, 2000, 5_000_000]),
         retained_entries: dice.one_of(&[0, 5, 1024]),
+        snapshot_entries: dice.one_of(&[0, 10, 25]),
         uncommitted_bytes_max: dice.one_of(&[3000, 32 << 20]),
         uncommitted_entries_max: dice.one_of(&[1, 6, 4096]),
         batches_ahead: dice.one_of(&[1, 2, usize::MAX]),
@@ -101,6 +102,9 @@ fn act(cluster: &mut Cluster, dice: &mut Dice) {
         60..64 => {
             for node in 0..nodes {
                 cluster.fetch(node);
+                if dice.roll(2) == 1 {
+                    cluster.snapshot(node);
+                }
             }
         }
         64..65 => cluster.fail_fetch(node),
@@ -158,6 +162,18 @@ fn clear(cluster: &mut Cluster) {
     cluster.run(200);
 }
 
+/// Snapshots of one name are one snapshot, whoever made them and when.
+fn check_snapshots(cluster: &Cluster) -> usize {
+    let mut all = BTreeMap::new();
+    for this in &cluster.nodes {
+        for (name, file) in &this.disk.snapshots {
+            let first = all.entry(name).or_insert(file);
+            assert!(*first == file, "two snapshots are called {name}");
+        }
+    }
+    all.len()
+}
+
 /// Whatever callers were told is so.
 fn check_answers(cluster: &Cluster) {
     let done: BTreeMap<u64, u64> =
@@ -199,6 +215,7 @@ struct Story {
     rolled_back: usize,
     fetches: usize,
     chunks: usize,
+    snapshots: usize,
     /// Callers who were told of an entry that did not survive.
     invalid: usize,
     /// Callers who were told of an earlier entry, or of another node.
@@ -209,7 +226,7 @@ struct Story {
 fn weather(seed: u64, keys: fn(usize) -> Keys) -> Story {
     let mut dice = Dice(seed);
     let plan = plan(seed, &mut dice);
-    let (keys, chunk_bytes, first) = (keys(plan.nodes), plan.settings.chunk_bytes, plan.first);
+    let (keys, settings, first) = (keys(plan.nodes), plan.settings, plan.first);
     let mut cluster = Cluster::with_keys(plan, keys);
     for _ in 0..ACTS {
         act(&mut cluster, &mut dice);
@@ -228,7 +245,7 @@ fn weather(seed: u64, keys: fn(usize) -> Keys) -> Story {
     cluster.assert_equal();
     check_answers(&cluster);
     let genesis = if first == FirstEntries::Two { 2 } else { 4 };
-    let chunks = check_chunks(&cluster.nodes[0].ledger, genesis, chunk_bytes);
+    let chunks = check_chunks(&cluster.nodes[0].ledger, genesis, &settings);
     if let Keys::Real { .. } = cluster.keys {
         audit(&cluster);
     }
@@ -238,6 +255,7 @@ fn weather(seed: u64, keys: fn(usize) -> Keys) -> Story {
         rolled_back: cluster.nodes.iter().map(|node| node.rolled_back.len()).sum(),
         fetches: cluster.nodes.iter().map(|node| node.fetches_answered).sum(),
         chunks,
+        snapshots: check_snapshots(&cluster),
         invalid: cluster
             .watch
             .told
@@ -272,10 +290,13 @@ fn the_network_survives_random_weather() {
 
 #[test]
 fn an_auditor_accepts_what_random_weather_left() {
+    let mut snapshots = 0;
     for seed in 0..AUDITED {
         let run = panic::catch_unwind(|| weather(seed, Keys::real));
         assert!(run.is_ok(), "with real keys, seed {seed}");
+        snapshots += run.map_or(0, |story| story.snapshots);
     }
+    assert!(snapshots > 0, "some seed makes snapshots");
 }
 
 #[test]

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use coco_crypto::Certificate;
-use coco_ledger::{Chunk, ChunkName, EntryFlags, Verifier};
-use coco_types::TxId;
+use coco_ledger::{
+    Chunk, ChunkName, EntryFlags, LedgerFault, SnapshotError, SnapshotFile, SnapshotName,
+    VerifiedSnapshot, Verifier, VerifyLedgerError,
+};
+use coco_types::{Seqno, TxId};
 
 use crate::{Failure, commands::receipt};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum LedgerCommand {
-    /// Verify every entry, tree and signature of a ledger folder against the service's certificate
+    /// Verify every entry, tree, signature and snapshot of a ledger folder against the service's certificate
     Verify {
         /// The ledger folder
         folder: PathBuf,
@@ -24,6 +27,9 @@ pub(crate) enum LedgerCommand {
         /// Fail unless what this receipt proves (JSON or COSE) is in the ledger and signed. May be given more than once
         #[arg(long, value_name = "FILE")]
         receipt: Vec<PathBuf>,
+        /// The folder of snapshots, where it is not `snapshots` beside the ledger folder
+        #[arg(long, value_name = "DIR")]
+        snapshots: Option<PathBuf>,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -46,9 +52,11 @@ pub(crate) enum LedgerCommand {
 
 pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
     match command {
-        LedgerCommand::Verify { folder, service_cert, at_least, receipt, json } => {
+        LedgerCommand::Verify { folder, service_cert, at_least, receipt, snapshots, json } => {
+            let snapshots = snapshot_files(folder, snapshots.as_deref())?;
             let expected = Expected { at_least: *at_least, receipts: receipt };
-            verify(folder, service_cert, &expected, if *json { Output::Json } else { Output::Text })
+            let output = if *json { Output::Json } else { Output::Text };
+            verify(folder, service_cert, &snapshots, &expected, output)
         }
         LedgerCommand::Show { folder, from, limit, values } => {
             show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
@@ -95,9 +103,70 @@ struct Expected<'a> {
     receipts: &'a [PathBuf],
 }
 
+/// The complete snapshots of a ledger, oldest first.
+fn snapshot_files(
+    ledger: &Path,
+    told: Option<&Path>,
+) -> anyhow::Result<Vec<(SnapshotName, PathBuf)>> {
+    let beside = ledger.join("../snapshots");
+    let folder = told.unwrap_or(&beside);
+    if told.is_none() && !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let listing =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut snapshots = Vec::new();
+    for file in listing {
+        let file = file?;
+        if let Some(name) =
+            file.file_name().to_str().and_then(|name| name.parse::<SnapshotName>().ok())
+        {
+            snapshots.push((name, file.path()));
+        }
+    }
+    snapshots.sort();
+    Ok(snapshots)
+}
+
+/// Reads a snapshot and has `check` look at it once its proof holds.
+fn with_snapshot<T>(
+    (name, path): &(SnapshotName, PathBuf),
+    service: &Certificate,
+    check: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, VerifyLedgerError>,
+) -> Result<T, Failure> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = name.to_string();
+    let refused = |error: SnapshotError| VerifyLedgerError {
+        file: file.clone(),
+        offset: error.offset,
+        seqno: name.seqno,
+        fault: LedgerFault::Snapshot(error.fault),
+    };
+    SnapshotFile::split(&bytes)
+        .and_then(|snapshot| snapshot.verify(*name, &service.pem()))
+        .map_err(refused)
+        .and_then(|snapshot| check(&file, &snapshot))
+        .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+}
+
+/// The verifier to begin with: before the first entry, or after the oldest snapshot that the first chunk goes on from.
+fn begin(
+    first: Seqno,
+    service: &Certificate,
+    snapshots: &[(SnapshotName, PathBuf)],
+) -> Result<Verifier, Failure> {
+    match snapshots.iter().find(|(name, _)| name.seqno.next() >= first) {
+        Some(snapshot) if first > Seqno(1) => with_snapshot(snapshot, service, |file, snapshot| {
+            Verifier::from_snapshot(service.clone(), file, snapshot)
+        }),
+        _ => Ok(Verifier::new(service.clone())),
+    }
+}
+
 fn verify(
     folder: &Path,
     service_cert: &Path,
+    snapshots: &[(SnapshotName, PathBuf)],
     expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
@@ -105,13 +174,20 @@ fn verify(
         .with_context(|| format!("cannot read {}", service_cert.display()))?;
     let service = Certificate::from_pem(&pem)
         .with_context(|| format!("{} is no certificate", service_cert.display()))?;
-    let mut verifier = Verifier::new(service);
-    for (name, path) in chunks(folder)? {
+    let chunks = chunks(folder)?;
+    let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
+    let mut verifier = begin(first, &service, snapshots)?;
+    for (name, path) in chunks {
         let bytes =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         verifier
             .chunk(&name.to_string(), &bytes)
             .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    }
+    for snapshot in snapshots {
+        with_snapshot(snapshot, &service, |file, snapshot| {
+            verifier.check_snapshot(file, snapshot)
+        })?;
     }
     for path in expected.receipts {
         let receipt = receipt::read_verified(path, &pem)?;
@@ -143,6 +219,8 @@ fn verify(
                     "signatures": report.signatures,
                     "signed": report.signed.to_string(),
                     "last": report.last.to_string(),
+                    "first": first.to_string(),
+                    "snapshots": snapshots.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
                     "unsigned": unsigned,
                 })
             );
@@ -150,6 +228,12 @@ fn verify(
         Output::Text => {
             println!("verified: {} entries, {} signatures", report.entries, report.signatures);
             println!("signed up to {}, last entry {}", report.signed, report.last);
+            if first > Seqno(1) {
+                println!("entries before {first} are archived; a snapshot stands for them");
+            }
+            for (name, _) in snapshots {
+                println!("verified: {name}");
+            }
             for range in &report.unsigned {
                 println!(
                     "not yet under a signature: {} bytes {}..{} ({:?})",

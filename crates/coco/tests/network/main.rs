@@ -5,6 +5,7 @@
 //! | `faults.rs` | nothing that was acknowledged is lost when processes are killed or frozen |
 //! | `rejoin.rs` | a node that starts again is another, gets its seat, and a disk that was set back harms nobody |
 //! | `restart.rs` | a network that was stopped resumes with everything that was committed |
+//! | `snapshots.rs` | nodes start from snapshots, bear archived chunks below them, and refuse damaged ones |
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `replay.rs` | real signed transactions of the public chain |
@@ -29,3 +30,4 @@ mod rejoin;
 mod replay;
 mod restart;
 mod rpc;
+mod snapshots;
