@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use coco_crypto::Certificate;
 use coco_ledger::{
-    Chunk, ChunkName, EntryFlags, LedgerFault, SnapshotError, SnapshotFile, SnapshotName,
-    VerifiedSnapshot, Verifier, VerifyLedgerError,
+    Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
+    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError,
 };
 use coco_types::{Seqno, TxId};
 
@@ -198,6 +198,16 @@ fn verify(
     let report = verifier
         .finish(expected.at_least)
         .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    print(&report, first, snapshots, output);
+    Ok(())
+}
+
+fn print(
+    report: &LedgerReport,
+    first: Seqno,
+    snapshots: &[(SnapshotName, PathBuf)],
+    output: Output,
+) {
     match output {
         Output::Json => {
             let unsigned: Vec<_> = report
@@ -242,7 +252,6 @@ fn verify(
             }
         }
     }
-    Ok(())
 }
 
 fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Result<()> {
