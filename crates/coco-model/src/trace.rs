@@ -613,7 +613,14 @@ impl Checker {
         }
         let now = if self.nodes[by].ballot.view == view { self.durable(by) } else { 0 };
         let durable = noted.copied().unwrap_or_default().max(now);
-        if durable >= said { Ok(()) } else { Err(Rule::Acknowledged { said, durable }) }
+        if durable < said {
+            return Err(Rule::Acknowledged { said, durable });
+        }
+        // What a node had before it started again needs no new write to be there.
+        if let Some(of_view) = self.views.get_mut(&view) {
+            of_view.durable.insert(by, durable);
+        }
+        Ok(())
     }
 
     fn applied(
