@@ -187,6 +187,10 @@ impl World {
         } else if faults.bytes_left.is_some() {
             self.marks.reach("a disk was full and its node stopped");
             self.dice.between(1_000_000, 6 * OPERATOR_US_MAX)
+        } else if !folder.fired().failed_sync && self.machines[node].damage.is_some() {
+            // Cutting back over the end of a chunk reads it again.
+            self.marks.reach("a node found damage when it wrote");
+            self.dice.between(1_000_000, OPERATOR_US_MAX)
         } else {
             assert!(folder.fired().failed_sync, "n{node} stops: {}", in_full(error));
             self.marks.reach("a sync failed and its node stopped");
