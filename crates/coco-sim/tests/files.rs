@@ -4,7 +4,7 @@ use bytes::Bytes;
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     EntryFlags, EntryView, Folder, FolderFile, LedgerFiles, LedgerFilesError, LedgerSecret,
-    OpenEntryError, ReplayError, seal,
+    OpenEntryError, ReplayError, SIGNATURES_MAP, seal,
 };
 use coco_sim::{
     dice::Dice,
@@ -21,13 +21,14 @@ fn secret() -> LedgerSecret {
     LedgerSecret::new(&[3; 32])
 }
 
-/// A ledger of `count` entries of some sectors each, of which every third ends a chunk.
+/// A ledger of `count` entries of some sectors each, of which every third ends a chunk, as only signatures may.
 fn ledger(count: u64) -> Vec<Bytes> {
     let entry = |seqno: u64| {
         let id = TxId { view: View(2), seqno: Seqno(seqno) };
         let flags = if ends(seqno) { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
         let mut writes = WriteSet::new();
-        writes.insert(&MapName::from_static("m"), b"key", vec![1; 900]);
+        let map = if ends(seqno) { SIGNATURES_MAP } else { "m" };
+        writes.insert(&MapName::from_static(map), b"key", vec![1; 900]);
         seal(&secret(), id, flags, &Digest::ZERO, &writes).expect("it is small").bytes
     };
     (1..=count).map(entry).collect()

@@ -180,6 +180,7 @@ impl World {
             self.marks.reach("the power went in the middle of a write");
             return self.went_dark(node);
         }
+        let has_failed = folder.fired().failed_sync;
         let wait_us = if faults.is_dead {
             self.marks.reach("a disk died and its node stopped");
             self.given_up[node] = true;
@@ -187,12 +188,12 @@ impl World {
         } else if faults.bytes_left.is_some() {
             self.marks.reach("a disk was full and its node stopped");
             self.dice.between(1_000_000, 6 * OPERATOR_US_MAX)
-        } else if !folder.fired().failed_sync && self.machines[node].damage.is_some() {
+        } else if !has_failed && self.machines[node].damage.is_some() {
             // Cutting back over the end of a chunk reads it again.
             self.marks.reach("a node found damage when it wrote");
             self.dice.between(1_000_000, OPERATOR_US_MAX)
         } else {
-            assert!(folder.fired().failed_sync, "n{node} stops: {}", in_full(error));
+            assert!(has_failed, "n{node} stops: {}", in_full(error));
             self.marks.reach("a sync failed and its node stopped");
             self.dice.between(1_000_000, OPERATOR_US_MAX)
         };
