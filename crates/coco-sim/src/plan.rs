@@ -13,6 +13,9 @@ pub type Micros = u64;
 pub const TICK_US: Micros = 10_000;
 /// After the world has healed, everything must have come to its end within this time.
 pub const LIVENESS_US: Micros = 30_000_000;
+/// Where nodes come back as others, seats are given one after the other, and with the smallest messages and the slowest
+/// network each newcomer is sent an entry a round trip.
+pub const LIVENESS_WITH_SEATS_US: Micros = 90_000_000;
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -125,6 +128,15 @@ pub struct FaultPlan {
 }
 
 impl Plan {
+    /// How long it may take until everything has come to its end, once the world has healed.
+    #[must_use]
+    pub const fn liveness_us(&self) -> Micros {
+        match self.restart {
+            Restart::FromDisk => LIVENESS_US,
+            Restart::Rejoin => LIVENESS_WITH_SEATS_US,
+        }
+    }
+
     /// Draws a plan.
     #[must_use]
     pub fn draw(dice: &mut Dice) -> Self {

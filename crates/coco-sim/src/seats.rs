@@ -8,7 +8,7 @@ use coco_types::NodeId;
 use crate::{
     client::Doing,
     machine::{Machine, StartAs},
-    plan::{LIVENESS_US, Micros, Restart},
+    plan::{Micros, Restart},
     world::{Event, OPERATOR_US_MAX, World},
 };
 
@@ -172,7 +172,7 @@ impl World {
 
     /// Who keeps a run from its end.
     pub(crate) fn what_is_missing(&self) -> String {
-        let mut text = format!("not over {LIVENESS_US} µs after the world healed;");
+        let mut text = format!("not over {} µs after the world healed;", self.plan.liveness_us());
         for (number, client) in self.clients.iter().enumerate() {
             match &client.doing {
                 Doing::Resting => {}

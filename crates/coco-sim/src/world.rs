@@ -24,7 +24,7 @@ use crate::{
     log::{Happened, Recorder, said},
     machine::{Machine, StartAs, ends_chunk, index},
     marks::Marks,
-    plan::{LIVENESS_US, Micros, Plan, Restart, TICK_US},
+    plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
     store,
     trace::Trace,
@@ -602,7 +602,7 @@ impl World {
 
     /// Everything that clients wait for comes to its end, and all nodes that are well agree.
     fn liveness(&mut self) {
-        let deadline = self.time + LIVENESS_US;
+        let deadline = self.time + self.plan.liveness_us();
         while !self.is_over() {
             let event = self.next_event().expect("nodes tick");
             self.happen(event);
