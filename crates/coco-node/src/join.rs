@@ -297,14 +297,11 @@ impl Seeker {
             let votes = self.votes.load(Ordering::Relaxed);
             let hears = self.state.read().primary().is_some();
             silent = if hears { 0 } else { silent.saturating_add(1) };
-            if self.others.is_empty() || votes && silent < SILENT_ASKS {
+            if votes && silent < SILENT_ASKS {
                 continue;
             }
             next = next.wrapping_add(1);
-            let at = next.checked_rem(self.others.len()).unwrap_or_default();
-            let Some(address) = hint.take().or_else(|| self.others.get(at).cloned()) else {
-                continue;
-            };
+            let Some(address) = hint.take().or_else(|| self.whom_to_ask(next)) else { continue };
             let answer = match self.peers.ask(&address, &self.question).await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -314,6 +311,17 @@ impl Seeker {
             };
             hint = self.take(&address, &answer);
         }
+    }
+
+    /// Where the seats are, and where the ledger of this node says that nodes are, one after the other.
+    fn whom_to_ask(&self, turn: usize) -> Option<String> {
+        let mut all = self.others.clone();
+        for (_, node) in self.directory.all() {
+            if node.peer != self.question.peer_address && !all.contains(&node.peer) {
+                all.push(node.peer);
+            }
+        }
+        all.get(turn.checked_rem(all.len())?).cloned()
     }
 
     /// Takes an answer; where to ask next.

@@ -4,7 +4,11 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -20,7 +24,7 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{LedgerFilesError, ServiceSigner};
+use coco_ledger::{LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
 use coco_replica::{
     HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, Storage,
 };
@@ -96,6 +100,9 @@ pub enum StartNodeError {
         /// The cause, with file and offset.
         source: Box<LoadLedgerError>,
     },
+    /// The ledger's table of nodes cannot be read.
+    #[error("cannot read the ledger's table of nodes")]
+    Nodes(#[from] MembershipError),
     /// The program cannot be read, whose digest others want to know.
     #[error("cannot read this program to take its digest")]
     Program(#[source] io::Error),
@@ -290,6 +297,18 @@ struct Shared {
     stopped: watch::Receiver<bool>,
 }
 
+impl Shared {
+    /// Nodes may have come back as others since the configuration file was written; the ledger names them.
+    fn learn(&self, rows: &[(NodeId, NodeRow)]) {
+        if self.votes.load(Ordering::Relaxed) && !rows.is_empty() {
+            self.directory.replace(rows);
+            self.peers.keep(&self.directory.all());
+        } else {
+            self.directory.add(rows);
+        }
+    }
+}
+
 struct Assembled {
     service: Arc<Service>,
     /// What the service must send again.
@@ -394,8 +413,7 @@ fn assemble(
     shared: Shared,
 ) -> Result<Assembled, StartNodeError> {
     let Loaded { identity, loader, files, snapshots, hard_state, .. } = loaded;
-    let reader = loader.reader();
-    let state = loader.state();
+    let (reader, state) = (loader.reader(), loader.state());
     let Ethereum { adapter, rpc, checker } =
         ethereum(config, &reader, shared.nodes.len() as u64 - 1)?;
     let replica = Replica::new(
@@ -405,6 +423,7 @@ fn assemble(
         Box::new(signer(&identity)?),
         settings(config),
     );
+    shared.learn(&replica.node_rows()?);
 
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;

@@ -57,7 +57,7 @@ impl World {
         if replica.configuration().votes(machine.id) && knows_primary {
             return;
         }
-        let others: Vec<usize> = (0..self.plan.nodes).filter(|other| *other != node).collect();
+        let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != node).collect();
         let request =
             JoinRequest { node: machine.record.clone(), seat: machine.seat, resumed: None };
         let hint = self.machines[node].hint.take();
