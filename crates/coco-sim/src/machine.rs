@@ -301,6 +301,10 @@ impl Machine {
         };
         let (configuration, pending) =
             loader.configuration().expect("the first entry names the voters");
+        if is_less {
+            // Such a node does not come up; what it would do is no step of the model.
+            return Ok(Found { has_cut, is_less });
+        }
         let adapter = ethereum::adapter(&loader.reader());
         let start = Start {
             me: self.id,
