@@ -136,8 +136,10 @@ impl FolderFile for DiskFile {
 mod tests {
     use bytes::Bytes;
     use coco_consensus::HardState;
-    use coco_kv::WriteSet;
-    use coco_ledger::{ChunkName, EntryFlags, LedgerFilesError, LedgerSecret, ReplayError, seal};
+    use coco_kv::{MapName, WriteSet};
+    use coco_ledger::{
+        ChunkName, EntryFlags, LedgerFilesError, LedgerSecret, ReplayError, SIGNATURES_MAP, seal,
+    };
     use coco_replica::HardStateFile;
     use coco_types::{Digest, Seqno, TxId, View};
 
@@ -151,12 +153,20 @@ mod tests {
     }
 
     fn entry(view: u64, seqno: u64) -> Bytes {
+        sealed(view, seqno, EntryFlags::NONE, &WriteSet::default())
+    }
+
+    /// An entry that ends its chunk, which only a signature may.
+    fn last_entry(view: u64, seqno: u64) -> Bytes {
+        let mut writes = WriteSet::new();
+        writes.insert(&MapName::from_static(SIGNATURES_MAP), &[0; 8], vec![1]);
+        sealed(view, seqno, EntryFlags::CHUNK_AFTER, &writes)
+    }
+
+    fn sealed(view: u64, seqno: u64, flags: EntryFlags, writes: &WriteSet) -> Bytes {
         let id = TxId { view: View(view), seqno: Seqno(seqno) };
         let secret = LedgerSecret::new(&[7; 32]);
-        let (claims, writes) = (Digest([0; 32]), WriteSet::default());
-        seal(&secret, id, EntryFlags::NONE, &claims, &writes)
-            .expect("an empty entry is short")
-            .bytes
+        seal(&secret, id, flags, &Digest([0; 32]), writes).expect("it is short").bytes
     }
 
     /// A node hears that its peers committed an entry while its own disk still writes.
@@ -199,7 +209,9 @@ mod tests {
         let folder = folder(test);
         let mut writer =
             LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
-        let entries: Vec<Bytes> = (1..=7).map(|seqno| entry(2, seqno)).collect();
+        let entries: Vec<Bytes> = (1..=7)
+            .map(|seqno| if seqno % 2 == 0 { last_entry(2, seqno) } else { entry(2, seqno) })
+            .collect();
         for (entry, seqno) in entries.iter().zip(1..) {
             writer.append(entry, seqno % 2 == 0).expect("appends");
         }

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -272,7 +273,10 @@ impl Seeker {
                 }
                 Some(primary) => {
                     let Some(address) = self.directory.get(primary) else { continue };
-                    self.peers.ask(&address.peer, &self.question).await.map(|answer| answer.reply)
+                    self.peers
+                        .ask(&address.peer, &self.question)
+                        .await
+                        .map(|(_, answer)| answer.reply)
                 }
                 None => continue,
             };
@@ -292,6 +296,7 @@ impl Seeker {
         let mut silent: u32 = 0;
         let mut next: usize = 0;
         let mut hint = None;
+        let mut farewells = BTreeSet::new();
         loop {
             sleep(ASK_EVERY).await;
             let votes = self.votes.load(Ordering::Relaxed);
@@ -302,13 +307,23 @@ impl Seeker {
             }
             next = next.wrapping_add(1);
             let Some(address) = hint.take().or_else(|| self.whom_to_ask(next)) else { continue };
-            let answer = match self.peers.ask(&address, &self.question).await {
-                Ok(answer) => answer,
+            let (by, answer) = match self.peers.ask(&address, &self.question).await {
+                Ok(answered) => answered,
                 Err(error) => {
                     debug!(address, %error, "cannot ask for this node's seat");
                     continue;
                 }
             };
+            if answer.reply == JoinReply::Retired {
+                if farewells.len() < NODES_TOLD_MAX {
+                    farewells.insert(by);
+                }
+                let known = answer.nodes.iter().filter(|(id, _)| farewells.contains(id)).count();
+                // Those that do not know it yet may need this node's vote to learn it.
+                if known.saturating_mul(2) <= answer.nodes.len() {
+                    continue;
+                }
+            }
             hint = self.take(&address, &answer);
         }
     }

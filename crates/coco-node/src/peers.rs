@@ -136,23 +136,29 @@ impl Peers {
         self.queues.read().get(&to).cloned()
     }
 
-    /// Asks whoever is at `address`, a node of this service, for a seat.
+    /// Asks whoever is at `address`, a node of this service, for a seat; who it was, and what it said.
     ///
     /// # Errors
     /// When nobody of this service is there, or does not answer.
-    pub async fn ask(&self, address: &str, question: &Question) -> std::io::Result<Answer> {
+    pub async fn ask(
+        &self,
+        address: &str,
+        question: &Question,
+    ) -> std::io::Result<(NodeId, Answer)> {
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let connector = self.tls.connector();
         let asking = async {
             let stream = TcpStream::connect(address).await?;
             let mut stream = connector.connect(any_peer_name(), stream).await?;
+            let by = peer_id(stream.get_ref().1.peer_certificates())
+                .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
             write_frame(&mut stream, &Frame::Join(question.encode())).await?;
             let mut buffer = bytes::BytesMut::new();
             let frame = read_frame(&mut stream, &mut buffer).await?;
             match frame {
-                Some(Frame::Joined(answer)) => {
-                    Answer::decode(&answer).map_err(std::io::Error::other)
-                }
+                Some(Frame::Joined(answer)) => Answer::decode(&answer)
+                    .map(|answer| (by, answer))
+                    .map_err(std::io::Error::other),
                 Some(_) | None => Err(std::io::ErrorKind::UnexpectedEof.into()),
             }
         };

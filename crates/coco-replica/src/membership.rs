@@ -9,6 +9,9 @@
 //!    change, so the configuration is joint for a while;
 //! 3. *leave*: once that is committed, the old configuration is.
 //!
+//! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that it is over:
+//! earlier, those that still count by the joint configuration could need its vote.
+//!
 //! A seat whose node still answers is not given away: then one of the two is a copy that a host has made. Nobody asks
 //! people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
 
@@ -51,7 +54,9 @@ pub enum JoinReply {
     NoSuchSeat,
     /// Never without a vote of the members: the node in that seat runs other code.
     OtherCode,
-    /// Never: that node had a seat, and another has it now. A node that was cut off for long hears nothing else of it.
+    /// Never: that node had a seat, and another has it now, as far as the node knows that was asked. One that was cut off
+    /// for long hears nothing else of it. It goes on to vote for those who still need it, until a majority of the voters
+    /// say so: then they can do without.
     Retired,
 }
 
@@ -94,19 +99,19 @@ impl Replica {
 
     fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
         let JoinRequest { node, seat, resumed } = request;
+        // Anybody knows that, once the change has ended here. While it lasts the vote of the node that leaves may be needed.
+        if let Some(row) = self.row(node.node_id)
+            && !self.engine.configuration().contains(node.node_id)
+            && read_node(node.node_id, &row)?.status == NodeStatus::Retired
+        {
+            return Ok(JoinReply::Retired);
+        }
         if self.engine.role() != Role::Primary {
             return Ok(JoinReply::NotPrimary(self.engine.primary()));
         }
         let Occupants { voter, learner } = self.occupants(*seat)?;
         if voter == Some(node.node_id) || learner == Some(node.node_id) {
             return self.note_resumed(node.node_id, *resumed);
-        }
-        // While the change lasts, the vote of the node that leaves may still be needed.
-        if let Some(row) = self.row(node.node_id)
-            && !self.engine.configuration().contains(node.node_id)
-            && read_node(node.node_id, &row)?.status == NodeStatus::Retired
-        {
-            return Ok(JoinReply::Retired);
         }
         if voter.is_none() && learner.is_none() {
             return Ok(JoinReply::NoSuchSeat);

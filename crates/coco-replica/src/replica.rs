@@ -118,9 +118,6 @@ pub enum StepError {
     /// The ledger's table of nodes cannot be read.
     #[error("the table of nodes cannot be read")]
     Membership(#[from] MembershipError),
-    /// Another node has this one's seat. Its process may start again, as another node.
-    #[error("this node takes part no more: its seat was given to another")]
-    Retired,
     /// A peer counts on entries that this node acknowledged and has no more. Going on would let a quorum forget what
     /// it committed.
     #[error(
@@ -275,22 +272,16 @@ impl Replica {
         }
         // A batch and the signature over it leave together: one message to each backup, one write to the disk.
         self.pump(&mut effects)?;
-        self.show_configuration(&mut effects)?;
+        self.show_configuration(&mut effects);
         Ok(effects)
     }
 
-    fn show_configuration(&mut self, effects: &mut Effects) -> Result<(), StepError> {
+    fn show_configuration(&mut self, effects: &mut Effects) {
         let now = self.engine.configuration();
-        if self.shown == *now {
-            return Ok(());
+        if self.shown != *now {
+            self.shown = now.clone();
+            effects.configuration = Some(now.clone());
         }
-        let me = self.signer.node_id();
-        if self.shown.contains(me) && !now.contains(me) {
-            return Err(StepError::Retired);
-        }
-        self.shown = now.clone();
-        effects.configuration = Some(now.clone());
-        Ok(())
     }
 
     fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {

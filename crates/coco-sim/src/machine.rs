@@ -1,6 +1,9 @@
 //! One node: what its driver does around the replica, its disk and its clock.
 
-use std::{collections::VecDeque, convert::Infallible};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    convert::Infallible,
+};
 
 use bytes::Bytes;
 use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
@@ -42,6 +45,8 @@ pub struct Machine {
     pub record: GenesisNode,
     /// Whom it asks next.
     pub hint: Option<usize>,
+    /// Who has told it, in this life, that its seat is another's.
+    pub farewells: BTreeSet<NodeId>,
     /// A disk that its host has put aside, with what had been acknowledged of it.
     pub copy: Option<(Promise, SimFolder)>,
     /// Its mind; none while it is down.
@@ -190,6 +195,7 @@ impl Machine {
             lives: vec![id],
             record: node_record(keys.signer(number).as_ref()),
             hint: None,
+            farewells: BTreeSet::new(),
             copy: None,
             replica: None,
             ledger: Vec::new(),
@@ -220,6 +226,7 @@ impl Machine {
             lives: Vec::new(),
             record: other.record.clone(),
             hint: None,
+            farewells: BTreeSet::new(),
             copy: None,
             replica: None,
             ledger: Vec::new(),
@@ -417,6 +424,7 @@ impl Machine {
         self.name_waits = false;
         self.storage = None;
         self.replica = None;
+        self.farewells.clear();
         self.life += 1;
         self.ledger.clear();
         self.works = false;

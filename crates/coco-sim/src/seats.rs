@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coco_consensus::Configuration;
 use coco_replica::{Input, JoinReply, JoinRequest};
 use coco_types::NodeId;
 
@@ -16,6 +17,15 @@ use crate::{
 const ASK_US: Micros = 300_000;
 /// Copies of nodes that a host starts in one run, at most.
 const COPIES_MAX: usize = 2;
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    by: NodeId,
+    reply: JoinReply,
+    /// Who votes, as far as that node knows.
+    voters: Vec<NodeId>,
+}
 
 impl World {
     /// Which node a machine is that starts.
@@ -95,19 +105,29 @@ impl World {
             let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
                 continue;
             };
-            if let Some(wait_us) = self.way(node, to) {
-                self.plan_for(to, wait_us, Event::SeatAnswered(to, reply));
-            }
+            let Some(wait_us) = self.way(node, to) else { continue };
+            let machine = &self.machines[node];
+            let replica = machine.replica.as_ref().expect("it has just answered");
+            let voters = replica.configuration().voters.clone();
+            let answered = Answered { by: machine.id, reply, voters };
+            self.plan_for(to, wait_us, Event::SeatAnswered(to, Box::new(answered)));
         }
     }
 
-    pub(crate) fn seat_answered(&mut self, node: usize, reply: JoinReply) {
+    pub(crate) fn seat_answered(&mut self, node: usize, answered: Answered) {
+        let Answered { by, reply, voters } = answered;
         match reply {
             JoinReply::NotPrimary(Some(primary)) => {
                 let hint = self.machines.iter().position(|machine| machine.id == primary);
                 self.machines[node].hint = hint.filter(|hint| *hint != node);
             }
-            JoinReply::Retired => self.retired(node),
+            JoinReply::Retired => {
+                let farewells = &mut self.machines[node].farewells;
+                farewells.insert(by);
+                if Configuration::of(voters).majority(|voter| farewells.contains(&voter)) {
+                    self.retired(node);
+                }
+            }
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)

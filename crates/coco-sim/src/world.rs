@@ -10,7 +10,7 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
-use coco_replica::{Effects, Input, JoinReply, JoinRequest, StepError};
+use coco_replica::{Effects, Input, JoinRequest};
 use coco_types::{NodeId, Role, Seqno};
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     marks::Marks,
     plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
+    seats::Answered,
     store,
     trace::Trace,
 };
@@ -69,7 +70,7 @@ pub(crate) enum Event {
     Fault(Fault),
     AskForSeat(usize),
     SeatAsked(usize, Box<JoinRequest>),
-    SeatAnswered(usize, JoinReply),
+    SeatAnswered(usize, Box<Answered>),
     /// The power of a node goes.
     Crash(usize),
     /// Something that a driver tells its node.
@@ -406,7 +407,7 @@ impl World {
             }
             Event::AskForSeat(node) => self.ask_for_seat(node),
             Event::SeatAsked(node, request) => self.seat_asked(node, *request),
-            Event::SeatAnswered(node, reply) => self.seat_answered(node, reply),
+            Event::SeatAnswered(node, answered) => self.seat_answered(node, *answered),
             Event::Synced(node) => self.synced(node),
             Event::Fetched(node, fetch) => self.fetched(node, fetch),
             Event::Start(node) => self.start(node),
@@ -468,7 +469,6 @@ impl World {
         match self.machines[node].step(self.time, input) {
             None => {}
             Some(Ok(effects)) => self.carry_out(node, effects),
-            Some(Err(StepError::Retired)) => self.retired(node),
             Some(Err(error)) => panic!("n{node} stops: {error}: {error:?}"),
         }
     }
