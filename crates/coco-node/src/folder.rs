@@ -306,6 +306,32 @@ mod tests {
 
     /// In a data centre whose power goes, what was written and not synced is gone; and disks wear.
     #[test]
+    fn a_write_that_stops_anywhere_forgets_nothing() {
+        let (folder, name) = (folder("hard-state-torn"), "consensus.state");
+        let state = |view| HardState { view: View(view), vote: None };
+        let path = folder.path.join(name);
+        let (mut file, _) = HardStateFile::open(&folder, name).expect("opens");
+        for view in [3, 4] {
+            file.write(&state(view)).expect("writes");
+            file.sync().expect("syncs");
+        }
+        let before = fs::read(&path).expect("reads");
+        file.write(&state(5)).expect("writes");
+        let after = fs::read(&path).expect("reads");
+        for end in 0..=after.len() {
+            let mut torn = after.clone();
+            torn[end..].copy_from_slice(&before[end..]);
+            fs::write(&path, &torn).expect("writes");
+            let (_, found) = HardStateFile::open(&folder, name).expect("opens");
+            assert!(
+                [Some(state(4)), Some(state(5))].contains(&found),
+                "{found:?} after {end} bytes"
+            );
+        }
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
     fn view_and_vote_are_kept_or_said_to_be_lost() {
         let (folder, name) = (folder("hard-state"), "consensus.state");
         let state = |view| HardState { view: View(view), vote: None };

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!   slot 0 | slot 0 again | slot 1 | slot 1 again          four sectors
-//!   slot: u64 generation | its complement | encoded state, with its checksum | zeros
+//!   slot: u64 generation | its complement | encoded state, with its checksum | generation and complement again | zeros
 //! ```
 //!
-//! Generation *g* stands in slot *g* mod 2, and takes the place of *g* − 2 only when *g* − 1 is durable.
+//! A write that stops inside a sector leaves two generations in it. Generation *g* stands in slot *g* mod 2, and takes the place of *g* − 2 only when *g* − 1 is durable.
 
 use coco_consensus::{HARD_STATE_BYTES, HardState};
 use coco_ledger::{FileError, Folder, FolderFile, SECTOR_BYTES};
@@ -88,6 +88,7 @@ impl<H: FolderFile> HardStateFile<H> {
         let mut sector = generation.to_le_bytes().to_vec();
         sector.extend_from_slice(&(!generation).to_le_bytes());
         sector.extend_from_slice(&state.encode());
+        sector.extend_from_within(..GENERATION_BYTES);
         assert!(sector.len() <= SECTOR, "a hard state fits a sector");
         sector.resize(SECTOR, 0);
         self.is_written = true;
@@ -119,6 +120,8 @@ enum Sector {
 const SECTOR: usize = 512;
 const _: () = assert!(SECTOR as u64 == SECTOR_BYTES, "one size of sectors");
 
+/// Bytes of a generation with its complement.
+const GENERATION_BYTES: usize = 16;
 /// How many times a slot stands in the file.
 const COPIES: usize = 2;
 
@@ -136,11 +139,13 @@ fn read_sector(file: &impl FolderFile, slot: u64, copy: u64) -> Result<Sector, F
     if bytes == [0; SECTOR] {
         return Ok(Sector::Empty);
     }
-    let (generation, rest) = bytes.split_at(8);
-    let (complement, state) = rest.split_at(8);
+    let (before, rest) = bytes.split_at(GENERATION_BYTES);
+    let (state, rest) = rest.split_at(HARD_STATE_BYTES);
+    let (generation, complement) = before.split_at(GENERATION_BYTES / 2);
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
     let generation = number(generation);
-    let is_whole = generation == !number(complement) && generation % 2 == slot;
-    let state = HardState::decode(&state[..HARD_STATE_BYTES]).ok().filter(|_| is_whole);
+    let is_whole =
+        generation == !number(complement) && rest.starts_with(before) && generation % 2 == slot;
+    let state = HardState::decode(state).ok().filter(|_| is_whole);
     Ok(state.map_or(Sector::Damaged, |state| Sector::Whole((generation, state))))
 }
