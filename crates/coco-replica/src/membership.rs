@@ -161,9 +161,14 @@ impl Replica {
         };
         let mut writes = WriteSet::new();
         put_resumed(&mut writes, node, from);
-        self.core.store.apply(id.seqno, &writes).expect("the next version, and few maps");
-        self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
+        self.write_down(id, &writes)?;
         Ok(JoinReply::Admitted)
+    }
+
+    /// Makes an entry of what the network says of its nodes.
+    fn write_down(&mut self, id: TxId, writes: &WriteSet) -> Result<(), StepError> {
+        self.core.store.apply(id.seqno, writes).expect("the next version, and few maps");
+        self.propose(id, writes, &Digest::ZERO, AppendKind::PLAIN)
     }
 
     /// The next step of a change that is under way, if it can be done now.
@@ -206,9 +211,7 @@ impl Replica {
         let next = now.step_to(voters, learners);
         let mut writes = WriteSet::new();
         put_status(&mut writes, learner, row, NodeStatus::Trusted)?;
-        if let Some(row) = self.row(voter) {
-            put_status(&mut writes, voter, &row, NodeStatus::Retired)?;
-        }
+        self.retire(&mut writes, voter)?;
         self.propose_configuration(writes, next)
     }
 
@@ -235,8 +238,7 @@ impl Replica {
     ) -> Result<(), StepError> {
         let Some(id) = self.next_tx_id() else { return Ok(()) };
         to_row(&next).put(&mut writes);
-        self.core.store.apply(id.seqno, &writes).expect("the next version, and few maps");
-        self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
+        self.write_down(id, &writes)?;
         self.core.note_configuration(id.seqno, next.clone());
         self.engine.reconfigure(id.seqno, next);
         Ok(())
