@@ -116,8 +116,14 @@ pub struct Fetch {
 
 /// The entries could not be read. The engine asks again later.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("the entries could not be read from disk")]
-pub struct FetchFailed;
+pub enum FetchFailed {
+    /// The disk does not give them now.
+    #[error("the entries could not be read from disk")]
+    Unreadable,
+    /// They are kept elsewhere. Nodes that wait for them are named in [`Output::behind`].
+    #[error("the entries are archived")]
+    Archived,
+}
 
 /// This node's part has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +155,8 @@ pub struct Output {
     pub committed: Option<Seqno>,
     /// Entries wanted from this node's disk.
     pub fetch: Vec<Fetch>,
+    /// Nodes whose next entries this one has archived ([`FetchFailed::Archived`]): they have to begin from a snapshot.
+    pub behind: Vec<NodeId>,
 }
 
 /// How far a node has come, as its primary sees it.

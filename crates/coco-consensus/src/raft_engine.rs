@@ -37,7 +37,7 @@ mod storage;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, mem,
 };
 
@@ -213,6 +213,20 @@ impl RaftEngine {
         let log = &self.node.raft.raft_log;
         let droppable = log.committed.min(log.persisted);
         self.node.mut_store().shrink(droppable);
+        self.forget_strangers();
+    }
+
+    /// Forgets nodes that have left, and others that spoke once, before they are too many. Runs when nothing that the
+    /// `raft` crate wants to say is left in it.
+    fn forget_strangers(&mut self) {
+        if self.known.len() < KNOWN_MAX / 2 {
+            return;
+        }
+        let raft = &self.node.raft;
+        let named = [raft.vote, raft.leader_id];
+        let next = self.pending.iter().flat_map(|(_, next)| next.nodes());
+        let stay: BTreeSet<NodeId> = self.configuration.nodes().chain(next).collect();
+        self.known.retain(|id, node| stay.contains(node) || named.contains(id));
     }
 
     fn take_ready(&mut self, mut ready: Ready) {
@@ -400,7 +414,14 @@ impl RaftEngine {
     }
 
     /// Sends what came from disk to the backups that wait for it.
-    fn send_fetched(&mut self, (from, end): (u64, u64)) {
+    fn send_fetched(&mut self, range: (u64, u64)) {
+        for id in self.waiting_for(range) {
+            self.node.raft.send_append(id);
+        }
+    }
+
+    /// The nodes whose next entry is in a range, its end not included.
+    fn waiting_for(&self, (from, end): (u64, u64)) -> Vec<u64> {
         let me = self.node.raft.id;
         let prs = self.node.raft.prs();
         let waits = |(id, progress): (&u64, &::raft::Progress)| {
@@ -408,9 +429,7 @@ impl RaftEngine {
         };
         let mut waiting: Vec<u64> = prs.iter().filter_map(waits).collect();
         waiting.sort_unstable();
-        for id in waiting {
-            self.node.raft.send_append(id);
-        }
+        waiting
     }
 }
 
@@ -502,9 +521,16 @@ impl Engine for RaftEngine {
     }
 
     fn fetched(&mut self, id: FetchId, entries: Result<Vec<LogEntry>, FetchFailed>) {
-        let Ok(entries) = entries else {
-            self.node.mut_store().give_up(id);
-            return;
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(why) => {
+                let range = self.node.mut_store().give_up(id);
+                if why == FetchFailed::Archived && self.is_primary() {
+                    let behind = range.map(|range| self.waiting_for(range)).unwrap_or_default();
+                    self.output.behind = behind.iter().filter_map(|id| self.node_id(*id)).collect();
+                }
+                return;
+            }
         };
         let Some(range) = self.node.mut_store().put_fetched(id, entries) else { return };
         if self.is_primary() {
@@ -653,5 +679,5 @@ impl Timeouts {
 }
 
 /// Nodes that are known by name at one time: every kind of node that two configurations may have, and as many that have
-/// left or are about to join.
+/// left or are about to join. From half of it on, the latter are forgotten.
 const KNOWN_MAX: usize = 8 * NODES_MAX;

@@ -3,7 +3,7 @@
 //! The disk belongs to the host and may be worn. What it gives back is compared with the tree in memory before anybody
 //! is served: the node that received something else could only stop.
 
-use coco_consensus::{Fetch, LogEntry};
+use coco_consensus::{Fetch, FetchFailed, LogEntry};
 use coco_ledger::{ChunkName, EntryView, Folder, LedgerFiles, LedgerFilesError};
 use coco_types::Seqno;
 use thiserror::Error;
@@ -34,6 +34,19 @@ pub enum ReadEntriesError {
         /// Where in the file.
         offset: u64,
     },
+}
+
+impl From<&ReadEntriesError> for FetchFailed {
+    fn from(error: &ReadEntriesError) -> Self {
+        match error {
+            ReadEntriesError::Files { source: LedgerFilesError::Archived { .. }, .. } => {
+                Self::Archived
+            }
+            ReadEntriesError::Moved(_)
+            | ReadEntriesError::Files { .. }
+            | ReadEntriesError::Altered { .. } => Self::Unreadable,
+        }
+    }
 }
 
 impl ReadEntriesError {

@@ -486,6 +486,7 @@ impl Replica {
         }
         effects.send.extend(output.send);
         effects.fetch.extend(output.fetch);
+        effects.behind.extend(output.behind);
         if let Some(replicated) = output.committed {
             self.commit(replicated, effects);
         }

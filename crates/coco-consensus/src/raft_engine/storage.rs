@@ -163,9 +163,10 @@ impl LogStorage {
         Some(range)
     }
 
-    /// Forgets a fetch that cannot be answered.
-    pub(super) fn give_up(&mut self, id: FetchId) {
-        self.fetches.get_mut().open.remove(&id);
+    /// Forgets a fetch that cannot be answered. Returns the positions that it asked for, the end not included.
+    pub(super) fn give_up(&mut self, id: FetchId) -> Option<(u64, u64)> {
+        let fetch = self.fetches.get_mut().open.remove(&id)?;
+        Some((fetch.from.0, fetch.to.0 + 1))
     }
 
     /// Forgets the entries of the last answer.

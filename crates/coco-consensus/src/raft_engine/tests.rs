@@ -136,6 +136,26 @@ fn positions_that_no_peer_can_know_are_refused() {
 }
 
 #[test]
+fn whoever_speaks_is_heard_however_many_have_spoken_before() {
+    let mut engine = RaftEngine::new(start(3)).expect("a good start");
+    let say = |body| Message { view: View(2), body }.encode();
+    let heartbeat = say(Body::Heartbeat { commit: Seqno(2) });
+    engine.receive(node(2), &heartbeat).expect("it leads");
+    let seen = say(Body::HeartbeatSeen { commit: Seqno(2) });
+    for n in 0..2 * KNOWN_MAX {
+        let mut id = [0xff; 32];
+        id[..4].copy_from_slice(&u32::try_from(n).expect("small").to_be_bytes());
+        engine.receive(NodeId(id), &seen).expect("a node of the network");
+        assert!(engine.known.len() < KNOWN_MAX);
+    }
+    assert_eq!(engine.primary(), Some(node(2)));
+    engine.receive(node(3), &heartbeat).expect_err("the primary is another");
+    engine.campaign();
+    let asked: BTreeSet<NodeId> = engine.poll().send.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(asked, BTreeSet::from([2, 3].map(node)), "whoever votes is never forgotten");
+}
+
+#[test]
 fn a_vote_counts_only_for_a_request_that_was_sent() {
     let mut engine = RaftEngine::new(start(3)).expect("a good start");
     let mut receive = |from, view, body| {
@@ -250,7 +270,10 @@ proptest! {
                 Event::Propose => drop(engine.propose(Bytes::from_static(b"data"))),
                 Event::Transfer(to) => drop(engine.transfer_to(node(to))),
                 Event::Fetched(id, from, true) => engine.fetched(FetchId(id), Ok(log(9).split_off(usize::try_from(from)?))),
-                Event::Fetched(id, _, false) => engine.fetched(FetchId(id), Err(FetchFailed)),
+                Event::Fetched(id, from, false) => {
+                    let why = if from == 0 { FetchFailed::Archived } else { FetchFailed::Unreadable };
+                    engine.fetched(FetchId(id), Err(why));
+                }
                 Event::Unreachable(peer) => engine.unreachable(node(peer)),
             }
         }

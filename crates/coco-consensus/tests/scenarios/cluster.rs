@@ -40,6 +40,10 @@ pub(crate) struct Node {
     pub(crate) disk_held: bool,
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) fetches_answered: usize,
+    /// Its old entries are kept elsewhere.
+    pub(crate) archived: bool,
+    /// Nodes that it has said to need them.
+    pub(crate) behind: BTreeSet<NodeId>,
     starts: u64,
     /// Every configuration that was in effect here.
     configurations: Vec<Configuration>,
@@ -79,6 +83,8 @@ impl Cluster {
             disk_held: false,
             fetches: VecDeque::new(),
             fetches_answered: 0,
+            archived: false,
+            behind: BTreeSet::new(),
             starts: 0,
             configurations: Vec::new(),
         };
@@ -180,6 +186,7 @@ impl Cluster {
     fn carry(&mut self, node: usize, output: Output) {
         let this = &mut self.nodes[node];
         let engine = this.engine.as_mut().expect("it is up");
+        this.behind.extend(output.behind);
         if let Some(to) = output.truncate_to {
             assert!(to >= this.committed, "n{} voids committed entries after {to}", node + 1);
             assert!(
@@ -311,6 +318,10 @@ impl Cluster {
     pub(crate) fn fetch(&mut self, node: usize) -> bool {
         let this = &mut self.nodes[node];
         let Some(fetch) = this.fetches.pop_front() else { return false };
+        if this.archived {
+            self.with(node, |engine| engine.fetched(fetch.id, Err(FetchFailed::Archived)));
+            return true;
+        }
         this.fetches_answered += 1;
         let from = usize::try_from(fetch.from.0 - 1).expect("a small log");
         let to = usize::try_from(fetch.to.0).expect("a small log").min(this.disk.log.len());
@@ -327,7 +338,7 @@ impl Cluster {
 
     pub(crate) fn fail_fetch(&mut self, node: usize) {
         if let Some(fetch) = self.nodes[node].fetches.pop_front() {
-            self.with(node, |engine| engine.fetched(fetch.id, Err(FetchFailed)));
+            self.with(node, |engine| engine.fetched(fetch.id, Err(FetchFailed::Unreadable)));
         }
     }
 

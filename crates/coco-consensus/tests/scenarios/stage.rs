@@ -126,6 +126,8 @@ impl Stage {
             }
             ("hold-disk", []) => cluster.nodes[node].disk_held = true,
             ("free-disk", []) => cluster.nodes[node].disk_held = false,
+            ("archive", []) => cluster.nodes[node].archived = true,
+            ("put-back", []) => cluster.nodes[node].archived = false,
             ("write", []) => while cluster.write(node) {},
             ("crash", []) => cluster.crash(node),
             ("restart", []) => cluster.start(node, usize::MAX),
@@ -171,6 +173,12 @@ impl Stage {
                 this.truncated_to.map_or("never".to_owned(), |seqno| seqno.to_string())
             }
             "fetched" => if this.fetches_answered > 0 { "some" } else { "none" }.to_owned(),
+            "behind" => {
+                let is_behind = |at: &usize| this.behind.contains(&cluster.id(*at));
+                let behind = (0..cluster.nodes.len()).filter(is_behind);
+                let behind: Vec<_> = behind.map(|at| format!("n{}", at + 1)).collect();
+                if behind.is_empty() { "nobody".to_owned() } else { behind.join(" ") }
+            }
             "queued" => {
                 let (to, rest) = rest.split_first().expect("a receiver");
                 let queued =

@@ -464,7 +464,7 @@ impl Cluster {
 
     pub(crate) fn fail_fetch(&mut self, node: usize) {
         if let Some(fetch) = self.nodes[node].fetches.pop_front() {
-            self.step(node, Input::Fetched(fetch.id, Err(FetchFailed)));
+            self.step(node, Input::Fetched(fetch.id, Err(FetchFailed::Unreadable)));
         }
     }
 

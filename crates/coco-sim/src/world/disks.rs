@@ -229,7 +229,7 @@ impl World {
                 Ok(entries)
             }
             Err(error) if error.is_fatal() => return self.found_damage(node, &error),
-            Err(_) => Err(FetchFailed),
+            Err(error) => Err(FetchFailed::from(&error)),
         };
         self.step(node, Input::Fetched(fetch.id, entries));
     }
