@@ -155,8 +155,9 @@ pub struct Output {
     pub committed: Option<Seqno>,
     /// Entries wanted from this node's disk.
     pub fetch: Vec<Fetch>,
-    /// Nodes whose next entries this one has archived ([`FetchFailed::Archived`]): they have to begin from a snapshot.
-    pub behind: Vec<NodeId>,
+    /// Nodes whose next entries this one has archived ([`FetchFailed::Archived`]), as far as it knows, with the first of
+    /// those: they have to begin from a snapshot.
+    pub behind: Vec<(NodeId, Seqno)>,
 }
 
 /// How far a node has come, as its primary sees it.

@@ -420,6 +420,22 @@ impl RaftEngine {
         }
     }
 
+    /// Notes that a node needs what is archived here, and asks where it stands: it may have got a copy meanwhile, and
+    /// without an append it would never say so.
+    fn tell_behind(&mut self, id: u64) {
+        let Some(node) = self.node_id(id) else { return };
+        let Some(next) = self.node.raft.prs().get(id).map(|progress| progress.next_idx) else {
+            return;
+        };
+        let before = next.saturating_sub(1);
+        let previous =
+            self.storage().view_at(before).map_or(TxId::default(), |view| TxId::new(view, before));
+        let commit = self.committed().min(previous.seqno);
+        let body = Body::Append { previous, commit, entries: Vec::new() };
+        self.output.send.push((node, Message { view: self.view(), body }.encode()));
+        self.output.behind.push((node, Seqno(next)));
+    }
+
     /// The nodes whose next entry is in a range, its end not included.
     fn waiting_for(&self, (from, end): (u64, u64)) -> Vec<u64> {
         let me = self.node.raft.id;
@@ -527,7 +543,7 @@ impl Engine for RaftEngine {
                 let range = self.node.mut_store().give_up(id);
                 if why == FetchFailed::Archived && self.is_primary() {
                     let behind = range.map(|range| self.waiting_for(range)).unwrap_or_default();
-                    self.output.behind = behind.iter().filter_map(|id| self.node_id(*id)).collect();
+                    behind.into_iter().for_each(|id| self.tell_behind(id));
                 }
                 return;
             }

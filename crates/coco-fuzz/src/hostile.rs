@@ -287,6 +287,17 @@ pub(crate) fn peer_frame() -> Vec<Vec<u8>> {
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff], &[0]].concat()),
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[0; 8], &[7], &[0; 8]].concat()),
         vec![9],
+        // A copy: the offer, a part of a snapshot, entries; and what would need more than there is.
+        vec![6, 0],
+        frame(6, &[], &frame(1, &[12, 14, 1 << 40], b"")),
+        frame(6, &[], &frame(2, &[7], b"")),
+        frame(7, &[], &frame(1, &[99, 12, 14, 5], b"")),
+        frame(7, &[], &frame(2, &[], b"part")),
+        frame(7, &[], &frame(3, &[2, 1], b"a\0\0\0\0\0\0\0\0")),
+        frame(7, &[], &frame(3, &[u64::MAX], b"")),
+        frame(7, &[], &frame(3, &[1, u64::MAX], b"")),
+        vec![7, 4],
+        frame(8, &[7], b""),
     ]
 }
 

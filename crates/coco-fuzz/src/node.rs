@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use coco_node::{
     NodeConfig,
+    copy::{CopyAnswer, CopyQuestion},
     edge::route::{QUERY_BYTES_MAX, Query, Route, route, waits_for_commit},
     frame::{FORWARD_ITEMS_MAX, Frame, frame_length},
     join::{Answer, Question},
@@ -25,7 +26,17 @@ pub(crate) fn peer_frame(data: &[u8]) {
     match frame {
         Frame::Forward(_, items) => assert!(items.len() <= FORWARD_ITEMS_MAX),
         Frame::Forwarded(_, replies) => assert!(replies.len() <= FORWARD_ITEMS_MAX),
-        Frame::Consensus(_) => {}
+        Frame::Consensus(_) | Frame::Behind(_) => {}
+        Frame::Copy(bytes) => {
+            if let Ok(question) = CopyQuestion::decode(&bytes) {
+                assert_eq!(question.encode(), bytes, "a question has one encoding");
+            }
+        }
+        Frame::Copied(bytes) => {
+            if let Ok(answer) = CopyAnswer::decode(&bytes) {
+                assert_eq!(answer.encode(), bytes, "an answer has one encoding");
+            }
+        }
         Frame::Join(bytes) => {
             if let Ok(question) = Question::decode(&bytes) {
                 assert_eq!(question.encode(), bytes, "a question has one encoding");

@@ -35,6 +35,9 @@ use crate::{
     FolderFile, chunk::misses_sector, close_chunk, folder::read_whole, open_chunk,
 };
 
+/// What stands after the name of a chunk file that was put aside, so that nobody takes it for one.
+pub const PUT_ASIDE: &str = ".aside";
+
 /// Where the first entry of a chunk begins.
 const ENTRIES_START: u32 = 8;
 const _: () = assert!(ENTRIES_START as usize == CHUNK_HEADER_BYTES, "entries follow the header");
@@ -177,6 +180,8 @@ pub enum ReplayError<E> {
 
 #[derive(Debug, Default)]
 struct Index {
+    /// A snapshot stands for everything up to here.
+    skipped: Seqno,
     /// Closed chunks, in order.
     closed: Vec<ChunkName>,
     open: Option<OpenChunk>,
@@ -250,6 +255,7 @@ impl Index {
             .map(OpenChunk::last)
             .or(closed)
             .unwrap_or(Seqno::ZERO)
+            .max(self.skipped)
     }
 }
 
@@ -300,6 +306,30 @@ impl<F: Folder> LedgerFiles<F> {
             committed_seqno: AtomicU64::new(0),
             torn,
         })
+    }
+
+    /// Puts aside what a snapshot of `seqno` does not need and others have: the open chunk, closed ones that are not known
+    /// to be committed, and those that reach over `seqno`. The ledger goes on with the entry after `seqno`; zero is for a
+    /// ledger from its first entry on. Nothing is removed: a file that is put aside has [`PUT_ASIDE`] after its name.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn skip_to(&mut self, seqno: Seqno) -> Result<(), LedgerFilesError> {
+        let index = self.index.get_mut();
+        let stays = |chunk: &ChunkName| chunk.is_committed && last_of(chunk) <= seqno;
+        let open = index.open.as_ref().map(OpenChunk::name);
+        let go = index.closed.iter().filter(|chunk| !stays(chunk)).copied().chain(open);
+        // The newest first: whatever a crash leaves has no gap that was not there.
+        for chunk in go.collect::<Vec<_>>().into_iter().rev() {
+            let name = chunk.to_string();
+            self.folder.rename(&name, &format!("{name}{PUT_ASIDE}"))?;
+        }
+        self.folder.sync()?;
+        index.closed.retain(stays);
+        index.open = None;
+        index.skipped = seqno;
+        Ok(())
     }
 
     /// What was cut off when the files were opened.

@@ -15,7 +15,7 @@ use coco_replica::{
     Persist, ReadEntriesError, SharedLedgerState, Storage, StorageError, read_entries,
 };
 use coco_types::Seqno;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::{
     driver::{Inbox, Job},
@@ -131,11 +131,13 @@ pub(crate) fn run_fetches(
 ) {
     while let Ok(fetch) = fetches.recv() {
         let entries = read_patiently(files, state, &fetch).map_err(|error| {
-            error!(error = in_full(&error), "cannot read entries for a node that lags");
             if error.is_fatal() {
+                error!(error = in_full(&error), "cannot read entries for a node that lags");
                 inbox.put(Job::DiskFailed(in_full(&error)));
+            } else {
+                debug!(error = in_full(&error), "cannot read entries for a node that lags");
             }
-            FetchFailed
+            FetchFailed::from(&error)
         });
         inbox.put(Job::Fetched(fetch.id, entries));
     }

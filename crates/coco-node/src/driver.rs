@@ -1,7 +1,7 @@
 //! The event loop: one thread that owns the replica, feeds it one input at a time and carries out its effects.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,7 +19,7 @@ use coco_replica::{
 };
 use coco_types::{Digest, NodeId, Role, Seqno};
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     calls::Calls, directory::Directory, disk::DiskQueue, metrics::Metrics, peers::Peers,
@@ -58,6 +58,8 @@ pub(crate) enum Job {
     Join(Box<JoinRequest>, oneshot::Sender<JoinReply>),
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
+    /// A node says that it cannot give the entries that this one's ledger lacks, and from which on.
+    Behind(NodeId, Seqno),
     Stop,
 }
 
@@ -162,6 +164,11 @@ pub enum DriverError {
     /// The network has no place for this node.
     #[error("the network has no place for this node: {}", refusal(.0))]
     Refused(JoinReply),
+    /// What this node needs is archived elsewhere.
+    #[error(
+        "the primary has archived what this node's ledger lacks: its next start copies a snapshot from another node"
+    )]
+    Behind,
 }
 
 const fn refusal(reply: &JoinReply) -> &'static str {
@@ -195,6 +202,8 @@ pub(crate) struct Driver {
     pub(crate) directory: Directory,
     /// Whether this node votes.
     pub(crate) votes: Arc<AtomicBool>,
+    /// Nodes that were told to copy a snapshot since the last configuration.
+    pub(crate) behind: BTreeSet<NodeId>,
     /// Nodes that wait for the answer of the step under way.
     pub(crate) joining: Option<oneshot::Sender<JoinReply>>,
 }
@@ -315,6 +324,12 @@ impl Driver {
                 Input::Join(request)
             }
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
+            Job::Behind(by, next) => {
+                let state = self.state.read();
+                // Whoever was primary once may not know what this node has got since.
+                let is_so = state.primary() == Some(by) && state.committed().seqno < next;
+                return if is_so { Err(DriverError::Behind) } else { Ok(Turn::Go) };
+            }
             Job::DiskFailed(what) => return Err(DriverError::Disk(what)),
             Job::Stop => return Ok(Turn::Stop),
         };
@@ -337,7 +352,7 @@ impl Driver {
     }
 
     /// Another configuration is in effect: who is dialled, and whom clients are told of.
-    fn change_configuration(&self, configuration: &Configuration) -> Result<(), DriverError> {
+    fn change_configuration(&mut self, configuration: &Configuration) -> Result<(), DriverError> {
         let rows = self.replica.node_rows().map_err(StepError::from)?;
         let votes = configuration.votes(self.me);
         self.votes.store(votes, Ordering::Relaxed);
@@ -349,6 +364,7 @@ impl Driver {
             self.directory.add(&rows);
             self.peers.add(&self.directory.all());
         }
+        self.behind.clear();
         let hex = |nodes: &[NodeId]| nodes.iter().map(NodeId::to_string).collect::<Vec<_>>();
         info!(
             voters = ?hex(&configuration.voters),
@@ -383,6 +399,12 @@ impl Driver {
         }
         for fetch in effects.fetch {
             let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);
+        }
+        for (node, next) in effects.behind {
+            if self.behind.insert(node) {
+                warn!(%node, %next, "a node needs entries that are archived here: it has to copy a snapshot");
+            }
+            self.peers.tell_behind(node, next);
         }
         for task in effects.snapshots {
             let _failed: Result<(), mpsc::SendError<SnapshotTask>> = self.snapshots.send(task);

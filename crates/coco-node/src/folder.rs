@@ -134,11 +134,14 @@ impl FolderFile for DiskFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use coco_consensus::HardState;
     use coco_kv::{MapName, WriteSet};
     use coco_ledger::{
-        ChunkName, EntryFlags, LedgerFilesError, LedgerSecret, ReplayError, SIGNATURES_MAP, seal,
+        ChunkName, EntryFlags, LedgerFilesError, LedgerSecret, PUT_ASIDE, ReplayError,
+        SIGNATURES_MAP, seal,
     };
     use coco_replica::HardStateFile;
     use coco_types::{Digest, Seqno, TxId, View};
@@ -249,6 +252,32 @@ mod tests {
                 assert_eq!(files.read(Seqno(seqno)).expect("reads"), entry, "{seqno}");
             }
         }
+        fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    #[test]
+    fn a_ledger_that_goes_on_after_a_snapshot_keeps_what_is_committed_before() {
+        let (folder, entries) = chunks("skip");
+        let mut files = LedgerFiles::open(folder.clone()).expect("opens");
+        files.skip_to(Seqno(9)).expect("renames");
+        let mut writer = files.into_writer().expect("writes");
+        let (tenth, aside) = (entry(3, 10), folder.path.join(format!("ledger_7{PUT_ASIDE}")));
+        writer.append(&tenth, false).expect("appends");
+        writer.sync().expect("syncs");
+        assert!(aside.exists(), "the open chunk is not removed");
+        for files in [writer.files(), Arc::new(LedgerFiles::open(folder.clone()).expect("opens"))] {
+            let archived = files.read(Seqno(7)).expect_err("it was put aside").to_string();
+            assert!(archived.contains("entries 7 to 9"), "{archived}");
+            assert_eq!(files.read(Seqno(6)).expect("reads"), entries[5]);
+            assert_eq!(files.read(Seqno(10)).expect("reads"), tenth);
+        }
+        // Over a snapshot in their midst, and over the whole ledger.
+        let mut files = LedgerFiles::open(folder.clone()).expect("opens");
+        files.skip_to(Seqno(3)).expect("renames");
+        drop(files);
+        let files = LedgerFiles::open(folder.clone()).expect("opens");
+        assert_eq!(files.read(Seqno(2)).expect("reads"), entries[1]);
+        assert!(files.read(Seqno(3)).is_err() && files.read(Seqno(10)).is_err());
         fs::remove_dir_all(&folder.path).expect("removes");
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coco_adapter::Refusal;
 use coco_replica::Reply;
 use coco_types::{
-    NodeId, TxId,
+    NodeId, Seqno, TxId,
     codec::{DecodeError, Reader, put_bytes, put_u64},
     limits::PEER_MESSAGE_BYTES_MAX,
 };
@@ -33,6 +33,12 @@ pub enum Frame {
     Join(Bytes),
     /// What it is told; see [`Answer`](crate::join::Answer).
     Joined(Bytes),
+    /// A node asks for a copy of the ledger; see [`CopyQuestion`](crate::copy::CopyQuestion).
+    Copy(Bytes),
+    /// What it is given; see [`CopyAnswer`](crate::copy::CopyAnswer).
+    Copied(Bytes),
+    /// The primary has archived the entries that the node's ledger lacks, from this one on: it has to copy a snapshot.
+    Behind(Seqno),
 }
 
 impl Frame {
@@ -70,6 +76,18 @@ impl Frame {
                 out.push(5);
                 rest = bytes.clone();
             }
+            Self::Copy(bytes) => {
+                out.push(6);
+                rest = bytes.clone();
+            }
+            Self::Copied(bytes) => {
+                out.push(7);
+                rest = bytes.clone();
+            }
+            Self::Behind(next) => {
+                out.push(8);
+                put_u64(&mut out, next.0);
+            }
         }
         (out, rest)
     }
@@ -99,6 +117,9 @@ impl Frame {
             }
             4 => return Ok(Self::Join(bytes.slice(1..))),
             5 => return Ok(Self::Joined(bytes.slice(1..))),
+            6 => return Ok(Self::Copy(bytes.slice(1..))),
+            7 => return Ok(Self::Copied(bytes.slice(1..))),
+            8 => Self::Behind(Seqno(reader.u64("seqno")?)),
             found => {
                 return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) });
             }
@@ -244,11 +265,14 @@ mod tests {
                     Reply::NotPrimary(Some(NodeId([4; 32]))),
                 ],
             ),
+            Frame::Copy(Bytes::from_static(b"q")),
+            Frame::Copied(Bytes::from_static(b"a")),
+            Frame::Behind(Seqno(7)),
         ] {
             let bytes = whole(&frame);
-            assert_eq!(Frame::decode(&bytes), Ok(frame));
+            assert_eq!(Frame::decode(&bytes).as_ref(), Ok(&frame));
             for cut in 1..bytes.len() {
-                if bytes.first() != Some(&1) {
+                if !matches!(frame, Frame::Consensus(_) | Frame::Copy(_) | Frame::Copied(_)) {
                     assert!(Frame::decode(&bytes.slice(..cut)).is_err(), "cut at {cut}");
                 }
             }

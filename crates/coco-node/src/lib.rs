@@ -9,7 +9,9 @@
 //! `edge` (as many runtime threads as cores, for clients).
 
 mod calls;
+mod catch_up;
 pub mod config;
+pub mod copy;
 pub mod directory;
 pub mod disk;
 pub mod driver;

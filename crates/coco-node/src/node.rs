@@ -1,8 +1,8 @@
 //! One node as a whole: from its folder and its configuration to a running replica with its interfaces.
 
 use std::{
-    collections::BTreeMap,
-    io,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -26,9 +26,10 @@ use coco_evm::{
 };
 use coco_ledger::{LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
 use coco_replica::{
-    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, Storage,
+    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, SnapshotTask,
+    Storage,
 };
-use coco_types::{NodeId, Seqno};
+use coco_types::{NodeId, Seqno, View};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -39,9 +40,11 @@ use tracing::{info, warn};
 
 use crate::{
     calls::Calls,
-    config::{NodeAddress, NodeConfig},
+    catch_up::{CopyError, Target, copy_ledger, is_copy_wanted, want_copy},
+    config::{NodeAddress, NodeConfig, Restart},
+    copy::CopySource,
     directory::Directory,
-    disk::{Disk, run_fetches},
+    disk::{Disk, in_full, run_fetches},
     driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     folder::{DiskFile, DiskFolder, LedgerFiles},
@@ -49,7 +52,7 @@ use crate::{
     identity::{Identity, IdentityError},
     join::Seeker,
     metrics::Metrics,
-    peers::{Peers, accept},
+    peers::{Peers, Receiver, accept},
     provision::LEDGER_FOLDER,
     replay::{LoadLedgerError, load_ledger, snapshot_folder},
     seat,
@@ -84,6 +87,17 @@ pub enum StartNodeError {
         /// The cause.
         source: HardStateFileError,
     },
+    /// The folder of the ledger cannot be made.
+    #[error("cannot make {path}")]
+    Folder {
+        /// Where.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The ledger is lost, or too old to go on from, and nobody gave a copy.
+    #[error("this node's ledger is lost, or too old to go on from, and no copy of it was made")]
+    Copy(#[from] CopyError),
     /// The folder of snapshots cannot be opened.
     #[error("cannot open the snapshots in {path}")]
     Snapshots {
@@ -107,7 +121,10 @@ pub enum StartNodeError {
     #[error("cannot read this program to take its digest")]
     Program(#[source] io::Error),
     /// The ledger holds no genesis.
-    #[error("the ledger in {0} has no genesis; make the network first")]
+    #[error(
+        "there is no ledger in {0}: the network was never made, or the ledger is lost. Put it back; a node that may come \
+         back as another one (consensus.restart = \"rejoin\") copies it from the others"
+    )]
     NoGenesis(PathBuf),
     /// The configuration and the identity do not fit.
     #[error("{0}")]
@@ -144,6 +161,18 @@ pub struct Node {
     pub client_address: std::net::SocketAddr,
     /// Where Ethereum clients reach it over plain HTTP, on a development network.
     pub development_address: Option<std::net::SocketAddr>,
+    data_dir: PathBuf,
+}
+
+/// Whether the ledger has to be copied from another node, because of what was found.
+fn has_lost(config: &NodeConfig, loaded: &Result<Loader, LoadLedgerError>) -> bool {
+    // A node that goes on as the one that it was has acknowledged what it lost.
+    let may_copy = config.consensus.restart == Restart::Rejoin && config.nodes.len() > 1;
+    may_copy
+        && match loaded {
+            Ok(loader) => loader.last().seqno < GENESIS_LAST,
+            Err(error) => error.is_loss(),
+        }
 }
 
 /// What was read from the node's folder.
@@ -163,13 +192,42 @@ struct Loaded {
 fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
-    let failed = |source| StartNodeError::Files { path: folder.clone(), source };
-    let mut files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
+    fs::create_dir_all(&folder)
+        .map_err(|source| StartNodeError::Folder { path: folder.clone(), source })?;
+    let open = || {
+        LedgerFiles::open(DiskFolder::new(&folder))
+            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })
+    };
+    let mut files = open()?;
     let path = snapshot_folder(&config.data_dir);
     let snapshots =
         SnapshotFiles::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
-    let loader = load_ledger(&seat, config.ledger.retained_entries, &mut files, &snapshots)
+    let path = config.data_dir.clone();
+    let (mut hard_state, mut hard_state_found) =
+        HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
+            .map_err(|source| StartNodeError::HardState { path, source })?;
+    let load = |files: &mut LedgerFiles| {
+        load_ledger(&seat, config.ledger.retained_entries, files, &snapshots)
+    };
+    let loaded = if is_copy_wanted(&config.data_dir) { None } else { Some(load(&mut files)) };
+    let loader = match loaded.filter(|loaded| !has_lost(config, loaded)) {
+        Some(loaded) => loaded,
+        None => {
+            info!("this node's ledger lacks what the others have: it is copied from one of them");
+            let found = hard_state_found;
+            let target =
+                Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
+            copy_ledger(config, &seat, target)?;
+            hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
+            files = open()?;
+            load(&mut files)
+        }
+    };
+    let loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
+    if loader.last().seqno < GENESIS_LAST {
+        return Err(StartNodeError::NoGenesis(folder));
+    }
     if let Some(torn) = files.torn() {
         warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
     }
@@ -179,10 +237,6 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
         state.last_signature(known).unwrap_or(Seqno::ZERO)
     };
-    let path = config.data_dir.clone();
-    let (hard_state, hard_state_found) =
-        HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
-            .map_err(|source| StartNodeError::HardState { path, source })?;
     let (identity, hard_state_found) = seat::node_of(config, &seat, hard_state_found)?;
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
@@ -313,6 +367,7 @@ struct Assembled {
     service: Arc<Service>,
     /// What the service must send again.
     lost: tokio::sync::mpsc::Receiver<Promise>,
+    copies: CopySource,
     driver: JoinHandle<Result<(), DriverError>>,
     disk: JoinHandle<()>,
 }
@@ -404,6 +459,16 @@ fn fetching(
     Ok(fetches)
 }
 
+/// Starts the thread that makes snapshots.
+fn snapshotting(
+    files: &CopySource,
+    shared: &Shared,
+) -> Result<mpsc::Sender<SnapshotTask>, StartNodeError> {
+    let CopySource { history, snapshots } = files.clone();
+    Snapshotter::start(snapshots, history, shared.inbox.clone(), Arc::clone(&shared.metrics))
+        .map_err(StartNodeError::Thread)
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -440,9 +505,8 @@ fn assemble(
 
     let secret = identity.ledger_secret();
     let history = Arc::new(LedgerHistory::new(files, state.clone(), secret.clone()));
-    let (inbox, metrics) = (shared.inbox.clone(), Arc::clone(&shared.metrics));
-    let snapshots = Snapshotter::start(snapshots, Arc::clone(&history), inbox, metrics)
-        .map_err(StartNodeError::Thread)?;
+    let copies = CopySource { history: Arc::clone(&history), snapshots };
+    let snapshots = snapshotting(&copies, &shared)?;
 
     let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
     let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };
@@ -463,6 +527,7 @@ fn assemble(
         me: identity.node_id,
         directory: shared.directory.clone(),
         votes: shared.votes,
+        behind: BTreeSet::new(),
         joining: None,
     };
     let driver = thread("replica", move || driver.run())?;
@@ -485,7 +550,7 @@ fn assemble(
         metrics: shared.metrics,
         stop: shared.stopped,
     });
-    Ok(Assembled { service: Arc::new(service), lost, driver, disk: disk_thread })
+    Ok(Assembled { service: Arc::new(service), lost, copies, driver, disk: disk_thread })
 }
 
 fn thread<T: Send + 'static>(
@@ -532,19 +597,13 @@ impl Node {
         if let Some(seeker) = seeker(config, &loaded, &shared)? {
             peer_runtime.spawn(seeker.look_after(config.consensus.restart));
         }
-        let Assembled { service, lost, driver, disk } =
+        let Assembled { service, lost, copies, driver, disk } =
             assemble(config, loaded, engine, jobs, shared)?;
         edge.spawn(Arc::clone(&service).send_lost_again(lost));
 
-        let forwarded = Arc::new(OnceLock::from(Arc::clone(&service)));
-        peer_runtime.spawn(accept(
-            peer_listener,
-            peer_tls,
-            inbox.clone(),
-            peers,
-            directory,
-            forwarded,
-        ));
+        let forwarded = OnceLock::from(Arc::clone(&service));
+        let receiver = Receiver { inbox: inbox.clone(), peers, directory, copies, forwarded };
+        peer_runtime.spawn(accept(peer_listener, peer_tls, Arc::new(receiver)));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
         let development_address = development.as_ref().map(|(_, address)| *address);
         edge.spawn(serve(
@@ -568,6 +627,7 @@ impl Node {
             peers: peer_runtime,
             client_address,
             development_address,
+            data_dir: config.data_dir.clone(),
         })
     }
 
@@ -577,10 +637,11 @@ impl Node {
         self.driver.is_finished()
     }
 
-    /// Stops: hands over the primacy, answers what is open, makes everything durable.
+    /// Stops: hands over the primacy, answers what is open, makes everything durable. After [`DriverError::Behind`] the
+    /// next start copies the ledger from another node.
     ///
     /// # Errors
-    /// [`DriverError`] when the node had broken before.
+    /// [`DriverError`] when the node had ended before.
     ///
     /// # Panics
     /// When the replica's thread panicked, with its message.
@@ -592,6 +653,9 @@ impl Node {
         self.disk.join().expect("the disk's thread does not panic");
         self.edge.shutdown_timeout(Duration::from_secs(3));
         self.peers.shutdown_timeout(Duration::from_secs(1));
+        if matches!(ended, Err(DriverError::Behind)) {
+            want_copy(&self.data_dir).map_err(|error| DriverError::Disk(in_full(&error)))?;
+        }
         ended
     }
 }

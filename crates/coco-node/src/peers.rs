@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use coco_replica::Reply;
-use coco_types::NodeId;
+use coco_types::{NodeId, Seqno};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufWriter},
@@ -26,8 +26,9 @@ use tracing::{debug, info, warn};
 
 use crate::{
     config::NodeAddress,
+    copy::{CopyQuestion, CopySource},
     directory::Directory,
-    driver::{Direction, Inbox},
+    driver::{Direction, Inbox, Job},
     frame::{Frame, frame_length},
     join::{Answer, Question},
     metrics::Metrics,
@@ -49,7 +50,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// Time for a question about a seat, with its answer.
+/// Time for a question, with its answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Nodes that are dialled at one time: voters, those that leave and learners.
 const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
@@ -145,32 +146,29 @@ impl Peers {
         address: &str,
         question: &Question,
     ) -> std::io::Result<(NodeId, Answer)> {
-        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let connector = self.tls.connector();
-        let asking = async {
-            let stream = TcpStream::connect(address).await?;
-            let mut stream = connector.connect(any_peer_name(), stream).await?;
-            let by = peer_id(stream.get_ref().1.peer_certificates())
-                .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
-            write_frame(&mut stream, &Frame::Join(question.encode())).await?;
-            let mut buffer = bytes::BytesMut::new();
-            let frame = read_frame(&mut stream, &mut buffer).await?;
-            match frame {
-                Some(Frame::Joined(answer)) => Answer::decode(&answer)
-                    .map(|answer| (by, answer))
-                    .map_err(std::io::Error::other),
-                Some(_) | None => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            }
-        };
-        timeout(ASK_TIMEOUT, asking).await.map_err(late)?
+        let mut asked = Asked::connect(&self.tls, address).await?;
+        match asked.ask(&Frame::Join(question.encode())).await? {
+            Frame::Joined(answer) => Answer::decode(&answer)
+                .map(|answer| (asked.by, answer))
+                .map_err(std::io::Error::other),
+            _ => Err(std::io::Error::other("an answer to another question")),
+        }
     }
 
     /// Queues a consensus message; a full queue drops it.
     pub fn send(&self, to: NodeId, message: Bytes) {
+        self.queue_or_drop(to, Frame::Consensus(message));
+    }
+
+    /// Tells a node that it has to copy a snapshot.
+    pub(crate) fn tell_behind(&self, to: NodeId, next: Seqno) {
+        self.queue_or_drop(to, Frame::Behind(next));
+    }
+
+    fn queue_or_drop(&self, to: NodeId, frame: Frame) {
         if let Some(queue) = self.queues.read().get(&to) {
-            // Consensus sends again what was lost.
-            let _full: Result<(), mpsc::error::TrySendError<Frame>> =
-                queue.try_send(Frame::Consensus(message));
+            // What was lost is sent again.
+            let _full: Result<(), mpsc::error::TrySendError<Frame>> = queue.try_send(frame);
         }
     }
 
@@ -205,6 +203,44 @@ impl Peers {
             let _gone: Result<(), Vec<Reply>> = sender.send(replies);
         }
     }
+}
+
+/// A connection on which one question after another is asked.
+pub(crate) struct Asked {
+    stream: tokio_rustls::client::TlsStream<TcpStream>,
+    buffer: bytes::BytesMut,
+    /// Whoever answers.
+    pub(crate) by: NodeId,
+}
+
+impl Asked {
+    /// Connects to whoever is at `address`, a node of this service.
+    pub(crate) async fn connect(tls: &PeerTls, address: &str) -> std::io::Result<Self> {
+        let connector = tls.connector();
+        let connecting = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let stream = connector.connect(any_peer_name(), stream).await?;
+            let by = peer_id(stream.get_ref().1.peer_certificates())
+                .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
+            Ok(Self { stream, buffer: bytes::BytesMut::new(), by })
+        };
+        timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(&mut self, question: &Frame) -> std::io::Result<Frame> {
+        let asking = async {
+            write_frame(&mut self.stream, question).await?;
+            let answer = read_frame(&mut self.stream, &mut self.buffer).await?;
+            answer.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+        };
+        timeout(ASK_TIMEOUT, asking).await.map_err(late)?
+    }
+}
+
+fn late(_: tokio::time::error::Elapsed) -> std::io::Error {
+    std::io::ErrorKind::TimedOut.into()
 }
 
 /// A place among the waiting requests, given back when the caller is answered, stops waiting, or goes away.
@@ -258,7 +294,6 @@ impl Link {
     }
 
     async fn connect(&self) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let connecting = async {
             let stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
@@ -281,7 +316,6 @@ impl Link {
         stream: &mut tokio_rustls::client::TlsStream<TcpStream>,
         queue: &mut mpsc::Receiver<Frame>,
     ) -> std::io::Result<()> {
-        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream);
         while let Some(first) = queue.recv().await {
             let mut next = Some(first);
@@ -305,14 +339,21 @@ impl Link {
     }
 }
 
+/// What a node does with what its peers send.
+pub(crate) struct Receiver<F> {
+    pub(crate) inbox: Inbox,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) directory: Directory,
+    pub(crate) copies: CopySource,
+    /// Whoever executes what is forwarded.
+    pub(crate) forwarded: OnceLock<F>,
+}
+
 /// Accepts connections of peers until the task is dropped.
-pub async fn accept<F: TakeForwarded + 'static>(
+pub(crate) async fn accept<F: TakeForwarded + 'static>(
     listener: TcpListener,
     tls: PeerTls,
-    inbox: Inbox,
-    peers: Arc<Peers>,
-    directory: Directory,
-    forwarded: Arc<OnceLock<F>>,
+    receiver: Arc<Receiver<F>>,
 ) {
     let places = Arc::new(Semaphore::new(ACCEPTED_MAX));
     loop {
@@ -327,13 +368,10 @@ pub async fn accept<F: TakeForwarded + 'static>(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let (acceptor, inbox) = (tls.acceptor(), inbox.clone());
-        let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
-        let directory = directory.clone();
+        let (acceptor, receiver) = (tls.acceptor(), Arc::clone(&receiver));
         tokio::spawn(async move {
             let _place = place;
-            let receiving = receive(stream, acceptor, inbox, peers, directory, forwarded);
-            if let Err(error) = receiving.await {
+            if let Err(error) = receive(stream, acceptor, receiver).await {
                 info!(%error, "connection from a peer ended");
             }
         });
@@ -343,12 +381,9 @@ pub async fn accept<F: TakeForwarded + 'static>(
 async fn receive<F: TakeForwarded + 'static>(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    inbox: Inbox,
-    peers: Arc<Peers>,
-    directory: Directory,
-    forwarded: Arc<OnceLock<F>>,
+    receiver: Arc<Receiver<F>>,
 ) -> std::io::Result<()> {
-    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let Receiver { inbox, peers, directory, .. } = &*receiver;
     stream.set_nodelay(true)?;
     let mut stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
     let certificate = peer_certificate(stream.get_ref().1.peer_certificates())
@@ -362,8 +397,17 @@ async fn receive<F: TakeForwarded + 'static>(
             Frame::Consensus(message) => inbox.message(from, message),
             Frame::Forwarded(number, replies) => peers.answered(number, replies),
             Frame::Forward(number, items) => {
-                let (peers, forwarded) = (Arc::clone(&peers), Arc::clone(&forwarded));
-                tokio::spawn(async move { answer(from, number, items, &peers, &forwarded).await });
+                let receiver = Arc::clone(&receiver);
+                tokio::spawn(async move { answer(from, number, items, &receiver).await });
+            }
+            Frame::Behind(next) => inbox.put(Job::Behind(from, next)),
+            Frame::Copy(question) => {
+                let question = CopyQuestion::decode(&question).map_err(std::io::Error::other)?;
+                let copies = receiver.copies.clone();
+                let answer = tokio::task::spawn_blocking(move || copies.answer(&question)).await?;
+                timeout(WRITE_TIMEOUT, write_frame(&mut stream, &Frame::Copied(answer.encode())))
+                    .await
+                    .map_err(late)??;
             }
             Frame::Join(question) => {
                 let question = Question::decode(&question).map_err(std::io::Error::other)?;
@@ -376,7 +420,7 @@ async fn receive<F: TakeForwarded + 'static>(
                     .await
                     .map_err(late)??;
             }
-            Frame::Joined(_) => {
+            Frame::Joined(_) | Frame::Copied(_) => {
                 return Err(std::io::Error::other("an answer that nobody asked for"));
             }
         }
@@ -389,7 +433,6 @@ async fn read_frame(
     stream: &mut (impl AsyncReadExt + Unpin),
     buffer: &mut bytes::BytesMut,
 ) -> std::io::Result<Option<Frame>> {
-    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     while buffer.len() < 4 {
         if timeout(READ_TIMEOUT, stream.read_buf(buffer)).await.map_err(late)?? == 0 {
             return Ok(None);
@@ -424,15 +467,14 @@ async fn answer<F: TakeForwarded>(
     from: NodeId,
     number: u64,
     items: Vec<Bytes>,
-    peers: &Peers,
-    forwarded: &OnceLock<F>,
+    receiver: &Receiver<F>,
 ) {
     let count = items.len();
-    let replies = match forwarded.get() {
+    let replies = match receiver.forwarded.get() {
         Some(taker) => taker.take(items).await,
         None => vec![Reply::NotPrimary(None); count],
     };
-    if let Some(queue) = peers.queue(from) {
+    if let Some(queue) = receiver.peers.queue(from) {
         // When the queue is full the other side times out, and may send again.
         let _full: Result<(), mpsc::error::TrySendError<Frame>> =
             queue.try_send(Frame::Forwarded(number, replies));

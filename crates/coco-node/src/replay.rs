@@ -102,6 +102,16 @@ pub enum LoadLedgerError {
     },
 }
 
+impl LoadLedgerError {
+    /// Whether files are missing, which other nodes have. What is damaged is for the operator to look at.
+    pub(crate) const fn is_loss(&self) -> bool {
+        match self {
+            Self::NoSnapshot { .. } | Self::SetBack { .. } => true,
+            Self::Files(_) | Self::Entry { .. } | Self::Snapshots(_) => false,
+        }
+    }
+}
+
 /// Makes the state.
 pub(crate) fn load_ledger(
     identity: &Identity,
@@ -131,9 +141,7 @@ pub(crate) fn load_ledger(
             }
         }
     }
-    let secret = identity.ledger_secret();
-    let index_key = secret.index_key();
-    let mut loader = Loader::new(secret, state::schema(), index_key, retained_entries);
+    let mut loader = from_genesis(identity, retained_entries);
     replay(&mut loader, files).map_err(|error| match error {
         // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
         ReplayError::Files(source @ LedgerFilesError::Archived { .. }) => {
@@ -146,6 +154,13 @@ pub(crate) fn load_ledger(
     })?;
     info!(last = %loader.last(), millis = started.elapsed().as_millis(), "ledger replayed");
     Ok(loader)
+}
+
+/// A ledger without entries.
+pub(crate) fn from_genesis(identity: &Identity, retained_entries: u64) -> Loader {
+    let secret = identity.ledger_secret();
+    let index_key = secret.index_key();
+    Loader::new(secret, state::schema(), index_key, retained_entries)
 }
 
 fn from_snapshot(

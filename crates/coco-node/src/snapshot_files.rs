@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -19,8 +19,10 @@ pub const SNAPSHOT_FOLDER: &str = "snapshots";
 pub const SNAPSHOTS_KEPT: usize = 3;
 
 /// Largest file that is read: a snapshot and a receipt.
-const FILE_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX + (1 << 20);
+pub(crate) const FILE_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX + (1 << 20);
 
+/// What stands in the name of a snapshot that is copied from another node.
+const COPIED: &str = ".copied";
 /// What unfinished files are called in the end.
 const UNFINISHED: &str = ".unfinished";
 
@@ -89,6 +91,31 @@ impl SnapshotFiles {
         fs::read(path)
     }
 
+    /// At most `bytes` bytes of a snapshot file from `offset` on; fewer at its end.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub(crate) fn read_part(
+        &self,
+        name: SnapshotName,
+        offset: u64,
+        bytes: usize,
+    ) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut part = Vec::new();
+        file.take(bytes as u64).read_to_end(&mut part)?;
+        Ok(part)
+    }
+
+    /// Begins a snapshot whose bytes come from elsewhere, one part after the other.
+    pub(crate) fn begin_copy(&self, seqno: Seqno) -> io::Result<Unfinished> {
+        let path = self.folder.join(format!("snapshot_{seqno}{COPIED}{UNFINISHED}"));
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Unfinished { path, file })
+    }
+
     /// Writes the entry of a snapshot. Durable on return.
     pub(crate) fn write(&self, seqno: Seqno, snapshot: &SealedSnapshot) -> io::Result<Unfinished> {
         let path = self.folder.join(format!("snapshot_{seqno}{UNFINISHED}"));
@@ -129,6 +156,16 @@ impl SnapshotFiles {
 }
 
 impl Unfinished {
+    /// Adds bytes. Durable with [`SnapshotFiles::finish`].
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// All bytes so far.
+    pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
+        fs::read(&self.path)
+    }
+
     /// Removes it.
     pub(crate) fn discard(self) -> io::Result<()> {
         fs::remove_file(self.path)

@@ -53,6 +53,8 @@ pub(crate) struct Node {
 pub(crate) struct Disk {
     pub(crate) hard_state: HardState,
     pub(crate) log: Vec<LogEntry>,
+    /// What is known to be committed without anybody's word.
+    pub(crate) committed: Seqno,
 }
 
 pub(crate) struct Write {
@@ -78,6 +80,7 @@ impl Cluster {
             disk: Disk {
                 hard_state: HardState { view: View::GENESIS, vote: None },
                 log: log.clone(),
+                committed: Seqno(genesis),
             },
             writes: VecDeque::new(),
             disk_held: false,
@@ -109,8 +112,6 @@ impl Cluster {
     pub(crate) fn start(&mut self, node: usize, recent: usize) {
         let voters = self.nodes.iter().take(self.voters).map(|node| node.id).collect();
         let mut configurations = vec![(Seqno(0), Configuration::of(voters))];
-        let genesis =
-            self.committed.iter().take_while(|entry| entry.tx_id.view == View::GENESIS).count();
         let (limits, timing, seed) = (self.limits, self.timing, self.seed);
         let this = &mut self.nodes[node];
         this.starts += 1;
@@ -136,7 +137,7 @@ impl Cluster {
             hard_state: this.disk.hard_state,
             views,
             last: Seqno(this.log.len() as u64),
-            committed: Seqno(genesis as u64),
+            committed: this.disk.committed,
             recent: this.log[this.log.len().saturating_sub(recent)..].to_vec(),
             timing,
             seed: seed.wrapping_mul(1000) + this.starts * 100 + node as u64,
@@ -186,7 +187,7 @@ impl Cluster {
     fn carry(&mut self, node: usize, output: Output) {
         let this = &mut self.nodes[node];
         let engine = this.engine.as_mut().expect("it is up");
-        this.behind.extend(output.behind);
+        this.behind.extend(output.behind.into_iter().map(|(node, _)| node));
         if let Some(to) = output.truncate_to {
             assert!(to >= this.committed, "n{} voids committed entries after {to}", node + 1);
             assert!(
@@ -378,7 +379,19 @@ impl Cluster {
         self.crash(node);
         let log = self.nodes[from].disk.log[..entries].to_vec();
         let view = log.last().expect("some entries").tx_id.view;
-        self.nodes[node].disk = Disk { hard_state: HardState { view, vote: None }, log };
+        let disk = &mut self.nodes[node].disk;
+        (disk.hard_state, disk.log) = (HardState { view, vote: None }, log);
+    }
+
+    /// A node has copied the first entries of another's disk, which are committed and which it knows to be.
+    pub(crate) fn copy(&mut self, node: usize, from: usize, entries: usize) {
+        let hard_state = self.nodes[node].disk.hard_state;
+        self.inherit(node, from, entries);
+        let disk = &mut self.nodes[node].disk;
+        if hard_state.view >= disk.hard_state.view {
+            disk.hard_state = hard_state;
+        }
+        disk.committed = Seqno(entries as u64);
     }
 
     pub(crate) fn tick(&mut self, node: usize) {

@@ -124,6 +124,7 @@ impl Stage {
                     .filter(|other| *other != node)
                     .for_each(|other| cluster.cut(node, other));
             }
+            ("copy", [from, entries]) => cluster.copy(node, index(from), number(entries)),
             ("hold-disk", []) => cluster.nodes[node].disk_held = true,
             ("free-disk", []) => cluster.nodes[node].disk_held = false,
             ("archive", []) => cluster.nodes[node].archived = true,

@@ -2,10 +2,13 @@
 
 mod log;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use coco_node::{Node, NodeConfig};
+use coco_node::{Node, NodeConfig, driver::DriverError};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often a running node is asked whether it still runs.
@@ -23,6 +26,9 @@ pub(crate) struct NodeArgs {
     #[arg(long)]
     stop_with_parent: bool,
 }
+
+/// Copies of another node's ledger that a process begins with, one after the other, before it gives up.
+const COPIES_MAX: u32 = 5;
 
 /// Ends when standard input does; never, when it is not to be watched.
 async fn orphaned(is_watched: bool) {
@@ -55,38 +61,53 @@ fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
         let _context = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
     };
-    let node = Node::start(&config).context("the node does not start")?;
-    if let Some(path) = &arguments.ready_file {
-        let development =
-            node.development_address.map(|address| address.to_string()).unwrap_or_default();
-        let text = format!("{}\n{development}\n", node.client_address);
-        // Whoever waits for the file must not see half of it.
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, text)
-            .and_then(|()| std::fs::rename(&draft, path))
-            .context("cannot write the ready file")?;
-    }
     let parent = arguments.stop_with_parent;
-    let has_ended = runtime.block_on(async {
-        let orphaned = orphaned(parent);
-        tokio::pin!(orphaned);
-        loop {
-            tokio::select! {
-                () = &mut orphaned => return false,
-                _ = interrupt.recv() => return false,
-                _ = terminate.recv() => return false,
-                () = tokio::time::sleep(WATCH_INTERVAL) => {
-                    if node.has_ended() {
-                        return true;
+    let mut told = Box::pin(async move {
+        tokio::select! {
+            () = orphaned(parent) => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let mut copies = 0;
+    loop {
+        let node = Node::start(&config).context("the node does not start")?;
+        if let Some(path) = &arguments.ready_file {
+            say_ready(path, &node).context("cannot write the ready file")?;
+        }
+        let has_ended = runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    () = &mut told => return false,
+                    () = tokio::time::sleep(WATCH_INTERVAL) => {
+                        if node.has_ended() {
+                            return true;
+                        }
                     }
                 }
             }
+        });
+        tracing::info!("stopping");
+        match node.stop() {
+            Ok(()) if has_ended => bail!("the node ended by itself"),
+            Ok(()) => return Ok(()),
+            // Its next life begins with a copy of another node's ledger.
+            Err(error @ DriverError::Behind) if has_ended && copies < COPIES_MAX => {
+                tracing::warn!(%error, "starting again");
+                copies += 1;
+            }
+            Err(error) => return Err(error).context("the node broke"),
         }
-    });
-    tracing::info!("stopping");
-    node.stop().context("the node broke")?;
-    if has_ended {
-        bail!("the node ended by itself");
     }
-    Ok(())
+}
+
+/// Writes the node's addresses into the ready file.
+fn say_ready(path: &Path, node: &Node) -> std::io::Result<()> {
+    let development =
+        node.development_address.map(|address| address.to_string()).unwrap_or_default();
+    let text = format!("{}\n{development}\n", node.client_address);
+    // Whoever waits for the file must not see half of it.
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text)?;
+    std::fs::rename(&draft, path)
 }

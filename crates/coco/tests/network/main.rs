@@ -19,6 +19,7 @@ mod accounts;
 mod api;
 mod bad_input;
 mod cluster;
+mod copies;
 mod dev;
 mod faults;
 mod http;

@@ -35,7 +35,7 @@ const COMPLETE: Duration = Duration::from_secs(20);
 /// JSON-RPC's code for history that is not kept.
 const PRUNED: i64 = 4444;
 
-fn snapshot_folder(network: &Network, i: usize) -> PathBuf {
+pub(crate) fn snapshot_folder(network: &Network, i: usize) -> PathBuf {
     network.ledger_folder(i).with_file_name("snapshots")
 }
 
@@ -54,12 +54,12 @@ fn snapshots(network: &Network, i: usize) -> anyhow::Result<Vec<(SnapshotName, P
 }
 
 /// What the node wrote to its log since `from` bytes.
-fn log_since(network: &Network, i: usize, from: usize) -> anyhow::Result<String> {
+pub(crate) fn log_since(network: &Network, i: usize, from: usize) -> anyhow::Result<String> {
     let log = fs::read(network.ledger_folder(i).with_file_name("node.log"))?;
     Ok(String::from_utf8_lossy(&log[from..]).into_owned())
 }
 
-fn log_bytes(network: &Network, i: usize) -> anyhow::Result<usize> {
+pub(crate) fn log_bytes(network: &Network, i: usize) -> anyhow::Result<usize> {
     Ok(usize::try_from(fs::metadata(network.ledger_folder(i).with_file_name("node.log"))?.len())?)
 }
 
@@ -75,7 +75,7 @@ fn look(network: &Network, i: usize, hashes: &[B256]) -> anyhow::Result<Vec<Valu
     Ok(seen)
 }
 
-fn send(network: &Network, hashes: &mut Vec<B256>, count: u64) -> anyhow::Result<()> {
+pub(crate) fn send(network: &Network, hashes: &mut Vec<B256>, count: u64) -> anyhow::Result<()> {
     let mut rpc = Rpc::to(network.addresses(0)?.development)?;
     for _ in 0..count {
         let nonce = hashes.len() as u64;
@@ -90,7 +90,7 @@ fn send(network: &Network, hashes: &mut Vec<B256>, count: u64) -> anyhow::Result
 }
 
 /// Moves the chunk files below an entry to another folder, and back with the folders exchanged.
-fn move_chunks(from: &Path, to: &Path, below: Seqno) -> anyhow::Result<usize> {
+pub(crate) fn move_chunks(from: &Path, to: &Path, below: Seqno) -> anyhow::Result<usize> {
     fs::create_dir_all(to)?;
     let old: Vec<(ChunkName, PathBuf)> = chunks(from)?
         .into_iter()
@@ -117,7 +117,7 @@ fn names(network: &Network, i: usize) -> anyhow::Result<Vec<SnapshotName>> {
 
 /// Sends transfers until these nodes have the same newest snapshot, newer than the one given. A node that is slow for a
 /// moment leaves one out, and is there again for the next.
-fn send_until_equal(
+pub(crate) fn send_until_equal(
     network: &Network,
     hashes: &mut Vec<B256>,
     nodes: &[usize],
@@ -142,7 +142,7 @@ fn send_until_equal(
 }
 
 /// Sends transfers until every node has made some snapshots, which are the same; the names of those of the first.
-fn fill(network: &Network, hashes: &mut Vec<B256>) -> anyhow::Result<Vec<SnapshotName>> {
+pub(crate) fn fill(network: &Network, hashes: &mut Vec<B256>) -> anyhow::Result<Vec<SnapshotName>> {
     let mut newest = None;
     for _ in 0..ROUNDS {
         newest = Some(send_until_equal(network, hashes, &[0, 1, 2], newest)?);
@@ -313,7 +313,7 @@ fn a_damaged_snapshot_is_named_and_not_used() -> anyhow::Result<()> {
 }
 
 /// Starts a node that must end by itself; what it logged.
-fn refuses_to_start(network: &mut Network, i: usize) -> anyhow::Result<String> {
+pub(crate) fn refuses_to_start(network: &mut Network, i: usize) -> anyhow::Result<String> {
     let from = log_bytes(network, i)?;
     network.spawn(i)?;
     until(&format!("n{i} ends"), COMPLETE, || network.has_ended(i))?;

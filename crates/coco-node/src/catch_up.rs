@@ -1,0 +1,297 @@
+//! How a node gets a copy of the ledger from another one, before it starts.
+//!
+//! It needs one when its ledger is lost, when its first chunks are missing and no snapshot makes up for them, and when
+//! the primary has archived what it lacks. The newest snapshot that anybody offers is taken, with the committed entries
+//! after it; without one the ledger from its beginning. What is then still missing comes from the primary. Everything is
+//! verified on the way, as at each start: the snapshot by its receipt under this node's own service certificate, the
+//! entries by the tree that grows from it.
+//!
+//! The order of the steps keeps a crash harmless: the snapshot gets its name only after the entries are durable, so what
+//! is left before has a gap, and the next start copies again.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use coco_consensus::HardState;
+use coco_evm::state;
+use coco_ledger::{
+    EntryFlags, EntryView, FileError, LedgerFilesError, SnapshotError, SnapshotFile, SnapshotName,
+};
+use coco_replica::{HardStateFile, LoadError, Loader, RestoreSnapshotError};
+use coco_types::{Seqno, View};
+use thiserror::Error;
+use tokio::{runtime, time::sleep};
+use tracing::{info, warn};
+
+use crate::{
+    config::NodeConfig,
+    copy::{CopyAnswer, CopyQuestion, Offer},
+    disk::in_full,
+    folder::{DiskFile, LedgerFiles},
+    frame::Frame,
+    identity::Identity,
+    peers::Asked,
+    replay::from_genesis,
+    seat,
+    snapshot_files::{FILE_BYTES_MAX, SnapshotFiles, Unfinished},
+    tls::PeerTls,
+};
+
+/// Name of the empty file in a node's folder that says that the next start has to copy.
+const WANTED_FILE: &str = "copy.wanted";
+
+/// How long a node looks for somebody who has what it needs.
+const COPY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of entries that are copied, beyond those that lead to a snapshot's evidence.
+const ENTRIES_BYTES_MAX: usize = 64 << 20;
+/// Wait after nobody had it.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+
+/// Why there is no copy.
+#[derive(Debug, Error)]
+pub enum CopyError {
+    /// Nobody gave one. The last reasons are in the log.
+    #[error(
+        "no other node gave a copy of the ledger within {} s; is one of them reached at {}?",
+        COPY_TIME_MAX.as_secs(),
+        .0.join(", ")
+    )]
+    Nobody(Vec<String>),
+    /// This node's own files cannot be written.
+    #[error("cannot write the ledger's files")]
+    Files(#[from] LedgerFilesError),
+    /// The same, of snapshots and the mark that a copy is wanted.
+    #[error("cannot write {path}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// View and vote cannot be written.
+    #[error("cannot write view and vote")]
+    HardState(#[from] FileError),
+    /// Certificates and keys do not fit.
+    #[error("the certificates in the sealed identity cannot be used for TLS")]
+    Tls(#[from] rustls::Error),
+    /// A thread cannot be made.
+    #[error("cannot start a runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// Why what one node gave is not taken. Another one is asked.
+#[derive(Debug, Error)]
+enum RefusedCopy {
+    #[error("it cannot be reached, or does not answer")]
+    Channel(#[from] io::Error),
+    #[error("it does not have it any more")]
+    Gone,
+    #[error("its answer is to another question")]
+    Answer,
+    #[error("its snapshot has {0} bytes, of at most {FILE_BYTES_MAX}")]
+    Large(u64),
+    #[error("its snapshot does not verify")]
+    Snapshot(#[from] SnapshotError),
+    #[error("its snapshot does not restore")]
+    Restore(#[from] RestoreSnapshotError),
+    #[error("an entry is not one")]
+    Entry(#[from] coco_types::codec::DecodeError),
+    #[error("its entries do not follow one another")]
+    Load(#[from] LoadError),
+    #[error("cannot keep it")]
+    Files(#[from] LedgerFilesError),
+}
+
+/// Has the next start copy the ledger from another node. Durable on return.
+pub(crate) fn want_copy(data_dir: &Path) -> Result<(), CopyError> {
+    let path = data_dir.join(WANTED_FILE);
+    let mark = || {
+        fs::File::create(&path)?.sync_all()?;
+        fs::File::open(data_dir)?.sync_all()
+    };
+    mark().map_err(|source| CopyError::File { path: path.clone(), source })
+}
+
+/// Whether a copy was wanted.
+pub(crate) fn is_copy_wanted(data_dir: &Path) -> bool {
+    data_dir.join(WANTED_FILE).exists()
+}
+
+/// What of a node's folder a copy is put into.
+pub(crate) struct Target<'a> {
+    pub(crate) files: LedgerFiles,
+    pub(crate) snapshots: &'a SnapshotFiles,
+    pub(crate) hard_state: &'a mut HardStateFile<DiskFile>,
+    /// View and vote that were there.
+    pub(crate) found: Option<HardState>,
+}
+
+/// Copies the ledger from whoever has the newest snapshot.
+pub(crate) fn copy_ledger(
+    config: &NodeConfig,
+    seat: &Identity,
+    target: Target<'_>,
+) -> Result<(), CopyError> {
+    let Target { mut files, snapshots, hard_state, found } = target;
+    let started = Instant::now();
+    let tls = PeerTls::new(seat)?;
+    let others = seat::others(config, seat.node_id);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let taken = runtime.map_err(CopyError::Runtime)?.block_on(async {
+        loop {
+            let taker = Taker { config, seat, tls: &tls, snapshots };
+            match taker.take(&others).await {
+                Some(taken) => return Ok(taken),
+                None if started.elapsed() > COPY_TIME_MAX => return Err(CopyError::Nobody(others)),
+                None => sleep(RETRY_WAIT).await,
+            }
+        }
+    })?;
+    let Taken { snapshot, entries, last } = taken;
+    let at = snapshot.as_ref().map_or(Seqno::ZERO, |(name, _)| name.seqno);
+    files.skip_to(at)?;
+    let mut writer = files.into_writer()?;
+    for (entry, chunk_ends) in &entries {
+        writer.append(entry, *chunk_ends)?;
+    }
+    writer.sync()?;
+    // Whoever has started once is recognised by this file: see `seat`.
+    if found.is_none() {
+        hard_state.write(&HardState { view: View::GENESIS, vote: None })?;
+        hard_state.sync()?;
+    }
+    if let Some((name, unfinished)) = snapshot {
+        let path = snapshots.path(name);
+        snapshots
+            .finish(unfinished, name, &[])
+            .map_err(|source| CopyError::File { path, source })?;
+    }
+    let wanted = config.data_dir.join(WANTED_FILE);
+    if let Err(source) = fs::remove_file(&wanted)
+        && source.kind() != io::ErrorKind::NotFound
+    {
+        return Err(CopyError::File { path: wanted, source });
+    }
+    let millis = started.elapsed().as_millis();
+    info!(snapshot = %at, %last, millis, "copied the ledger from another node");
+    Ok(())
+}
+
+/// A copy that verifies, not yet in its place.
+struct Taken {
+    snapshot: Option<(SnapshotName, Unfinished)>,
+    /// What comes after the snapshot, and whether chunks end.
+    entries: Vec<(bytes::Bytes, bool)>,
+    last: Seqno,
+}
+
+struct Taker<'a> {
+    config: &'a NodeConfig,
+    seat: &'a Identity,
+    tls: &'a PeerTls,
+    snapshots: &'a SnapshotFiles,
+}
+
+impl Taker<'_> {
+    /// Asks everybody once, and takes the best that verifies.
+    async fn take(&self, others: &[String]) -> Option<Taken> {
+        let mut offers = Vec::new();
+        for address in others {
+            match self.offer(address).await {
+                Ok(offer) => offers.push((offer, address)),
+                Err(error) => info!(address, error = in_full(&error), "no offer of a copy"),
+            }
+        }
+        offers.sort_unstable();
+        for (offer, address) in offers.into_iter().rev() {
+            match self.copy(address, offer).await {
+                Ok(taken) => return Some(taken),
+                Err(error) => warn!(address, error = in_full(&error), "the copy is not taken"),
+            }
+        }
+        None
+    }
+
+    async fn offer(&self, address: &str) -> Result<Offer, RefusedCopy> {
+        let mut asked = Asked::connect(self.tls, address).await?;
+        match ask(&mut asked, CopyQuestion::Offer).await? {
+            CopyAnswer::Offer(offer) => Ok(offer),
+            _ => Err(RefusedCopy::Answer),
+        }
+    }
+
+    async fn copy(&self, address: &str, offer: Offer) -> Result<Taken, RefusedCopy> {
+        let mut asked = Asked::connect(self.tls, address).await?;
+        let (snapshot, mut loader) = match offer.snapshot {
+            Some((name, bytes)) => {
+                let (unfinished, loader) = self.snapshot(&mut asked, name, bytes).await?;
+                (Some((name, unfinished)), loader)
+            }
+            None => (None, from_genesis(self.seat, self.config.ledger.retained_entries)),
+        };
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        // What is left of it comes from the primary.
+        while loader.awaited().is_some()
+            || loader.last().seqno < offer.committed && bytes < ENTRIES_BYTES_MAX
+        {
+            let from = loader.last().seqno.next();
+            let CopyAnswer::Entries(more) = ask(&mut asked, CopyQuestion::Entries { from }).await?
+            else {
+                return Err(RefusedCopy::Gone);
+            };
+            if more.is_empty() {
+                return Err(RefusedCopy::Answer);
+            }
+            for entry in more {
+                loader.push(entry.clone(), false)?;
+                bytes += entry.len();
+                let chunk_ends =
+                    EntryView::parse(&entry)?.flags().contains(EntryFlags::CHUNK_AFTER);
+                entries.push((entry, chunk_ends));
+            }
+        }
+        let last = loader.last().seqno;
+        info!(address, %last, "this node's ledger is copied from there");
+        Ok(Taken { snapshot, entries, last })
+    }
+
+    async fn snapshot(
+        &self,
+        asked: &mut Asked,
+        name: SnapshotName,
+        bytes: u64,
+    ) -> Result<(Unfinished, Loader), RefusedCopy> {
+        if bytes > FILE_BYTES_MAX {
+            return Err(RefusedCopy::Large(bytes));
+        }
+        let mut unfinished = self.snapshots.begin_copy(name.seqno)?;
+        let mut offset = 0;
+        while offset < bytes {
+            let question = CopyQuestion::Snapshot { name, offset };
+            let CopyAnswer::Part(part) = ask(asked, question).await? else {
+                return Err(RefusedCopy::Gone);
+            };
+            if part.is_empty() || part.len() as u64 > bytes - offset {
+                return Err(RefusedCopy::Answer);
+            }
+            unfinished.append(&part)?;
+            offset += part.len() as u64;
+        }
+        let file = unfinished.read()?;
+        let verified = SnapshotFile::split(&file)?.verify(name, &self.seat.service_cert.pem())?;
+        let retained = self.config.ledger.retained_entries;
+        let secret = self.seat.ledger_secret();
+        let loader = Loader::from_snapshot(secret, state::schema(), retained, verified)?;
+        Ok((unfinished, loader))
+    }
+}
+
+async fn ask(asked: &mut Asked, question: CopyQuestion) -> Result<CopyAnswer, RefusedCopy> {
+    match asked.ask(&Frame::Copy(question.encode())).await? {
+        Frame::Copied(answer) => Ok(CopyAnswer::decode(&answer)?),
+        _ => Err(RefusedCopy::Answer),
+    }
+}
