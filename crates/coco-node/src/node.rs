@@ -24,9 +24,10 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
+use coco_ledger::{FileError, LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
 use coco_replica::{
-    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, Storage,
+    HardStateFile, HardStateFileError, LoadLedgerError, Loader, Replica, Settings,
+    SharedLedgerState, Storage,
 };
 use coco_types::{NodeId, Seqno};
 use thiserror::Error;
@@ -51,9 +52,9 @@ use crate::{
     metrics::Metrics,
     peers::{Peers, accept},
     provision::LEDGER_FOLDER,
-    replay::{LoadLedgerError, load_ledger, snapshot_folder},
+    replay::{load_ledger, snapshot_folder},
     seat,
-    snapshot_files::SnapshotFiles,
+    snapshot_files::{self, SnapshotFiles},
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
@@ -90,7 +91,7 @@ pub enum StartNodeError {
         /// Where.
         path: PathBuf,
         /// The cause.
-        source: io::Error,
+        source: FileError,
     },
     /// The ledger does not replay.
     #[error("cannot load the ledger in {path}")]
@@ -167,7 +168,7 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let mut files = LedgerFiles::open(DiskFolder::new(&folder)).map_err(failed)?;
     let path = snapshot_folder(&config.data_dir);
     let snapshots =
-        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+        snapshot_files::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
     let loader = load_ledger(&seat, config.ledger.retained_entries, &mut files, &snapshots)
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
     if let Some(torn) = files.torn() {
