@@ -56,8 +56,8 @@ pub use membership::{
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use receipt::{
-    LeafComponents, Receipt, ReceiptError, VerifiedReceipt, VerifyReceiptError, verify_cose,
-    verify_json,
+    LeafComponents, Receipt, ReceiptError, ServiceKey, VerifiedReceipt, VerifyReceiptError,
+    verify_cose, verify_json,
 };
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
 pub use signature::{

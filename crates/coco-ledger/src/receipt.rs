@@ -13,7 +13,8 @@ use thiserror::Error;
 
 use crate::{EntryView, MerkleTree, PathStep, SignatureRecord, entry, root_from_path};
 
-pub use cose::verify_cose;
+pub(crate) use cose::verify_cose_under;
+pub use cose::{ServiceKey, verify_cose};
 pub use json::verify_json;
 
 /// What a leaf is made of.

@@ -24,7 +24,9 @@ mod contents;
 mod evidence;
 mod name;
 
-use coco_crypto::{AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError, Sha256, sha256};
+use coco_crypto::{
+    AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, Certificate, SealError, Sha256, sha256,
+};
 use coco_kv::{Domain, StateImage};
 use coco_types::{
     Digest, Seqno, TxId, View,
@@ -32,7 +34,7 @@ use coco_types::{
 };
 use thiserror::Error;
 
-use crate::{LedgerSecret, MerkleTree, VerifyReceiptError, receipt::verify_cose};
+use crate::{LedgerSecret, MerkleTree, ServiceKey, VerifyReceiptError, receipt::verify_cose_under};
 
 use contents::{Positions, VIEWS_MAX, view_history};
 pub use contents::{SNAPSHOT_POSITIONS_MAP, SnapshotContentsError, put_positions};
@@ -228,18 +230,30 @@ impl<'a> SnapshotFile<'a> {
     ///
     /// # Errors
     /// [`SnapshotError`] with the first thing that is wrong.
-    ///
-    /// # Panics
-    /// Never: a COSE receipt names its leaf and transaction.
     pub fn verify(
         self,
         name: SnapshotName,
         service_certificate_pem: &str,
     ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
-        let receipt_at = self.entry.len() as u64;
-        let receipt = verify_cose(self.receipt, service_certificate_pem).map_err(|error| {
-            SnapshotError { offset: receipt_at, fault: SnapshotFault::Receipt(error) }
-        })?;
+        let service = Certificate::from_pem(service_certificate_pem)
+            .map_err(|error| self.receipt_fails(VerifyReceiptError::Service(error)))?;
+        self.verify_under(name, service.key())
+    }
+
+    /// [`SnapshotFile::verify`] under the service's key itself.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] with the first thing that is wrong.
+    ///
+    /// # Panics
+    /// Never: a COSE receipt names its leaf and transaction.
+    pub fn verify_under(
+        self,
+        name: SnapshotName,
+        service: &dyn ServiceKey,
+    ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
+        let receipt =
+            verify_cose_under(self.receipt, service).map_err(|error| self.receipt_fails(error))?;
         let leaf = receipt.leaf_components.expect("a COSE receipt has the parts of its leaf");
         let evidence = receipt.tx_id.expect("a COSE receipt names its transaction");
         let wrong = |fault| SnapshotError { offset: 0, fault };
@@ -270,6 +284,10 @@ impl<'a> SnapshotFile<'a> {
             salt: entry.salt,
             sealed: entry.sealed,
         })
+    }
+
+    const fn receipt_fails(&self, error: VerifyReceiptError) -> SnapshotError {
+        SnapshotError { offset: self.entry.len() as u64, fault: SnapshotFault::Receipt(error) }
     }
 }
 

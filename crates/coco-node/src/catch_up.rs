@@ -5,9 +5,7 @@
 //! after it; without one the ledger from its beginning. What is then still missing comes from the primary. Everything is
 //! verified on the way, as at each start: the snapshot by its receipt under this node's own service certificate, the
 //! entries by the tree that grows from it.
-//!
-//! The order of the steps keeps a crash harmless: the snapshot gets its name only after the entries are durable, so what
-//! is left before has a gap, and the next start copies again.
+//! A copy that a crash cut short is made again by the next start.
 
 use std::{
     fs, io,
@@ -16,12 +14,12 @@ use std::{
 };
 
 use coco_consensus::HardState;
-use coco_evm::state;
-use coco_ledger::{
-    EntryFlags, EntryView, FileError, LedgerFilesError, SnapshotError, SnapshotFile, SnapshotName,
+use coco_ledger::{FileError, SnapshotName};
+use coco_replica::{
+    CopiedLedger, HardStateFile, LoadError, PlaceCopyError, SNAPSHOT_FILE_BYTES_MAX, Unfinished,
+    UseSnapshotError,
 };
-use coco_replica::{HardStateFile, LoadError, Loader, RestoreSnapshotError};
-use coco_types::{Seqno, View};
+use coco_types::{View, codec::DecodeError};
 use thiserror::Error;
 use tokio::{runtime, time::sleep};
 use tracing::{info, warn};
@@ -34,9 +32,9 @@ use crate::{
     frame::Frame,
     identity::Identity,
     peers::Asked,
-    replay::from_genesis,
+    replay::Known,
     seat,
-    snapshot_files::{FILE_BYTES_MAX, SnapshotFiles, Unfinished},
+    snapshot_files::SnapshotFiles,
     tls::PeerTls,
 };
 
@@ -45,8 +43,6 @@ const WANTED_FILE: &str = "copy.wanted";
 
 /// How long a node looks for somebody who has what it needs.
 const COPY_TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes of entries that are copied, beyond those that lead to a snapshot's evidence.
-const ENTRIES_BYTES_MAX: usize = 64 << 20;
 /// Wait after nobody had it.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
@@ -60,10 +56,10 @@ pub enum CopyError {
         .0.join(", ")
     )]
     Nobody(Vec<String>),
-    /// This node's own files cannot be written.
-    #[error("cannot write the ledger's files")]
-    Files(#[from] LedgerFilesError),
-    /// The same, of snapshots and the mark that a copy is wanted.
+    /// It cannot be written into this node's folders.
+    #[error("cannot keep the copy of the ledger")]
+    Place(#[from] PlaceCopyError),
+    /// The mark that a copy is wanted cannot be written or removed.
     #[error("cannot write {path}")]
     File {
         /// Which one.
@@ -91,18 +87,16 @@ enum RefusedCopy {
     Gone,
     #[error("its answer is to another question")]
     Answer,
-    #[error("its snapshot has {0} bytes, of at most {FILE_BYTES_MAX}")]
+    #[error("its snapshot has {0} bytes, of at most {SNAPSHOT_FILE_BYTES_MAX}")]
     Large(u64),
-    #[error("its snapshot does not verify")]
-    Snapshot(#[from] SnapshotError),
-    #[error("its snapshot does not restore")]
-    Restore(#[from] RestoreSnapshotError),
-    #[error("an entry is not one")]
-    Entry(#[from] coco_types::codec::DecodeError),
+    #[error("its snapshot cannot be used")]
+    Snapshot(#[from] UseSnapshotError),
+    #[error("it does not read")]
+    Decode(#[from] DecodeError),
     #[error("its entries do not follow one another")]
     Load(#[from] LoadError),
-    #[error("cannot keep it")]
-    Files(#[from] LedgerFilesError),
+    #[error("cannot keep its snapshot")]
+    Keep(#[from] FileError),
 }
 
 /// Has the next start copy the ledger from another node. Durable on return.
@@ -133,16 +127,17 @@ pub(crate) struct Target<'a> {
 pub(crate) fn copy_ledger(
     config: &NodeConfig,
     seat: &Identity,
+    known: &Known,
     target: Target<'_>,
 ) -> Result<(), CopyError> {
-    let Target { mut files, snapshots, hard_state, found } = target;
+    let Target { files, snapshots, hard_state, found } = target;
     let started = Instant::now();
     let tls = PeerTls::new(seat)?;
     let others = seat::others(config, seat.node_id);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let taken = runtime.map_err(CopyError::Runtime)?.block_on(async {
+    let Taken { unfinished, copied } = runtime.map_err(CopyError::Runtime)?.block_on(async {
         loop {
-            let taker = Taker { config, seat, tls: &tls, snapshots };
+            let taker = Taker { known, tls: &tls, snapshots };
             match taker.take(&others).await {
                 Some(taken) => return Ok(taken),
                 None if started.elapsed() > COPY_TIME_MAX => return Err(CopyError::Nobody(others)),
@@ -150,25 +145,13 @@ pub(crate) fn copy_ledger(
             }
         }
     })?;
-    let Taken { snapshot, entries, last } = taken;
-    let at = snapshot.as_ref().map_or(Seqno::ZERO, |(name, _)| name.seqno);
-    files.skip_to(at)?;
-    let mut writer = files.into_writer()?;
-    for (entry, chunk_ends) in &entries {
-        writer.append(entry, *chunk_ends)?;
-    }
-    writer.sync()?;
+    let last = copied.last();
     // Whoever has started once is recognised by this file: see `seat`.
     if found.is_none() {
         hard_state.write(&HardState { view: View::GENESIS, vote: None })?;
         hard_state.sync()?;
     }
-    if let Some((name, unfinished)) = snapshot {
-        let path = snapshots.path(name);
-        snapshots
-            .finish(unfinished, name, &[])
-            .map_err(|source| CopyError::File { path, source })?;
-    }
+    copied.place(files, snapshots, unfinished)?;
     let wanted = config.data_dir.join(WANTED_FILE);
     if let Err(source) = fs::remove_file(&wanted)
         && source.kind() != io::ErrorKind::NotFound
@@ -176,21 +159,18 @@ pub(crate) fn copy_ledger(
         return Err(CopyError::File { path: wanted, source });
     }
     let millis = started.elapsed().as_millis();
-    info!(snapshot = %at, %last, millis, "copied the ledger from another node");
+    info!(%last, millis, "copied the ledger from another node");
     Ok(())
 }
 
 /// A copy that verifies, not yet in its place.
 struct Taken {
-    snapshot: Option<(SnapshotName, Unfinished)>,
-    /// What comes after the snapshot, and whether chunks end.
-    entries: Vec<(bytes::Bytes, bool)>,
-    last: Seqno,
+    unfinished: Option<Unfinished<DiskFile>>,
+    copied: CopiedLedger,
 }
 
 struct Taker<'a> {
-    config: &'a NodeConfig,
-    seat: &'a Identity,
+    known: &'a Known,
     tls: &'a PeerTls,
     snapshots: &'a SnapshotFiles,
 }
@@ -225,37 +205,28 @@ impl Taker<'_> {
 
     async fn copy(&self, address: &str, offer: Offer) -> Result<Taken, RefusedCopy> {
         let mut asked = Asked::connect(self.tls, address).await?;
-        let (snapshot, mut loader) = match offer.snapshot {
+        let mut unfinished = None;
+        let mut copied = match offer.snapshot {
             Some((name, bytes)) => {
-                let (unfinished, loader) = self.snapshot(&mut asked, name, bytes).await?;
-                (Some((name, unfinished)), loader)
+                let file = self.snapshot(&mut asked, name, bytes).await?;
+                let copied = CopiedLedger::begin(&self.known.load(), Some((name, &file.read()?)))?;
+                unfinished = Some(file);
+                copied
             }
-            None => (None, from_genesis(self.seat, self.config.ledger.retained_entries)),
+            None => CopiedLedger::begin(&self.known.load(), None)?,
         };
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        // What is left of it comes from the primary.
-        while loader.awaited().is_some()
-            || loader.last().seqno < offer.committed && bytes < ENTRIES_BYTES_MAX
-        {
-            let from = loader.last().seqno.next();
-            let CopyAnswer::Entries(more) = ask(&mut asked, CopyQuestion::Entries { from }).await?
-            else {
+        while !copied.is_enough(offer.committed) {
+            let question = CopyQuestion::Entries { from: copied.next() };
+            let CopyAnswer::Entries(entries) = ask(&mut asked, question).await? else {
                 return Err(RefusedCopy::Gone);
             };
-            if more.is_empty() {
+            if entries.is_empty() {
                 return Err(RefusedCopy::Answer);
             }
-            for entry in more {
-                loader.push(entry.clone(), false)?;
-                bytes += entry.len();
-                let chunk_ends =
-                    EntryView::parse(&entry)?.flags().contains(EntryFlags::CHUNK_AFTER);
-                entries.push((entry, chunk_ends));
-            }
+            entries.into_iter().try_for_each(|entry| copied.push(entry))?;
         }
-        let last = loader.last().seqno;
-        info!(address, %last, "this node's ledger is copied from there");
-        Ok(Taken { snapshot, entries, last })
+        info!(address, last = %copied.last(), "this node's ledger is copied from there");
+        Ok(Taken { unfinished, copied })
     }
 
     async fn snapshot(
@@ -263,8 +234,8 @@ impl Taker<'_> {
         asked: &mut Asked,
         name: SnapshotName,
         bytes: u64,
-    ) -> Result<(Unfinished, Loader), RefusedCopy> {
-        if bytes > FILE_BYTES_MAX {
+    ) -> Result<Unfinished<DiskFile>, RefusedCopy> {
+        if bytes > SNAPSHOT_FILE_BYTES_MAX {
             return Err(RefusedCopy::Large(bytes));
         }
         let mut unfinished = self.snapshots.begin_copy(name.seqno)?;
@@ -280,12 +251,7 @@ impl Taker<'_> {
             unfinished.append(&part)?;
             offset += part.len() as u64;
         }
-        let file = unfinished.read()?;
-        let verified = SnapshotFile::split(&file)?.verify(name, &self.seat.service_cert.pem())?;
-        let retained = self.config.ledger.retained_entries;
-        let secret = self.seat.ledger_secret();
-        let loader = Loader::from_snapshot(secret, state::schema(), retained, verified)?;
-        Ok((unfinished, loader))
+        Ok(unfinished)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coco_consensus::{Fetch, FetchId};
-use coco_ledger::SnapshotName;
+use coco_ledger::{FileError, SnapshotName};
 use coco_replica::read_entries;
 use coco_types::{
     Seqno,
@@ -207,10 +207,10 @@ impl CopySource {
         })
     }
 
-    fn offer(&self) -> std::io::Result<CopyAnswer> {
+    fn offer(&self) -> Result<CopyAnswer, FileError> {
         let newest = self.snapshots.newest_first()?.first().copied();
         let snapshot = newest
-            .map(|name| std::fs::metadata(self.snapshots.path(name)).map(|file| (name, file.len())))
+            .map(|name| self.snapshots.length(name).map(|bytes| (name, bytes)))
             .transpose()?;
         let committed = self.history.state().read().committed().seqno;
         Ok(CopyAnswer::Offer(Offer { snapshot, committed }))

@@ -24,10 +24,10 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
+use coco_ledger::{FileError, LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
 use coco_replica::{
-    HardStateFile, HardStateFileError, Loader, Replica, Settings, SharedLedgerState, SnapshotTask,
-    Storage,
+    HardStateFile, HardStateFileError, LoadLedgerError, Loader, Replica, Settings,
+    SharedLedgerState, SnapshotTask, Storage,
 };
 use coco_types::{NodeId, Seqno, View};
 use thiserror::Error;
@@ -54,9 +54,9 @@ use crate::{
     metrics::Metrics,
     peers::{Peers, Receiver, accept},
     provision::LEDGER_FOLDER,
-    replay::{LoadLedgerError, load_ledger, snapshot_folder},
+    replay::{Known, load_ledger, snapshot_folder},
     seat,
-    snapshot_files::SnapshotFiles,
+    snapshot_files::{self, SnapshotFiles},
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
@@ -104,7 +104,7 @@ pub enum StartNodeError {
         /// Where.
         path: PathBuf,
         /// The cause.
-        source: io::Error,
+        source: FileError,
     },
     /// The ledger does not replay.
     #[error("cannot load the ledger in {path}")]
@@ -201,15 +201,17 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
     let mut files = open()?;
     let path = snapshot_folder(&config.data_dir);
     let snapshots =
-        SnapshotFiles::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+        snapshot_files::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
     let path = config.data_dir.clone();
     let (mut hard_state, mut hard_state_found) =
         HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
             .map_err(|source| StartNodeError::HardState { path, source })?;
-    let load = |files: &mut LedgerFiles| {
-        load_ledger(&seat, config.ledger.retained_entries, files, &snapshots)
+    let known = Known::of(&seat, config.ledger.retained_entries);
+    let loaded = if is_copy_wanted(&config.data_dir) {
+        None
+    } else {
+        Some(load_ledger(&known, &mut files, &snapshots))
     };
-    let loaded = if is_copy_wanted(&config.data_dir) { None } else { Some(load(&mut files)) };
     let loader = match loaded.filter(|loaded| !has_lost(config, loaded)) {
         Some(loaded) => loaded,
         None => {
@@ -217,10 +219,10 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
             let found = hard_state_found;
             let target =
                 Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
-            copy_ledger(config, &seat, target)?;
+            copy_ledger(config, &seat, &known, target)?;
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
-            load(&mut files)
+            load_ledger(&known, &mut files, &snapshots)
         }
     };
     let loader = loader

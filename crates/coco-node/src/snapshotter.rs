@@ -2,7 +2,6 @@
 //! the next start, and the ledger holds everything.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -12,9 +11,9 @@ use std::{
 };
 
 use coco_adapter::HistoryError;
-use coco_ledger::{SnapshotEvidence, SnapshotName};
 use coco_replica::{
-    EvidenceReceiptError, FinishSnapshot, MakeSnapshot, MakeSnapshotError, SnapshotTask,
+    Claim, CompleteSnapshotError, FinishSnapshot, MadeSnapshot, MakeSnapshot, SnapshotMaker,
+    SnapshotTask, Unfinished, WriteSnapshotError,
 };
 use coco_types::{Digest, Seqno};
 use thiserror::Error;
@@ -23,41 +22,35 @@ use tracing::{info, warn};
 use crate::{
     disk::in_full,
     driver::{Inbox, Job},
+    folder::{DiskFile, DiskFolder},
     history::LedgerHistory,
     metrics::Metrics,
-    snapshot_files::{SnapshotFiles, Unfinished},
+    snapshot_files::SnapshotFiles,
 };
 
 /// How often, and for how long, the ledger's own disk is waited for before a snapshot is completed.
 const DURABLE_POLL: Duration = Duration::from_millis(10);
 const DURABLE_WAIT: Duration = Duration::from_secs(60);
 
-/// Snapshots that wait for evidence: a primary on a slow disk gives it when its own is written, while others are ahead.
-const WAITING_MAX: usize = 4;
-
 /// Why a snapshot was not made, or not completed.
 #[derive(Debug, Error)]
 enum SnapshotterError {
     #[error("the ledger does not give an entry")]
     History(#[from] HistoryError),
-    #[error("the state is not written down")]
-    Make(#[from] MakeSnapshotError),
-    #[error("the proof is not made")]
-    Receipt(#[from] EvidenceReceiptError),
-    #[error("the file is not written")]
-    File(#[from] io::Error),
+    #[error(transparent)]
+    Write(#[from] WriteSnapshotError),
+    #[error(transparent)]
+    Complete(#[from] CompleteSnapshotError),
     #[error("entry {0} has not reached this node's ledger files")]
     NotDurable(Seqno),
 }
 
 /// What the thread works with.
 pub(crate) struct Snapshotter {
-    snapshots: SnapshotFiles,
+    maker: SnapshotMaker<DiskFolder>,
     history: Arc<LedgerHistory>,
     inbox: Inbox,
     metrics: Arc<Metrics>,
-    /// Those without evidence yet, oldest first.
-    waiting: VecDeque<(SnapshotEvidence, Unfinished)>,
 }
 
 impl Snapshotter {
@@ -69,7 +62,8 @@ impl Snapshotter {
         metrics: Arc<Metrics>,
     ) -> io::Result<Sender<SnapshotTask>> {
         let (sender, tasks) = channel();
-        let snapshotter = Self { snapshots, history, inbox, metrics, waiting: VecDeque::new() };
+        let maker = SnapshotMaker::new(snapshots);
+        let snapshotter = Self { maker, history, inbox, metrics };
         let run = move || snapshotter.run(&tasks);
         std::thread::Builder::new().name("snapshots".into()).spawn(run)?;
         Ok(sender)
@@ -89,79 +83,58 @@ impl Snapshotter {
         let made = self.make(make).inspect_err(|error| {
             warn!(%id, error = in_full(error), "no snapshot was made");
         });
-        let digest: Option<Digest> = made.as_ref().ok().map(|(snapshot, _)| snapshot.digest);
-        self.waiting.extend(made.ok());
-        if self.waiting.len() > WAITING_MAX {
-            discard(self.waiting.pop_front());
-        }
+        let digest: Option<Digest> = made.ok().map(|made| made.evidence.digest);
         self.inbox.put(Job::SnapshotMade(id.seqno, digest));
     }
 
     fn take_finish(&mut self, finish: &FinishSnapshot) {
-        let expected = finish.snapshot;
-        let name = SnapshotName { seqno: expected.seqno, evidence: finish.evidence.seqno };
-        // The primary gives evidence in order: what is older gets none any more.
-        while let Some((made, unfinished)) =
-            self.waiting.pop_front_if(|(made, _)| made.seqno <= expected.seqno)
-        {
-            if made == expected {
-                if let Err(error) = self.finish(finish, unfinished, name) {
+        let name = finish.name();
+        match self.maker.claim(&finish.snapshot) {
+            Claim::Own(unfinished) => {
+                if let Err(error) = self.finish(finish, unfinished) {
                     warn!(%name, error = in_full(&error), "the snapshot is not completed");
                 }
-                continue;
             }
-            if made.seqno == expected.seqno {
-                let (expected, found) = (expected.digest, made.digest);
+            Claim::Other { found } => {
+                let expected = finish.snapshot.digest;
                 warn!(%name, %expected, %found, "this node made another snapshot than the primary");
             }
-            discard(Some((made, unfinished)));
+            Claim::Nothing => {}
         }
     }
 
-    fn make(&self, make: MakeSnapshot) -> Result<(SnapshotEvidence, Unfinished), SnapshotterError> {
+    fn make(&mut self, make: MakeSnapshot) -> Result<MadeSnapshot, SnapshotterError> {
         let started = Instant::now();
         let seqno = make.tx_id().seqno;
         let entry = self.history.entry(seqno)?;
-        let sealed = make.seal(self.history.secret(), &entry)?;
-        let sealed_ms = millis(started);
-        let unfinished = self.snapshots.write(seqno, &sealed)?;
-        let bytes = sealed.head.len() + sealed.sealed.len();
-        info!(%seqno, bytes, sealed_ms, millis = millis(started), "snapshot made");
-        Ok((SnapshotEvidence { seqno, digest: sealed.digest }, unfinished))
+        let made = self.maker.make(make, self.history.secret(), &entry)?;
+        info!(%seqno, bytes = made.bytes, millis = millis(started), "snapshot made");
+        Ok(made)
     }
 
     fn finish(
         &self,
         finish: &FinishSnapshot,
-        unfinished: Unfinished,
-        name: SnapshotName,
+        unfinished: Unfinished<DiskFile>,
     ) -> Result<(), SnapshotterError> {
         // A node may hear of a commit before its own disk has the entries. A file that promises more than the ledger
         // beside it holds would be refused after a crash.
         let started = Instant::now();
         while !self.history.files().is_durable(finish.signature) {
             if started.elapsed() > DURABLE_WAIT {
+                self.maker.discard(unfinished);
                 return Err(SnapshotterError::NotDurable(finish.signature));
             }
             std::thread::sleep(DURABLE_POLL);
         }
         let evidence = self.history.entry(finish.evidence.seqno)?;
         let signature = self.history.entry(finish.signature)?;
-        let receipt =
-            finish.receipt(self.history.secret(), self.history.state(), &evidence, &signature)?;
-        self.snapshots.finish(unfinished, name, &receipt)?;
+        let (secret, state) = (self.history.secret(), self.history.state());
+        let entries = [&evidence[..], &signature[..]];
+        let name = self.maker.finish(unfinished, finish, secret, state, entries)?;
         self.metrics.snapshot.set(i64::try_from(name.seqno.0).unwrap_or(i64::MAX));
         info!(%name, "snapshot complete");
-        self.snapshots.remove_old()?;
         Ok(())
-    }
-}
-
-fn discard(waiting: Option<(SnapshotEvidence, Unfinished)>) {
-    if let Some((made, unfinished)) = waiting
-        && let Err(error) = unfinished.discard()
-    {
-        warn!(seqno = %made.seqno, %error, "an unfinished snapshot stays until the next start");
     }
 }
 

@@ -18,25 +18,36 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod copy_ledger;
 mod effects;
 mod hard_state_file;
 mod ledger_state;
 mod load;
+mod load_ledger;
 mod membership;
 mod outside;
 mod read_entries;
 mod replica;
+mod snapshot_files;
+mod snapshot_maker;
 mod snapshots;
 mod storage;
 
+pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader, RestoreSnapshotError};
+pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use read_entries::{ReadEntriesError, read_entries};
 pub use replica::{Input, Now, Replica, Settings, StepError};
+pub use snapshot_files::{SNAPSHOT_FILE_BYTES_MAX, SNAPSHOTS_KEPT, SnapshotFiles, Unfinished};
+pub use snapshot_maker::{
+    Claim, CompleteSnapshotError, MadeSnapshot, SNAPSHOTS_WAITING_MAX, SnapshotMaker,
+    WriteSnapshotError,
+};
 pub use snapshots::{
     EvidenceReceiptError, FinishSnapshot, MakeSnapshot, MakeSnapshotError, SNAPSHOT_ENTRIES_MIN,
     SnapshotTask,

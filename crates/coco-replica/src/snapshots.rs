@@ -19,7 +19,7 @@ use coco_kv::{Domain, MapKind, MapName, MapSpec, Reader, Snapshot, StateImage, W
 use coco_ledger::{
     EntryView, LedgerSecret, ParseSignatureError, Receipt, ReceiptError, SNAPSHOT_EVIDENCE_MAP,
     SNAPSHOT_POSITIONS_MAP, SealSnapshotError, SealedSnapshot, SignatureRecord, SnapshotEvidence,
-    SnapshotParts, put_positions, seal_snapshot,
+    SnapshotName, SnapshotParts, put_positions, seal_snapshot,
 };
 use coco_types::{Digest, Seqno, TxId, codec::DecodeError, codec::Reader as Bytes};
 use thiserror::Error;
@@ -160,6 +160,12 @@ fn leaves(ledger: &SharedLedgerState, last: Seqno) -> Vec<Digest> {
 const LEAVES_PAGE: u64 = 1 << 16;
 
 impl FinishSnapshot {
+    /// What the complete file is called.
+    #[must_use]
+    pub const fn name(&self) -> SnapshotName {
+        SnapshotName { seqno: self.snapshot.seqno, evidence: self.evidence.seqno }
+    }
+
     /// The proof that completes the file, from the two entries.
     ///
     /// # Errors

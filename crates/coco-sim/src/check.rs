@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use coco_consensus::Configuration;
-use coco_ledger::EntryView;
+use coco_ledger::{EntryView, SnapshotEvidence, SnapshotName};
 use coco_types::{NodeId, Role, TxId, TxStatus, View};
 
 mod entries;
+mod snapshots;
 mod votes;
 
-use self::{entries::Entries, votes::Votes};
+use self::{entries::Entries, snapshots::Snapshots, votes::Votes};
 use crate::{
     Plan,
     ethereum::Canary,
@@ -28,6 +29,7 @@ pub struct Check {
     /// Every entry that any node has ever handed out.
     entries: Entries,
     votes: Votes,
+    snapshots: Snapshots,
     /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
     uncommitted_max: usize,
     /// What clients were told, and what was said to be final of it.
@@ -50,6 +52,7 @@ impl Check {
             committed: first.to_vec(),
             entries: Entries::default(),
             votes: Votes::default(),
+            snapshots: Snapshots::default(),
             uncommitted_max: plan.settings.uncommitted_entries_max,
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
@@ -94,6 +97,30 @@ impl Check {
             let differs = written.iter().zip(entry).position(|(written, found)| written != found);
             assert!(written == entry, "{id} was never written like this, from {differs:?} on");
         }
+    }
+
+    /// A node has written a snapshot down, which its host sees.
+    ///
+    /// # Panics
+    /// When another node wrote down another one of the same seqno, or something private is in the clear.
+    pub fn made_snapshot(&mut self, node: usize, evidence: SnapshotEvidence, bytes: &[u8]) {
+        self.shown(bytes);
+        self.snapshots.made(node, evidence, bytes);
+    }
+
+    /// A node holds this for a complete snapshot.
+    ///
+    /// # Panics
+    /// When it is not what nodes made.
+    pub fn believes_snapshot(&mut self, node: usize, name: SnapshotName, bytes: &[u8]) {
+        self.shown(bytes);
+        self.snapshots.believed(node, name, bytes);
+    }
+
+    /// Seqnos of which there was a snapshot.
+    #[must_use]
+    pub fn snapshots(&self) -> usize {
+        self.snapshots.count()
     }
 
     /// A host sees these bytes, on the network or on a disk.

@@ -1,5 +1,6 @@
 //! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
 
+mod archive;
 mod astray;
 mod burst;
 mod clock;
@@ -18,6 +19,7 @@ mod pause;
 mod rollback;
 mod rot;
 mod slow_node;
+mod spoil;
 mod swizzle;
 mod transfer;
 
@@ -76,10 +78,14 @@ pub enum Fault {
     SlowNode,
     /// Stops a wall clock, or changes its pace.
     Drift,
+    /// Keeps chunk files elsewhere, and brings them back.
+    Archive,
+    /// Tampers with a snapshot.
+    Spoil,
 }
 
 /// All of them.
-pub const ALL: [Fault; 21] = [
+pub const ALL: [Fault; 23] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -101,6 +107,8 @@ pub const ALL: [Fault; 21] = [
     Fault::Lag,
     Fault::SlowNode,
     Fault::Drift,
+    Fault::Archive,
+    Fault::Spoil,
 ];
 
 impl Fault {
@@ -129,6 +137,8 @@ impl Fault {
             Self::Lag => plan.lag,
             Self::SlowNode => plan.slow_node,
             Self::Drift => plan.drift,
+            Self::Archive => plan.archive,
+            Self::Spoil => plan.spoil,
         }
     }
 
@@ -157,6 +167,8 @@ impl Fault {
             Self::Lag => "lag",
             Self::SlowNode => "slow_node",
             Self::Drift => "drift",
+            Self::Archive => "archive",
+            Self::Spoil => "spoil",
         }
     }
 
@@ -184,6 +196,8 @@ impl Fault {
             Self::Lag => lag::act(world),
             Self::SlowNode => slow_node::act(world),
             Self::Drift => drift::act(world),
+            Self::Archive => archive::act(world),
+            Self::Spoil => spoil::act(world),
         }
     }
 }

@@ -23,9 +23,13 @@ use crate::dice::Dice;
 const SECTOR: usize = 512;
 const _: () = assert!(SECTOR as u64 == SECTOR_BYTES, "one size of sectors");
 
-/// A folder. Clones are the same folder.
+/// A disk, or a folder on it. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct SimFolder(Rc<RefCell<State>>);
+pub struct SimFolder {
+    disk: Rc<RefCell<State>>,
+    /// What the names of its files begin with on the disk.
+    within: &'static str,
+}
 
 /// An open file of it.
 #[derive(Debug)]
@@ -105,6 +109,10 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     /// What was done to names since the folder was synced.
     name_changes: Vec<NameChange>,
+    /// Files that the host keeps elsewhere, by the names that they had.
+    archive: BTreeMap<String, usize>,
+    /// Files that somebody has tampered with.
+    spoiled: BTreeSet<usize>,
     faults: Faults,
     fired: Fired,
 }
@@ -124,6 +132,21 @@ enum NameChange {
     Create(String, usize),
     Rename(String, String, usize),
     Remove(String),
+}
+
+impl NameChange {
+    fn is_of(&self, name: &str) -> bool {
+        match self {
+            Self::Create(it, _) | Self::Remove(it) => it == name,
+            Self::Rename(from, to, _) => from == name || to == name,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Create(name, _) | Self::Remove(name) | Self::Rename(name, ..) => name,
+        }
+    }
 }
 
 impl State {
@@ -223,11 +246,22 @@ impl FileState {
 
 impl SimFolder {
     fn state(&self) -> Ref<'_, State> {
-        self.0.borrow()
+        self.disk.borrow()
     }
 
     fn change(&self) -> RefMut<'_, State> {
-        self.0.borrow_mut()
+        self.disk.borrow_mut()
+    }
+
+    /// A folder on this disk, whose name ends with a slash. It is always there.
+    #[must_use]
+    pub fn folder(&self, within: &'static str) -> Self {
+        Self { disk: Rc::clone(&self.disk), within }
+    }
+
+    /// What a file of this folder is called on the disk.
+    fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.within)
     }
 
     /// What is wrong with the disk.
@@ -285,14 +319,14 @@ impl SimFolder {
         lost
     }
 
-    /// Flips bits of one durable sector, where no newer write is on its way; whether there was one. Programs see it at
-    /// once, as those do that read a disk again.
-    pub fn rot(&self, dice: &mut Dice) -> bool {
+    /// Flips bits of one durable sector, where no newer write is on its way; of which file, if there was one. Programs see
+    /// it at once, as those do that read a disk again.
+    pub fn rot(&self, dice: &mut Dice) -> Option<String> {
         let state = &mut *self.change();
-        let Some((number, sector)) = state.any_sector(dice) else { return false };
+        let (number, sector) = state.any_sector(dice)?;
         let file = &mut state.files[number];
         if file.dirty.contains(&sector) {
-            return false;
+            return None;
         }
         let start = sector * SECTOR;
         let end = (start + SECTOR).min(file.durable.len()).min(file.seen.len());
@@ -302,24 +336,89 @@ impl SimFolder {
             file.durable[at] ^= flip;
             file.seen[at] ^= flip;
         }
+        state.spoiled.insert(number);
+        let found = state.durable_names.iter().find(|(_, file)| **file == number);
+        found.map(|(name, _)| name.clone())
+    }
+
+    /// Tampers with a file, if everything about it is durable. Programs see it at once. Whether it was done.
+    pub fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let name = self.path(name);
+        let state = &mut *self.change();
+        let Some(number) = state.at_rest(&name) else { return false };
+        let file = &mut state.files[number];
+        change(&mut file.durable);
+        file.seen.clone_from(&file.durable);
+        state.spoiled.insert(number);
         true
+    }
+
+    /// What is seen of a file, whatever is wrong with the disk.
+    #[must_use]
+    pub fn seen(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        let number = state.names.get(&self.path(name))?;
+        Some(state.files[*number].seen.clone())
+    }
+
+    /// Whether somebody has tampered with a file.
+    #[must_use]
+    pub fn is_spoiled(&self, name: &str) -> bool {
+        let state = self.state();
+        let number = state.names.get(&self.path(name));
+        number.is_some_and(|number| state.spoiled.contains(number))
+    }
+
+    /// Takes a file away, if everything about it is durable. Whether it was done.
+    pub fn take_away(&self, name: &str) -> bool {
+        let name = self.path(name);
+        let state = &mut *self.change();
+        let Some(number) = state.at_rest(&name) else { return false };
+        state.names.remove(&name);
+        state.durable_names.remove(&name);
+        state.archive.insert(name, number);
+        true
+    }
+
+    /// Brings back all files that were taken away; how many.
+    pub fn bring_back(&self) -> usize {
+        let state = &mut *self.change();
+        let archive = std::mem::take(&mut state.archive);
+        state.names.extend(archive.clone());
+        let count = archive.len();
+        state.durable_names.extend(archive);
+        count
+    }
+
+    /// How many files are away.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.state().archive.len()
     }
 
     /// A copy of the disk as it is seen, with nothing wrong with it.
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state();
-        let file = |file: &FileState| FileState {
-            seen: file.seen.clone(),
-            durable: file.seen.clone(),
-            ..FileState::default()
+        let kept: BTreeSet<usize> =
+            state.names.values().chain(state.archive.values()).copied().collect();
+        let file = |(number, file): (usize, &FileState)| match kept.contains(&number) {
+            true => FileState {
+                seen: file.seen.clone(),
+                durable: file.seen.clone(),
+                ..FileState::default()
+            },
+            false => FileState::default(),
         };
-        Self(Rc::new(RefCell::new(State {
-            files: state.files.iter().map(file).collect(),
+        let copy = State {
+            files: state.files.iter().enumerate().map(file).collect(),
             names: state.names.clone(),
             durable_names: state.names.clone(),
+            archive: state.archive.clone(),
+            spoiled: state.spoiled.clone(),
             ..State::default()
-        })))
+        };
+        Self { disk: Rc::new(RefCell::new(copy)), within: self.within }
     }
 
     /// Everything is gone.
@@ -336,6 +435,17 @@ impl SimFolder {
 }
 
 impl State {
+    /// A file of which nothing waits to become durable: neither its name nor its bytes.
+    fn at_rest(&self, name: &str) -> Option<usize> {
+        let number = *self.names.get(name)?;
+        let file = &self.files[number];
+        let is_at_rest = self.durable_names.get(name) == Some(&number)
+            && file.dirty.is_empty()
+            && file.cut.is_none()
+            && !self.name_changes.iter().any(|change| change.is_of(name));
+        is_at_rest.then_some(number)
+    }
+
     /// A durable sector of a file with a name; none on an empty disk.
     fn any_sector(&self, dice: &mut Dice) -> Option<(usize, usize)> {
         let sectors = |file: &FileState| file.durable.len().min(file.seen.len()).div_ceil(SECTOR);
@@ -382,13 +492,15 @@ impl Folder for SimFolder {
     fn names(&self) -> Result<Vec<String>, FileError> {
         let state = &mut *self.change();
         state.allow(FileOperation::List, "the folder", None)?;
-        Ok(state.names.keys().cloned().collect())
+        let inside = state.names.keys().filter_map(|name| inside(self.within, name));
+        Ok(inside.map(str::to_owned).collect())
     }
 
     fn open_to_read(&self, name: &str) -> Result<SimFile, FileError> {
+        let path = self.path(name);
         let state = &mut *self.change();
         state.allow(FileOperation::Open, name, None)?;
-        let number = state.names.get(name).copied().ok_or_else(|| {
+        let number = state.names.get(&path).copied().ok_or_else(|| {
             FileError::new(FileOperation::Open, name, io::ErrorKind::NotFound.into())
         })?;
         Ok(SimFile { folder: self.clone(), number, name: name.to_owned() })
@@ -399,49 +511,62 @@ impl Folder for SimFolder {
     }
 
     fn create(&self, name: &str) -> Result<SimFile, FileError> {
+        let path = self.path(name);
         let state = &mut *self.change();
         state.allow(FileOperation::Create, name, None)?;
-        if state.names.contains_key(name) {
+        if state.names.contains_key(&path) {
             let source = io::ErrorKind::AlreadyExists.into();
             return Err(FileError::new(FileOperation::Create, name, source));
         }
         let number = state.files.len();
         state.files.push(FileState::default());
-        state.names.insert(name.to_owned(), number);
-        state.name_changes.push(NameChange::Create(name.to_owned(), number));
+        state.names.insert(path.clone(), number);
+        state.name_changes.push(NameChange::Create(path, number));
         Ok(SimFile { folder: self.clone(), number, name: name.to_owned() })
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let (old, new) = (self.path(from), self.path(to));
         let state = &mut *self.change();
         state.allow(FileOperation::Rename, from, None)?;
-        let number = state.names.remove(from).ok_or_else(|| {
+        let number = state.names.remove(&old).ok_or_else(|| {
             FileError::new(FileOperation::Rename, from, io::ErrorKind::NotFound.into())
         })?;
-        state.names.insert(to.to_owned(), number);
-        state.name_changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), number));
+        state.names.insert(new.clone(), number);
+        state.name_changes.push(NameChange::Rename(old, new, number));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), FileError> {
+        let path = self.path(name);
         let state = &mut *self.change();
         state.allow(FileOperation::Remove, name, None)?;
-        state.names.remove(name).ok_or_else(|| {
+        state.names.remove(&path).ok_or_else(|| {
             FileError::new(FileOperation::Remove, name, io::ErrorKind::NotFound.into())
         })?;
-        state.name_changes.push(NameChange::Remove(name.to_owned()));
+        state.name_changes.push(NameChange::Remove(path));
         Ok(())
     }
 
     fn sync(&self) -> Result<(), FileError> {
         let state = &mut *self.change();
         state.allow(FileOperation::Sync, "the folder", None)?;
-        if state.faults.lie != Some(Lie::Names) && !state.name_changes.is_empty() {
-            state.name_changes.clear();
-            state.durable_names.clone_from(&state.names);
+        let is_here = |name: &str| inside(self.within, name).is_some();
+        if state.faults.lie != Some(Lie::Names)
+            && state.name_changes.iter().any(|change| is_here(change.name()))
+        {
+            state.name_changes.retain(|change| !is_here(change.name()));
+            state.durable_names.retain(|name, _| !is_here(name));
+            let here = state.names.iter().filter(|(name, _)| is_here(name));
+            state.durable_names.extend(here.map(|(name, number)| (name.clone(), *number)));
         }
         Ok(())
     }
+}
+
+/// The name of a file in this folder; none when it lies in another.
+fn inside<'a>(within: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(within).filter(|name| !name.contains('/'))
 }
 
 impl SimFile {

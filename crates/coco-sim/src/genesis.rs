@@ -7,7 +7,7 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
+    FirstLedger, GenesisNode, LedgerSecret, ServiceKey, ServiceSigner, ServiceStatus, Signer,
     genesis_write_set, put_service,
 };
 use coco_types::{Digest, NodeId};
@@ -56,7 +56,7 @@ impl Signer for DoubleSigner {
     }
 
     fn service_key_digest(&self) -> Digest {
-        Digest([0x5e; 32])
+        DOUBLE_SERVICE
     }
 
     fn sign_root(&self, root: &Digest) -> Vec<u8> {
@@ -67,6 +67,23 @@ impl Signer for DoubleSigner {
         sha256(to_be_signed).0.repeat(3)
     }
 }
+
+/// Says whether a double signed for the service. It takes what [`DoubleSigner`] gives, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct DoubleService;
+
+impl ServiceKey for DoubleService {
+    fn digest(&self) -> Digest {
+        DOUBLE_SERVICE
+    }
+
+    fn has_signed(&self, to_be_signed: &[u8], signature: &[u8]) -> bool {
+        signature == sha256(to_be_signed).0.repeat(3)
+    }
+}
+
+/// What doubles say of the service's key.
+const DOUBLE_SERVICE: Digest = Digest([0x5e; 32]);
 
 /// Who signs.
 #[derive(Debug)]
@@ -141,6 +158,15 @@ impl Keys {
         match self {
             Self::Doubles => Box::new(DoubleSigner::new(node)),
             Self::Real { signers, .. } => Box::new(signers[node].clone()),
+        }
+    }
+
+    /// Under which key a snapshot's proof must hold.
+    #[must_use]
+    pub fn service(&self) -> &dyn ServiceKey {
+        match self {
+            Self::Doubles => &DoubleService,
+            Self::Real { service, .. } => service.key(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One node: what its driver does around the replica, its disk and its clock.
 
+mod making;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     convert::Infallible,
@@ -9,11 +11,12 @@ use bytes::Bytes;
 use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
 use coco_ledger::{
-    ChunkName, EntryFlags, EntryView, GenesisNode, LedgerFiles, LedgerFilesError, ReplayError,
+    EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, ReplayError,
 };
 use coco_replica::{
-    Effects, HardStateFile, HardStateFileError, Input, LoadError, Loader, Now, Persist,
-    ReadEntriesError, Replica, StepError, Storage, StorageError, read_entries,
+    Effects, HardStateFile, HardStateFileError, Input, LoadLedger, LoadLedgerError, Loader, Now,
+    Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage, StorageError,
+    UseSnapshotError, read_entries,
 };
 use coco_types::{NodeId, Seqno, TxId, View};
 use thiserror::Error;
@@ -28,6 +31,9 @@ use crate::{
     trace::{Trace, Traced},
     world::Damage,
 };
+
+pub(crate) use making::in_full;
+pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, newest_snapshot};
 
 /// Where view and vote are kept.
 pub const HARD_STATE_FILE: &str = "consensus.state";
@@ -79,6 +85,8 @@ pub struct Machine {
     pub works: bool,
     /// It was primary after its last step.
     pub was_primary: bool,
+    /// Its snapshots on their way.
+    pub making: Making,
     storage: Option<Storage<SimFolder>>,
     number: usize,
 }
@@ -131,16 +139,12 @@ pub enum StartFault {
     /// View and vote.
     #[error("view and vote")]
     HardState(#[from] HardStateFileError),
-    /// An entry.
-    #[error("{file} at offset {offset} does not replay")]
-    Load {
-        /// In which file.
-        file: ChunkName,
-        /// Where it begins.
-        offset: u64,
-        /// Why.
-        source: Box<LoadError>,
-    },
+    /// The folder of its snapshots.
+    #[error("the snapshots' folder")]
+    Snapshots(#[from] FileError),
+    /// What they hold.
+    #[error("the ledger does not load")]
+    Load(#[from] Box<LoadLedgerError>),
 }
 
 /// What a node found on its disk.
@@ -212,6 +216,7 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            making: Making::default(),
             storage: None,
             number,
         }
@@ -243,6 +248,7 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            making: Making::default(),
             storage: None,
             number: other.number,
         }
@@ -262,30 +268,19 @@ impl Machine {
         start_as: StartAs,
         dice: &mut Dice,
         trace: &Trace,
+        committed: &[Bytes],
     ) -> Result<Found, StartFault> {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
         let index_key = [dice.bits(), dice.bits()];
         let engine_seed = dice.bits();
-        let retained = plan.settings.retained_entries;
-        let mut loader = Loader::new(secret(), state::schema(), index_key, retained);
         let mut files = LedgerFiles::open(self.folder.clone())?;
-        let mut entries = Vec::new();
-        let replayed = files.replay(Seqno(1), |entry, is_committed| {
-            loader.push(entry.clone(), is_committed)?;
-            entries.push(entry);
-            Ok(())
-        });
-        replayed.map_err(|error| match error {
-            ReplayError::Files(error) => StartFault::Files(error),
-            ReplayError::Taker { file, offset, source } => {
-                StartFault::Load { file, offset, source: Box::new(source) }
-            }
-        })?;
+        let (mut loader, entries) = self.load(plan, keys, index_key, &mut files, committed)?;
         let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
         let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));
         let is_less = !entries.starts_with(&self.disk.entries) || !keeps_vote;
         let known = files.committed().max(Seqno(FIRST_ENTRIES));
+        let known = known.max(loader.state().read().committed().seqno);
         let has_cut = files.torn().is_some();
         self.storage = Some(Storage::new(files.into_writer()?, hard_state));
         // View and vote on the disk are another node's when it is a new one.
@@ -331,6 +326,57 @@ impl Machine {
         let engine = Traced::new(engine, self.id, trace.clone(), joints);
         self.replica = Some(Replica::new(loader, Box::new(engine), adapter, signer, plan.settings));
         Ok(Found { has_cut, is_less })
+    }
+
+    /// The ledger on its disk, as a node loads it. Below the snapshot from which that began, the entries are those that the
+    /// network has committed, which is what the snapshot's tree must say.
+    fn load(
+        &mut self,
+        plan: &Plan,
+        keys: &Keys,
+        drawn: [u64; 2],
+        files: &mut LedgerFiles<SimFolder>,
+        committed: &[Bytes],
+    ) -> Result<(Loader, Vec<Bytes>), StartFault> {
+        let snapshots = SnapshotFiles::open(self.snapshot_folder())?;
+        let secret = secret();
+        // Snapshots hold fingerprints, and those of all nodes must be equal.
+        let makes_snapshots = plan.settings.snapshot_entries > 0;
+        let index_key = if makes_snapshots { secret.index_key() } else { drawn };
+        let load = LoadLedger {
+            secret: &secret,
+            service: keys.service(),
+            schema: &state::schema(),
+            index_key,
+            retained_entries: plan.settings.retained_entries,
+        };
+        let making = &mut self.making;
+        making.refused.clear();
+        let loaded = load.load(files, &snapshots, |name, error| {
+            let is_archived =
+                matches!(error, UseSnapshotError::Files(LedgerFilesError::Archived { .. }));
+            making.refused.push(Refused { name, text: in_full(error), is_archived });
+        });
+        let (loader, used) = loaded.map_err(Box::new)?;
+        making.used = used;
+        making.start(snapshots);
+        let base = used.map_or(Seqno::ZERO, |name| name.seqno);
+        let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();
+        assert_eq!(entries.len(), index(base), "a snapshot is of what was committed");
+        for (entry, seqno) in entries.iter().zip(1..) {
+            let leaf = EntryView::parse(entry).expect("nodes keep entries").leaf();
+            let found = loader.state().read().tree().leaf(seqno);
+            assert_eq!(found, Some(leaf), "a snapshot has the leaf of entry {seqno}");
+        }
+        let replayed = files.replay(base.next(), |entry, _| {
+            entries.push(entry);
+            Ok::<(), Infallible>(())
+        });
+        match replayed {
+            Ok(()) => Ok((loader, entries)),
+            Err(ReplayError::Files(error)) => Err(error.into()),
+            Err(ReplayError::Taker { source, .. }) => match source {},
+        }
     }
 
     /// Whether it is up and votes.
@@ -396,12 +442,19 @@ impl Machine {
 
     /// It goes down; in the middle of a write, if one is under way.
     pub fn go_down(&mut self, down: Down, dice: &mut Dice) -> Lost {
-        if self.in_sync.is_some() && self.storage.is_some() {
+        let writes = self.in_sync.is_some() && self.storage.is_some();
+        let makes = self.making.is_busy && dice.per_mille(500);
+        if writes || makes {
             let left = dice.one_of(&[3, 12, 60]);
             let operations_left = Some(dice.below(left));
             self.folder.set_faults(Faults { operations_left, ..self.folder.faults() });
             // Whether it came to its end or not, nobody hears of it.
-            let _unheard: Result<_, StorageError> = self.synced();
+            if makes {
+                let _unheard: Task = self.make_snapshot(self.making.waits_since());
+            }
+            if writes {
+                let _unheard: Result<_, StorageError> = self.synced();
+            }
         }
         // What was under way may have cut entries that were acknowledged. They may go: others have replaced them.
         let attempted = self.in_sync.unwrap_or_default();
@@ -424,6 +477,7 @@ impl Machine {
         self.name_waits = false;
         self.storage = None;
         self.replica = None;
+        self.making.end();
         self.farewells.clear();
         self.life += 1;
         self.ledger.clear();

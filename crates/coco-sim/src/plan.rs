@@ -2,7 +2,7 @@
 //! reaches states that one with all of them hides.
 
 use coco_consensus::{Limits, Timing};
-use coco_replica::Settings;
+use coco_replica::{SNAPSHOT_ENTRIES_MIN, Settings};
 
 use crate::{dice::Dice, planted::Planted};
 
@@ -40,6 +40,8 @@ pub struct Plan {
     pub disk: DiskPlan,
     /// How often each adversary acts: the mean time between two acts, or never.
     pub faults: FaultPlan,
+    /// Mean time that a node's thread takes for a snapshot.
+    pub snapshot_us: Micros,
     /// How long faults may begin.
     pub safety_us: Micros,
     /// Whether signatures are real.
@@ -125,6 +127,10 @@ pub struct FaultPlan {
     pub slow_node: Option<Micros>,
     /// A wall clock at another pace, or none.
     pub drift: Option<Micros>,
+    /// A host that keeps old chunk files elsewhere.
+    pub archive: Option<Micros>,
+    /// A host that tampers with snapshots.
+    pub spoil: Option<Micros>,
 }
 
 impl Plan {
@@ -154,7 +160,7 @@ impl Plan {
                 signature_interval_ms: dice.one_of(&[0, 20, 20, 100]),
                 chunk_bytes: dice.one_of(&[1, 5_000, 100_000, 5_000_000]),
                 retained_entries: dice.one_of(&[0, 5, 1024]),
-                // Simulated machines have no thread that makes snapshots.
+                // See `draw_snapshots`.
                 snapshot_entries: 0,
                 uncommitted_bytes_max: dice.one_of(&[3_000, 32 << 20]),
                 uncommitted_entries_max: dice.one_of(&[1, 6, 4096]),
@@ -180,11 +186,27 @@ impl Plan {
             },
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
             faults: FaultPlan::draw(dice, restart),
+            snapshot_us: 0,
             safety_us,
             real_keys: false,
             restart,
             planted: None,
         }
+    }
+    /// Decides about snapshots: in half of the seeds there are none. The dice are others, so that seeds without them stay
+    /// what they were.
+    pub fn draw_snapshots(&mut self, dice: &mut Dice) {
+        if dice.per_mille(500) {
+            return;
+        }
+        self.settings.snapshot_entries = dice.between(SNAPSHOT_ENTRIES_MIN, 60);
+        self.snapshot_us = dice.one_of(&[1_000, 30_000, 1_000_000, 10_000_000]);
+        let mut often = |most_s: u64| {
+            let is_about = dice.per_mille(450);
+            let every_us = dice.between(1, most_s) * 1_000_000;
+            is_about.then_some(every_us)
+        };
+        (self.faults.archive, self.faults.spoil) = (often(10), often(20));
     }
 }
 
@@ -225,6 +247,8 @@ impl FaultPlan {
             lag: often(20),
             slow_node: often(60),
             drift: often(20),
+            archive: None,
+            spoil: None,
         }
     }
 }

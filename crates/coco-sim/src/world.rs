@@ -35,6 +35,7 @@ mod clients;
 mod notes;
 mod queues;
 mod rare;
+mod snapshots;
 mod way;
 
 use self::{
@@ -48,6 +49,8 @@ const EVENTS_MAX: u64 = 20_000_000;
 const REAL_KEYS_EVERY: u64 = 50;
 /// Time between a node's input and its next batch.
 pub(crate) const WORK_US: Micros = 100;
+/// What the dice for snapshots begin with, beside the seed.
+const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
@@ -75,6 +78,8 @@ pub(crate) enum Event {
     Crash(usize),
     /// Something that a driver tells its node.
     Input(usize, Input),
+    /// A node's thread for snapshots has done something.
+    Snapshot(usize),
     /// Something whose turn has come at a slow node.
     Late(Box<Self>),
 }
@@ -87,7 +92,7 @@ impl Event {
             Self::Fetched(node, _) | Self::Message { to: (node, _), .. } => Some(*node),
             Self::AskForSeat(node) | Self::SeatAsked(node, _) => Some(*node),
             Self::SeatAnswered(node, _) => Some(*node),
-            Self::Crash(node) | Self::Input(node, _) => Some(*node),
+            Self::Crash(node) | Self::Input(node, _) | Self::Snapshot(node) => Some(*node),
             Self::Late(event) => event.node(),
             Self::Start(_) | Self::Client(_) | Self::Fault(_) => None,
         }
@@ -184,6 +189,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     let mut dice = Dice::new(seed);
     let real_keys = has_real_keys(seed);
     let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
+    plan.draw_snapshots(&mut Dice::new(seed.rotate_left(32) ^ SNAPSHOT_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -301,7 +307,9 @@ impl World {
         self.notice_start(node);
         self.prepare_start(node);
         let machine = &mut self.machines[node];
-        let started = machine.start(&self.plan, &self.keys, start_as, &mut self.dice, &self.trace);
+        let committed = &self.check.committed;
+        let started =
+            machine.start(&self.plan, &self.keys, start_as, &mut self.dice, &self.trace, committed);
         if !self.judge_start(node, started) {
             return;
         }
@@ -413,6 +421,7 @@ impl World {
             Event::Start(node) => self.start(node),
             Event::Crash(node) => self.lose_power_again(node),
             Event::Input(node, input) => self.step(node, input),
+            Event::Snapshot(node) => self.snapshot(node),
             Event::Late(event) => self.happen(*event),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
@@ -476,6 +485,7 @@ impl World {
     fn carry_out(&mut self, node: usize, effects: Effects) {
         self.note_effects(node, &effects);
         self.notice_step(node, &effects);
+        self.notice_evidence(node, &effects);
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {
@@ -521,6 +531,7 @@ impl World {
             self.check_seats(node);
         }
         self.answer_seats(node, effects.joins);
+        self.take_snapshot_tasks(node, effects.snapshots);
         self.sync(node);
         for (to, message) in effects.send {
             self.send(node, to, message);
@@ -596,6 +607,7 @@ impl World {
             let machine = &mut self.machines[node];
             (machine.paused_until, machine.slow_until) = (0, 0);
             machine.folder.set_faults(disks::mended(machine.folder.faults()));
+            machine.folder.bring_back();
             self.start(node);
         }
     }
@@ -656,6 +668,7 @@ impl World {
             }
         }
         let ledger = well.ledger.clone();
+        self.check_states();
         self.check_disks();
         let audited = match &self.keys {
             Keys::Doubles => 0,

@@ -7,7 +7,7 @@
 //!
 //! The signature is the service's over the root, taken from the signature entry as it is.
 
-use coco_crypto::{Certificate, cose as message};
+use coco_crypto::{Certificate, PublicKey, cose as message};
 use coco_types::Digest;
 use minicbor::{Decoder, Encoder};
 
@@ -37,12 +37,40 @@ pub fn verify_cose(
     receipt: &[u8],
     service_certificate_pem: &str,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
-    check_limits(receipt.len())?;
     let service =
         Certificate::from_pem(service_certificate_pem).map_err(VerifyReceiptError::Service)?;
+    verify_cose_under(receipt, service.key())
+}
+
+/// Whose signature a COSE receipt needs. The service's public key is the one that counts; a simulation, whose signers
+/// sign faster and mean less, has another.
+pub trait ServiceKey {
+    /// SHA-256 of the public key, in SPKI DER.
+    fn digest(&self) -> Digest;
+
+    /// Whether the signature is the service's over these bytes: ES384, `r || s`.
+    fn has_signed(&self, to_be_signed: &[u8], signature: &[u8]) -> bool;
+}
+
+impl ServiceKey for PublicKey {
+    fn digest(&self) -> Digest {
+        Self::digest(self)
+    }
+
+    fn has_signed(&self, to_be_signed: &[u8], signature: &[u8]) -> bool {
+        self.verify_fixed(to_be_signed, signature).is_ok()
+    }
+}
+
+/// Verifies the COSE form of a receipt under the service's key.
+pub(crate) fn verify_cose_under(
+    receipt: &[u8],
+    service: &dyn ServiceKey,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    check_limits(receipt.len())?;
     let sign1 = message::Sign1::decode(receipt).map_err(|_| VerifyReceiptError::Cose)?;
     let headers = Headers::decode(sign1.protected).ok_or(VerifyReceiptError::Cose)?;
-    let (expected, found) = (service.key().digest(), headers.key);
+    let (expected, found) = (service.digest(), headers.key);
     if expected != found {
         return Err(VerifyReceiptError::ServiceKey { expected, found });
     }
@@ -54,7 +82,10 @@ pub fn verify_cose(
         return Err(VerifyReceiptError::Cose);
     }
     let root = root_from_path(leaf.leaf(), &path);
-    sign1.verify(service.key(), &root.0).map_err(|_| VerifyReceiptError::Signature { root })?;
+    let to_be_signed = message::to_be_signed(sign1.protected, &root.0);
+    if !service.has_signed(&to_be_signed, sign1.signature) {
+        return Err(VerifyReceiptError::Signature { root });
+    }
     let tx_id = leaf.tx_id().map_err(VerifyReceiptError::CommitEvidence)?;
     Ok(VerifiedReceipt { tx_id: Some(tx_id), leaf_components: Some(leaf), root, node_id: None })
 }

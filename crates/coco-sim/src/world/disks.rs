@@ -8,7 +8,7 @@ use super::{OPERATOR_US_MAX, World};
 use crate::{
     folder::{Faults, Lie, Lost},
     log::Happened,
-    machine::{Down, Found, StartFault, index},
+    machine::{Down, Found, StartFault, in_full, index},
     planted::Planted,
 };
 
@@ -85,6 +85,7 @@ impl World {
 
     /// Its process ends, and its disk keeps what it had.
     pub fn end(&mut self, node: usize) {
+        self.notice_snapshots_lost(node);
         self.machines[node].go_down(Down::Ended, &mut self.dice);
         let machine = &self.machines[node];
         self.check.died(machine.id, &machine.disk.entries);
@@ -101,6 +102,7 @@ impl World {
     /// Its power goes.
     pub(super) fn darken(&mut self, node: usize) -> Lost {
         let had_writes = !self.machines[node].writes.is_empty();
+        self.notice_snapshots_lost(node);
         let lost = self.machines[node].go_down(Down::Dark, &mut self.dice);
         let machine = &self.machines[node];
         self.check.died(machine.id, &machine.disk.entries);
@@ -150,6 +152,7 @@ impl World {
                     self.marks.reach("a torn tail was cut at a start");
                 }
                 self.check.knows(&self.machines[node].ledger);
+                self.judge_snapshots(node);
                 true
             }
             Err(_) if self.machines[node].folder.faults().is_dark() => {
@@ -159,10 +162,20 @@ impl World {
                 self.start_in(node, wait_us);
                 false
             }
+            Err(_) if self.machines[node].folder.away() > 0 => {
+                // What an operator does who reads that chunk files are missing.
+                self.judge_snapshots(node);
+                self.marks.reach("a node did not start without the chunks that were archived");
+                self.machines[node].folder.bring_back();
+                let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+                self.start_in(node, wait_us);
+                false
+            }
             Err(fault) => {
                 let text = in_full(&fault);
                 assert!(damage.is_some(), "n{node} does not start: {text}");
-                let names_file = text.contains("ledger_") || text.contains("consensus.state");
+                let names_file =
+                    ["ledger_", "consensus.state", "snapshot_"].iter().any(|of| text.contains(of));
                 assert!(names_file || damage == Some(Damage::Dead), "no file is named: {text}");
                 self.marks.reach("a node refused a damaged file");
                 self.given_up[node] = true;
@@ -205,7 +218,7 @@ impl World {
         self.start_in(node, wait_us);
     }
 
-    fn went_dark(&mut self, node: usize) {
+    pub(super) fn went_dark(&mut self, node: usize) {
         self.crash(node);
         let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
         self.start_in(node, wait_us);
@@ -268,9 +281,4 @@ impl World {
 pub(super) fn mended(faults: Faults) -> Faults {
     let operations_left = None;
     Faults { operations_left, bytes_left: None, sync_fails: false, misdirects: None, ..faults }
-}
-
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

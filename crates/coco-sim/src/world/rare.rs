@@ -5,7 +5,7 @@ use coco_ledger::EntryView;
 use coco_replica::Effects;
 use coco_types::{Digest, Role, Seqno};
 
-use super::World;
+use super::{World, snapshots::evidence_in};
 use crate::machine::{index, tx_id};
 
 impl World {
@@ -49,6 +49,7 @@ impl World {
         self.notice_commit(node, effects);
         let executes = |(entry, _): &(bytes::Bytes, bool)| {
             EntryView::parse(entry).is_ok_and(|entry| *entry.claims() != Digest::ZERO)
+                && evidence_in(entry).is_none()
         };
         if effects.persist.iter().flat_map(|persist| &persist.entries).any(executes) {
             self.notice_batch(node);

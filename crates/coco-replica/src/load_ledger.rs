@@ -1,0 +1,223 @@
+//! The state at start-up: from the newest snapshot that can be used and the entries after it, or from all entries.
+//!
+//! A snapshot is used when its proof holds under the service's key, it opens under the ledger secret, and the entries
+//! after it are there without a gap, sign the tree that grows from it, and hold its evidence. One that is not is passed
+//! over for the next older. A ledger that ends before the evidence of a snapshot that holds has lost what was committed:
+//! then the node does not start.
+
+use coco_kv::MapSpec;
+use coco_ledger::{
+    ChunkName, FileError, Folder, LedgerFiles, LedgerFilesError, LedgerSecret, ReplayError,
+    ServiceKey, SnapshotError, SnapshotFile, SnapshotName,
+};
+use coco_types::TxId;
+use thiserror::Error;
+
+use crate::{LoadError, Loader, RestoreSnapshotError, SnapshotFiles};
+
+/// Why a snapshot was passed over.
+#[derive(Debug, Error)]
+pub enum UseSnapshotError {
+    /// Its file cannot be read.
+    #[error("cannot read it")]
+    Read(#[source] FileError),
+    /// It is damaged, or the service does not stand by it.
+    #[error("it does not verify")]
+    Verify(#[from] SnapshotError),
+    /// It is not of this ledger.
+    #[error("it does not restore")]
+    Restore(#[from] RestoreSnapshotError),
+    /// The chunk files after it are not all there, or damaged.
+    #[error("the chunk files after it do not replay")]
+    Files(#[source] LedgerFilesError),
+    /// The entries after it do not go on from it.
+    #[error("{file} at offset {offset}, after it, does not replay")]
+    Entries {
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
+        /// The cause.
+        source: Box<LoadError>,
+    },
+    /// The ledger ends before the entry that proves it.
+    #[error("its evidence is in {evidence}, the ledger ends at {last}")]
+    Short {
+        /// Where the evidence is.
+        evidence: TxId,
+        /// The ledger's end.
+        last: TxId,
+    },
+}
+
+/// Why no state was made.
+#[derive(Debug, Error)]
+pub enum LoadLedgerError {
+    /// The chunk files cannot be read, or are damaged.
+    #[error("the chunk files do not replay")]
+    Files(#[source] LedgerFilesError),
+    /// An entry cannot be taken.
+    #[error("{file} at offset {offset} does not replay")]
+    Entry {
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
+        /// The cause.
+        source: Box<LoadError>,
+    },
+    /// The folder of snapshots cannot be listed.
+    #[error("the snapshots cannot be listed")]
+    Snapshots(#[source] FileError),
+    /// Chunk files are missing, and no snapshot makes up for them.
+    #[error(
+        "no snapshot can be used instead of the chunk files that are not there ({})",
+        if refused.is_empty() { "there is none" } else { refused }
+    )]
+    NoSnapshot {
+        /// The snapshots that there are, with what is wrong with them.
+        refused: String,
+        /// What is missing.
+        source: LedgerFilesError,
+    },
+    /// The ledger lacks what a good snapshot proves to be committed.
+    #[error("{snapshot}: the disk lost entries that were committed, or was set back")]
+    SetBack {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// What it proves, and what is there.
+        source: Box<UseSnapshotError>,
+    },
+}
+
+impl LoadLedgerError {
+    /// Whether files are missing, which other nodes may have. What is damaged is for the operator to look at.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::NoSnapshot { .. } | Self::SetBack { .. } => true,
+            Self::Files(_) | Self::Entry { .. } | Self::Snapshots(_) => false,
+        }
+    }
+}
+
+/// What a node knows of its ledger before it reads it.
+#[derive(Clone, Copy)]
+pub struct LoadLedger<'a> {
+    /// What entries and snapshots are sealed under.
+    pub secret: &'a LedgerSecret,
+    /// Whose proof a snapshot needs.
+    pub service: &'a dyn ServiceKey,
+    /// The maps of the adapter.
+    pub schema: &'a [MapSpec],
+    /// Keys the fingerprints of history maps.
+    pub index_key: [u64; 2],
+    /// Entries below the committed one that stay readable.
+    pub retained_entries: u64,
+}
+
+impl std::fmt::Debug for LoadLedger<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadLedger").finish_non_exhaustive()
+    }
+}
+
+impl LoadLedger<'_> {
+    /// Makes the state, and says from which snapshot. `refused` hears of each that is passed over.
+    ///
+    /// # Errors
+    /// [`LoadLedgerError`].
+    pub fn load<F: Folder>(
+        &self,
+        files: &mut LedgerFiles<F>,
+        snapshots: &SnapshotFiles<F>,
+        mut refused: impl FnMut(SnapshotName, &UseSnapshotError),
+    ) -> Result<(Loader, Option<SnapshotName>), LoadLedgerError> {
+        let mut reasons = Vec::new();
+        for name in snapshots.newest_first().map_err(LoadLedgerError::Snapshots)? {
+            let used = snapshots.read(name).map_err(UseSnapshotError::Read);
+            match used.and_then(|bytes| self.start_from(name, &bytes, files)) {
+                Ok(loader) => return Ok((loader, Some(name))),
+                // A node that helped to commit what it has lost must not vote as if it had not. No crash does this: a
+                // file is complete only once its evidence is durable in the ledger beside it.
+                Err(error @ UseSnapshotError::Short { .. }) => {
+                    let source = Box::new(error);
+                    return Err(LoadLedgerError::SetBack { snapshot: name, source });
+                }
+                Err(error) => {
+                    refused(name, &error);
+                    reasons.push(format!("{name}: {}", in_full(&error)));
+                }
+            }
+        }
+        let mut loader = self.empty();
+        replay(&mut loader, files).map_err(|error| match error {
+            // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
+            ReplayError::Files(source @ LedgerFilesError::Archived { .. }) => {
+                LoadLedgerError::NoSnapshot { refused: reasons.join("; "), source }
+            }
+            ReplayError::Files(source) => LoadLedgerError::Files(source),
+            ReplayError::Taker { file, offset, source } => {
+                LoadLedgerError::Entry { file, offset, source }
+            }
+        })?;
+        Ok((loader, None))
+    }
+
+    /// Makes the state from the bytes of a snapshot file and the entries after it. Neither is believed.
+    ///
+    /// # Errors
+    /// [`UseSnapshotError`].
+    pub fn start_from<F: Folder>(
+        &self,
+        name: SnapshotName,
+        bytes: &[u8],
+        files: &mut LedgerFiles<F>,
+    ) -> Result<Loader, UseSnapshotError> {
+        let mut loader = self.restored(name, bytes)?;
+        replay(&mut loader, files).map_err(|error| match error {
+            ReplayError::Files(error) => UseSnapshotError::Files(error),
+            ReplayError::Taker { file, offset, source } => {
+                UseSnapshotError::Entries { file, offset, source }
+            }
+        })?;
+        match loader.awaited() {
+            Some(evidence) => Err(UseSnapshotError::Short { evidence, last: loader.last() }),
+            None => Ok(loader),
+        }
+    }
+}
+
+impl LoadLedger<'_> {
+    /// A ledger without entries.
+    #[must_use]
+    pub(crate) fn empty(&self) -> Loader {
+        let (secret, schema) = (self.secret.clone(), self.schema.to_vec());
+        Loader::new(secret, schema, self.index_key, self.retained_entries)
+    }
+
+    /// The ledger up to a snapshot, whose file is not believed. What comes after must show its evidence.
+    pub(crate) fn restored(
+        &self,
+        name: SnapshotName,
+        bytes: &[u8],
+    ) -> Result<Loader, UseSnapshotError> {
+        let snapshot = SnapshotFile::split(bytes)?.verify_under(name, self.service)?;
+        let (secret, schema) = (self.secret.clone(), self.schema.to_vec());
+        Ok(Loader::from_snapshot(secret, schema, self.retained_entries, snapshot)?)
+    }
+}
+
+/// Has the loader take every entry that it has not.
+fn replay<F: Folder>(
+    loader: &mut Loader,
+    files: &mut LedgerFiles<F>,
+) -> Result<(), ReplayError<Box<LoadError>>> {
+    let from = loader.last().seqno.next();
+    files.replay(from, |entry, is_committed| loader.push(entry, is_committed).map_err(Box::new))
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,249 @@
+//! Snapshots in a world: when a node's thread makes them, what a start may make of them, and whether they and the entries
+//! after them give the state that nodes live in.
+
+use coco_crypto::sha256;
+use coco_kv::{Domain, Reader, WriteSet};
+use coco_ledger::{LedgerFiles, SnapshotEvidence, SnapshotFile, SnapshotName};
+use coco_replica::{Effects, Input, LoadLedger, Loader, SnapshotFiles, SnapshotTask};
+use coco_types::{Digest, Role};
+
+use super::{Event, World};
+use crate::{
+    genesis::{Keys, secret},
+    machine::{Task, in_full},
+    plan::Micros,
+};
+
+/// How often a thread looks whether its node's disk has what it waits for.
+const DURABLE_POLL_US: Micros = 10_000;
+
+impl World {
+    /// A node's thread has more to do.
+    pub(super) fn take_snapshot_tasks(&mut self, node: usize, tasks: Vec<SnapshotTask>) {
+        self.machines[node].making.tasks.extend(tasks);
+        self.plan_snapshot(node);
+    }
+
+    /// The first task of a node's thread comes to its end later, unless one is under way.
+    fn plan_snapshot(&mut self, node: usize) {
+        let making = &mut self.machines[node].making;
+        if making.is_busy || making.tasks.is_empty() {
+            return;
+        }
+        making.is_busy = true;
+        let wait_us = self.dice.around(self.plan.snapshot_us).max(1);
+        self.plan_for(node, wait_us, Event::Snapshot(node));
+    }
+
+    /// A node's thread has done its first task, or finds that it has to wait.
+    pub(super) fn snapshot(&mut self, node: usize) {
+        self.spare(node);
+        self.machines[node].making.is_busy = false;
+        let task = self.machines[node].make_snapshot(self.time);
+        let fired = self.machines[node].folder.fired();
+        if fired.misdirected {
+            self.marks.reach("a write went astray");
+        }
+        if fired.failed_sync {
+            self.marks.reach("a sync of a snapshot failed and its node went on");
+        }
+        if self.machines[node].folder.faults().is_dark() {
+            self.marks.reach("the power went in the middle of a snapshot");
+            return self.went_dark(node);
+        }
+        match task {
+            Task::Waits => {
+                self.marks.reach("a snapshot waited until its node's disk had its evidence");
+                self.machines[node].making.is_busy = true;
+                return self.plan_for(node, DURABLE_POLL_US, Event::Snapshot(node));
+            }
+            Task::Made(evidence, bytes) => {
+                self.check.made_snapshot(node, evidence, &bytes);
+                let SnapshotEvidence { seqno, digest } = evidence;
+                self.step(node, Input::SnapshotMade(seqno, Some(digest)));
+            }
+            Task::NotMade(seqno, why) => {
+                self.excuse_snapshot(node, fired.failed_sync, &why);
+                self.marks.reach("a snapshot could not be written");
+                self.step(node, Input::SnapshotMade(seqno, None));
+            }
+            Task::Complete(name, bytes) => {
+                self.check.believes_snapshot(node, name, &bytes);
+                self.marks.reach("a snapshot was completed");
+            }
+            Task::Other(found) => {
+                panic!("n{node} made a snapshot {found} that is not the primary's")
+            }
+            Task::Nothing => {}
+            Task::NotComplete(why) => {
+                self.excuse_snapshot(node, fired.failed_sync, &why);
+                self.marks.reach("a snapshot could not be completed");
+            }
+        }
+        self.plan_snapshot(node);
+    }
+
+    /// A snapshot that is not there needs a reason.
+    fn excuse_snapshot(&self, node: usize, has_failed: bool, why: &str) {
+        let machine = &self.machines[node];
+        let faults = machine.folder.faults();
+        let is_excused = has_failed
+            || faults.is_dead
+            || faults.bytes_left.is_some()
+            || machine.damage.is_some()
+            || machine.slow_until > 0;
+        assert!(is_excused, "n{node} does not get its snapshot: {why}");
+    }
+
+    /// A node goes down, and with it the snapshots that wait for their evidence.
+    pub(super) fn notice_snapshots_lost(&mut self, node: usize) {
+        if self.machines[node].making.waiting() > 0 {
+            self.marks
+                .reach("a snapshot was lost because its node went down before its evidence came");
+        }
+    }
+
+    /// A node has taken a step; these effects are not carried out yet.
+    pub(super) fn notice_evidence(&mut self, node: usize, effects: &Effects) {
+        if self.plan.settings.snapshot_entries == 0 {
+            return;
+        }
+        let Some(replica) = &self.machines[node].replica else { return };
+        let state = replica.state();
+        let state = state.read();
+        if state.role() != Role::Primary {
+            return;
+        }
+        let entries = effects.persist.iter().flat_map(|persist| &persist.entries);
+        let mut is_owed = false;
+        for evidence in entries.filter_map(|(entry, _)| evidence_in(entry)) {
+            is_owed |= state.view_at(evidence.seqno) < state.view();
+        }
+        if is_owed {
+            self.marks.reach("a primary gave the evidence that an earlier view owed");
+        }
+    }
+
+    /// What a start made of the snapshots that it found.
+    ///
+    /// # Panics
+    /// When it believed one that no node made, or refused one that nobody touched.
+    pub(super) fn judge_snapshots(&mut self, node: usize) {
+        let machine = &self.machines[node];
+        let folder = machine.snapshot_folder();
+        let making = &machine.making;
+        let mut spoiled = 0;
+        for refused in &making.refused {
+            let is_spoiled = folder.is_spoiled(&refused.name.to_string());
+            let is_excused = is_spoiled
+                || machine.damage.is_some()
+                || refused.is_archived && machine.folder.away() > 0;
+            assert!(is_excused, "n{node} refuses {}: {}", refused.name, refused.text);
+            spoiled += usize::from(is_spoiled);
+        }
+        let (used, refused) = (making.used, making.refused.len());
+        if let Some(name) = used {
+            let bytes = machine.shown(&name.to_string());
+            self.check.believes_snapshot(node, name, &bytes);
+            self.marks.reach("a node started from a snapshot");
+            if spoiled > 0 {
+                self.marks
+                    .reach("a node started from an older snapshot because a newer one was damaged");
+            }
+            if self.machines[node].folder.away() > 0 {
+                self.marks.reach("a node started without the chunks that are archived");
+            }
+        } else if refused > 0 {
+            self.marks.reach("a node found no good snapshot and read its whole ledger");
+        }
+    }
+
+    /// In the end, what a node lives in is what its ledger says from the beginning, and what its disk gives back.
+    ///
+    /// # Panics
+    /// When one of them is another state, or a snapshot does not verify.
+    pub(super) fn check_states(&mut self) {
+        if self.plan.settings.snapshot_entries == 0 {
+            return;
+        }
+        let voters: Vec<usize> =
+            (0..self.machines.len()).filter(|node| self.machines[*node].votes()).collect();
+        let image =
+            |node: usize| self.machines[node].replica.as_ref().map(|it| image(&it.reader()));
+        let live = image(voters[0]);
+        for node in &voters {
+            assert!(image(*node) == live, "n{node} lives in another state than n{}", voters[0]);
+        }
+        let mut loader = Loader::new(secret(), coco_evm::state::schema(), secret().index_key(), 0);
+        for entry in &self.machines[voters[0]].ledger {
+            loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
+        }
+        assert!(
+            Some(self::image(&loader.reader())) == live,
+            "n{} lives in another state",
+            voters[0]
+        );
+        let node = voters[self.dice.place(voters.len())];
+        self.verify_snapshots(node);
+        let machine = &self.machines[node];
+        // A disk may be behind what the disks of others made committed.
+        if machine.damage.is_none() && machine.disk.entries == machine.ledger {
+            let loaded = self.load_again(node);
+            assert!(Some(loaded) == live, "the disk of n{node} gives back another state");
+        }
+    }
+
+    /// The state that a node would start from, were its process to end now.
+    fn load_again(&self, node: usize) -> Image {
+        let machine = &self.machines[node];
+        let secret = secret();
+        let load = LoadLedger {
+            secret: &secret,
+            service: self.keys.service(),
+            schema: &coco_evm::state::schema(),
+            index_key: secret.index_key(),
+            retained_entries: 0,
+        };
+        // A copy, since opening files changes them under a node that is up.
+        let disk = machine.folder.copy();
+        let snapshots = SnapshotFiles::open(disk.folder(crate::machine::SNAPSHOT_FOLDER));
+        let snapshots = snapshots.expect("a healthy disk is read");
+        let mut files = LedgerFiles::open(disk).expect("a healthy disk is read");
+        match load.load(&mut files, &snapshots, |_, _| {}) {
+            Ok((loader, _)) => image(&loader.reader()),
+            Err(error) => panic!("n{node} could not load its ledger: {}", in_full(&error)),
+        }
+    }
+
+    /// With real keys: whoever has the service's certificate can verify them.
+    fn verify_snapshots(&self, node: usize) {
+        let Keys::Real { service, .. } = &self.keys else { return };
+        let folder = self.machines[node].snapshot_folder();
+        let names = coco_ledger::Folder::names(&folder).unwrap_or_default();
+        for name in names.iter().filter_map(|name| name.parse::<SnapshotName>().ok()) {
+            let bytes = self.machines[node].shown(&name.to_string());
+            let verified = SnapshotFile::split(&bytes)
+                .and_then(|snapshot| snapshot.verify(name, &service.pem()));
+            let is_excused =
+                folder.is_spoiled(&name.to_string()) || self.machines[node].damage.is_some();
+            assert!(is_excused || verified.is_ok(), "{name} of n{node}: {:?}", verified.err());
+        }
+    }
+}
+
+type Image = [Digest; 2];
+
+/// All that a store holds, as digests.
+fn image(reader: &Reader) -> Image {
+    let head = reader.head();
+    [Domain::Public, Domain::Private].map(|domain| sha256(&head.encode(domain, &WriteSet::new())))
+}
+
+/// What an entry says of a snapshot.
+pub(super) fn evidence_in(entry: &[u8]) -> Option<SnapshotEvidence> {
+    let view = coco_ledger::EntryView::parse(entry).ok()?;
+    if *view.claims() == Digest::ZERO {
+        return None;
+    }
+    SnapshotEvidence::read(&view.public_writes().ok()?)
+}
