@@ -157,7 +157,7 @@ pub struct Output {
     pub fetch: Vec<Fetch>,
     /// Nodes whose next entries this one has archived ([`FetchFailed::Archived`]), as far as it knows, with the first of
     /// those: they have to begin from a snapshot.
-    pub behind: Vec<(NodeId, Seqno)>,
+    pub behind: Vec<(NodeId, TxId)>,
 }
 
 /// How far a node has come, as its primary sees it.

@@ -427,13 +427,13 @@ impl RaftEngine {
         let Some(next) = self.node.raft.prs().get(id).map(|progress| progress.next_idx) else {
             return;
         };
-        let before = next.saturating_sub(1);
-        let previous =
-            self.storage().view_at(before).map_or(TxId::default(), |view| TxId::new(view, before));
+        let name = |at| self.storage().view_at(at).map(|view| TxId::new(view, at));
+        let Some(needs) = name(next) else { return };
+        let previous = name(next - 1).unwrap_or_default();
         let commit = self.committed().min(previous.seqno);
         let body = Body::Append { previous, commit, entries: Vec::new() };
         self.output.send.push((node, Message { view: self.view(), body }.encode()));
-        self.output.behind.push((node, Seqno(next)));
+        self.output.behind.push((node, needs));
     }
 
     /// The nodes whose next entry is in a range, its end not included.

@@ -297,7 +297,7 @@ pub(crate) fn peer_frame() -> Vec<Vec<u8>> {
         frame(7, &[], &frame(3, &[u64::MAX], b"")),
         frame(7, &[], &frame(3, &[1, u64::MAX], b"")),
         vec![7, 4],
-        frame(8, &[7], b""),
+        frame(8, &[2, 7], b""),
     ]
 }
 

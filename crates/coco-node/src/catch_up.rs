@@ -8,7 +8,8 @@
 //! A copy that a crash cut short is made again by the next start.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use coco_replica::{
     CopiedLedger, HardStateFile, LoadError, PlaceCopyError, SNAPSHOT_FILE_BYTES_MAX, Unfinished,
     UseSnapshotError,
 };
-use coco_types::{View, codec::DecodeError};
+use coco_types::{Seqno, View, codec::DecodeError};
 use thiserror::Error;
 use tokio::{runtime, time::sleep};
 use tracing::{info, warn};
@@ -38,7 +39,7 @@ use crate::{
     tls::PeerTls,
 };
 
-/// Name of the empty file in a node's folder that says that the next start has to copy.
+/// Name of the file in a node's folder that says that the next start has to copy, and up to which entry at least.
 const WANTED_FILE: &str = "copy.wanted";
 
 /// How long a node looks for somebody who has what it needs.
@@ -59,8 +60,8 @@ pub enum CopyError {
     /// It cannot be written into this node's folders.
     #[error("cannot keep the copy of the ledger")]
     Place(#[from] PlaceCopyError),
-    /// The mark that a copy is wanted cannot be written or removed.
-    #[error("cannot write {path}")]
+    /// The mark that a copy is wanted cannot be written, read or removed.
+    #[error("cannot access {path}")]
     File {
         /// Which one.
         path: PathBuf,
@@ -85,6 +86,10 @@ enum RefusedCopy {
     Channel(#[from] io::Error),
     #[error("it does not have it any more")]
     Gone,
+    #[error(
+        "it is committed to {committed}, and this node has acknowledged entries up to {at_least}"
+    )]
+    Short { at_least: Seqno, committed: Seqno },
     #[error("its answer is to another question")]
     Answer,
     #[error("its snapshot has {0} bytes, of at most {SNAPSHOT_FILE_BYTES_MAX}")]
@@ -99,19 +104,30 @@ enum RefusedCopy {
     Keep(#[from] FileError),
 }
 
-/// Has the next start copy the ledger from another node. Durable on return.
-pub(crate) fn want_copy(data_dir: &Path) -> Result<(), CopyError> {
+/// Has the next start copy the ledger from another node, up to an entry at least. Durable on return.
+pub(crate) fn want_copy(data_dir: &Path, at_least: Seqno) -> Result<(), CopyError> {
     let path = data_dir.join(WANTED_FILE);
     let mark = || {
-        fs::File::create(&path)?.sync_all()?;
+        let mut file = fs::File::create(&path)?;
+        file.write_all(at_least.to_string().as_bytes())?;
+        file.sync_all()?;
         fs::File::open(data_dir)?.sync_all()
     };
     mark().map_err(|source| CopyError::File { path: path.clone(), source })
 }
 
-/// Whether a copy was wanted.
-pub(crate) fn is_copy_wanted(data_dir: &Path) -> bool {
-    data_dir.join(WANTED_FILE).exists()
+/// The entry up to which a copy was wanted at least, if one was.
+pub(crate) fn copy_wanted(data_dir: &Path) -> Result<Option<Seqno>, CopyError> {
+    let path = data_dir.join(WANTED_FILE);
+    let failed = |source| CopyError::File { path: path.clone(), source };
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+        Ok(text) => match text.parse() {
+            Ok(at_least) => Ok(Some(Seqno(at_least))),
+            Err(_) => Err(failed(io::Error::new(io::ErrorKind::InvalidData, "no seqno is in it"))),
+        },
+    }
 }
 
 /// What of a node's folder a copy is put into.
@@ -128,6 +144,7 @@ pub(crate) fn copy_ledger(
     config: &NodeConfig,
     seat: &Identity,
     known: &Known,
+    at_least: Seqno,
     target: Target<'_>,
 ) -> Result<(), CopyError> {
     let Target { files, snapshots, hard_state, found } = target;
@@ -137,7 +154,7 @@ pub(crate) fn copy_ledger(
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let Taken { unfinished, copied } = runtime.map_err(CopyError::Runtime)?.block_on(async {
         loop {
-            let taker = Taker { known, tls: &tls, snapshots };
+            let taker = Taker { known, tls: &tls, snapshots, at_least };
             match taker.take(&others).await {
                 Some(taken) => return Ok(taken),
                 None if started.elapsed() > COPY_TIME_MAX => return Err(CopyError::Nobody(others)),
@@ -173,6 +190,7 @@ struct Taker<'a> {
     known: &'a Known,
     tls: &'a PeerTls,
     snapshots: &'a SnapshotFiles,
+    at_least: Seqno,
 }
 
 impl Taker<'_> {
@@ -204,6 +222,9 @@ impl Taker<'_> {
     }
 
     async fn copy(&self, address: &str, offer: Offer) -> Result<Taken, RefusedCopy> {
+        if offer.committed < self.at_least {
+            return Err(RefusedCopy::Short { at_least: self.at_least, committed: offer.committed });
+        }
         let mut asked = Asked::connect(self.tls, address).await?;
         let mut unfinished = None;
         let mut copied = match offer.snapshot {
@@ -215,7 +236,7 @@ impl Taker<'_> {
             }
             None => CopiedLedger::begin(&self.known.load(), None)?,
         };
-        while !copied.is_enough(offer.committed) {
+        while !copied.is_enough(offer.committed) || copied.last() < self.at_least {
             let question = CopyQuestion::Entries { from: copied.next() };
             let CopyAnswer::Entries(entries) = ask(&mut asked, question).await? else {
                 return Err(RefusedCopy::Gone);

@@ -12,18 +12,20 @@ use std::{
 
 use bytes::Bytes;
 use coco_adapter::Checked;
-use coco_consensus::{Configuration, Fetch, FetchFailed, FetchId, LogEntry, PersistToken};
+use coco_consensus::{
+    Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
+};
 use coco_replica::{
     Effects, Input, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState, SnapshotTask,
     StepError,
 };
-use coco_types::{Digest, NodeId, Role, Seqno};
+use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
-    calls::Calls, directory::Directory, disk::DiskQueue, metrics::Metrics, peers::Peers,
-    waiters::Waiters,
+    calls::Calls, config::NodeAddress, directory::Directory, disk::DiskQueue, metrics::Metrics,
+    peers::Peers, waiters::Waiters,
 };
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
@@ -59,7 +61,7 @@ pub(crate) enum Job {
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
     /// A node says that it cannot give the entries that this one's ledger lacks, and from which on.
-    Behind(NodeId, Seqno),
+    Behind(NodeId, TxId),
     Stop,
 }
 
@@ -165,10 +167,17 @@ pub enum DriverError {
     #[error("the network has no place for this node: {}", refusal(.0))]
     Refused(JoinReply),
     /// What this node needs is archived elsewhere.
-    #[error(
-        "the primary has archived what this node's ledger lacks: its next start copies a snapshot from another node"
-    )]
-    Behind,
+    #[error("the primary has archived what this node's ledger lacks")]
+    Behind(Behind),
+}
+
+/// What a node that was left behind has promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// Everything up to here that it has acknowledged may be committed by its word, and nothing after it.
+    pub at_least: Seqno,
+    /// View and vote.
+    pub hard_state: HardState,
 }
 
 const fn refusal(reply: &JoinReply) -> &'static str {
@@ -202,6 +211,8 @@ pub(crate) struct Driver {
     pub(crate) directory: Directory,
     /// Whether this node votes.
     pub(crate) votes: Arc<AtomicBool>,
+    /// View and vote, as they were last handed to the disk.
+    pub(crate) hard_state: HardState,
     /// Nodes that were told to copy a snapshot since the last configuration.
     pub(crate) behind: BTreeSet<NodeId>,
     /// Nodes that wait for the answer of the step under way.
@@ -213,11 +224,18 @@ pub(crate) struct Driver {
 #[derive(Debug)]
 pub(crate) struct FirstElection {
     /// How many peers must be reached; zero once this node has stood, or when it is not its place to.
-    pub(crate) peers_needed: usize,
-    pub(crate) reached: BTreeMap<NodeId, [bool; 2]>,
+    peers_needed: usize,
+    reached: BTreeMap<NodeId, [bool; 2]>,
 }
 
 impl FirstElection {
+    /// It is the place of the first of `nodes`.
+    pub(crate) fn of(nodes: &[(NodeId, NodeAddress)], me: NodeId) -> Self {
+        let is_first = nodes.first().is_some_and(|(id, _)| *id == me);
+        let peers_needed = if is_first { nodes.len() / 2 } else { 0 };
+        Self { peers_needed, reached: BTreeMap::new() }
+    }
+
     /// Notes a connection; whether this is the moment to stand.
     fn connected(&mut self, node: NodeId, direction: Direction) -> bool {
         let halves = self.reached.entry(node).or_default();
@@ -324,11 +342,18 @@ impl Driver {
                 Input::Join(request)
             }
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
-            Job::Behind(by, next) => {
+            Job::Behind(by, needs) => {
                 let state = self.state.read();
-                // Whoever was primary once may not know what this node has got since.
-                let is_so = state.primary() == Some(by) && state.committed().seqno < next;
-                return if is_so { Err(DriverError::Behind) } else { Ok(Turn::Go) };
+                // Whoever was primary once may not know what this node has got since; and whoever has the entry of that
+                // name has all before it, and may have acknowledged more.
+                let has_it =
+                    state.view_at(needs.seqno) == needs.view && state.last().seqno >= needs.seqno;
+                if state.primary() != Some(by) || has_it {
+                    return Ok(Turn::Go);
+                }
+                // Nothing from there on that this node has acknowledged can be committed.
+                let at_least = needs.seqno.previous();
+                return Err(DriverError::Behind(Behind { at_least, hard_state: self.hard_state }));
             }
             Job::DiskFailed(what) => return Err(DriverError::Disk(what)),
             Job::Stop => return Ok(Turn::Stop),
@@ -385,6 +410,7 @@ impl Driver {
             }
         }
         for persist in effects.persist {
+            self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
             self.metrics.entries.inc_by(persist.entries.len() as u64);
             self.disk.persist(persist);
         }
@@ -400,11 +426,11 @@ impl Driver {
         for fetch in effects.fetch {
             let _failed: Result<(), mpsc::SendError<Fetch>> = self.fetches.send(fetch);
         }
-        for (node, next) in effects.behind {
+        for (node, needs) in effects.behind {
             if self.behind.insert(node) {
-                warn!(%node, %next, "a node needs entries that are archived here: it has to copy a snapshot");
+                warn!(%node, %needs, "a node needs entries that are archived here: it has to copy a snapshot");
             }
-            self.peers.tell_behind(node, next);
+            self.peers.tell_behind(node, needs);
         }
         for task in effects.snapshots {
             let _failed: Result<(), mpsc::SendError<SnapshotTask>> = self.snapshots.send(task);

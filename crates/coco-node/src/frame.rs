@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coco_adapter::Refusal;
 use coco_replica::Reply;
 use coco_types::{
-    NodeId, Seqno, TxId,
+    NodeId, TxId,
     codec::{DecodeError, Reader, put_bytes, put_u64},
     limits::PEER_MESSAGE_BYTES_MAX,
 };
@@ -37,8 +37,8 @@ pub enum Frame {
     Copy(Bytes),
     /// What it is given; see [`CopyAnswer`](crate::copy::CopyAnswer).
     Copied(Bytes),
-    /// The primary has archived the entries that the node's ledger lacks, from this one on: it has to copy a snapshot.
-    Behind(Seqno),
+    /// The primary has archived what the node's ledger lacks, from this entry on: it has to copy a snapshot.
+    Behind(TxId),
 }
 
 impl Frame {
@@ -84,9 +84,9 @@ impl Frame {
                 out.push(7);
                 rest = bytes.clone();
             }
-            Self::Behind(next) => {
+            Self::Behind(needs) => {
                 out.push(8);
-                put_u64(&mut out, next.0);
+                put_tx_id(&mut out, *needs);
             }
         }
         (out, rest)
@@ -119,7 +119,7 @@ impl Frame {
             5 => return Ok(Self::Joined(bytes.slice(1..))),
             6 => return Ok(Self::Copy(bytes.slice(1..))),
             7 => return Ok(Self::Copied(bytes.slice(1..))),
-            8 => Self::Behind(Seqno(reader.u64("seqno")?)),
+            8 => Self::Behind(tx_id(&mut reader)?),
             found => {
                 return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) });
             }
@@ -267,7 +267,7 @@ mod tests {
             ),
             Frame::Copy(Bytes::from_static(b"q")),
             Frame::Copied(Bytes::from_static(b"a")),
-            Frame::Behind(Seqno(7)),
+            Frame::Behind(TxId::new(2, 7)),
         ] {
             let bytes = whole(&frame);
             assert_eq!(Frame::decode(&bytes).as_ref(), Ok(&frame));

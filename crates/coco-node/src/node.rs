@@ -1,7 +1,7 @@
 //! One node as a whole: from its folder and its configuration to a running replica with its interfaces.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs, io,
     path::PathBuf,
     sync::{
@@ -40,12 +40,12 @@ use tracing::{info, warn};
 
 use crate::{
     calls::Calls,
-    catch_up::{CopyError, Target, copy_ledger, is_copy_wanted, want_copy},
+    catch_up::{CopyError, Target, copy_ledger, copy_wanted, want_copy},
     config::{NodeAddress, NodeConfig, Restart},
     copy::CopySource,
     directory::Directory,
     disk::{Disk, in_full, run_fetches},
-    driver::{Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
+    driver::{Behind, Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     folder::{DiskFile, DiskFolder, LedgerFiles},
     history::LedgerHistory,
@@ -162,6 +162,23 @@ pub struct Node {
     /// Where Ethereum clients reach it over plain HTTP, on a development network.
     pub development_address: Option<std::net::SocketAddr>,
     data_dir: PathBuf,
+    identity: Box<Identity>,
+}
+
+/// A node whose process goes on after it was left behind: the same node, with what it has promised.
+#[derive(Debug)]
+pub struct Life {
+    identity: Box<Identity>,
+    hard_state: HardState,
+}
+
+/// How a node came to its stop.
+#[derive(Debug)]
+pub enum Stopped {
+    /// It was told to.
+    Told,
+    /// It lacks what the others have archived. [`Node::start_again`] copies the ledger from one of them and goes on.
+    Behind(Life),
 }
 
 /// Whether the ledger has to be copied from another node, because of what was found.
@@ -189,7 +206,7 @@ struct Loaded {
     committed: Seqno,
 }
 
-fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
+fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeError> {
     let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     fs::create_dir_all(&folder)
@@ -207,11 +224,9 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
             .map_err(|source| StartNodeError::HardState { path, source })?;
     let known = Known::of(&seat, config.ledger.retained_entries);
-    let loaded = if is_copy_wanted(&config.data_dir) {
-        None
-    } else {
-        Some(load_ledger(&known, &mut files, &snapshots))
-    };
+    let wanted = copy_wanted(&config.data_dir)?;
+    let loaded =
+        if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
     let loader = match loaded.filter(|loaded| !has_lost(config, loaded)) {
         Some(loaded) => loaded,
         None => {
@@ -219,7 +234,8 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
             let found = hard_state_found;
             let target =
                 Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
-            copy_ledger(config, &seat, &known, target)?;
+            // A new node has promised nothing.
+            copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?;
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
             load_ledger(&known, &mut files, &snapshots)
@@ -239,7 +255,10 @@ fn load(config: &NodeConfig) -> Result<Loaded, StartNodeError> {
         let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
         state.last_signature(known).unwrap_or(Seqno::ZERO)
     };
-    let (identity, hard_state_found) = seat::node_of(config, &seat, hard_state_found)?;
+    let (identity, hard_state_found) = match life {
+        Some(Life { identity, hard_state }) => (*identity, Some(hard_state)),
+        None => seat::node_of(config, &seat, hard_state_found)?,
+    };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
 
@@ -479,8 +498,9 @@ fn assemble(
     jobs: mpsc::Receiver<Job>,
     shared: Shared,
 ) -> Result<Assembled, StartNodeError> {
-    let Loaded { identity, loader, files, snapshots, hard_state, .. } = loaded;
+    let Loaded { identity, loader, files, snapshots, hard_state, hard_state_found, .. } = loaded;
     let (reader, state) = (loader.reader(), loader.state());
+    let promised = loader.hard_state(hard_state_found);
     let Ethereum { adapter, rpc, checker } =
         ethereum(config, &reader, shared.nodes.len() as u64 - 1)?;
     let replica = Replica::new(
@@ -510,8 +530,6 @@ fn assemble(
     let copies = CopySource { history: Arc::clone(&history), snapshots };
     let snapshots = snapshotting(&copies, &shared)?;
 
-    let is_first = shared.nodes.first().is_some_and(|(id, _)| *id == identity.node_id);
-    let peers_needed = if is_first { shared.nodes.len() / 2 } else { 0 };
     let driver = Driver {
         replica,
         jobs,
@@ -525,10 +543,11 @@ fn assemble(
         state: state.clone(),
         calls: Calls::default(),
         started: Instant::now(),
-        first_election: FirstElection { peers_needed, reached: BTreeMap::new() },
+        first_election: FirstElection::of(&shared.nodes, identity.node_id),
         me: identity.node_id,
         directory: shared.directory.clone(),
         votes: shared.votes,
+        hard_state: promised,
         behind: BTreeSet::new(),
         joining: None,
     };
@@ -569,8 +588,20 @@ impl Node {
     /// [`StartNodeError`] that says what is wrong and where.
     pub fn start(config: &NodeConfig) -> Result<Self, StartNodeError> {
         warm_up();
-        let mut loaded = load(config)?;
-        let me = loaded.identity.node_id;
+        Self::start_from(config, load(config, None)?)
+    }
+
+    /// Starts a node again that was left behind, with a copy of another one's ledger.
+    ///
+    /// # Errors
+    /// [`StartNodeError`], as [`Node::start`].
+    pub fn start_again(config: &NodeConfig, life: Life) -> Result<Self, StartNodeError> {
+        Self::start_from(config, load(config, Some(life))?)
+    }
+
+    fn start_from(config: &NodeConfig, mut loaded: Loaded) -> Result<Self, StartNodeError> {
+        let identity = Box::new(loaded.identity.clone());
+        let me = identity.node_id;
         let nodes = node_list(config, loaded.seat.node_id)?;
         let engine = engine(config, &nodes, &mut loaded)?;
         let directory = Directory::new(&nodes);
@@ -630,6 +661,7 @@ impl Node {
             client_address,
             development_address,
             data_dir: config.data_dir.clone(),
+            identity,
         })
     }
 
@@ -639,15 +671,14 @@ impl Node {
         self.driver.is_finished()
     }
 
-    /// Stops: hands over the primacy, answers what is open, makes everything durable. After [`DriverError::Behind`] the
-    /// next start copies the ledger from another node.
+    /// Stops: hands over the primacy, answers what is open, makes everything durable.
     ///
     /// # Errors
-    /// [`DriverError`] when the node had ended before.
+    /// [`DriverError`] when the node had broken before.
     ///
     /// # Panics
     /// When the replica's thread panicked, with its message.
-    pub fn stop(self) -> Result<(), DriverError> {
+    pub fn stop(self) -> Result<Stopped, DriverError> {
         // Receivers live in the tasks that are about to stop.
         let _nobody: Result<(), watch::error::SendError<bool>> = self.stop.send(true);
         self.inbox.put(Job::Stop);
@@ -655,9 +686,15 @@ impl Node {
         self.disk.join().expect("the disk's thread does not panic");
         self.edge.shutdown_timeout(Duration::from_secs(3));
         self.peers.shutdown_timeout(Duration::from_secs(1));
-        if matches!(ended, Err(DriverError::Behind)) {
-            want_copy(&self.data_dir).map_err(|error| DriverError::Disk(in_full(&error)))?;
+        match ended {
+            Ok(()) => Ok(Stopped::Told),
+            Err(DriverError::Behind(Behind { at_least, hard_state })) => {
+                // Should the process end before it has its copy, a node that believes its disk goes on from here.
+                want_copy(&self.data_dir, at_least)
+                    .map_err(|error| DriverError::Disk(in_full(&error)))?;
+                Ok(Stopped::Behind(Life { identity: self.identity, hard_state }))
+            }
+            Err(error) => Err(error),
         }
-        ended
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use coco_replica::Reply;
-use coco_types::{NodeId, Seqno};
+use coco_types::{NodeId, TxId};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufWriter},
@@ -161,8 +161,8 @@ impl Peers {
     }
 
     /// Tells a node that it has to copy a snapshot.
-    pub(crate) fn tell_behind(&self, to: NodeId, next: Seqno) {
-        self.queue_or_drop(to, Frame::Behind(next));
+    pub(crate) fn tell_behind(&self, to: NodeId, needs: TxId) {
+        self.queue_or_drop(to, Frame::Behind(needs));
     }
 
     fn queue_or_drop(&self, to: NodeId, frame: Frame) {
@@ -400,7 +400,7 @@ async fn receive<F: TakeForwarded + 'static>(
                 let receiver = Arc::clone(&receiver);
                 tokio::spawn(async move { answer(from, number, items, &receiver).await });
             }
-            Frame::Behind(next) => inbox.put(Job::Behind(from, next)),
+            Frame::Behind(needs) => inbox.put(Job::Behind(from, needs)),
             Frame::Copy(question) => {
                 let question = CopyQuestion::decode(&question).map_err(std::io::Error::other)?;
                 let copies = receiver.copies.clone();

@@ -55,9 +55,9 @@ pub struct Effects {
     pub replies: Vec<(Ticket, Reply)>,
     /// Entries to read back from disk for a node that lags.
     pub fetch: Vec<Fetch>,
-    /// Nodes that need what is archived here, the first entry of it, and so have to begin from a snapshot. They are named
-    /// again as long as it is so.
-    pub behind: Vec<(NodeId, Seqno)>,
+    /// Nodes that need what is archived here, as far as this one knows, and the first entry of it: unless they have that
+    /// entry, they have to begin from a snapshot. They are named again as long as it is so.
+    pub behind: Vec<(NodeId, TxId)>,
     /// Work on snapshots, in order.
     pub snapshots: Vec<SnapshotTask>,
     /// The last committed transaction, when it has moved.

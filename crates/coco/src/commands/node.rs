@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use coco_node::{Node, NodeConfig, driver::DriverError};
+use coco_node::{Node, NodeConfig, node::Stopped};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often a running node is asked whether it still runs.
@@ -27,8 +27,8 @@ pub(crate) struct NodeArgs {
     stop_with_parent: bool,
 }
 
-/// Copies of another node's ledger that a process begins with, one after the other, before it gives up.
-const COPIES_MAX: u32 = 5;
+/// How often a process that is left behind copies another node's ledger before it gives up.
+const COPIES_MAX: u32 = 100;
 
 /// Ends when standard input does; never, when it is not to be watched.
 async fn orphaned(is_watched: bool) {
@@ -69,9 +69,8 @@ fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
         }
     });
-    let mut copies = 0;
-    loop {
-        let node = Node::start(&config).context("the node does not start")?;
+    let mut node = Node::start(&config).context("the node does not start")?;
+    for _ in 0..COPIES_MAX {
         if let Some(path) = &arguments.ready_file {
             say_ready(path, &node).context("cannot write the ready file")?;
         }
@@ -88,17 +87,19 @@ fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
             }
         });
         tracing::info!("stopping");
-        match node.stop() {
-            Ok(()) if has_ended => bail!("the node ended by itself"),
-            Ok(()) => return Ok(()),
-            // Its next life begins with a copy of another node's ledger.
-            Err(error @ DriverError::Behind) if has_ended && copies < COPIES_MAX => {
-                tracing::warn!(%error, "starting again");
-                copies += 1;
+        match node.stop().context("the node broke")? {
+            Stopped::Told if has_ended => bail!("the node ended by itself"),
+            Stopped::Behind(life) if has_ended => {
+                tracing::warn!(
+                    "the primary has archived what this node's ledger lacks: it copies another node's"
+                );
+                node = Node::start_again(&config, life).context("the node does not go on")?;
             }
-            Err(error) => return Err(error).context("the node broke"),
+            Stopped::Told | Stopped::Behind(_) => return Ok(()),
         }
     }
+    node.stop().context("the node broke")?;
+    bail!("the node was left behind again after {COPIES_MAX} copies of another node's ledger");
 }
 
 /// Writes the node's addresses into the ready file.
