@@ -33,7 +33,9 @@ pub enum Damage {
 
 impl World {
     /// Plants a bug that shows in a node's disk.
-    pub(super) fn plant_in_disk(&self, node: usize) {
+    pub(super) fn plant_in_disk(&mut self, node: usize) {
+        let is_early = self.plan.planted == Some(Planted::CompleteBeforeSync);
+        self.machines[node].making.never_waits = is_early;
         let folder = &self.machines[node].folder;
         let lie = match self.plan.planted {
             Some(Planted::SyncNoFile) => Some(Lie::Files),
@@ -242,6 +244,10 @@ impl World {
                 Ok(entries)
             }
             Err(error) if error.is_fatal() => return self.found_damage(node, &error),
+            Err(ReadEntriesError::Files { .. }) => {
+                self.marks.reach("an archived entry was asked for");
+                Err(FetchFailed)
+            }
             Err(_) => Err(FetchFailed),
         };
         self.step(node, Input::Fetched(fetch.id, entries));
