@@ -52,6 +52,16 @@ pub enum Bug {
     EndChunkAnywhere,
     /// `coco-replica`: execution goes on however much is uncommitted.
     IgnoreRoom,
+    /// `coco-replica`: a snapshot is of the newest entry, committed or not.
+    SnapshotOfHead,
+    /// `coco-replica`: a snapshot is made without the private maps.
+    SnapshotWithoutPrivate,
+    /// `coco-replica`: evidence of a snapshot that was rolled back still counts.
+    ForgetEvidenceRollback,
+    /// `coco-replica`: a snapshot gets its name before its proof is durable.
+    NameBeforeProof,
+    /// `coco-ledger`: a snapshot is believed whoever signed its proof.
+    BelieveAnyProof,
     /// `coco-kv`: what a transaction read may have been written since.
     SkipReadCheck,
     /// `coco-kv`: ranges that a transaction read may have been written since.
@@ -71,7 +81,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 21] = [
+pub const ALL: [Bug; 26] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
@@ -85,6 +95,11 @@ pub const ALL: [Bug; 21] = [
     Bug::TimeFollowsClock,
     Bug::EndChunkAnywhere,
     Bug::IgnoreRoom,
+    Bug::SnapshotOfHead,
+    Bug::SnapshotWithoutPrivate,
+    Bug::ForgetEvidenceRollback,
+    Bug::NameBeforeProof,
+    Bug::BelieveAnyProof,
     Bug::SkipReadCheck,
     Bug::SkipRangeCheck,
     Bug::CompactTooFar,

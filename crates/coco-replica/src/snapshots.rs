@@ -21,6 +21,7 @@ use coco_ledger::{
     SNAPSHOT_POSITIONS_MAP, SealSnapshotError, SealedSnapshot, SignatureRecord, SnapshotEvidence,
     SnapshotName, SnapshotParts, put_positions, seal_snapshot,
 };
+use coco_planted::Bug;
 use coco_types::{Digest, Seqno, TxId, codec::DecodeError, codec::Reader as Bytes};
 use thiserror::Error;
 
@@ -133,7 +134,11 @@ impl MakeSnapshot {
         marks.put(&mut more);
         let leaf = *leaves.last().expect("the entry has a leaf");
         let public = state.encode(Domain::Public, &more);
-        let private = state.encode(Domain::Private, &more);
+        let private = if coco_planted::is(Bug::SnapshotWithoutPrivate) {
+            Vec::new()
+        } else {
+            state.encode(Domain::Private, &more)
+        };
         // Later versions need not be kept while the rest is done.
         drop((state, more, leaves));
         let parts =
@@ -240,6 +245,9 @@ impl Evidence {
     }
 
     pub(crate) fn rollback(&mut self, to: Seqno) {
+        if coco_planted::is(Bug::ForgetEvidenceRollback) {
+            return;
+        }
         self.pending.retain(|(id, _)| id.seqno <= to);
     }
 
@@ -304,8 +312,11 @@ impl Snapshots {
         ledger: SharedLedgerState,
         marks: Marks,
     ) -> MakeSnapshot {
-        let state =
-            reader.snapshot(id.seqno).expect("what was not committed before is still in memory");
+        let state = if coco_planted::is(Bug::SnapshotOfHead) {
+            reader.head()
+        } else {
+            reader.snapshot(id.seqno).expect("what was not committed before is still in memory")
+        };
         self.making = Some(id.seqno);
         MakeSnapshot { id, state, ledger, marks }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 64] = [
+pub const REQUIRED: [&str; 77] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -72,6 +72,19 @@ pub const REQUIRED: [&str; 64] = [
     "a node asked for a seat whose node answers",
     "a node learned that its seat is another's",
     "a node was told to take over",
+    "a snapshot was completed",
+    "a snapshot waited until its node's disk had its evidence",
+    "a snapshot was lost because its node went down before its evidence came",
+    "a snapshot could not be written",
+    "a primary gave the evidence that an earlier view owed",
+    "a node started from a snapshot",
+    "a host tampered with a snapshot",
+    "a node started from an older snapshot because a newer one was damaged",
+    "a node found no good snapshot and read its whole ledger",
+    "chunks were archived",
+    "chunks came back from the archive",
+    "a node started without the chunks that are archived",
+    "an archived entry was asked for",
 ];
 
 impl Marks {

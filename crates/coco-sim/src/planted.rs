@@ -22,12 +22,14 @@ pub enum Planted {
     SyncNoFolder,
     /// Nodes start again as what they were, from disks that their host sets back.
     StartFromOldDisk,
+    /// Snapshots are completed before the disk beside them has their evidence.
+    CompleteBeforeSync,
     /// One of the crates under test has it. Can be planted in builds with the feature `planted` only.
     Inside(Bug),
 }
 
 /// Bugs around the code under test, each with the number of seeds, from zero on, within which it must be found.
-pub const AROUND: [(Planted, u64); 8] = [
+pub const AROUND: [(Planted, u64); 9] = [
     (Planted::AcknowledgeBeforeSync, 10),
     (Planted::ForgetHardState, 200),
     (Planted::LieAboutSync, 20),
@@ -36,6 +38,7 @@ pub const AROUND: [(Planted, u64); 8] = [
     (Planted::SyncNoFile, 10),
     (Planted::SyncNoFolder, 10),
     (Planted::StartFromOldDisk, 40),
+    (Planted::CompleteBeforeSync, 1000),
 ];
 
 /// Bugs inside of the code under test, as above.
@@ -53,6 +56,11 @@ pub const INSIDE: [(Bug, u64); coco_planted::ALL.len()] = [
     (Bug::TimeFollowsClock, 30),
     (Bug::EndChunkAnywhere, 40),
     (Bug::IgnoreRoom, 50),
+    (Bug::SnapshotOfHead, 1000),
+    (Bug::SnapshotWithoutPrivate, 1000),
+    (Bug::ForgetEvidenceRollback, 1000),
+    (Bug::NameBeforeProof, 1000),
+    (Bug::BelieveAnyProof, 1000),
     (Bug::SkipReadCheck, 10),
     (Bug::SkipRangeCheck, 30),
     (Bug::CompactTooFar, 20),
@@ -82,7 +90,8 @@ impl Planted {
             | Self::SendInTheClear
             | Self::SyncNoFile
             | Self::SyncNoFolder
-            | Self::StartFromOldDisk => format!("{self:?}"),
+            | Self::StartFromOldDisk
+            | Self::CompleteBeforeSync => format!("{self:?}"),
         }
     }
 }

@@ -347,6 +347,7 @@ impl World {
                 | Planted::SyncNoFile
                 | Planted::SyncNoFolder
                 | Planted::StartFromOldDisk
+                | Planted::CompleteBeforeSync
                 | Planted::Inside(_),
             )
             | None => {}

@@ -5,6 +5,9 @@ use coco_ledger::{Folder, SnapshotName};
 
 use crate::{machine::newest_snapshot, world::World};
 
+/// About the bytes of a proof.
+const PROOF_BYTES: usize = 800;
+
 pub(super) fn act(world: &mut World) {
     let node = world.dice.place(world.machines.len());
     let Some(newest) = newest_snapshot(&world.machines[node]) else { return };
@@ -21,7 +24,9 @@ pub(super) fn act(world: &mut World) {
         (2, _) => bytes.push(0),
         (..) if bytes.is_empty() => bytes.push(0),
         (..) => {
-            let at = dice.place(bytes.len());
+            // The proof is short, and at the end.
+            let length = dice.one_of(&[bytes.len(), PROOF_BYTES.min(bytes.len())]);
+            let at = bytes.len() - 1 - dice.place(length);
             bytes[at] ^= 1 << dice.below(8);
         }
     });

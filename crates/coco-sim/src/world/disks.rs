@@ -33,7 +33,9 @@ pub enum Damage {
 
 impl World {
     /// Plants a bug that shows in a node's disk.
-    pub(super) fn plant_in_disk(&self, node: usize) {
+    pub(super) fn plant_in_disk(&mut self, node: usize) {
+        let is_early = self.plan.planted == Some(Planted::CompleteBeforeSync);
+        self.machines[node].making.never_waits = is_early;
         let folder = &self.machines[node].folder;
         let lie = match self.plan.planted {
             Some(Planted::SyncNoFile) => Some(Lie::Files),
@@ -242,7 +244,13 @@ impl World {
                 Ok(entries)
             }
             Err(error) if error.is_fatal() => return self.found_damage(node, &error),
-            Err(error) => Err(FetchFailed::from(&error)),
+            Err(error) => {
+                let failed = FetchFailed::from(&error);
+                if failed == FetchFailed::Archived {
+                    self.marks.reach("an archived entry was asked for");
+                }
+                Err(failed)
+            }
         };
         self.step(node, Input::Fetched(fetch.id, entries));
     }

@@ -3,8 +3,11 @@
 
 use coco_crypto::sha256;
 use coco_kv::{Domain, Reader, WriteSet};
-use coco_ledger::{LedgerFiles, SnapshotEvidence, SnapshotFile, SnapshotName};
-use coco_replica::{Effects, Input, LoadLedger, Loader, SnapshotFiles, SnapshotTask};
+use coco_ledger::{Folder, LedgerFiles, SnapshotEvidence, SnapshotFile, SnapshotName};
+use coco_replica::{
+    Effects, Input, LoadLedger, Loader, SNAPSHOTS_KEPT, SNAPSHOTS_WAITING_MAX, SnapshotFiles,
+    SnapshotTask,
+};
 use coco_types::{Digest, Role};
 
 use super::{Event, World};
@@ -31,7 +34,12 @@ impl World {
             return;
         }
         making.is_busy = true;
-        let wait_us = self.dice.around(self.plan.snapshot_us).max(1);
+        // Completing one is a short write, and need not be on the disk of the ledger.
+        let mean_us = match making.tasks.front() {
+            Some(SnapshotTask::Finish(_)) => self.plan.disk.sync_us,
+            Some(SnapshotTask::Make(_)) | None => self.plan.snapshot_us,
+        };
+        let wait_us = self.dice.around(mean_us).max(1);
         self.plan_for(node, wait_us, Event::Snapshot(node));
     }
 
@@ -69,7 +77,11 @@ impl World {
             }
             Task::Complete(name, bytes) => {
                 self.check.believes_snapshot(node, name, &bytes);
+                self.check_maxima(node);
                 self.marks.reach("a snapshot was completed");
+                if self.lose_power_after_snapshot(node) {
+                    return;
+                }
             }
             Task::Other(found) => {
                 panic!("n{node} made a snapshot {found} that is not the primary's")
@@ -81,6 +93,27 @@ impl World {
             }
         }
         self.plan_snapshot(node);
+    }
+
+    /// A snapshot that got its name promises what the ledger beside it must have: now is a time to look.
+    fn lose_power_after_snapshot(&mut self, node: usize) -> bool {
+        let may_go = !self.is_healed && self.plan.faults.crash.is_some() && self.may_lose(node);
+        if !may_go || !self.dice.per_mille(100) {
+            return false;
+        }
+        self.marks.reach("the power went as soon as a snapshot was completed");
+        self.went_dark(node);
+        true
+    }
+
+    /// A node keeps no more snapshots than it says.
+    fn check_maxima(&self, node: usize) {
+        let machine = &self.machines[node];
+        let names = machine.snapshot_folder().names().unwrap_or_default();
+        let complete = names.iter().filter(|name| name.parse::<SnapshotName>().is_ok()).count();
+        let others = names.len() - complete;
+        assert!(complete <= SNAPSHOTS_KEPT, "n{node} keeps {complete} snapshots");
+        assert!(others <= SNAPSHOTS_WAITING_MAX, "n{node} has {others} unfinished snapshots");
     }
 
     /// A snapshot that is not there needs a reason.
@@ -219,7 +252,7 @@ impl World {
     fn verify_snapshots(&self, node: usize) {
         let Keys::Real { service, .. } = &self.keys else { return };
         let folder = self.machines[node].snapshot_folder();
-        let names = coco_ledger::Folder::names(&folder).unwrap_or_default();
+        let names = folder.names().unwrap_or_default();
         for name in names.iter().filter_map(|name| name.parse::<SnapshotName>().ok()) {
             let bytes = self.machines[node].shown(&name.to_string());
             let verified = SnapshotFile::split(&bytes)
