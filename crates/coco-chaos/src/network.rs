@@ -193,6 +193,11 @@ impl Network {
         &self.places[i].data
     }
 
+    /// The namespace of each node.
+    pub(crate) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
     pub(crate) fn starts(&self) -> Arc<Vec<AtomicU64>> {
         Arc::clone(&self.starts)
     }

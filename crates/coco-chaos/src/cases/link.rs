@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
 const TIME: Duration = Duration::from_secs(6);
 
 /// Writes go on while the links are bad, and nobody waits too long for one.
-fn bears(scene: &mut Scene<'_>) -> anyhow::Result<()> {
+pub(super) fn bears(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     let (moment, before) = (scene.load.now_us(), scene.load.acknowledged());
     scene.go_on(TIME)?;
     let count = scene.load.acknowledged() - before;
