@@ -180,6 +180,8 @@ impl Pass {
             let message = match self.queues[place].recv() {
                 Ok(message) => message,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(count),
+                // A change of the namespace's rules made the kernel drop a packet that was held back here.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).context("no packet comes from the kernel"),
             };
