@@ -33,7 +33,7 @@ const TIME: Duration = Duration::from_secs(30);
 /// Time for a process to stand still, and for nodes to be gone.
 const STILL_TIME: Duration = Duration::from_secs(5);
 /// A cut comes at most so long after one of these is there: below a node's folder, or below the network's.
-const MOMENT_US_MAX: u64 = 8000;
+const MOMENT_US_MAX: u64 = 3000;
 const NODE_FILES: [&str; 4] = ["", IDENTITY, "ledger/ledger_1", "node.toml"];
 const NETWORK_FILES: [&str; 2] = ["service_cert.draft", CERTIFICATE];
 const POLL: Duration = Duration::from_micros(200);
