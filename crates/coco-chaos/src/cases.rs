@@ -6,11 +6,16 @@ mod disk;
 mod kill;
 mod link;
 mod log;
+mod packets;
 mod partition;
 mod power;
 mod rejoin;
 
 use crate::{need::Need, scene::Stage};
+
+/// A rule of a filter: every fifth packet that leaves goes out once more.
+pub(crate) const TWICE: &str =
+    "meta l4proto tcp numgen random mod 100 < 20 dup to ip daddr device \"eth0\"";
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,7 @@ pub(crate) fn all() -> Vec<Case> {
         disk::CASES,
         partition::CASES,
         link::CASES,
+        packets::CASES,
         clock::CASES,
         log::CASES,
         connections::CASES,

@@ -78,14 +78,35 @@ impl Lan {
 
     /// Moves the calling thread, and all that it starts, into the clients' namespace.
     pub(crate) fn enter(&self) -> anyhow::Result<()> {
-        let path = path(&self.client());
-        let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
-        rustix::thread::move_into_link_name_space(
-            file.as_fd(),
-            Some(rustix::thread::LinkNameSpaceType::Network),
-        )
-        .with_context(|| format!("cannot enter {path}"))
+        enter(&self.client())
     }
+}
+
+/// Moves the calling thread, and all that it starts, into a namespace.
+pub(crate) fn enter(namespace: &str) -> anyhow::Result<()> {
+    let path = path(namespace);
+    let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    rustix::thread::move_into_link_name_space(
+        file.as_fd(),
+        Some(rustix::thread::LinkNameSpaceType::Network),
+    )
+    .with_context(|| format!("cannot enter {path}"))
+}
+
+/// How much may wait for a link that is limited, in bytes and in milliseconds; more is lost.
+const BURST: &str = "16kb";
+const WAIT: &str = "400ms";
+
+/// Lets a host send so many kilobits a second, or as many as it can.
+pub(crate) fn limit(namespace: &str, kbit: Option<u32>) -> anyhow::Result<()> {
+    let netns = format!("--net={}", path(namespace));
+    let Some(kbit) = kbit else {
+        return run("nsenter", &[&netns, "tc", "qdisc", "del", "dev", "eth0", "root"]).map(drop);
+    };
+    let rate = format!("{kbit}kbit");
+    let what = ["rate", &rate, "burst", BURST, "latency", WAIT];
+    let command = [&netns, "tc", "qdisc", "replace", "dev", "eth0", "root", "tbf"];
+    run("nsenter", &[&command[..], &what].concat()).map(drop)
 }
 
 /// The file that stands for a namespace.

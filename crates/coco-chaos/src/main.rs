@@ -9,6 +9,7 @@
 mod cases;
 mod checker;
 mod client;
+mod counters;
 mod dice;
 mod history;
 mod image;
@@ -20,6 +21,7 @@ mod matrix;
 mod need;
 mod network;
 mod nodes_say;
+mod packets;
 mod proxy;
 mod report;
 mod scene;

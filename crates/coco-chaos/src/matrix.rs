@@ -1,6 +1,8 @@
-//! The storage crash matrix: one node alone, whose disk is all there is.
+//! The storage crash matrix: one node whose disk is all there is, and networks that are being made.
 
 mod cuts;
+mod makings;
+mod met;
 mod tails;
 
 use std::{
@@ -17,7 +19,7 @@ use crate::{
     dice::Dice,
     image::FileSystem,
     interrupt,
-    lan::Lan,
+    lan::{self, Lan},
     leftovers,
     load::{Accounts, Load},
     need::{Machine, Need},
@@ -28,14 +30,19 @@ use crate::{
 
 /// The ledger whose files are damaged has so many of them, and no more: every start reads and verifies them all.
 const LEDGER_FILES: usize = 5;
+/// One making is cut short for so many cuts of a node that runs.
+const MAKING_SHARE: u32 = 5;
 const POLL: Duration = Duration::from_millis(2);
 const ATTEMPTS_MAX: u32 = 20;
+/// Nodes of its network, of which one starts again: without the other it is not elected, and so writes nothing.
+const TAILS_NODES: usize = 2;
 /// A folder in memory, where a sync costs nothing: a node is started here thousands of times.
 pub(crate) const MEMORY: &str = "/dev/shm";
 /// Small chunks.
 const CHUNK_BYTES: u64 = 20_000;
 
-/// Cuts the power `cuts` times, half of them on each file system, and then damages the ends of ledger files.
+/// Cuts the power `cuts` times while a node runs, half of them on each file system, and a fifth as often while a network
+/// is made; then damages the ends of ledger files.
 pub(crate) fn run(
     program: &Path,
     folder: &Path,
@@ -52,8 +59,11 @@ pub(crate) fn run(
             None => {}
         }
     }
+    let share = cuts.div_ceil(u32::try_from(kinds.len().max(1)).expect("two at most"));
+    let dice = |kind: FileSystem| Dice::new(seed ^ kind.bytes());
     let started = Instant::now();
-    for (kind, ended) in cuts::run_both(program, folder, &kinds, cuts, seed) {
+    let cut = |kind| cuts::run(program, folder, kind, share, dice(kind));
+    for (kind, ended) in at_once(&kinds, cut) {
         let mut row = row(name_of(kind), seed, Verdict::Passed);
         match ended {
             Ok(tally) => {
@@ -74,11 +84,51 @@ pub(crate) fn run(
         row.took = started.elapsed();
         rows.push(row);
     }
+    let started = Instant::now();
+    let makings = cuts / MAKING_SHARE / 2;
+    let cut = |kind| makings::run(program, folder, kind, makings, dice(kind));
+    let kinds = if makings > 0 { kinds } else { Vec::new() };
+    for (kind, ended) in at_once(&kinds, cut) {
+        let mut row = row(making_name_of(kind), seed, Verdict::Passed);
+        match ended {
+            Ok(tally) => {
+                row.notes.choose(&format!("{makings} cuts"));
+                tally.iter().for_each(|(met, count)| row.notes.choose(&format!("{met}: {count}")));
+            }
+            Err(error) => row.verdict = Verdict::Failed(format!("{error:#}")),
+        }
+        row.took = started.elapsed();
+        rows.push(row);
+    }
     rows.push(match machine.lacks(&[], folder) {
         Some(reason) => row("matrix-tails", seed, Verdict::Skipped(reason)),
         None => tails(program, folder, seed),
     });
     rows
+}
+
+/// File systems at once, in threads that may move into namespaces of their own.
+fn at_once<T: Send>(
+    kinds: &[FileSystem],
+    run: impl Fn(FileSystem) -> anyhow::Result<T> + Sync,
+) -> Vec<(FileSystem, anyhow::Result<T>)> {
+    std::thread::scope(|scope| {
+        let run = &run;
+        let running: Vec<_> =
+            kinds.iter().map(|kind| (*kind, scope.spawn(move || run(*kind)))).collect();
+        let ended = running.into_iter().map(|(kind, running)| {
+            let ended = running.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
+            (kind, ended)
+        });
+        ended.collect()
+    })
+}
+
+const fn making_name_of(kind: FileSystem) -> &'static str {
+    match kind {
+        FileSystem::Ext4 => "matrix-making-ext4",
+        FileSystem::Xfs => "matrix-making-xfs",
+    }
 }
 
 const fn name_of(kind: FileSystem) -> &'static str {
@@ -98,11 +148,24 @@ fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
     let memory = leftovers::run_folder(Path::new(MEMORY));
     let is_quick = fs::create_dir_all(&memory).is_ok();
     let folder = if is_quick { memory.join("tails") } else { folder.join("tails") };
-    let made = std::thread::scope(|scope| {
-        let making = scope.spawn(|| ledger_with_open_chunk(program, &folder));
-        making.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
+    let found = Lan::make("tails", TAILS_NODES).and_then(|lan| {
+        let in_thread = |work: &(dyn Fn() -> anyhow::Result<tails::Tally> + Sync)| {
+            std::thread::scope(|scope| {
+                let working = scope.spawn(work);
+                working.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
+            })
+        };
+        in_thread(&|| {
+            lan.enter()?;
+            ledger_with_open_chunk(program, &folder, &lan)?;
+            Ok(tails::Tally::default())
+        })?;
+        in_thread(&|| {
+            lan::enter(&lan.node(0))?;
+            tails::run(&folder.join("n0.toml"), Dice::new(seed))
+        })
     });
-    match made.and_then(|()| tails::run(&folder.join("n0.toml"), Dice::new(seed))) {
+    match found {
         Ok(tails::Tally { files, started, refused }) => row.notes.choose(&format!(
             "{} damages to {files} files: {started} times started with the whole entries, {refused} times refused",
             started + refused
@@ -118,9 +181,9 @@ fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
 }
 
 /// Writes ledgers until one does not happen to end with a closed chunk.
-fn ledger_with_open_chunk(program: &Path, folder: &Path) -> anyhow::Result<()> {
+fn ledger_with_open_chunk(program: &Path, folder: &Path, lan: &Lan) -> anyhow::Result<()> {
     for _ in 0..ATTEMPTS_MAX {
-        ledger(program, folder)?;
+        ledger(program, folder, lan)?;
         let files = fs::read_dir(folder.join("n0/ledger"))?.collect::<Result<Vec<_>, _>>()?;
         if files.iter().any(|file| !file.file_name().to_string_lossy().contains('-')) {
             return Ok(());
@@ -131,17 +194,17 @@ fn ledger_with_open_chunk(program: &Path, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes a ledger of many small chunks.
-fn ledger(program: &Path, folder: &Path) -> anyhow::Result<()> {
+fn ledger(program: &Path, folder: &Path, lan: &Lan) -> anyhow::Result<()> {
     fs::create_dir_all(folder).context("cannot make a folder")?;
-    let lan = Lan::make("tails", 1)?;
-    lan.enter()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let accounts = Accounts::new();
     let funded = accounts.funded();
-    let spec = Spec { program, folder, namespaces: vec![lan.node(0)], accounts: &funded };
+    let nodes: Vec<usize> = (0..TAILS_NODES).collect();
+    let namespaces = nodes.iter().map(|i| lan.node(*i)).collect();
+    let spec = Spec { program, folder, namespaces, accounts: &funded };
     let mut network =
         Network::provision(spec, |_, config| config.ledger.chunk_bytes = CHUNK_BYTES)?;
-    network.start(&[0])?;
+    network.start(&nodes)?;
     let tls = Tls::new(&network.service_cert_pem)?;
     let load = Load::start(&runtime, tls, accounts, network.starts());
     while fs::read_dir(network.data(0).join("ledger"))?.count() < LEDGER_FILES {

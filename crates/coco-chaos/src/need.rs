@@ -1,10 +1,12 @@
 //! What a case needs of the machine. Each need is tried, not guessed.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::ErrorKind, net::TcpStream, path::Path, time::Duration};
 
 use crate::{
+    dice::Dice,
     image::{FileSystem, Image},
-    lan::Lan,
+    lan::{Lan, node_address},
+    packets::{Deed, Packets},
     tool,
 };
 
@@ -12,6 +14,9 @@ use crate::{
 pub(crate) const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// Connections of the case that opens most, with room for files.
 const DESCRIPTORS_MIN: u64 = 12_000;
+/// Nobody listens there.
+const UNUSED_PORT: u16 = 9;
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// Something that a machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +25,12 @@ pub(crate) enum Need {
     Namespaces,
     /// A packet filter in a namespace.
     Filter,
+    /// A filter that sends packets twice.
+    Twice,
+    /// Packets that pass through a program.
+    Queue,
+    /// A link that takes so many bits a second.
+    Rate,
     /// Loop devices, ext4 and its shutdown.
     Ext4,
     /// Loop devices, XFS and its shutdown.
@@ -68,11 +79,20 @@ fn attempt(need: Need, folder: &Path) -> anyhow::Result<()> {
         }
         Need::Filter => {
             programs(&["nft"])?;
+            filter("input", "numgen random mod 100 < 10 drop")
+        }
+        Need::Twice => {
+            programs(&["nft"])?;
+            filter("output", crate::cases::TWICE)
+        }
+        Need::Queue => {
+            programs(&["iptables"])?;
+            pass_through()
+        }
+        Need::Rate => {
+            programs(&["tc"])?;
             let lan = Lan::make("try", 1)?;
-            let netns = format!("--net={}", crate::lan::path(&lan.node(0)));
-            let table = "table ip chaos {\nchain input { type filter hook input priority 0;\n\
-                         numgen random mod 100 < 10 drop\n}\n}\n";
-            tool::run_on("nsenter", &[&netns, "nft", "-f", "-"], table).map(drop)
+            crate::lan::limit(&lan.node(0), Some(1000))
         }
         Need::Ext4 => {
             programs(&["mkfs.ext4", "xfs_io", "mount", "umount"])?;
@@ -96,6 +116,36 @@ fn attempt(need: Need, folder: &Path) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Puts one rule into one chain of a namespace.
+fn filter(hook: &str, rule: &str) -> anyhow::Result<()> {
+    let lan = Lan::make("try", 1)?;
+    let netns = format!("--net={}", crate::lan::path(&lan.node(0)));
+    let table = format!(
+        "table ip chaos {{\nchain {hook} {{ type filter hook {hook} priority 0;\n{rule}\n}}\n}}\n"
+    );
+    tool::run_on("nsenter", &[&netns, "nft", "-f", "-"], &table).map(drop)
+}
+
+/// A question to a port where nobody listens goes through this process, and is answered.
+fn pass_through() -> anyhow::Result<()> {
+    let lan = Lan::make("try", 1)?;
+    let held = Deed::HoldBack(1, 1);
+    let packets = Packets::strike(&[lan.node(0)], held, 1000, Dice::new(0))?;
+    let refused = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            lan.enter()?;
+            let address = (node_address(0), UNUSED_PORT).into();
+            let answer = TcpStream::connect_timeout(&address, ANSWER_TIME);
+            Ok(answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+        });
+        asking.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")))
+    });
+    anyhow::ensure!(refused?, "a packet that passed through a program had no answer");
+    let tally = packets.stop()?;
+    anyhow::ensure!(tally.struck > 0, "no packet passed through the program");
+    Ok(())
 }
 
 /// A file that was not made durable must be gone after a cut, and one that was must be there.

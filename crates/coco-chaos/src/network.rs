@@ -193,6 +193,11 @@ impl Network {
         &self.places[i].data
     }
 
+    /// The namespace of each node.
+    pub(crate) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
     pub(crate) fn starts(&self) -> Arc<Vec<AtomicU64>> {
         Arc::clone(&self.starts)
     }
@@ -413,7 +418,7 @@ fn clear_up(pid: u32) {
 }
 
 /// Whether every thread of a process is stopped, or in the kernel's hands, from where it goes on into the stop.
-fn stands_still(pid: u32) -> anyhow::Result<bool> {
+pub(crate) fn stands_still(pid: u32) -> anyhow::Result<bool> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let stat = fs::read_to_string(thread?.path().join("stat"))?;
         // The state follows the name, which stands in brackets.

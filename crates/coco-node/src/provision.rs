@@ -11,7 +11,8 @@
 //! that provisions, which is right for development only; nodes that join a running service make their own keys.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -106,10 +107,10 @@ pub struct Network {
     pub nodes: Vec<NodeId>,
 }
 
-/// Makes the keys and the ledger of a new network.
+/// Makes the keys and the ledger of a new network. Durable on return.
 ///
 /// # Errors
-/// [`ProvisionError`]; folders made so far stay.
+/// [`ProvisionError`], also when a node's folder holds a ledger or an identity already; folders made so far stay.
 ///
 /// # Panics
 /// When the system has no entropy.
@@ -143,9 +144,16 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
     for (node, identity) in spec.nodes.iter().zip(&identities) {
         let ledger = node.folder.join(LEDGER_FOLDER);
         let failed = |source| ProvisionError::File { path: ledger.clone(), source };
-        fs::create_dir_all(&ledger).map_err(failed)?;
+        fs::create_dir_all(&node.folder).map_err(failed)?;
+        fs::create_dir(&ledger).map_err(failed)?;
         identity.seal(&node.folder)?;
         write_ledger(&ledger, &entries).map_err(failed)?;
+        // The names of all this, and that of the folder itself.
+        let parent = node.folder.parent().filter(|path| !path.as_os_str().is_empty());
+        for folder in [Some(node.folder.as_path()), parent].into_iter().flatten() {
+            let synced = File::open(folder).and_then(|open| open.sync_all());
+            synced.map_err(|source| ProvisionError::File { path: folder.into(), source })?;
+        }
     }
     Ok(Network {
         service_cert_pem: service_cert.pem(),
@@ -204,4 +212,54 @@ fn first_entries(
     ledger.append(&writes)?;
     ledger.sign(&signer, spec.now)?;
     Ok(ledger.into_entries())
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_evm::genesis::ChainConfig;
+
+    use super::*;
+    use crate::{disk::in_full, identity::IDENTITY_FILE};
+
+    /// What a making that was cut short left is never taken for a part of the next network.
+    #[test]
+    fn nothing_is_made_over_what_is_there() {
+        let folder = std::env::temp_dir().join(format!("coco-provision-{}", std::process::id()));
+        let nodes = [0, 1].map(|i| NodeSpec {
+            folder: folder.join(format!("n{i}")),
+            client_address: format!("127.0.0.1:{}", 1000 + i),
+            peer_address: format!("127.0.0.1:{}", 2000 + i),
+        });
+        let make = || {
+            provision(&NetworkSpec {
+                nodes: &nodes,
+                code_digest: Digest::ZERO,
+                names: &[],
+                genesis: &Genesis::new(ChainConfig::new(1)),
+                now: 1_700_000_000,
+            })
+        };
+        let made = make().expect("there is nothing yet");
+        let kept = fs::read(nodes[1].folder.join(IDENTITY_FILE)).expect("reads");
+        let refused = |missing: &Path, in_the_way: &Path| {
+            fs::remove_dir_all(&nodes[0].folder).expect("removes");
+            if missing.is_dir() {
+                fs::remove_dir_all(missing).expect("removes");
+            } else if missing.exists() {
+                fs::remove_file(missing).expect("removes");
+            }
+            let text = in_full(&make().expect_err("something is there"));
+            assert!(text.contains(&in_the_way.display().to_string()), "{text}");
+            assert!(text.contains("exists"), "{text}");
+        };
+        let (ledger, identity) =
+            (nodes[1].folder.join(LEDGER_FOLDER), nodes[1].folder.join(IDENTITY_FILE));
+        refused(Path::new("/nothing"), &ledger);
+        assert_eq!(fs::read(&identity).expect("reads"), kept);
+        refused(&ledger, &identity);
+        assert_eq!(fs::read(&identity).expect("reads"), kept);
+        let found = Identity::open(&nodes[1].folder).expect("opens").node_id;
+        assert_eq!(found, made.nodes[1]);
+        fs::remove_dir_all(&folder).expect("removes");
+    }
 }

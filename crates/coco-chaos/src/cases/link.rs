@@ -48,12 +48,12 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-const TIME: Duration = Duration::from_secs(6);
+pub(super) const TIME: Duration = Duration::from_secs(6);
 
 /// Writes go on while the links are bad, and nobody waits too long for one.
-fn bears(scene: &mut Scene<'_>) -> anyhow::Result<()> {
+pub(super) fn bears(scene: &mut Scene<'_>, time: Duration) -> anyhow::Result<()> {
     let (moment, before) = (scene.load.now_us(), scene.load.acknowledged());
-    scene.go_on(TIME)?;
+    scene.go_on(time)?;
     let count = scene.load.acknowledged() - before;
     scene.note(&format!("{count} writes acknowledged meanwhile"));
     ensure!(count > 0, "no write was acknowledged");
@@ -67,7 +67,7 @@ fn loss(stage: Stage<'_>, percent: u32) -> anyhow::Result<()> {
     for i in 0..NODES {
         scene.network.filter(i, &rule, "")?;
     }
-    bears(&mut scene)?;
+    bears(&mut scene, TIME)?;
     (0..NODES).try_for_each(|i| scene.network.unfilter(i))?;
     scene.close()
 }
@@ -82,7 +82,7 @@ fn delay(stage: Stage<'_>, delay_ms: u64) -> anyhow::Result<()> {
     let mut scene = Scene::open(stage, setup)?;
     scene.under_load()?;
     current_ms.store(delay_ms, Ordering::Relaxed);
-    bears(&mut scene)?;
+    bears(&mut scene, TIME)?;
     current_ms.store(0, Ordering::Relaxed);
     scene.close()
 }

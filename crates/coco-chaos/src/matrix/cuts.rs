@@ -6,14 +6,13 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Read,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 
+use super::met;
 use crate::{
     checker::{Judged, judge},
     client::Tls,
@@ -30,6 +29,11 @@ use crate::{
 const CUTS_A_LEDGER: u32 = 25;
 /// Chunks are closed some times a second.
 const CHUNK_BYTES: u64 = 10_000;
+/// So are snapshots made.
+const SNAPSHOT_ENTRIES: u64 = 20;
+/// What a node's log says of a complete snapshot that it cannot start from, and of one that it can.
+const SNAPSHOT_PASSED_OVER: &str = "the snapshot cannot be used";
+const SNAPSHOT_USED: &str = "ledger loaded";
 /// One node has nobody to wait for.
 const ELECTION_MS: (u64, u64) = (100, 150);
 const HEARTBEAT_MS: u64 = 20;
@@ -92,6 +96,7 @@ fn one_ledger(
     let spec = Spec { program, folder, namespaces: vec![lan.node(0)], accounts: &funded };
     let mut network = Network::provision(spec, |_, config| {
         config.ledger.chunk_bytes = CHUNK_BYTES;
+        config.ledger.snapshot_entries = SNAPSHOT_ENTRIES;
         config.consensus.heartbeat_ms = HEARTBEAT_MS;
         (config.consensus.election_ms_min, config.consensus.election_ms_max) = ELECTION_MS;
     })?;
@@ -128,6 +133,12 @@ fn one_ledger(
     let chain = runtime.block_on(reading)?;
     network.stop()?;
     network.verify(0)?;
+    // No cut makes a snapshot unusable that has its name.
+    let log = network.log(0)?;
+    let passed_over = log.lines().find(|line| line.contains(SNAPSHOT_PASSED_OVER));
+    ensure!(passed_over.is_none(), "{}", passed_over.unwrap_or_default());
+    let used = log.lines().filter(|line| line.contains(SNAPSHOT_USED)).count();
+    *tally.met.entry("starts from a snapshot").or_default() += u32::try_from(used)?;
     let judged = judge(&history, &chain)?;
     tally.judged.acknowledged += judged.acknowledged;
     tally.judged.unknown += judged.unknown;
@@ -143,8 +154,9 @@ fn cut(network: &mut Network, image: &mut Image, tally: &mut Tally) -> anyhow::R
     network.kill(&[0])?;
     image.mount_again()?;
     tally.cuts += 1;
-    let met = met(&network.data(0).join("ledger"))?;
-    *tally.met.entry(met).or_default() += 1;
+    for met in met::all(network.data(0))? {
+        *tally.met.entry(met).or_default() += 1;
+    }
     Ok(())
 }
 
@@ -163,28 +175,6 @@ fn last_words(network: &Network) -> String {
     log.get(from..).unwrap_or_default().to_owned()
 }
 
-/// What the disk says of the moment of the cut.
-fn met(ledger: &Path) -> anyhow::Result<&'static str> {
-    let mut is_named_last = true;
-    let mut open = None;
-    for file in fs::read_dir(ledger)? {
-        let name = file?.file_name().to_string_lossy().into_owned();
-        match name.split_once('-') {
-            None => open = Some(ledger.join(&name)),
-            Some(_) => is_named_last &= name.ends_with(".committed"),
-        }
-    }
-    let Some(open) = open else { return Ok("no open chunk") };
-    let mut header = [0; 8];
-    let is_whole = File::open(&open)?.read_exact(&mut header).is_ok();
-    Ok(match (is_whole, header == [0; 8], is_named_last) {
-        (false, ..) => "chunk being opened",
-        (true, false, _) => "chunk being closed",
-        (true, true, false) => "closed chunk without its final name",
-        (true, true, true) => "append",
-    })
-}
-
 fn sync_all(folder: &Path) -> anyhow::Result<()> {
     for file in fs::read_dir(folder)? {
         let path = file?.path();
@@ -195,33 +185,4 @@ fn sync_all(folder: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(File::open(folder)?.sync_all()?)
-}
-
-/// Both file systems at once, in threads that move into namespaces of their own.
-pub(crate) fn run_both(
-    program: &Path,
-    folder: &Path,
-    kinds: &[FileSystem],
-    cuts: u32,
-    seed: u64,
-) -> Vec<(FileSystem, anyhow::Result<Tally>)> {
-    let share = cuts.div_ceil(u32::try_from(kinds.len().max(1)).expect("two at most"));
-    let folder = Arc::new(folder.to_owned());
-    std::thread::scope(|scope| {
-        let running: Vec<_> = kinds
-            .iter()
-            .map(|kind| {
-                let folder = Arc::clone(&folder);
-                let dice = Dice::new(seed ^ kind.bytes());
-                (*kind, scope.spawn(move || run(program, &folder, *kind, share, dice)))
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|(kind, running)| {
-                let ended = running.join().unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
-                (kind, ended)
-            })
-            .collect()
-    })
 }

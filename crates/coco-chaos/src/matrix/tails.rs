@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use coco_ledger::Chunk;
-use coco_node::{Node, NodeConfig, config::NodeAddress};
+use coco_node::{Node, NodeConfig};
 
 use crate::{dice::Dice, interrupt, say};
 
@@ -34,21 +34,12 @@ pub(crate) struct Tally {
     pub(crate) refused: usize,
 }
 
-/// Goes through the ledger files of a node that has stopped; `config` is its configuration file.
+/// Goes through the ledger files of a node that has stopped; `config` is its configuration file. Its network has another
+/// node, which does not run: a node alone would be elected at once, and write.
 pub(crate) fn run(config: &Path, mut dice: Dice) -> anyhow::Result<Tally> {
     let mut config = NodeConfig::load(config)?;
-    // Nothing outside is reached, and nobody is elected while it looks: a node alone would be, at once, and write.
-    config.nodes.push(NodeAddress {
-        id: "0".repeat(64),
-        peer: "127.0.0.1:1".into(),
-        client: "127.0.0.1:1".into(),
-    });
-    config.client.listen = ([127, 0, 0, 1], 0).into();
-    config.peer.listen = ([127, 0, 0, 1], 0).into();
     (config.consensus.election_ms_min, config.consensus.election_ms_max) = (600_000, 600_001);
     let ledger = config.data_dir.join("ledger");
-    let state = config.data_dir.join("consensus.state");
-    let state_before = fs::read(&state)?;
     let mut closed = Vec::new();
     let mut open = Vec::new();
     for file in fs::read_dir(&ledger)? {
@@ -68,7 +59,6 @@ pub(crate) fn run(config: &Path, mut dice: Dice) -> anyhow::Result<Tally> {
     for path in open {
         play.file(&path, Kind::Open)?;
     }
-    ensure!(fs::read(&state)? == state_before, "a node voted that nobody asked");
     Ok(tally)
 }
 

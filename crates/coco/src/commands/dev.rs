@@ -4,6 +4,7 @@
 //! process holds open: when it ends, however it ends, they stop.
 
 mod accounts;
+mod durable;
 
 use std::{
     fs,
@@ -182,7 +183,16 @@ fn genesis(arguments: &DevArgs) -> anyhow::Result<Genesis> {
     Ok(Genesis { timestamp, alloc, ..Genesis::new(config) }.with_history_contract())
 }
 
+/// Makes a network where there is none.
 fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let remains = node_folders(folder);
+    ensure!(
+        remains.is_empty(),
+        "{} is not there, but folders of nodes are: the making of this network was cut short, or the file was removed; \
+         for a new network remove {}",
+        folder.join(SERVICE_CERT_FILE).display(),
+        remains.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+    );
     let genesis = genesis(arguments)?;
     let mut free = free_addresses(2 * arguments.nodes)?.into_iter();
     let mut next = || free.next().expect("as many were asked for");
@@ -211,8 +221,11 @@ fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
             write_config(&spec.folder, &config)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    // Written last: its presence says that the network is complete.
-    fs::write(folder.join(SERVICE_CERT_FILE), network.service_cert_pem)?;
+    // Written last, when all else is durable: its presence says that the network is complete.
+    durable::write(&folder.join(SERVICE_CERT_FILE), network.service_cert_pem.as_bytes())?;
+    if let Some(parent) = folder.parent() {
+        durable::sync_folder(parent)?;
+    }
     Ok(configs)
 }
 
@@ -259,24 +272,34 @@ fn development(arguments: &DevArgs, i: usize) -> DevelopmentInterface {
 
 fn write_config(folder: &Path, config: &NodeConfig) -> anyhow::Result<PathBuf> {
     let path = folder.join(CONFIG_FILE);
-    fs::write(&path, toml::to_string_pretty(config)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    durable::write(&path, toml::to_string_pretty(config)?.as_bytes())?;
     Ok(path)
+}
+
+/// The folders of nodes that are there.
+fn node_folders(folder: &Path) -> Vec<PathBuf> {
+    (0..NODES_MAX).map(|i| folder.join(format!("n{i}"))).filter(|path| path.exists()).collect()
 }
 
 /// The network that is in the folder, with what may change between starts: ports and limits.
 fn resume(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
-    let folders: Vec<PathBuf> = (0..NODES_MAX)
-        .map(|i| folder.join(format!("n{i}")))
-        .take_while(|path| path.exists())
-        .collect();
+    let folders = node_folders(folder);
     let mut configs = Vec::new();
     for folder in &folders {
-        let text = fs::read_to_string(folder.join(CONFIG_FILE))
+        let path = folder.join(CONFIG_FILE);
+        let text = fs::read_to_string(&path)
             .with_context(|| format!("{} holds no configuration", folder.display()))?;
-        configs.push(toml::from_str::<NodeConfig>(&text)?);
+        let config = toml::from_str::<NodeConfig>(&text);
+        configs.push(config.with_context(|| format!("{} is not valid", path.display()))?);
     }
     let Some(first) = configs.first() else { bail!("{} holds no nodes", folder.display()) };
+    ensure!(
+        folders.len() == first.nodes.len(),
+        "{} holds {} folders of nodes, the network has {}",
+        folder.display(),
+        folders.len(),
+        first.nodes.len()
+    );
     let mut nodes = first.nodes.clone();
     for (config, node) in configs.iter_mut().zip(&mut nodes) {
         // Ports that somebody else has taken meanwhile are replaced.

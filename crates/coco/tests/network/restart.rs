@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     dev::Dev,
     http::Connection,
-    program::{Folder, Turn},
+    program::{Folder, Turn, coco, errors_of},
     rpc::{Rpc, hash},
 };
 
@@ -115,5 +115,41 @@ fn everything_committed_is_there_again() -> anyhow::Result<()> {
         }
     }
     ensure!(dev.interrupt()?.success());
+    folder.remove()
+}
+
+/// The power went while `coco dev` made a network: it is no network, and says so until it is removed.
+#[test]
+fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Result<()> {
+    let _turn = Turn::take()?;
+    let folder = Folder::new()?;
+    let path = folder.path().to_str().context("a path in UTF-8")?;
+    let arguments = ["dev", "--dir", path, "--port", "0", "--nodes", "1"];
+    let refused = |what: &[&str]| -> anyhow::Result<()> {
+        let output = coco(&arguments)?;
+        let errors = errors_of(&output);
+        ensure!(output.status.code() == Some(1), "{} and {errors}", output.status);
+        what.iter().try_for_each(|part| {
+            ensure!(errors.contains(part), "{part} is missing in: {errors}");
+            Ok(())
+        })
+    };
+    let (node, certificate) = (folder.path().join("n0"), folder.path().join("service_cert.pem"));
+    std::fs::create_dir(&node)?;
+    let (node, certificate) =
+        (node.to_str().context("UTF-8")?, certificate.to_str().context("UTF-8")?);
+    refused(&[certificate, "is not there", &format!("remove {node}")])?;
+
+    std::fs::remove_dir(node)?;
+    let dev = Dev::start(&arguments[1..])?;
+    ensure!(dev.text.starts_with("New network of 1 nodes"), "it is new:\n{}", dev.text);
+    ensure!(dev.interrupt()?.success());
+    let config = format!("{node}/node.toml");
+    let whole = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, "")?;
+    refused(&[&config, "is not valid"])?;
+    std::fs::write(&config, whole)?;
+    std::fs::create_dir(folder.path().join("n1"))?;
+    refused(&[path, "holds 2 folders of nodes, the network has 1"])?;
     folder.remove()
 }
