@@ -205,9 +205,17 @@ impl Taker<'_> {
         }
         offers.sort_unstable();
         for (offer, address) in offers.into_iter().rev() {
-            match self.copy(address, offer).await {
-                Ok(taken) => return Some(taken),
-                Err(error) => warn!(address, error = in_full(&error), "the copy is not taken"),
+            // A host may have damaged the newest; the ledger from its beginning is the last resort.
+            let candidates = offer.snapshots.iter().copied().map(Some).chain([None]);
+            for candidate in candidates {
+                match self.copy(address, candidate, offer.committed).await {
+                    Ok(taken) => return Some(taken),
+                    Err(error) => {
+                        let snapshot = candidate.map(|(name, _)| name.to_string());
+                        let error = in_full(&error);
+                        warn!(address, snapshot, error, "the copy is not taken");
+                    }
+                }
             }
         }
         None
@@ -221,13 +229,19 @@ impl Taker<'_> {
         }
     }
 
-    async fn copy(&self, address: &str, offer: Offer) -> Result<Taken, RefusedCopy> {
-        if offer.committed < self.at_least {
-            return Err(RefusedCopy::Short { at_least: self.at_least, committed: offer.committed });
+    async fn copy(
+        &self,
+        address: &str,
+        snapshot: Option<(SnapshotName, u64)>,
+        committed: Seqno,
+    ) -> Result<Taken, RefusedCopy> {
+        // Whoever has just started may not know yet what is committed.
+        if committed < self.at_least || committed == Seqno::ZERO {
+            return Err(RefusedCopy::Short { at_least: self.at_least, committed });
         }
         let mut asked = Asked::connect(self.tls, address).await?;
         let mut unfinished = None;
-        let mut copied = match offer.snapshot {
+        let mut copied = match snapshot {
             Some((name, bytes)) => {
                 let file = self.snapshot(&mut asked, name, bytes).await?;
                 let copied = CopiedLedger::begin(&self.known.load(), Some((name, &file.read()?)))?;
@@ -236,7 +250,7 @@ impl Taker<'_> {
             }
             None => CopiedLedger::begin(&self.known.load(), None)?,
         };
-        while !copied.is_enough(offer.committed) || copied.last() < self.at_least {
+        while !copied.is_enough(committed) || copied.last() < self.at_least {
             let question = CopyQuestion::Entries { from: copied.next() };
             let CopyAnswer::Entries(entries) = ask(&mut asked, question).await? else {
                 return Err(RefusedCopy::Gone);

@@ -1,8 +1,7 @@
 //! A copy of the ledger for a node that has none, or too little: what is asked and answered over the channel between
 //! nodes.
 //!
-//! Whoever is asked offers its newest snapshot and says how far its ledger is committed, then gives the snapshot's bytes
-//! in parts, and the entries after it. All of it comes from a host's disk. Entries are compared with the tree before they
+//! Whoever is asked offers its snapshots and says how far its ledger is committed, then gives a snapshot's bytes in parts, and the entries after it. All of it comes from a host's disk. Entries are compared with the tree before they
 //! are given; the snapshot is not looked at, since whoever takes it verifies it like one of its own.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coco_consensus::{Fetch, FetchId};
 use coco_ledger::{FileError, SnapshotName};
-use coco_replica::read_entries;
+use coco_replica::{SNAPSHOTS_KEPT, read_entries};
 use coco_types::{
     Seqno,
     codec::{DecodeError, Reader, put_bytes, put_u64},
@@ -59,10 +58,10 @@ pub enum CopyAnswer {
 }
 
 /// What a node has to give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offer {
-    /// Its newest snapshot, and how many bytes it has.
-    pub snapshot: Option<(SnapshotName, u64)>,
+    /// Its snapshots, the newest first, and how many bytes they have. At most [`SNAPSHOTS_KEPT`].
+    pub snapshots: Vec<(SnapshotName, u64)>,
     /// Its last committed entry.
     pub committed: Seqno,
 }
@@ -114,28 +113,28 @@ impl CopyAnswer {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         match self {
-            Self::Offer(Offer { snapshot: None, committed }) => {
+            Self::Offer(Offer { snapshots, committed }) => {
                 out.push(0);
                 put_u64(&mut out, committed.0);
-            }
-            Self::Offer(Offer { snapshot: Some((name, bytes)), committed }) => {
-                out.push(1);
-                for number in [committed.0, name.seqno.0, name.evidence.0, *bytes] {
-                    put_u64(&mut out, number);
+                put_u64(&mut out, snapshots.len() as u64);
+                for (name, bytes) in snapshots {
+                    for number in [name.seqno.0, name.evidence.0, *bytes] {
+                        put_u64(&mut out, number);
+                    }
                 }
             }
             Self::Part(bytes) => {
-                out.push(2);
+                out.push(1);
                 out.extend_from_slice(bytes);
             }
             Self::Entries(entries) => {
-                out.push(3);
+                out.push(2);
                 put_u64(&mut out, entries.len() as u64);
                 for entry in entries {
                     put_bytes(&mut out, entry);
                 }
             }
-            Self::Gone => out.push(4),
+            Self::Gone => out.push(3),
         }
         out.into()
     }
@@ -147,23 +146,21 @@ impl CopyAnswer {
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let answer = match reader.u8("answer with a copy")? {
-            0 => Self::Offer(Offer { snapshot: None, committed: Seqno(reader.u64("seqno")?) }),
-            1 => {
+            0 => {
                 let committed = Seqno(reader.u64("seqno")?);
-                let snapshot = Some((name(&mut reader)?, reader.u64("bytes of the snapshot")?));
-                Self::Offer(Offer { snapshot, committed })
+                let count = bounded(&mut reader, 24, SNAPSHOTS_KEPT as u64, "snapshots")?;
+                let snapshots = (0..count)
+                    .map(|_| Ok((name(&mut reader)?, reader.u64("bytes of the snapshot")?)));
+                let snapshots = snapshots.collect::<Result<_, _>>()?;
+                Self::Offer(Offer { snapshots, committed })
             }
-            2 => return Ok(Self::Part(bytes.slice(1..))),
-            3 => {
-                let count = reader.count(ENTRY_BYTES_MIN, "entries")?;
-                let (found, limit) = (count as u64, ENTRIES_MAX);
-                if found > limit {
-                    return Err(DecodeError::Over { field: "entries", found, limit });
-                }
+            1 => return Ok(Self::Part(bytes.slice(1..))),
+            2 => {
+                let count = bounded(&mut reader, ENTRY_BYTES_MIN, ENTRIES_MAX, "entries")?;
                 let entries = (0..count).map(|_| reader.bytes("entry").map(|e| bytes.slice_ref(e)));
                 Self::Entries(entries.collect::<Result<_, _>>()?)
             }
-            4 => Self::Gone,
+            3 => Self::Gone,
             found => {
                 let found = u64::from(found);
                 return Err(DecodeError::Value { field: "answer with a copy", found });
@@ -172,6 +169,17 @@ impl CopyAnswer {
         reader.end()?;
         Ok(answer)
     }
+}
+
+fn bounded(
+    reader: &mut Reader<'_>,
+    item_bytes_min: usize,
+    limit: u64,
+    field: &'static str,
+) -> Result<usize, DecodeError> {
+    let count = reader.count(item_bytes_min, field)?;
+    let found = count as u64;
+    if found > limit { Err(DecodeError::Over { field, found, limit }) } else { Ok(count) }
 }
 
 /// The length before an entry.
@@ -208,12 +216,11 @@ impl CopySource {
     }
 
     fn offer(&self) -> Result<CopyAnswer, FileError> {
-        let newest = self.snapshots.newest_first()?.first().copied();
-        let snapshot = newest
-            .map(|name| self.snapshots.length(name).map(|bytes| (name, bytes)))
-            .transpose()?;
+        let names = self.snapshots.newest_first()?.into_iter().take(SNAPSHOTS_KEPT);
+        let snapshots = names.map(|name| self.snapshots.length(name).map(|bytes| (name, bytes)));
+        let snapshots = snapshots.collect::<Result<_, _>>()?;
         let committed = self.history.state().read().committed().seqno;
-        Ok(CopyAnswer::Offer(Offer { snapshot, committed }))
+        Ok(CopyAnswer::Offer(Offer { snapshots, committed }))
     }
 
     fn entries(&self, from: Seqno) -> Result<CopyAnswer, coco_replica::ReadEntriesError> {
@@ -248,8 +255,8 @@ mod tests {
         }
         let committed = Seqno(99);
         for answer in [
-            CopyAnswer::Offer(Offer { snapshot: None, committed }),
-            CopyAnswer::Offer(Offer { snapshot: Some((name, 5)), committed }),
+            CopyAnswer::Offer(Offer { snapshots: Vec::new(), committed }),
+            CopyAnswer::Offer(Offer { snapshots: vec![(name, 5); SNAPSHOTS_KEPT], committed }),
             CopyAnswer::Entries(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]),
             CopyAnswer::Gone,
         ] {
@@ -272,5 +279,9 @@ mod tests {
             let answer = CopyAnswer::Entries(vec![Bytes::from_static(b"e"); count]);
             assert_eq!(CopyAnswer::decode(&answer.encode()).is_ok(), is_read, "{count}");
         }
+        let name = SnapshotName { seqno: Seqno(12), evidence: Seqno(14) };
+        let snapshots = vec![(name, 5); SNAPSHOTS_KEPT + 1];
+        let answer = CopyAnswer::Offer(Offer { snapshots, committed: Seqno(99) });
+        assert!(CopyAnswer::decode(&answer.encode()).is_err());
     }
 }

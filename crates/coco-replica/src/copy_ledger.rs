@@ -79,10 +79,13 @@ impl CopiedLedger {
         Ok(())
     }
 
-    /// Whether a node can start from it, of a ledger that is committed up to `committed`.
+    /// Whether a node can start from it, of a ledger that is committed up to `committed`, as far as its owner knows; that
+    /// is nothing when it has just started.
     #[must_use]
     pub fn is_enough(&self, committed: Seqno) -> bool {
-        self.loader.awaited().is_none()
+        let is_signed = self.loader.state().read().last_signature(self.last()).is_some();
+        is_signed
+            && self.loader.awaited().is_none()
             && (self.last() >= committed || self.bytes >= ENTRIES_BYTES_MAX)
     }
 

@@ -369,6 +369,12 @@ impl SimFolder {
         number.is_some_and(|number| state.spoiled.contains(number))
     }
 
+    /// Whether somebody tampered with any file of the disk.
+    #[must_use]
+    pub fn has_spoiled(&self) -> bool {
+        !self.state().spoiled.is_empty()
+    }
+
     /// Takes a file away, if everything about it is durable. Whether it was done.
     pub fn take_away(&self, name: &str) -> bool {
         let name = self.path(name);

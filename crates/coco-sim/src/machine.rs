@@ -1,5 +1,6 @@
 //! One node: what its driver does around the replica, its disk and its clock.
 
+mod copying;
 mod making;
 
 use std::{
@@ -32,8 +33,9 @@ use crate::{
     world::Damage,
 };
 
+pub use copying::{CopyFault, Offer};
 pub(crate) use making::in_full;
-pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, newest_snapshot};
+pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, newest_snapshot, snapshots};
 
 /// Where view and vote are kept.
 pub const HARD_STATE_FILE: &str = "consensus.state";
@@ -85,10 +87,23 @@ pub struct Machine {
     pub works: bool,
     /// It was primary after its last step.
     pub was_primary: bool,
+    /// Before its next start it has to copy the ledger of another.
+    pub wants_copy: Option<WantedCopy>,
+    /// The life in which it became the node that it is; none for the first.
+    born: Option<u64>,
     /// Its snapshots on their way.
     pub making: Making,
     storage: Option<Storage<SimFolder>>,
     number: usize,
+}
+
+/// A copy that a node wants of another one's ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedCopy {
+    /// The entry up to which it has to go at least.
+    pub at_least: Seqno,
+    /// The node's process lives, and goes on as the same node.
+    pub goes_on: bool,
 }
 
 /// Which node a machine is when it starts.
@@ -98,6 +113,8 @@ pub enum StartAs {
     Before,
     /// A new one, which has to ask for its seat.
     NewNode,
+    /// The one that it was, whose process goes on with another ledger.
+    GoesOn,
 }
 
 /// What a node has said to be durable, which its disk must give back.
@@ -145,6 +162,9 @@ pub enum StartFault {
     /// What they hold.
     #[error("the ledger does not load")]
     Load(#[from] Box<LoadLedgerError>),
+    /// They hold nothing.
+    #[error("there is no ledger")]
+    Nothing,
 }
 
 /// What a node found on its disk.
@@ -175,6 +195,18 @@ pub fn index(seqno: Seqno) -> usize {
 #[must_use]
 pub fn tx_id(entry: &[u8]) -> TxId {
     EntryView::parse(entry).expect("nodes keep entries").tx_id()
+}
+
+impl StartFault {
+    /// Whether files are missing, which others have.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Load(error) => error.is_loss(),
+            Self::Files(_) | Self::HardState(_) | Self::Snapshots(_) => false,
+        }
+    }
 }
 
 impl Machine {
@@ -216,6 +248,8 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            wants_copy: None,
+            born: None,
             making: Making::default(),
             storage: None,
             number,
@@ -248,6 +282,8 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            wants_copy: other.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy }),
+            born: None,
             making: Making::default(),
             storage: None,
             number: other.number,
@@ -276,6 +312,9 @@ impl Machine {
         let engine_seed = dice.bits();
         let mut files = LedgerFiles::open(self.folder.clone())?;
         let (mut loader, entries) = self.load(plan, keys, index_key, &mut files, committed)?;
+        if entries.is_empty() {
+            return Err(StartFault::Nothing);
+        }
         let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
         let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));
         let is_less = !entries.starts_with(&self.disk.entries) || !keeps_vote;
@@ -286,7 +325,14 @@ impl Machine {
         // View and vote on the disk are another node's when it is a new one.
         let (signer, found) = match start_as {
             StartAs::Before => (keys.signer(self.number), found),
-            StartAs::NewNode => (keys.again(self.number, self.life), None),
+            StartAs::NewNode => {
+                self.born = Some(self.life);
+                (keys.again(self.number, self.life), None)
+            }
+            StartAs::GoesOn => match self.born {
+                Some(life) => (keys.again(self.number, life), found),
+                None => (keys.signer(self.number), found),
+            },
         };
         let hard_state = loader.hard_state(found);
         self.disk = Promise { hard_state, entries: entries.clone() };
@@ -477,6 +523,7 @@ impl Machine {
         self.name_waits = false;
         self.storage = None;
         self.replica = None;
+        self.wants_copy = self.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy });
         self.making.end();
         self.farewells.clear();
         self.life += 1;
@@ -504,14 +551,18 @@ impl Machine {
         }
     }
 
-    /// What is in its files.
+    /// What is in its files; up to its newest snapshot what is committed, where chunks before that are not there.
     ///
     /// # Errors
     /// [`StartFault`].
-    pub fn kept(&self) -> Result<Vec<Bytes>, StartFault> {
-        let mut files = LedgerFiles::open(self.folder.clone())?;
-        let mut entries = Vec::new();
-        let replayed = files.replay(Seqno(1), |entry, _| {
+    pub fn kept(&self, committed: &[Bytes]) -> Result<Vec<Bytes>, StartFault> {
+        // A copy, since opening files changes them, and the power may be about to go.
+        let mut files = LedgerFiles::open(self.folder.copy())?;
+        let newest = newest_snapshot(self).map_or(Seqno::ZERO, |name| name.seqno);
+        let has_gap = (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
+        let base = if has_gap { newest } else { Seqno::ZERO };
+        let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();
+        let replayed = files.replay(base.next(), |entry, _| {
             entries.push(entry);
             Ok::<(), Infallible>(())
         });

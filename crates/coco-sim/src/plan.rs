@@ -220,10 +220,12 @@ impl FaultPlan {
         // What ends a node for the rest of the run is rarer, since there is less left to see; and it stays away where
         // nodes ask the others for their seats, which needs all the majority that there is.
         let full_disk = drawn(200, 60);
-        let mut for_good =
-            |per_mille, most_s| drawn(per_mille, most_s).filter(|_| restart == Restart::FromDisk);
-        let (rot, astray) = (for_good(400, 30), for_good(200, 30));
-        let (dead_disk, lost_disk) = (for_good(200, 60), for_good(200, 60));
+        let is_for_good = |_: &Micros| restart == Restart::FromDisk;
+        let rot = drawn(400, 30).filter(is_for_good);
+        let astray = drawn(200, 30).filter(is_for_good);
+        let dead_disk = drawn(200, 60).filter(is_for_good);
+        // Such a node comes back where it may copy the ledger of another.
+        let lost_disk = drawn(200, 60);
         let mut often = |most_s| drawn(450, most_s);
         Self {
             crash: often(15),

@@ -32,6 +32,7 @@ impl World {
     pub(crate) fn start_as(&self, node: usize) -> StartAs {
         let machine = &self.machines[node];
         match self.plan.restart {
+            _ if machine.wants_copy.is_some_and(|copy| copy.goes_on) => StartAs::GoesOn,
             Restart::Rejoin if machine.life > 0 => StartAs::NewNode,
             Restart::Rejoin | Restart::FromDisk => StartAs::Before,
         }

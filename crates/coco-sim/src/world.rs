@@ -11,7 +11,7 @@ use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
 use coco_replica::{Effects, Input, JoinRequest};
-use coco_types::{NodeId, Role, Seqno};
+use coco_types::{NodeId, Role, Seqno, TxId};
 
 use crate::{
     audit,
@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod clients;
+mod copies;
 mod notes;
 mod queues;
 mod rare;
@@ -80,6 +81,8 @@ pub(crate) enum Event {
     Input(usize, Input),
     /// A node's thread for snapshots has done something.
     Snapshot(usize),
+    /// A node hears from another that its ledger lacks what is archived there.
+    Behind(usize, NodeId, TxId),
     /// Something whose turn has come at a slow node.
     Late(Box<Self>),
 }
@@ -93,6 +96,7 @@ impl Event {
             Self::AskForSeat(node) | Self::SeatAsked(node, _) => Some(*node),
             Self::SeatAnswered(node, _) => Some(*node),
             Self::Crash(node) | Self::Input(node, _) | Self::Snapshot(node) => Some(*node),
+            Self::Behind(node, ..) => Some(*node),
             Self::Late(event) => event.node(),
             Self::Start(_) | Self::Client(_) | Self::Fault(_) => None,
         }
@@ -303,9 +307,13 @@ impl World {
             StartAs::NewNode => {
                 self.marks.reach("a node started again as another");
             }
+            StartAs::GoesOn => {}
         }
         self.notice_start(node);
         self.prepare_start(node);
+        if !self.copy_if_wanted(node) {
+            return;
+        }
         let machine = &mut self.machines[node];
         let committed = &self.check.committed;
         let started =
@@ -423,6 +431,7 @@ impl World {
             Event::Crash(node) => self.lose_power_again(node),
             Event::Input(node, input) => self.step(node, input),
             Event::Snapshot(node) => self.snapshot(node),
+            Event::Behind(node, by, needs) => self.behind(node, by, needs),
             Event::Late(event) => self.happen(*event),
             Event::Client(client) => self.client(client),
             Event::Fault(fault) => {
@@ -486,7 +495,6 @@ impl World {
     fn carry_out(&mut self, node: usize, effects: Effects) {
         self.note_effects(node, &effects);
         self.notice_step(node, &effects);
-        self.notice_evidence(node, &effects);
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {
@@ -533,6 +541,7 @@ impl World {
         }
         self.answer_seats(node, effects.joins);
         self.take_snapshot_tasks(node, effects.snapshots);
+        self.tell_behind(node, effects.behind);
         self.sync(node);
         for (to, message) in effects.send {
             self.send(node, to, message);

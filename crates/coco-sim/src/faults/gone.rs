@@ -2,6 +2,7 @@
 
 use crate::{
     folder::Faults,
+    plan::Restart,
     world::{Damage, World},
 };
 
@@ -13,6 +14,13 @@ pub(super) fn die(world: &mut World) {
 }
 
 pub(super) fn vanish(world: &mut World) {
+    if world.plan.restart == Restart::Rejoin {
+        let node = world.dice.place(world.plan.nodes);
+        if world.may_lose(node) {
+            world.replace_disk(node);
+        }
+        return;
+    }
     let Some(node) = world.victim() else { return };
     if world.machines[node].replica.is_some() {
         world.end(node);

@@ -3,12 +3,14 @@
 
 use coco_consensus::{Fetch, FetchFailed};
 use coco_replica::{Input, ReadEntriesError, StorageError};
+use coco_types::Seqno;
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
     folder::{Faults, Lie, Lost},
     log::Happened,
-    machine::{Down, Found, StartFault, in_full, index},
+    machine::{Down, Found, StartFault, WantedCopy, in_full, index},
+    plan::Restart,
     planted::Planted,
 };
 
@@ -164,6 +166,14 @@ impl World {
                 self.start_in(node, wait_us);
                 false
             }
+            Err(fault) if fault.is_loss() && self.plan.restart == Restart::Rejoin => {
+                self.judge_snapshots(node);
+                self.marks.reach("a node whose ledger lacked something copied another's");
+                self.machines[node].wants_copy =
+                    Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
+                self.start_in(node, 1);
+                false
+            }
             Err(_) if self.machines[node].folder.away() > 0 => {
                 // What an operator does who reads that chunk files are missing.
                 self.judge_snapshots(node);
@@ -275,7 +285,7 @@ impl World {
             if self.machines[node].replica.is_some() && !self.is_lost(node) {
                 self.darken(node);
                 let machine = &self.machines[node];
-                let kept = machine.kept().unwrap_or_else(|fault| {
+                let kept = machine.kept(&self.check.committed).unwrap_or_else(|fault| {
                     panic!("n{node} could not start again: {}", in_full(&fault))
                 });
                 let promised = &machine.disk.entries;

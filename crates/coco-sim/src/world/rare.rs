@@ -40,6 +40,7 @@ impl World {
 
     /// A node has taken a step; these effects are not carried out yet.
     pub(super) fn notice_step(&mut self, node: usize, effects: &Effects) {
+        self.notice_evidence(node, effects);
         if let Some(to) = effects.rolled_back {
             self.notice_rollback(node, to);
         }
