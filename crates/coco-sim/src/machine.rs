@@ -33,7 +33,7 @@ use crate::{
 };
 
 pub(crate) use making::in_full;
-pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, newest_snapshot};
+pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, snapshots};
 
 /// Where view and vote are kept.
 pub const HARD_STATE_FILE: &str = "consensus.state";

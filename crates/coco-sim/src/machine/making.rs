@@ -189,11 +189,13 @@ impl Machine {
     }
 }
 
-/// The newest complete snapshot that a host finds on the disk of a node.
+/// The complete snapshots that a host finds on the disk of a node, oldest first; none when the disk does not say.
 #[must_use]
-pub fn newest_snapshot(machine: &Machine) -> Option<SnapshotName> {
-    let names = machine.snapshot_folder().names().ok()?;
-    names.iter().filter_map(|name| name.parse().ok()).max()
+pub fn snapshots(machine: &Machine) -> Vec<SnapshotName> {
+    let names = machine.snapshot_folder().names().unwrap_or_default();
+    let mut names: Vec<SnapshotName> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// An error with its causes.
