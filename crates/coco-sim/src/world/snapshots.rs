@@ -13,6 +13,7 @@ use coco_types::{Digest, Role};
 use super::{Event, World};
 use crate::{
     genesis::{Keys, secret},
+    log::Happened,
     machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
     plan::Micros,
 };
@@ -66,16 +67,19 @@ impl World {
                 return self.plan_for(node, DURABLE_POLL_US, Event::Snapshot(node));
             }
             Task::Made(evidence, bytes) => {
+                self.note_snapshot(node, || format!("{} is made", evidence.seqno));
                 self.check.made_snapshot(node, evidence, &bytes);
                 let SnapshotEvidence { seqno, digest } = evidence;
                 self.step(node, Input::SnapshotMade(seqno, Some(digest)));
             }
             Task::NotMade(seqno, why) => {
+                self.note_snapshot(node, || format!("{seqno} is not made: {why}"));
                 self.excuse_snapshot(node, fired.failed_sync, &why);
                 self.marks.reach("a snapshot could not be written");
                 self.step(node, Input::SnapshotMade(seqno, None));
             }
             Task::Complete(name, bytes) => {
+                self.note_snapshot(node, || format!("{name} is complete"));
                 self.check.believes_snapshot(node, name, &bytes);
                 self.check_maxima(node);
                 self.marks.reach("a snapshot was completed");
@@ -93,6 +97,10 @@ impl World {
             }
         }
         self.plan_snapshot(node);
+    }
+
+    fn note_snapshot(&self, node: usize, what: impl FnOnce() -> String) {
+        self.note(node, || Happened::Snapshot { what: what() });
     }
 
     /// A snapshot that got its name promises what the ledger beside it must have: now is a time to look.
@@ -166,6 +174,7 @@ impl World {
         let making = &machine.making;
         let mut spoiled = 0;
         for refused in &making.refused {
+            self.note_snapshot(node, || format!("{} is refused: {}", refused.name, refused.text));
             let is_spoiled = folder.is_spoiled(&refused.name.to_string());
             let is_excused = is_spoiled
                 || machine.damage.is_some()
@@ -175,6 +184,7 @@ impl World {
         }
         let (used, refused) = (making.used, making.refused.len());
         if let Some(name) = used {
+            self.note_snapshot(node, || format!("{name} is where it starts from"));
             let bytes = machine.shown(&name.to_string());
             self.check.believes_snapshot(node, name, &bytes);
             self.marks.reach("a node started from a snapshot");
