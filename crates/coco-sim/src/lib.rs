@@ -24,8 +24,6 @@
 //! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`trace`]: holds what the engines do against the model of consensus.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
-//!
-//! Absent so far: snapshots.
 
 pub mod audit;
 pub mod check;

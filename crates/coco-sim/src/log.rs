@@ -128,6 +128,11 @@ pub enum Happened {
         /// How many.
         entries: usize,
     },
+    /// Something became of a snapshot: it was made, completed, passed over or started from.
+    Snapshot {
+        /// What.
+        what: String,
+    },
     /// A client asks for a transfer.
     Asks {
         /// Which client.
@@ -280,6 +285,7 @@ impl fmt::Display for Happened {
             Self::RollsBack { to } => write!(f, "rolls back to {to}"),
             Self::Role { role, view } => write!(f, "is {role} in view {view}"),
             Self::Fetched { entries } => write!(f, "reads {entries} entries back"),
+            Self::Snapshot { what } => write!(f, "snapshot: {what}"),
             Self::Asks { client, nonce } => write!(f, "c{client} asks for its transfer {nonce}"),
             Self::Answers { client, reply } => write!(f, "answers c{client}: {reply}"),
             Self::Tells { client, id, status } => write!(f, "tells c{client}: {id} is {status}"),

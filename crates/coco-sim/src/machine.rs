@@ -35,7 +35,7 @@ use crate::{
 
 pub use copying::{CopyFault, Offer};
 pub(crate) use making::in_full;
-pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, newest_snapshot, snapshots};
+pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, snapshots};
 
 /// Where view and vote are kept.
 pub const HARD_STATE_FILE: &str = "consensus.state";
@@ -558,7 +558,7 @@ impl Machine {
     pub fn kept(&self, committed: &[Bytes]) -> Result<Vec<Bytes>, StartFault> {
         // A copy, since opening files changes them, and the power may be about to go.
         let mut files = LedgerFiles::open(self.folder.copy())?;
-        let newest = newest_snapshot(self).map_or(Seqno::ZERO, |name| name.seqno);
+        let newest = snapshots(self).pop().map_or(Seqno::ZERO, |name| name.seqno);
         let has_gap = (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
         let base = if has_gap { newest } else { Seqno::ZERO };
         let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();

@@ -38,7 +38,7 @@ pub const AROUND: [(Planted, u64); 9] = [
     (Planted::SyncNoFile, 10),
     (Planted::SyncNoFolder, 10),
     (Planted::StartFromOldDisk, 40),
-    (Planted::CompleteBeforeSync, 1000),
+    (Planted::CompleteBeforeSync, 1_660),
 ];
 
 /// Bugs inside of the code under test, as above.
@@ -56,11 +56,11 @@ pub const INSIDE: [(Bug, u64); coco_planted::ALL.len()] = [
     (Bug::TimeFollowsClock, 30),
     (Bug::EndChunkAnywhere, 40),
     (Bug::IgnoreRoom, 50),
-    (Bug::SnapshotOfHead, 1000),
-    (Bug::SnapshotWithoutPrivate, 1000),
-    (Bug::ForgetEvidenceRollback, 1000),
-    (Bug::NameBeforeProof, 1000),
-    (Bug::BelieveAnyProof, 1000),
+    (Bug::SnapshotOfHead, 40),
+    (Bug::SnapshotWithoutPrivate, 50),
+    (Bug::ForgetEvidenceRollback, 1_300),
+    (Bug::NameBeforeProof, 50),
+    (Bug::BelieveAnyProof, 2_340),
     (Bug::SkipReadCheck, 10),
     (Bug::SkipRangeCheck, 30),
     (Bug::CompactTooFar, 20),

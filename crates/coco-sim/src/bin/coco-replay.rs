@@ -180,6 +180,7 @@ fn is_noise(event: &Event) -> bool {
         | Happened::RollsBack { .. }
         | Happened::Role { .. }
         | Happened::Fetched { .. }
+        | Happened::Snapshot { .. }
         | Happened::Tells { .. } => false,
     }
 }

@@ -1,10 +1,12 @@
-//! A host keeps chunk files elsewhere that a node with a complete snapshot does not need to run: all of them, or some. Later
-//! it may bring them back.
+//! A host keeps chunk files elsewhere that a node with complete snapshots does not need to run: all of them, or some. Later it
+//! may bring them back. What is below the oldest snapshot may be moved at any time; a careless host goes by the newest, and
+//! has to bring chunks back when that one is damaged.
 
 use coco_ledger::{ChunkName, Folder};
+use coco_types::Seqno;
 
 use crate::{
-    machine::{Machine, newest_snapshot},
+    machine::{Machine, snapshots},
     world::World,
 };
 
@@ -15,7 +17,10 @@ pub(super) fn act(world: &mut World) {
         world.marks.reach("chunks came back from the archive");
         return;
     }
-    let Some(names) = old_chunks(&world.machines[node]) else { return };
+    let snapshots = snapshots(&world.machines[node]);
+    let (Some(oldest), Some(newest)) = (snapshots.first(), snapshots.last()) else { return };
+    let to = world.dice.one_of(&[oldest.seqno, newest.seqno]);
+    let Some(names) = chunks_to(&world.machines[node], to) else { return };
     let kept_per_mille = world.dice.one_of(&[0, 0, 500]);
     let mut count = 0;
     for name in names {
@@ -28,13 +33,11 @@ pub(super) fn act(world: &mut World) {
     }
 }
 
-/// The committed chunks up to the newest snapshot; none when the disk does not say.
-fn old_chunks(machine: &Machine) -> Option<Vec<ChunkName>> {
-    let snapshot = newest_snapshot(machine)?;
+/// The committed chunks up to an entry; none when the disk does not say.
+fn chunks_to(machine: &Machine, to: Seqno) -> Option<Vec<ChunkName>> {
     let names = machine.folder.names().ok()?;
     let chunks = names.iter().filter_map(|name| name.parse::<ChunkName>().ok());
-    let is_old = |chunk: &ChunkName| {
-        chunk.is_committed && chunk.last.is_some_and(|last| last <= snapshot.seqno)
-    };
+    let is_old =
+        |chunk: &ChunkName| chunk.is_committed && chunk.last.is_some_and(|last| last <= to);
     Some(chunks.filter(is_old).collect())
 }

@@ -189,17 +189,11 @@ impl Machine {
     }
 }
 
-/// The newest complete snapshot that a host finds on the disk of a node.
-#[must_use]
-pub fn newest_snapshot(machine: &Machine) -> Option<SnapshotName> {
-    snapshots(machine).pop()
-}
-
-/// The complete snapshots on a disk, oldest first; none when the disk does not say.
+/// The complete snapshots that a host finds on the disk of a node, oldest first; none when the disk does not say.
 #[must_use]
 pub fn snapshots(machine: &Machine) -> Vec<SnapshotName> {
     let names = machine.snapshot_folder().names().unwrap_or_default();
-    let mut names: Vec<_> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let mut names: Vec<SnapshotName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     names.sort_unstable();
     names
 }

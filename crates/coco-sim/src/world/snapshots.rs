@@ -3,7 +3,7 @@
 
 use coco_crypto::sha256;
 use coco_kv::{Domain, Reader, WriteSet};
-use coco_ledger::{Folder, LedgerFiles, SnapshotEvidence, SnapshotFile, SnapshotName};
+use coco_ledger::{Folder, LedgerFiles, SnapshotEvidence, SnapshotFile};
 use coco_replica::{
     Effects, Input, LoadLedger, Loader, SNAPSHOTS_KEPT, SNAPSHOTS_WAITING_MAX, SnapshotFiles,
     SnapshotTask,
@@ -13,7 +13,8 @@ use coco_types::{Digest, Role};
 use super::{Event, World};
 use crate::{
     genesis::{Keys, secret},
-    machine::{Task, in_full},
+    log::Happened,
+    machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
     plan::Micros,
 };
 
@@ -66,16 +67,19 @@ impl World {
                 return self.plan_for(node, DURABLE_POLL_US, Event::Snapshot(node));
             }
             Task::Made(evidence, bytes) => {
+                self.note_snapshot(node, || format!("{} is made", evidence.seqno));
                 self.check.made_snapshot(node, evidence, &bytes);
                 let SnapshotEvidence { seqno, digest } = evidence;
                 self.step(node, Input::SnapshotMade(seqno, Some(digest)));
             }
             Task::NotMade(seqno, why) => {
+                self.note_snapshot(node, || format!("{seqno} is not made: {why}"));
                 self.excuse_snapshot(node, fired.failed_sync, &why);
                 self.marks.reach("a snapshot could not be written");
                 self.step(node, Input::SnapshotMade(seqno, None));
             }
             Task::Complete(name, bytes) => {
+                self.note_snapshot(node, || format!("{name} is complete"));
                 self.check.believes_snapshot(node, name, &bytes);
                 self.check_maxima(node);
                 self.marks.reach("a snapshot was completed");
@@ -95,10 +99,14 @@ impl World {
         self.plan_snapshot(node);
     }
 
+    fn note_snapshot(&self, node: usize, what: impl FnOnce() -> String) {
+        self.note(node, || Happened::Snapshot { what: what() });
+    }
+
     /// A snapshot that got its name promises what the ledger beside it must have: now is a time to look.
     fn lose_power_after_snapshot(&mut self, node: usize) -> bool {
         let may_go = !self.is_healed && self.plan.faults.crash.is_some() && self.may_lose(node);
-        if !may_go || !self.dice.per_mille(100) {
+        if !may_go || !self.dice.per_mille(250) {
             return false;
         }
         self.marks.reach("the power went as soon as a snapshot was completed");
@@ -109,9 +117,8 @@ impl World {
     /// A node keeps no more snapshots than it says.
     fn check_maxima(&self, node: usize) {
         let machine = &self.machines[node];
-        let names = machine.snapshot_folder().names().unwrap_or_default();
-        let complete = names.iter().filter(|name| name.parse::<SnapshotName>().is_ok()).count();
-        let others = names.len() - complete;
+        let complete = snapshots(machine).len();
+        let others = machine.snapshot_folder().names().unwrap_or_default().len() - complete;
         assert!(complete <= SNAPSHOTS_KEPT, "n{node} keeps {complete} snapshots");
         assert!(others <= SNAPSHOTS_WAITING_MAX, "n{node} has {others} unfinished snapshots");
     }
@@ -167,6 +174,7 @@ impl World {
         let making = &machine.making;
         let mut spoiled = 0;
         for refused in &making.refused {
+            self.note_snapshot(node, || format!("{} is refused: {}", refused.name, refused.text));
             let is_spoiled = folder.is_spoiled(&refused.name.to_string());
             let is_excused = is_spoiled
                 || machine.damage.is_some()
@@ -176,6 +184,7 @@ impl World {
         }
         let (used, refused) = (making.used, making.refused.len());
         if let Some(name) = used {
+            self.note_snapshot(node, || format!("{name} is where it starts from"));
             let bytes = machine.shown(&name.to_string());
             self.check.believes_snapshot(node, name, &bytes);
             self.marks.reach("a node started from a snapshot");
@@ -239,10 +248,10 @@ impl World {
         };
         // A copy, since opening files changes them under a node that is up.
         let disk = machine.folder.copy();
-        let snapshots = SnapshotFiles::open(disk.folder(crate::machine::SNAPSHOT_FOLDER));
-        let snapshots = snapshots.expect("a healthy disk is read");
+        let folder = SnapshotFiles::open(disk.folder(SNAPSHOT_FOLDER));
+        let folder = folder.expect("a healthy disk is read");
         let mut files = LedgerFiles::open(disk).expect("a healthy disk is read");
-        match load.load(&mut files, &snapshots, |_, _| {}) {
+        match load.load(&mut files, &folder, |_, _| {}) {
             Ok((loader, _)) => image(&loader.reader()),
             Err(error) => panic!("n{node} could not load its ledger: {}", in_full(&error)),
         }
@@ -252,8 +261,7 @@ impl World {
     fn verify_snapshots(&self, node: usize) {
         let Keys::Real { service, .. } = &self.keys else { return };
         let folder = self.machines[node].snapshot_folder();
-        let names = folder.names().unwrap_or_default();
-        for name in names.iter().filter_map(|name| name.parse::<SnapshotName>().ok()) {
+        for name in snapshots(&self.machines[node]) {
             let bytes = self.machines[node].shown(&name.to_string());
             let verified = SnapshotFile::split(&bytes)
                 .and_then(|snapshot| snapshot.verify(name, &service.pem()));
