@@ -259,7 +259,7 @@ impl Checker {
             let durable = cuts.fold(before.disk.log.len(), usize::min);
             let kept = agreed(&log, &before.disk.log);
             // A copy of another one's ledger takes the place of what contradicts it, as far as it is committed.
-            let copied = agreed(&log, &self.committed).min(index(started.committed));
+            let copied = agreed(&log, &self.committed);
             if kept < durable && kept >= copied {
                 return Err(Rule::ForgetsEntries { kept, durable });
             }

@@ -87,6 +87,8 @@ pub struct Machine {
     pub works: bool,
     /// It was primary after its last step.
     pub was_primary: bool,
+    /// The snapshot that it copied last, before which its disk may have nothing.
+    pub copied_at: Option<Seqno>,
     /// Before its next start it has to copy the ledger of another.
     pub wants_copy: Option<WantedCopy>,
     /// The life in which it became the node that it is; none for the first.
@@ -248,6 +250,7 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            copied_at: None,
             wants_copy: None,
             born: None,
             making: Making::default(),
@@ -282,6 +285,7 @@ impl Machine {
             slow_until: 0,
             works: false,
             was_primary: false,
+            copied_at: other.copied_at,
             wants_copy: other.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy }),
             born: None,
             making: Making::default(),

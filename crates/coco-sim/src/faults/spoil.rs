@@ -1,7 +1,7 @@
 //! A host tampers with a node's newest snapshot: flips a bit, ends it early, makes it longer, or gives it the bytes of an older
 //! one. The node must see it, and starts from the next one or from its whole ledger.
 
-use crate::{machine::snapshots, world::World};
+use crate::{machine::snapshots, plan::Restart, world::World};
 
 /// About the bytes of a proof.
 const PROOF_BYTES: usize = 800;
@@ -10,6 +10,10 @@ const SIGNATURE_BYTES: usize = 96;
 
 pub(super) fn act(world: &mut World) {
     let node = world.dice.place(world.machines.len());
+    // A node that believes its disk, and has no other way to its state, would be lost.
+    if world.plan.restart == Restart::FromDisk && world.machines[node].copied_at.is_some() {
+        return;
+    }
     let names = snapshots(&world.machines[node]);
     let Some((newest, older)) = names.split_last() else { return };
     let folder = world.machines[node].snapshot_folder();

@@ -57,7 +57,7 @@ impl Machine {
     /// # Errors
     /// [`CopyFault`].
     pub fn copy(
-        &self,
+        &mut self,
         offer: Offer,
         at_least: Seqno,
         service: &dyn ServiceKey,
@@ -84,6 +84,7 @@ impl Machine {
             return Err(CopyFault::Short);
         }
         self.place(copied, snapshot.as_ref()).map_err(CopyFault::Place)?;
+        self.copied_at = snapshot.as_ref().map(|(name, _)| name.seqno);
         Ok(snapshot.is_some())
     }
 
@@ -107,6 +108,7 @@ impl Machine {
         self.folder.wipe();
         let hard_state = HardState { view: View::GENESIS, vote: None };
         self.disk = Promise { hard_state, entries: Vec::new() };
+        self.copied_at = None;
         self.wants_copy = Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
         self.copy = None;
     }
