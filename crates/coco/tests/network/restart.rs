@@ -149,7 +149,10 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     std::fs::write(&config, "")?;
     refused(&[&config, "is not valid"])?;
     std::fs::write(&config, whole)?;
-    std::fs::create_dir(folder.path().join("n1"))?;
+    let other = folder.path().join("n1");
+    std::fs::create_dir(&other)?;
+    refused(&[other.to_str().context("UTF-8")?, "holds no configuration"])?;
+    std::fs::copy(&config, other.join("node.toml"))?;
     refused(&[path, "holds 2 folders of nodes, the network has 1"])?;
     folder.remove()
 }
