@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use coco_ledger::{FileError, FileOperation};
 
+pub use coco_replica::SNAPSHOTS_KEPT;
+
 use crate::folder::DiskFolder;
 
 /// Folder of the snapshots inside a node's folder.
@@ -26,7 +28,6 @@ pub fn open(folder: &Path) -> Result<SnapshotFiles, FileError> {
 #[cfg(test)]
 mod tests {
     use coco_ledger::{SealedSnapshot, SnapshotName};
-    use coco_replica::SNAPSHOTS_KEPT;
     use coco_types::{Digest, Seqno};
 
     use super::*;

@@ -429,6 +429,12 @@ impl Machine {
         }
     }
 
+    /// Whether it is down with its process alive, and will be the same node when it comes back.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.wants_copy.is_some_and(|copy| copy.goes_on)
+    }
+
     /// Whether it is up and votes.
     #[must_use]
     pub fn votes(&self) -> bool {

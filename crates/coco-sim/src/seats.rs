@@ -32,7 +32,7 @@ impl World {
     pub(crate) fn start_as(&self, node: usize) -> StartAs {
         let machine = &self.machines[node];
         match self.plan.restart {
-            _ if machine.wants_copy.is_some_and(|copy| copy.goes_on) => StartAs::GoesOn,
+            _ if machine.goes_on() => StartAs::GoesOn,
             Restart::Rejoin if machine.life > 0 => StartAs::NewNode,
             Restart::Rejoin | Restart::FromDisk => StartAs::Before,
         }
@@ -50,7 +50,18 @@ impl World {
             Some((machine.id, replica))
         });
         let all: Vec<_> = up.by_ref().collect();
-        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id);
+        // A node that listens may be about to take its seat from whoever has it, so that both are lost at once.
+        let lost = &self.machines[node];
+        let listens = all.iter().any(|(_, replica)| {
+            let newest = replica.newest_configuration();
+            let mut known = [Some(replica.configuration()), newest].into_iter().flatten();
+            known.any(|configuration| configuration.learners.contains(&lost.id))
+        });
+        let shares_seat = |id: NodeId| {
+            self.machines.iter().any(|other| other.id == id && other.seat == lost.seat)
+        };
+        let is_up =
+            |id: NodeId| all.iter().any(|(other, _)| *other == id) && !(listens && shares_seat(id));
         !all.is_empty()
             && all.iter().all(|(_, replica)| {
                 let newest = replica.newest_configuration();

@@ -122,7 +122,7 @@ impl Play<'_> {
         let result = match outcome {
             Ok(node) => {
                 self.tally.started += 1;
-                node.stop().context("it was started and does not stop").and_then(|()| match kind {
+                node.stop().context("it was started and does not stop").and_then(|_| match kind {
                     Kind::Closed => bail!("the node starts on it"),
                     Kind::Open => is_prefix(&fs::read(path)?, whole, damaged),
                 })

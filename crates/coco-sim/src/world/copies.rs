@@ -5,7 +5,10 @@ use coco_replica::PlaceCopyError;
 use coco_types::{NodeId, Seqno, TxId};
 
 use super::{Event, OPERATOR_US_MAX, World};
-use crate::machine::{CopyFault, WantedCopy, in_full};
+use crate::{
+    machine::{CopyFault, WantedCopy, in_full},
+    plan::Restart,
+};
 
 /// Time until a node asks again that found nobody to copy from.
 const COPY_RETRY_US: u64 = 500_000;
@@ -58,7 +61,7 @@ impl World {
 
     /// Copies the ledger that a node wants before it starts; whether it can start.
     pub(super) fn copy_if_wanted(&mut self, node: usize) -> bool {
-        let Some(WantedCopy { at_least, .. }) = self.machines[node].wants_copy else {
+        let Some(WantedCopy { at_least, goes_on }) = self.machines[node].wants_copy else {
             return true;
         };
         let mut others: Vec<usize> = (0..self.machines.len())
@@ -80,7 +83,12 @@ impl World {
                         } else {
                             "a node copied a ledger from its beginning"
                         });
-                        self.keep_committed(node, at_least);
+                        if self.plan.restart == Restart::FromDisk || goes_on {
+                            self.keep_committed(node, at_least);
+                        } else {
+                            // A new node has promised nothing.
+                            self.machines[node].disk.entries.clear();
+                        }
                         return true;
                     }
                     Err(CopyFault::Short) => {

@@ -65,7 +65,8 @@ impl World {
                 return;
             }
             let is_up = self.machines[node].replica.is_some();
-            if self.is_lost(node) || (is_up && !self.may_lose(node)) {
+            let has_vote = is_up || self.machines[node].goes_on();
+            if self.is_lost(node) || (has_vote && !self.may_lose(node)) {
                 continue;
             }
             self.given_up[node] = true;
@@ -127,6 +128,8 @@ impl World {
     pub(super) fn prepare_start(&mut self, node: usize) {
         let is_again = self.machines[node].life > 0;
         let may_go = is_again && !self.is_healed && self.plan.faults.crash.is_some();
+        // One whose process goes on has a vote to lose.
+        let may_go = may_go && (!self.machines[node].goes_on() || self.may_lose(node));
         let may_go = may_go && self.dice.per_mille(150);
         let operations_left = may_go.then(|| self.dice.below(STEPS_OF_START));
         let folder = &self.machines[node].folder;
