@@ -7,11 +7,13 @@
 
     // An object cannot be given a member by assignment if its prototype has a frozen one of that name. For names that
     // programs do assign, such as `error.name`, an accessor takes the member's place that lets them.
+    const behind = [];
     const overridable = (prototype, names) => {
         for (const name of names) {
             const known = hasOwn(prototype, name) ? getOwnPropertyDescriptor(prototype, name) : undefined;
             if (!known || !("value" in known)) continue;
             const { value } = known;
+            behind.push(value);
             const get = () => value;
             const set = function (replacement) {
                 if (this === prototype) throw new TypeError(`${name} is read-only here`);
@@ -40,6 +42,7 @@
         seen.add(value);
         open.push(value);
     };
+    behind.forEach(add);
     while (open.length > 0) {
         const object = open.pop();
         add(getPrototypeOf(object));

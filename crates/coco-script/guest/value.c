@@ -102,6 +102,8 @@ static Leave leave_record(JSContext *context, Buffer *to, JSValueConst value, in
 static Leave leave_object(JSContext *context, Buffer *to, JSValueConst value, int depth) {
     if (depth >= VALUE_DEPTH_MAX) return refused(context, "the value nests too deep, or holds itself");
     if (JS_IsFunction(context, value)) return refused(context, "a function cannot leave the script");
+    // It could be an array or not, and could say so differently each time.
+    if (JS_IsProxy(value)) return refused(context, "a proxy cannot leave the script");
     size_t length;
     if (JS_IsArrayBuffer(value)) {
         const uint8_t *bytes = JS_GetArrayBuffer(context, &length, value);

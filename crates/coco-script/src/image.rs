@@ -72,6 +72,10 @@ impl Image {
     /// # Errors
     ///
     /// Why a prelude or a module could not be evaluated. A call to the host is [`ScriptError::Stopped`].
+    ///
+    /// # Panics
+    ///
+    /// If the guest left its stack in disorder, which no script can bring about.
     pub fn new(
         engine: &Engine,
         limits: &Limits,

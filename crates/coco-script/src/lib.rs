@@ -13,7 +13,7 @@
 //! Sources are ES modules that may import one another by name. A *prelude* is a script that runs before all modules and
 //! makes the globals that they see; the one way out is its function `host(operation, ...arguments)`, which becomes
 //! [`Host::call`]. After the preludes `host` is gone, and the global object and all that can be reached from it is frozen,
-//! except for proxies, which a prelude makes safe itself, and for elements of typed arrays. On frozen prototypes, members
+//! except for proxies and what only they or closures lead to, which a prelude freezes itself, and for elements of typed arrays. On frozen prototypes, members
 //! that programs do override (such as `name` of errors) can still be assigned on objects of one's own.
 //!
 //! Of what ECMAScript has, these are missing or altered: `Math.random`; `Date.now`, `Date()` and `new Date()` without

@@ -11,20 +11,22 @@ pub(crate) const CALLS_MAX: usize = 20_000;
 /// What those calls may hold in registers, in bytes.
 pub(crate) const REGISTERS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The fuel that a call to the host costs, beside what the script pays to make it: about what a look into a store takes.
+/// The fuel that a call to the host costs, beside what the script pays to make it: ten microseconds of work, which is more than a look into a
+/// store takes.
 /// So fuel also bounds what scripts have others do.
-pub(crate) const HOST_CALL_FUEL: u64 = 5_000;
+pub(crate) const HOST_CALL_FUEL: u64 = 100;
 
 /// So many bytes that a host reads or gives cost one unit of fuel.
-pub(crate) const HOST_BYTES_PER_FUEL: u64 = 4;
+pub(crate) const HOST_BYTES_PER_FUEL: u64 = 64;
 
 /// The longest line of a log, in bytes. What is longer is cut.
-pub(crate) const LOG_LINE_BYTES_MAX: usize = 1024;
+pub(crate) const LOG_LINE_BYTES_MAX: u32 = 1024;
 
 /// What one run of a script may use. Each limit ends the run in an error of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Instructions of the engine, whether they work for the script's own code or in what is built in; copying and calls
+    /// Steps of the engine, whether they work for the script's own code or in what is built in: functions of the engine
+    /// entered, passes of its loops, arms of its branches. A step of a script takes two or three. Copying and calls
     /// to the host are counted as well. Beyond it: [`OutOfFuel`](crate::ScriptError::OutOfFuel).
     pub fuel: u64,
     /// All memory of the engine, in bytes: the script's objects, its source, the stack ([`STACK_BYTES`]) and what the engine
@@ -42,12 +44,13 @@ pub struct Limits {
 impl Limits {
     /// The limits for a constitution and for ballots.
     ///
-    /// * Fuel: 500 million, a second or two of one core. A constitution of CCF's size uses a thousandth.
+    /// * Fuel: 20 million, some seconds of one core at the most. To compile a constitution of 50 KB takes a million, to call it some
+    ///   thousands.
     /// * Memory: 64 MiB. CCF gives scripts 100 MB of heap; a proposal is at most 1 MB.
     /// * Values: 4 MiB, four times the largest proposal.
     /// * Log: 16 KiB.
     pub const GOVERNANCE: Self = Self {
-        fuel: 500_000_000,
+        fuel: 20_000_000,
         memory_bytes: 64 * 1024 * 1024,
         value_bytes: 4 * 1024 * 1024,
         log_bytes: 16 * 1024,

@@ -195,7 +195,7 @@ fn take(mut caller: Caller<'_, Outside<'_>>, to: u32) -> Result<(), Error> {
 
 fn log(mut caller: Caller<'_, Outside<'_>>, text: u32, length: u32) -> Result<(), Error> {
     charge(&mut caller, HOST_CALL_FUEL)?;
-    let line = read(&mut caller, text, length.min(LOG_LINE_BYTES_MAX as u32))?;
+    let line = read(&mut caller, text, length.min(LOG_LINE_BYTES_MAX))?;
     let line = String::from_utf8_lossy(&line).into_owned();
     let outside = caller.data_mut();
     // A line counts for one byte at least, so that empty ones come to an end, too.

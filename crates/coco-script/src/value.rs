@@ -9,7 +9,7 @@ pub const DEPTH_MAX: usize = 64;
 /// A value of JavaScript outside of JavaScript.
 ///
 /// `ArrayBuffer` and `Uint8Array` leave as [`Bytes`](Self::Bytes), which enter as `ArrayBuffer`. Other objects leave as
-/// records of their own enumerable members with textual names, in JavaScript's order. Functions, symbols, big integers,
+/// records of their own enumerable members with textual names, in JavaScript's order. Functions, proxies, symbols, big integers,
 /// other typed arrays and text with half of a surrogate pair do not leave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
