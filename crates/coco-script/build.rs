@@ -3,8 +3,8 @@
 //! The sources are those of the package `rquickjs-sys`, which the lock file pins by its digest. It is a dependency for a
 //! target that is never built, so cargo fetches it, and nothing of it runs here.
 //!
-//! What comes out depends on the sources, the compiler and its C library, and on neither folders nor time: compilers are
-//! given relative names, and nothing for debuggers is kept.
+//! What comes out depends on the sources, the compiler and its C library, and on neither folders nor time: assertions
+//! name their files without them, and nothing for debuggers is kept.
 
 use std::{
     env,
@@ -89,8 +89,9 @@ fn build() -> Result<(), Box<dyn Error>> {
     for (name, folder) in all.chain(GUEST_SOURCES.map(|name| (name, &guest))) {
         let object = format!("{name}.o");
         let mut command = Command::new(&compiler);
+        // Assertions name the file that they are in.
+        command.arg(format!("-ffile-prefix-map={}=engine", engine.display()));
         command.args(COMPILE).arg("-I").arg(&engine).arg("-I").arg(&guest);
-        // In its own folder, so that the name by which a failed assertion would call it is short and always the same.
         command.current_dir(folder).args(["-c", &format!("{name}.c"), "-o"]).arg(out.join(&object));
         jobs.push(command);
         objects.push(object);

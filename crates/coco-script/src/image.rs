@@ -82,7 +82,6 @@ impl Image {
         preludes: &[Source<'_>],
         modules: &[Source<'_>],
     ) -> Result<Self, ScriptError> {
-        let mut known = BTreeSet::new();
         let mut instance = Instance::new(engine, *limits, None)?;
         let fresh = instance.memory().to_vec();
         instance.begin()?;
@@ -92,6 +91,33 @@ impl Image {
             instance.script(prelude.name, prelude.text)?;
         }
         instance.script(FREEZE.name, FREEZE.text)?;
+        Self::take(engine, instance, &fresh, BTreeSet::new(), modules)
+    }
+
+    /// Makes an image that goes on from this one with further modules, which are evaluated in their order. The host cannot be
+    /// asked meanwhile. The fuel of such an image is what the modules took.
+    ///
+    /// # Errors
+    ///
+    /// Why a module could not be evaluated.
+    ///
+    /// # Panics
+    ///
+    /// As [`Image::new`].
+    pub fn extend(&self, limits: &Limits, modules: &[Source<'_>]) -> Result<Self, ScriptError> {
+        let fresh = Instance::new(&self.engine, *limits, None)?.memory().to_vec();
+        let instance = self.restore(limits, None)?;
+        Self::take(&self.engine, instance, &fresh, self.memory.modules.clone(), modules)
+    }
+
+    /// Evaluates modules and takes the memory.
+    fn take(
+        engine: &Engine,
+        mut instance: Instance<'_>,
+        fresh: &[u8],
+        mut known: BTreeSet<String>,
+        modules: &[Source<'_>],
+    ) -> Result<Self, ScriptError> {
         add(&mut instance, &mut known, modules)?;
         for module in modules {
             instance.evaluate(module.name)?;
@@ -99,7 +125,7 @@ impl Image {
         assert!(instance.is_at_rest(), "between calls the guest's stack is empty");
         let memory = Memory {
             bytes: instance.memory().len(),
-            pieces: difference(&fresh, instance.memory()),
+            pieces: difference(fresh, instance.memory()),
             modules: known,
             fuel: instance.fuel_used(),
         };

@@ -228,6 +228,26 @@ fn modules_in_an_image_are_evaluated_once() {
 }
 
 #[test]
+fn an_image_goes_on_from_another() {
+    let b = Source { name: "b.js", text: "export let n = 1; export const more = () => ++n;" };
+    let a = Source {
+        name: "a.js",
+        text: "import { n, more } from 'b.js'; more(); export const f = () => n;",
+    };
+    let first = image().extend(&LIMITS, &[b]).expect("it loads");
+    let second = first.extend(&LIMITS, &[a]).expect("it imports what is there");
+    let call = |module, function| Call { module, function, arguments: &[] };
+    let run = |image: &Image, call| image.run(&LIMITS, &[], call, &mut NoHost).result;
+    assert_eq!(run(&second, call("a.js", "f")), Ok(Value::Number(2.0)));
+    assert_eq!(run(&first, call("b.js", "more")), Ok(Value::Number(2.0)), "it stays as it was");
+    assert!(matches!(run(&first, call("a.js", "f")), Err(ScriptError::NoModule { .. })));
+    assert!(matches!(second.extend(&LIMITS, &[a]), Err(ScriptError::Name { .. })));
+    let looping = Source { name: "c.js", text: "for (;;);" };
+    let extended = second.extend(&LIMITS, &[looping]);
+    assert!(matches!(extended, Err(ScriptError::OutOfFuel { .. })), "{extended:?}");
+}
+
+#[test]
 fn exports_are_named() {
     let text = "export function b(x, y) {} export const a = 1; export default (x, y = 1) => 1;";
     let found = image().exports(&LIMITS, &[Source { name: "a.js", text }], "a.js");
