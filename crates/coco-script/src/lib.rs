@@ -19,7 +19,8 @@
 //! Of what ECMAScript has, these are missing or altered: `Math.random`; `Date.now`, `Date()` and `new Date()` without
 //! arguments (what takes a time stays, in UTC); `eval` and functions from text; `WeakRef` and `FinalizationRegistry`;
 //! `Atomics`; timers and everything of browsers, except for a `console` with `log`, `debug`, `info`, `warn` and
-//! `error`. `import()` finds the modules that the run was given and no others.
+//! `error`. `import()` finds the modules that the run was given and no others. A rejected promise
+//! that nobody waits for goes unnoticed.
 //!
 //! Absent: a way to go on with a realm after a run, clocks, entropy, files, threads.
 

@@ -30,7 +30,8 @@ pub struct Limits {
     /// to the host are counted as well. Beyond it: [`OutOfFuel`](crate::ScriptError::OutOfFuel).
     pub fuel: u64,
     /// All memory of the engine, in bytes: the script's objects, its source, the stack ([`STACK_BYTES`]) and what the engine
-    /// itself holds, about 2 MiB together before the script begins. Whole pages of 64 KiB. Beyond it a script meets an exception that it may
+    /// itself holds, about 2 MiB together before the script begins. Whole pages of 64 KiB. The interpreter has up to 32 MiB of registers beside it,
+    /// if calls nest deep. Beyond it a script meets an exception that it may
     /// catch, and a run that ends by it [`OutOfMemory`](crate::ScriptError::OutOfMemory).
     pub memory_bytes: u32,
     /// The largest value that passes between script and host in one piece, encoded, in bytes: a result, or the arguments of

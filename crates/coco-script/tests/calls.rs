@@ -228,6 +228,19 @@ fn modules_in_an_image_are_evaluated_once() {
 }
 
 #[test]
+fn threads_share_an_image() {
+    let text = "export const f = () => 0 / 0;";
+    let run = || run_in(image(), &LIMITS, text, &mut NoHost);
+    let outcomes = std::thread::scope(|scope| {
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        threads.map(|thread| thread.join().expect("it does not panic"))
+    });
+    assert_eq!(outcomes[0].fuel, outcomes[1].fuel);
+    let is_nan = |value: &Value| matches!(value, Value::Number(number) if number.is_nan());
+    assert!(outcomes.iter().all(|outcome| outcome.result.as_ref().is_ok_and(is_nan)));
+}
+
+#[test]
 fn an_image_goes_on_from_another() {
     let b = Source { name: "b.js", text: "export let n = 1; export const more = () => ++n;" };
     let a = Source {
