@@ -1,0 +1,53 @@
+// What the parts of the guest share.
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quickjs.h"
+
+// Values nest at most this deep on their way in or out. As in `src/value.rs`.
+#define VALUE_DEPTH_MAX 64
+
+// Bytes on their way to the outside.
+typedef struct {
+    uint8_t *bytes;
+    size_t length;
+    size_t capacity;
+    // More is refused.
+    size_t length_max;
+} Buffer;
+
+// What became of a value that should leave.
+typedef enum {
+    LEAVE_OK = 0,
+    // Script code that ran meanwhile (a getter, a trap of a proxy) threw. The exception is pending.
+    LEAVE_THREW = -1,
+    // The value has no form outside. An exception that says why is pending.
+    LEAVE_REFUSED = -2,
+} Leave;
+
+Leave value_leave(JSContext *context, Buffer *to, JSValueConst value, int depth);
+
+// Reads one value and moves `*at`. Bytes come from the outside, which is trusted; what does not fit throws all the same.
+JSValue value_enter(JSContext *context, const uint8_t **at, const uint8_t *end, int depth);
+
+bool buffer_write(Buffer *to, const void *bytes, size_t length);
+Leave buffer_text(JSContext *context, Buffer *to, const char *text, size_t length);
+bool buffer_head(Buffer *to, uint8_t tag, uint32_t length);
+
+enum {
+    TAG_UNDEFINED = 0,
+    TAG_NULL = 1,
+    TAG_FALSE = 2,
+    TAG_TRUE = 3,
+    TAG_NUMBER = 4,
+    TAG_TEXT = 5,
+    TAG_BYTES = 6,
+    TAG_LIST = 7,
+    TAG_RECORD = 8,
+};
+
+#endif
