@@ -79,7 +79,8 @@ impl HardState {
         let voted = reader.u8("voted")?;
         let node = NodeId(reader.array("vote")?);
         let vote = match voted {
-            0 => None,
+            0 if node == NodeId::default() => None,
+            0 => return Err(DecodeError::Value { field: "vote without a vote", found: 0 }),
             1 => Some(node),
             other => return Err(DecodeError::Value { field: "voted", found: u64::from(other) }),
         };
@@ -125,6 +126,16 @@ mod tests {
     #[test]
     fn the_checksum_is_the_one_everybody_uses() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    /// Found by the fuzzer, which made the checksum right.
+    #[test]
+    fn no_vote_has_one_encoding() {
+        let mut bytes = HardState { view: View(7), vote: None }.encode();
+        bytes[20] = 9;
+        let checksum = crc32(&bytes[..COVERED_BYTES]);
+        bytes[COVERED_BYTES..].copy_from_slice(&checksum.to_le_bytes());
+        assert!(matches!(HardState::decode(&bytes), Err(HardStateError::Malformed(_))));
     }
 
     #[test]

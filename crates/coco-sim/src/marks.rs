@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 77] = [
+pub const REQUIRED: [&str; 83] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -85,6 +85,12 @@ pub const REQUIRED: [&str; 77] = [
     "chunks came back from the archive",
     "a node started without the chunks that are archived",
     "an archived entry was asked for",
+    "a primary could not give what a node needed",
+    "a node was left behind",
+    "a node came back with an empty disk",
+    "a node copied a snapshot and the ledger after it",
+    "a node copied a ledger from its beginning",
+    "the power went in the middle of a copy",
 ];
 
 impl Marks {
