@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use coco_node::config::Restart;
 
 use super::{Case, Set};
-use crate::scene::{Scene, Setup, Stage};
+use crate::scene::{NODES, Scene, Setup, Stage};
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -23,14 +23,25 @@ pub(super) const CASES: &[Case] = &[
         set: Set::Ci,
         play: set_back,
     },
+    Case {
+        name: "node-replaced",
+        about: "a node loses everything but its configuration and its sealed keys, and copies the ledger from another; then it is \
+                needed for a quorum",
+        needs: &[],
+        set: Set::Ci,
+        play: replaced,
+    },
 ];
 
 /// Primaries that are killed.
 const ROUNDS: usize = 5;
+/// Entries between two snapshots: some a second under the load.
+const SNAPSHOT_ENTRIES: u64 = 100;
 
 fn setup() -> Setup {
     let adjust = |_: usize, config: &mut coco_node::NodeConfig| {
         config.consensus.restart = Restart::Rejoin;
+        config.ledger.snapshot_entries = SNAPSHOT_ENTRIES;
     };
     Setup { adjust: Box::new(adjust), ..Setup::default() }
 }
@@ -68,7 +79,31 @@ fn set_back(stage: Stage<'_>) -> anyhow::Result<()> {
     copy(&old, &data)?;
     scene.network.start(&[victim])?;
     scene.await_seats()?;
-    // Two others go: what is left is a quorum only with the one that was set back.
+    is_needed(scene, victim)
+}
+
+fn replaced(stage: Stage<'_>) -> anyhow::Result<()> {
+    let mut scene = Scene::open(stage, setup())?;
+    scene.under_load()?;
+    let primary = scene.primary()?;
+    // In the end the whole chain is read from n0, and the victim has no more than what comes after a snapshot.
+    let victim = (1..NODES).find(|i| *i != primary).context("there are five")?;
+    scene.note(&format!("n{victim}"));
+    scene.network.kill(&[victim])?;
+    let data = scene.network.data(victim).to_owned();
+    for folder in ["ledger", "snapshots"] {
+        fs::remove_dir_all(data.join(folder))?;
+    }
+    fs::remove_file(data.join("consensus.state"))?;
+    scene.network.start(&[victim])?;
+    scene.await_seats()?;
+    let log = scene.network.log(victim)?;
+    ensure!(log.contains("copied the ledger from another node"), "n{victim} copied nothing");
+    is_needed(scene, victim)
+}
+
+/// Two others go: what is left is a quorum only with this node.
+fn is_needed(mut scene: Scene<'_>, victim: usize) -> anyhow::Result<()> {
     let primary = scene.primary()?;
     let others = (0..).filter(|i| *i != victim && *i != primary).take(2);
     let struck: Vec<usize> = others.collect();
