@@ -44,6 +44,8 @@ const WANTED_FILE: &str = "copy.wanted";
 
 /// How long a node looks for somebody who has what it needs.
 const COPY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Time for a part of a copy: a megabyte, or an entry, on a slow line.
+const PART_TIME: Duration = Duration::from_secs(30);
 /// Wait after nobody had it.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
@@ -291,7 +293,7 @@ impl Taker<'_> {
 }
 
 async fn ask(asked: &mut Asked, question: CopyQuestion) -> Result<CopyAnswer, RefusedCopy> {
-    match asked.ask(&Frame::Copy(question.encode())).await? {
+    match asked.ask(&Frame::Copy(question.encode()), PART_TIME).await? {
         Frame::Copied(answer) => Ok(CopyAnswer::decode(&answer)?),
         _ => Err(RefusedCopy::Answer),
     }

@@ -50,7 +50,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// Time for a question, with its answer.
+/// Time for a question for a seat, with its answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Nodes that are dialled at one time: voters, those that leave and learners.
 const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
@@ -147,7 +147,7 @@ impl Peers {
         question: &Question,
     ) -> std::io::Result<(NodeId, Answer)> {
         let mut asked = Asked::connect(&self.tls, address).await?;
-        match asked.ask(&Frame::Join(question.encode())).await? {
+        match asked.ask(&Frame::Join(question.encode()), ASK_TIMEOUT).await? {
             Frame::Joined(answer) => Answer::decode(&answer)
                 .map(|answer| (asked.by, answer))
                 .map_err(std::io::Error::other),
@@ -228,14 +228,14 @@ impl Asked {
         timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?
     }
 
-    /// Asks, and waits for the answer.
-    pub(crate) async fn ask(&mut self, question: &Frame) -> std::io::Result<Frame> {
+    /// Asks, and waits for the whole answer, but not longer than `wait`.
+    pub(crate) async fn ask(&mut self, question: &Frame, wait: Duration) -> std::io::Result<Frame> {
         let asking = async {
             write_frame(&mut self.stream, question).await?;
             let answer = read_frame(&mut self.stream, &mut self.buffer).await?;
             answer.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
         };
-        timeout(ASK_TIMEOUT, asking).await.map_err(late)?
+        timeout(wait, asking).await.map_err(late)?
     }
 }
 
