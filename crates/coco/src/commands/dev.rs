@@ -10,6 +10,7 @@ use std::{
     fs,
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -153,11 +154,26 @@ impl Drop for Folder {
     }
 }
 
+/// Ports for addresses that stay the same from one start to the next. Those that systems give to outgoing connections lie
+/// above (Linux: from 32,768 on), so none of those takes one while its node is down.
+const LASTING_PORTS: Range<u16> = 10_000..32_000;
+/// How far apart two processes begin to look for them.
+const PORTS_APART: u32 = 64;
+
 /// Addresses that are free now. They are held until all are chosen, so that none is chosen twice.
 fn free_addresses(count: usize) -> anyhow::Result<Vec<SocketAddr>> {
-    let listeners: Result<Vec<_>, _> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-    Ok(listeners?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
+    let all = LASTING_PORTS.len();
+    let first = usize::try_from(std::process::id().wrapping_mul(PORTS_APART))? % all;
+    let ports = LASTING_PORTS.cycle().skip(first).take(all);
+    let free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let listeners: Vec<TcpListener> = free.take(count).collect();
+    ensure!(
+        listeners.len() == count,
+        "of the ports {} to {} fewer than {count} are free",
+        LASTING_PORTS.start,
+        LASTING_PORTS.end
+    );
+    Ok(listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }
 
 fn is_free(address: SocketAddr) -> bool {
