@@ -7,10 +7,13 @@ use rcgen::{
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
     date_time_ymd,
 };
+use coco_types::Digest;
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use crate::{Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem};
+use crate::{
+    Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem, sha256,
+};
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
 pub const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
@@ -139,6 +142,12 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// SHA-256 of the DER: the id of a member or participant whose certificate it is.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&self.der)
     }
 
     /// The certificate in PEM, always the same text for the same certificate.
@@ -287,6 +296,7 @@ const fn algorithm_der(curve: Curve) -> &'static [u8] {
     match curve {
         Curve::P256 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
         Curve::P384 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+        Curve::P521 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04],
     }
 }
 
@@ -388,6 +398,7 @@ const fn algorithm(curve: Curve) -> &'static SignatureAlgorithm {
     match curve {
         Curve::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         Curve::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        Curve::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
     }
 }
 
@@ -420,6 +431,16 @@ mod tests {
     use super::*;
 
     const VALIDITY: Validity = Validity { not_before: 1_700_000_000, not_after: 1_800_000_000 };
+
+    #[test]
+    fn every_curve_certifies_itself() {
+        for curve in Curve::ALL {
+            let key = SigningKey::generate(curve);
+            let certificate = service_certificate(&key, VALIDITY).unwrap();
+            assert_eq!(certificate.key().curve(), curve);
+            assert_eq!(certificate.verify_issued_by(&certificate), Ok(()));
+        }
+    }
 
     fn service() -> (SigningKey, Certificate) {
         let key = SigningKey::generate(Curve::P384);
