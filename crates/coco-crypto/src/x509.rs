@@ -2,12 +2,12 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use coco_types::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
     date_time_ymd,
 };
-use coco_types::Digest;
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
@@ -203,6 +203,24 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({:?})", self.key)
     }
+}
+
+/// Most certificates that one text may hold. Bundles of authorities have some dozens.
+pub const BUNDLE_CERTIFICATES_MAX: usize = 128;
+
+/// The certificates of a PEM text in DER, at least one. Each is X.509; its key may be of any kind.
+///
+/// # Errors
+/// [`CertificateError`] when there is none, or one is unreadable, or there are more than [`BUNDLE_CERTIFICATES_MAX`].
+pub fn read_bundle(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
+    let certificates = pem::decode_all(text, BUNDLE_CERTIFICATES_MAX)?;
+    for der in &certificates {
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
+        }
+        drop(parse(der)?);
+    }
+    Ok(certificates)
 }
 
 /// Makes the self-signed certificate of a service.
@@ -431,6 +449,20 @@ mod tests {
     use super::*;
 
     const VALIDITY: Validity = Validity { not_before: 1_700_000_000, not_after: 1_800_000_000 };
+
+    #[test]
+    fn a_bundle_holds_one_to_128_certificates() {
+        let (_, one) = service();
+        for (count, ok) in [(0, false), (1, true), (127, true), (128, true), (129, false)] {
+            let bundle = read_bundle(&one.pem().repeat(count));
+            assert_eq!(bundle.is_ok(), ok, "{count}");
+            assert!(bundle.is_err() || bundle == Ok(vec![one.der().to_vec(); count]));
+        }
+        let other = one.pem().replace("MII", "AAA");
+        assert!(read_bundle(&(one.pem() + &other)).is_err(), "one is unreadable");
+        let cut = one.pem().replace("-----END", "");
+        assert!(read_bundle(&(one.pem() + &cut)).is_err(), "one has no end");
+    }
 
     #[test]
     fn every_curve_certifies_itself() {
