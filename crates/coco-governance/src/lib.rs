@@ -1,0 +1,1 @@
+//! Decides what members' signed requests change.
