@@ -19,5 +19,5 @@ pub use pem::PemError;
 pub use secret::SecretBytes;
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    EndorseNode, Validity, endorse_node, read_bundle, service_certificate,
+    EndorseNode, Validity, endorse_node, is_root_authority, read_bundle, service_certificate,
 };

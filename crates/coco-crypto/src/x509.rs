@@ -223,6 +223,18 @@ pub fn read_bundle(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
     Ok(certificates)
 }
 
+/// Whether a text is one certificate of an authority that names itself as its issuer. Its key may be of any kind, and so its
+/// signature is not looked at: whoever trusts a root does so by its bytes.
+#[must_use]
+pub fn is_root_authority(text: &str) -> bool {
+    match read_bundle(text).as_deref() {
+        Ok([der]) => parse(der).is_ok_and(|certificate| {
+            certificate.is_ca() && certificate.issuer().as_raw() == certificate.subject().as_raw()
+        }),
+        _ => false,
+    }
+}
+
 /// Makes the self-signed certificate of a service.
 ///
 /// # Errors
@@ -462,6 +474,20 @@ mod tests {
         assert!(read_bundle(&(one.pem() + &other)).is_err(), "one is unreadable");
         let cut = one.pem().replace("-----END", "");
         assert!(read_bundle(&(one.pem() + &cut)).is_err(), "one has no end");
+    }
+
+    #[test]
+    fn a_service_is_a_root_and_a_node_is_none() {
+        let service = service();
+        let node = node(&service, &[]).unwrap();
+        for (text, expected) in [
+            (service.1.pem(), true),
+            (node.pem(), false),
+            (service.1.pem().repeat(2), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_root_authority(&text), expected, "{text}");
+        }
     }
 
     #[test]

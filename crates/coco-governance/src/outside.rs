@@ -3,7 +3,7 @@
 //! Which tables: governance may read what is public and write what is governance's, as in CCF. While a proposal is
 //! validated or decided, and in ballots, nothing is written. A table must be in the store already, and listable.
 
-use coco_crypto::{Certificate, read_bundle, sha256};
+use coco_crypto::{Certificate, is_root_authority, read_bundle, sha256};
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
 
@@ -227,6 +227,9 @@ impl Host for Outside<'_, '_> {
             }
             ("isValidX509CertBundle", [Value::Text(pem)]) => {
                 Ok(Value::Bool(read_bundle(pem).is_ok()))
+            }
+            ("isValidX509RootCACert", [Value::Text(pem)]) => {
+                Ok(Value::Bool(is_root_authority(pem)))
             }
             ("isValidX509CertChain", [Value::Text(chain), Value::Text(trusted)]) => {
                 Ok(Value::Bool(is_chain(chain, trusted)))

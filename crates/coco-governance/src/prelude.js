@@ -70,6 +70,9 @@
         crypto: {
             digest,
             isValidX509CertBundle: (pem) => ask("isValidX509CertBundle", text(pem, "argument")),
+            isValidX509RootCACert: (pem) => ask("isValidX509RootCACert", text(pem, "argument")),
+            pubJwkToPem: absent("ccf.crypto.pubJwkToPem"),
+            pubRsaJwkToPem: absent("ccf.crypto.pubRsaJwkToPem"),
             isValidX509CertChain: (chain, trusted) =>
                 ask("isValidX509CertChain", text(chain, "chain"), text(trusted, "trusted")),
         },
@@ -93,6 +96,7 @@
         },
         setJwtPublicSigningKeys: absent("ccf.setJwtPublicSigningKeys"),
         removeJwtPublicSigningKeys: absent("ccf.removeJwtPublicSigningKeys"),
+        tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
         // There is no such cache here: sources are what is kept.
         refreshAppBytecodeCache: () => {},
     };

@@ -44,7 +44,7 @@ pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
 pub const SIGNATURES: &str = "public:ccf.internal.signatures";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 45] = [
+pub const TABLES: [&str; 46] = [
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
@@ -66,6 +66,7 @@ pub const TABLES: [&str; 45] = [
     "public:ccf.gov.jwt.issuers",
     "public:ccf.gov.jwt.public_signing_key",
     "public:ccf.gov.jwt.public_signing_key_issuer",
+    "public:ccf.gov.jwt.public_signing_keys",
     "public:ccf.gov.jwt.public_signing_keys_metadata",
     "public:ccf.gov.jwt.public_signing_keys_metadata_v2",
     "public:ccf.gov.modules",
@@ -74,7 +75,7 @@ pub const TABLES: [&str; 45] = [
     "public:ccf.gov.nodes.code_ids",
     "public:ccf.gov.nodes.code_update_policy",
     "public:ccf.gov.nodes.endorsed_certificates",
-    "public:ccf.gov.nodes.join_policy",
+    "public:ccf.gov.nodes.node_join_policy",
     "public:ccf.gov.nodes.snp.host_data",
     "public:ccf.gov.nodes.snp.measurements",
     "public:ccf.gov.nodes.snp.tcb_versions",

@@ -92,6 +92,28 @@ const probes = {
         if (roles.size !== 0) throw new Error("not clear");
         roles.set(ccf.strToBuf("note"), ccf.strToBuf("lists"));
     },
+    certificates: () => {
+        const { isValidX509CertBundle, isValidX509CertChain, isValidX509RootCACert } = ccf.crypto;
+        const certs = [];
+        table("members.certs").forEach((value) => certs.push(ccf.bufToStr(value)));
+        const [one, two] = certs;
+        const expect = (found, expected, what) => {
+            if (found !== expected) throw new Error(`${what} is ${found}`);
+        };
+        expect(isValidX509CertBundle(one + two), true, "a bundle");
+        expect(isValidX509CertBundle("nonsense"), false, "nonsense");
+        expect(isValidX509CertBundle(""), false, "nothing");
+        // The members' certificates are signed by themselves.
+        expect(isValidX509RootCACert(one), true, "a root");
+        expect(isValidX509RootCACert(one + two), false, "two roots");
+        expect(isValidX509CertChain(one, one), true, "a root under itself");
+        expect(isValidX509CertChain(one, two + one), true, "a root under two");
+        expect(isValidX509CertChain(one, two), false, "a root under another");
+        expect(isValidX509CertChain(one + two, two), false, "a chain that is none");
+        let is_member = false;
+        table("members.info").forEach((_, key) => { is_member ||= ccf.bufToStr(key) === ccf.pemToId(two); });
+        expect(is_member, true, "the id of a certificate");
+    },
     digests: () => {
         const hex = [...new Uint8Array(ccf.crypto.digest("SHA-256", ccf.strToBuf("abc")))]
             .map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -52,8 +52,8 @@ fn a_constitution_that_does_not_load_is_not_taken() {
 
 #[test]
 fn a_constitution_reaches_what_it_may() {
-    for what in ["lists", "digests"] {
-        let mut c = Consortium::new(1);
+    for what in ["lists", "digests", "certificates"] {
+        let mut c = Consortium::new(2);
         let end = c.pass("run", &json!({ "what": what }));
         assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{what}: {end:?}");
     }
