@@ -52,6 +52,10 @@ use constitution::{Constitution, Prelude};
 use members::FromMember;
 use proposals::Desk;
 
+/// The constitution of a service that brings none of its own. It keeps voting policies as data, and has the actions of CCF
+/// for members, participants, nodes, configuration, recovery and itself.
+pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js");
+
 /// What is known outside of the tables when a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Situation {

@@ -1,4 +1,4 @@
-//! The tables of governance: CCF's, name by name and field by field.
+//! The tables of governance: CCF's, name by name and field by field, and one for voting policies.
 //!
 //! All are public, so that anyone who holds the ledger reads them. Ids are keys as the bytes of their hexadecimal text;
 //! a table with one row has the key of eight zero bytes. Values are JSON, except for certificates, keys, modules and
@@ -36,6 +36,8 @@ pub const COSE_HISTORY: &str = "public:ccf.gov.cose_history";
 pub const COSE_RECENT_PROPOSALS: &str = "public:ccf.gov.cose_recent_proposals";
 /// `one key -> JSON`: [`ConfigurationRow`].
 pub const SERVICE_CONFIG: &str = "public:ccf.gov.service.config";
+/// `one key -> JSON`: which votes suffice, as our own constitution has it.
+pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
 /// `one key -> JSON`: the service's certificate and status. The ledger's own crate writes it, too.
 pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 /// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
@@ -44,7 +46,7 @@ pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
 pub const SIGNATURES: &str = "public:ccf.internal.signatures";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 46] = [
+pub const TABLES: [&str; 47] = [
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
@@ -59,6 +61,7 @@ pub const TABLES: [&str; 46] = [
     SERVICE_INFO,
     USERS_CERTS,
     USERS_INFO,
+    VOTING_POLICY,
     "public:ccf.gov.endpoints",
     "public:ccf.gov.history",
     "public:ccf.gov.interpreter.flush",

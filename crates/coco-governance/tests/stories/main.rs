@@ -7,6 +7,7 @@ mod ballots;
 mod ccf_constitution;
 mod consortium;
 mod constitutions;
+mod default_constitution;
 mod life;
 mod replays;
 mod requests;
