@@ -14,15 +14,19 @@ use crate::{
 /// What a call of the constitution may take.
 pub const CONSTITUTION_LIMITS: Limits = Limits::GOVERNANCE;
 
-/// What a ballot may take: a tenth of the fuel of a constitution, some tenths of a second at the most.
-pub const BALLOT_LIMITS: Limits = Limits { fuel: 2_000_000, ..Limits::GOVERNANCE };
+/// What a ballot may take: a twentieth of the fuel of a constitution, some tenths of a second at the most.
+pub const BALLOT_LIMITS: Limits = Limits { fuel: 1_000_000, ..Limits::GOVERNANCE };
 
 /// Fuel of all ballots of one count together. With more than twenty of them, each has an equal part of it, so that the time
 /// of a count has a bound and nobody's ballot takes from another's.
-pub const BALLOTS_FUEL_MAX: u64 = 40_000_000;
+pub const BALLOTS_FUEL_MAX: u64 = 20_000_000;
+
+/// What loading a constitution may take. To compile 50 KB takes a million units of fuel, and at its top level a constitution
+/// has little to do.
+pub const LOADING_LIMITS: Limits = Limits { fuel: 8_000_000, ..Limits::GOVERNANCE };
 
 /// Longest constitution, in bytes. CCF's own sample has about 50 KB.
-pub const CONSTITUTION_BYTES_MAX: usize = 512 << 10;
+pub const CONSTITUTION_BYTES_MAX: usize = 128 << 10;
 
 /// Why a text cannot be a constitution.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -79,9 +83,9 @@ impl Prelude {
             return Err(ConstitutionError::Long { found: text.len() });
         }
         let source = Source { name: MODULE, text };
-        let image = self.0.extend(&CONSTITUTION_LIMITS, &[source]);
+        let image = self.0.extend(&LOADING_LIMITS, &[source]);
         let image = image.map_err(ConstitutionError::Script)?;
-        let exports = image.exports(&CONSTITUTION_LIMITS, &[], MODULE);
+        let exports = image.exports(&LOADING_LIMITS, &[], MODULE);
         let exports = exports.map_err(ConstitutionError::Script)?;
         for function in ["validate", "resolve", "apply"] {
             let is_there = |export: &coco_script::Export| {

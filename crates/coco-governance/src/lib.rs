@@ -39,7 +39,8 @@ use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
 pub use constitution::{
-    BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS, ConstitutionError,
+    BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
+    ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
 pub use id::{MemberId, ProposalId};

@@ -40,7 +40,7 @@ pub const EFFECTS_MAX: usize = 64;
 pub const WRITTEN_BYTES_MAX: usize = coco_types::limits::ENTRY_BYTES_MAX / 2;
 
 /// Most constitutions that one run may have checked: each is compiled and so takes time of its own.
-pub const CONSTITUTIONS_CHECKED_MAX: u32 = 4;
+pub const CONSTITUTIONS_CHECKED_MAX: u32 = 2;
 
 /// Most rows and, but for the last row, bytes of one page of a table.
 const PAGE_ROWS_MAX: usize = 256;

@@ -51,6 +51,40 @@ fn a_constitution_that_does_not_load_is_not_taken() {
 }
 
 #[test]
+fn the_longest_constitution_is_taken() {
+    // Of code, which costs more to load than a comment does.
+    let mut text = CONSTITUTION.to_owned();
+    let filler = "function filler(one, two) { return [one, two].map((each) => each * 2); }\n";
+    for i in 0.. {
+        let line = filler.replacen("filler", &format!("filler{i}"), 1);
+        if text.len() + line.len() > coco_governance::CONSTITUTION_BYTES_MAX {
+            break;
+        }
+        text += &line;
+    }
+    for (more, ok) in [(coco_governance::CONSTITUTION_BYTES_MAX - text.len(), true), (1, false)] {
+        text += &" ".repeat(more);
+        let mut c = Consortium::new(1);
+        let end = c.pass("set_constitution", &json!({ "constitution": text }));
+        assert_eq!(end.is_ok(), ok, "{} bytes: {end:?}", text.len());
+    }
+}
+
+#[test]
+fn constitutions_are_checked_a_few_at_a_time() {
+    let mut c = Consortium::new(1);
+    let max = usize::try_from(coco_governance::CONSTITUTIONS_CHECKED_MAX).unwrap();
+    for (count, ok) in [(max, true), (max + 1, false)] {
+        let action =
+            json!({ "name": "check_constitution", "args": { "constitution": CONSTITUTION } });
+        let content = json!({ "actions": vec![action; count] }).to_string();
+        let envelope = c.members[0].sign("proposal", None, c.now, content.as_bytes());
+        let sent = c.send(coco_governance::Route::CreateProposal, &envelope);
+        assert_eq!(sent.is_ok(), ok, "{count}: {sent:?}");
+    }
+}
+
+#[test]
 fn a_constitution_reaches_what_it_may() {
     for what in ["lists", "digests", "certificates"] {
         let mut c = Consortium::new(2);
