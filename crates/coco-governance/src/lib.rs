@@ -14,8 +14,8 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, recovery shares, keys of JSON web tokens, certificates on request of a constitution, simulation of a
-//! proposal before the vote, expiry of proposals.
+//! Absent: HTTP, recovery shares, keys of JSON web tokens, certificates on request of a constitution, expiry of
+//! proposals.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -34,7 +34,7 @@ pub mod tables;
 
 use std::fmt;
 
-use coco_kv::Transaction;
+use coco_kv::{Transaction, WriteSet};
 use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
@@ -115,6 +115,15 @@ pub struct Handled<'s> {
     pub effects: Vec<Effect>,
 }
 
+/// What a proposal would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// What it would write.
+    pub writes: WriteSet,
+    /// What it would ask for.
+    pub effects: Vec<Effect>,
+}
+
 /// Carries requests out. Keeps the constitution that it used last, compiled: which one changes nothing but time.
 pub struct Governance {
     prelude: Prelude,
@@ -179,6 +188,23 @@ impl Governance {
             }
         };
         Ok(Handled { transaction, reply, effects })
+    }
+
+    /// Carries a proposal out that nobody has voted on, to show what it would change. The transaction is used up by it.
+    ///
+    /// # Errors
+    /// [`GovernanceError`] when the constitution does not take it, or carrying it out fails.
+    ///
+    /// # Panics
+    /// Never on anything that comes from outside.
+    pub fn simulate(
+        &mut self,
+        mut transaction: Transaction<'_>,
+        proposal: &[u8],
+        situation: &Situation,
+    ) -> Result<Simulated, GovernanceError> {
+        let effects = self.desk(&mut transaction, situation).simulate(proposal)?;
+        Ok(Simulated { writes: transaction.finish().write_set().clone(), effects })
     }
 
     const fn desk<'a, 's>(

@@ -17,7 +17,7 @@
 //! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the future are
 //! refused.
 
-use coco_crypto::Sha256;
+use coco_crypto::{Sha256, sha256};
 use coco_kv::Transaction;
 use serde::Serialize;
 
@@ -186,6 +186,18 @@ impl<'s> Desk<'_, 's> {
             }
         }
         Ok(Some(ProposalView::new(id, row)))
+    }
+
+    /// Carries a document out as if it had been accepted, for whoever wants to see what it would change.
+    pub(crate) fn simulate(&mut self, content: &[u8]) -> Result<Vec<Effect>, GovernanceError> {
+        let text = document::text(content)?;
+        let constitution = self.constitution()?;
+        self.run().validate(&constitution, text)?;
+        // It has no id, and never will have this one: ids are digests of more.
+        let id = ProposalId(sha256(content));
+        let effects = self.run().apply(&constitution, text, id)?;
+        self.follow_constitution(&constitution, id)?;
+        Ok(effects)
     }
 
     /// Counts the votes, and does what they amount to.

@@ -256,3 +256,43 @@ fn both(
     assert!(!one.written.is_empty());
     reply
 }
+
+#[test]
+fn a_proposal_shows_what_it_would_change() {
+    let mut c = Consortium::new(3);
+    let document = |actions: serde_json::Value| json!({ "actions": actions }).to_string();
+    let mut simulate = |content: &str| {
+        let situation = c.situation();
+        c.governance.simulate(c.store.reader().begin(), content.as_bytes(), &situation)
+    };
+    let shown = simulate(&document(json!([
+        { "name": "set_note", "args": { "text": "hello" } },
+        { "name": "trigger", "args": { "what": "triggerSnapshot" } },
+    ])))
+    .unwrap();
+    assert_eq!(shown.effects, [Effect::Snapshot]);
+    let writes: Vec<_> = shown.writes.iter().collect();
+    let [(map, key, Some(value))] = &writes[..] else { panic!("{writes:?}") };
+    assert_eq!(
+        (map.as_str(), *key, &***value),
+        ("public:ccf.gov.roles", &b"note"[..], &b"hello"[..])
+    );
+    let strict = format!("{CONSTITUTION}\n");
+    let changed =
+        document(json!([{ "name": "set_constitution", "args": { "constitution": strict } }]));
+    assert_eq!(simulate(&changed).unwrap().writes.len(), 1);
+    for (content, expected) in [
+        (document(json!([{ "name": "no_such" }])), ErrorCode::ProposalFailedToValidate),
+        (document(json!([{ "name": "write_and_throw" }])), ErrorCode::InternalError),
+        (
+            document(json!([{ "name": "set_constitution", "args": { "constitution": "x" } }])),
+            ErrorCode::InternalError,
+        ),
+        ("[]".to_owned(), ErrorCode::InvalidInput),
+    ] {
+        assert_eq!(simulate(&content).unwrap_err().code, expected, "{content}");
+    }
+    // Nothing was written, and what was tried is not in force.
+    assert_eq!(c.store.reader().version().0, 1);
+    c.pass("set_note", &json!({ "text": "x" })).unwrap();
+}
