@@ -1,4 +1,5 @@
-//! `COSE_Sign1` (RFC 9052) with a detached payload, in deterministic CBOR.
+//! `COSE_Sign1` (RFC 9052) in deterministic CBOR: with a detached payload, as receipts are, and with an attached one, as
+//! members sign requests.
 //!
 //! Headers are bytes here: who makes them knows what they mean. The message is always tagged 18.
 
@@ -7,11 +8,20 @@ use thiserror::Error;
 
 use crate::{PublicKey, SignatureInvalid};
 
+/// COSE's number of ECDSA with SHA-256.
+pub const ALGORITHM_ES256: i64 = -7;
+
 /// COSE's number of ECDSA with SHA-384.
 pub const ALGORITHM_ES384: i64 = -35;
 
+/// COSE's number of ECDSA with SHA-512.
+pub const ALGORITHM_ES512: i64 = -36;
+
 /// Largest message that is read, in bytes: a receipt with the longest path stays far below.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Largest message with an attached payload that is read, in bytes: the largest body of a request, as CCF has it.
+pub const ATTACHED_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that are no message of the accepted form.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +37,9 @@ pub enum CoseError {
     /// Not a tagged `COSE_Sign1` with a detached payload, in definite lengths and nothing after it.
     #[error("not a COSE_Sign1 message with a detached payload")]
     Form,
+    /// Not a tagged `COSE_Sign1` with an attached payload, in definite lengths of their shortest form and nothing after it.
+    #[error("not a COSE_Sign1 message with an attached payload")]
+    Attached,
 }
 
 /// A message taken apart, still unverified.
@@ -95,6 +108,81 @@ impl<'a> Sign1<'a> {
     }
 }
 
+/// A message with an attached payload taken apart, still unverified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachedSign1<'a> {
+    /// The protected headers: the encoded map, as it was signed.
+    pub protected: &'a [u8],
+    /// The unprotected headers: an encoded map that no signature covers.
+    pub unprotected: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
+}
+
+impl<'a> AttachedSign1<'a> {
+    /// Takes a message apart.
+    ///
+    /// # Errors
+    /// [`CoseError`] when it is longer than [`ATTACHED_BYTES_MAX`] or of another form.
+    pub fn decode(message: &'a [u8]) -> Result<Self, CoseError> {
+        if message.len() > ATTACHED_BYTES_MAX {
+            return Err(CoseError::Long { found: message.len(), limit: ATTACHED_BYTES_MAX });
+        }
+        let read = Self::read(message).map_err(|_| CoseError::Attached)?;
+        // As with a detached payload: one message, one encoding.
+        if read.encode() == message { Ok(read) } else { Err(CoseError::Attached) }
+    }
+
+    fn read(message: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
+        let mut decoder = Decoder::new(message);
+        let form = || minicbor::decode::Error::message("form");
+        if decoder.tag()? != TAG_SIGN1 || decoder.array()? != Some(4) {
+            return Err(form());
+        }
+        let protected = decoder.bytes()?;
+        let start = decoder.position();
+        decoder.map()?.ok_or_else(form)?;
+        decoder.set_position(start);
+        decoder.skip()?;
+        let unprotected = message.get(start..decoder.position()).ok_or_else(form)?;
+        let (payload, signature) = (decoder.bytes()?, decoder.bytes()?);
+        if decoder.position() != message.len() {
+            return Err(form());
+        }
+        Ok(Self { protected, unprotected, payload, signature })
+    }
+
+    /// Puts the message together.
+    ///
+    /// # Panics
+    /// Never: memory takes every write.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = vec![0xd2, 0x84];
+        put_bytes(&mut message, self.protected);
+        message.extend_from_slice(self.unprotected);
+        put_bytes(&mut message, self.payload);
+        put_bytes(&mut message, self.signature);
+        message
+    }
+
+    /// The bytes that the signature covers.
+    #[must_use]
+    pub fn to_be_signed(&self) -> Vec<u8> {
+        to_be_signed(self.protected, self.payload)
+    }
+
+    /// Checks the signature over the protected headers and the payload, under the hash that belongs to the key's curve.
+    ///
+    /// # Errors
+    /// [`SignatureInvalid`].
+    pub fn verify(&self, key: &PublicKey) -> Result<(), SignatureInvalid> {
+        key.verify_fixed(&self.to_be_signed(), self.signature)
+    }
+}
+
 /// The bytes that the signature of a message covers: RFC 9052 section 4.4, without external data.
 #[must_use]
 pub fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -140,6 +228,60 @@ mod tests {
                 read.unprotected == EMPTY_MAP && read.verify(key.public(), b"payload").is_ok()
             });
             assert!(!still, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_message_with_its_payload_is_read_and_verified() {
+        for curve in Curve::ALL {
+            let key = SigningKey::generate(curve);
+            let (protected, payload) = (&[0xa1, 0x01, 0x26][..], &b"payload"[..]);
+            let signature = key.sign_fixed(&to_be_signed(protected, payload));
+            let made =
+                AttachedSign1 { protected, unprotected: EMPTY_MAP, payload, signature: &signature };
+            let message = made.encode();
+            assert_eq!(AttachedSign1::decode(&message), Ok(made));
+            assert_eq!(made.verify(key.public()), Ok(()));
+            assert_eq!(Sign1::decode(&message), Err(CoseError::Form));
+            for at in 0..message.len() {
+                let mut changed = message.clone();
+                changed[at] ^= 0x10;
+                let still = AttachedSign1::decode(&changed).is_ok_and(|read| {
+                    read.unprotected == EMPTY_MAP && read.verify(key.public()).is_ok()
+                });
+                assert!(!still, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_forms_with_a_payload_are_refused() {
+        for wrong in [
+            &b""[..],
+            &[0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40],
+            &[0xd2, 0x84, 0x40, 0x40, 0x40, 0x40],
+            &[0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40, 0],
+            &[0x84, 0x40, 0xa0, 0x40, 0x40],
+            &[0xd2, 0x84, 0x40, 0xa0, 0x58, 0x00, 0x40],
+            &[0xd2, 0x84, 0x40, 0xbf, 0xff, 0x40, 0x40],
+        ] {
+            assert_eq!(AttachedSign1::decode(wrong), Err(CoseError::Attached), "{wrong:02x?}");
+        }
+        assert!(AttachedSign1::decode(&[0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40]).is_ok());
+        let of = |bytes: usize| {
+            let payload = vec![0; bytes];
+            AttachedSign1 {
+                protected: &[],
+                unprotected: EMPTY_MAP,
+                payload: &payload,
+                signature: &[],
+            }
+            .encode()
+        };
+        let overhead = of(1 << 17).len() - (1 << 17);
+        for (bytes, ok) in [(-1_isize, true), (0, true), (1, false)] {
+            let length = (ATTACHED_BYTES_MAX - overhead).checked_add_signed(bytes).unwrap();
+            assert_eq!(AttachedSign1::decode(&of(length)).is_ok(), ok, "{bytes}");
         }
     }
 

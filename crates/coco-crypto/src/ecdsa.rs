@@ -1,4 +1,4 @@
-//! ECDSA over P-384 and P-256.
+//! ECDSA over P-256, P-384 and P-521.
 //!
 //! Two ways to sign are offered because the ledger's formats use two: a node signs a Merkle root that *is* the
 //! message digest (no further hash), and the service signs COSE structures with the curve's own hash.
@@ -6,15 +6,17 @@
 use std::fmt;
 
 use aws_lc_rs::{
-    digest::{Digest as LcDigest, SHA256, SHA384},
+    digest::{Digest as LcDigest, SHA256, SHA384, SHA512},
     encoding::AsDer,
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED,
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
         ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
-        EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair as _,
-        ParsedPublicKey, UnparsedPublicKey,
+        ECDSA_P521_SHA256_ASN1, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING,
+        ECDSA_P521_SHA512_FIXED, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+        EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair as _, ParsedPublicKey,
+        UnparsedPublicKey,
     },
 };
 use coco_types::{Digest, NodeId};
@@ -29,6 +31,8 @@ pub enum Curve {
     P256,
     /// NIST P-384, with SHA-384: nodes and the service.
     P384,
+    /// NIST P-521, with SHA-512: members may have it.
+    P521,
 }
 
 /// A key that cannot be used.
@@ -38,7 +42,7 @@ pub enum KeyError {
     #[error("not a private key of {0:?} in PKCS #8")]
     Private(Curve),
     /// Not the plain SPKI form of a public key on a known curve.
-    #[error("not a public key of P-256 or P-384 in SPKI")]
+    #[error("not a public key of P-256, P-384 or P-521 in SPKI")]
     Public,
 }
 
@@ -117,6 +121,12 @@ impl SigningKey {
                 padded[16..].copy_from_slice(&digest.0);
                 LcDigest::import_less_safe(&padded, &SHA384)
             }
+            Curve::P521 => {
+                // As above, with SHA-512.
+                let mut padded = [0; 64];
+                padded[32..].copy_from_slice(&digest.0);
+                LcDigest::import_less_safe(&padded, &SHA512)
+            }
         };
         let digest = digest.expect("the length is that of the hash");
         self.der.sign_digest(&digest).expect("an accepted key signs").as_ref().to_vec()
@@ -168,7 +178,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Public`] when the bytes are not exactly the accepted form of a point on a known curve.
     pub fn from_spki_der(spki: &[u8]) -> Result<Self, KeyError> {
-        for curve in [Curve::P384, Curve::P256] {
+        for curve in Curve::ALL {
             let Ok(key) = ParsedPublicKey::new(curve.verifying().0, spki) else { continue };
             // One key, one encoding: node ids are digests of it.
             let canonical = key.as_der().map_err(|_| KeyError::Public)?;
@@ -208,6 +218,7 @@ impl PublicKey {
         let bytes = match self.curve {
             Curve::P256 => 65,
             Curve::P384 => 97,
+            Curve::P521 => 133,
         };
         &self.spki[self.spki.len() - bytes..]
     }
@@ -227,6 +238,7 @@ impl PublicKey {
         let algorithm = match self.curve {
             Curve::P256 => &ECDSA_P256_SHA256_ASN1,
             Curve::P384 => &ECDSA_P384_SHA256_ASN1,
+            Curve::P521 => &ECDSA_P521_SHA256_ASN1,
         };
         let digest =
             LcDigest::import_less_safe(&digest.0, &SHA256).expect("the length is that of the hash");
@@ -263,11 +275,15 @@ impl fmt::Debug for PublicKey {
 }
 
 impl Curve {
+    /// All of them, the most used first.
+    pub const ALL: [Self; 3] = [Self::P384, Self::P256, Self::P521];
+
     /// The library's signing algorithms: signatures in DER, and as `r || s`.
     const fn signing(self) -> (&'static EcdsaSigningAlgorithm, &'static EcdsaSigningAlgorithm) {
         match self {
             Self::P256 => (&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_FIXED_SIGNING),
             Self::P384 => (&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_FIXED_SIGNING),
+            Self::P521 => (&ECDSA_P521_SHA512_ASN1_SIGNING, &ECDSA_P521_SHA512_FIXED_SIGNING),
         }
     }
 
@@ -278,6 +294,7 @@ impl Curve {
         match self {
             Self::P256 => (&ECDSA_P256_SHA256_ASN1, &ECDSA_P256_SHA256_FIXED),
             Self::P384 => (&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA384_FIXED),
+            Self::P521 => (&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA512_FIXED),
         }
     }
 }
@@ -293,7 +310,7 @@ mod tests {
 
     #[test]
     fn signatures_verify_under_their_own_key_message_and_form() {
-        for curve in [Curve::P256, Curve::P384] {
+        for curve in Curve::ALL {
             let (key, other) = (SigningKey::generate(curve), SigningKey::generate(curve));
             let digest = sha256(b"message");
             let prehashed = key.sign_prehashed(&digest);
@@ -314,7 +331,7 @@ mod tests {
 
     #[test]
     fn keys_survive_their_encodings() {
-        for curve in [Curve::P256, Curve::P384] {
+        for curve in Curve::ALL {
             let key = SigningKey::generate(curve);
             let again = SigningKey::from_pkcs8_der(curve, &key.pkcs8_der()).unwrap();
             assert_eq!(again.public(), key.public());

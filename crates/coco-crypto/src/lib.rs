@@ -18,6 +18,6 @@ pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
 pub use pem::PemError;
 pub use secret::SecretBytes;
 pub use x509::{
-    AltName, CERTIFICATE_BYTES_MAX, Certificate, CertificateError, EndorseNode, Validity,
-    endorse_node, service_certificate,
+    AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
+    EndorseNode, Validity, endorse_node, is_root_authority, read_bundle, service_certificate,
 };

@@ -17,6 +17,12 @@ pub enum PemError {
     /// The lines that enclose the content are missing.
     #[error("no block between BEGIN CERTIFICATE and END CERTIFICATE")]
     Frame,
+    /// More certificates than are read.
+    #[error("more than {limit} certificates")]
+    Many {
+        /// The limit.
+        limit: usize,
+    },
     /// The content is not base64.
     #[error("the block is not base64")]
     Base64,
@@ -51,12 +57,33 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, PemError> {
     STANDARD.decode(base64).map_err(|_| PemError::Base64)
 }
 
+/// Decodes every certificate in `text`, at most `limit` of them; text around them is passed over.
+pub(crate) fn decode_all(text: &str, limit: usize) -> Result<Vec<Vec<u8>>, PemError> {
+    if text.len() > BUNDLE_BYTES_MAX {
+        return Err(PemError::Long { found: text.len(), limit: BUNDLE_BYTES_MAX });
+    }
+    let (mut found, mut rest) = (Vec::new(), text);
+    while let Some((_, after)) = rest.split_once(BEGIN) {
+        if found.len() == limit {
+            return Err(PemError::Many { limit });
+        }
+        let (block, left) = after.split_once(END).ok_or(PemError::Frame)?;
+        let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        found.push(STANDARD.decode(base64).map_err(|_| PemError::Base64)?);
+        rest = left;
+    }
+    if found.is_empty() { Err(PemError::Frame) } else { Ok(found) }
+}
+
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 const LINE_CHARACTERS: usize = 64;
 
 /// Longest text that is decoded: a certificate of the largest size with room for comments.
 const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Longest text of several certificates that is decoded.
+const BUNDLE_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use coco_types::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
@@ -10,7 +11,9 @@ use rcgen::{
 use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use crate::{Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem};
+use crate::{
+    Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem, sha256,
+};
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
 pub const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
@@ -141,6 +144,12 @@ impl Certificate {
         &self.der
     }
 
+    /// SHA-256 of the DER: the id of a member or participant whose certificate it is.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&self.der)
+    }
+
     /// The certificate in PEM, always the same text for the same certificate.
     #[must_use]
     pub fn pem(&self) -> String {
@@ -193,6 +202,36 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({:?})", self.key)
+    }
+}
+
+/// Most certificates that one text may hold. Bundles of authorities have some dozens.
+pub const BUNDLE_CERTIFICATES_MAX: usize = 128;
+
+/// The certificates of a PEM text in DER, at least one. Each is X.509; its key may be of any kind.
+///
+/// # Errors
+/// [`CertificateError`] when there is none, or one is unreadable, or there are more than [`BUNDLE_CERTIFICATES_MAX`].
+pub fn read_bundle(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
+    let certificates = pem::decode_all(text, BUNDLE_CERTIFICATES_MAX)?;
+    for der in &certificates {
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
+        }
+        drop(parse(der)?);
+    }
+    Ok(certificates)
+}
+
+/// Whether a text is one certificate of an authority that names itself as its issuer. Its key may be of any kind, and so its
+/// signature is not looked at: whoever trusts a root does so by its bytes.
+#[must_use]
+pub fn is_root_authority(text: &str) -> bool {
+    match read_bundle(text).as_deref() {
+        Ok([der]) => parse(der).is_ok_and(|certificate| {
+            certificate.is_ca() && certificate.issuer().as_raw() == certificate.subject().as_raw()
+        }),
+        _ => false,
     }
 }
 
@@ -287,6 +326,7 @@ const fn algorithm_der(curve: Curve) -> &'static [u8] {
     match curve {
         Curve::P256 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
         Curve::P384 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+        Curve::P521 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04],
     }
 }
 
@@ -388,6 +428,7 @@ const fn algorithm(curve: Curve) -> &'static SignatureAlgorithm {
     match curve {
         Curve::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         Curve::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        Curve::P521 => &rcgen::PKCS_ECDSA_P521_SHA512,
     }
 }
 
@@ -420,6 +461,44 @@ mod tests {
     use super::*;
 
     const VALIDITY: Validity = Validity { not_before: 1_700_000_000, not_after: 1_800_000_000 };
+
+    #[test]
+    fn a_bundle_holds_one_to_128_certificates() {
+        let (_, one) = service();
+        for (count, ok) in [(0, false), (1, true), (127, true), (128, true), (129, false)] {
+            let bundle = read_bundle(&one.pem().repeat(count));
+            assert_eq!(bundle.is_ok(), ok, "{count}");
+            assert!(bundle.is_err() || bundle == Ok(vec![one.der().to_vec(); count]));
+        }
+        let other = one.pem().replace("MII", "AAA");
+        assert!(read_bundle(&(one.pem() + &other)).is_err(), "one is unreadable");
+        let cut = one.pem().replace("-----END", "");
+        assert!(read_bundle(&(one.pem() + &cut)).is_err(), "one has no end");
+    }
+
+    #[test]
+    fn a_service_is_a_root_and_a_node_is_none() {
+        let service = service();
+        let node = node(&service, &[]).unwrap();
+        for (text, expected) in [
+            (service.1.pem(), true),
+            (node.pem(), false),
+            (service.1.pem().repeat(2), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_root_authority(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_curve_certifies_itself() {
+        for curve in Curve::ALL {
+            let key = SigningKey::generate(curve);
+            let certificate = service_certificate(&key, VALIDITY).unwrap();
+            assert_eq!(certificate.key().curve(), curve);
+            assert_eq!(certificate.verify_issued_by(&certificate), Ok(()));
+        }
+    }
 
     fn service() -> (SigningKey, Certificate) {
         let key = SigningKey::generate(Curve::P384);

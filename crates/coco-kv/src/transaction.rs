@@ -78,6 +78,12 @@ impl Transaction<'_> {
         self.base.map(name)
     }
 
+    /// Whether [`Self::range`] can be asked of the map.
+    #[must_use]
+    pub fn is_ordered(&self, map: MapId) -> bool {
+        matches!(self.base.table(map), Some(Table::Ordered(_)))
+    }
+
     /// The value of `key`: its own write, else what its version holds. Of a history or ledger-only map it sees its
     /// own writes only.
     pub fn get(&mut self, map: MapId, key: &[u8]) -> Option<Value> {

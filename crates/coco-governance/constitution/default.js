@@ -1,0 +1,385 @@
+// THE CONSTITUTION
+//
+// How to read it. Members propose; a proposal is a list of ACTIONS. Each action says who may be affected and what is
+// changed. A proposal is carried out when the VOTING POLICY of each of its actions is met, and all of it or nothing.
+// The names of actions are those of CCF, the framework whose tools work here.
+
+// ---------------------------------------------------------------------------------------------------------------------
+// 1. Voting policy
+//
+// The policy is kept in a table, so that members change it by vote, with the action `set_voting_policy`. A change is
+// decided under the policy before it. It has a rule for all actions, and rules for some of them:
+//
+//     { "default": RULE, "actions": { "set_constitution": RULE, ... } }
+//
+// A RULE is one of
+//
+//     { "rule": "majority" }                           more than half of the active members
+//     { "rule": "unanimous" }                          all of them
+//     { "rule": "one" }                                any one of them
+//     { "rule": "at_least", "members": 3 }             so many of them; all, while there are fewer
+//     { "rule": "weighted", "weights": { ID: 2 }, "needed": 3 }   members whose weights add up to that
+//
+// and may have  "veto": [ID, ...] : members any of whom can stop the proposal by a vote against it.
+
+const POLICY_WITHOUT_A_VOTE = {
+    default: { rule: "majority" },
+    actions: { set_constitution: { rule: "unanimous" }, set_voting_policy: { rule: "unanimous" } },
+};
+
+const RULES = {
+    majority: { fields: [], needed: (_, active) => Math.floor(active.length / 2) + 1 },
+    unanimous: { fields: [], needed: (_, active) => active.length },
+    one: { fields: [], needed: () => 1 },
+    at_least: { fields: ["members"], needed: ({ members }, active) => Math.min(members, active.length) },
+    weighted: { fields: ["weights", "needed"], needed: ({ needed }) => needed },
+};
+
+// What a rule makes of the votes: each active member weighs 1, unless the rule says otherwise.
+function decide(rule, active, approving, refusing) {
+    const weight = (members) => rule.rule === "weighted"
+        ? members.reduce((sum, id) => sum + (rule.weights[id] ?? 0), 0)
+        : members.length;
+    if ((rule.veto ?? []).some((id) => refusing.includes(id))) return "Rejected";
+    const needed = RULES[rule.rule].needed(rule, active);
+    // Nobody is left, or nobody has weight: then nothing can be decided.
+    if (needed < 1) return "Open";
+    const possible = active.filter((id) => !refusing.includes(id));
+    if (weight(approving) >= needed) return "Accepted";
+    return weight(possible) < needed ? "Rejected" : "Open";
+}
+
+function policy() {
+    return readRow("voting_policy", ONLY_ROW) ?? POLICY_WITHOUT_A_VOTE;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// 2. Actions
+//
+// `check` looks at what was proposed alone; `apply` makes the change, or stops the whole proposal.
+
+const ACTIONS = {
+    // Members ---------------------------------------------------------------------------------------------------------
+
+    // Admits a member. It votes once it has acknowledged the state of the service.
+    set_member: {
+        check: (args) => {
+            expectCertificate(args.cert, "cert");
+            expectOptional(args.member_data, "object", "member_data");
+            expectOptional(args.encryption_pub_key, "string", "encryption_pub_key");
+            if (args.recovery_role !== undefined) {
+                expect(["NonParticipant", "Participant", "Owner"].includes(args.recovery_role), "recovery_role is unknown");
+                expect(args.encryption_pub_key, "a recovery_role needs an encryption_pub_key");
+            }
+        },
+        apply: ({ cert, member_data, recovery_role, encryption_pub_key }) => {
+            const id = ccf.pemToId(cert);
+            expect(!isMember(id), `${id} is a member already`);
+            writeText("members.certs", id, cert);
+            if (encryption_pub_key) writeText("members.encryption_public_keys", id, encryption_pub_key);
+            writeRow("members.info", id, { member_data, recovery_role, status: "Accepted" });
+            const signature = ccf.kv["public:ccf.internal.signatures"].get(ONLY_ROW);
+            expect(signature !== undefined, "the service has not signed its ledger yet");
+            writeRow("members.acks", id, { state_digest: ccf.bufToJsonCompatible(signature).root });
+        },
+    },
+    // Expels a member. The last active one stays, and enough of those who can recover the service.
+    remove_member: {
+        check: (args) => expectId(args.member_id, "member_id"),
+        apply: ({ member_id }) => {
+            if (!isMember(member_id)) return;
+            const others = activeMembers().filter((id) => id !== member_id);
+            expect(others.length > 0, "the last active member cannot be removed");
+            const couldRecover = activeRecoveryMembers();
+            if (couldRecover.includes(member_id)) {
+                const { recovery_threshold } = configuration();
+                expect(couldRecover.length > (recovery_threshold ?? 0),
+                    `fewer than ${recovery_threshold} members could recover the service`);
+                ccf.node.triggerLedgerRekey();
+            }
+            for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, member_id);
+            const { default: byDefault, actions: rules } = policy();
+            for (const rule of [byDefault, ...Object.values(rules)]) expectReachable(rule);
+        },
+    },
+    set_member_data: {
+        check: (args) => {
+            expectId(args.member_id, "member_id");
+            expectType(args.member_data, "object", "member_data");
+        },
+        apply: ({ member_id, member_data }) => {
+            const member = readRow("members.info", key(member_id));
+            expect(member !== undefined, `${member_id} is no member`);
+            writeRow("members.info", member_id, { ...member, member_data });
+        },
+    },
+
+    // Participants, who use the service and do not vote -----------------------------------------------------------------
+
+    set_user: {
+        check: (args) => {
+            expectCertificate(args.cert, "cert");
+            expectOptional(args.user_data, "object", "user_data");
+        },
+        apply: ({ cert, user_data }) => {
+            const id = ccf.pemToId(cert);
+            writeText("users.certs", id, cert);
+            setUserData(id, user_data);
+        },
+    },
+    remove_user: {
+        check: (args) => expectId(args.user_id, "user_id"),
+        apply: ({ user_id }) => {
+            erase("users.certs", user_id);
+            erase("users.info", user_id);
+        },
+    },
+    set_user_data: {
+        check: (args) => {
+            expectId(args.user_id, "user_id");
+            expectOptional(args.user_data, "object", "user_data");
+        },
+        apply: ({ user_id, user_data }) => setUserData(user_id, user_data),
+    },
+
+    // Nodes -----------------------------------------------------------------------------------------------------------
+
+    transition_node_to_trusted: {
+        check: (args) => expectId(args.node_id, "node_id"),
+        apply: ({ node_id }) => {
+            const node = readRow("nodes.info", key(node_id));
+            expect(node !== undefined, `there is no node ${node_id}`);
+            expect(node.status !== "Retired", `the node ${node_id} is retired`);
+            if (node.status !== "Pending") return;
+            const ledger_secret_seqno = ccf.network.getLatestLedgerSecretSeqno();
+            writeRow("nodes.info", node_id, { ...node, status: "Trusted", ledger_secret_seqno });
+        },
+    },
+    remove_node: {
+        check: (args) => expectId(args.node_id, "node_id"),
+        apply: ({ node_id }) => {
+            const node = readRow("nodes.info", key(node_id));
+            if (node === undefined) return;
+            if (node.status === "Pending") erase("nodes.info", node_id);
+            else writeRow("nodes.info", node_id, { ...node, status: "Retired" });
+        },
+    },
+    set_node_data: {
+        check: (args) => expectId(args.node_id, "node_id"),
+        apply: ({ node_id, node_data }) => {
+            const node = readRow("nodes.info", key(node_id));
+            expect(node !== undefined, `there is no node ${node_id}`);
+            writeRow("nodes.info", node_id, { ...node, node_data });
+        },
+    },
+
+    // The service -----------------------------------------------------------------------------------------------------
+
+    transition_service_to_open: {
+        check: (args) => {
+            expectCertificate(args.next_service_identity, "next_service_identity");
+            if (args.previous_service_identity !== undefined) {
+                expectCertificate(args.previous_service_identity, "previous_service_identity");
+            }
+        },
+        apply: ({ previous_service_identity: previous, next_service_identity: next }) => {
+            expect(serviceStatus() !== "Recovering" || previous !== undefined,
+                "after a recovery, the identity of the service before it must be named as well");
+            ccf.node.transitionServiceToOpen(previous === undefined ? undefined : ccf.strToBuf(previous), ccf.strToBuf(next));
+        },
+    },
+    // Stops a proposal that was meant for another service.
+    assert_service_identity: {
+        check: (args) => {
+            const service = readRow("service.info", ONLY_ROW);
+            expect(service?.cert === args.service_identity, "this is another service");
+        },
+        apply: () => {},
+    },
+    set_recovery_threshold: {
+        check: (args) => expectWhole(args.recovery_threshold, 1, 254, "recovery_threshold"),
+        apply: (args) => setConfiguration(args),
+    },
+    set_service_configuration: {
+        check: (args) => {
+            const known = ["recovery_threshold", "recent_cose_proposals_window_size"];
+            for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
+            const { recovery_threshold, recent_cose_proposals_window_size } = args;
+            if (recovery_threshold !== undefined) expectWhole(recovery_threshold, 1, 254, "recovery_threshold");
+            if (recent_cose_proposals_window_size !== undefined) {
+                expectWhole(recent_cose_proposals_window_size, 1, 10000, "recent_cose_proposals_window_size");
+            }
+        },
+        apply: (args) => setConfiguration(args),
+    },
+    trigger_recovery_shares_refresh: { check: expectNothing, apply: () => ccf.node.triggerRecoverySharesRefresh() },
+    trigger_ledger_rekey: { check: expectNothing, apply: () => ccf.node.triggerLedgerRekey() },
+    trigger_ledger_chunk: { check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
+    trigger_snapshot: { check: () => {}, apply: () => ccf.node.triggerSnapshot() },
+
+    // The rules themselves --------------------------------------------------------------------------------------------
+
+    set_voting_policy: {
+        check: (args) => {
+            expectRule(args.default, "default");
+            expectType(args.actions, "object", "actions");
+            for (const [name, rule] of Object.entries(args.actions)) {
+                expect(Object.hasOwn(ACTIONS, name), `${name} is no action`);
+                expectRule(rule, name);
+            }
+        },
+        apply: (args, proposalId) => {
+            for (const rule of [args.default, ...Object.values(args.actions)]) expectReachable(rule);
+            table("voting_policy").set(ONLY_ROW, ccf.jsonCompatibleToBuf({ default: args.default, actions: args.actions }));
+            // Whoever voted on another proposal did so under other rules.
+            dropOpenProposals(proposalId);
+        },
+    },
+    set_constitution: {
+        check: (args) => {
+            expectType(args.constitution, "string", "constitution");
+            ccf.gov.validateConstitution(args.constitution);
+        },
+        apply: (args, proposalId) => {
+            table("constitution").set(ONLY_ROW, ccf.jsonCompatibleToBuf(args.constitution));
+            dropOpenProposals(proposalId);
+        },
+    },
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// 3. How proposals are checked, decided and carried out
+
+export function validate(input) {
+    const faults = [];
+    const { actions } = JSON.parse(input);
+    if (!Array.isArray(actions) || actions.length === 0) {
+        return { valid: false, description: "a proposal is a list of actions" };
+    }
+    actions.forEach((action, position) => {
+        try {
+            expect(Object.hasOwn(ACTIONS, action?.name), "there is no such action");
+            expectOptional(action.args, "object", "args");
+            ACTIONS[action.name].check(action.args ?? {});
+        } catch (error) {
+            faults.push(`action ${position + 1}, ${action?.name}: ${error.message}`);
+        }
+    });
+    return { valid: faults.length === 0, description: faults.join("; ") };
+}
+
+export function resolve(proposal, proposerId, votes) {
+    const active = activeMembers();
+    const of = (wanted) => votes.filter(({ vote }) => vote === wanted).map(({ member_id }) => member_id);
+    const [approving, refusing] = [of(true), of(false)];
+    const { default: byDefault, actions: rules } = policy();
+    const decisions = JSON.parse(proposal).actions.map(({ name }) =>
+        decide(Object.hasOwn(rules, name) ? rules[name] : byDefault, active, approving, refusing));
+    if (decisions.includes("Rejected")) return "Rejected";
+    return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
+}
+
+export function apply(proposal, proposalId) {
+    for (const { name, args } of JSON.parse(proposal).actions) ACTIONS[name].apply(args ?? {}, proposalId);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// 4. Words used above
+
+const ONLY_ROW = new ArrayBuffer(8);
+
+function table(name) { return ccf.kv[`public:ccf.gov.${name}`]; }
+function key(id) { return ccf.strToBuf(id); }
+function writeRow(name, id, row) { table(name).set(key(id), ccf.jsonCompatibleToBuf(row)); }
+function writeText(name, id, text) { table(name).set(key(id), ccf.strToBuf(text)); }
+function erase(name, id) { table(name).delete(key(id)); }
+function readRow(name, rowKey) {
+    const row = table(name).get(rowKey);
+    return row === undefined ? undefined : ccf.bufToJsonCompatible(row);
+}
+
+function isMember(id) { return table("members.info").has(key(id)); }
+function activeMembers() {
+    const active = [];
+    table("members.info").forEach((row, id) => {
+        if (ccf.bufToJsonCompatible(row).status === "Active") active.push(ccf.bufToStr(id));
+    });
+    return active;
+}
+function activeRecoveryMembers() {
+    return activeMembers().filter((id) => table("members.encryption_public_keys").has(key(id))
+        && readRow("members.info", key(id)).recovery_role !== "NonParticipant");
+}
+function setUserData(id, user_data) {
+    if (user_data === undefined || user_data === null) erase("users.info", id);
+    else writeRow("users.info", id, { user_data });
+}
+function serviceStatus() { return readRow("service.info", ONLY_ROW)?.status; }
+function configuration() { return readRow("service.config", ONLY_ROW) ?? {}; }
+function setConfiguration(changes) {
+    const before = configuration();
+    const threshold = changes.recovery_threshold;
+    const isOther = threshold !== undefined && threshold !== before.recovery_threshold;
+    if (isOther) {
+        const status = serviceStatus();
+        expect(status !== "Recovering" && status !== "WaitingForRecoveryShares", "the service is being recovered");
+        if (status === "Open") {
+            const count = activeRecoveryMembers().length;
+            expect(threshold <= count, `only ${count} members hold shares`);
+        }
+    }
+    table("service.config").set(ONLY_ROW, ccf.jsonCompatibleToBuf({ ...before, ...changes }));
+    if (isOther) ccf.node.triggerRecoverySharesRefresh();
+}
+function dropOpenProposals(but) {
+    const infos = table("proposals_info");
+    infos.forEach((row, id) => {
+        const info = ccf.bufToJsonCompatible(row);
+        if (info.state === "Open" && ccf.bufToStr(id) !== but) {
+            infos.set(id, ccf.jsonCompatibleToBuf({ ...info, state: "Dropped" }));
+        }
+    });
+}
+
+function expect(condition, message) { if (!condition) throw new Error(message); }
+function isObject(value) { return typeof value === "object" && value !== null && !Array.isArray(value); }
+function expectType(value, type, name) {
+    expect(type === "object" ? isObject(value) : typeof value === type, `${name} must be of type ${type}`);
+}
+function expectOptional(value, type, name) {
+    if (value !== undefined && value !== null) expectType(value, type, name);
+}
+function expectNothing(args) { expect(Object.keys(args).length === 0, "this action takes no args"); }
+function expectWhole(value, least, most, name) {
+    expect(Number.isInteger(value) && least <= value && value <= most, `${name} must be a whole number from ${least} to ${most}`);
+}
+function expectId(value, name) {
+    expect(typeof value === "string" && /^[0-9a-f]{64}$/.test(value), `${name} must be 64 lower-case hexadecimal digits`);
+}
+function expectCertificate(value, name) {
+    expect(typeof value === "string" && ccf.crypto.isValidX509CertBundle(value), `${name} must be a certificate in PEM`);
+}
+function expectRule(rule, name) {
+    expectType(rule, "object", `the rule of ${name}`);
+    expect(Object.hasOwn(RULES, rule.rule), `the rule of ${name} is unknown`);
+    const known = ["rule", "veto", ...RULES[rule.rule].fields];
+    for (const field of Object.keys(rule)) expect(known.includes(field), `the rule of ${name} has no ${field}`);
+    if (rule.rule === "at_least") expectWhole(rule.members, 1, 254, "members");
+    if (rule.rule === "weighted") {
+        expectType(rule.weights, "object", "weights");
+        for (const [id, weight] of Object.entries(rule.weights)) {
+            expectId(id, "a member of weights");
+            expectWhole(weight, 0, 1000000, `the weight of ${id}`);
+        }
+        expectWhole(rule.needed, 1, 254000000, "needed");
+    }
+    if (rule.veto !== undefined) {
+        expect(Array.isArray(rule.veto), "veto must be a list");
+        rule.veto.forEach((id) => expectId(id, "a member of veto"));
+    }
+}
+// A rule that the members who are left cannot meet would end their power to change it.
+function expectReachable(rule) {
+    const active = activeMembers();
+    expect(decide(rule, active, active, []) === "Accepted", `the active members cannot meet the rule ${rule.rule}`);
+}

@@ -1,0 +1,265 @@
+//! Decides what members' signed requests change.
+//!
+//! ```text
+//!   a member's signed request, and the call it came with
+//!        │
+//!        ▼
+//!   Governance::handle(transaction, …) ─▶ Handled { the transaction with its writes, the reply, effects }
+//!        │                                      the caller commits it, and does what the effects ask for
+//!        └─▶ GovernanceError                    the transaction is gone, and nothing of it remains
+//! ```
+//!
+//! A request is believed by its signature alone: wherever it comes from, it counts as its signer's. Rules are the
+//! constitution's, a script in the tables that members change by vote; it runs in an engine that cannot harm whoever runs
+//! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
+//! transaction, request and situation give the same writes everywhere.
+//!
+//! Absent: HTTP, recovery shares, keys of JSON web tokens, certificates on request of a constitution, expiry of
+//! proposals.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod acks;
+mod constitution;
+mod document;
+mod error;
+mod history;
+mod id;
+mod members;
+mod outside;
+mod proposals;
+mod replay;
+mod request;
+pub mod tables;
+
+use std::fmt;
+
+use coco_kv::{Transaction, WriteSet};
+use coco_script::Engine;
+use coco_types::{Digest, Seqno};
+
+pub use constitution::{
+    BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
+    ConstitutionError, LOADING_LIMITS,
+};
+pub use error::{ErrorCode, GovernanceError};
+pub use id::{MemberId, ProposalId};
+pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
+pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
+pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
+pub use request::{CREATED_AT_MAX, Message, Request, RequestError, Signed};
+
+use constitution::{Constitution, Prelude};
+use members::FromMember;
+use proposals::Desk;
+
+/// The constitution of a service that brings none of its own. It keeps voting policies as data, and has the actions of CCF
+/// for members, participants, nodes, configuration, recovery and itself.
+pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js");
+
+/// What is known outside of the tables when a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// The Merkle root over the ledger up to the version that the transaction reads.
+    pub root: Digest,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+    /// From which entry on the newest ledger secret is used.
+    pub ledger_secret: Seqno,
+}
+
+/// The call that a request came with. It must be the one that was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `POST members/proposals:create`
+    CreateProposal,
+    /// `POST members/proposals/{id}:withdraw`
+    WithdrawProposal(ProposalId),
+    /// `POST members/proposals/{id}/ballots/{member}:submit`
+    SubmitBallot {
+        /// On what.
+        proposal: ProposalId,
+        /// By whom.
+        member: MemberId,
+    },
+    /// `POST members/state-digests/{member}:update`
+    UpdateStateDigest(MemberId),
+    /// `POST members/state-digests/{member}:ack`
+    Acknowledge(MemberId),
+}
+
+/// What a request is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The proposal as it now is.
+    Proposal(ProposalView),
+    /// The digest to acknowledge.
+    StateDigest {
+        /// By whom.
+        member: MemberId,
+        /// What, in hexadecimal.
+        state_digest: String,
+    },
+    /// Nothing is left to say.
+    Done,
+}
+
+/// A request that was carried out.
+#[derive(Debug)]
+pub struct Handled<'s> {
+    /// The transaction with what the request changed.
+    pub transaction: Transaction<'s>,
+    /// The answer, for when that is committed.
+    pub reply: Reply,
+    /// What to do when it is committed, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// What a proposal would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// What it would write.
+    pub writes: WriteSet,
+    /// What it would ask for.
+    pub effects: Vec<Effect>,
+}
+
+/// Carries requests out. Keeps the constitution that it used last, compiled: which one changes nothing but time.
+pub struct Governance {
+    prelude: Prelude,
+    loaded: Option<Constitution>,
+}
+
+impl Governance {
+    /// Begins, with an engine for scripts.
+    ///
+    /// # Panics
+    /// Never: what is loaded here is part of the program.
+    #[must_use]
+    pub fn new(engine: &Engine) -> Self {
+        Self { prelude: Prelude::new(engine), loaded: None }
+    }
+
+    /// Checks that a text can be a constitution: for whoever makes a service.
+    ///
+    /// # Errors
+    /// [`ConstitutionError`] when it does not load or lacks a function.
+    pub fn check_constitution(&self, text: &str) -> Result<(), ConstitutionError> {
+        self.prelude.load(text).map(drop)
+    }
+
+    /// Carries a request out. The store holds [`tables::maps`].
+    ///
+    /// # Errors
+    /// [`GovernanceError`] when the request is refused; the transaction is gone then.
+    ///
+    /// # Panics
+    /// Never on anything that comes from outside.
+    pub fn handle<'s>(
+        &mut self,
+        mut transaction: Transaction<'s>,
+        route: Route,
+        envelope: &[u8],
+        situation: &Situation,
+    ) -> Result<Handled<'s>, GovernanceError> {
+        let from = FromMember::check(&mut transaction, envelope)?;
+        check_route(route, &from.request)?;
+        let tx = &mut transaction;
+        let (reply, effects) = match route {
+            Route::UpdateStateDigest(member) => {
+                let state_digest = acks::update(tx, &from, situation)?;
+                (Reply::StateDigest { member, state_digest }, Vec::new())
+            }
+            Route::Acknowledge(_) => (Reply::Done, acks::acknowledge(tx, &from)?),
+            Route::CreateProposal => {
+                let request = from.active()?;
+                let (view, effects) = self.desk(tx, situation).create(&request)?;
+                (Reply::Proposal(view), effects)
+            }
+            Route::SubmitBallot { proposal, .. } => {
+                let request = from.active()?;
+                let (view, effects) = self.desk(tx, situation).vote(proposal, &request)?;
+                (Reply::Proposal(view), effects)
+            }
+            Route::WithdrawProposal(proposal) => {
+                let request = from.active()?;
+                let view = self.desk(tx, situation).withdraw(proposal, &request)?;
+                (view.map_or(Reply::Done, Reply::Proposal), Vec::new())
+            }
+        };
+        Ok(Handled { transaction, reply, effects })
+    }
+
+    /// Carries a proposal out that nobody has voted on, to show what it would change. The transaction is used up by it.
+    ///
+    /// # Errors
+    /// [`GovernanceError`] when the constitution does not take it, or carrying it out fails.
+    ///
+    /// # Panics
+    /// Never on anything that comes from outside.
+    pub fn simulate(
+        &mut self,
+        mut transaction: Transaction<'_>,
+        proposal: &[u8],
+        situation: &Situation,
+    ) -> Result<Simulated, GovernanceError> {
+        let effects = self.desk(&mut transaction, situation).simulate(proposal)?;
+        Ok(Simulated { writes: transaction.finish().write_set().clone(), effects })
+    }
+
+    const fn desk<'a, 's>(
+        &'a mut self,
+        tx: &'a mut Transaction<'s>,
+        situation: &'a Situation,
+    ) -> Desk<'a, 's> {
+        Desk { tx, situation, prelude: &self.prelude, loaded: &mut self.loaded }
+    }
+}
+
+/// Checks that what was signed is what the call names: a ballot is no withdrawal, and is for one proposal.
+fn check_route(route: Route, request: &Signed<'_>) -> Result<(), GovernanceError> {
+    let signer = request.signer();
+    let refused = |code, message: &str| Err(GovernanceError::new(code, message));
+    let is_named = match (route, request.message()) {
+        (Route::CreateProposal, Message::Proposal) => true,
+        (Route::WithdrawProposal(named), Message::Withdrawal(signed)) => named == signed,
+        (Route::SubmitBallot { proposal, member }, Message::Ballot(signed)) => {
+            if member != signer {
+                let message = "the signer is not the member that the call names";
+                return refused(ErrorCode::InvalidResourceName, message);
+            }
+            proposal == signed
+        }
+        (Route::UpdateStateDigest(member), Message::StateDigest)
+        | (Route::Acknowledge(member), Message::Ack) => {
+            if member != signer {
+                let message = "the signer is not the member that the call names";
+                return refused(ErrorCode::InvalidAuthenticationInfo, message);
+            }
+            true
+        }
+        (
+            Route::CreateProposal
+            | Route::WithdrawProposal(_)
+            | Route::SubmitBallot { .. }
+            | Route::UpdateStateDigest(_)
+            | Route::Acknowledge(_),
+            _,
+        ) => {
+            let message = "the message type that was signed is not that of the call";
+            return refused(ErrorCode::InvalidAuthenticationInfo, message);
+        }
+    };
+    if is_named {
+        Ok(())
+    } else {
+        let message = "the proposal that was signed is not the one that the call names";
+        refused(ErrorCode::InvalidResourceName, message)
+    }
+}
+
+impl fmt::Debug for Governance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Governance").finish_non_exhaustive()
+    }
+}

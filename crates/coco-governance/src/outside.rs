@@ -1,0 +1,277 @@
+//! What a script reaches outside of itself: tables, conversions, certificates, and effects that it asks for.
+//!
+//! Which tables: governance may read what is public and write what is governance's, as in CCF. While a proposal is
+//! validated or decided, and in ballots, nothing is written. A table must be in the store already, and listable.
+
+use coco_crypto::{Certificate, is_root_authority, read_bundle, sha256};
+use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
+use coco_script::{Host, HostError, Value};
+
+use crate::{
+    Situation,
+    constitution::Prelude,
+    tables::{SIGNATURES, singleton_key},
+};
+
+/// Something that a constitution asks the node to do once its changes are committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make a new ledger secret.
+    RekeyLedger,
+    /// Share the ledger secret anew among the recovery members.
+    RefreshRecoveryShares,
+    /// Begin a new file of the ledger.
+    ChunkLedger,
+    /// Make a snapshot.
+    Snapshot,
+    /// Open the service, if it is the one that is meant.
+    OpenService {
+        /// The certificate of the service before a recovery, in PEM.
+        previous: Option<Vec<u8>>,
+        /// The certificate of this service, in PEM.
+        next: Vec<u8>,
+    },
+}
+
+/// Most effects of one proposal.
+pub const EFFECTS_MAX: usize = 64;
+
+/// Most bytes of keys and values that one proposal may write: half of the largest entry.
+pub const WRITTEN_BYTES_MAX: usize = coco_types::limits::ENTRY_BYTES_MAX / 2;
+
+/// Most constitutions that one run may have checked: each is compiled and so takes time of its own.
+pub const CONSTITUTIONS_CHECKED_MAX: u32 = 2;
+
+/// Most rows and, but for the last row, bytes of one page of a table.
+const PAGE_ROWS_MAX: usize = 256;
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What a run may do to tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read them.
+    Read,
+    /// Write governance's as well, and ask for effects.
+    Write,
+}
+
+/// The host of one run.
+pub(crate) struct Outside<'a, 's> {
+    tx: &'a mut Transaction<'s>,
+    situation: &'a Situation,
+    prelude: &'a Prelude,
+    access: Access,
+    written_bytes_left: usize,
+    checks_left: u32,
+    /// What was asked for, in order.
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl<'a, 's> Outside<'a, 's> {
+    pub(crate) fn new(
+        tx: &'a mut Transaction<'s>,
+        situation: &'a Situation,
+        prelude: &'a Prelude,
+        access: Access,
+    ) -> Self {
+        Self {
+            tx,
+            situation,
+            prelude,
+            access,
+            written_bytes_left: WRITTEN_BYTES_MAX,
+            checks_left: CONSTITUTIONS_CHECKED_MAX,
+            effects: Vec::new(),
+        }
+    }
+
+    /// The table to read, if the store has it.
+    fn readable(&self, name: &str) -> Result<Option<MapId>, HostError> {
+        if !name.starts_with("public:") {
+            return Err(refused(format!("{name}: governance sees public tables only")));
+        }
+        let Ok(name) = MapName::new(name) else { return Ok(None) };
+        Ok(self.tx.map(&name))
+    }
+
+    /// The table to write.
+    fn writable(&mut self, name: &str, bytes: usize) -> Result<MapId, HostError> {
+        if self.access == Access::Read {
+            return Err(refused(format!("{name}: nothing can be written here")));
+        }
+        if !name.starts_with("public:ccf.gov.") {
+            return Err(refused(format!("{name}: governance writes to its own tables only")));
+        }
+        let map = self.readable(name)?.filter(|map| self.tx.is_ordered(*map));
+        let map = map.ok_or_else(|| refused(format!("{name}: the service has no such table")))?;
+        let left = self.written_bytes_left.checked_sub(bytes);
+        self.written_bytes_left = left.ok_or_else(|| {
+            refused(format!("one proposal writes at most {WRITTEN_BYTES_MAX} bytes"))
+        })?;
+        Ok(map)
+    }
+
+    fn get(&mut self, name: &str, key: &[u8]) -> Result<Value, HostError> {
+        check_key(key)?;
+        if name == SIGNATURES && key == singleton_key() {
+            // Signatures stay in the ledger. What constitutions read of the last one is the root.
+            let row = serde_json::json!({ "root": self.situation.root.to_string() });
+            return Ok(Value::Bytes(row.to_string().into_bytes()));
+        }
+        let Some(map) = self.readable(name)? else { return Ok(Value::Undefined) };
+        let row = self.tx.get(map, key);
+        Ok(row.map_or(Value::Undefined, |row| Value::Bytes(row.to_vec())))
+    }
+
+    fn table_call(
+        &mut self,
+        operation: &str,
+        name: &str,
+        rest: &[Value],
+    ) -> Result<Value, HostError> {
+        match (operation, rest) {
+            ("get", [Value::Bytes(key)]) => self.get(name, key),
+            ("has", [Value::Bytes(key)]) => {
+                Ok(Value::Bool(self.get(name, key)? != Value::Undefined))
+            }
+            ("set", [Value::Bytes(key), Value::Bytes(value)]) => {
+                check_key(key)?;
+                let map = self.writable(name, key.len() + value.len())?;
+                self.tx.put(map, key, value.as_slice());
+                Ok(Value::Undefined)
+            }
+            ("delete", [Value::Bytes(key)]) => {
+                check_key(key)?;
+                let map = self.writable(name, key.len())?;
+                let was_there = self.tx.get(map, key).is_some();
+                if was_there {
+                    self.tx.remove(map, key);
+                }
+                Ok(Value::Bool(was_there))
+            }
+            ("page", [Value::Undefined]) => self.page(name, &[]),
+            ("page", [Value::Bytes(after)]) => self.page(name, &[after, &[0][..]].concat()),
+            _ => Err(refused(format!("{operation}: not these arguments"))),
+        }
+    }
+
+    fn page(&mut self, name: &str, start: &[u8]) -> Result<Value, HostError> {
+        let Some(map) = self.readable(name)? else { return Ok(Value::List(Vec::new())) };
+        if !self.tx.is_ordered(map) {
+            return Err(refused(format!("{name}: the rows of this table cannot be listed")));
+        }
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for (key, value) in self.tx.range(map, start, None, PAGE_ROWS_MAX) {
+            bytes += key.len() + value.len();
+            if bytes > PAGE_BYTES_MAX && !page.is_empty() {
+                break;
+            }
+            page.push(Value::List(vec![Value::Bytes(key.into()), Value::Bytes(value.to_vec())]));
+        }
+        Ok(Value::List(page))
+    }
+
+    fn effect(&mut self, name: &str, rest: &[Value]) -> Result<Value, HostError> {
+        let effect = match (name, rest) {
+            ("triggerLedgerRekey", []) => Effect::RekeyLedger,
+            ("triggerRecoverySharesRefresh", []) => Effect::RefreshRecoveryShares,
+            ("triggerLedgerChunk", []) => Effect::ChunkLedger,
+            ("triggerSnapshot", []) => Effect::Snapshot,
+            ("transitionServiceToOpen", [Value::Undefined, Value::Bytes(next)]) => {
+                Effect::OpenService { previous: None, next: next.clone() }
+            }
+            ("transitionServiceToOpen", [Value::Bytes(previous), Value::Bytes(next)]) => {
+                Effect::OpenService { previous: Some(previous.clone()), next: next.clone() }
+            }
+            _ => return Err(refused(format!("{name}: no such effect"))),
+        };
+        if self.access == Access::Read {
+            return Err(refused(format!("{name}: nothing can be asked for here")));
+        }
+        if self.effects.len() == EFFECTS_MAX {
+            return Err(refused(format!("one proposal has at most {EFFECTS_MAX} effects")));
+        }
+        self.effects.push(effect);
+        Ok(Value::Undefined)
+    }
+
+    fn validate_constitution(&mut self, text: &str) -> Result<Value, HostError> {
+        self.checks_left = self.checks_left.checked_sub(1).ok_or_else(|| {
+            refused(format!(
+                "at most {CONSTITUTIONS_CHECKED_MAX} constitutions are checked at once"
+            ))
+        })?;
+        match self.prelude.load(text) {
+            Ok(_) => Ok(Value::Bool(true)),
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
+}
+
+impl Host for Outside<'_, '_> {
+    fn call(&mut self, operation: &str, arguments: &[Value]) -> Result<Value, HostError> {
+        match (operation, arguments) {
+            ("strToBuf", [Value::Text(text)]) => Ok(Value::Bytes(text.as_bytes().to_vec())),
+            // As in CCF's engine, what is no UTF-8 becomes replacement characters.
+            ("bufToStr", [Value::Bytes(bytes)]) => {
+                Ok(Value::Text(String::from_utf8_lossy(bytes).into_owned()))
+            }
+            ("digest", [Value::Text(algorithm), Value::Bytes(data)]) => match &**algorithm {
+                "SHA-256" => Ok(Value::Bytes(sha256(data).0.to_vec())),
+                _ => Err(refused("the only digest is SHA-256")),
+            },
+            ("pemToId", [Value::Text(pem)]) => {
+                let bundle = read_bundle(pem).map_err(|error| refused(error.to_string()))?;
+                let first = bundle.first().expect("a bundle has one at least");
+                Ok(Value::Text(sha256(first).to_string()))
+            }
+            ("isValidX509CertBundle", [Value::Text(pem)]) => {
+                Ok(Value::Bool(read_bundle(pem).is_ok()))
+            }
+            ("isValidX509RootCACert", [Value::Text(pem)]) => {
+                Ok(Value::Bool(is_root_authority(pem)))
+            }
+            ("isValidX509CertChain", [Value::Text(chain), Value::Text(trusted)]) => {
+                Ok(Value::Bool(is_chain(chain, trusted)))
+            }
+            ("validateConstitution", [Value::Text(text)]) => self.validate_constitution(text),
+            ("ledgerSecretSeqno", []) => {
+                #[expect(clippy::cast_precision_loss, reason = "no ledger reaches 2^53 entries")]
+                let seqno = self.situation.ledger_secret.0 as f64;
+                Ok(Value::Number(seqno))
+            }
+            ("effect", [Value::Text(name), rest @ ..]) => self.effect(name, rest),
+            (_, [Value::Text(name), rest @ ..]) => self.table_call(operation, name, rest),
+            _ => Err(refused(format!("{operation}: not these arguments"))),
+        }
+    }
+}
+
+/// Whether each certificate of a chain is issued by the next, and the last is trusted or issued by one that is. Keys are
+/// ECDSA; periods are not looked at, for lack of a clock.
+fn is_chain(chain: &str, trusted: &str) -> bool {
+    let read = |text: &str| -> Option<Vec<Certificate>> {
+        read_bundle(text).ok()?.iter().map(|der| Certificate::from_der(der).ok()).collect()
+    };
+    let (Some(chain), Some(trusted)) = (read(chain), read(trusted)) else { return false };
+    let are_linked = chain.windows(2).all(|pair| match pair {
+        [below, above] => below.verify_issued_by(above).is_ok(),
+        _ => true,
+    });
+    let is_anchored = chain.last().is_some_and(|last| {
+        trusted.iter().any(|root| root == last || last.verify_issued_by(root).is_ok())
+    });
+    are_linked && is_anchored
+}
+
+fn check_key(key: &[u8]) -> Result<(), HostError> {
+    if key.len() <= KEY_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(refused(format!("a key has {} bytes; it may have {KEY_BYTES_MAX}", key.len())))
+    }
+}
+
+fn refused(message: impl Into<String>) -> HostError {
+    HostError::Refused(message.into())
+}

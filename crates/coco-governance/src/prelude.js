@@ -1,0 +1,103 @@
+// The `ccf` object that constitutions and ballots see. All of it ends in the host's one function.
+(() => {
+    "use strict";
+    const ask = host;
+    const bytes = (value, what) => {
+        if (!(value instanceof ArrayBuffer)) throw new TypeError(`${what} must be an ArrayBuffer`);
+        return value;
+    };
+    const text = (value, what) => {
+        if (typeof value !== "string") throw new TypeError(`${what} must be a string`);
+        return value;
+    };
+
+    class KvMap {
+        #name;
+        constructor(name) { this.#name = name; }
+        get(key) { return ask("get", this.#name, bytes(key, "key")); }
+        has(key) { return ask("has", this.#name, bytes(key, "key")); }
+        set(key, value) {
+            ask("set", this.#name, bytes(key, "key"), bytes(value, "value"));
+            return this;
+        }
+        delete(key) { return ask("delete", this.#name, bytes(key, "key")); }
+        // Rows come in pages, all of them before the first is handed on: what a callback writes is not seen by it.
+        #rows() {
+            const rows = [];
+            let after;
+            for (;;) {
+                const page = ask("page", this.#name, after);
+                if (page.length === 0) return rows;
+                for (const row of page) rows.push(row);
+                after = page[page.length - 1][0];
+            }
+        }
+        clear() { for (const [key] of this.#rows()) this.delete(key); }
+        get size() { return this.#rows().length; }
+        forEach(callback) {
+            if (typeof callback !== "function") throw new TypeError("the callback must be a function");
+            for (const [key, value] of this.#rows()) callback(value, key, this);
+        }
+    }
+    // Nothing but the proxy leads to these, and what is behind a proxy is frozen by nobody else.
+    Object.freeze(KvMap.prototype);
+    Object.freeze(KvMap);
+    const maps = Object.create(null);
+    const refuse = () => { throw new TypeError("ccf.kv cannot be changed"); };
+    const kv = new Proxy(Object.create(null), {
+        get(_, name) {
+            if (typeof name !== "string") return undefined;
+            return maps[name] ??= Object.freeze(new KvMap(name));
+        },
+        set: refuse, defineProperty: refuse, deleteProperty: refuse, setPrototypeOf: refuse, preventExtensions: refuse,
+    });
+
+    const strToBuf = (string) => ask("strToBuf", text(string, "argument"));
+    const bufToStr = (buffer) => ask("bufToStr", bytes(buffer, "argument"));
+    const jsonCompatibleToBuf = (value) => {
+        const json = JSON.stringify(value);
+        if (json === undefined) throw new TypeError("argument has no JSON form");
+        return strToBuf(json);
+    };
+    const bufToJsonCompatible = (buffer) => JSON.parse(bufToStr(buffer));
+    const digest = (algorithm, data) => ask("digest", text(algorithm, "algorithm"), bytes(data, "data"));
+    const pemToId = (pem) => ask("pemToId", text(pem, "argument"));
+    const effect = (name) => () => { ask("effect", name); };
+    const absent = (name) => () => { throw new Error(`${name} is not offered by this service`); };
+
+    globalThis.ccf = {
+        kv, strToBuf, bufToStr, jsonCompatibleToBuf, bufToJsonCompatible, digest, pemToId,
+        crypto: {
+            digest,
+            isValidX509CertBundle: (pem) => ask("isValidX509CertBundle", text(pem, "argument")),
+            isValidX509RootCACert: (pem) => ask("isValidX509RootCACert", text(pem, "argument")),
+            pubJwkToPem: absent("ccf.crypto.pubJwkToPem"),
+            pubRsaJwkToPem: absent("ccf.crypto.pubRsaJwkToPem"),
+            isValidX509CertChain: (chain, trusted) =>
+                ask("isValidX509CertChain", text(chain, "chain"), text(trusted, "trusted")),
+        },
+        gov: {
+            validateConstitution: (source) => ask("validateConstitution", text(source, "argument")),
+        },
+        node: {
+            triggerLedgerRekey: effect("triggerLedgerRekey"),
+            triggerRecoverySharesRefresh: effect("triggerRecoverySharesRefresh"),
+            triggerLedgerChunk: effect("triggerLedgerChunk"),
+            triggerSnapshot: effect("triggerSnapshot"),
+            transitionServiceToOpen: (previous, next) => {
+                if (previous !== undefined) bytes(previous, "previous identity");
+                ask("effect", "transitionServiceToOpen", previous, bytes(next, "next identity"));
+            },
+        },
+        network: {
+            getLatestLedgerSecretSeqno: () => ask("ledgerSecretSeqno"),
+            generateEndorsedCertificate: absent("ccf.network.generateEndorsedCertificate"),
+            generateNetworkCertificate: absent("ccf.network.generateNetworkCertificate"),
+        },
+        setJwtPublicSigningKeys: absent("ccf.setJwtPublicSigningKeys"),
+        removeJwtPublicSigningKeys: absent("ccf.removeJwtPublicSigningKeys"),
+        tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
+        // There is no such cache here: sources are what is kept.
+        refreshAppBytecodeCache: () => {},
+    };
+})();

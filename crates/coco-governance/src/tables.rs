@@ -1,0 +1,314 @@
+//! The tables of governance: CCF's, name by name and field by field, and one for voting policies.
+//!
+//! All are public, so that anyone who holds the ledger reads them. Ids are keys as the bytes of their hexadecimal text;
+//! a table with one row has the key of eight zero bytes. Values are JSON, except for certificates, keys, modules and
+//! proposals, which are the bytes themselves.
+
+use std::collections::BTreeMap;
+
+use coco_kv::{MapId, MapKind, MapName, MapSpec, Transaction};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{ErrorCode, GovernanceError};
+
+/// `member id -> JSON`: [`MemberRow`].
+pub const MEMBERS_INFO: &str = "public:ccf.gov.members.info";
+/// `member id -> PEM`: their certificates.
+pub const MEMBERS_CERTS: &str = "public:ccf.gov.members.certs";
+/// `member id -> PEM`: keys to encrypt recovery shares to.
+pub const MEMBERS_ENCRYPTION_KEYS: &str = "public:ccf.gov.members.encryption_public_keys";
+/// `member id -> JSON`: [`AckRow`].
+pub const MEMBERS_ACKS: &str = "public:ccf.gov.members.acks";
+/// `participant id -> JSON`: what members say of participants.
+pub const USERS_INFO: &str = "public:ccf.gov.users.info";
+/// `participant id -> PEM`: their certificates.
+pub const USERS_CERTS: &str = "public:ccf.gov.users.certs";
+/// `one key -> JSON text`: the constitution.
+pub const CONSTITUTION: &str = "public:ccf.gov.constitution";
+/// `proposal id -> bytes`: proposals as they were signed.
+pub const PROPOSALS: &str = "public:ccf.gov.proposals";
+/// `proposal id -> JSON`: [`ProposalRow`].
+pub const PROPOSALS_INFO: &str = "public:ccf.gov.proposals_info";
+/// `member id -> JSON text`: the last signed request of each member, in base64. The ledger has them all.
+pub const COSE_HISTORY: &str = "public:ccf.gov.cose_history";
+/// `<created_at, ten digits>:<digest> -> JSON text`: the proposals that a new one is compared with.
+pub const COSE_RECENT_PROPOSALS: &str = "public:ccf.gov.cose_recent_proposals";
+/// `one key -> JSON`: [`ConfigurationRow`].
+pub const SERVICE_CONFIG: &str = "public:ccf.gov.service.config";
+/// `one key -> JSON`: which votes suffice, as our own constitution has it.
+pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
+/// `one key -> JSON`: the service's certificate and status. The ledger's own crate writes it, too.
+pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
+/// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
+pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
+/// `one key -> JSON`: the last signature. Scripts ask it for the root alone; see [`crate::Situation`].
+pub const SIGNATURES: &str = "public:ccf.internal.signatures";
+
+/// All tables that a service has from the start. A constitution can use these and no others.
+pub const TABLES: [&str; 47] = [
+    CONSTITUTION,
+    COSE_HISTORY,
+    COSE_RECENT_PROPOSALS,
+    MEMBERS_ACKS,
+    MEMBERS_CERTS,
+    MEMBERS_ENCRYPTION_KEYS,
+    MEMBERS_INFO,
+    NODES_INFO,
+    PROPOSALS,
+    PROPOSALS_INFO,
+    SERVICE_CONFIG,
+    SERVICE_INFO,
+    USERS_CERTS,
+    USERS_INFO,
+    VOTING_POLICY,
+    "public:ccf.gov.endpoints",
+    "public:ccf.gov.history",
+    "public:ccf.gov.interpreter.flush",
+    "public:ccf.gov.js_runtime_options",
+    "public:ccf.gov.jwt.issuers",
+    "public:ccf.gov.jwt.public_signing_key",
+    "public:ccf.gov.jwt.public_signing_key_issuer",
+    "public:ccf.gov.jwt.public_signing_keys",
+    "public:ccf.gov.jwt.public_signing_keys_metadata",
+    "public:ccf.gov.jwt.public_signing_keys_metadata_v2",
+    "public:ccf.gov.modules",
+    "public:ccf.gov.modules_quickjs_bytecode",
+    "public:ccf.gov.modules_quickjs_version",
+    "public:ccf.gov.nodes.code_ids",
+    "public:ccf.gov.nodes.code_update_policy",
+    "public:ccf.gov.nodes.endorsed_certificates",
+    "public:ccf.gov.nodes.node_join_policy",
+    "public:ccf.gov.nodes.snp.host_data",
+    "public:ccf.gov.nodes.snp.measurements",
+    "public:ccf.gov.nodes.snp.tcb_versions",
+    "public:ccf.gov.nodes.snp.uvm_endorsements",
+    "public:ccf.gov.nodes.virtual.host_data",
+    "public:ccf.gov.nodes.virtual.measurements",
+    "public:ccf.gov.operators",
+    "public:ccf.gov.roles",
+    "public:ccf.gov.service.acme_certificates",
+    "public:ccf.gov.service.previous_service_identity",
+    "public:ccf.gov.service.previous_service_last_signed_root",
+    "public:ccf.gov.tls.ca_cert_bundles",
+    "public:ccf.internal.previous_service_identity_endorsement",
+    "public:ccf.internal.last_recovery_type",
+    "public:ccf.internal.encrypted_submitted_shares",
+];
+
+/// The tables as maps of a store's schema, in ranges.
+#[must_use]
+pub fn maps() -> Vec<MapSpec> {
+    TABLES.map(|name| MapSpec::new(MapName::from_static(name), MapKind::Ordered)).to_vec()
+}
+
+/// The key of a table with one row.
+#[must_use]
+pub const fn singleton_key() -> &'static [u8] {
+    &[0; 8]
+}
+
+/// Whether a member may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberStatus {
+    /// Admitted, and has not acknowledged the state of the service yet.
+    Accepted,
+    /// Acts and votes.
+    Active,
+}
+
+/// A member's part in recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecoveryRole {
+    /// Holds nothing.
+    NonParticipant,
+    /// Holds a share.
+    Participant,
+    /// Holds a key that suffices alone.
+    Owner,
+}
+
+/// A row of [`MEMBERS_INFO`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// Whether it may act.
+    pub status: MemberStatus,
+    /// Whatever the members say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_data: Option<Value>,
+    /// Its part in recovery, if it has a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_role: Option<RecoveryRole>,
+    /// What a constitution keeps there beside.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A row of [`MEMBERS_ACKS`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AckRow {
+    /// The Merkle root that the member is to acknowledge next, or did.
+    pub state_digest: String,
+    /// Its signed acknowledgement, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cose_sign1_req: Option<String>,
+}
+
+/// What is read of the row of [`SERVICE_CONFIG`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ConfigurationRow {
+    /// How many proposals a new one is compared with.
+    pub recent_cose_proposals_window_size: Option<u64>,
+}
+
+/// Where a proposal is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProposalState {
+    /// Being voted on.
+    Open,
+    /// Carried out.
+    Accepted,
+    /// Refused by vote.
+    Rejected,
+    /// Taken back by whoever made it.
+    Withdrawn,
+    /// Could not be decided or carried out. Never in a table: nothing remains of such a request.
+    Failed,
+    /// Open when the constitution changed.
+    Dropped,
+}
+
+/// Why a script gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What it said.
+    pub reason: String,
+    /// The calls that led there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// A row of [`PROPOSALS_INFO`]. Keys within are ids of members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalRow {
+    /// Who made it.
+    pub proposer_id: String,
+    /// Where it is in its life.
+    pub state: ProposalState,
+    /// The sources of ballots.
+    pub ballots: BTreeMap<String, String>,
+    /// What the ballots said when it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_votes: Option<BTreeMap<String, bool>>,
+    /// Which ballots said nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote_failures: Option<BTreeMap<String, Failure>>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// The table of that name in the store of a transaction.
+pub(crate) fn table(tx: &Transaction<'_>, name: &'static str) -> Result<MapId, GovernanceError> {
+    let map = tx.map(&MapName::from_static(name)).filter(|map| tx.is_ordered(*map));
+    let missing = || format!("the store has no table {name} that can be listed");
+    map.ok_or_else(|| GovernanceError::new(ErrorCode::InternalError, missing()))
+}
+
+/// The bytes of a row.
+pub(crate) fn get(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+    key: &[u8],
+) -> Result<Option<coco_kv::Value>, GovernanceError> {
+    let map = table(tx, name)?;
+    Ok(tx.get(map, key))
+}
+
+/// Writes the bytes of a row.
+pub(crate) fn put(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), GovernanceError> {
+    let map = table(tx, name)?;
+    tx.put(map, key, value);
+    Ok(())
+}
+
+/// A row that is JSON.
+pub(crate) fn read<T: DeserializeOwned>(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+    key: &[u8],
+) -> Result<Option<T>, GovernanceError> {
+    get(tx, name, key)?.map(|row| parse(name, key, &row)).transpose()
+}
+
+/// Reads a row of JSON.
+pub(crate) fn parse<T: DeserializeOwned>(
+    name: &str,
+    key: &[u8],
+    row: &[u8],
+) -> Result<T, GovernanceError> {
+    serde_json::from_slice(row).map_err(|error| {
+        let key = String::from_utf8_lossy(key);
+        let message = format!("the row {key:?} of {name} cannot be read: {error}");
+        GovernanceError::new(ErrorCode::InternalError, message)
+    })
+}
+
+/// Writes a row that is JSON.
+pub(crate) fn write<T: Serialize>(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+    key: &[u8],
+    row: &T,
+) -> Result<(), GovernanceError> {
+    let row = serde_json::to_vec(row).expect("rows have textual keys and so a JSON form");
+    put(tx, name, key, &row)
+}
+
+/// A key and its value.
+pub(crate) type Row = (Box<[u8]>, coco_kv::Value);
+
+/// Every row of a table, in the order of keys.
+pub(crate) fn rows(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+) -> Result<Vec<Row>, GovernanceError> {
+    let map = table(tx, name)?;
+    Ok(tx.range(map, &[], None, usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_public_and_named_once() {
+        let names: std::collections::BTreeSet<&str> = TABLES.into_iter().collect();
+        assert_eq!(names.len(), TABLES.len());
+        assert!(names.iter().all(|name| name.starts_with("public:ccf.")));
+        assert_eq!(maps().len(), TABLES.len());
+    }
+
+    #[test]
+    fn a_member_keeps_what_is_not_known() {
+        let row =
+            r#"{"status":"Accepted","member_data":{"a":1},"recovery_role":"Owner","more":[1]}"#;
+        let read: MemberRow = serde_json::from_str(row).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), row);
+        let row = r#"{"status":"Active"}"#;
+        let read: MemberRow = serde_json::from_str(row).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), row);
+    }
+
+    #[test]
+    fn a_proposal_has_ccfs_fields() {
+        let row = r#"{"proposer_id":"a","state":"Open","ballots":{"b":"export"}}"#;
+        let read: ProposalRow = serde_json::from_str(row).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), row);
+    }
+}

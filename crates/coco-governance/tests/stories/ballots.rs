@@ -1,0 +1,132 @@
+//! Ballots that do not vote: each fails by itself, and the count goes on without it.
+
+use coco_governance::{BALLOT_BYTES_MAX, ErrorCode, tables};
+use serde_json::json;
+
+use crate::consortium::{Consortium, YES, code, state};
+
+fn vote(body: &str) -> String {
+    format!("export function vote (rawProposal, proposerId) {{ {body} }}")
+}
+
+#[test]
+fn a_ballot_reads_the_proposal_and_the_tables() {
+    let mut c = Consortium::new(1);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    let body = "return JSON.parse(rawProposal).actions[0].args.text === 'hello' \
+        && ccf.kv['public:ccf.gov.members.info'].has(ccf.strToBuf(proposerId)) \
+        && ccf.kv['public:ccf.gov.members.info'].size === 1;";
+    assert_eq!(state(&c.vote(0, &made, &vote(body)).unwrap()), "Accepted");
+}
+
+#[test]
+fn only_true_is_a_vote_for_it() {
+    for value in ["1", "'true'", "{}", "undefined", "null", "new Boolean(true)"] {
+        let mut c = Consortium::new(1);
+        let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+        let end = c.vote(0, &made, &vote(&format!("return {value};"))).unwrap();
+        assert_eq!(state(&end), "Rejected", "{value}");
+    }
+}
+
+#[test]
+fn hostile_ballots_fail_alone() {
+    let deep = "const f = () => f() + 1; return f() > 0;";
+    let hostile = [
+        vote("throw new Error('no');"),
+        vote("for (;;);"),
+        vote("const all = []; for (;;) all.push(new ArrayBuffer(1 << 20));"),
+        vote(deep),
+        vote("return /^(a+)+$/.test('a'.repeat(64) + 'b');"),
+        vote("ccf.kv['public:ccf.gov.members.info'].clear(); return true;"),
+        vote(
+            "ccf.kv['public:ccf.gov.roles'].set(new ArrayBuffer(8), new ArrayBuffer(8)); return true;",
+        ),
+        vote("ccf.node.triggerLedgerRekey(); return true;"),
+        vote(
+            "Object.prototype.valid = true; Array.prototype.filter = () => [1, 2, 3]; return true;",
+        ),
+        vote("ccf.strToBuf = () => 1; return true;"),
+        vote("return ccf.kv['evm.accounts'].has(new ArrayBuffer(8));"),
+        vote("return new Promise(() => {});"),
+        "not JavaScript".to_owned(),
+        "export const vote = 1;".to_owned(),
+        "import { apply } from 'constitution'; export function vote () { return true; }".to_owned(),
+        String::new(),
+    ];
+    for ballot in &hostile {
+        let mut c = Consortium::new(3);
+        let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+        let shown = &ballot[..ballot.len().min(150)];
+        let after = c.vote(0, &made, ballot).unwrap();
+        assert_eq!((state(&after), after.ballot_count), ("Open".to_owned(), 1), "{shown}");
+        assert_eq!(state(&c.vote(1, &made, YES).unwrap()), "Open", "{shown}");
+        let end = c.vote(2, &made, YES).unwrap();
+        assert_eq!((state(&end), c.note().as_deref()), ("Accepted".to_owned(), Some("hello")));
+        let failures = end.vote_failures.unwrap();
+        assert_eq!(failures.len(), 1, "{shown}");
+        let failure = &failures[&c.members[0].id().to_string()];
+        assert!(!failure.reason.is_empty() && failure.reason.len() <= 1024, "{failure:?}");
+        assert_eq!(end.final_votes.unwrap().len(), 2, "{shown}");
+        let kept = c.json(tables::PROPOSALS_INFO, made.proposal_id.as_bytes()).unwrap();
+        assert_eq!(kept["vote_failures"], json!(failures));
+    }
+}
+
+#[test]
+fn ballots_do_not_see_one_another() {
+    let mut c = Consortium::new(3);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    let leave = vote("globalThis.seen = true; return true;");
+    c.vote(0, &made, &leave).unwrap();
+    let end = c.vote(1, &made, &vote("return globalThis.seen === undefined;")).unwrap();
+    // The global object is frozen, so that the first may have failed; what counts is that the second saw nothing.
+    assert_ne!(end.ballot_count, 0);
+    let end = c.vote(2, &made, &vote("return globalThis.seen === undefined;")).unwrap();
+    assert_eq!(state(&end), "Accepted");
+}
+
+#[test]
+fn a_vote_counts_for_members_at_the_time_of_the_count() {
+    let mut c = Consortium::new(3);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    c.vote(2, &made, YES).unwrap();
+    let gone = c.members[2].id().to_string();
+    c.pass("remove_member", &json!({ "member_id": gone })).unwrap();
+    // Two are left, and one of them votes: the ballot of the third is there, and counts no more.
+    let after = c.vote(0, &made, YES).unwrap();
+    assert_eq!((state(&after), after.ballot_count), ("Open".to_owned(), 2));
+    let end = c.vote(1, &made, YES).unwrap();
+    assert_eq!(state(&end), "Accepted");
+    assert!(!end.final_votes.unwrap().contains_key(&gone));
+    assert_eq!(code(c.propose(2, "set_note", &json!({}))), ErrorCode::InvalidAuthenticationInfo);
+}
+
+#[test]
+fn a_ballot_has_a_largest_size() {
+    let mut c = Consortium::new(3);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    for (by, bytes, ok) in [
+        (0, BALLOT_BYTES_MAX - 1, true),
+        (1, BALLOT_BYTES_MAX + 1, false),
+        (1, BALLOT_BYTES_MAX, true),
+    ] {
+        let ballot = format!("{YES}{}", " ".repeat(bytes - YES.len()));
+        let sent = c.vote(by, &made, &ballot);
+        assert_eq!(sent.is_ok(), ok, "{bytes}");
+        assert!(ok || code(sent) == ErrorCode::InvalidInput);
+    }
+}
+
+#[test]
+fn a_ballot_without_a_text_is_refused() {
+    let mut c = Consortium::new(1);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    let id = crate::consortium::id(&made);
+    for content in [&b""[..], b"{}", br#"{"ballot":1}"#, br#"{"ballot":"a","ballot":"b"}"#] {
+        let envelope = c.members[0].sign("ballot", Some(id), c.now, content);
+        let route =
+            coco_governance::Route::SubmitBallot { proposal: id, member: c.members[0].id() };
+        assert_eq!(code(c.send(route, &envelope)), ErrorCode::InvalidInput);
+    }
+}

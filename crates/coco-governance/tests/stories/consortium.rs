@@ -1,0 +1,226 @@
+//! Members with keys, a store, and what they send.
+
+use std::sync::OnceLock;
+
+use coco_crypto::{
+    Certificate, Curve, SigningKey, Validity,
+    cose::{
+        ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1, EMPTY_MAP, to_be_signed,
+    },
+    service_certificate, sha256,
+};
+use coco_governance::{
+    Effect, ErrorCode, Governance, GovernanceError, MemberId, ProposalId, ProposalView, Reply,
+    Route, Situation, tables,
+};
+use coco_kv::{MapName, Store, WriteSet};
+use coco_script::Engine;
+use coco_types::Seqno;
+use minicbor::Encoder;
+use serde_json::{Value, json};
+
+pub(crate) const CONSTITUTION: &str = include_str!("constitution.js");
+
+pub(crate) const YES: &str = "export function vote (rawProposal, proposerId) { return true; }";
+pub(crate) const NO: &str = "export function vote (rawProposal, proposerId) { return false; }";
+
+/// When the stories begin, in seconds since 1970.
+pub(crate) const START: u64 = 1_700_000_000;
+
+pub(crate) struct Member {
+    pub(crate) key: SigningKey,
+    pub(crate) certificate: Certificate,
+}
+
+impl Member {
+    pub(crate) fn new(curve: Curve) -> Self {
+        let key = SigningKey::generate(curve);
+        let validity = Validity { not_before: START, not_after: START + 1000 };
+        let certificate = service_certificate(&key, validity).unwrap();
+        Self { key, certificate }
+    }
+
+    pub(crate) fn id(&self) -> MemberId {
+        MemberId(self.certificate.digest())
+    }
+
+    /// A request as CCF's tool makes it.
+    pub(crate) fn sign(
+        &self,
+        message: &str,
+        proposal: Option<ProposalId>,
+        created_at: u64,
+        content: &[u8],
+    ) -> Vec<u8> {
+        let algorithm = match self.key.public().curve() {
+            Curve::P256 => ALGORITHM_ES256,
+            Curve::P384 => ALGORITHM_ES384,
+            Curve::P521 => ALGORITHM_ES512,
+        };
+        let mut protected = Vec::new();
+        let mut encoder = Encoder::new(&mut protected);
+        encoder.map(4 + u64::from(proposal.is_some())).unwrap();
+        encoder.i64(1).unwrap().i64(algorithm).unwrap();
+        encoder.i64(4).unwrap().bytes(self.id().to_string().as_bytes()).unwrap();
+        encoder.str("ccf.gov.msg.type").unwrap().str(message).unwrap();
+        encoder.str("ccf.gov.msg.created_at").unwrap().u64(created_at).unwrap();
+        if let Some(id) = proposal {
+            encoder.str("ccf.gov.msg.proposal_id").unwrap().str(&id.to_string()).unwrap();
+        }
+        self.seal(&protected, content)
+    }
+
+    /// A message with any protected headers.
+    pub(crate) fn seal(&self, protected: &[u8], payload: &[u8]) -> Vec<u8> {
+        let signature = self.key.sign_fixed(&to_be_signed(protected, payload));
+        AttachedSign1 { protected, unprotected: EMPTY_MAP, payload, signature: &signature }.encode()
+    }
+}
+
+pub(crate) struct Consortium {
+    pub(crate) members: Vec<Member>,
+    pub(crate) store: Store,
+    pub(crate) governance: Governance,
+    /// Goes on by a second with each request.
+    pub(crate) now: u64,
+    /// What the last request asked the node to do.
+    pub(crate) effects: Vec<Effect>,
+    /// What the last request wrote.
+    pub(crate) written: WriteSet,
+}
+
+pub(crate) type Sent<T> = Result<T, GovernanceError>;
+
+impl Consortium {
+    /// With so many active members, under the constitution of the stories.
+    pub(crate) fn new(members: usize) -> Self {
+        Self::under(CONSTITUTION, members)
+    }
+
+    pub(crate) fn under(constitution: &str, members: usize) -> Self {
+        let curves = [Curve::P384, Curve::P256, Curve::P521];
+        let members: Vec<Member> =
+            (0..members).map(|i| Member::new(curves[i % curves.len()])).collect();
+        let mut set = WriteSet::new();
+        for member in &members {
+            let key = member.id().key();
+            let mut put = |name: &'static str, value: Vec<u8>| {
+                set.insert(&MapName::from_static(name), &key, value);
+            };
+            put(tables::MEMBERS_CERTS, member.certificate.pem().into_bytes());
+            put(tables::MEMBERS_INFO, br#"{"status":"Active"}"#.to_vec());
+        }
+        let mut one = |name: &'static str, value: Value| {
+            let value = value.to_string().into_bytes();
+            set.insert(&MapName::from_static(name), tables::singleton_key(), value);
+        };
+        one(tables::CONSTITUTION, json!(constitution));
+        one(tables::SERVICE_CONFIG, json!({ "recovery_threshold": 1 }));
+        one(tables::SERVICE_INFO, json!({ "cert": "PEM", "status": "Open" }));
+        let mut store = Store::new(tables::maps(), [1, 2]);
+        store.apply(Seqno(1), &set).unwrap();
+        let governance = Governance::new(engine());
+        let (effects, written) = (Vec::new(), WriteSet::new());
+        Self { members, store, governance, now: START, effects, written }
+    }
+
+    pub(crate) fn situation(&self) -> Situation {
+        let version = self.store.reader().version();
+        let root = sha256(&version.0.to_le_bytes());
+        Situation { root, now: self.now, ledger_secret: Seqno(7) }
+    }
+
+    /// Sends a request, and commits what it changes.
+    pub(crate) fn send(&mut self, route: Route, envelope: &[u8]) -> Sent<Reply> {
+        let reader = self.store.reader();
+        let situation = self.situation();
+        self.now += 1;
+        let handled = self.governance.handle(reader.begin(), route, envelope, &situation)?;
+        self.effects = handled.effects;
+        let next = reader.version().next();
+        self.written = self.store.commit(next, handled.transaction.finish()).unwrap();
+        Ok(handled.reply)
+    }
+
+    fn send_for_view(&mut self, route: Route, envelope: &[u8]) -> Sent<ProposalView> {
+        match self.send(route, envelope)? {
+            Reply::Proposal(view) => Ok(view),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One member proposes one action.
+    pub(crate) fn propose(&mut self, by: usize, name: &str, args: &Value) -> Sent<ProposalView> {
+        let content = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
+        let envelope = self.members[by].sign("proposal", None, self.now, content.as_bytes());
+        self.send_for_view(Route::CreateProposal, &envelope)
+    }
+
+    pub(crate) fn vote(
+        &mut self,
+        by: usize,
+        on: &ProposalView,
+        ballot: &str,
+    ) -> Sent<ProposalView> {
+        let (id, content) = (id(on), json!({ "ballot": ballot }).to_string());
+        let member = &self.members[by];
+        let envelope = member.sign("ballot", Some(id), self.now, content.as_bytes());
+        let route = Route::SubmitBallot { proposal: id, member: member.id() };
+        self.send_for_view(route, &envelope)
+    }
+
+    pub(crate) fn withdraw(&mut self, by: usize, what: &ProposalView) -> Sent<Reply> {
+        let id = id(what);
+        let envelope = self.members[by].sign("withdrawal", Some(id), self.now, b"");
+        self.send(Route::WithdrawProposal(id), &envelope)
+    }
+
+    /// Proposes, and all members vote for it until it is decided.
+    pub(crate) fn pass(&mut self, name: &str, args: &Value) -> Sent<ProposalView> {
+        let mut view = self.propose(0, name, args)?;
+        for by in 0..self.members.len() {
+            if state(&view) == "Open" {
+                view = self.vote(by, &view, YES)?;
+            }
+        }
+        Ok(view)
+    }
+
+    pub(crate) fn row(&self, name: &'static str, key: &[u8]) -> Option<Vec<u8>> {
+        let snapshot = self.store.reader().head();
+        let map = snapshot.map(&MapName::from_static(name)).unwrap();
+        snapshot.get(map, key).map(|row| row.to_vec())
+    }
+
+    pub(crate) fn json(&self, name: &'static str, key: &[u8]) -> Option<Value> {
+        self.row(name, key).map(|row| serde_json::from_slice(&row).unwrap())
+    }
+
+    /// What `set_note` wrote last.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.row("public:ccf.gov.roles", b"note").map(|note| String::from_utf8(note).unwrap())
+    }
+
+    /// What the table says of a proposal's state.
+    pub(crate) fn kept_state(&self, view: &ProposalView) -> Option<String> {
+        let row = self.json(tables::PROPOSALS_INFO, view.proposal_id.as_bytes())?;
+        Some(row["state"].as_str().unwrap().to_owned())
+    }
+}
+
+pub(crate) fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(Engine::new)
+}
+
+pub(crate) fn id(view: &ProposalView) -> ProposalId {
+    view.proposal_id.parse().unwrap()
+}
+
+pub(crate) fn state(view: &ProposalView) -> String {
+    format!("{:?}", view.proposal_state)
+}
+
+pub(crate) fn code<T: std::fmt::Debug>(result: Sent<T>) -> ErrorCode {
+    result.unwrap_err().code
+}

@@ -1,0 +1,330 @@
+//! The constitution of a service that brings none of its own.
+
+use coco_crypto::Curve;
+use coco_governance::{DEFAULT_CONSTITUTION, Effect, ErrorCode, ProposalView, tables};
+use serde_json::{Value, json};
+
+use crate::consortium::{Consortium, Member, NO, YES, code, state};
+
+fn consortium(members: usize) -> Consortium {
+    Consortium::under(DEFAULT_CONSTITUTION, members)
+}
+
+fn passes(c: &mut Consortium, name: &str, args: &Value) {
+    let end = c.pass(name, args);
+    assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{name}: {end:?}");
+}
+
+/// What it comes to when members vote one after another: yes or no.
+fn outcome(c: &mut Consortium, name: &str, args: &Value, votes: &[(usize, bool)]) -> String {
+    let mut view: ProposalView = c.propose(0, name, args).unwrap();
+    for (by, vote) in votes {
+        assert_eq!(state(&view), "Open", "{name}: it was decided before {by} voted");
+        view = c.vote(*by, &view, if *vote { YES } else { NO }).unwrap();
+    }
+    state(&view)
+}
+
+fn ids(c: &Consortium) -> Vec<String> {
+    c.members.iter().map(|member| member.id().to_string()).collect()
+}
+
+fn set_row(c: &mut Consortium, name: &'static str, key: &[u8], row: &Value) {
+    let mut set = coco_kv::WriteSet::new();
+    set.insert(&coco_kv::MapName::from_static(name), key, row.to_string().into_bytes());
+    let next = c.store.reader().version().next();
+    c.store.apply(next, &set).unwrap();
+}
+
+#[test]
+fn ordinary_matters_take_a_majority_and_rules_take_all() {
+    let snapshot = json!({});
+    let constitution = json!({ "constitution": format!("{DEFAULT_CONSTITUTION}\n") });
+    for (name, args, votes, expected) in [
+        ("trigger_snapshot", &snapshot, &[(0, true), (1, true)][..], "Open"),
+        ("trigger_snapshot", &snapshot, &[(0, true), (1, true), (2, true)], "Accepted"),
+        ("trigger_snapshot", &snapshot, &[(0, false), (1, true), (2, false)], "Rejected"),
+        ("set_constitution", &constitution, &[(0, true), (1, true), (2, true)], "Open"),
+        (
+            "set_constitution",
+            &constitution,
+            &[(0, true), (1, true), (2, true), (3, true)],
+            "Accepted",
+        ),
+        ("set_constitution", &constitution, &[(0, true), (3, false)], "Rejected"),
+    ] {
+        assert_eq!(outcome(&mut consortium(4), name, args, votes), expected, "{name} {votes:?}");
+    }
+}
+
+#[test]
+fn voting_policies_are_data() {
+    let snapshot = json!({});
+    let other = "ab".repeat(32);
+    for (rule, votes, expected) in [
+        (json!({ "rule": "one" }), &[(2, true)][..], "Accepted"),
+        (json!({ "rule": "at_least", "members": 2 }), &[(2, true), (1, true)], "Accepted"),
+        (json!({ "rule": "at_least", "members": 2 }), &[(2, false), (1, true)], "Open"),
+        (json!({ "rule": "at_least", "members": 2 }), &[(2, false), (1, false)], "Rejected"),
+        (
+            json!({ "rule": "at_least", "members": 9 }),
+            &[(0, true), (1, true), (2, true)],
+            "Accepted",
+        ),
+        (json!({ "rule": "unanimous" }), &[(0, true), (1, true)], "Open"),
+        (json!({ "rule": "majority", "veto": ["<1>"] }), &[(1, false)], "Rejected"),
+        (json!({ "rule": "majority", "veto": ["<1>"] }), &[(0, true), (2, true)], "Accepted"),
+        (
+            json!({ "rule": "weighted", "weights": { "<0>": 3, "<1>": 1 }, "needed": 3 }),
+            &[(0, true)],
+            "Accepted",
+        ),
+        (
+            json!({ "rule": "weighted", "weights": { "<0>": 3, "<1>": 1 }, "needed": 3 }),
+            &[(1, true), (2, true)],
+            "Open",
+        ),
+        (
+            json!({ "rule": "weighted", "weights": { "<0>": 3, "<1>": 1 }, "needed": 3 }),
+            &[(0, false)],
+            "Rejected",
+        ),
+        (
+            json!({ "rule": "weighted", "weights": { "<0>": 3, &other: 9 }, "needed": 3 }),
+            &[(1, true), (0, true)],
+            "Accepted",
+        ),
+    ] {
+        let mut c = consortium(3);
+        let mut rule = rule.to_string();
+        for (i, id) in ids(&c).iter().enumerate() {
+            rule = rule.replace(&format!("<{i}>"), id);
+        }
+        let rule: Value = serde_json::from_str(&rule).unwrap();
+        passes(&mut c, "set_voting_policy", &json!({ "default": rule, "actions": {} }));
+        assert_eq!(
+            outcome(&mut c, "trigger_snapshot", &snapshot, votes),
+            expected,
+            "{rule} {votes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_policy_is_changed_under_the_one_before_it() {
+    let mut c = consortium(3);
+    let policy = |rule: &str| json!({ "default": { "rule": rule }, "actions": {} });
+    let open = c.propose(1, "trigger_snapshot", &json!({})).unwrap();
+    // Ours asks for all of them; the new one would have been content with one.
+    let votes = [(0, true), (1, true), (2, true)];
+    assert_eq!(outcome(&mut c, "set_voting_policy", &policy("one"), &votes), "Accepted");
+    assert_eq!(c.kept_state(&open).as_deref(), Some("Dropped"));
+    assert_eq!(
+        outcome(&mut c, "set_voting_policy", &policy("unanimous"), &[(1, true)]),
+        "Accepted"
+    );
+    assert_eq!(outcome(&mut c, "trigger_snapshot", &json!({}), &[(1, true), (0, true)]), "Open");
+}
+
+#[test]
+fn every_action_of_a_proposal_must_find_its_votes() {
+    let mut c = consortium(3);
+    let content = json!({ "actions": [
+        { "name": "trigger_snapshot" },
+        { "name": "set_constitution", "args": { "constitution": DEFAULT_CONSTITUTION } },
+    ]});
+    let envelope = c.members[0].sign("proposal", None, c.now, content.to_string().as_bytes());
+    let coco_governance::Reply::Proposal(made) =
+        c.send(coco_governance::Route::CreateProposal, &envelope).unwrap()
+    else {
+        panic!()
+    };
+    for (by, expected) in [(0, "Open"), (1, "Open"), (2, "Accepted")] {
+        assert_eq!(state(&c.vote(by, &made, YES).unwrap()), expected);
+    }
+}
+
+#[test]
+fn policies_that_cannot_be_are_refused() {
+    let mut c = consortium(2);
+    for (policy, expected) in [
+        (json!({}), "the rule of default must be of type object"),
+        (json!({ "default": { "rule": "most" }, "actions": {} }), "the rule of default is unknown"),
+        (json!({ "default": { "rule": "toString" }, "actions": {} }), "is unknown"),
+        (json!({ "default": { "rule": "one" } }), "actions must be of type object"),
+        (json!({ "default": { "rule": "one", "of": 2 }, "actions": {} }), "has no of"),
+        (
+            json!({ "default": { "rule": "at_least", "members": 0 }, "actions": {} }),
+            "from 1 to 254",
+        ),
+        (json!({ "default": { "rule": "at_least" }, "actions": {} }), "from 1 to 254"),
+        (json!({ "default": { "rule": "one", "veto": ["x"] }, "actions": {} }), "a member of veto"),
+        (
+            json!({ "default": { "rule": "one" }, "actions": { "no_such": { "rule": "one" } } }),
+            "no_such is no action",
+        ),
+        (
+            json!({ "default": { "rule": "weighted", "weights": { "x": 1 }, "needed": 1 }, "actions": {} }),
+            "a member of weights",
+        ),
+    ] {
+        let error = c.propose(0, "set_voting_policy", &policy).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ProposalFailedToValidate, "{policy}");
+        assert!(error.message.contains(expected), "{policy}: {error}");
+    }
+    let out_of_reach =
+        json!({ "default": { "rule": "weighted", "weights": {}, "needed": 1 }, "actions": {} });
+    let error = c.pass("set_voting_policy", &out_of_reach).unwrap_err();
+    assert!(error.message.contains("the active members cannot meet the rule weighted"), "{error}");
+    assert_eq!(c.row(tables::VOTING_POLICY, tables::singleton_key()), None);
+}
+
+#[test]
+fn members_come_and_go() {
+    let mut c = consortium(3);
+    let new = Member::new(Curve::P521);
+    let args = json!({ "cert": new.certificate.pem(), "member_data": { "name": "new" } });
+    passes(&mut c, "set_member", &args);
+    let row = c.json(tables::MEMBERS_INFO, &new.id().key()).unwrap();
+    assert_eq!(row, json!({ "status": "Accepted", "member_data": { "name": "new" } }));
+    let ack = c.json(tables::MEMBERS_ACKS, &new.id().key()).unwrap();
+    assert_eq!(ack["state_digest"].as_str().unwrap().len(), 64);
+    let error = c.pass("set_member", &args).unwrap_err();
+    assert!(error.message.contains("is a member already"), "{error}");
+    let data = json!({ "member_id": new.id().to_string(), "member_data": { "name": "other" } });
+    passes(&mut c, "set_member_data", &data);
+    passes(&mut c, "remove_member", &json!({ "member_id": new.id().to_string() }));
+    for name in [tables::MEMBERS_INFO, tables::MEMBERS_CERTS, tables::MEMBERS_ACKS] {
+        assert_eq!(c.row(name, &new.id().key()), None);
+    }
+    assert_eq!(c.effects, [], "it held no share");
+    let mut alone = consortium(1);
+    let id = alone.members[0].id().to_string();
+    let error = alone.pass("remove_member", &json!({ "member_id": id })).unwrap_err();
+    assert!(error.message.contains("the last active member cannot be removed"), "{error}");
+}
+
+#[test]
+fn whoever_is_left_can_still_decide() {
+    let mut c = consortium(3);
+    let [first, second, _] = &ids(&c)[..] else { panic!() };
+    let (first, second) = (first.clone(), second.clone());
+    let rule = json!({ "rule": "weighted", "weights": { &first: 2, &second: 1 }, "needed": 2 });
+    passes(&mut c, "set_voting_policy", &json!({ "default": rule, "actions": {} }));
+    let error = c.pass("remove_member", &json!({ "member_id": first })).unwrap_err();
+    assert!(error.message.contains("the active members cannot meet the rule weighted"), "{error}");
+    passes(&mut c, "remove_member", &json!({ "member_id": second }));
+}
+
+#[test]
+fn enough_members_can_recover_the_service() {
+    let mut c = consortium(3);
+    for i in 0..2 {
+        let key = c.members[i].id().key();
+        set_row(&mut c, tables::MEMBERS_ENCRYPTION_KEYS, &key, &json!("PEM"));
+    }
+    passes(&mut c, "set_recovery_threshold", &json!({ "recovery_threshold": 2 }));
+    assert_eq!(c.effects, [Effect::RefreshRecoveryShares]);
+    let error = c.pass("set_recovery_threshold", &json!({ "recovery_threshold": 3 })).unwrap_err();
+    assert!(error.message.contains("only 2 members hold shares"), "{error}");
+    let holder = json!({ "member_id": c.members[0].id().to_string() });
+    let error = c.pass("remove_member", &holder).unwrap_err();
+    assert!(error.message.contains("fewer than 2 members could recover"), "{error}");
+    passes(&mut c, "set_service_configuration", &json!({ "recovery_threshold": 1 }));
+    let holder = json!({ "member_id": c.members[1].id().to_string() });
+    passes(&mut c, "remove_member", &holder);
+    assert_eq!(c.effects, [Effect::RekeyLedger], "who left does not read on");
+}
+
+#[test]
+fn participants_come_and_go() {
+    let mut c = consortium(1);
+    let user = Member::new(Curve::P256);
+    let (id, key) = (user.id().to_string(), user.id().key());
+    passes(&mut c, "set_user", &json!({ "cert": user.certificate.pem(), "user_data": { "a": 1 } }));
+    assert_eq!(c.row(tables::USERS_CERTS, &key).unwrap(), user.certificate.pem().into_bytes());
+    assert_eq!(c.json(tables::USERS_INFO, &key), Some(json!({ "user_data": { "a": 1 } })));
+    passes(&mut c, "set_user_data", &json!({ "user_id": id, "user_data": null }));
+    assert_eq!(c.row(tables::USERS_INFO, &key), None);
+    passes(&mut c, "remove_user", &json!({ "user_id": id }));
+    assert_eq!(c.row(tables::USERS_CERTS, &key), None);
+}
+
+#[test]
+fn nodes_are_trusted_and_retired() {
+    let mut c = consortium(1);
+    let id = "cd".repeat(32);
+    let status = |c: &Consortium| {
+        c.json(tables::NODES_INFO, id.as_bytes())
+            .map(|row| row["status"].as_str().unwrap().to_owned())
+    };
+    let args = json!({ "node_id": id });
+    set_row(
+        &mut c,
+        tables::NODES_INFO,
+        id.as_bytes(),
+        &json!({ "status": "Pending", "seat": "x" }),
+    );
+    passes(&mut c, "transition_node_to_trusted", &args);
+    let row = c.json(tables::NODES_INFO, id.as_bytes()).unwrap();
+    assert_eq!(row, json!({ "status": "Trusted", "seat": "x", "ledger_secret_seqno": 7 }));
+    passes(&mut c, "remove_node", &args);
+    assert_eq!(status(&c).as_deref(), Some("Retired"));
+    let error = c.pass("transition_node_to_trusted", &args).unwrap_err();
+    assert!(error.message.contains("is retired"), "{error}");
+    set_row(&mut c, tables::NODES_INFO, id.as_bytes(), &json!({ "status": "Pending" }));
+    passes(&mut c, "remove_node", &args);
+    assert_eq!(status(&c), None);
+}
+
+#[test]
+fn a_service_is_opened_as_the_one_it_is() {
+    let mut c = consortium(1);
+    let pem = Member::new(Curve::P384).certificate.pem();
+    let service = tables::SERVICE_INFO;
+    set_row(
+        &mut c,
+        service,
+        tables::singleton_key(),
+        &json!({ "cert": pem, "status": "Recovering" }),
+    );
+    let assert = json!({ "service_identity": pem });
+    passes(&mut c, "assert_service_identity", &assert);
+    let open = json!({ "next_service_identity": pem });
+    let error = c.pass("transition_service_to_open", &open).unwrap_err();
+    assert!(error.message.contains("must be named as well"), "{error}");
+    let both = json!({ "next_service_identity": pem, "previous_service_identity": pem });
+    passes(&mut c, "transition_service_to_open", &both);
+    let identity = pem.into_bytes();
+    assert_eq!(
+        c.effects,
+        [Effect::OpenService { previous: Some(identity.clone()), next: identity }]
+    );
+    let other = json!({ "service_identity": "PEM" });
+    assert_eq!(
+        code(c.propose(0, "assert_service_identity", &other)),
+        ErrorCode::ProposalFailedToValidate
+    );
+}
+
+#[test]
+fn proposals_without_sense_are_refused() {
+    let mut c = consortium(1);
+    for content in [
+        json!({}),
+        json!({ "actions": [] }),
+        json!({ "actions": {} }),
+        json!({ "actions": [null] }),
+        json!({ "actions": [{ "name": "toString" }] }),
+        json!({ "actions": [{ "name": "__proto__" }] }),
+        json!({ "actions": [{ "name": "set_user", "args": [] }] }),
+        json!({ "actions": [{ "name": "remove_member", "args": { "member_id": "AB".repeat(32) } }] }),
+        json!({ "actions": [{ "name": "trigger_ledger_rekey", "args": { "a": 1 } }] }),
+        json!({ "actions": [{ "name": "set_service_configuration", "args": { "a": 1 } }] }),
+        json!({ "actions": [{ "name": "set_constitution", "args": { "constitution": "x" } }] }),
+    ] {
+        let envelope = c.members[0].sign("proposal", None, c.now, content.to_string().as_bytes());
+        let refused = code(c.send(coco_governance::Route::CreateProposal, &envelope));
+        assert_eq!(refused, ErrorCode::ProposalFailedToValidate, "{content}");
+    }
+}

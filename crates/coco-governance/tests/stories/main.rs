@@ -1,0 +1,14 @@
+//! Stories of a consortium, told through the one public function.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod acknowledge;
+mod ballots;
+mod ccf_constitution;
+mod consortium;
+mod constitutions;
+mod default_constitution;
+mod life;
+mod replays;
+mod requests;
+mod routes;
