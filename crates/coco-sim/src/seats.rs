@@ -45,29 +45,30 @@ impl World {
         if self.plan.restart == Restart::FromDisk {
             return true;
         }
-        let mut up = self.machines.iter().enumerate().filter_map(|(at, machine)| {
+        let up = self.machines.iter().enumerate().filter_map(|(at, machine)| {
             let replica = machine.replica.as_ref().filter(|_| at != node)?;
             Some((machine.id, replica))
         });
-        let all: Vec<_> = up.by_ref().collect();
-        // A node that listens may be about to take its seat from whoever has it, so that both are lost at once.
-        let lost = &self.machines[node];
-        let listens = all.iter().any(|(_, replica)| {
-            let newest = replica.newest_configuration();
-            let mut known = [Some(replica.configuration()), newest].into_iter().flatten();
-            known.any(|configuration| configuration.learners.contains(&lost.id))
-        });
-        let shares_seat = |id: NodeId| {
-            self.machines.iter().any(|other| other.id == id && other.seat == lost.seat)
-        };
-        let is_up =
-            |id: NodeId| all.iter().any(|(other, _)| *other == id) && !(listens && shares_seat(id));
-        !all.is_empty()
-            && all.iter().all(|(_, replica)| {
-                let newest = replica.newest_configuration();
-                let known = [Some(replica.configuration()), newest].into_iter().flatten();
-                known.into_iter().all(|configuration| configuration.majority(is_up))
+        let all: Vec<_> = up.collect();
+        let known: Vec<_> = all
+            .iter()
+            .flat_map(|(_, replica)| {
+                [Some(replica.configuration()), replica.newest_configuration()]
             })
+            .flatten()
+            .collect();
+        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id);
+        // A node that listens may be about to take its seat from whoever has it, also when it has just been lost.
+        let seat =
+            |id: NodeId| self.machines.iter().find(|m| m.lives.contains(&id)).map(|m| m.seat);
+        let uncertain: BTreeSet<_> = known
+            .iter()
+            .flat_map(|configuration| &configuration.learners)
+            .filter(|learner| !is_up(**learner))
+            .map(|learner| seat(*learner))
+            .collect();
+        let is_sure = |id: NodeId| is_up(id) && !uncertain.contains(&seat(id));
+        !all.is_empty() && known.iter().all(|configuration| configuration.majority(is_sure))
     }
 
     /// A node without a vote, or without a primary, asks somebody for its seat.
