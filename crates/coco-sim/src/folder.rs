@@ -15,7 +15,7 @@ use std::{
     rc::Rc,
 };
 
-use coco_ledger::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES};
+use coco_ledger::{ChunkName, FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES};
 
 use crate::dice::Dice;
 
@@ -389,7 +389,11 @@ impl SimFolder {
     /// Brings back all files that were taken away; how many.
     pub fn bring_back(&self) -> usize {
         let state = &mut *self.change();
-        let archive = std::mem::take(&mut state.archive);
+        let mut archive = std::mem::take(&mut state.archive);
+        // A node may have copied a chunk meanwhile, and two files of one are for an operator to look at.
+        let first = |name: &str| name.parse::<ChunkName>().ok().map(|chunk| chunk.first);
+        let there: BTreeSet<_> = state.names.keys().filter_map(|name| first(name)).collect();
+        archive.retain(|name, _| first(name).is_none_or(|first| !there.contains(&first)));
         state.names.extend(archive.clone());
         let count = archive.len();
         state.durable_names.extend(archive);
