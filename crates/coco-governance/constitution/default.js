@@ -160,9 +160,19 @@ const ACTIONS = {
         apply: ({ node_id }) => {
             const node = readRow("nodes.info", key(node_id));
             if (node === undefined) return;
+            if (node.status === "Trusted") expect(trustedNodes().some((id) => id !== node_id), "the last trusted node cannot be removed");
             if (node.status === "Pending") erase("nodes.info", node_id);
             else writeRow("nodes.info", node_id, { ...node, status: "Retired" });
         },
+    },
+    // Which code a node may run, on the platform that protects nothing.
+    add_virtual_measurement: {
+        check: (args) => expectId(args.measurement, "measurement"),
+        apply: ({ measurement }) => writeRow("nodes.virtual.measurements", measurement, "AllowedToJoin"),
+    },
+    remove_virtual_measurement: {
+        check: (args) => expectId(args.measurement, "measurement"),
+        apply: ({ measurement }) => erase("nodes.virtual.measurements", measurement),
     },
     set_node_data: {
         check: (args) => expectId(args.node_id, "node_id"),
@@ -309,6 +319,13 @@ function activeMembers() {
 function activeRecoveryMembers() {
     return activeMembers().filter((id) => table("members.encryption_public_keys").has(key(id))
         && readRow("members.info", key(id)).recovery_role !== "NonParticipant");
+}
+function trustedNodes() {
+    const trusted = [];
+    table("nodes.info").forEach((row, id) => {
+        if (ccf.bufToJsonCompatible(row).status === "Trusted") trusted.push(ccf.bufToStr(id));
+    });
+    return trusted;
 }
 function setUserData(id, user_data) {
     if (user_data === undefined || user_data === null) erase("users.info", id);

@@ -2,6 +2,7 @@
 
 use coco_crypto::Certificate;
 use coco_kv::{MapName, WriteSet};
+use coco_types::Digest;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -9,7 +10,8 @@ use crate::{
     MemberId,
     tables::{
         CONSTITUTION, MEMBERS_CERTS, MEMBERS_ENCRYPTION_KEYS, MEMBERS_INFO, MemberRow,
-        MemberStatus, RecoveryRole, SERVICE_CONFIG, VOTING_POLICY, singleton_key,
+        MemberStatus, RecoveryRole, SERVICE_CONFIG, VIRTUAL_MEASUREMENTS, VOTING_POLICY,
+        singleton_key,
     },
 };
 
@@ -121,6 +123,14 @@ impl FirstGovernance {
     }
 }
 
+/// Writes that nodes of the virtual platform may run this code.
+///
+/// # Panics
+/// Never: text has a JSON form.
+pub fn put_virtual_measurement(set: &mut WriteSet, code: &Digest) {
+    put_json(set, VIRTUAL_MEASUREMENTS, code.to_string().as_bytes(), "AllowedToJoin");
+}
+
 fn row(member: &FirstMember, has_share: bool) -> MemberRow {
     MemberRow {
         status: MemberStatus::Accepted,
@@ -130,7 +140,12 @@ fn row(member: &FirstMember, has_share: bool) -> MemberRow {
     }
 }
 
-fn put_json<T: serde::Serialize>(set: &mut WriteSet, name: &'static str, key: &[u8], row: &T) {
+fn put_json<T: serde::Serialize + ?Sized>(
+    set: &mut WriteSet,
+    name: &'static str,
+    key: &[u8],
+    row: &T,
+) {
     let row = serde_json::to_vec(row).expect("every value has a JSON form");
     set.insert(&MapName::from_static(name), key, row);
 }

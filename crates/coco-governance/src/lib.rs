@@ -44,7 +44,9 @@ pub use constitution::{
     ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
-pub use genesis::{FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember};
+pub use genesis::{
+    FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember, put_virtual_measurement,
+};
 pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};

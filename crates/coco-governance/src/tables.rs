@@ -42,6 +42,8 @@ pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
 pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 /// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
 pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
+/// `code digest -> JSON text`: the code that nodes of the virtual platform may run.
+pub const VIRTUAL_MEASUREMENTS: &str = "public:ccf.gov.nodes.virtual.measurements";
 /// `one key -> JSON`: the last signature. Scripts ask it for the root alone; see [`crate::Situation`].
 pub const SIGNATURES: &str = "public:ccf.internal.signatures";
 
@@ -84,7 +86,7 @@ pub const TABLES: [&str; 47] = [
     "public:ccf.gov.nodes.snp.tcb_versions",
     "public:ccf.gov.nodes.snp.uvm_endorsements",
     "public:ccf.gov.nodes.virtual.host_data",
-    "public:ccf.gov.nodes.virtual.measurements",
+    VIRTUAL_MEASUREMENTS,
     "public:ccf.gov.operators",
     "public:ccf.gov.roles",
     "public:ccf.gov.service.acme_certificates",

@@ -36,6 +36,16 @@ pub enum ServiceStatus {
 }
 
 impl ServiceStatus {
+    /// What a row of [`SERVICE_MAP`] says; nothing when it is no such row.
+    #[must_use]
+    pub fn read(row: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Read {
+            status: ServiceStatus,
+        }
+        serde_json::from_slice(row).ok().map(|Read { status }| status)
+    }
+
     /// Whether `next` may follow. A recovery starts over at [`Self::Opening`] from anywhere.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
@@ -127,6 +137,8 @@ pub(crate) struct NodeInfo<'a> {
     status: NodeStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     seat: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<&'a str>,
     quote_info: QuoteInfo<'a>,
     code_digest: String,
     node_to_node_interface: Interface<'a>,
@@ -152,6 +164,11 @@ struct RpcInterfaces<'a> {
 }
 
 impl<'a> NodeInfo<'a> {
+    /// The same row with the node's key, in PEM, for a node that the service has not endorsed.
+    pub(crate) fn with_key(self, public_key: &'a str) -> Self {
+        Self { public_key: Some(public_key), ..self }
+    }
+
     /// A row for a node, in a seat that is not its own.
     pub(crate) fn of(node: &'a GenesisNode, status: NodeStatus, seat: Option<NodeId>) -> Self {
         let interface =
@@ -159,6 +176,7 @@ impl<'a> NodeInfo<'a> {
         Self {
             status,
             seat: seat.map(|seat| seat.to_string()),
+            public_key: None,
             quote_info: QuoteInfo { format: &node.quote_format, quote: "", endorsements: "" },
             code_digest: node.code_digest.to_string(),
             node_to_node_interface: interface(&node.peer_address),

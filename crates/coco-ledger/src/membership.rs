@@ -126,8 +126,29 @@ pub fn put_pending_node(set: &mut WriteSet, node: &GenesisNode, seat: NodeId) {
     let info = NodeInfo::of(node, NodeStatus::Pending, Some(seat));
     let info = serde_json::to_vec(&info).expect("every value has a JSON form");
     set.insert(&MapName::from_static(NODES_MAP), key.as_bytes(), info);
+    put_endorsed_certificate(set, node.node_id, &node.certificate_pem);
+}
+
+/// Writes a node that nobody knew: its row with its key in PEM, and no certificate. The service endorses it when it is
+/// trusted and comes for its place.
+///
+/// # Panics
+/// Never: every value has a JSON form.
+pub fn put_introduced_node(
+    set: &mut WriteSet,
+    node: &GenesisNode,
+    public_key_pem: &str,
+    status: NodeStatus,
+) {
+    let info = NodeInfo::of(node, status, None).with_key(public_key_pem);
+    let info = serde_json::to_vec(&info).expect("every value has a JSON form");
+    set.insert(&MapName::from_static(NODES_MAP), node.node_id.to_string().as_bytes(), info);
+}
+
+/// Writes the certificate by which the service endorses a node.
+pub fn put_endorsed_certificate(set: &mut WriteSet, node: NodeId, certificate_pem: &str) {
     let certificates = MapName::from_static(ENDORSED_CERTIFICATES_MAP);
-    set.insert(&certificates, key.as_bytes(), node.certificate_pem.as_bytes());
+    set.insert(&certificates, node.to_string().as_bytes(), certificate_pem.as_bytes());
 }
 
 /// `node id -> JSON`: nodes that went on from their own disks, by the last entry that they found there. Whoever reads the

@@ -28,6 +28,7 @@ use coco_evm::{
 };
 use coco_governance::{
     ConstitutionError, Engine, FirstGovernance, FirstGovernanceError, Governance,
+    put_virtual_measurement,
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
@@ -224,6 +225,7 @@ fn first_entries(
         Some(governance) => {
             Governance::new(&Engine::new()).check_constitution(&governance.constitution)?;
             governance.put(&mut writes)?;
+            put_virtual_measurement(&mut writes, &spec.code_digest);
         }
         None => put_service(&mut writes, &cert, ServiceStatus::Open),
     }

@@ -105,6 +105,7 @@ fn kind(input: &Input) -> &'static str {
         | Input::Campaign
         | Input::TransferTo(_)
         | Input::Join(_)
+        | Input::Introduce(_)
         | Input::Govern(..)
         | Input::Governed(_) => "other",
     }

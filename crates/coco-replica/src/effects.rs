@@ -5,7 +5,7 @@ use coco_adapter::{Refusal, Ticket};
 use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
 use coco_types::{NodeId, Seqno, TxId};
 
-use crate::{GovernReply, GovernTask, JoinReply, SnapshotTask};
+use crate::{GovernReply, GovernTask, IntroductionReply, JoinReply, SnapshotTask};
 
 /// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
 #[derive(Debug, Default)]
@@ -72,6 +72,8 @@ pub struct Effects {
     pub governed: Vec<(Ticket, GovernReply)>,
     /// Answers to nodes that asked for a seat.
     pub joins: Vec<(NodeId, JoinReply)>,
+    /// Answers to nodes that introduced themselves.
+    pub introduced: Vec<(NodeId, IntroductionReply)>,
     /// Another configuration is in effect.
     pub configuration: Option<Configuration>,
 }

@@ -24,6 +24,7 @@ mod copy_ledger;
 mod effects;
 mod governing;
 mod hard_state_file;
+mod introductions;
 mod ledger_state;
 mod load;
 mod load_ledger;
@@ -43,6 +44,7 @@ pub use governing::{
     SNAPSHOT_ASKED_MAP,
 };
 pub use hard_state_file::{HardStateFile, HardStateFileError};
+pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader, RestoreSnapshotError};
 pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};

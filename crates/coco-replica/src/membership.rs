@@ -19,7 +19,8 @@ use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
-    put_pending_node, put_resumed, put_retired_committed, put_status, read_node,
+    put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
+    read_node,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
@@ -114,14 +115,16 @@ impl Replica {
             return self.note_resumed(node.node_id, *resumed);
         }
         if voter.is_none() && learner.is_none() {
-            return Ok(JoinReply::NoSuchSeat);
+            return self.admit_newcomer(node, *seat);
         }
         let codes = [voter, learner]
             .into_iter()
             .flatten()
             .filter_map(|node| self.row(node).map(|row| (node, row)));
+        let admitted = self.admits_code(&node.code_digest);
         for (node_id, row) in codes.collect::<Vec<_>>() {
-            if read_node(node_id, &row)?.code_digest != node.code_digest {
+            let is_same = read_node(node_id, &row)?.code_digest == node.code_digest;
+            if !admitted.unwrap_or(is_same) {
                 return Ok(JoinReply::OtherCode);
             }
         }
@@ -149,6 +152,24 @@ impl Replica {
         Ok(JoinReply::Admitted)
     }
 
+    /// A node that members trust, and that is not in the configuration, comes for its place.
+    fn admit_newcomer(&mut self, node: &GenesisNode, seat: NodeId) -> Result<JoinReply, StepError> {
+        if seat != node.node_id || !self.is_trusted_newcomer(seat)? {
+            return Ok(JoinReply::NoSuchSeat);
+        }
+        let now = self.engine.configuration();
+        let mut learners = now.learners.clone();
+        learners.push(seat);
+        let next = now.step_to(now.voters.clone(), learners);
+        if now.is_joint() || !self.can_reconfigure() || !now.may_become(&next) {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
+        }
+        let mut writes = WriteSet::new();
+        put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
+        self.propose_configuration(writes, next)?;
+        Ok(JoinReply::Admitted)
+    }
+
     /// Writes down that a node went on from its own disk.
     fn note_resumed(
         &mut self,
@@ -166,7 +187,7 @@ impl Replica {
     }
 
     /// Makes an entry of what the network says of its nodes.
-    fn write_down(&mut self, id: TxId, writes: &WriteSet) -> Result<(), StepError> {
+    pub(crate) fn write_down(&mut self, id: TxId, writes: &WriteSet) -> Result<(), StepError> {
         self.core.store.apply(id.seqno, writes).expect("the next version, and few maps");
         self.propose(id, writes, &Digest::ZERO, AppendKind::PLAIN)
     }
@@ -208,13 +229,12 @@ impl Replica {
         self.propose_configuration(WriteSet::new(), next)
     }
 
-    /// The next step towards what members decided of nodes: who is trusted listens at first, who is retired leaves.
+    /// The next step towards what members decided of nodes: who is retired leaves. Who is trusted comes by itself.
     fn follow_members(&mut self) -> Result<(), StepError> {
         let now = self.engine.configuration().clone();
-        let (mut arrived, mut gone, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut gone, mut forgotten) = (Vec::new(), Vec::new());
         for (node, row) in self.all_rows()? {
             match row.status {
-                NodeStatus::Trusted if !now.contains(node) => arrived.push(node),
                 NodeStatus::Retired if now.contains(node) => gone.push(node),
                 NodeStatus::Retired if !row.retired_committed => forgotten.push(node),
                 NodeStatus::Trusted | NodeStatus::Retired | NodeStatus::Pending => {}
@@ -238,15 +258,14 @@ impl Replica {
         }
         let stays = |node: &NodeId| !gone.contains(node);
         let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
-        let mut learners: Vec<NodeId> = now.learners.iter().copied().filter(stays).collect();
-        learners.extend(arrived);
+        let learners = now.learners.iter().copied().filter(stays).collect();
         let next = now.step_to(voters, learners);
         if next == now {
             self.nodes_changed = false;
             return Ok(());
         }
         if !now.may_become(&next) {
-            // Too many at once, or nobody would be left: what can be done later stays asked for.
+            // Nobody would be left: what can be done later stays asked for.
             return Ok(());
         }
         self.propose_configuration(WriteSet::new(), next)
@@ -265,7 +284,7 @@ impl Replica {
     }
 
     /// What the ledger says of all nodes that ever were.
-    fn all_rows(&self) -> Result<Vec<(NodeId, NodeRow)>, MembershipError> {
+    pub(crate) fn all_rows(&self) -> Result<Vec<(NodeId, NodeRow)>, MembershipError> {
         let head = self.core.store.reader().head();
         let Some(map) = head.map(&MapName::from_static(NODES_MAP)) else { return Ok(Vec::new()) };
         let rows = head.range(map, &[], None, usize::MAX);
@@ -380,7 +399,7 @@ impl Replica {
     }
 
     /// What the ledger says of a node.
-    fn row(&self, node: NodeId) -> Option<coco_kv::Value> {
+    pub(crate) fn row(&self, node: NodeId) -> Option<coco_kv::Value> {
         let head = self.core.store.reader().head();
         let map = head.map(&MapName::from_static(NODES_MAP))?;
         head.get(map, node.to_string().as_bytes())

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{
     effects::{Effects, Persist, Reply},
     governing::{GovernReply, GovernRequest, Governed, Governing},
+    introductions::Introduction,
     ledger_state::SharedLedgerState,
     load::{AppendKind, Core, LoadError, Loader},
     membership::JoinRequest,
@@ -105,6 +106,8 @@ pub enum Input {
     TransferTo(NodeId),
     /// A node asks for a seat. Every one is answered, by `Effects::joins`.
     Join(Box<JoinRequest>),
+    /// A node that nobody knows says who it is. Every one is answered, by `Effects::introduced`.
+    Introduce(Box<Introduction>),
     /// A member's request. Every one is answered, by `Effects::governed`.
     Govern(Ticket, GovernRequest),
     /// A member's request was carried out.
@@ -273,6 +276,7 @@ impl Replica {
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
             Input::Join(request) => self.join(&request, &mut effects)?,
+            Input::Introduce(introduction) => self.introduce(&introduction, &mut effects)?,
             Input::Govern(ticket, request) => self.govern(ticket, request, &mut effects)?,
             Input::Governed(governed) => self.take_governed(*governed, &mut effects)?,
         }

@@ -268,6 +268,10 @@ fn nodes_are_trusted_and_retired() {
     passes(&mut c, "transition_node_to_trusted", &args);
     let row = c.json(tables::NODES_INFO, id.as_bytes()).unwrap();
     assert_eq!(row, json!({ "status": "Trusted", "seat": "x", "ledger_secret_seqno": 7 }));
+    let error = c.pass("remove_node", &args).unwrap_err();
+    assert!(error.message.contains("last trusted node"), "{error}");
+    let other = "ef".repeat(32);
+    set_row(&mut c, tables::NODES_INFO, other.as_bytes(), &json!({ "status": "Trusted" }));
     passes(&mut c, "remove_node", &args);
     assert_eq!(status(&c).as_deref(), Some("Retired"));
     let error = c.pass("transition_node_to_trusted", &args).unwrap_err();
@@ -275,6 +279,20 @@ fn nodes_are_trusted_and_retired() {
     set_row(&mut c, tables::NODES_INFO, id.as_bytes(), &json!({ "status": "Pending" }));
     passes(&mut c, "remove_node", &args);
     assert_eq!(status(&c), None);
+}
+
+#[test]
+fn code_is_admitted_and_revoked() {
+    let mut c = consortium(1);
+    let code = "ab".repeat(32);
+    let args = json!({ "measurement": code });
+    passes(&mut c, "add_virtual_measurement", &args);
+    let row = c.json(tables::VIRTUAL_MEASUREMENTS, code.as_bytes());
+    assert_eq!(row, Some(json!("AllowedToJoin")));
+    passes(&mut c, "remove_virtual_measurement", &args);
+    assert_eq!(c.json(tables::VIRTUAL_MEASUREMENTS, code.as_bytes()), None);
+    let error = c.pass("add_virtual_measurement", &json!({ "measurement": "AB" })).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ProposalFailedToValidate);
 }
 
 #[test]

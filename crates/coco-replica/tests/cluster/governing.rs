@@ -13,9 +13,12 @@ use coco_governance::{
     Message, Reply, Route, sign_request, tables,
 };
 use coco_kv::MapName;
-use coco_ledger::SERVICE_MAP;
-use coco_replica::{GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Settings};
-use coco_types::{TxId, TxStatus};
+use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP};
+use coco_replica::{
+    GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Introduction,
+    IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings,
+};
+use coco_types::{Digest, NodeId, TxId, TxStatus};
 use serde_json::{Value, json};
 
 use crate::{
@@ -339,4 +342,89 @@ fn a_node_that_members_remove_leaves() {
         assert_eq!(row["status"], "Retired");
         assert_eq!(row["retired_committed"], true);
     }
+}
+
+fn newcomer(n: u8, code: Digest) -> Introduction {
+    let node = GenesisNode {
+        node_id: NodeId([n; 32]),
+        certificate_pem: "endorsed".into(),
+        quote_format: "Insecure_Virtual".into(),
+        code_digest: code,
+        rpc_address: "there:1".into(),
+        peer_address: "there:2".into(),
+    };
+    Introduction { node, public_key_pem: "key".into() }
+}
+
+impl Story {
+    fn introduce(&mut self, introduction: &Introduction) -> IntroductionReply {
+        self.cluster.step(0, Input::Introduce(Box::new(introduction.clone())));
+        self.cluster.settle();
+        let (node, reply) = self.cluster.nodes[0].introduced.pop().expect("it was answered");
+        assert_eq!(node, introduction.node.node_id);
+        reply
+    }
+
+    /// The node asks for its place; what it is told.
+    fn join(&mut self, introduction: &Introduction) -> JoinReply {
+        let node = introduction.node.clone();
+        let request = JoinRequest { seat: node.node_id, node, resumed: None };
+        self.cluster.step(0, Input::Join(Box::new(request)));
+        self.cluster.run(3);
+        self.cluster.nodes[0].joins.pop().expect("it was answered").1
+    }
+}
+
+const CODE: Digest = Digest([0xc0; 32]);
+
+/// The code is admitted, and a stranger with it is pending until members trust it.
+#[test]
+fn a_stranger_is_pending_until_members_trust_it() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
+    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    let node = newcomer(9, CODE);
+    let id = node.node.node_id;
+    assert_eq!(story.introduce(&node), IntroductionReply::OtherCode);
+    story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
+    let status = |reply| match reply {
+        IntroductionReply::Known { status, .. } => status,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(status(story.introduce(&node)), NodeStatus::Pending);
+    assert_eq!(story.join(&node), JoinReply::NoSuchSeat, "nobody trusts it yet");
+    story.accepted("transition_node_to_trusted", &json!({ "node_id": id.to_string() }));
+    assert_eq!(status(story.introduce(&node)), NodeStatus::Trusted);
+    assert_eq!(story.join(&node), JoinReply::Admitted);
+    let found = story.cluster.replica(0).configuration();
+    assert_eq!(found.learners, [id], "it listens until it has everything");
+    let head = story.cluster.replica(1).reader().head();
+    let map = head.map(&MapName::from_static(ENDORSED_CERTIFICATES_MAP)).expect("a table");
+    let certificate = head.get(map, id.to_string().as_bytes()).expect("it is endorsed");
+    assert_eq!(&*certificate, b"endorsed");
+    // It never comes up, and members remove it again.
+    story.accepted("remove_node", &json!({ "node_id": id.to_string() }));
+    story.cluster.run(20);
+    assert!(story.cluster.replica(0).configuration().learners.is_empty());
+    assert_eq!(status(story.introduce(&node)), NodeStatus::Retired);
+    assert_eq!(story.join(&node), JoinReply::Retired);
+}
+
+#[test]
+fn strangers_are_not_many_at_a_time_and_those_of_the_first_day_are_trusted() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
+    let known = |reply| match reply {
+        IntroductionReply::Known { status, .. } => Some(status),
+        _ => None,
+    };
+    assert_eq!(known(story.introduce(&newcomer(9, CODE))), Some(NodeStatus::Trusted));
+    let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
+    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    for n in 0..PENDING_NODES_MAX {
+        let n = 100 + u8::try_from(n).expect("few");
+        assert_eq!(known(story.introduce(&newcomer(n, CODE))), Some(NodeStatus::Pending));
+    }
+    assert_eq!(story.introduce(&newcomer(10, CODE)), IntroductionReply::TooMany);
+    assert_eq!(known(story.introduce(&newcomer(100, CODE))), Some(NodeStatus::Pending));
 }

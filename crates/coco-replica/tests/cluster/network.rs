@@ -10,7 +10,10 @@ use coco_consensus::{
 use coco_crypto::sha256;
 use coco_governance::FirstGovernance;
 use coco_ledger::{EntryView, SnapshotName};
-use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, Reply, Settings, StepError};
+use coco_replica::{
+    Effects, Input, IntroductionReply, JoinReply, Loader, Now, Persist, Replica, Reply, Settings,
+    StepError,
+};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 use crate::{
@@ -99,6 +102,9 @@ pub(crate) struct Node {
     pub(crate) snapshots: Making,
     pub(crate) governing: Governor,
     pub(crate) fetches_answered: usize,
+    /// What strangers, and nodes that want a place, were told.
+    pub(crate) introduced: Vec<(NodeId, IntroductionReply)>,
+    pub(crate) joins: Vec<(NodeId, JoinReply)>,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     /// Callers who have no answer yet.
     pub(crate) waiting: BTreeSet<Ticket>,
@@ -154,6 +160,8 @@ impl Cluster {
             snapshots: Making::default(),
             governing: Governor::default(),
             fetches_answered: 0,
+            introduced: Vec::new(),
+            joins: Vec::new(),
             replies: Vec::new(),
             waiting: BTreeSet::new(),
             rolled_back: Vec::new(),
@@ -310,6 +318,8 @@ impl Cluster {
         this.snapshots.tasks.extend(effects.snapshots);
         this.governing.tasks.extend(effects.govern);
         this.governing.replies.extend(effects.governed);
+        this.introduced.extend(effects.introduced);
+        this.joins.extend(effects.joins);
         for reply in &effects.replies {
             assert!(
                 this.waiting.remove(&reply.0),

@@ -1,0 +1,125 @@
+//! Nodes that nobody knows yet.
+//!
+//! A node of a new operator introduces itself. Its evidence must name code that members admitted; then it is *pending*
+//! until they trust it by a vote, or, while the service is being set up, *trusted* at once. A trusted node comes back for
+//! its secrets, which the edge gives once the trust is committed, and then asks for its place like any other node: see
+//! `membership.rs`.
+
+use coco_governance::tables::VIRTUAL_MEASUREMENTS;
+use coco_kv::{MapName, WriteSet};
+use coco_ledger::{
+    GenesisNode, NodeStatus, SERVICE_MAP, ServiceStatus, put_introduced_node, read_node,
+    singleton_key,
+};
+use coco_types::{Digest, NodeId, Role, TxId};
+
+use crate::{
+    effects::Effects,
+    replica::{Replica, StepError},
+};
+
+/// Most nodes that may be pending at one time: strangers introduce themselves.
+pub const PENDING_NODES_MAX: usize = 64;
+
+/// A node says who it is. Its channel has proved that it holds the key behind its id; who asks has appraised its evidence
+/// except for the digest of its code.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// The node; its certificate is not looked at.
+    pub node: GenesisNode,
+    /// Its key, in PEM.
+    pub public_key_pem: String,
+}
+
+/// What it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntroductionReply {
+    /// The ledger knows it in this state as of this entry, which may not be committed yet.
+    Known {
+        /// Its state.
+        status: NodeStatus,
+        /// The entry.
+        id: TxId,
+    },
+    /// Members have not admitted its code.
+    OtherCode,
+    /// Too many are pending.
+    TooMany,
+    /// Not now; to be asked again.
+    Later,
+    /// Not primary; the one it knows of, if any, may be asked.
+    NotPrimary(Option<NodeId>),
+}
+
+impl Replica {
+    pub(crate) fn introduce(
+        &mut self,
+        introduction: &Introduction,
+        effects: &mut Effects,
+    ) -> Result<(), StepError> {
+        let reply = self.take_introduction(introduction)?;
+        effects.introduced.push((introduction.node.node_id, reply));
+        Ok(())
+    }
+
+    fn take_introduction(
+        &mut self,
+        introduction: &Introduction,
+    ) -> Result<IntroductionReply, StepError> {
+        let node = &introduction.node;
+        if self.engine.role() != Role::Primary {
+            return Ok(IntroductionReply::NotPrimary(self.engine.primary()));
+        }
+        if let Some(row) = self.row(node.node_id) {
+            let status = read_node(node.node_id, &row)?.status;
+            return Ok(IntroductionReply::Known { status, id: self.core.last() });
+        }
+        if self.admits_code(&node.code_digest) != Some(true) {
+            return Ok(IntroductionReply::OtherCode);
+        }
+        let pending =
+            self.all_rows()?.into_iter().filter(|(_, row)| row.status == NodeStatus::Pending);
+        if pending.count() >= PENDING_NODES_MAX {
+            return Ok(IntroductionReply::TooMany);
+        }
+        let Some(id) = self.next_tx_id().filter(|_| self.has_room()) else {
+            return Ok(IntroductionReply::Later);
+        };
+        let status = match self.service_status() {
+            Some(ServiceStatus::Opening) => NodeStatus::Trusted,
+            Some(
+                ServiceStatus::Open
+                | ServiceStatus::Recovering
+                | ServiceStatus::WaitingForRecoveryShares,
+            )
+            | None => NodeStatus::Pending,
+        };
+        let mut writes = WriteSet::new();
+        put_introduced_node(&mut writes, node, &introduction.public_key_pem, status);
+        self.write_down(id, &writes)?;
+        Ok(IntroductionReply::Known { status, id })
+    }
+
+    /// Whether members admitted this code; nothing when the service has no members who could.
+    pub(crate) fn admits_code(&self, code: &Digest) -> Option<bool> {
+        let head = self.core.store.reader().head();
+        let map = head.map(&MapName::from_static(VIRTUAL_MEASUREMENTS))?;
+        if head.range(map, &[], None, 1).is_empty() {
+            return None;
+        }
+        Some(head.get(map, code.to_string().as_bytes()).is_some())
+    }
+
+    fn service_status(&self) -> Option<ServiceStatus> {
+        let head = self.core.store.reader().head();
+        let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
+        ServiceStatus::read(&row)
+    }
+
+    /// Whether a node is of the network, or members trust it.
+    pub(crate) fn is_trusted_newcomer(&self, node: NodeId) -> Result<bool, StepError> {
+        let Some(row) = self.row(node) else { return Ok(false) };
+        let row = read_node(node, &row)?;
+        Ok(row.status == NodeStatus::Trusted && row.seat == node)
+    }
+}
