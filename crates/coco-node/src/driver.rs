@@ -16,8 +16,9 @@ use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
 use coco_replica::{
-    Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, JoinReply, JoinRequest, Now,
-    Replica, Reply, SharedLedgerState, SnapshotTask, StepError,
+    Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, Introduction,
+    IntroductionReply, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState,
+    SnapshotTask, StepError,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use tokio::sync::oneshot;
@@ -58,6 +59,8 @@ pub(crate) enum Job {
     DiskFailed(String),
     /// A node asks for its seat, and waits for the answer.
     Join(Box<JoinRequest>, oneshot::Sender<JoinReply>),
+    /// A node that nobody knows says who it is, and waits for the answer.
+    Introduce(Box<Introduction>, oneshot::Sender<IntroductionReply>),
     /// A member's request, and whoever waits for the answer.
     Govern(GovernRequest, oneshot::Sender<GovernReply>),
     /// A member's request was carried out.
@@ -147,6 +150,19 @@ impl Inbox {
         reply.await.map_err(|_| std::io::Error::other("this node stops"))
     }
 
+    /// Passes on who a node says it is, and waits for the answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn introduce(
+        &self,
+        introduction: Introduction,
+    ) -> std::io::Result<IntroductionReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::Introduce(Box::new(introduction), sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
     /// Passes a member's request to the replica, and waits for its answer: as long as scripts take, or until this node
     /// is primary no more.
     ///
@@ -233,6 +249,8 @@ pub(crate) struct Driver {
     pub(crate) behind: BTreeSet<NodeId>,
     /// Nodes that wait for the answer of the step under way.
     pub(crate) joining: Option<oneshot::Sender<JoinReply>>,
+    /// Whoever waits for the answer to an introduction in the step under way.
+    pub(crate) introducing: Option<oneshot::Sender<IntroductionReply>>,
     /// Whoever waits for a member's request, by its ticket.
     pub(crate) governing: BTreeMap<Ticket, oneshot::Sender<GovernReply>>,
     /// The next ticket of a member's request.
@@ -361,6 +379,10 @@ impl Driver {
                 self.joining = Some(reply);
                 Input::Join(request)
             }
+            Job::Introduce(introduction, reply) => {
+                self.introducing = Some(reply);
+                Input::Introduce(introduction)
+            }
             Job::Govern(request, reply) => {
                 let ticket = Ticket(self.next_request);
                 self.next_request += 1;
@@ -434,6 +456,11 @@ impl Driver {
         for (_, reply) in effects.joins {
             if let Some(asked) = self.joining.take() {
                 let _gone: Result<(), JoinReply> = asked.send(reply);
+            }
+        }
+        for (_, reply) in effects.introduced {
+            if let Some(asked) = self.introducing.take() {
+                let _gone: Result<(), IntroductionReply> = asked.send(reply);
             }
         }
         if let Some(task) = effects.govern {

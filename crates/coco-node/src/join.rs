@@ -254,8 +254,8 @@ impl Seeker {
     /// Does what this node has to, under its configuration.
     pub(crate) async fn look_after(self, restart: Restart) {
         match restart {
-            Restart::Rejoin => self.run().await,
-            Restart::FromDisk => self.announce().await,
+            Restart::FromDisk if self.votes.load(Ordering::Relaxed) => self.announce().await,
+            Restart::Rejoin | Restart::FromDisk => self.run().await,
         }
     }
 

@@ -457,7 +457,9 @@ fn seeker(
     shared: &Shared,
 ) -> Result<Option<Seeker>, StartNodeError> {
     let resumed = loaded.hard_state_found.map(|_| loaded.loader.last());
-    let question = seat::question(config, &loaded.seat, loaded.identity.node_id, resumed)?;
+    let votes = shared.votes.load(Ordering::Relaxed);
+    let me = loaded.identity.node_id;
+    let question = seat::question(config, &loaded.seat, me, resumed, votes)?;
     Ok(question.map(|question| Seeker {
         question,
         certificate: loaded.identity.node_cert.clone(),
@@ -552,6 +554,7 @@ fn assemble(
         hard_state: promised,
         behind: BTreeSet::new(),
         joining: None,
+        introducing: None,
         governing: BTreeMap::new(),
         next_request: 0,
     };

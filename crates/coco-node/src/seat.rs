@@ -51,20 +51,22 @@ pub(crate) fn question(
     seat: &Identity,
     me: NodeId,
     resumed: Option<TxId>,
+    votes: bool,
 ) -> Result<Option<Question>, StartNodeError> {
     let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
     let Some(place) = place else { return Ok(None) };
     match config.consensus.restart {
-        Restart::Rejoin => {
+        // One that was never in the configuration comes for its first place.
+        Restart::FromDisk if votes => Ok(resumed.map(|from| Question {
+            resumed: Some(from),
+            // Nobody compares the code of a node that has its seat.
+            ..Question::new(me, &seat.node_key(), Digest::ZERO, place)
+        })),
+        Restart::Rejoin | Restart::FromDisk => {
             let program = std::env::current_exe().and_then(std::fs::read);
             let digest = sha256(&program.map_err(StartNodeError::Program)?);
             Ok(Some(Question::new(me, &seat.node_key(), digest, place)))
         }
-        // Nobody compares the code of a node that has its seat.
-        Restart::FromDisk => Ok(resumed.map(|from| Question {
-            resumed: Some(from),
-            ..Question::new(me, &seat.node_key(), Digest::ZERO, place)
-        })),
     }
 }
 
