@@ -12,7 +12,7 @@ use coco_ledger::{
 };
 use coco_types::{Digest, NodeId};
 
-use crate::ethereum;
+use crate::{ethereum, members};
 
 /// Seconds since 1970 at which every run begins.
 pub const START_S: u64 = 1_700_000_000;
@@ -195,16 +195,19 @@ pub fn secret() -> LedgerSecret {
     LedgerSecret::new(&[0x42; 32])
 }
 
-/// The first entries of a network with so many nodes and clients, under the first node's signature.
+/// The first entries of a network with so many nodes and clients, and members or none, under the first node's signature.
 ///
 /// # Panics
 /// Never: the constant counts what is made here, and it is small.
 #[must_use]
-pub fn first_entries(keys: &Keys, nodes: usize, clients: usize) -> Vec<Bytes> {
+pub fn first_entries(keys: &Keys, nodes: usize, clients: usize, has_members: bool) -> Vec<Bytes> {
     let mut ledger = FirstLedger::new(secret());
     let signer = keys.signer(0);
     let mut chain = ethereum::opening(clients);
     keys.open(&mut chain);
+    if has_members {
+        members::opening(&mut chain);
+    }
     for writes in [keys.nodes(nodes), chain] {
         ledger.append(&writes).expect("it is small");
         ledger.sign(signer.as_ref(), START_S).expect("it is small");

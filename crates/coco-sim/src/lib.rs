@@ -18,6 +18,7 @@
 //! - [`faults`]: one adversary a file.
 //! - `seats`: nodes that come back as others, copies, and who has a seat.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
+//! - [`members`]: what members ask for, and the model that judges what became of it.
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
@@ -37,6 +38,7 @@ pub mod genesis;
 pub mod log;
 pub mod machine;
 pub mod marks;
+pub mod members;
 pub mod plan;
 pub mod planted;
 mod recorded;

@@ -116,6 +116,13 @@ pub enum Happened {
         /// To here.
         to: u64,
     },
+    /// A member asks a node, or is answered by it.
+    Governs {
+        /// Which member.
+        member: usize,
+        /// What.
+        what: String,
+    },
     /// A node's part changes.
     Role {
         /// The new one.
@@ -254,6 +261,7 @@ impl fmt::Display for Event {
 impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Governs { member, what } => write!(f, "member {member}: {what}"),
             Self::Starts { life, last } => write!(f, "starts, life {life}, last entry {last}"),
             Self::Crashes { lost, kept } => {
                 write!(f, "crashes, {lost} steps to its disk lost, {kept} kept")

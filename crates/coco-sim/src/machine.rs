@@ -19,7 +19,7 @@ use coco_replica::{
     Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage, StorageError,
     UseSnapshotError, read_entries,
 };
-use coco_types::{NodeId, Seqno, TxId, View};
+use coco_types::{NodeId, Role, Seqno, TxId, View};
 use thiserror::Error;
 
 use crate::{
@@ -581,6 +581,13 @@ impl Machine {
             Err(ReplayError::Files(error)) => Err(error.into()),
             Err(ReplayError::Taker { source, .. }) => match source {},
         }
+    }
+
+    /// Whether it was primary before this step and is none after it.
+    pub fn steps_down(&mut self, role_changed: bool) -> bool {
+        let Some(replica) = self.replica.as_ref().filter(|_| role_changed) else { return false };
+        let is_primary = replica.state().read().role() == Role::Primary;
+        std::mem::replace(&mut self.was_primary, is_primary) && !is_primary
     }
 
     /// What a fetch finds.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 83] = [
+pub const REQUIRED: [&str; 87] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -91,6 +91,10 @@ pub const REQUIRED: [&str; 83] = [
     "a node copied a snapshot and the ledger after it",
     "a node copied a ledger from its beginning",
     "the power went in the middle of a copy",
+    "members accepted a proposal",
+    "what a member was told did not survive",
+    "a member sent its proposal again that had been taken",
+    "a member voted twice",
 ];
 
 impl Marks {

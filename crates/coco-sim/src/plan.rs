@@ -42,6 +42,10 @@ pub struct Plan {
     pub faults: FaultPlan,
     /// Mean time that a node's thread takes for a snapshot.
     pub snapshot_us: Micros,
+    /// Mean time between two requests of a member; none without members.
+    pub govern_us: Option<Micros>,
+    /// Mean time that a node's thread takes for a request of a member.
+    pub governed_us: Micros,
     /// How long faults may begin.
     pub safety_us: Micros,
     /// Whether signatures are real.
@@ -187,12 +191,24 @@ impl Plan {
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
             faults: FaultPlan::draw(dice, restart),
             snapshot_us: 0,
+            govern_us: None,
+            governed_us: 0,
             safety_us,
             real_keys: false,
             restart,
             planted: None,
         }
     }
+
+    /// Decides about members: three of ten seeds have some. The dice are others, so that seeds without them stay what they
+    /// were.
+    pub fn draw_members(&mut self, dice: &mut Dice) {
+        if dice.per_mille(300) {
+            self.govern_us = Some(dice.one_of(&[200_000, 1_000_000, 5_000_000]));
+            self.governed_us = dice.one_of(&[300, 5_000, 100_000]);
+        }
+    }
+
     /// Decides about snapshots: in half of the seeds there are none. The dice are others, so that seeds without them stay
     /// what they were.
     pub fn draw_snapshots(&mut self, dice: &mut Dice) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
-use coco_replica::{Effects, Input, JoinRequest};
+use coco_replica::{Effects, GovernTask, Input, JoinRequest};
 use coco_types::{NodeId, Role, Seqno, TxId};
 
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
 
 mod clients;
 mod copies;
+mod members;
 mod notes;
 mod queues;
 mod rare;
@@ -40,6 +41,7 @@ mod snapshots;
 mod way;
 
 use self::{
+    members::Members,
     queues::{Queues, Turn},
     way::Wires,
 };
@@ -52,6 +54,8 @@ const REAL_KEYS_EVERY: u64 = 50;
 pub(crate) const WORK_US: Micros = 100;
 /// What the dice for snapshots begin with, beside the seed.
 const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
+/// What the dice for members begin with, beside the seed.
+const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
@@ -71,6 +75,9 @@ pub(crate) enum Event {
     Fetched(usize, Fetch),
     Start(usize),
     Client(usize),
+    Member(usize),
+    /// A node's thread has carried a member's request out.
+    Governed(usize, Box<GovernTask>),
     Fault(Fault),
     AskForSeat(usize),
     SeatAsked(usize, Box<JoinRequest>),
@@ -96,9 +103,9 @@ impl Event {
             Self::AskForSeat(node) | Self::SeatAsked(node, _) => Some(*node),
             Self::SeatAnswered(node, _) => Some(*node),
             Self::Crash(node) | Self::Input(node, _) | Self::Snapshot(node) => Some(*node),
-            Self::Behind(node, ..) => Some(*node),
+            Self::Behind(node, ..) | Self::Governed(node, _) => Some(*node),
             Self::Late(event) => event.node(),
-            Self::Start(_) | Self::Client(_) | Self::Fault(_) => None,
+            Self::Start(_) | Self::Client(_) | Self::Member(_) | Self::Fault(_) => None,
         }
     }
 }
@@ -140,6 +147,7 @@ pub struct World {
     begun: u64,
     done: Vec<Done>,
     seen: Vec<Seen>,
+    members: Members,
 }
 
 /// What a run came to.
@@ -194,6 +202,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     let real_keys = has_real_keys(seed);
     let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
     plan.draw_snapshots(&mut Dice::new(seed.rotate_left(32) ^ SNAPSHOT_DICE));
+    plan.draw_members(&mut Dice::new(seed.rotate_left(16) ^ MEMBERS_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -210,7 +219,7 @@ impl World {
         recorder.plan(&plan);
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
-        let first = first_entries(&keys, plan.nodes, plan.clients);
+        let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
@@ -237,6 +246,7 @@ impl World {
             begun: 0,
             done: Vec::new(),
             seen: Vec::new(),
+            members: Members::default(),
             time: 0,
             plan,
             dice,
@@ -249,6 +259,7 @@ impl World {
             let at = world.dice.below(1_000_000);
             world.plan_event(at, Event::Client(client), None);
         }
+        world.begin_members();
         for fault in faults::ALL {
             world.plan_fault(fault);
         }
@@ -434,6 +445,8 @@ impl World {
             Event::Behind(node, by, needs) => self.behind(node, by, needs),
             Event::Late(event) => self.happen(*event),
             Event::Client(client) => self.client(client),
+            Event::Member(member) => self.member(member),
+            Event::Governed(node, task) => self.governed(node, *task),
             Event::Fault(fault) => {
                 if !self.is_healed {
                     *self.faults.entry(fault).or_default() += 1;
@@ -524,11 +537,8 @@ impl World {
             machine.note_committed(committed.seqno);
             self.trace.is_final(machine.id, committed.seqno);
         }
-        if let Some(replica) = machine.replica.as_ref().filter(|_| effects.role_changed) {
-            let is_primary = replica.state().read().role() == Role::Primary;
-            if std::mem::replace(&mut machine.was_primary, is_primary) && !is_primary {
-                self.marks.reach("a primary stepped down");
-            }
+        if machine.steps_down(effects.role_changed) {
+            self.marks.reach("a primary stepped down");
         }
         self.check.look(&self.machines, node);
         if let Some(configuration) = effects.configuration {
@@ -553,6 +563,7 @@ impl World {
         for (ticket, reply) in effects.replies {
             self.reply(node, ticket, reply);
         }
+        self.answer_members(node, effects.govern, effects.governed);
         if let Some(token) = token
             && self.plan.planted == Some(Planted::AcknowledgeBeforeSync)
         {
@@ -633,7 +644,7 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        if !self.clients.iter().all(Client::is_at_rest) {
+        if !self.clients.iter().all(Client::is_at_rest) || !self.members.are_at_rest() {
             return false;
         }
         self.is_settled()
@@ -678,6 +689,7 @@ impl World {
             }
         }
         let ledger = well.ledger.clone();
+        self.check_politics(&ledger);
         self.check_states();
         self.check_disks();
         let audited = match &self.keys {

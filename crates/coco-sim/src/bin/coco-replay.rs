@@ -181,6 +181,7 @@ fn is_noise(event: &Event) -> bool {
         | Happened::Role { .. }
         | Happened::Fetched { .. }
         | Happened::Snapshot { .. }
+        | Happened::Governs { .. }
         | Happened::Tells { .. } => false,
     }
 }

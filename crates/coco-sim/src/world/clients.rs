@@ -19,7 +19,7 @@ use crate::{
 const RUN_US_MAX: Micros = 150_000_000;
 
 impl World {
-    fn node_up(&mut self) -> Option<usize> {
+    pub(super) fn node_up(&mut self) -> Option<usize> {
         let is_up =
             |machine: &Machine| machine.replica.is_some() && machine.paused_until <= self.time;
         let up: Vec<usize> =

@@ -1,0 +1,330 @@
+//! Members and what they ask for, and the model that judges what became of it.
+//!
+//! Three members propose, vote and withdraw, each one request after the other, as clients do. Their signatures are real,
+//! and by RFC 6979 the same in every run of a seed.
+
+use std::collections::BTreeMap;
+
+use coco_crypto::{
+    Certificate, Curve,
+    cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
+    sha256,
+};
+use coco_governance::{
+    DEFAULT_CONSTITUTION, FirstGovernance, FirstMember, MemberId, Message, ProposalId, Route,
+    protected_headers, tables,
+};
+use coco_kv::{MapName, MapView, Reader, WriteSet};
+use coco_ledger::EntryView;
+use coco_replica::GovernRequest;
+use coco_types::{Seqno, TxId};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+use serde_json::{Value, json};
+
+use crate::genesis::secret;
+
+/// How many members there are.
+pub const MEMBERS: usize = 3;
+/// How many have to agree.
+const MAJORITY: usize = MEMBERS / 2 + 1;
+
+const CERTIFICATES: [&str; MEMBERS] =
+    [include_str!("members/0.pem"), include_str!("members/1.pem"), include_str!("members/2.pem")];
+
+/// Something that a member asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Sets the data of a member to a number.
+    SetData {
+        /// Whose.
+        of: usize,
+        /// To what.
+        to: u64,
+    },
+    /// Asks for the end of a chunk.
+    EndChunk,
+    /// Asks for a snapshot.
+    Snapshot,
+    /// Votes.
+    Vote(ProposalId, bool),
+    /// Takes a proposal back.
+    Withdraw(ProposalId),
+}
+
+/// The id of a member.
+///
+/// # Panics
+/// Never: the certificates are part of this program.
+#[must_use]
+pub fn id(member: usize) -> MemberId {
+    let certificate = Certificate::from_pem(CERTIFICATES[member]).expect("it is a certificate");
+    MemberId(certificate.digest())
+}
+
+/// Writes the members, active from the start, and the default constitution.
+///
+/// # Panics
+/// Never: it is what a service may begin with.
+pub fn opening(writes: &mut WriteSet) {
+    let member = |pem: &str| FirstMember {
+        certificate_pem: pem.to_owned(),
+        encryption_key_pem: None,
+        data: None,
+    };
+    let first = FirstGovernance {
+        constitution: DEFAULT_CONSTITUTION.to_owned(),
+        members: CERTIFICATES.map(member).to_vec(),
+        recovery_threshold: None,
+        voting_policy: None,
+    };
+    first.put(writes).expect("they can govern");
+    let infos = MapName::from_static(tables::MEMBERS_INFO);
+    for member in 0..MEMBERS {
+        writes.insert(&infos, &id(member).key(), br#"{"status":"Active"}"#.as_slice());
+    }
+}
+
+/// The request of a member, signed at a time in seconds since 1970.
+///
+/// # Panics
+/// Never: keys and certificates are part of this program.
+#[must_use]
+pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
+    let signer = id(member);
+    let action = |name: &str, args: Value| {
+        json!({ "actions": [{ "name": name, "args": args }] }).to_string()
+    };
+    let (route, message, content) = match ask {
+        Ask::SetData { of, to } => {
+            let args = json!({ "member_id": id(of).to_string(), "member_data": { "to": to } });
+            (Route::CreateProposal, Message::Proposal, action("set_member_data", args))
+        }
+        Ask::EndChunk => {
+            (Route::CreateProposal, Message::Proposal, action("trigger_ledger_chunk", json!({})))
+        }
+        Ask::Snapshot => {
+            (Route::CreateProposal, Message::Proposal, action("trigger_snapshot", json!({})))
+        }
+        Ask::Vote(proposal, yes) => {
+            let ballot = format!("export function vote (proposal, proposerId) {{ return {yes}; }}");
+            let route = Route::SubmitBallot { proposal, member: signer };
+            (route, Message::Ballot(proposal), json!({ "ballot": ballot }).to_string())
+        }
+        Ask::Withdraw(proposal) => {
+            (Route::WithdrawProposal(proposal), Message::Withdrawal(proposal), String::new())
+        }
+    };
+    let protected = protected_headers(Curve::P256, signer, message, created_at);
+    let secret = sha256(format!("coco-sim member {member}").as_bytes());
+    let key = SigningKey::from_slice(&secret.0).expect("it is a key");
+    let signature: Signature = key.sign(&to_be_signed(&protected, content.as_bytes()));
+    let envelope = AttachedSign1 {
+        protected: &protected,
+        unprotected: EMPTY_MAP,
+        payload: content.as_bytes(),
+        signature: &signature.to_bytes(),
+    };
+    GovernRequest { route, envelope: envelope.encode().into() }
+}
+
+/// What a member was told to be done, once that was final.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// By whom.
+    pub member: usize,
+    /// What.
+    pub ask: Ask,
+    /// The proposal that it was about.
+    pub proposal: ProposalId,
+    /// The entry.
+    pub id: TxId,
+}
+
+/// A proposal, as the rules say it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proposal {
+    by: String,
+    state: String,
+    /// Who voted, and how.
+    ballots: BTreeMap<String, bool>,
+    /// What it would set.
+    sets: Option<(String, u64)>,
+}
+
+/// The politics of a ledger, from its public entries. Runs no script.
+#[derive(Debug, Default)]
+pub struct Politics {
+    proposals: BTreeMap<String, Proposal>,
+    /// Those that are no longer in the table, too.
+    ever: BTreeMap<String, Proposal>,
+    data: BTreeMap<String, u64>,
+    /// How many proposals were accepted.
+    pub accepted: u64,
+}
+
+impl Politics {
+    /// Takes an entry.
+    ///
+    /// # Panics
+    /// When it breaks a rule: a decided proposal that changes, a vote lost or counted twice, a decision without the votes
+    /// for it or votes without the decision, a change that no accepted proposal asked for.
+    pub fn take(&mut self, entry: &[u8]) {
+        let view = EntryView::parse(entry).expect("ledgers hold entries");
+        let seqno = view.tx_id().seqno;
+        let open = view.open(&secret()).expect("it is sealed under our secret");
+        let writes = open.writes().expect("it holds writes");
+        let rows = |name: &str| {
+            let maps = writes.maps().iter().filter(|map| map.name() == name);
+            let rows = maps.flat_map(MapView::iter).map(|(key, value)| {
+                (String::from_utf8_lossy(key).into_owned(), value.map(<[u8]>::to_vec))
+            });
+            rows.collect::<Vec<_>>()
+        };
+        let texts: BTreeMap<_, _> = rows(tables::PROPOSALS).into_iter().collect();
+        let mut set = None;
+        for (id, row) in rows(tables::PROPOSALS_INFO) {
+            let Some(row) = row else {
+                let gone = self.proposals.remove(&id).expect("what is removed was there");
+                assert_ne!(gone.state, "Open", "an open proposal is not forgotten, at {seqno}");
+                continue;
+            };
+            let row: Value = serde_json::from_slice(&row).expect("a row");
+            let text = texts.get(&id).and_then(Option::as_deref);
+            let after = self.follow(&id, &row, text, seqno);
+            if after.state == "Accepted" {
+                self.accepted += 1;
+                set = after.sets.clone().or(set);
+            }
+            self.ever.insert(id.clone(), after.clone());
+            self.proposals.insert(id, after);
+        }
+        if seqno.0 <= crate::genesis::FIRST_ENTRIES {
+            return;
+        }
+        let changed: BTreeMap<String, u64> = rows(tables::MEMBERS_INFO)
+            .into_iter()
+            .map(|(id, row)| {
+                let row: Value =
+                    serde_json::from_slice(&row.expect("members stay")).expect("a row");
+                assert_eq!(row["status"], "Active", "at {seqno}");
+                (id, row["member_data"]["to"].as_u64().expect("a number"))
+            })
+            .collect();
+        let expected: BTreeMap<String, u64> = set.into_iter().collect();
+        assert_eq!(changed, expected, "what was accepted is done, and nothing else, at {seqno}");
+        self.data.extend(changed);
+    }
+
+    /// What a row says of a proposal, which must follow from what it was.
+    fn follow(&self, id: &str, row: &Value, text: Option<&[u8]>, seqno: Seqno) -> Proposal {
+        let state = row["state"].as_str().expect("a state").to_owned();
+        let ballots: BTreeMap<String, bool> = row["ballots"]
+            .as_object()
+            .expect("ballots")
+            .iter()
+            .map(|(member, ballot)| {
+                (member.clone(), ballot.as_str().expect("a text").contains("return true"))
+            })
+            .collect();
+        let by = row["proposer_id"].as_str().expect("an id").to_owned();
+        let before = self.proposals.get(id);
+        let sets = match before {
+            Some(before) => before.sets.clone(),
+            None => what_it_sets(text.expect("a new proposal has its text")),
+        };
+        if let Some(before) = before {
+            assert_eq!(before.state, "Open", "{id} was decided and changes at {seqno}");
+            assert_eq!(before.by, by, "{id} changes hands at {seqno}");
+            let kept =
+                before.ballots.iter().all(|(member, vote)| ballots.get(member) == Some(vote));
+            assert!(kept, "a vote on {id} is lost or changed at {seqno}");
+            let new = ballots.len() - before.ballots.len();
+            assert!(new <= 1, "{new} votes on {id} at once at {seqno}");
+        } else {
+            assert!(!self.ever.contains_key(id), "{id} is made twice, again at {seqno}");
+            assert!(ballots.is_empty(), "{id} begins with votes at {seqno}");
+        }
+        let (yes, no) = ballots
+            .values()
+            .fold((0, 0), |(yes, no), vote| if *vote { (yes + 1, no) } else { (yes, no + 1) });
+        let expected = match state.as_str() {
+            "Withdrawn" => "Withdrawn",
+            _ if yes >= MAJORITY => "Accepted",
+            _ if no > MEMBERS - MAJORITY => "Rejected",
+            _ => "Open",
+        };
+        assert_eq!(state, expected, "{id} with {yes} for it and {no} against, at {seqno}");
+        Proposal { by, state, ballots, sets }
+    }
+
+    /// Judges what a member was told.
+    ///
+    /// # Panics
+    /// When the ledger does not say so.
+    pub fn judge(&self, told: &Told) {
+        let Told { member, ask, proposal, id } = told;
+        let found = self.ever.get(&proposal.to_string());
+        let found = found.unwrap_or_else(|| panic!("{proposal} of {id} is not in the ledger"));
+        let name = self::id(*member).to_string();
+        match ask {
+            Ask::Vote(_, yes) => {
+                assert_eq!(found.ballots.get(&name), Some(yes), "a vote of {name} is final");
+            }
+            Ask::Withdraw(_) => assert_eq!(found.state, "Withdrawn", "{proposal} is taken back"),
+            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot => {
+                assert_eq!(found.by, name, "{proposal} is its proposer's");
+            }
+        }
+    }
+
+    /// Whether a node's tables say the same.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn compare(&self, reader: &Reader) {
+        let head = reader.head();
+        let rows = |name: &'static str| {
+            let map = head.map(&MapName::from_static(name)).expect("a table");
+            head.range(map, &[], None, usize::MAX).into_iter().map(|(key, row)| {
+                let row: Value = serde_json::from_slice(&row).expect("a row");
+                (String::from_utf8_lossy(&key).into_owned(), row)
+            })
+        };
+        let states: BTreeMap<String, String> = rows(tables::PROPOSALS_INFO)
+            .map(|(id, row)| (id, row["state"].as_str().expect("a state").to_owned()))
+            .collect();
+        let expected = self.proposals.iter().map(|(id, known)| (id.clone(), known.state.clone()));
+        assert_eq!(states, expected.collect(), "proposals in the table");
+        let data: BTreeMap<String, u64> = rows(tables::MEMBERS_INFO)
+            .filter_map(|(id, row)| Some((id, row["member_data"]["to"].as_u64()?)))
+            .collect();
+        assert_eq!(data, self.data, "data of members");
+    }
+}
+
+/// Whose data a proposal sets, and to what.
+fn what_it_sets(text: &[u8]) -> Option<(String, u64)> {
+    let text: Value = serde_json::from_slice(text).expect("a proposal");
+    let args = &text["actions"][0]["args"];
+    Some((args["member_id"].as_str()?.to_owned(), args["member_data"]["to"].as_u64()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_governance::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_member_signs_the_same_request_twice_in_the_same_way() {
+        for (member, pem) in CERTIFICATES.into_iter().enumerate() {
+            let make = || request(member, Ask::SetData { of: 0, to: 7 }, 1_700_000_000).envelope;
+            let envelope = make();
+            assert_eq!(envelope, make());
+            let certificate = Certificate::from_pem(pem).unwrap();
+            let read = Request::read(&envelope).unwrap();
+            assert_eq!(read.signer(), id(member));
+            assert!(read.verify(&certificate).is_ok());
+        }
+    }
+}
