@@ -31,6 +31,12 @@ impl Endpoint {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// Whether plain HTTP is spoken, within this machine.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.name.is_none()
+    }
+
     /// What the node's certificate must say; nothing, where plain HTTP is spoken.
     pub(crate) const fn name(&self) -> Option<&ServerName<'static>> {
         self.name.as_ref()
