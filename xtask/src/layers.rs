@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The floor of every crate. A crate that is not here has no place yet: give it one in the change that adds it.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("coco-types", 0),
     ("coco-planted", 0),
     ("coco-crypto", 1),
@@ -30,6 +30,7 @@ const FLOORS: [(&str, u8); 20] = [
     // Rules and a checker of traces: the simulator leans on it, and nothing that ships does.
     ("coco-model", 3),
     ("coco-node", 4),
+    ("coco-client", 4),
     // A program of its own by nature, but `coco bench` is the way to it: so it stands below the one binary.
     ("coco-bench", 4),
     ("coco-sim", 4),

@@ -23,8 +23,12 @@ pub struct BenchArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum BenchCommand {
     /// Make a genesis and a file of raw transactions from recorded public blocks.
+    #[command(
+        after_help = "Example:\n  coco bench mainnet --data recorded --genesis genesis.json --transactions raw.txt"
+    )]
     Mainnet(MainnetArgs),
     /// Measure how many secp256k1 signatures a second this machine recovers.
+    #[command(after_help = "Example:\n  coco bench recoveries --milliseconds 500")]
     Recoveries(RecoveriesArgs),
 }
 

@@ -279,7 +279,9 @@ impl Curve {
     pub const ALL: [Self; 3] = [Self::P384, Self::P256, Self::P521];
 
     /// The library's signing algorithms: signatures in DER, and as `r || s`.
-    const fn signing(self) -> (&'static EcdsaSigningAlgorithm, &'static EcdsaSigningAlgorithm) {
+    pub(crate) const fn signing(
+        self,
+    ) -> (&'static EcdsaSigningAlgorithm, &'static EcdsaSigningAlgorithm) {
         match self {
             Self::P256 => (&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_FIXED_SIGNING),
             Self::P384 => (&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_FIXED_SIGNING),
@@ -299,7 +301,7 @@ impl Curve {
     }
 }
 
-fn pkcs8(pair: &EcdsaKeyPair) -> SecretBytes {
+pub(crate) fn pkcs8(pair: &EcdsaKeyPair) -> SecretBytes {
     let document = pair.to_pkcs8v1().expect("a private key has an encoding");
     SecretBytes::new(document.as_ref().to_vec())
 }

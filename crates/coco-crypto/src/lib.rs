@@ -8,6 +8,7 @@ mod aead;
 pub mod cose;
 mod ecdsa;
 mod hash;
+mod key_pem;
 mod pem;
 mod secret;
 mod x509;
@@ -15,9 +16,11 @@ mod x509;
 pub use aead::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError};
 pub use ecdsa::{Curve, KeyError, PublicKey, SignatureInvalid, SigningKey};
 pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
-pub use pem::PemError;
+pub use key_pem::KeyPemError;
+pub use pem::{PemError, decode_pem, encode_pem};
 pub use secret::SecretBytes;
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    EndorseNode, Validity, endorse_node, is_root_authority, read_bundle, service_certificate,
+    EndorseNode, MEMBER_NAME_CHARACTERS_MAX, Validity, endorse_node, is_root_authority,
+    member_certificate, read_bundle, service_certificate,
 };

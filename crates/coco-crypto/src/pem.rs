@@ -1,7 +1,10 @@
-//! PEM (RFC 7468), one certificate a text.
+//! PEM (RFC 7468): certificates, and blocks of other kinds for whoever names their label.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::SecretBytes;
 
 /// A text that is no PEM of the kind asked for.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub enum PemError {
     /// The lines that enclose the content are missing.
     #[error("no block between BEGIN CERTIFICATE and END CERTIFICATE")]
     Frame,
+    /// A block that begins and does not end.
+    #[error("a block begins and does not end")]
+    Open,
     /// More certificates than are read.
     #[error("more than {limit} certificates")]
     Many {
@@ -30,9 +36,40 @@ pub enum PemError {
 
 /// Encodes `der` between `BEGIN` and `END` lines, 64 characters a line, with a final line feed.
 pub(crate) fn encode(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut text = String::with_capacity(base64.len() + base64.len() / LINE_CHARACTERS + 60);
-    text.push_str(BEGIN);
+    encode_between(BEGIN, END, der)
+}
+
+/// Encodes `der` as a block of another kind than a certificate, for example `PRIVATE KEY`.
+#[must_use]
+pub fn encode_pem(label: &str, der: &[u8]) -> SecretBytes {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    SecretBytes::new(encode_between(&begin, &end, der).into_bytes())
+}
+
+/// Decodes the first block of a kind in `text`, if there is one; text around it is passed over.
+///
+/// # Errors
+/// [`PemError`] when the text is too long, or the block has no end or is not base64.
+pub fn decode_pem(label: &str, text: &str) -> Result<Option<SecretBytes>, PemError> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(PemError::Long { found: text.len(), limit: TEXT_BYTES_MAX });
+    }
+    let Some((_, after)) = text.split_once(&format!("-----BEGIN {label}-----")) else {
+        return Ok(None);
+    };
+    let (block, _) = after.split_once(&format!("-----END {label}-----")).ok_or(PemError::Open)?;
+    let mut base64 = Zeroizing::new(String::with_capacity(block.len()));
+    base64.extend(block.chars().filter(|c| !c.is_ascii_whitespace()));
+    let der = STANDARD.decode(base64.as_bytes()).map_err(|_| PemError::Base64)?;
+    Ok(Some(SecretBytes::new(der)))
+}
+
+fn encode_between(begin: &str, end: &str, der: &[u8]) -> String {
+    let base64 = Zeroizing::new(STANDARD.encode(der));
+    let lines = base64.len().div_ceil(LINE_CHARACTERS);
+    // All of it from the start: a text that grows leaves copies of secrets behind.
+    let mut text = String::with_capacity(base64.len() + lines + begin.len() + end.len() + 2);
+    text.push_str(begin);
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, left) = rest.split_at(rest.len().min(LINE_CHARACTERS));
@@ -41,7 +78,7 @@ pub(crate) fn encode(der: &[u8]) -> String {
         rest = left;
     }
     text.push('\n');
-    text.push_str(END);
+    text.push_str(end);
     text.push('\n');
     text
 }
@@ -95,6 +132,22 @@ mod tests {
             let der = vec![0x5a; length];
             assert_eq!(decode(&encode(&der)), Ok(der));
         }
+    }
+
+    #[test]
+    fn blocks_of_other_kinds_are_found_by_their_label() {
+        for length in [0, 1, 47, 48, 49, 500] {
+            let der = vec![0x5a; length];
+            let text = encode_pem("PRIVATE KEY", &der);
+            let text = format!("before {} after", str::from_utf8(text.expose()).unwrap());
+            let found = decode_pem("PRIVATE KEY", &text).unwrap().unwrap();
+            assert_eq!(found.expose(), der);
+            assert_eq!(decode_pem("EC PRIVATE KEY", &text), Ok(None));
+        }
+        let cut = "-----BEGIN PRIVATE KEY-----\nAAAA\n";
+        assert_eq!(decode_pem("PRIVATE KEY", cut), Err(PemError::Open));
+        let other = "-----BEGIN K-----\n!!!!\n-----END K-----";
+        assert_eq!(decode_pem("K", other), Err(PemError::Base64));
     }
 
     #[test]

@@ -202,6 +202,30 @@ impl<'a> Request<'a> {
         self.signer
     }
 
+    /// What it says it is about.
+    #[must_use]
+    pub const fn message(&self) -> Message {
+        self.message
+    }
+
+    /// When it says it was made, in seconds since 1970.
+    #[must_use]
+    pub const fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// The parts of its envelope.
+    #[must_use]
+    pub const fn cose(&self) -> &AttachedSign1<'a> {
+        &self.cose
+    }
+
+    /// SHA-256 of what its signature covers, as [`Signed::digest`].
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&self.cose.to_be_signed())
+    }
+
     /// Checks that it is signed by the key in the certificate whose digest it names.
     ///
     /// # Errors
@@ -255,7 +279,7 @@ impl<'a> Signed<'a> {
     /// send a member's proposal once more under another digest; what was signed has one digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        sha256(&to_be_signed(self.0.cose.protected, self.0.cose.payload))
+        self.0.digest()
     }
 }
 

@@ -1,7 +1,15 @@
 //! The commands, one module each.
 
+pub(crate) mod completions;
+pub(crate) mod context;
 pub(crate) mod dev;
+pub(crate) mod explain;
 pub(crate) mod http;
+pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod man;
+pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod proposal;
 pub(crate) mod receipt;
+pub(crate) mod status;

@@ -1,24 +1,46 @@
-//! `coco`: one binary for a development network, a node, the auditor's tools and the load generator.
+//! `coco`: one binary for a development network, a node, members, auditors and the load generator.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
+mod codes;
 mod commands;
+mod contexts;
+mod fault;
+mod files;
+mod output;
+mod session;
+mod signing;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use commands::{dev, ledger, node, receipt};
+use codes::Code;
+use commands::{
+    completions, context, dev, explain, keys, ledger, man, member, node, proposal, receipt, status,
+};
+use fault::Fault;
+use output::Output;
 
 const _: () = assert!(
     !coco_planted::COMPILED_IN,
     "this binary ships: bugs are planted for the simulator only"
 );
 
-/// A confidential consortium ledger: run a network, run a node, check what it wrote.
+/// A confidential consortium ledger: run a network, govern it, check what it wrote.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "coco", version, arg_required_else_help = true)]
 struct Arguments {
+    /// How results and errors are printed
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "COCO_OUTPUT",
+        hide_possible_values = true
+    )]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,9 +48,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a development network of real node processes on this machine
+    #[command(after_help = "Example:\n  coco dev --nodes 3 --ephemeral")]
     Dev(dev::DevArgs),
     /// Run one node from its configuration
+    #[command(after_help = "Example:\n  coco node --config node.toml")]
     Node(node::NodeArgs),
+    /// Show a network on one screen: service, nodes, commit, and what waits for you
+    #[command(after_help = "Examples:\n  coco status\n  coco status --url http://127.0.0.1:8545")]
+    Status(status::StatusArgs),
+    /// The networks that you work with
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// The members who govern
+    Member(member::MemberArgs),
+    /// What members decide
+    Proposal(proposal::ProposalArgs),
+    /// The keys of members
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Check and read ledger files offline
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -36,13 +73,25 @@ enum Command {
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
     /// Put load on any Ethereum JSON-RPC endpoint and measure it
+    #[command(after_help = "Example:\n  coco bench --url http://127.0.0.1:8545 --json")]
     Bench(Box<coco_bench::BenchArgs>),
+    /// Say what an error code means, and what to do
+    #[command(after_help = "Example:\n  coco explain COCO-2006")]
+    Explain(explain::ExplainArgs),
+    /// Print what a shell completes command lines with
+    #[command(
+        after_help = "Example:\n  coco completions bash > ~/.local/share/bash-completion/completions/coco"
+    )]
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = "Example:\n  coco man --out /usr/local/share/man/man1")]
+    Man(man::ManArgs),
 }
 
 /// What a command ends with, apart from success.
 #[derive(Debug)]
 enum Failure {
-    /// Something failed: exit code 1.
+    /// Something failed: exit code 1, or that of the fault within.
     Failed(anyhow::Error),
     /// What was checked does not verify: exit code 7.
     DoesNotVerify(anyhow::Error),
@@ -54,29 +103,48 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// Exit code of everything that does not verify.
-const DOES_NOT_VERIFY: u8 = 7;
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Failed(error) => match error.downcast::<Self>() {
+                Ok(fault) => fault,
+                Err(error) => Self::new(Code::Failed, format!("{error:#}")),
+            },
+            Failure::DoesNotVerify(error) => Self::new(Code::DoesNotVerify, format!("{error:#}")),
+        }
+    }
+}
+
 /// How long the end waits for its last words to be taken.
 const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Dev(arguments) => dev::run(&arguments).map_err(Failure::from),
-        Command::Node(arguments) => node::run(&arguments).map_err(Failure::from),
+    let Arguments { output, command } = Arguments::parse();
+    match run(command, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let fault = Fault::from(failure);
+            complain(fault.text(output));
+            ExitCode::from(fault.exit() as u8)
+        }
+    }
+}
+
+fn run(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Dev(arguments) => Ok(dev::run(&arguments)?),
+        Command::Node(arguments) => Ok(node::run(&arguments)?),
+        Command::Status(arguments) => Ok(status::run(&arguments, output)?),
+        Command::Context(command) => Ok(context::run(&command, output)?),
+        Command::Member(arguments) => Ok(member::run(&arguments, output)?),
+        Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
+        Command::Keys(command) => Ok(keys::run(&command, output)?),
         Command::Ledger(command) => ledger::run(&command),
         Command::Receipt(command) => receipt::run(&command),
         Command::Bench(arguments) => bench(*arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => {
-            complain(format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-        Err(Failure::DoesNotVerify(error)) => {
-            complain(format!("does not verify: {error:#}"));
-            ExitCode::from(DOES_NOT_VERIFY)
-        }
+        Command::Explain(arguments) => Ok(explain::run(&arguments, output)?),
+        Command::Completions(arguments) => Ok(completions::run(&arguments, Arguments::command())?),
+        Command::Man(arguments) => Ok(man::run(&arguments, Arguments::command())?),
     }
 }
 
@@ -101,4 +169,69 @@ fn bench(arguments: coco_bench::BenchArgs) -> Result<(), Failure> {
         print!("{}", report.text());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of a command and of those below it, each with the command that shows it.
+    fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in shown.lines().filter(|line| line.trim_start().starts_with("coco ")) {
+            found.push((path.to_owned(), line.trim().to_owned()));
+        }
+        if !command.has_subcommands() {
+            let has_example = found.iter().any(|(of, line)| of == path && line.starts_with(path));
+            assert!(has_example, "{path} shows no example of itself");
+        }
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            examples(below, &format!("{path} {}", below.get_name()), found);
+        }
+    }
+
+    /// The words of a command line, without what a shell does for itself.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" > ").next().unwrap_or(line);
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), c) if c == open => quote = None,
+                (None, '\'' | '"') => quote = Some(c),
+                (None, ' ') => words.push(std::mem::take(&mut word)),
+                (_, c) => word.push(c),
+            }
+        }
+        words.push(word);
+        words
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_is_understood() {
+        Arguments::command().debug_assert();
+        let mut found = Vec::new();
+        examples(&Arguments::command(), "coco", &mut found);
+        for (path, line) in &found {
+            assert!(line.starts_with(path.as_str()), "{path} shows {line}");
+            let read = Arguments::try_parse_from(words(line));
+            assert!(
+                read.is_ok(),
+                "{line}: {}",
+                read.err().map(|e| e.to_string()).unwrap_or_default()
+            );
+        }
+        assert!(found.len() > 40, "{} examples", found.len());
+    }
+
+    #[test]
+    fn completions_and_pages_are_made_of_every_command() {
+        let mut script = Vec::new();
+        let mut command = Arguments::command();
+        clap_complete::generate(clap_complete::Shell::Bash, &mut command, "coco", &mut script);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("add-member") && script.contains("--print-request"));
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command()).render(&mut page).unwrap();
+        assert!(String::from_utf8(page).unwrap().contains("coco\\-proposal(1)"));
+    }
 }

@@ -15,6 +15,9 @@ use crate::{Failure, commands::receipt};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum LedgerCommand {
     /// Verify every entry, tree, signature and snapshot of a ledger folder against the service's certificate
+    #[command(
+        after_help = "Example:\n  coco ledger verify .coco-dev/n0/ledger --service-cert .coco-dev/service_cert.pem"
+    )]
     Verify {
         /// The ledger folder
         folder: PathBuf,
@@ -35,6 +38,7 @@ pub(crate) enum LedgerCommand {
         json: bool,
     },
     /// List the entries of a ledger folder, with their public writes
+    #[command(after_help = "Example:\n  coco ledger show .coco-dev/n0/ledger --from 10 --limit 5")]
     Show {
         /// The ledger folder
         folder: PathBuf,

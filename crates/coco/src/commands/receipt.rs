@@ -14,6 +14,9 @@ use crate::{Failure, commands::http};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ReceiptCommand {
     /// Fetch the receipt of a committed transaction
+    #[command(
+        after_help = "Example:\n  coco receipt get 2.14 --url http://127.0.0.1:8545 --out receipt.json"
+    )]
     Get {
         /// The transaction, for example 3.17
         transaction: TxId,
@@ -31,6 +34,9 @@ pub(crate) enum ReceiptCommand {
         out: Option<PathBuf>,
     },
     /// Verify a receipt offline
+    #[command(
+        after_help = "Example:\n  coco receipt verify receipt.json --service-cert .coco-dev/service_cert.pem"
+    )]
     Verify {
         /// The receipt file, JSON or COSE; `-` for standard input
         receipt: PathBuf,
@@ -55,8 +61,8 @@ pub(crate) fn run(command: &ReceiptCommand) -> Result<(), Failure> {
                 Form::Json => "/app/receipt",
                 Form::Cose => "/app/receipt/cose",
             };
-            let url = format!("{}{path}?transaction_id={transaction}", url.trim_end_matches('/'));
-            let receipt = http::get(&url, service_cert.as_deref())?;
+            let path = format!("{path}?transaction_id={transaction}");
+            let receipt = http::get(url, &path, service_cert.as_deref())?;
             match out {
                 Some(path) => std::fs::write(path, receipt)
                     .with_context(|| format!("cannot write {}", path.display()))?,

@@ -1,0 +1,116 @@
+//! The calls: what is asked for, and what for.
+
+use coco_governance::{MemberId, Message, ProposalId};
+use hyper::{Method, body::Bytes};
+
+use crate::{API_VERSION, Envelope};
+
+/// What is asked of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// With the query.
+    pub(crate) target: String,
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) body: Bytes,
+    pub(crate) kind: Kind,
+}
+
+/// Whether it matters that a call got lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It changes nothing.
+    Question,
+    /// It changes something.
+    Change,
+}
+
+impl Call {
+    /// Reads a path that needs no version.
+    pub(crate) fn get(target: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            target: target.into(),
+            content_type: None,
+            body: Bytes::new(),
+            kind: Kind::Question,
+        }
+    }
+
+    /// Reads a path under `/gov`.
+    pub(crate) fn gov(path: &str) -> Self {
+        Self::get(versioned(path))
+    }
+
+    /// Hands a member's request in.
+    pub(crate) fn submit(envelope: &Envelope) -> Self {
+        Self {
+            method: Method::POST,
+            target: versioned(&envelope.path()),
+            content_type: Some("application/cose"),
+            body: Bytes::copy_from_slice(envelope.bytes()),
+            kind: Kind::Change,
+        }
+    }
+
+    /// Asks what a proposal would change.
+    pub(crate) fn simulate(proposal: &[u8]) -> Self {
+        Self {
+            method: Method::POST,
+            target: versioned("/gov/members/proposals:simulate"),
+            content_type: Some("application/json"),
+            body: Bytes::copy_from_slice(proposal),
+            kind: Kind::Question,
+        }
+    }
+}
+
+/// A path under `/gov` with the version that every call there needs.
+fn versioned(path: &str) -> String {
+    format!("{path}?api-version={API_VERSION}")
+}
+
+pub(crate) fn proposal_path(proposal: ProposalId) -> String {
+    format!("/gov/members/proposals/{proposal}")
+}
+
+pub(crate) fn member_path(member: MemberId) -> String {
+    format!("/gov/service/members/{member}")
+}
+
+/// Where a member's request is sent to.
+pub(crate) fn path_of(message: Message, signer: MemberId) -> String {
+    match message {
+        Message::Proposal => "/gov/members/proposals:create".to_owned(),
+        Message::Ballot(proposal) => {
+            format!("{}/ballots/{signer}:submit", proposal_path(proposal))
+        }
+        Message::Withdrawal(proposal) => format!("{}:withdraw", proposal_path(proposal)),
+        Message::StateDigest => format!("/gov/members/state-digests/{signer}:update"),
+        Message::Ack => format!("/gov/members/state-digests/{signer}:ack"),
+        Message::RecoveryShare => format!("/gov/recovery/members/{signer}:recover"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_types::Digest;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_request_has_its_place() {
+        let (member, proposal) = (MemberId(Digest([0xaa; 32])), ProposalId(Digest([0xbb; 32])));
+        let (m, p) = ("aa".repeat(32), "bb".repeat(32));
+        for (message, expected) in [
+            (Message::Proposal, "/gov/members/proposals:create".to_owned()),
+            (Message::Ballot(proposal), format!("/gov/members/proposals/{p}/ballots/{m}:submit")),
+            (Message::Withdrawal(proposal), format!("/gov/members/proposals/{p}:withdraw")),
+            (Message::StateDigest, format!("/gov/members/state-digests/{m}:update")),
+            (Message::Ack, format!("/gov/members/state-digests/{m}:ack")),
+            (Message::RecoveryShare, format!("/gov/recovery/members/{m}:recover")),
+        ] {
+            assert_eq!(path_of(message, member), expected);
+        }
+    }
+}

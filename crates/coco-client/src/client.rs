@@ -1,0 +1,262 @@
+//! A client of one service: asks one node after the other, until one answers.
+
+use std::time::Duration;
+
+use coco_crypto::Certificate;
+use coco_types::TxId;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    Answer, CallError, Endpoint, Envelope, MemberId, ProposalId, ServiceIdentity, TrustError,
+    call::{Call, member_path, proposal_path},
+    exchange::{Progress, ask},
+    reply::{
+        Actions, Commit, Constitution, List, Member, Network, Node, NodeState, Nodes, Proposal,
+        ServiceInfo, Simulated, TxStatus,
+    },
+    trust,
+};
+
+/// How patient a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long one call may take, all nodes that are asked together.
+    pub time: Duration,
+}
+
+impl Default for Settings {
+    /// Ten seconds: an election takes one or two.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(10) }
+    }
+}
+
+/// A client of one service.
+#[derive(Clone)]
+pub struct Client {
+    endpoints: Vec<Endpoint>,
+    service: Certificate,
+    tls: TlsConnector,
+    settings: Settings,
+}
+
+impl Client {
+    /// A client that believes nodes which have a certificate from `service`. They are asked in the order given.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the certificate cannot be used.
+    pub fn new(
+        service: Certificate,
+        endpoints: Vec<Endpoint>,
+        settings: Settings,
+    ) -> Result<Self, TrustError> {
+        let tls = trust::pinned(&service)?;
+        Ok(Self { endpoints, service, tls, settings })
+    }
+
+    /// The certificate that is pinned.
+    #[must_use]
+    pub const fn service(&self) -> &Certificate {
+        &self.service
+    }
+
+    /// The identity that is pinned.
+    #[must_use]
+    pub fn identity(&self) -> ServiceIdentity {
+        ServiceIdentity::of(&self.service)
+    }
+
+    /// Whom it asks.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Fetches the certificate that whoever answers at `endpoint` says is the service's. Nothing is believed by this: the
+    /// caller compares its [`ServiceIdentity`] with one that was told another way.
+    ///
+    /// # Errors
+    /// [`CallError`] when there is no answer, or it has no certificate.
+    pub async fn danger_fetch_service_certificate(
+        endpoint: &Endpoint,
+        settings: Settings,
+    ) -> Result<Certificate, CallError> {
+        let tls = trust::danger_unverified();
+        let call = Call::get("/node/network");
+        let answer = call_all(std::slice::from_ref(endpoint), &tls, &call, settings).await?;
+        let network: Network = answer.json()?;
+        Certificate::from_pem(&network.service_certificate).map_err(|source| {
+            CallError::NotUnderstood { endpoint: endpoint.clone(), source: source.into() }
+        })
+    }
+
+    /// Reads any path, for example `/app/receipt?transaction_id=2.4`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn get(&self, target: &str) -> Result<Answer, CallError> {
+        self.call(&Call::get(target)).await
+    }
+
+    /// Hands in what a member signed. Once this returns it is committed.
+    ///
+    /// # Errors
+    /// [`CallError`]; after [`CallError::OutcomeUnknown`] the same envelope can be submitted again.
+    pub async fn submit(&self, envelope: &Envelope) -> Result<Answer, CallError> {
+        self.call(&Call::submit(envelope)).await
+    }
+
+    /// What a proposal would change, were it accepted now.
+    ///
+    /// # Errors
+    /// [`CallError`], with a refusal when the constitution does not take it.
+    pub async fn simulate(&self, proposal: &[u8]) -> Result<Simulated, CallError> {
+        self.call(&Call::simulate(proposal)).await?.json()
+    }
+
+    /// The document of a proposal, as its proposer signed it.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn document(&self, proposal: ProposalId) -> Result<Vec<u8>, CallError> {
+        let path = format!("{}/actions", proposal_path(proposal));
+        Ok(self.call(&Call::gov(&path)).await?.body)
+    }
+
+    /// What a proposal consists of.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn actions(&self, proposal: ProposalId) -> Result<Actions, CallError> {
+        let path = format!("{}/actions", proposal_path(proposal));
+        self.call(&Call::gov(&path)).await?.json()
+    }
+
+    /// The constitution in force.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn constitution(&self) -> Result<Constitution, CallError> {
+        let answer = self.call(&Call::gov("/gov/service/constitution")).await?;
+        Ok(Constitution(String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
+    /// Waits until a transaction is committed, or cannot be any more. Gives up after the client's time.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::Late`] when it is still open then.
+    pub async fn wait(&self, transaction: TxId) -> Result<TxStatus, CallError> {
+        let deadline = Instant::now() + self.settings.time;
+        loop {
+            let answer = self.get(&format!("/node/tx?transaction_id={transaction}")).await?;
+            let status: TxStatus = answer.json()?;
+            if status.status == "Committed" || status.status == "Invalid" {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                let time_ms = self.settings.time.as_millis();
+                return Err(CallError::Late { endpoint: answer.endpoint, time_ms });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn call(&self, call: &Call) -> Result<Answer, CallError> {
+        call_all(&self.endpoints, &self.tls, call, self.settings).await
+    }
+}
+
+macro_rules! reads {
+    ($($what:literal $name:ident($($argument:ident: $type:ty),*) $call:expr => $reply:ty;)*) => {
+        impl Client {$(
+            #[doc = $what]
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub async fn $name(&self $(, $argument: $type)*) -> Result<$reply, CallError> {
+                self.call(&$call).await?.json()
+            }
+        )*}
+    };
+}
+reads! {
+    "The state of the service." network() Call::get("/node/network") => Network;
+    "The nodes of the network." nodes() Call::get("/node/network/nodes") => Nodes;
+    "The state of the node that answers." state() Call::get("/node/state") => NodeState;
+    "The last committed transaction." commit() Call::get("/node/commit") => Commit;
+    "What the service says of itself." service_info() Call::gov("/gov/service/info") => ServiceInfo;
+    "The nodes that governance knows." service_nodes()
+        Call::gov("/gov/service/nodes") => List<Node>;
+    "All members." members() Call::gov("/gov/service/members") => List<Member>;
+    "One member." member(id: MemberId) Call::gov(&member_path(id)) => Member;
+    "The proposals that are open, and the last that was decided." proposals()
+        Call::gov("/gov/members/proposals") => List<Proposal>;
+    "One proposal." proposal(id: ProposalId) Call::gov(&proposal_path(id)) => Proposal;
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({} at {:?})", self.identity(), self.endpoints)
+    }
+}
+
+/// Asks the nodes in turn; and again while they say that it is too early, as during an election.
+async fn call_all(
+    endpoints: &[Endpoint],
+    tls: &TlsConnector,
+    call: &Call,
+    Settings { time }: Settings,
+) -> Result<Answer, CallError> {
+    let deadline = Instant::now() + time;
+    // Whether a change may have been carried out by a node that did not say so.
+    let mut is_lost = false;
+    let mut early = None;
+    loop {
+        let mut is_early = false;
+        let mut last = None;
+        for (i, endpoint) in endpoints.iter().enumerate() {
+            // A node that is silent must not use up the others' time.
+            let started = Instant::now();
+            let left = deadline.saturating_duration_since(started);
+            let share = left / u32::try_from(endpoints.len() - i).unwrap_or(u32::MAX);
+            let mut progress = Progress::default();
+            let asked = ask(endpoint, tls, call, &mut progress);
+            let error = match timeout_at(started + share, asked).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    CallError::Late { endpoint: endpoint.clone(), time_ms: share.as_millis() }
+                }
+            };
+            match error.refusal().map(|refusal| refusal.status) {
+                Some(TOO_EARLY) => {
+                    is_early = true;
+                    early = Some((endpoint, error));
+                }
+                Some(_) => return Err(error),
+                None => {
+                    is_lost |= progress.may_be_done;
+                    last = Some((endpoint, error));
+                }
+            }
+        }
+        if is_early && Instant::now() + PAUSE < deadline {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        // What a node said is worth more than that another was silent.
+        let Some((endpoint, error)) = early.or(last) else { return Err(CallError::NoEndpoint) };
+        if is_lost {
+            let endpoint = endpoint.clone();
+            return Err(CallError::OutcomeUnknown { endpoint, source: Box::new(error) });
+        }
+        return Err(error);
+    }
+}
+
+/// The status of an answer that says: not now.
+const TOO_EARLY: u16 = 503;
+
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(100);

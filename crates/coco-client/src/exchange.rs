@@ -1,0 +1,147 @@
+//! One call to one node: connect, ask, read the answer. Bounded in size; the caller bounds the time.
+
+use std::io;
+
+use coco_api::TRANSACTION_ID_HEADER;
+use coco_types::TxId;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request,
+    client::conn::http1,
+    header::{CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    Answer, CallError, Endpoint, Refusal,
+    call::{Call, Kind},
+};
+
+/// Largest answer that is read, in bytes. The largest there is, a list of all participants, has some thousand bytes each.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Most characters of an answer of unknown form that are shown.
+const SHOWN_CHARACTERS_MAX: usize = 200;
+
+/// How far a call came. Whoever gives up on it must know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Whether a request that changes something may have arrived.
+    pub(crate) may_be_done: bool,
+}
+
+/// Asks one node.
+pub(crate) async fn ask(
+    endpoint: &Endpoint,
+    tls: &TlsConnector,
+    call: &Call,
+    progress: &mut Progress,
+) -> Result<Answer, CallError> {
+    let unreachable = |source| CallError::Unreachable { endpoint: endpoint.clone(), source };
+    let stream = TcpStream::connect(endpoint.authority()).await.map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let Some(name) = endpoint.name() else {
+        return talk(endpoint, stream, call, progress).await;
+    };
+    match tls.connect(name.clone(), stream).await {
+        Ok(stream) => talk(endpoint, stream, call, progress).await,
+        Err(source) if is_transport(&source) => Err(unreachable(source)),
+        Err(source) => Err(CallError::NotTheService { endpoint: endpoint.clone(), source }),
+    }
+}
+
+/// Whether a handshake failed because the connection did, and not because of what was said on it.
+fn is_transport(error: &io::Error) -> bool {
+    error.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>())
+}
+
+async fn talk<S>(
+    endpoint: &Endpoint,
+    stream: S,
+    call: &Call,
+    progress: &mut Progress,
+) -> Result<Answer, CallError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |source| CallError::Broken { endpoint: endpoint.clone(), source };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.into()))?;
+    // Ends with the sender; aborted besides, so that a node that keeps the connection open holds nothing here.
+    let connection = AbortOnDrop(tokio::spawn(connection));
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(&call.target)
+        .header(HOST, endpoint.authority());
+    if let Some(content_type) = call.content_type {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    let request =
+        request.body(Full::new(call.body.clone())).map_err(|error| broken(error.into()))?;
+    progress.may_be_done |= call.kind == Kind::Change;
+    let response = sender.send_request(request).await.map_err(|error| broken(error.into()))?;
+    let status = response.status().as_u16();
+    let transaction = response
+        .headers()
+        .get(TRANSACTION_ID_HEADER)
+        .and_then(|value| value.to_str().ok()?.parse::<TxId>().ok());
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(broken)?.to_bytes().to_vec();
+    drop(connection);
+    if (200..300).contains(&status) {
+        return Ok(Answer { endpoint: endpoint.clone(), status, transaction, body });
+    }
+    Err(CallError::Refused { endpoint: endpoint.clone(), refusal: refusal(status, &body) })
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a refusal says. Codes that are not known here are passed on as they are.
+fn refusal(status: u16, body: &[u8]) -> Refusal {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Detail,
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        code: String,
+        message: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Body { error: Detail { code, message } }) => Refusal { status, code, message },
+        Err(_) => {
+            let message =
+                String::from_utf8_lossy(body).chars().take(SHOWN_CHARACTERS_MAX).collect();
+            Refusal { status, code: String::new(), message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_the_node_said() {
+        let body = br#"{"error":{"code":"VoteNotFound","message":"no","details":[1]}}"#;
+        let expected =
+            Refusal { status: 404, code: "VoteNotFound".to_owned(), message: "no".to_owned() };
+        assert_eq!(refusal(404, body), expected);
+        let other = refusal(502, "bad gateway".repeat(100).as_bytes());
+        assert_eq!((other.status, &*other.code), (502, ""));
+        assert_eq!(other.message.chars().count(), SHOWN_CHARACTERS_MAX);
+        assert_eq!(refusal(500, b"\xff").message, "\u{fffd}");
+    }
+}

@@ -1,0 +1,186 @@
+//! What nodes answer with, in CCF's shapes. Members that are not known here are passed over.
+
+use std::collections::BTreeMap;
+
+pub use coco_api::{Commit, Network, NodeState, Nodes, TxStatusBody as TxStatus};
+use coco_governance::tables::{Failure, MemberStatus, ProposalState, RecoveryRole};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List<T> {
+    /// What is in it.
+    pub value: Vec<T>,
+}
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// SHA-256 of its certificate.
+    pub member_id: String,
+    /// Whether it votes.
+    pub status: MemberStatus,
+    /// What the members say of it.
+    #[serde(default)]
+    pub member_data: Value,
+    /// PEM.
+    #[serde(default)]
+    pub certificate: String,
+    /// PEM, if it holds a recovery share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_encryption_key: Option<String>,
+    /// Its part in recovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_role: Option<RecoveryRole>,
+}
+
+impl Member {
+    /// The name that the members gave it, if they did.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.member_data.get("name").and_then(Value::as_str)
+    }
+}
+
+/// A proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Its id.
+    pub proposal_id: String,
+    /// The member who made it.
+    pub proposer_id: String,
+    /// Where it is in its life.
+    pub proposal_state: ProposalState,
+    /// How many voted.
+    #[serde(default)]
+    pub ballot_count: usize,
+    /// Who voted.
+    #[serde(default)]
+    pub ballot_submitters: Vec<String>,
+    /// What the ballots said when it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_votes: Option<BTreeMap<String, bool>>,
+    /// Which ballots said nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote_failures: Option<BTreeMap<String, Failure>>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// What a proposal consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actions {
+    /// In the order in which they are carried out.
+    pub actions: Vec<Action>,
+}
+
+/// One action of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its name in the constitution.
+    pub name: String,
+    /// What it is to do.
+    #[serde(default)]
+    pub args: Value,
+}
+
+/// What a proposal would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Simulated {
+    /// Rows that would be written.
+    pub writes: Vec<Write>,
+    /// What the node would be asked to do.
+    pub effects: Vec<String>,
+}
+
+/// A row that would be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// The table.
+    pub table: String,
+    /// The row's key.
+    pub key: Value,
+    /// Its value; null when it would be removed.
+    pub value: Value,
+}
+
+/// `GET /gov/service/info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceInfo {
+    /// `Opening`, `Open`, `WaitingForRecoveryShares` or `Recovering`.
+    pub status: String,
+    /// PEM.
+    pub certificate: String,
+    /// How often it was recovered.
+    #[serde(default)]
+    pub recovery_count: u64,
+    /// The first transaction of this incarnation.
+    #[serde(default)]
+    pub creation_transaction_id: Option<String>,
+    /// What members attached to it.
+    #[serde(default)]
+    pub service_data: Value,
+    /// What can be configured by vote.
+    #[serde(default)]
+    pub configuration: Value,
+}
+
+/// A node as governance knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// SHA-256 of its key.
+    pub node_id: String,
+    /// `Pending`, `Trusted` or `Retired`.
+    pub status: String,
+    /// What members attached to it.
+    #[serde(default)]
+    pub node_data: Value,
+    /// What it proves itself with.
+    #[serde(default)]
+    pub quote_info: Value,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constitution(
+    /// JavaScript.
+    pub String,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_governance_shows_is_read() {
+        let shown = coco_governance::ProposalView {
+            proposal_id: "p".into(),
+            proposer_id: "m".into(),
+            proposal_state: ProposalState::Accepted,
+            ballot_count: 1,
+            ballot_submitters: vec!["m".into()],
+            final_votes: Some([("m".to_owned(), true)].into()),
+            vote_failures: Some(
+                [("n".to_owned(), Failure { reason: "r".into(), trace: None })].into(),
+            ),
+            failure: None,
+        };
+        let text = serde_json::to_string(&shown).unwrap();
+        let read: Proposal = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[test]
+    fn a_member_of_little_is_read() {
+        let text = r#"{"memberId":"m","status":"Accepted","more":1,"memberData":{"name":"acme"}}"#;
+        let member: Member = serde_json::from_str(text).unwrap();
+        assert_eq!(member.status, MemberStatus::Accepted);
+        assert_eq!(member.name(), Some("acme"));
+    }
+}

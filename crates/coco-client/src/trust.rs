@@ -1,0 +1,135 @@
+//! The identity of a service, which is its certificate, and what it endorses.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use coco_crypto::{Certificate, CertificateError, sha256};
+use coco_types::Digest;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    version::TLS13,
+};
+use thiserror::Error;
+use tokio_rustls::TlsConnector;
+
+/// SHA-256 of the certificate of a service in DER: short enough to be told over the telephone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceIdentity(pub Digest);
+
+impl ServiceIdentity {
+    /// The identity of the service that has this certificate.
+    #[must_use]
+    pub fn of(certificate: &Certificate) -> Self {
+        Self(sha256(certificate.der()))
+    }
+}
+
+impl fmt::Display for ServiceIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.0)
+    }
+}
+
+impl FromStr for ServiceIdentity {
+    type Err = coco_types::ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix("sha256:").unwrap_or(text).parse().map(Self)
+    }
+}
+
+/// A certificate that no service can be recognised by.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// It is none.
+    #[error("the certificate of the service cannot be read")]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot use it.
+    #[error("the certificate of the service cannot be used for TLS")]
+    Tls(#[from] rustls::Error),
+}
+
+/// TLS that believes whoever has a certificate from this service, and nobody else.
+pub(crate) fn pinned(service: &Certificate) -> Result<TlsConnector, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(service.der().to_vec()))?;
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// TLS that believes anybody. Good for one thing: to fetch a certificate that is then compared with an identity which was
+/// told another way.
+pub(crate) fn danger_unverified() -> TlsConnector {
+    let provider = provider();
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(DangerAnybody(provider)))
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+#[derive(Debug)]
+struct DangerAnybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for DangerAnybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_read_as_it_is_printed() {
+        let identity = ServiceIdentity(Digest([0xab; 32]));
+        let text = identity.to_string();
+        assert_eq!(text, format!("sha256:{}", "ab".repeat(32)));
+        assert_eq!(text.parse(), Ok(identity));
+        assert_eq!("ab".repeat(32).parse(), Ok(identity));
+        assert!("sha256:ab".parse::<ServiceIdentity>().is_err());
+    }
+}

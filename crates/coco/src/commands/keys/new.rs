@@ -1,0 +1,102 @@
+//! `coco keys new`: a key with a certificate that it signs itself.
+
+use coco_client::MemberId;
+use coco_crypto::{Curve, SecretBytes, SigningKey, Validity, member_certificate};
+use serde_json::json;
+
+use super::{FolderArgs, encryption::EncryptionKey, files_of};
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+    files::{self, Rights},
+    output::{Output, utc},
+    signing::now,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewArgs {
+    /// Whose key it is: letters, digits, `-` and `.`, for example the organisation's name
+    name: String,
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// On which curve
+    #[arg(long, value_enum, default_value_t = Kind::P384)]
+    curve: Kind,
+    /// For how many days the certificate is valid
+    #[arg(long, default_value_t = 3_650, value_parser = clap::value_parser!(u64).range(1..=DAYS_MAX))]
+    days: u64,
+    /// Make a key for recovery shares, too
+    #[arg(long)]
+    encryption: bool,
+}
+
+/// Longest time for which a certificate is made: a hundred years.
+const DAYS_MAX: u64 = 36_500;
+/// Longest name of a file's beginning.
+const NAME_BYTES_MAX: usize = 64;
+/// Clocks differ: a certificate is valid from a little before it is made.
+const BEFORE_S: u64 = 300;
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    P256,
+    P384,
+    P521,
+}
+
+impl Kind {
+    const fn curve(self) -> Curve {
+        match self {
+            Self::P256 => Curve::P256,
+            Self::P384 => Curve::P384,
+            Self::P521 => Curve::P521,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
+    let name = &arguments.name;
+    let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(is_known) {
+        return Err(Fault::new(Code::FileUnwritable, format!("{name:?} is no name of a file"))
+            .because(&std::io::Error::other("a name has letters, digits, - and . alone")));
+    }
+    let paths = files_of(&arguments.folder.folder()?, name);
+    let now = now()?;
+    let validity = Validity {
+        not_before: now.saturating_sub(BEFORE_S),
+        not_after: now.saturating_add(arguments.days * 86_400),
+    };
+    let key = SigningKey::generate(arguments.curve.curve());
+    let certificate = member_certificate(&key, name, validity)
+        .map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
+    let mut made: Vec<(&std::path::PathBuf, SecretBytes, Rights)> = vec![
+        (&paths.key, key.to_pem(), Rights::Private),
+        (&paths.cert, SecretBytes::new(certificate.pem().into_bytes()), Rights::Public),
+    ];
+    if arguments.encryption {
+        let key = EncryptionKey::generate()
+            .map_err(|_| Fault::new(Code::Failed, "an RSA key cannot be made"))?;
+        made.push((&paths.encryption_private, key.private, Rights::Private));
+        made.push((&paths.encryption_public, key.public, Rights::Public));
+    }
+    // All or none: half of a member is of no use, and would be in the way.
+    if let Some((path, ..)) = made.iter().find(|(path, ..)| path.exists()) {
+        return Err(Fault::new(Code::FileExists, path.display().to_string()));
+    }
+    for (path, bytes, rights) in &made {
+        files::create(path, bytes.expose(), *rights)?;
+    }
+    let files: Vec<String> = made.iter().map(|(path, ..)| path.display().to_string()).collect();
+    let id = MemberId(certificate.digest()).to_string();
+    let until = utc(validity.not_after);
+    let members = json!({ "name": name, "member_id": id, "not_after": until, "files": files });
+    output.print("keys.new", members, || {
+        format!(
+            "{name}\n  member id  {id}\n  until      {until}\n  files      {}\n\
+             Next: coco keys export-public {name}, and hand that to the members",
+            files.join("\n             ")
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `coco keys show`: what a member's certificate says.
+
+use std::path::Path;
+
+use coco_client::MemberId;
+use serde_json::json;
+
+use super::FolderArgs;
+use crate::{
+    fault::Fault,
+    files,
+    output::{Output, utc},
+    session::certificate,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// A name among the keys, or the file of a certificate
+    name: String,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+/// What is shown of a certificate.
+pub(super) struct Shown {
+    pub(super) id: String,
+    pub(super) curve: String,
+    pub(super) not_before: String,
+    pub(super) not_after: String,
+}
+
+impl Shown {
+    pub(super) fn read(cert: &Path) -> Result<Self, Fault> {
+        let certificate = certificate(&files::read_text(cert)?)
+            .map_err(|fault| fault.with("file", cert.display().to_string()))?;
+        let validity = certificate.validity();
+        Ok(Self {
+            id: MemberId(certificate.digest()).to_string(),
+            curve: format!("{:?}", certificate.key().curve()),
+            not_before: utc(validity.not_before),
+            not_after: utc(validity.not_after),
+        })
+    }
+}
+
+pub(crate) fn run(arguments: &ShowArgs, output: Output) -> Result<(), Fault> {
+    let path = arguments.folder.find(&arguments.name)?;
+    let Shown { id, curve, not_before, not_after } = Shown::read(&path)?;
+    let file = path.display().to_string();
+    let members = json!({
+        "member_id": id, "curve": curve, "not_before": not_before, "not_after": not_after, "file": file,
+    });
+    output.print("keys.show", members, || {
+        format!(
+            "member id  {id}\ncurve      {curve}\nvalid      {not_before} to {not_after}\nfile       {file}"
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `coco proposal create`.
+
+use coco_client::Message;
+use serde_json::json;
+
+use super::{changes, document, kind::Kind, report};
+use crate::{
+    fault::Fault,
+    output::Output,
+    session::Session,
+    signing::{SigningArgs, Statement, carry_out},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    signing: SigningArgs,
+    /// Have the proposal fail on every service but the one that is pinned here
+    #[arg(long, global = true)]
+    only_here: bool,
+    /// Print the document, and sign nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+pub(super) fn run(session: &Session, arguments: &CreateArgs, output: Output) -> Result<(), Fault> {
+    let mut content = arguments.kind.document(session)?;
+    let mut proposed = document::parse(&content)?;
+    if arguments.only_here {
+        let service = session.client().service().pem();
+        proposed.actions.insert(
+            0,
+            coco_client::reply::Action {
+                name: "assert_service_identity".to_owned(),
+                args: json!({ "service_identity": service }),
+            },
+        );
+        content = document::write(&proposed)?;
+    }
+    if arguments.dry_run {
+        println!("{}", String::from_utf8_lossy(&content));
+        return Ok(());
+    }
+    let statement = Statement {
+        message: Message::Proposal,
+        content,
+        act: "make a proposal".to_owned(),
+        lines: changes::lines(&proposed.actions, Some(session.client().identity())),
+        word: None,
+    };
+    let fate = carry_out(session, &arguments.signing, &statement)?;
+    report(session, "proposal.create", fate, output)
+}

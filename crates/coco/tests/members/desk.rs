@@ -1,0 +1,172 @@
+//! Somebody at a command line: a folder of settings, keys, and the program.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use coco_crypto::Certificate;
+use serde_json::Value;
+
+use crate::service::Service;
+
+/// What a command ended with.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) exit: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    /// The output of a command that succeeded.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.exit, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    /// The output of a command that succeeded, as JSON.
+    #[track_caller]
+    pub(crate) fn json(self) -> Value {
+        let out = self.ok();
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+
+    /// What a command said that failed with this exit code and error code.
+    #[track_caller]
+    pub(crate) fn failed(self, exit: i32, code: &str) -> String {
+        assert_eq!(self.exit, exit, "{}{}", self.out, self.err);
+        assert!(self.err.contains(&format!("error[{code}]: ")), "{}", self.err);
+        self.err
+    }
+}
+
+/// Somebody, with a folder of their own that is removed in the end.
+pub(crate) struct Desk {
+    folder: PathBuf,
+}
+
+impl Desk {
+    /// Somebody without keys.
+    pub(crate) fn empty() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("coco-members-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Self { folder }
+    }
+
+    /// Somebody with a key named `me`.
+    pub(crate) fn with_key(curve: &str) -> Self {
+        let desk = Self::empty();
+        desk.run(&["keys", "new", "me", "--curve", curve]).ok();
+        desk
+    }
+
+    /// The founders of a service, who all know it, and the service.
+    pub(crate) fn founders<const N: usize>() -> (Service, [Self; N]) {
+        let curves = ["p384", "p256", "p521"];
+        let desks: [Self; N] = std::array::from_fn(|i| Self::with_key(curves[i % curves.len()]));
+        let certificates: Vec<Certificate> = desks.iter().map(Self::certificate).collect();
+        let service = Service::start(&certificates);
+        for desk in &desks {
+            desk.join(&service);
+        }
+        (service, desks)
+    }
+
+    /// Learns of a service.
+    pub(crate) fn join(&self, service: &Service) {
+        let (key, cert) = (self.key_file("privk"), self.key_file("cert"));
+        let files = ["--key", &key, "--cert", &cert];
+        let (url, id) = (service.url(), service.identity());
+        let add = ["context", "add", "net", "--url", &url, "--service-id", &id];
+        self.run(&[&add[..], &files].concat()).ok();
+    }
+
+    pub(crate) fn key_file(&self, what: &str) -> String {
+        self.path(&format!("config/coco/keys/me_{what}.pem"))
+    }
+
+    pub(crate) fn certificate(&self) -> Certificate {
+        Certificate::from_pem(&fs::read_to_string(self.key_file("cert")).unwrap()).unwrap()
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.certificate().digest().to_string()
+    }
+
+    /// A file in the folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.folder.join(name), text).unwrap();
+        self.path(name)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.type_in(arguments, "")
+    }
+
+    /// Runs the program and types something in.
+    pub(crate) fn type_in(&self, arguments: &[&str], text: &str) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coco"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COCO_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", self.folder.join("config"))
+            .env("XDG_STATE_HOME", self.folder.join("state"))
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that asks nothing may have ended already.
+        let _typed = child.stdin.take().unwrap().write_all(text.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            exit: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Makes a proposal; its id.
+    #[track_caller]
+    pub(crate) fn propose(&self, kind: &[&str]) -> String {
+        let create = ["proposal", "create", "--yes", "--output", "json"];
+        let made = self.run(&[&create[..], kind].concat()).json();
+        made["proposal"]["proposalId"].as_str().unwrap().to_owned()
+    }
+
+    /// Votes; the state of the proposal after it.
+    #[track_caller]
+    pub(crate) fn vote(&self, proposal: &str, how: &str) -> String {
+        let vote = ["proposal", "vote", proposal, how, "--yes", "--output", "json"];
+        let voted = self.run(&vote).json();
+        voted["proposal"]["proposalState"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // One that failed leaves its files behind.
+        if !std::thread::panicking() {
+            fs::remove_dir_all(&self.folder).unwrap();
+        }
+    }
+}

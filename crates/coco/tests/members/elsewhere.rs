@@ -1,0 +1,105 @@
+//! Requests that are signed where no network is, printed, lost, and sent twice.
+
+use std::{fs, sync::atomic::Ordering};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_client::Envelope;
+
+use crate::desk::Desk;
+
+#[test]
+fn a_vote_is_prepared_signed_elsewhere_and_sent() {
+    let (service, [acme, bank]) = Desk::founders();
+    let id = acme.propose(&["snapshot"]);
+    acme.vote(&id, "--approve");
+    // This one has the certificate, and the key is somewhere else.
+    let office = Desk::empty();
+    let (url, service_id, cert) = (service.url(), service.identity(), bank.key_file("cert"));
+    let add = ["context", "add", "net", "--url", &url, "--service-id", &service_id];
+    office.run(&[&add[..], &["--cert", &cert]].concat()).ok();
+    let file = office.path("vote.cose");
+    let prepared = office.run(&["proposal", "vote", &id, "--approve", "--offline", &file]);
+    assert!(prepared.err.contains("not signed"), "{}", prepared.err);
+    prepared.ok();
+    office.run(&["proposal", "submit", &file]).failed(1, "COCO-1024");
+
+    let (key, cert) = (bank.key_file("privk"), bank.key_file("cert"));
+    let vault = Desk::empty();
+    let sign = ["keys", "sign", &file, "--key", &key, "--cert", &cert];
+    vault.type_in(&sign, "no\n").failed(5, "COCO-1023");
+    let signed = vault.type_in(&sign, &format!("{}\n", &id[..8]));
+    assert!(signed.err.contains("return true;"), "{}", signed.err);
+    signed.ok();
+    let signed = office.path("vote.signed.cose");
+    vault.run(&["keys", "sign", &signed, "--key", &key, "--cert", &cert]).failed(1, "COCO-1024");
+    // Another member's key does not sign it.
+    let (key, cert) = (acme.key_file("privk"), acme.key_file("cert"));
+    vault
+        .run(&["keys", "sign", &file, "--key", &key, "--cert", &cert, "--yes"])
+        .failed(1, "COCO-1024");
+    let sent = office.run(&["proposal", "submit", &signed]).ok();
+    assert!(sent.contains("Accepted"), "{sent}");
+}
+
+#[test]
+fn a_proposal_that_is_sent_twice_is_made_once() {
+    let (_service, [acme, _bank]) = Desk::founders();
+    let file = acme.path("p.cose");
+    acme.run(&["proposal", "create", "snapshot", "--yes", "--offline", &file]).ok();
+    let first = acme.run(&["proposal", "submit", &file, "--output", "json"]).json();
+    let second = acme.run(&["proposal", "submit", &file, "--output", "json"]).json();
+    assert_eq!(first["proposal"]["proposalId"], second["proposal"]["proposalId"]);
+    assert_eq!((&first["is_repeated"], &second["is_repeated"]), (&false.into(), &true.into()));
+    let all = acme.run(&["proposal", "ls", "--output", "json"]).json();
+    assert_eq!(all["proposals"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_request_whose_answer_got_lost_is_kept_and_sent_again() {
+    let (service, [acme, _bank]) = Desk::founders();
+    service.faults.loses_answers.store(true, Ordering::Relaxed);
+    let said = acme.run(&["proposal", "create", "snapshot", "--yes"]).failed(8, "COCO-3004");
+    service.faults.loses_answers.store(false, Ordering::Relaxed);
+    let next = said.lines().find_map(|line| line.trim().strip_prefix("next   coco ")).unwrap();
+    let again: Vec<&str> = next.split(' ').collect();
+    let sent = acme.run(&again).ok();
+    assert!(sent.contains("it was submitted before"), "{sent}");
+}
+
+#[test]
+fn a_request_is_printed_as_a_call_that_others_can_send() {
+    let (service, [acme]) = Desk::founders();
+    let printed = acme.run(&["proposal", "create", "snapshot", "--yes", "--print-request"]).ok();
+    let all = acme.run(&["proposal", "ls", "--output", "json"]).json();
+    assert_eq!(all["proposals"].as_array().unwrap().len(), 0, "nothing was sent");
+    let path = "/gov/members/proposals:create?api-version=2024-07-01'";
+    assert!(printed.contains(&format!("'{}{path}", service.url())), "{printed}");
+    assert!(printed.contains(&service.certificate.pem()), "{printed}");
+    let (_, after) = printed.split_once("base64 -d > request.cose <<'END'\n").unwrap();
+    let base64: String = after.split_once("\nEND\n").unwrap().0.split('\n').collect();
+    let envelope = Envelope::read(STANDARD.decode(base64).unwrap()).unwrap();
+    assert_eq!(envelope.verify(&acme.certificate()), Ok(()));
+    let file = acme.path("request.cose");
+    fs::write(&file, envelope.bytes()).unwrap();
+    acme.run(&["proposal", "submit", &file]).ok();
+}
+
+#[test]
+fn an_acknowledgement_is_signed_elsewhere_too() {
+    let (service, [acme]) = Desk::founders();
+    let corp = Desk::with_key("p384");
+    let id = acme.propose(&["add-member", &corp.key_file("cert"), "--name", "corp"]);
+    assert_eq!(acme.vote(&id, "--approve"), "Accepted");
+    let office = Desk::empty();
+    let (url, service_id, cert) = (service.url(), service.identity(), corp.key_file("cert"));
+    let add = ["context", "add", "net", "--url", &url, "--service-id", &service_id];
+    office.run(&[&add[..], &["--cert", &cert]].concat()).ok();
+    let file = office.path("ack.cose");
+    office.run(&["member", "activate", "--offline", &file]).ok();
+    let key = corp.key_file("privk");
+    corp.run(&["keys", "sign", &file, "--key", &key, "--cert", &cert, "--yes"]).ok();
+    let sent = office.run(&["proposal", "submit", &office.path("ack.signed.cose")]).ok();
+    assert!(sent.starts_with("committed 2."), "{sent}");
+    let member = office.run(&["member", "show", "corp"]).ok();
+    assert!(member.contains("Active"), "{member}");
+}
