@@ -3,7 +3,10 @@
 //!
 //! Headers are bytes here: who makes them knows what they mean. The message is always tagged 18.
 
-use minicbor::{Decoder, Encoder, data::Tag};
+use minicbor::{
+    Decoder, Encoder,
+    data::{Tag, Type},
+};
 use thiserror::Error;
 
 use crate::{PublicKey, SignatureInvalid};
@@ -59,30 +62,13 @@ impl<'a> Sign1<'a> {
     /// # Errors
     /// [`CoseError`] when it is too long or of another form.
     pub fn decode(message: &'a [u8]) -> Result<Self, CoseError> {
-        if message.len() > MESSAGE_BYTES_MAX {
-            return Err(CoseError::Long { found: message.len(), limit: MESSAGE_BYTES_MAX });
+        bounded(message, MESSAGE_BYTES_MAX)?;
+        match Parts::read(message) {
+            Some(Parts { protected, unprotected, payload: None, signature }) => {
+                Ok(Self { protected, unprotected, signature })
+            }
+            _ => Err(CoseError::Form),
         }
-        let read = Self::read(message).map_err(|_| CoseError::Form)?;
-        // The library also reads numbers that are not in their shortest form. One message, one encoding.
-        if read.encode() == message { Ok(read) } else { Err(CoseError::Form) }
-    }
-
-    fn read(message: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
-        let mut decoder = Decoder::new(message);
-        let form = || minicbor::decode::Error::message("form");
-        if decoder.tag()? != TAG_SIGN1 || decoder.array()? != Some(4) {
-            return Err(form());
-        }
-        let protected = decoder.bytes()?;
-        let start = decoder.position();
-        decoder.skip()?;
-        let unprotected = message.get(start..decoder.position()).ok_or_else(form)?;
-        decoder.null()?;
-        let signature = decoder.bytes()?;
-        if decoder.position() != message.len() {
-            return Err(form());
-        }
-        Ok(Self { protected, unprotected, signature })
     }
 
     /// Puts the message together.
@@ -91,12 +77,8 @@ impl<'a> Sign1<'a> {
     /// Never: memory takes every write.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = vec![0xd2, 0x84];
-        put_bytes(&mut message, self.protected);
-        message.extend_from_slice(self.unprotected);
-        message.push(0xf6);
-        put_bytes(&mut message, self.signature);
-        message
+        let Self { protected, unprotected, signature } = *self;
+        Parts { protected, unprotected, payload: None, signature }.encode()
     }
 
     /// Checks the signature over the protected headers and a payload.
@@ -127,31 +109,15 @@ impl<'a> AttachedSign1<'a> {
     /// # Errors
     /// [`CoseError`] when it is longer than [`ATTACHED_BYTES_MAX`] or of another form.
     pub fn decode(message: &'a [u8]) -> Result<Self, CoseError> {
-        if message.len() > ATTACHED_BYTES_MAX {
-            return Err(CoseError::Long { found: message.len(), limit: ATTACHED_BYTES_MAX });
+        bounded(message, ATTACHED_BYTES_MAX)?;
+        match Parts::read(message) {
+            Some(Parts { protected, unprotected, payload: Some(payload), signature })
+                if is_definite_map(unprotected) =>
+            {
+                Ok(Self { protected, unprotected, payload, signature })
+            }
+            _ => Err(CoseError::Attached),
         }
-        let read = Self::read(message).map_err(|_| CoseError::Attached)?;
-        // As with a detached payload: one message, one encoding.
-        if read.encode() == message { Ok(read) } else { Err(CoseError::Attached) }
-    }
-
-    fn read(message: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
-        let mut decoder = Decoder::new(message);
-        let form = || minicbor::decode::Error::message("form");
-        if decoder.tag()? != TAG_SIGN1 || decoder.array()? != Some(4) {
-            return Err(form());
-        }
-        let protected = decoder.bytes()?;
-        let start = decoder.position();
-        decoder.map()?.ok_or_else(form)?;
-        decoder.set_position(start);
-        decoder.skip()?;
-        let unprotected = message.get(start..decoder.position()).ok_or_else(form)?;
-        let (payload, signature) = (decoder.bytes()?, decoder.bytes()?);
-        if decoder.position() != message.len() {
-            return Err(form());
-        }
-        Ok(Self { protected, unprotected, payload, signature })
     }
 
     /// Puts the message together.
@@ -160,12 +126,8 @@ impl<'a> AttachedSign1<'a> {
     /// Never: memory takes every write.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut message = vec![0xd2, 0x84];
-        put_bytes(&mut message, self.protected);
-        message.extend_from_slice(self.unprotected);
-        put_bytes(&mut message, self.payload);
-        put_bytes(&mut message, self.signature);
-        message
+        let Self { protected, unprotected, payload, signature } = *self;
+        Parts { protected, unprotected, payload: Some(payload), signature }.encode()
     }
 
     /// The bytes that the signature covers.
@@ -181,6 +143,61 @@ impl<'a> AttachedSign1<'a> {
     pub fn verify(&self, key: &PublicKey) -> Result<(), SignatureInvalid> {
         key.verify_fixed(&self.to_be_signed(), self.signature)
     }
+}
+
+/// A message of either kind.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    protected: &'a [u8],
+    unprotected: &'a [u8],
+    /// None where it is detached.
+    payload: Option<&'a [u8]>,
+    signature: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a message apart that is in the one encoding that it has.
+    fn read(message: &'a [u8]) -> Option<Self> {
+        let mut decoder = Decoder::new(message);
+        if decoder.tag().ok()? != TAG_SIGN1 || decoder.array().ok()? != Some(4) {
+            return None;
+        }
+        let protected = decoder.bytes().ok()?;
+        let start = decoder.position();
+        decoder.skip().ok()?;
+        let unprotected = message.get(start..decoder.position())?;
+        let payload = if decoder.datatype().ok()? == Type::Null {
+            decoder.null().ok()?;
+            None
+        } else {
+            Some(decoder.bytes().ok()?)
+        };
+        let signature = decoder.bytes().ok()?;
+        let read = Self { protected, unprotected, payload, signature };
+        // The library also reads numbers that are not in their shortest form, and what follows was not looked at.
+        (read.encode() == message).then_some(read)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut message = vec![0xd2, 0x84];
+        put_bytes(&mut message, self.protected);
+        message.extend_from_slice(self.unprotected);
+        match self.payload {
+            Some(payload) => put_bytes(&mut message, payload),
+            None => message.push(0xf6),
+        }
+        put_bytes(&mut message, self.signature);
+        message
+    }
+}
+
+fn bounded(message: &[u8], limit: usize) -> Result<(), CoseError> {
+    let found = message.len();
+    if found > limit { Err(CoseError::Long { found, limit }) } else { Ok(()) }
+}
+
+fn is_definite_map(bytes: &[u8]) -> bool {
+    Decoder::new(bytes).map().is_ok_and(|count| count.is_some())
 }
 
 /// The bytes that the signature of a message covers: RFC 9052 section 4.4, without external data.

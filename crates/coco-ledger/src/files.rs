@@ -10,8 +10,10 @@
 //!
 //! Whatever is below a snapshot is not needed to run: an operator may move committed chunk files away, also while the
 //! node runs. What stands in them is then [`LedgerFilesError::Archived`], and found again once the file is back in its
-//! place; whoever reads an entry compares it with its leaf.
+//! place; whoever reads an entry compares it with its leaf. A file that comes back beside another of the same entries is
+//! looked at when the files are opened ([`PutAside`]).
 
+mod beside;
 mod writer;
 
 use std::{
@@ -28,6 +30,7 @@ use coco_types::{Seqno, limits::ENTRY_BYTES_MAX};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
+pub use beside::PutAside;
 pub use writer::LedgerWriter;
 
 use crate::{
@@ -35,7 +38,8 @@ use crate::{
     FolderFile, chunk::misses_sector, close_chunk, folder::read_whole, open_chunk,
 };
 
-/// What stands after the name of a chunk file that was put aside, so that nobody takes it for one.
+/// What stands after the name of a chunk file that was put aside, so that nobody takes it for one; several times when
+/// there was another of that name.
 pub const PUT_ASIDE: &str = ".aside";
 
 /// Where the first entry of a chunk begins.
@@ -53,6 +57,7 @@ pub struct LedgerFiles<F> {
     /// Everything up to here is committed, as far as the replica has said.
     committed_seqno: AtomicU64,
     torn: Option<TornTail>,
+    put_aside: Vec<PutAside>,
 }
 
 /// What a crash left of a write that was not durable, and that was cut off when the files were opened.
@@ -87,6 +92,17 @@ pub enum LedgerFilesError {
         file: ChunkName,
         /// The first entry that is missing.
         expected: Seqno,
+    },
+    /// Two files hold the same entries, or say so, and one cannot stand for the other.
+    #[error(
+        "{file} and {beside} are of the same entries, and neither can stand for the other: move one of them out of the \
+         ledger's folder and keep it; `coco ledger verify` says whether what is left holds"
+    )]
+    Beside {
+        /// One of them.
+        file: ChunkName,
+        /// The other.
+        beside: ChunkName,
     },
     /// A file holds more or fewer entries than its name says, or is not closed.
     #[error("{file} holds {found} entries, which is not what its name says")]
@@ -154,6 +170,7 @@ impl From<LedgerFilesError> for io::Error {
             }
             LedgerFilesError::Chunk { .. }
             | LedgerFilesError::Order { .. }
+            | LedgerFilesError::Beside { .. }
             | LedgerFilesError::Name { .. }
             | LedgerFilesError::Header { .. }
             | LedgerFilesError::Table { .. } => io::ErrorKind::InvalidData,
@@ -272,8 +289,9 @@ fn last_of(chunk: &ChunkName) -> Seqno {
 }
 
 impl<F: Folder> LedgerFiles<F> {
-    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; every other damage is an error, except
-    /// that chunks may be missing, which [`LedgerFiles::replay`] decides about.
+    /// Opens the folder and takes stock. The torn tail of the open chunk is cut; of two files of the same entries the
+    /// committed one is used if the other is in it. Every other damage is an error, except that chunks may be missing,
+    /// which [`LedgerFiles::replay`] decides about.
     ///
     /// # Errors
     /// An error that names the file, and the offset where there is one.
@@ -281,11 +299,18 @@ impl<F: Folder> LedgerFiles<F> {
         let mut names: Vec<ChunkName> =
             folder.names()?.iter().filter_map(|name| name.parse().ok()).collect();
         names.sort();
+        let (names, put_aside) = beside::settle(&folder, names)?;
         let mut index = Index::default();
         let mut torn = None;
         for name in names {
             let expected = index.last().next();
-            if name.first < expected || index.open.is_some() {
+            let before = index.open.as_ref().map(OpenChunk::name);
+            if let Some(before) = before.or(index.closed.last().copied())
+                && name.first < expected
+            {
+                return Err(LedgerFilesError::Beside { file: before, beside: name });
+            }
+            if index.open.is_some() {
                 return Err(LedgerFilesError::Order { file: name, expected });
             }
             match name.last {
@@ -305,6 +330,7 @@ impl<F: Folder> LedgerFiles<F> {
             coming: Mutex::default(),
             committed_seqno: AtomicU64::new(0),
             torn,
+            put_aside,
         })
     }
 
@@ -322,8 +348,7 @@ impl<F: Folder> LedgerFiles<F> {
         let go = index.closed.iter().filter(|chunk| !stays(chunk)).copied().chain(open);
         // The newest first: whatever a crash leaves has no gap that was not there.
         for chunk in go.collect::<Vec<_>>().into_iter().rev() {
-            let name = chunk.to_string();
-            self.folder.rename(&name, &format!("{name}{PUT_ASIDE}"))?;
+            beside::put_aside(&self.folder, chunk)?;
         }
         self.folder.sync()?;
         index.closed.retain(stays);
@@ -336,6 +361,12 @@ impl<F: Folder> LedgerFiles<F> {
     #[must_use]
     pub const fn torn(&self) -> Option<&TornTail> {
         self.torn.as_ref()
+    }
+
+    /// The files that were put aside when these were opened, each because of another one.
+    #[must_use]
+    pub fn put_aside(&self) -> &[PutAside] {
+        &self.put_aside
     }
 
     /// Notes that everything up to `seqno` is committed; whether a closed chunk waits to get its final name for it. One

@@ -43,7 +43,9 @@ pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
 };
-pub use files::{LedgerFiles, LedgerFilesError, LedgerWriter, PUT_ASIDE, ReplayError, TornTail};
+pub use files::{
+    LedgerFiles, LedgerFilesError, LedgerWriter, PUT_ASIDE, PutAside, ReplayError, TornTail,
+};
 pub use first::FirstLedger;
 pub use folder::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_whole};
 pub use genesis::{

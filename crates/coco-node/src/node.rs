@@ -212,9 +212,13 @@ fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeErro
     let folder = config.data_dir.join(LEDGER_FOLDER);
     fs::create_dir_all(&folder)
         .map_err(|source| StartNodeError::Folder { path: folder.clone(), source })?;
-    let open = || {
-        LedgerFiles::open(DiskFolder::new(&folder))
-            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })
+    let open = || -> Result<LedgerFiles, StartNodeError> {
+        let files = LedgerFiles::open(DiskFolder::new(&folder))
+            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })?;
+        for put in files.put_aside() {
+            warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
+        }
+        Ok(files)
     };
     let mut files = open()?;
     let path = snapshot_folder(&config.data_dir);

@@ -386,18 +386,17 @@ impl SimFolder {
         true
     }
 
-    /// Brings back all files that were taken away; how many.
+    /// Brings back all files that were taken away; how many of them are chunks that the node has one of meanwhile.
     pub fn bring_back(&self) -> usize {
         let state = &mut *self.change();
-        let mut archive = std::mem::take(&mut state.archive);
-        // A node may have copied a chunk meanwhile, and two files of one are for an operator to look at.
-        let first = |name: &str| name.parse::<ChunkName>().ok().map(|chunk| chunk.first);
-        let there: BTreeSet<_> = state.names.keys().filter_map(|name| first(name)).collect();
-        archive.retain(|name, _| first(name).is_none_or(|first| !there.contains(&first)));
+        let first = |name: &String| name.parse::<ChunkName>().ok().map(|chunk| chunk.first);
+        let own: BTreeSet<_> = state.names.keys().filter_map(first).collect();
+        let archive = std::mem::take(&mut state.archive);
+        let is_beside = |name: &&String| first(name).is_some_and(|first| own.contains(&first));
+        let beside = archive.keys().filter(is_beside).count();
         state.names.extend(archive.clone());
-        let count = archive.len();
         state.durable_names.extend(archive);
-        count
+        beside
     }
 
     /// How many files are away.

@@ -628,7 +628,7 @@ impl World {
             let machine = &mut self.machines[node];
             (machine.paused_until, machine.slow_until) = (0, 0);
             machine.folder.set_faults(disks::mended(machine.folder.faults()));
-            machine.folder.bring_back();
+            self.bring_back(node);
             self.start(node);
         }
     }

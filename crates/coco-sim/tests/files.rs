@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
-    EntryFlags, EntryView, Folder, FolderFile, LedgerFiles, LedgerFilesError, LedgerSecret,
-    OpenEntryError, ReplayError, SIGNATURES_MAP, seal,
+    ChunkName, EntryFlags, EntryView, Folder, FolderFile, LedgerFiles, LedgerFilesError,
+    LedgerSecret, OpenEntryError, PUT_ASIDE, ReplayError, SIGNATURES_MAP, chunk_files, seal,
 };
 use coco_sim::{
     dice::Dice,
@@ -150,4 +150,155 @@ fn what_a_failed_sync_left_is_written_again_before_it_counts() {
     let found = start(&folder).expect("it starts");
     folder.lose_power(&mut Dice::new(0));
     assert_eq!(start(&folder).expect("it starts"), found, "what it started with is durable");
+}
+
+/// The first three entries in one chunk, under the name of a committed one.
+fn archived(all: &[Bytes]) -> (String, Vec<u8>) {
+    let (_, bytes) = chunk_files(&all[..3]).remove(0);
+    (ChunkName::committed(Seqno(1), Seqno(3)).to_string(), bytes)
+}
+
+/// Puts a file there as a copying tool does, which does not wait for the disk.
+fn put(folder: &SimFolder, name: &str, bytes: &[u8]) {
+    folder.create(name).and_then(|file| file.write_at(bytes, 0)).expect("the disk works");
+}
+
+fn names(folder: &SimFolder) -> Vec<String> {
+    let mut names = folder.names().expect("the disk works");
+    names.sort();
+    names
+}
+
+/// What a node may have of the chunk itself, each with the name of its file: all of it, closed, with or without what comes
+/// after it; some of it, open, and a write that did not end. All durable.
+fn own(all: &[Bytes]) -> Vec<(SimFolder, String)> {
+    let with = |entries: &[Bytes]| {
+        let folder = SimFolder::default();
+        append(&folder, entries).expect("the disk works");
+        folder
+    };
+    let mut own = Vec::from([(with(all), "ledger_1-3".to_owned())]);
+    // Whole entries, and bytes of the next one that arrived.
+    for (count, torn) in [(0, 0), (1, 0), (1, 700), (2, 0), (2, 1), (2, 700)] {
+        let folder = with(&all[..count]);
+        if count == 0 {
+            put(&folder, "ledger_1", b"");
+        }
+        let file = folder.open_to_write("ledger_1").expect("it is there");
+        let end = file.length().expect("the disk works");
+        file.write_at(&all[count][..torn], end).expect("the disk works");
+        own.push((folder, "ledger_1".to_owned()));
+    }
+    // A sector of the last entry never arrived; the power went while the chunk was being closed.
+    for (bytes, at) in [(vec![0; 512], 3 * 512), (archived(all).1, 0)] {
+        let folder = with(&all[..2]);
+        let file = folder.open_to_write("ledger_1").expect("it is there");
+        file.write_at(&bytes, at).expect("the disk works");
+        own.push((folder, "ledger_1".to_owned()));
+    }
+    for (folder, name) in &own {
+        let file = folder.open_to_write(name).expect("it is there");
+        file.sync_all().and_then(|()| folder.sync()).expect("the disk works");
+    }
+    own
+}
+
+#[test]
+fn a_chunk_that_comes_back_beside_the_nodes_own_is_used() {
+    let all = ledger(5);
+    let (committed, bytes) = archived(&all);
+    for (folder, name) in own(&all) {
+        let has_more = name != "ledger_1";
+        let kept = if has_more { &all[..] } else { &all[..3] };
+        let before = folder.seen(&name).expect("it is there");
+        put(&folder, &committed, &bytes);
+        let files = LedgerFiles::open(folder.clone()).expect("it opens");
+        let [put_aside] = files.put_aside() else { panic!("{:?}", files.put_aside()) };
+        assert_eq!(
+            [put_aside.file, put_aside.kept].map(|name| name.to_string()),
+            [name.clone(), committed.clone()]
+        );
+        drop(files);
+        folder.lose_power(&mut Dice::new(0));
+        assert_eq!(start(&folder).expect("it starts"), kept, "{name}");
+        let aside = format!("{name}{PUT_ASIDE}");
+        assert_eq!(folder.seen(&aside), Some(before), "nothing is removed");
+        assert!(!names(&folder).contains(&name), "{:?}", names(&folder));
+        // The next start has nothing to settle, and the ledger goes on.
+        append(&folder, &all[kept.len()..]).expect("the disk works");
+        assert!(LedgerFiles::open(folder.clone()).expect("it opens").put_aside().is_empty());
+        assert_eq!(start(&folder).expect("it starts"), all, "{name}");
+    }
+}
+
+#[test]
+fn settling_two_files_of_one_chunk_survives_every_crash() {
+    let all = ledger(5);
+    let (committed, bytes) = archived(&all);
+    let mut has_ended = false;
+    for (step, way) in (0..STEPS).flat_map(|step| (0..WAYS).map(move |way| (step, way))) {
+        let mut dice = Dice::new(step * WAYS + way);
+        let mut own = own(&all);
+        let (folder, name) = own.swap_remove(dice.place(own.len()));
+        put(&folder, &committed, &bytes);
+        let file = folder.open_to_write(&committed).expect("it is there");
+        file.sync_all().and_then(|()| folder.sync()).expect("the disk works");
+        folder.set_faults(Faults { operations_left: Some(step), ..Faults::default() });
+        has_ended |= start(&folder).is_ok();
+        folder.lose_power(&mut dice);
+        folder.set_faults(Faults::default());
+        let found = start(&folder).unwrap_or_else(|error| panic!("{step}, {way}: {error}"));
+        let least = if name == "ledger_1" { 3 } else { 5 };
+        assert_eq!(found, &all[..least], "step {step}, way {way}, {name}");
+    }
+    assert!(has_ended, "{STEPS} steps are too few");
+}
+
+#[test]
+fn a_chunk_that_comes_back_and_differs_is_refused_with_both_names() {
+    let all = ledger(5);
+    let (committed, bytes) = archived(&all);
+    let refused = |folder: &SimFolder, name: &str| {
+        let before = names(folder);
+        let text = start(folder).expect_err("they differ").to_string();
+        assert!(text.contains(&format!("{name} and {committed} are of")), "{text}");
+        assert_eq!(names(folder), before, "both stay where they are");
+    };
+    for (folder, name) in own(&all) {
+        // A bit of the first entry, of which an empty chunk has nothing.
+        let mut changed = bytes.clone();
+        changed[400] ^= 1;
+        put(&folder, &committed, &changed);
+        if folder.seen(&name).is_some_and(|own| own.len() > 400) {
+            refused(&folder, &name);
+        }
+    }
+    // One that says to be committed and ends before what the node has.
+    let folder = SimFolder::default();
+    append(&folder, &all[..2]).expect("the disk works");
+    folder.rename("ledger_1", "ledger_1-2").expect("the disk works");
+    put(&folder, &committed, &bytes);
+    refused(&folder, "ledger_1-2");
+    // None that is known to be committed, and one that begins in the midst of another.
+    for (one, other) in [("ledger_1", "ledger_1-3"), ("ledger_1-3", "ledger_2-3.committed")] {
+        let folder = SimFolder::default();
+        [one, other].iter().for_each(|name| put(&folder, name, &bytes));
+        let text = start(&folder).expect_err("one is too many").to_string();
+        assert!(text.contains(&format!("{one} and {other} are of")), "{text}");
+        assert_eq!(names(&folder), [one, other]);
+    }
+}
+
+#[test]
+fn a_file_that_is_put_aside_replaces_none() {
+    let all = ledger(2);
+    let folder = SimFolder::default();
+    for entries in [&all[..1], &all[..]] {
+        append(&folder, entries).expect("the disk works");
+        let mut files = LedgerFiles::open(folder.clone()).expect("it opens");
+        files.skip_to(Seqno::ZERO).expect("the disk works");
+    }
+    let lengths = [PUT_ASIDE, ".aside.aside"]
+        .map(|end| folder.seen(&format!("ledger_1{end}")).unwrap().len());
+    assert_eq!(lengths, [8 + all[0].len(), 8 + all[0].len() + all[1].len()]);
 }

@@ -13,7 +13,7 @@ use crate::{
 pub(super) fn act(world: &mut World) {
     let node = world.dice.place(world.machines.len());
     if world.machines[node].folder.away() > 0 && world.dice.per_mille(500) {
-        world.machines[node].folder.bring_back();
+        world.bring_back(node);
         world.marks.reach("chunks came back from the archive");
         return;
     }

@@ -136,6 +136,13 @@ impl World {
         folder.set_faults(Faults { operations_left, ..mended(folder.faults()) });
     }
 
+    /// Brings back the chunks that a host keeps elsewhere.
+    pub(crate) fn bring_back(&mut self, node: usize) {
+        if self.machines[node].folder.bring_back() > 0 {
+            self.marks.reach("a chunk came back beside the node's own copy");
+        }
+    }
+
     /// Judges a start; whether the node is up.
     ///
     /// # Panics
@@ -181,7 +188,7 @@ impl World {
                 // What an operator does who reads that chunk files are missing.
                 self.judge_snapshots(node);
                 self.marks.reach("a node did not start without the chunks that were archived");
-                self.machines[node].folder.bring_back();
+                self.bring_back(node);
                 let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
                 self.start_in(node, wait_us);
                 false
