@@ -1,7 +1,8 @@
-//! PEM (RFC 7468), one certificate a text.
+//! PEM (RFC 7468): one block of base64 with a label, a key or a certificate.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// A text that is no PEM of the kind asked for.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,11 @@ pub enum PemError {
         limit: usize,
     },
     /// The lines that enclose the content are missing.
-    #[error("no block between BEGIN CERTIFICATE and END CERTIFICATE")]
-    Frame,
+    #[error("no block between BEGIN {label} and END {label}")]
+    Frame {
+        /// What the lines should say.
+        label: &'static str,
+    },
     /// More certificates than are read.
     #[error("more than {limit} certificates")]
     Many {
@@ -28,11 +32,34 @@ pub enum PemError {
     Base64,
 }
 
+/// What blocks hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// An X.509 certificate.
+    Certificate,
+    /// A public key in SPKI.
+    PublicKey,
+    /// A private key in PKCS #8.
+    PrivateKey,
+}
+
+impl Label {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "CERTIFICATE",
+            Self::PublicKey => "PUBLIC KEY",
+            Self::PrivateKey => "PRIVATE KEY",
+        }
+    }
+}
+
 /// Encodes `der` between `BEGIN` and `END` lines, 64 characters a line, with a final line feed.
-pub(crate) fn encode(der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut text = String::with_capacity(base64.len() + base64.len() / LINE_CHARACTERS + 60);
-    text.push_str(BEGIN);
+pub(crate) fn encode(label: Label, der: &[u8]) -> String {
+    let label = label.as_str();
+    let base64 = Zeroizing::new(STANDARD.encode(der));
+    let lines = base64.len() / LINE_CHARACTERS + 4;
+    let mut text = String::with_capacity(base64.len() + lines + 2 * (label.len() + 16));
+    text.extend(["-----BEGIN ", label, "-----"]);
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, left) = rest.split_at(rest.len().min(LINE_CHARACTERS));
@@ -40,21 +67,17 @@ pub(crate) fn encode(der: &[u8]) -> String {
         text.push_str(line);
         rest = left;
     }
-    text.push('\n');
-    text.push_str(END);
-    text.push('\n');
+    text.extend(["\n-----END ", label, "-----\n"]);
     text
 }
 
-/// Decodes the first certificate in `text`; text before and after it is passed over.
-pub(crate) fn decode(text: &str) -> Result<Vec<u8>, PemError> {
+/// Decodes the first block with that label in `text`; text before and after it is passed over.
+pub(crate) fn decode(label: Label, text: &str) -> Result<Vec<u8>, PemError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: TEXT_BYTES_MAX });
     }
-    let (_, after) = text.split_once(BEGIN).ok_or(PemError::Frame)?;
-    let (block, _) = after.split_once(END).ok_or(PemError::Frame)?;
-    let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD.decode(base64).map_err(|_| PemError::Base64)
+    let (der, _) = next_block(label, text)?.ok_or(PemError::Frame { label: label.as_str() })?;
+    Ok(der)
 }
 
 /// Decodes every certificate in `text`, at most `limit` of them; text around them is passed over.
@@ -62,21 +85,31 @@ pub(crate) fn decode_all(text: &str, limit: usize) -> Result<Vec<Vec<u8>>, PemEr
     if text.len() > BUNDLE_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: BUNDLE_BYTES_MAX });
     }
+    let label = Label::Certificate;
     let (mut found, mut rest) = (Vec::new(), text);
-    while let Some((_, after)) = rest.split_once(BEGIN) {
+    while let Some((der, left)) = next_block(label, rest)? {
         if found.len() == limit {
             return Err(PemError::Many { limit });
         }
-        let (block, left) = after.split_once(END).ok_or(PemError::Frame)?;
-        let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        found.push(STANDARD.decode(base64).map_err(|_| PemError::Base64)?);
+        found.push(der);
         rest = left;
     }
-    if found.is_empty() { Err(PemError::Frame) } else { Ok(found) }
+    if found.is_empty() { Err(PemError::Frame { label: label.as_str() }) } else { Ok(found) }
 }
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+/// The content of the first block, if one begins, and the text after it.
+fn next_block(label: Label, text: &str) -> Result<Option<(Vec<u8>, &str)>, PemError> {
+    let label = label.as_str();
+    let [begin, end] = ["BEGIN", "END"].map(|mark| format!("-----{mark} {label}-----"));
+    let Some((_, after)) = text.split_once(&*begin) else { return Ok(None) };
+    let (block, left) = after.split_once(&*end).ok_or(PemError::Frame { label })?;
+    // It may be a private key.
+    let base64: Zeroizing<String> =
+        Zeroizing::new(block.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    let der = STANDARD.decode(base64.as_bytes()).map_err(|_| PemError::Base64)?;
+    Ok(Some((der, left)))
+}
+
 const LINE_CHARACTERS: usize = 64;
 
 /// Longest text that is decoded: a certificate of the largest size with room for comments.
@@ -93,14 +126,21 @@ mod tests {
     fn decodes_what_it_encodes() {
         for length in [0, 1, 47, 48, 49, 96, 500] {
             let der = vec![0x5a; length];
-            assert_eq!(decode(&encode(&der)), Ok(der));
+            for label in [Label::Certificate, Label::PublicKey, Label::PrivateKey] {
+                assert_eq!(decode(label, &encode(label, &der)), Ok(der.clone()));
+            }
         }
     }
 
     #[test]
     fn refuses_what_is_no_certificate() {
-        assert_eq!(decode("hello"), Err(PemError::Frame));
-        assert_eq!(decode(&format!("{BEGIN}\n!!!!\n{END}\n")), Err(PemError::Base64));
+        let decode = |text: &str| decode(Label::Certificate, text);
+        let missing = PemError::Frame { label: "CERTIFICATE" };
+        assert_eq!(decode("hello"), Err(missing));
+        assert_eq!(decode(&encode(Label::PublicKey, b"key")), Err(missing));
+        assert_eq!(decode("-----BEGIN CERTIFICATE-----\nAAAA"), Err(missing));
+        let broken = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        assert_eq!(decode(broken), Err(PemError::Base64));
         assert!(matches!(decode(&" ".repeat(TEXT_BYTES_MAX + 1)), Err(PemError::Long { .. })));
     }
 }
