@@ -1,8 +1,9 @@
 //! Hash, sign, seal, derive, share, certify: thin faces over well-kept libraries.
 //!
 //! Everything here is a value: keys and messages come in, digests, signatures and certificates go out. Three places
-//! use the library's own entropy: making a key, the nonce of an ECDSA signature, and the padding of RSA. AEAD nonces are always given by the
-//! caller. There is no clock: validity periods are arguments and are compared by whoever knows the time.
+//! use the library's own entropy: making a key, the nonce of an ECDSA signature, and the padding of RSA. AEAD nonces
+//! are always given by the caller. There is no clock: validity periods are arguments and are compared by whoever knows
+//! the time.
 
 mod aead;
 pub mod cose;

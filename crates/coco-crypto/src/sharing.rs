@@ -8,11 +8,11 @@
 //!   as bytes          = u32 x | ten u32 values, little-endian     44 bytes; x = 0 is the secret itself
 //! ```
 //!
-//! The secret is drawn and not chosen, because a limb has not quite 31 bits: the key is derived from all of them. That the
-//! derivation takes the limbs a second time, as its context, is CCF's and does no harm.
+//! The secret is drawn and not chosen, because a limb has not quite 31 bits: the key is derived from all of them. That
+//! the derivation takes the limbs a second time, as its context, is CCF's and does no harm.
 //!
-//! Nothing here branches on a value of a polynomial, or looks one up; positions are public. Nothing here knows whether a
-//! share is right: whoever deals keeps [`RecoveryShare::digest`] of each where all can read it, and so a wrong one is
+//! Nothing here branches on a value of a polynomial, or looks one up; positions are public. Nothing here knows whether
+//! a share is right: whoever deals keeps [`RecoveryShare::digest`] of each where all can read it, and so a wrong one is
 //! named before it is used.
 
 use std::{fmt, num::NonZeroU8};
@@ -227,8 +227,8 @@ impl RecoveryShare {
         bytes
     }
 
-    /// What may be known to all, so that a wrong share is named: a digest of the share and of who holds it. A share has 310
-    /// bits that nobody guesses, not even k - 1 of the others together.
+    /// What may be known to all, so that a wrong share is named: a digest of the share and of who holds it. A share has
+    /// 310 bits that nobody guesses, not even k - 1 of the others together.
     #[must_use]
     pub fn digest(&self, holder: &[u8]) -> Digest {
         let mut digest = Sha256::new();

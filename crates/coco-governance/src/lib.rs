@@ -14,7 +14,7 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, recovery shares, keys of JSON web tokens, certificates on request of a constitution, expiry of
+//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution, expiry of
 //! proposals.
 
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -28,12 +28,14 @@ mod id;
 mod members;
 mod outside;
 mod proposals;
+mod recovery;
 mod replay;
 mod request;
 pub mod tables;
 
 use std::fmt;
 
+use coco_crypto::SecretBytes;
 use coco_kv::{Transaction, WriteSet};
 use coco_script::Engine;
 use coco_types::{Digest, Seqno};
@@ -46,6 +48,10 @@ pub use error::{ErrorCode, GovernanceError};
 pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
+pub use recovery::{
+    ChainError, EncryptedShareView, Occasion, OpenSharingError, RecoveryProgress, SecretChain,
+    SecretFrom, encrypted_share, forget_submitted_shares, share,
+};
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
 pub use request::{CREATED_AT_MAX, Message, Request, RequestError, Signed};
 
@@ -59,13 +65,15 @@ pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js"
 
 /// What is known outside of the tables when a request comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation {
+pub struct Situation<'a> {
     /// The Merkle root over the ledger up to the version that the transaction reads.
     pub root: Digest,
     /// The time, in seconds since 1970.
     pub now: u64,
     /// From which entry on the newest ledger secret is used.
     pub ledger_secret: Seqno,
+    /// The newest ledger secret, if recovery shares may be sent in: they are kept under it.
+    pub submitted_under: Option<&'a SecretBytes>,
 }
 
 /// The call that a request came with. It must be the one that was signed.
@@ -86,6 +94,8 @@ pub enum Route {
     UpdateStateDigest(MemberId),
     /// `POST members/state-digests/{member}:ack`
     Acknowledge(MemberId),
+    /// `POST recovery/members/{member}:recover`
+    SubmitRecoveryShare(MemberId),
 }
 
 /// What a request is answered with.
@@ -100,6 +110,8 @@ pub enum Reply {
         /// What, in hexadecimal.
         state_digest: String,
     },
+    /// How far the recovery has come.
+    RecoveryProgress(RecoveryProgress),
     /// Nothing is left to say.
     Done,
 }
@@ -160,7 +172,7 @@ impl Governance {
         mut transaction: Transaction<'s>,
         route: Route,
         envelope: &[u8],
-        situation: &Situation,
+        situation: &Situation<'_>,
     ) -> Result<Handled<'s>, GovernanceError> {
         let from = FromMember::check(&mut transaction, envelope)?;
         check_route(route, &from.request)?;
@@ -175,6 +187,11 @@ impl Governance {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).create(&request)?;
                 (Reply::Proposal(view), effects)
+            }
+            Route::SubmitRecoveryShare(_) => {
+                let request = from.active()?;
+                let (progress, effects) = recovery::submit(tx, &request, situation)?;
+                (Reply::RecoveryProgress(progress), effects)
             }
             Route::SubmitBallot { proposal, .. } => {
                 let request = from.active()?;
@@ -201,7 +218,7 @@ impl Governance {
         &mut self,
         mut transaction: Transaction<'_>,
         proposal: &[u8],
-        situation: &Situation,
+        situation: &Situation<'_>,
     ) -> Result<Simulated, GovernanceError> {
         let effects = self.desk(&mut transaction, situation).simulate(proposal)?;
         Ok(Simulated { writes: transaction.finish().write_set().clone(), effects })
@@ -210,7 +227,7 @@ impl Governance {
     const fn desk<'a, 's>(
         &'a mut self,
         tx: &'a mut Transaction<'s>,
-        situation: &'a Situation,
+        situation: &'a Situation<'a>,
     ) -> Desk<'a, 's> {
         Desk { tx, situation, prelude: &self.prelude, loaded: &mut self.loaded }
     }
@@ -231,7 +248,8 @@ fn check_route(route: Route, request: &Signed<'_>) -> Result<(), GovernanceError
             proposal == signed
         }
         (Route::UpdateStateDigest(member), Message::StateDigest)
-        | (Route::Acknowledge(member), Message::Ack) => {
+        | (Route::Acknowledge(member), Message::Ack)
+        | (Route::SubmitRecoveryShare(member), Message::RecoveryShare) => {
             if member != signer {
                 let message = "the signer is not the member that the call names";
                 return refused(ErrorCode::InvalidAuthenticationInfo, message);
@@ -243,7 +261,8 @@ fn check_route(route: Route, request: &Signed<'_>) -> Result<(), GovernanceError
             | Route::WithdrawProposal(_)
             | Route::SubmitBallot { .. }
             | Route::UpdateStateDigest(_)
-            | Route::Acknowledge(_),
+            | Route::Acknowledge(_)
+            | Route::SubmitRecoveryShare(_),
             _,
         ) => {
             let message = "the message type that was signed is not that of the call";

@@ -74,8 +74,10 @@ pub enum Message {
     Ack,
     /// `state_digest`: give me the digest of the state.
     StateDigest,
-    /// `recovery_share` or `encrypted_recovery_share`: known, and not taken here.
+    /// `recovery_share`: the content is a recovery share.
     RecoveryShare,
+    /// `encrypted_recovery_share`: known, and taken by no call any more.
+    EncryptedRecoveryShare,
 }
 
 /// A request taken apart. Nobody has checked the signature: see [`Request::verify`].
@@ -121,7 +123,8 @@ impl<'a> Request<'a> {
             "withdrawal" => Message::Withdrawal(proposal()?),
             "ack" => Message::Ack,
             "state_digest" => Message::StateDigest,
-            "recovery_share" | "encrypted_recovery_share" => Message::RecoveryShare,
+            "recovery_share" => Message::RecoveryShare,
+            "encrypted_recovery_share" => Message::EncryptedRecoveryShare,
             other => return Err(RequestError::MessageType(other.chars().take(40).collect())),
         };
         let created_at = created_at.ok_or(RequestError::Missing(CREATED_AT))?;

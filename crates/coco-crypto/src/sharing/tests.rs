@@ -1,4 +1,5 @@
-//! What the scheme promises: enough shares give the secret, fewer say nothing, and nothing is guessed from how values lie.
+//! What the scheme promises: enough shares give the secret, fewer say nothing, and nothing is guessed from how values
+//! lie.
 
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 

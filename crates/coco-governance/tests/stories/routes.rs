@@ -27,6 +27,7 @@ fn a_message_is_taken_by_its_own_call_only() {
         Route::SubmitBallot { proposal, member },
         Route::UpdateStateDigest(member),
         Route::Acknowledge(member),
+        Route::SubmitRecoveryShare(member),
     ];
     for (at, message) in TYPES.into_iter().enumerate() {
         for (own, route) in routes.into_iter().enumerate() {
@@ -34,7 +35,8 @@ fn a_message_is_taken_by_its_own_call_only() {
                 continue;
             }
             // The content would do for any of them.
-            let content = json!({ "actions": [], "ballot": YES, "stateDigest": "" }).to_string();
+            let content =
+                json!({ "actions": [], "ballot": YES, "stateDigest": "", "share": "" }).to_string();
             let envelope = c.members[0].sign(message, Some(proposal), c.now, content.as_bytes());
             let before = c.store.reader().version();
             let refused = code(c.send(route, &envelope));
@@ -68,12 +70,14 @@ fn a_ballot_is_for_one_proposal_and_by_one_member() {
 }
 
 #[test]
-fn a_digest_is_for_its_own_member() {
+fn a_digest_or_a_share_is_for_its_own_member() {
     let mut c = Consortium::new(2);
     let other = c.members[1].id();
-    for (message, route) in
-        [("state_digest", Route::UpdateStateDigest(other)), ("ack", Route::Acknowledge(other))]
-    {
+    for (message, route) in [
+        ("state_digest", Route::UpdateStateDigest(other)),
+        ("ack", Route::Acknowledge(other)),
+        ("recovery_share", Route::SubmitRecoveryShare(other)),
+    ] {
         let envelope = c.members[0].sign(message, None, c.now, b"{}");
         assert_eq!(code(c.send(route, &envelope)), ErrorCode::InvalidAuthenticationInfo);
     }
