@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn update(
     tx: &mut Transaction<'_>,
     from: &FromMember<'_>,
-    situation: &Situation<'_>,
+    situation: &Situation,
 ) -> Result<String, GovernanceError> {
     let key = from.request.signer().key();
     let before: Option<AckRow> = tables::read(tx, MEMBERS_ACKS, &key)?;

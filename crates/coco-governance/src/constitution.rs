@@ -66,7 +66,7 @@ pub(crate) struct Tally {
 /// A run over a transaction.
 pub(crate) struct Run<'a, 's> {
     pub(crate) tx: &'a mut Transaction<'s>,
-    pub(crate) situation: &'a Situation<'a>,
+    pub(crate) situation: &'a Situation,
     pub(crate) prelude: &'a Prelude,
 }
 

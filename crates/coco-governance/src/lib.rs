@@ -23,6 +23,7 @@ mod acks;
 mod constitution;
 mod document;
 mod error;
+mod genesis;
 mod history;
 mod id;
 mod members;
@@ -37,7 +38,7 @@ use std::fmt;
 
 use coco_crypto::SecretBytes;
 use coco_kv::{Transaction, WriteSet};
-use coco_script::Engine;
+pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
 pub use constitution::{
@@ -45,6 +46,7 @@ pub use constitution::{
     ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
+pub use genesis::{FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember};
 pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
@@ -53,7 +55,9 @@ pub use recovery::{
     SecretFrom, encrypted_share, forget_submitted_shares, share,
 };
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
-pub use request::{CREATED_AT_MAX, Message, Request, RequestError, Signed};
+pub use request::{
+    CREATED_AT_MAX, Message, Request, RequestError, Signed, protected_headers, sign_request,
+};
 
 use constitution::{Constitution, Prelude};
 use members::FromMember;
@@ -64,8 +68,8 @@ use proposals::Desk;
 pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js");
 
 /// What is known outside of the tables when a request comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Situation {
     /// The Merkle root over the ledger up to the version that the transaction reads.
     pub root: Digest,
     /// The time, in seconds since 1970.
@@ -73,7 +77,7 @@ pub struct Situation<'a> {
     /// From which entry on the newest ledger secret is used.
     pub ledger_secret: Seqno,
     /// The newest ledger secret, if recovery shares may be sent in: they are kept under it.
-    pub submitted_under: Option<&'a SecretBytes>,
+    pub submitted_under: Option<SecretBytes>,
 }
 
 /// The call that a request came with. It must be the one that was signed.
@@ -172,7 +176,7 @@ impl Governance {
         mut transaction: Transaction<'s>,
         route: Route,
         envelope: &[u8],
-        situation: &Situation<'_>,
+        situation: &Situation,
     ) -> Result<Handled<'s>, GovernanceError> {
         let from = FromMember::check(&mut transaction, envelope)?;
         check_route(route, &from.request)?;
@@ -218,7 +222,7 @@ impl Governance {
         &mut self,
         mut transaction: Transaction<'_>,
         proposal: &[u8],
-        situation: &Situation<'_>,
+        situation: &Situation,
     ) -> Result<Simulated, GovernanceError> {
         let effects = self.desk(&mut transaction, situation).simulate(proposal)?;
         Ok(Simulated { writes: transaction.finish().write_set().clone(), effects })
@@ -227,7 +231,7 @@ impl Governance {
     const fn desk<'a, 's>(
         &'a mut self,
         tx: &'a mut Transaction<'s>,
-        situation: &'a Situation<'a>,
+        situation: &'a Situation,
     ) -> Desk<'a, 's> {
         Desk { tx, situation, prelude: &self.prelude, loaded: &mut self.loaded }
     }

@@ -60,7 +60,7 @@ pub(crate) enum Access {
 /// The host of one run.
 pub(crate) struct Outside<'a, 's> {
     tx: &'a mut Transaction<'s>,
-    situation: &'a Situation<'a>,
+    situation: &'a Situation,
     prelude: &'a Prelude,
     access: Access,
     written_bytes_left: usize,
@@ -72,7 +72,7 @@ pub(crate) struct Outside<'a, 's> {
 impl<'a, 's> Outside<'a, 's> {
     pub(crate) fn new(
         tx: &'a mut Transaction<'s>,
-        situation: &'a Situation<'a>,
+        situation: &'a Situation,
         prelude: &'a Prelude,
         access: Access,
     ) -> Self {

@@ -80,7 +80,7 @@ impl ProposalView {
 /// What requests about proposals are carried out with.
 pub(crate) struct Desk<'a, 's> {
     pub(crate) tx: &'a mut Transaction<'s>,
-    pub(crate) situation: &'a Situation<'a>,
+    pub(crate) situation: &'a Situation,
     pub(crate) prelude: &'a Prelude,
     /// The constitution that was loaded last, whichever it is.
     pub(crate) loaded: &'a mut Option<Constitution>,

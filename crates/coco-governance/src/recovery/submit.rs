@@ -76,7 +76,7 @@ pub fn forget_submitted_shares(tx: &mut Transaction<'_>) -> Result<(), Governanc
 pub(crate) fn submit(
     tx: &mut Transaction<'_>,
     request: &Signed<'_>,
-    situation: &Situation<'_>,
+    situation: &Situation,
 ) -> Result<(RecoveryProgress, Vec<Effect>), GovernanceError> {
     let status = tables::service_status(tx)?;
     if status.as_deref() != Some("WaitingForRecoveryShares") {
@@ -85,6 +85,7 @@ pub(crate) fn submit(
     }
     let newest = situation
         .submitted_under
+        .as_ref()
         .ok_or_else(|| broken("this node has nothing to keep shares under"))?;
     let row: Option<SharesRow> = tables::read(tx, RECOVERY_SHARES, singleton_key())?;
     let row = row.ok_or_else(|| broken("the ledger has no recovery shares"))?;

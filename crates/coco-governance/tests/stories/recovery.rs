@@ -3,8 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{CombineError, DecryptionKey, RecoveryShare, SecretBytes};
 use coco_governance::{
-    ChainError, Effect, ErrorCode, MemberId, Occasion, OpenSharingError, RecoveryProgress, Reply,
-    Route, SecretChain, SecretFrom, encrypted_share, forget_submitted_shares, share, tables,
+    ChainError, Effect, ErrorCode, FirstGovernance, FirstMember, MemberId, Message, Occasion,
+    OpenSharingError, RecoveryProgress, Reply, Route, SecretChain, SecretFrom, encrypted_share,
+    forget_submitted_shares, share, tables,
 };
 use coco_kv::{Domain, MapName, WriteSet, WriteSetView};
 use coco_types::Seqno;
@@ -90,7 +91,7 @@ impl Recovery {
     fn submit_text(&mut self, by: usize, text: &Value) -> Sent<RecoveryProgress> {
         let content = json!({ "share": text }).to_string();
         let member = &self.c.members[by];
-        let envelope = member.sign("recovery_share", None, self.c.now, content.as_bytes());
+        let envelope = member.sign(Message::RecoveryShare, self.c.now, content.as_bytes());
         let route = Route::SubmitRecoveryShare(member.id());
         match self.c.send(route, &envelope)? {
             Reply::RecoveryProgress(progress) => Ok(progress),
@@ -484,4 +485,27 @@ fn a_chain_with_a_missing_or_altered_link_is_named() {
         refused.to_string().starts_with("what the entry 9 says of ledger secrets"),
         "{refused}"
     );
+}
+
+#[test]
+fn a_service_is_not_made_with_a_key_that_nothing_can_be_encrypted_to() {
+    let c = Consortium::new(2);
+    let good = DecryptionKey::generate().public().pem();
+    let member = |at: usize, key: &str| FirstMember {
+        certificate_pem: c.members[at].certificate.pem(),
+        encryption_key_pem: Some(key.to_owned()),
+        data: None,
+    };
+    let put = |second: &str| {
+        let first = FirstGovernance {
+            constitution: String::new(),
+            members: vec![member(0, &good), member(1, second)],
+            recovery_threshold: Some(2),
+            voting_policy: None,
+        };
+        first.put(&mut WriteSet::new())
+    };
+    assert!(put(&good).is_ok());
+    let refused = put("PEM").unwrap_err();
+    assert_eq!(refused.to_string(), "the encryption key of member 2 cannot be used");
 }
