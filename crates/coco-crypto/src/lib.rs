@@ -1,8 +1,9 @@
-//! Hash, sign, seal, derive, certify: thin faces over well-kept libraries.
+//! Hash, sign, seal, derive, share, certify: thin faces over well-kept libraries.
 //!
-//! Everything here is a value: keys and messages come in, digests, signatures and certificates go out. Two places use
-//! the library's own entropy: making a key, and the nonce of an ECDSA signature. AEAD nonces are always given by the
-//! caller. There is no clock: validity periods are arguments and are compared by whoever knows the time.
+//! Everything here is a value: keys and messages come in, digests, signatures and certificates go out. Three places
+//! use the library's own entropy: making a key, the nonce of an ECDSA signature, and the padding of RSA. AEAD nonces
+//! are always given by the caller. There is no clock: validity periods are arguments and are compared by whoever knows
+//! the time.
 
 mod aead;
 pub mod cose;
@@ -10,7 +11,10 @@ mod ecdsa;
 mod hash;
 mod key_pem;
 mod pem;
+mod rsa;
 mod secret;
+mod sharing;
+mod wrap;
 mod x509;
 
 pub use aead::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError};
@@ -18,7 +22,15 @@ pub use ecdsa::{Curve, KeyError, PublicKey, SignatureInvalid, SigningKey};
 pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
 pub use key_pem::KeyPemError;
 pub use pem::{PemError, decode_pem, encode_pem};
+pub use rsa::{
+    DecryptError, DecryptionKey, EncryptError, EncryptionKey, EncryptionKeyError, RSA_BITS_MAX,
+    RSA_BITS_MIN,
+};
 pub use secret::SecretBytes;
+pub use sharing::{
+    CombineError, DealError, RecoveryShare, SHARE_BYTES, SHARES_MAX, SHARING_SEED_BYTES, Share,
+    ShareError, SharedSecret,
+};
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
     EndorseNode, MEMBER_NAME_CHARACTERS_MAX, Validity, endorse_node, is_root_authority,

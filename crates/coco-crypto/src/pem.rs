@@ -1,4 +1,4 @@
-//! PEM (RFC 7468): certificates, and blocks of other kinds for whoever names their label.
+//! PEM (RFC 7468): one block of base64 with a label, a key or a certificate.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
@@ -18,8 +18,11 @@ pub enum PemError {
         limit: usize,
     },
     /// The lines that enclose the content are missing.
-    #[error("no block between BEGIN CERTIFICATE and END CERTIFICATE")]
-    Frame,
+    #[error("no block between BEGIN {label} and END {label}")]
+    Frame {
+        /// What the lines should say.
+        label: &'static str,
+    },
     /// A block that begins and does not end.
     #[error("a block begins and does not end")]
     Open,
@@ -34,16 +37,36 @@ pub enum PemError {
     Base64,
 }
 
-/// Encodes `der` between `BEGIN` and `END` lines, 64 characters a line, with a final line feed.
-pub(crate) fn encode(der: &[u8]) -> String {
-    encode_between(BEGIN, END, der)
+/// What blocks hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// An X.509 certificate.
+    Certificate,
+    /// A public key in SPKI.
+    PublicKey,
+    /// A private key in PKCS #8.
+    PrivateKey,
 }
 
-/// Encodes `der` as a block of another kind than a certificate, for example `PRIVATE KEY`.
+impl Label {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "CERTIFICATE",
+            Self::PublicKey => "PUBLIC KEY",
+            Self::PrivateKey => "PRIVATE KEY",
+        }
+    }
+}
+
+/// Encodes `der` between `BEGIN` and `END` lines, 64 characters a line, with a final line feed.
+pub(crate) fn encode(label: Label, der: &[u8]) -> String {
+    encode_block(label.as_str(), der)
+}
+
+/// Encodes `der` as a block of another kind, for example `EC PRIVATE KEY`.
 #[must_use]
 pub fn encode_pem(label: &str, der: &[u8]) -> SecretBytes {
-    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-    SecretBytes::new(encode_between(&begin, &end, der).into_bytes())
+    SecretBytes::new(encode_block(label, der).into_bytes())
 }
 
 /// Decodes the first block of a kind in `text`, if there is one; text around it is passed over.
@@ -54,22 +77,16 @@ pub fn decode_pem(label: &str, text: &str) -> Result<Option<SecretBytes>, PemErr
     if text.len() > TEXT_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: TEXT_BYTES_MAX });
     }
-    let Some((_, after)) = text.split_once(&format!("-----BEGIN {label}-----")) else {
-        return Ok(None);
-    };
-    let (block, _) = after.split_once(&format!("-----END {label}-----")).ok_or(PemError::Open)?;
-    let mut base64 = Zeroizing::new(String::with_capacity(block.len()));
-    base64.extend(block.chars().filter(|c| !c.is_ascii_whitespace()));
-    let der = STANDARD.decode(base64.as_bytes()).map_err(|_| PemError::Base64)?;
-    Ok(Some(SecretBytes::new(der)))
+    let block = next_block(label, text)?;
+    Ok(block.map(|(der, _)| SecretBytes::new(der)))
 }
 
-fn encode_between(begin: &str, end: &str, der: &[u8]) -> String {
+fn encode_block(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(STANDARD.encode(der));
     let lines = base64.len().div_ceil(LINE_CHARACTERS);
     // All of it from the start: a text that grows leaves copies of secrets behind.
-    let mut text = String::with_capacity(base64.len() + lines + begin.len() + end.len() + 2);
-    text.push_str(begin);
+    let mut text = String::with_capacity(base64.len() + lines + 2 * (label.len() + 16) + 2);
+    text.extend(["-----BEGIN ", label, "-----"]);
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, left) = rest.split_at(rest.len().min(LINE_CHARACTERS));
@@ -77,21 +94,17 @@ fn encode_between(begin: &str, end: &str, der: &[u8]) -> String {
         text.push_str(line);
         rest = left;
     }
-    text.push('\n');
-    text.push_str(end);
-    text.push('\n');
+    text.extend(["\n-----END ", label, "-----\n"]);
     text
 }
 
-/// Decodes the first certificate in `text`; text before and after it is passed over.
-pub(crate) fn decode(text: &str) -> Result<Vec<u8>, PemError> {
+/// Decodes the first block with that label in `text`; text before and after it is passed over.
+pub(crate) fn decode(label: Label, text: &str) -> Result<Vec<u8>, PemError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: TEXT_BYTES_MAX });
     }
-    let (_, after) = text.split_once(BEGIN).ok_or(PemError::Frame)?;
-    let (block, _) = after.split_once(END).ok_or(PemError::Frame)?;
-    let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD.decode(base64).map_err(|_| PemError::Base64)
+    let (der, _) = next_block(label.as_str(), text)?.ok_or(PemError::Frame { label: label.as_str() })?;
+    Ok(der)
 }
 
 /// Decodes every certificate in `text`, at most `limit` of them; text around them is passed over.
@@ -99,21 +112,30 @@ pub(crate) fn decode_all(text: &str, limit: usize) -> Result<Vec<Vec<u8>>, PemEr
     if text.len() > BUNDLE_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: BUNDLE_BYTES_MAX });
     }
+    let label = Label::Certificate.as_str();
     let (mut found, mut rest) = (Vec::new(), text);
-    while let Some((_, after)) = rest.split_once(BEGIN) {
+    while let Some((der, left)) = next_block(label, rest)? {
         if found.len() == limit {
             return Err(PemError::Many { limit });
         }
-        let (block, left) = after.split_once(END).ok_or(PemError::Frame)?;
-        let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        found.push(STANDARD.decode(base64).map_err(|_| PemError::Base64)?);
+        found.push(der);
         rest = left;
     }
-    if found.is_empty() { Err(PemError::Frame) } else { Ok(found) }
+    if found.is_empty() { Err(PemError::Frame { label }) } else { Ok(found) }
 }
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+/// The content of the first block, if one begins, and the text after it.
+fn next_block<'t>(label: &str, text: &'t str) -> Result<Option<(Vec<u8>, &'t str)>, PemError> {
+    let [begin, end] = ["BEGIN", "END"].map(|mark| format!("-----{mark} {label}-----"));
+    let Some((_, after)) = text.split_once(&*begin) else { return Ok(None) };
+    let (block, left) = after.split_once(&*end).ok_or(PemError::Open)?;
+    // It may be a private key.
+    let mut base64 = Zeroizing::new(String::with_capacity(block.len()));
+    base64.extend(block.chars().filter(|c| !c.is_ascii_whitespace()));
+    let der = STANDARD.decode(base64.as_bytes()).map_err(|_| PemError::Base64)?;
+    Ok(Some((der, left)))
+}
+
 const LINE_CHARACTERS: usize = 64;
 
 /// Longest text that is decoded: a certificate of the largest size with room for comments.
@@ -130,7 +152,9 @@ mod tests {
     fn decodes_what_it_encodes() {
         for length in [0, 1, 47, 48, 49, 96, 500] {
             let der = vec![0x5a; length];
-            assert_eq!(decode(&encode(&der)), Ok(der));
+            for label in [Label::Certificate, Label::PublicKey, Label::PrivateKey] {
+                assert_eq!(decode(label, &encode(label, &der)), Ok(der.clone()));
+            }
         }
     }
 
@@ -152,8 +176,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_certificate() {
-        assert_eq!(decode("hello"), Err(PemError::Frame));
-        assert_eq!(decode(&format!("{BEGIN}\n!!!!\n{END}\n")), Err(PemError::Base64));
+        let decode = |text: &str| decode(Label::Certificate, text);
+        let missing = PemError::Frame { label: "CERTIFICATE" };
+        assert_eq!(decode("hello"), Err(missing));
+        assert_eq!(decode(&encode(Label::PublicKey, b"key")), Err(missing));
+        assert_eq!(decode("-----BEGIN CERTIFICATE-----\nAAAA"), Err(PemError::Open));
+        let broken = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        assert_eq!(decode(broken), Err(PemError::Base64));
         assert!(matches!(decode(&" ".repeat(TEXT_BYTES_MAX + 1)), Err(PemError::Long { .. })));
     }
 }

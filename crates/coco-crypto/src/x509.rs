@@ -12,7 +12,9 @@ use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
-    Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey, pem, sha256,
+    Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey,
+    pem::{self, Label},
+    sha256,
 };
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
@@ -135,7 +137,7 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] when there is none, or it is unreadable.
     pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
-        Self::from_der(&pem::decode(text)?)
+        Self::from_der(&pem::decode(Label::Certificate, text)?)
     }
 
     /// The certificate in DER.
@@ -153,7 +155,7 @@ impl Certificate {
     /// The certificate in PEM, always the same text for the same certificate.
     #[must_use]
     pub fn pem(&self) -> String {
-        pem::encode(&self.der)
+        pem::encode(Label::Certificate, &self.der)
     }
 
     /// The subject's key.

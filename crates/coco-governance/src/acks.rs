@@ -1,15 +1,12 @@
 //! How an admitted member becomes active: it asks for the digest of the service's state and acknowledges it.
 
 use coco_kv::Transaction;
-use serde::Deserialize;
 
 use crate::{
     Effect, ErrorCode, GovernanceError, MemberId, Situation, document, history,
     members::{self, FromMember},
-    tables::{
-        self, AckRow, MEMBERS_ACKS, MEMBERS_ENCRYPTION_KEYS, MemberStatus, RecoveryRole,
-        SERVICE_INFO, singleton_key,
-    },
+    recovery,
+    tables::{self, AckRow, MEMBERS_ACKS, MEMBERS_ENCRYPTION_KEYS, MemberStatus, RecoveryRole},
 };
 
 /// Writes the digest that the member is to acknowledge, and says it.
@@ -46,7 +43,7 @@ pub(crate) fn acknowledge(
         return Err(GovernanceError::new(ErrorCode::StateDigestMismatch, message));
     }
     let holds_share = holds_share(tx, id, from.member.recovery_role)?;
-    let status = service_status(tx)?;
+    let status = tables::service_status(tx)?;
     let is_recovering =
         matches!(status.as_deref(), Some("Recovering" | "WaitingForRecoveryShares"));
     if holds_share && is_recovering && from.member.status != MemberStatus::Active {
@@ -67,15 +64,14 @@ fn holds_share(
     id: MemberId,
     role: Option<RecoveryRole>,
 ) -> Result<bool, GovernanceError> {
-    let has_key = tables::get(tx, MEMBERS_ENCRYPTION_KEYS, &id.key())?.is_some();
-    Ok(has_key && role != Some(RecoveryRole::NonParticipant))
-}
-
-fn service_status(tx: &mut Transaction<'_>) -> Result<Option<String>, GovernanceError> {
-    #[derive(Deserialize)]
-    struct Row {
-        status: String,
+    if role == Some(RecoveryRole::NonParticipant) {
+        return Ok(false);
     }
-    let row: Option<Row> = tables::read(tx, SERVICE_INFO, singleton_key())?;
-    Ok(row.map(|row| row.status))
+    let Some(pem) = tables::get(tx, MEMBERS_ENCRYPTION_KEYS, &id.key())? else { return Ok(false) };
+    // One member whose key cannot be used would keep all others from getting shares.
+    recovery::read_key(&pem).map_err(|error| {
+        let message = format!("the encryption key of the member {id} is unusable: {error}");
+        GovernanceError::new(ErrorCode::InvalidInput, message)
+    })?;
+    Ok(true)
 }

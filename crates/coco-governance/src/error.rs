@@ -29,6 +29,10 @@ pub enum ErrorCode {
     ProposalReplay,
     /// Another digest than the one that waits for this member.
     StateDigestMismatch,
+    /// There is no such thing.
+    ResourceNotFound,
+    /// No recovery is at the point where shares are sent in.
+    ServiceNotWaitingForRecoveryShares,
     /// The member voted otherwise before.
     VoteAlreadyExists,
     /// The member has as many open proposals as one may have. Ours.
@@ -51,6 +55,8 @@ impl ErrorCode {
             Self::ProposalNotFound => "ProposalNotFound",
             Self::ProposalNotOpen => "ProposalNotOpen",
             Self::ProposalReplay => "ProposalReplay",
+            Self::ResourceNotFound => "ResourceNotFound",
+            Self::ServiceNotWaitingForRecoveryShares => "ServiceNotWaitingForRecoveryShares",
             Self::StateDigestMismatch => "StateDigestMismatch",
             Self::VoteAlreadyExists => "VoteAlreadyExists",
             Self::TooManyOpenProposals => "TooManyOpenProposals",

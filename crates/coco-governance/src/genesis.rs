@@ -1,6 +1,6 @@
 //! The first rows of governance: what a service is made with.
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, EncryptionKey, EncryptionKeyError};
 use coco_kv::{MapName, WriteSet};
 use coco_types::Digest;
 use serde_json::{Map, Value, json};
@@ -56,6 +56,14 @@ pub enum FirstGovernanceError {
         /// The cause.
         source: coco_crypto::CertificateError,
     },
+    /// Nothing can be encrypted to the key for a share.
+    #[error("the encryption key of member {position} cannot be used")]
+    EncryptionKey {
+        /// Which member, counted from one.
+        position: usize,
+        /// The cause.
+        source: EncryptionKeyError,
+    },
     /// Two members have one certificate.
     #[error("member {position} has the certificate of another one: {id}")]
     Twice {
@@ -106,6 +114,8 @@ impl FirstGovernance {
             let certs = MapName::from_static(MEMBERS_CERTS);
             set.insert(&certs, &id.key(), member.certificate_pem.as_bytes());
             if let Some(key) = &member.encryption_key_pem {
+                EncryptionKey::from_pem(key)
+                    .map_err(|source| FirstGovernanceError::EncryptionKey { position, source })?;
                 let keys = MapName::from_static(MEMBERS_ENCRYPTION_KEYS);
                 set.insert(&keys, &id.key(), key.as_bytes());
             }

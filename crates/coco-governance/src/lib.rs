@@ -14,7 +14,7 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, recovery shares, keys of JSON web tokens, certificates on request of a constitution, expiry of
+//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution, expiry of
 //! proposals.
 
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -29,12 +29,14 @@ mod id;
 mod members;
 mod outside;
 mod proposals;
+mod recovery;
 mod replay;
 mod request;
 pub mod tables;
 
 use std::fmt;
 
+use coco_crypto::SecretBytes;
 use coco_kv::{Transaction, WriteSet};
 pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
@@ -50,6 +52,10 @@ pub use genesis::{
 pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
+pub use recovery::{
+    ChainError, EncryptedShareView, Occasion, OpenSharingError, RecoveryProgress, SecretChain,
+    SecretFrom, encrypted_share, forget_submitted_shares, share,
+};
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
 pub use request::{
     CREATED_AT_MAX, Message, Request, RequestError, Signed, protected_headers, sign_request,
@@ -64,7 +70,7 @@ use proposals::Desk;
 pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js");
 
 /// What is known outside of the tables when a request comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Situation {
     /// The Merkle root over the ledger up to the version that the transaction reads.
     pub root: Digest,
@@ -72,6 +78,8 @@ pub struct Situation {
     pub now: u64,
     /// From which entry on the newest ledger secret is used.
     pub ledger_secret: Seqno,
+    /// The newest ledger secret, if recovery shares may be sent in: they are kept under it.
+    pub submitted_under: Option<SecretBytes>,
 }
 
 /// The call that a request came with. It must be the one that was signed.
@@ -92,6 +100,8 @@ pub enum Route {
     UpdateStateDigest(MemberId),
     /// `POST members/state-digests/{member}:ack`
     Acknowledge(MemberId),
+    /// `POST recovery/members/{member}:recover`
+    SubmitRecoveryShare(MemberId),
 }
 
 /// What a request is answered with.
@@ -106,6 +116,8 @@ pub enum Reply {
         /// What, in hexadecimal.
         state_digest: String,
     },
+    /// How far the recovery has come.
+    RecoveryProgress(RecoveryProgress),
     /// Nothing is left to say.
     Done,
 }
@@ -182,6 +194,11 @@ impl Governance {
                 let (view, effects) = self.desk(tx, situation).create(&request)?;
                 (Reply::Proposal(view), effects)
             }
+            Route::SubmitRecoveryShare(_) => {
+                let request = from.active()?;
+                let (progress, effects) = recovery::submit(tx, &request, situation)?;
+                (Reply::RecoveryProgress(progress), effects)
+            }
             Route::SubmitBallot { proposal, .. } => {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).vote(proposal, &request)?;
@@ -237,7 +254,8 @@ fn check_route(route: Route, request: &Signed<'_>) -> Result<(), GovernanceError
             proposal == signed
         }
         (Route::UpdateStateDigest(member), Message::StateDigest)
-        | (Route::Acknowledge(member), Message::Ack) => {
+        | (Route::Acknowledge(member), Message::Ack)
+        | (Route::SubmitRecoveryShare(member), Message::RecoveryShare) => {
             if member != signer {
                 let message = "the signer is not the member that the call names";
                 return refused(ErrorCode::InvalidAuthenticationInfo, message);
@@ -249,7 +267,8 @@ fn check_route(route: Route, request: &Signed<'_>) -> Result<(), GovernanceError
             | Route::WithdrawProposal(_)
             | Route::SubmitBallot { .. }
             | Route::UpdateStateDigest(_)
-            | Route::Acknowledge(_),
+            | Route::Acknowledge(_)
+            | Route::SubmitRecoveryShare(_),
             _,
         ) => {
             let message = "the message type that was signed is not that of the call";

@@ -3,7 +3,7 @@
 //! Which tables: governance may read what is public and write what is governance's, as in CCF. While a proposal is
 //! validated or decided, and in ballots, nothing is written. A table must be in the store already, and listable.
 
-use coco_crypto::{Certificate, is_root_authority, read_bundle, sha256};
+use coco_crypto::{Certificate, SharedSecret, is_root_authority, read_bundle, sha256};
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
 
@@ -13,7 +13,7 @@ use crate::{
     tables::{SIGNATURES, singleton_key},
 };
 
-/// Something that a constitution asks the node to do once its changes are committed.
+/// Something that the node is to do once the changes are committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Make a new ledger secret.
@@ -24,6 +24,8 @@ pub enum Effect {
     ChunkLedger,
     /// Make a snapshot.
     Snapshot,
+    /// Bring the ledger secrets back: enough recovery shares were sent. See [`SecretChain`](crate::SecretChain).
+    Recovered(SharedSecret),
     /// Open the service, if it is the one that is meant.
     OpenService {
         /// The certificate of the service before a recovery, in PEM.

@@ -75,8 +75,10 @@ pub enum Message {
     Ack,
     /// `state_digest`: give me the digest of the state.
     StateDigest,
-    /// `recovery_share` or `encrypted_recovery_share`: known, and not taken here.
+    /// `recovery_share`: the content is a recovery share.
     RecoveryShare,
+    /// `encrypted_recovery_share`: known, and taken by no call any more.
+    EncryptedRecoveryShare,
 }
 
 /// A request taken apart. Nobody has checked the signature: see [`Request::verify`].
@@ -104,6 +106,7 @@ impl Message {
             Self::Ack => ("ack", None),
             Self::StateDigest => ("state_digest", None),
             Self::RecoveryShare => ("recovery_share", None),
+            Self::EncryptedRecoveryShare => ("encrypted_recovery_share", None),
         }
     }
 }
@@ -186,7 +189,8 @@ impl<'a> Request<'a> {
             "withdrawal" => Message::Withdrawal(proposal()?),
             "ack" => Message::Ack,
             "state_digest" => Message::StateDigest,
-            "recovery_share" | "encrypted_recovery_share" => Message::RecoveryShare,
+            "recovery_share" => Message::RecoveryShare,
+            "encrypted_recovery_share" => Message::EncryptedRecoveryShare,
             other => return Err(RequestError::MessageType(other.chars().take(40).collect())),
         };
         let created_at = created_at.ok_or(RequestError::Missing(CREATED_AT))?;

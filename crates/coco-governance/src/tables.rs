@@ -44,21 +44,30 @@ pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
 /// `code digest -> JSON text`: the code that nodes of the virtual platform may run.
 pub const VIRTUAL_MEASUREMENTS: &str = "public:ccf.gov.nodes.virtual.measurements";
+/// `one key -> JSON`: the newest ledger secret under a key that recovery members share, and their shares.
+pub const RECOVERY_SHARES: &str = "public:ccf.internal.recovery_shares";
+/// `one key -> JSON`: the ledger secret before the newest, under it. Written when the newest began.
+pub const PAST_LEDGER_SECRET: &str = "public:ccf.internal.historical_encrypted_ledger_secret";
+/// `member id -> JSON text`: shares that members sent in during a recovery, sealed, in base64.
+pub const ENCRYPTED_SUBMITTED_SHARES: &str = "public:ccf.internal.encrypted_submitted_shares";
 /// `one key -> JSON`: the last signature. Scripts ask it for the root alone; see [`crate::Situation`].
 pub const SIGNATURES: &str = "public:ccf.internal.signatures";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 47] = [
+pub const TABLES: [&str; 49] = [
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
+    ENCRYPTED_SUBMITTED_SHARES,
     MEMBERS_ACKS,
     MEMBERS_CERTS,
     MEMBERS_ENCRYPTION_KEYS,
     MEMBERS_INFO,
     NODES_INFO,
+    PAST_LEDGER_SECRET,
     PROPOSALS,
     PROPOSALS_INFO,
+    RECOVERY_SHARES,
     SERVICE_CONFIG,
     SERVICE_INFO,
     USERS_CERTS,
@@ -95,7 +104,6 @@ pub const TABLES: [&str; 47] = [
     "public:ccf.gov.tls.ca_cert_bundles",
     "public:ccf.internal.previous_service_identity_endorsement",
     "public:ccf.internal.last_recovery_type",
-    "public:ccf.internal.encrypted_submitted_shares",
 ];
 
 /// The tables as maps of a store's schema, in ranges.
@@ -161,6 +169,8 @@ pub struct AckRow {
 pub struct ConfigurationRow {
     /// How many proposals a new one is compared with.
     pub recent_cose_proposals_window_size: Option<u64>,
+    /// How many recovery members can bring the service back together.
+    pub recovery_threshold: Option<u64>,
 }
 
 /// Where a proposal is in its life.
@@ -270,6 +280,16 @@ pub(crate) fn write<T: Serialize>(
 ) -> Result<(), GovernanceError> {
     let row = serde_json::to_vec(row).expect("rows have textual keys and so a JSON form");
     put(tx, name, key, &row)
+}
+
+/// What the service is doing, if there is one.
+pub(crate) fn service_status(tx: &mut Transaction<'_>) -> Result<Option<String>, GovernanceError> {
+    #[derive(Deserialize)]
+    struct ServiceRow {
+        status: String,
+    }
+    let row: Option<ServiceRow> = read(tx, SERVICE_INFO, singleton_key())?;
+    Ok(row.map(|row| row.status))
 }
 
 /// A key and its value.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - An **entry** ([`seal`], [`EntryView`]) holds one write set: public maps in the clear, private maps under the
-//!   [`LedgerSecret`]. Its leaf hashes the whole entry, its commit evidence and its claims digest.
+//!   [`LedgerSecret`] of its period ([`LedgerSecrets`]). Its leaf hashes the whole entry, its commit evidence and its claims digest.
 //! - The **tree** ([`MerkleTree`]) has one leaf an entry, and a leaf of zeros before the first.
 //! - A **signature entry** at seqno *s* signs the root over leaves 0 to *s* − 1, then becomes leaf *s* itself.
 //! - A **receipt** ([`Receipt`]) proves to anyone who knows the service certificate that an entry is under such a root.
@@ -28,6 +28,7 @@ mod folder;
 mod genesis;
 mod membership;
 mod merkle;
+mod periods;
 mod receipt;
 mod secret;
 mod signature;
@@ -58,6 +59,7 @@ pub use membership::{
     put_retired_committed, put_status, read_node,
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
+pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};
 pub use receipt::{
     LeafComponents, Receipt, ReceiptError, ServiceKey, VerifiedReceipt, VerifyReceiptError,
     verify_cose, verify_json,

@@ -17,7 +17,7 @@ use coco_crypto::Certificate;
 use coco_types::{Seqno, TxId, View};
 
 use crate::{
-    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecret, MerkleTree, SignatureRecord,
+    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecrets, MerkleTree, SignatureRecord,
     SnapshotEvidence, TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
@@ -30,7 +30,7 @@ use service::Service;
 #[derive(Clone, Debug)]
 pub struct Verifier {
     service: Service,
-    secret: Option<LedgerSecret>,
+    secrets: Option<LedgerSecrets>,
     tree: MerkleTree,
     /// The next entry. Behind the tree while entries go by that a snapshot has the leaves of.
     next: Seqno,
@@ -105,7 +105,7 @@ impl Verifier {
     pub fn new(service: Certificate) -> Self {
         Self {
             service: Service::new(service),
-            secret: None,
+            secrets: None,
             tree: MerkleTree::new(),
             next: Seqno(1),
             began: None,
@@ -152,8 +152,8 @@ impl Verifier {
 
     /// Also opens every entry, so that seals and private writes are checked too.
     #[must_use]
-    pub fn with_secret(self, secret: LedgerSecret) -> Self {
-        Self { secret: Some(secret), ..self }
+    pub fn with_secret(self, secrets: impl Into<LedgerSecrets>) -> Self {
+        Self { secrets: Some(secrets.into()), ..self }
     }
 
     /// The next chunk: the name of its file without the folder, and all its bytes. After an error the verifier is of
@@ -365,10 +365,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Opens the entry, if the secret is known, and reads its writes.
+    /// Opens the entry, if the secrets are known, and reads its writes.
     fn open(&self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
-        match &self.secret {
-            Some(secret) => entry.open(secret)?.writes().map(drop)?,
+        match &self.secrets {
+            Some(secrets) => entry.open(secrets.at(entry.tx_id().seqno))?.writes().map(drop)?,
             None => entry.public_writes().map(drop)?,
         }
         Ok(())
@@ -466,7 +466,7 @@ impl Verifier {
         if is_read && self.is_open && after.is_empty() {
             add_part(FLAGS_START, FLAGS_START + 1);
         }
-        if is_read && self.secret.is_none() {
+        if is_read && self.secrets.is_none() {
             add_part(TAG_START, NONCE_START);
             add_part(EVIDENCE_START, EVIDENCE_START + 32);
         }

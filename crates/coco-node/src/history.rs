@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
 use coco_kv::{MapName, WriteSetView};
-use coco_ledger::{EntryView, LedgerFilesError, LedgerSecret};
+use coco_ledger::{EntryView, LedgerFilesError, LedgerSecrets};
 use coco_replica::SharedLedgerState;
 use coco_types::Seqno;
 use parking_lot::Mutex;
@@ -29,15 +29,15 @@ pub(crate) const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 pub struct LedgerHistory {
     files: Arc<LedgerFiles>,
     state: SharedLedgerState,
-    secret: LedgerSecret,
+    secrets: LedgerSecrets,
     opened: Mutex<VecDeque<(Seqno, Bytes)>>,
 }
 
 impl LedgerHistory {
     /// Reads from `files` what `state` vouches for.
     #[must_use]
-    pub fn new(files: Arc<LedgerFiles>, state: SharedLedgerState, secret: LedgerSecret) -> Self {
-        Self { files, state, secret, opened: Mutex::default() }
+    pub fn new(files: Arc<LedgerFiles>, state: SharedLedgerState, secrets: LedgerSecrets) -> Self {
+        Self { files, state, secrets, opened: Mutex::default() }
     }
 
     /// The files that it reads from.
@@ -51,8 +51,8 @@ impl LedgerHistory {
     }
 
     /// What entries are opened with.
-    pub(crate) const fn secret(&self) -> &LedgerSecret {
-        &self.secret
+    pub(crate) const fn secrets(&self) -> &LedgerSecrets {
+        &self.secrets
     }
 
     /// The raw entry at `seqno`, checked against the tree.
@@ -92,7 +92,8 @@ impl LedgerHistory {
         }
         let entry = self.entry(seqno)?;
         let view = EntryView::parse(&entry).map_err(|_| HistoryError::Altered { seqno })?;
-        let open = view.open(&self.secret).map_err(|_| HistoryError::Altered { seqno })?;
+        let open =
+            view.open(self.secrets.at(seqno)).map_err(|_| HistoryError::Altered { seqno })?;
         let private = Bytes::from(open.private);
         let mut opened = self.opened.lock();
         opened.push_back((seqno, private.clone()));

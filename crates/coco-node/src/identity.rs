@@ -1,7 +1,7 @@
 //! A node's keys and the service's secrets, sealed to a file.
 //!
 //! Under the *virtual* platform the sealing key is public: it is derived from a constant in this file. Whoever can
-//! read the file has the node's key, the service's key and the ledger secret. The file's mode (owner only) is all the
+//! read the file has the node's key, the service's key and the ledger secrets. The file's mode (owner only) is all the
 //! protection there is. On a real TEE the same bytes are sealed under a key that only the same code on the same
 //! processor can derive.
 
@@ -16,7 +16,7 @@ use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
     CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, endorse_node, hkdf_sha256,
 };
-use coco_ledger::LedgerSecret;
+use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets};
 use coco_types::{
     NodeId,
     codec::{Reader, put_bytes},
@@ -28,9 +28,11 @@ use crate::tls::peer_dns_name;
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
 
-/// Largest sealed identity that is read, in bytes.
-const IDENTITY_BYTES_MAX: u64 = 64 << 10;
-const MAGIC: &[u8; 8] = b"cocoid\x00\x01";
+/// Largest sealed identity that is read, in bytes: one with all the periods that a ledger can have.
+const IDENTITY_BYTES_MAX: u64 = 1 << 20;
+const MAGIC: &[u8; 8] = b"cocoid\x00\x02";
+/// As it was when a ledger had one secret: the last part is that secret alone.
+const MAGIC_OF_ONE_SECRET: &[u8; 8] = b"cocoid\x00\x01";
 
 /// Everything secret that a node holds across restarts.
 #[derive(Clone)]
@@ -43,7 +45,7 @@ pub struct Identity {
     pub service_cert: Certificate,
     node_key: SecretBytes,
     service_key: SecretBytes,
-    ledger_secret: SecretBytes,
+    ledger_secrets: LedgerSecrets,
 }
 
 impl std::fmt::Debug for Identity {
@@ -81,7 +83,7 @@ impl Identity {
         node_cert: Certificate,
         service_key: &SigningKey,
         service_cert: Certificate,
-        ledger_secret: SecretBytes,
+        ledger_secrets: LedgerSecrets,
     ) -> Self {
         Self {
             node_id: node_key.public().node_id(),
@@ -89,7 +91,7 @@ impl Identity {
             service_cert,
             node_key: node_key.pkcs8_der(),
             service_key: service_key.pkcs8_der(),
-            ledger_secret,
+            ledger_secrets,
         }
     }
 
@@ -110,7 +112,7 @@ impl Identity {
         let endorsement = EndorseNode { key: key.public(), names: &names, validity };
         let cert = endorse_node(&service_key, &self.service_cert, &endorsement)?;
         let service_cert = self.service_cert.clone();
-        Ok(Self::new(&key, cert, &service_key, service_cert, self.ledger_secret.clone()))
+        Ok(Self::new(&key, cert, &service_key, service_cert, self.ledger_secrets.clone()))
     }
 
     fn service_key(&self) -> SigningKey {
@@ -146,15 +148,10 @@ impl Identity {
         &self.service_key
     }
 
-    /// The secret that seals private data.
-    ///
-    /// # Panics
-    /// Never: its length was checked when the identity was made.
+    /// The secrets that seal private data, of all periods.
     #[must_use]
-    pub fn ledger_secret(&self) -> LedgerSecret {
-        LedgerSecret::new(
-            self.ledger_secret.expose().try_into().expect("checked when the identity was opened"),
-        )
+    pub const fn ledger_secrets(&self) -> &LedgerSecrets {
+        &self.ledger_secrets
     }
 
     /// Seals the identity into `folder`. An existing file is not replaced.
@@ -165,16 +162,16 @@ impl Identity {
     /// # Panics
     /// When the system has no entropy.
     pub fn seal(&self, folder: &Path) -> Result<(), IdentityError> {
-        let mut plain = Vec::new();
-        for part in [
+        let secrets = self.ledger_secrets.encode();
+        let parts = [
             self.node_key.expose(),
             self.node_cert.der(),
             self.service_key.expose(),
             self.service_cert.der(),
-            self.ledger_secret.expose(),
-        ] {
-            put_bytes(&mut plain, part);
-        }
+            secrets.expose(),
+        ];
+        let mut plain = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
+        parts.into_iter().for_each(|part| put_bytes(&mut plain, part));
         let mut nonce = [0; AEAD_NONCE_BYTES];
         aws_lc_rs::rand::fill(&mut nonce).expect("the system has entropy");
         let tag = virtual_sealing_key().seal(nonce, MAGIC, &mut plain);
@@ -206,14 +203,15 @@ impl Identity {
     fn unseal(bytes: &[u8]) -> Result<Self, &'static str> {
         let short = "it ends too early";
         let mut reader = Reader::new(bytes);
-        if reader.take(MAGIC.len(), "magic").map_err(|_| short)? != MAGIC {
+        let magic: &[u8; 8] = &reader.array("magic").map_err(|_| short)?;
+        if magic != MAGIC && magic != MAGIC_OF_ONE_SECRET {
             return Err("it is no identity sealed under the virtual platform");
         }
         let nonce = reader.array("nonce").map_err(|_| short)?;
         let tag: [u8; AEAD_TAG_BYTES] = reader.array("tag").map_err(|_| short)?;
         let plain = SecretBytes::new(
             virtual_sealing_key()
-                .open(nonce, MAGIC, reader.rest(), &tag)
+                .open(nonce, magic, reader.rest(), &tag)
                 .map_err(|_| "its seal is broken")?,
         );
         let mut reader = Reader::new(plain.expose());
@@ -224,21 +222,25 @@ impl Identity {
         let service_key = SecretBytes::new(part()?);
         let service_cert =
             Certificate::from_der(&part()?).map_err(|_| "its service certificate is malformed")?;
-        let ledger_secret = SecretBytes::new(part()?);
+        let secrets = SecretBytes::new(part()?);
+        let ledger_secrets = if magic == MAGIC_OF_ONE_SECRET {
+            let secret: Result<&[u8; LEDGER_SECRET_BYTES], _> = secrets.expose().try_into();
+            secret.map(|secret| LedgerSecret::new(secret).into()).ok()
+        } else {
+            LedgerSecrets::decode(secrets.expose()).ok()
+        };
+        let ledger_secrets = ledger_secrets.ok_or("its ledger secrets are malformed")?;
         let node = SigningKey::from_pkcs8_der(Curve::P384, &node_key)
             .map_err(|_| "its node key is malformed")?;
         SigningKey::from_pkcs8_der(Curve::P384, &service_key)
             .map_err(|_| "its service key is malformed")?;
-        if ledger_secret.expose().len() != AEAD_KEY_BYTES {
-            return Err("its ledger secret has the wrong length");
-        }
         Ok(Self {
             node_id: node.public().node_id(),
             node_cert,
             service_cert,
             node_key,
             service_key,
-            ledger_secret,
+            ledger_secrets,
         })
     }
 }
@@ -252,4 +254,66 @@ fn virtual_sealing_key() -> AeadKey {
         &mut key,
     );
     AeadKey::new(&key)
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{Validity, service_certificate};
+    use coco_ledger::Period;
+    use coco_types::Seqno;
+
+    use super::*;
+
+    fn identity(ledger_secrets: LedgerSecrets) -> Identity {
+        let (key, service_key) =
+            (SigningKey::generate(Curve::P384), SigningKey::generate(Curve::P384));
+        let validity = Validity { not_before: 0, not_after: 1_000_000 };
+        let service_cert = service_certificate(&service_key, validity).unwrap();
+        let names = [AltName::Dns("node".to_owned())];
+        let endorsement = EndorseNode { key: key.public(), names: &names, validity };
+        let cert = endorse_node(&service_key, &service_cert, &endorsement).unwrap();
+        Identity::new(&key, cert, &service_key, service_cert, ledger_secrets)
+    }
+
+    fn secret(of: u8) -> LedgerSecret {
+        LedgerSecret::new(&[of; LEDGER_SECRET_BYTES])
+    }
+
+    #[test]
+    fn all_periods_are_kept_in_the_file() {
+        let name = format!("coco-identity-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let periods = [(1, 1), (10, 2), (30, 3)];
+        let periods = periods.map(|(from, of)| Period { from: Seqno(from), secret: secret(of) });
+        let sealed = identity(LedgerSecrets::new(periods).unwrap());
+        sealed.seal(&folder).unwrap();
+        let opened = Identity::open(&folder).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(opened.node_id, sealed.node_id);
+        assert_eq!(opened.ledger_secrets().encode(), sealed.ledger_secrets().encode());
+    }
+
+    #[test]
+    fn a_file_from_before_there_were_periods_opens() {
+        let now = identity(secret(7).into());
+        let mut plain = Vec::new();
+        for part in [
+            now.node_key.expose(),
+            now.node_cert.der(),
+            now.service_key.expose(),
+            now.service_cert.der(),
+            &[7; LEDGER_SECRET_BYTES],
+        ] {
+            put_bytes(&mut plain, part);
+        }
+        let magic = MAGIC_OF_ONE_SECRET;
+        let tag = virtual_sealing_key().seal([5; AEAD_NONCE_BYTES], magic, &mut plain);
+        let bytes = [&magic[..], &[5; AEAD_NONCE_BYTES], &tag, &plain].concat();
+        let opened = Identity::unseal(&bytes).unwrap();
+        assert_eq!(opened.ledger_secrets().encode(), now.ledger_secrets().encode());
+        let mut as_new = bytes;
+        as_new[..8].copy_from_slice(MAGIC);
+        assert_eq!(Identity::unseal(&as_new).unwrap_err(), "its seal is broken");
+    }
 }

@@ -532,8 +532,8 @@ fn assemble(
     let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
     let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
 
-    let secret = identity.ledger_secret();
-    let history = Arc::new(LedgerHistory::new(files, state.clone(), secret.clone()));
+    let secrets = identity.ledger_secrets().clone();
+    let history = Arc::new(LedgerHistory::new(files, state.clone(), secrets.clone()));
     let copies = CopySource { history: Arc::clone(&history), snapshots };
     let snapshots = snapshotting(&copies, &shared)?;
 
@@ -573,7 +573,7 @@ fn assemble(
         history,
         state,
         reader,
-        secret,
+        secrets,
         inbox: shared.inbox,
         peers: shared.peers,
         waiters,

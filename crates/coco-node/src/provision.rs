@@ -32,8 +32,8 @@ use coco_governance::{
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
-    FirstLedger, GenesisNode, SealEntryError, ServiceSigner, ServiceStatus, genesis_write_set,
-    put_service,
+    FirstLedger, GenesisNode, LEDGER_SECRET_BYTES, LedgerSecret, SealEntryError, ServiceSigner,
+    ServiceStatus, genesis_write_set, put_service,
 };
 use coco_types::{Digest, NodeId, Seqno};
 use thiserror::Error;
@@ -134,9 +134,10 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
     };
     let service_key = SigningKey::generate(Curve::P384);
     let service_cert = service_certificate(&service_key, validity)?;
-    let mut secret = vec![0; coco_ledger::LEDGER_SECRET_BYTES];
+    let mut secret = vec![0; LEDGER_SECRET_BYTES];
     aws_lc_rs::rand::fill(&mut secret).expect("the system has entropy");
     let secret = SecretBytes::new(secret);
+    let secret = LedgerSecret::new(secret.expose().try_into().expect("it was made so long"));
 
     let mut identities = Vec::new();
     for _ in spec.nodes {
@@ -150,7 +151,7 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
             cert,
             &service_key,
             service_cert.clone(),
-            secret.clone(),
+            secret.clone().into(),
         ));
     }
     let entries = first_entries(&identities, spec)?;
@@ -195,7 +196,7 @@ fn first_entries(
         first.service_key_secret(),
     )
     .expect("keys that were just made can sign");
-    let mut ledger = FirstLedger::new(first.ledger_secret());
+    let mut ledger = FirstLedger::new(first.ledger_secrets().newest().secret.clone());
     let nodes: Vec<GenesisNode> = identities
         .iter()
         .zip(spec.nodes)

@@ -8,7 +8,7 @@ use std::{
 use coco_crypto::Certificate;
 use coco_evm::state;
 use coco_kv::MapSpec;
-use coco_ledger::LedgerSecret;
+use coco_ledger::LedgerSecrets;
 use coco_replica::{LoadLedger, LoadLedgerError, Loader};
 use tracing::{info, warn};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// What a node knows of its ledger before it reads it.
 pub(crate) struct Known {
-    secret: LedgerSecret,
+    secrets: LedgerSecrets,
     schema: Vec<MapSpec>,
     service: Certificate,
     retained_entries: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn of(identity: &Identity, retained_entries: u64) -> Self {
         Self {
-            secret: identity.ledger_secret(),
+            secrets: identity.ledger_secrets().clone(),
             schema: state::schema(),
             service: identity.service_cert.clone(),
             retained_entries,
@@ -39,10 +39,10 @@ impl Known {
 
     pub(crate) fn load(&self) -> LoadLedger<'_> {
         LoadLedger {
-            secret: &self.secret,
+            secrets: &self.secrets,
             service: self.service.key(),
             schema: &self.schema,
-            index_key: self.secret.index_key(),
+            index_key: self.secrets.index_key(),
             retained_entries: self.retained_entries,
         }
     }

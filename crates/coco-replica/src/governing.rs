@@ -124,7 +124,7 @@ fn prepare(handled: Handled<'static>, base: Seqno) -> Result<Prepared, Governanc
                 let map = transaction.map(&map).expect("the loader registered this map");
                 transaction.put(map, singleton_key(), Vec::new());
             }
-            Effect::RekeyLedger | Effect::RefreshRecoveryShares => {
+            Effect::RekeyLedger | Effect::RefreshRecoveryShares | Effect::Recovered(_) => {
                 return Err(refused("recovery shares and new ledger secrets are not offered yet"));
             }
         }
@@ -269,8 +269,8 @@ impl Replica {
             let size = transaction.version().0 + 1;
             state.tree().root_at(size).expect("store and tree stand at the same position")
         };
-        let situation =
-            Situation { root, now: self.block_time_ms() / 1000, ledger_secret: Seqno(1) };
+        let now = self.block_time_ms() / 1000;
+        let situation = Situation { root, now, ledger_secret: Seqno(1), submitted_under: None };
         effects.govern = Some(GovernTask {
             ticket: running.ticket,
             request: running.request.clone(),

@@ -31,6 +31,7 @@ mod load_ledger;
 mod membership;
 mod outside;
 mod read_entries;
+mod recover_secrets;
 mod replica;
 mod snapshot_files;
 mod snapshot_maker;
@@ -51,6 +52,7 @@ pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
 pub use read_entries::{ReadEntriesError, read_entries};
+pub use recover_secrets::{ReadSecretsError, RecoverSecrets, RecoverSecretsError};
 pub use replica::{Input, Now, Replica, Settings, StepError};
 pub use snapshot_files::{SNAPSHOT_FILE_BYTES_MAX, SNAPSHOTS_KEPT, SnapshotFiles, Unfinished};
 pub use snapshot_maker::{

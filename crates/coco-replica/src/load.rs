@@ -9,7 +9,7 @@ use coco_kv::{
     ApplyError, Domain, MapKind, MapName, MapSpec, RestoreError, StateImage, Store, WriteSet,
 };
 use coco_ledger::{
-    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecret,
+    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecrets,
     MembershipError, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
     SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal, singleton_key,
 };
@@ -136,12 +136,12 @@ pub enum RestoreSnapshotError {
 /// An entry as it stands in the ledger file, and whether its chunk ends with it.
 pub(crate) type Framed = (Bytes, bool);
 
-/// Store, tree and positions, always at the same seqno.
+/// Store, tree, positions and secrets, always at the same seqno.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) state: Arc<RwLock<LedgerState>>,
-    pub(crate) secret: LedgerSecret,
+    pub(crate) secrets: LedgerSecrets,
     /// The largest block time in the ledger, so that time never runs backwards across primaries.
     pub(crate) time_ms: u64,
     /// The largest block time of the entries that are in the ledger now, and of the committed ones.
@@ -177,12 +177,12 @@ struct Uncommitted {
 }
 
 impl Core {
-    fn new(secret: LedgerSecret, store: Store, state: LedgerState, marks: Marks) -> Self {
+    fn new(secrets: LedgerSecrets, store: Store, state: LedgerState, marks: Marks) -> Self {
         let Marks { chunk_bytes, time_ms } = marks;
         Self {
             store,
             state: Arc::new(RwLock::new(state)),
-            secret,
+            secrets,
             time_ms,
             ledger_time_ms: time_ms,
             committed_time_ms: time_ms,
@@ -285,7 +285,7 @@ impl Core {
 
     fn take_opening(&mut self, id: TxId) -> Result<Framed, LoadError> {
         let empty = WriteSet::default();
-        let sealed = seal(&self.secret, id, EntryFlags::NONE, &Digest::ZERO, &empty)
+        let sealed = seal(self.secrets.at(id.seqno), id, EntryFlags::NONE, &Digest::ZERO, &empty)
             .expect("an empty write set fits an entry");
         self.store.apply(id.seqno, &empty).map_err(|source| LoadError::Apply { id, source })?;
         self.append(id, sealed.leaf, sealed.bytes.len(), AppendKind::PLAIN);
@@ -302,7 +302,8 @@ impl Core {
                 last: self.last(),
             });
         }
-        let open = entry.open(&self.secret).map_err(|source| LoadError::Open { id, source })?;
+        let secret = self.secrets.at(id.seqno);
+        let open = entry.open(secret).map_err(|source| LoadError::Open { id, source })?;
         let writes = open.writes().map_err(|source| LoadError::WriteSet { id, source })?;
         let record =
             SignatureRecord::read(&entry).map_err(|source| LoadError::Signature { id, source })?;
@@ -374,7 +375,7 @@ impl Core {
         self.uncommitted_batches
     }
 
-    /// Store, tree, positions and chunk count back to `to`, which is not below what is committed.
+    /// Store, tree, positions, secrets and chunk count back to `to`, which is not below what is committed.
     pub(crate) fn rollback(&mut self, to: Seqno) {
         self.state.write().truncate(to);
         self.store.rollback(to).expect("nothing above the committed position was compacted");
@@ -385,6 +386,7 @@ impl Core {
         self.ledger_time_ms =
             self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
         self.evidence.rollback(to);
+        self.secrets.rollback(to);
         while self.snapshots_asked.pop_back_if(|at| *at > to).is_some() {}
         self.configurations.pop_back_if(|(at, _)| *at > to);
     }
@@ -462,18 +464,18 @@ fn configuration_of(
 const RECENT_BYTES_MAX: usize = 16 << 20;
 
 impl Loader {
-    /// An empty ledger under `secret`, with the maps of the adapter. `index_key` keys the fingerprints of history
+    /// An empty ledger under `secrets`, with the maps of the adapter. `index_key` keys the fingerprints of history
     /// maps; `retained` is how many entries below the committed one stay readable.
     #[must_use]
     pub fn new(
-        secret: LedgerSecret,
+        secrets: impl Into<LedgerSecrets>,
         schema: Vec<MapSpec>,
         index_key: [u64; 2],
         retained: u64,
     ) -> Self {
         let store = Store::new(with_own_maps(schema), index_key);
         let marks = Marks { chunk_bytes: 0, time_ms: 0 };
-        Self::of(Core::new(secret, store, LedgerState::new(), marks), retained)
+        Self::of(Core::new(secrets.into(), store, LedgerState::new(), marks), retained)
     }
 
     const fn of(core: Core, retained: u64) -> Self {
@@ -486,13 +488,14 @@ impl Loader {
     /// # Errors
     /// [`RestoreSnapshotError`] when the snapshot is not one of this ledger.
     pub fn from_snapshot(
-        secret: LedgerSecret,
+        secrets: impl Into<LedgerSecrets>,
         schema: Vec<MapSpec>,
         retained: u64,
         snapshot: VerifiedSnapshot<'_>,
     ) -> Result<Self, RestoreSnapshotError> {
         let at = snapshot.tx_id().seqno;
-        let private = snapshot.open(&secret)?;
+        let secrets = secrets.into();
+        let private = snapshot.open(secrets.at(at))?;
         let private = StateImage::parse(&private, Domain::Private, at)?;
         let store = Store::restore(with_own_maps(schema), at, snapshot.public(), &private)?;
         let marks = Marks::read(&private)?;
@@ -501,7 +504,7 @@ impl Loader {
         let awaited = Some((snapshot.evidence(), awaited));
         let (views, tree, signatures) = snapshot.into_positions();
         let state = LedgerState { tree, signatures, views, committed: at, ..LedgerState::new() };
-        let mut core = Core::new(secret, store, state, marks);
+        let mut core = Core::new(secrets, store, state, marks);
         core.configurations.extend(configuration);
         Ok(Self { awaited, ..Self::of(core, retained) })
     }

@@ -385,7 +385,8 @@ impl Replica {
             ..kind
         };
         let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
-        let SealedEntry { bytes, leaf, .. } = seal(&self.core.secret, id, flags, claims, writes)?;
+        let SealedEntry { bytes, leaf, .. } =
+            seal(self.core.secrets.at(id.seqno), id, flags, claims, writes)?;
         self.core.append(id, leaf, bytes.len(), kind);
         let proposed =
             self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");

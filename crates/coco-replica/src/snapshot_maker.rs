@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use coco_ledger::{FileError, Folder, LedgerSecret, SnapshotEvidence, SnapshotName};
+use coco_ledger::{FileError, Folder, LedgerSecrets, SnapshotEvidence, SnapshotName};
 use coco_types::Digest;
 use thiserror::Error;
 
@@ -85,11 +85,11 @@ impl<F: Folder> SnapshotMaker<F> {
     pub fn make(
         &mut self,
         make: MakeSnapshot,
-        secret: &LedgerSecret,
+        secrets: &LedgerSecrets,
         entry: &[u8],
     ) -> Result<MadeSnapshot, WriteSnapshotError> {
         let seqno = make.tx_id().seqno;
-        let sealed = make.seal(secret, entry)?;
+        let sealed = make.seal(secrets, entry)?;
         let unfinished = self.files.write(seqno, &sealed)?;
         let bytes = sealed.head.len() + sealed.sealed.len();
         let evidence = SnapshotEvidence { seqno, digest: sealed.digest };
@@ -129,12 +129,12 @@ impl<F: Folder> SnapshotMaker<F> {
         &self,
         unfinished: Unfinished<F::File>,
         finish: &FinishSnapshot,
-        secret: &LedgerSecret,
+        secrets: &LedgerSecrets,
         state: &SharedLedgerState,
         [evidence, signature]: [&[u8]; 2],
     ) -> Result<SnapshotName, CompleteSnapshotError> {
         let name = finish.name();
-        let proof = match finish.receipt(secret, state, evidence, signature) {
+        let proof = match finish.receipt(secrets, state, evidence, signature) {
             Ok(proof) => proof,
             Err(error) => {
                 self.files.discard(unfinished);

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use coco_kv::{Domain, MapKind, MapName, MapSpec, Reader, Snapshot, StateImage, WriteSet};
 use coco_ledger::{
-    EntryView, LedgerSecret, ParseSignatureError, Receipt, ReceiptError, SNAPSHOT_EVIDENCE_MAP,
+    EntryView, LedgerSecrets, ParseSignatureError, Receipt, ReceiptError, SNAPSHOT_EVIDENCE_MAP,
     SNAPSHOT_POSITIONS_MAP, SealSnapshotError, SealedSnapshot, SignatureRecord, SnapshotEvidence,
     SnapshotName, SnapshotParts, put_positions, seal_snapshot,
 };
@@ -112,7 +112,7 @@ impl MakeSnapshot {
     /// Never: what is committed stays in the tree.
     pub fn seal(
         self,
-        secret: &LedgerSecret,
+        secrets: &LedgerSecrets,
         entry: &[u8],
     ) -> Result<SealedSnapshot, MakeSnapshotError> {
         let Self { id, state, ledger, marks } = self;
@@ -143,7 +143,7 @@ impl MakeSnapshot {
         drop((state, more, leaves));
         let parts =
             SnapshotParts { seqno: id.seqno, leaf, views: &views, public: &public, private };
-        Ok(seal_snapshot(secret, parts)?)
+        Ok(seal_snapshot(secrets.at(id.seqno), parts)?)
     }
 }
 
@@ -180,7 +180,7 @@ impl FinishSnapshot {
     /// Never: evidence is no signature entry, so its receipt has a COSE form.
     pub fn receipt(
         &self,
-        secret: &LedgerSecret,
+        secrets: &LedgerSecrets,
         ledger: &SharedLedgerState,
         evidence: &[u8],
         signature: &[u8],
@@ -190,7 +190,7 @@ impl FinishSnapshot {
         let record = SignatureRecord::read(&entry)
             .map_err(|error| EvidenceReceiptError::Record(at, error))?
             .ok_or(EvidenceReceiptError::Signature(at))?;
-        let text = secret.commit_evidence(self.evidence);
+        let text = secrets.at(self.evidence.seqno).commit_evidence(self.evidence);
         let ledger = ledger.read();
         let receipt = Receipt::assemble(evidence, text, ledger.tree(), &record)?;
         Ok(receipt.cose().expect("evidence is no signature entry"))

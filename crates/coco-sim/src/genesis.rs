@@ -7,8 +7,8 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    FirstLedger, GenesisNode, LedgerSecret, ServiceKey, ServiceSigner, ServiceStatus, Signer,
-    genesis_write_set, put_service,
+    FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, ServiceKey, ServiceSigner,
+    ServiceStatus, Signer, genesis_write_set, put_service,
 };
 use coco_types::{Digest, NodeId};
 
@@ -187,6 +187,12 @@ impl Keys {
             (0..nodes).map(|node| node_record(self.signer(node).as_ref())).collect();
         genesis_write_set(&service, &nodes)
     }
+}
+
+/// The secret of every simulated ledger, in its one period.
+#[must_use]
+pub fn secrets() -> LedgerSecrets {
+    secret().into()
 }
 
 /// The secret of every simulated ledger.

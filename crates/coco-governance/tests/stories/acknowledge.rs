@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use crate::consortium::{Consortium, Member, Sent, YES, code, state};
 
+/// A key of OpenSSL's. Nobody decrypts here.
+const KEY: &str = include_str!("../../../coco-crypto/tests/vectors/rsa2048.public.pem");
+
 /// Admits a fourth member.
 fn admit(c: &mut Consortium, with_key: bool) -> usize {
     let member = Member::new(Curve::P256);
-    let key = with_key.then_some("PEM");
+    let key = with_key.then_some(KEY);
     let args = json!({
         "cert": member.certificate.pem(), "member_data": { "name": "new" }, "encryption_pub_key": key,
     });
@@ -107,4 +110,16 @@ fn without_a_digest_there_is_nothing_to_acknowledge() {
     let mut c = Consortium::new(1);
     let refused = code(acknowledge(&mut c, 0, &json!("00")));
     assert_eq!(refused, ErrorCode::AuthorizationFailed);
+}
+
+#[test]
+fn a_recovery_member_with_an_unusable_key_stays_inactive() {
+    let mut c = Consortium::new(1);
+    let new = admit(&mut c, true);
+    let key = c.members[new].id().key();
+    c.set(&[(tables::MEMBERS_ENCRYPTION_KEYS, &key, json!("PEM"))]);
+    let digest = update(&mut c, new);
+    assert_eq!(code(acknowledge(&mut c, new, &digest)), ErrorCode::InvalidInput);
+    c.set(&[(tables::MEMBERS_ENCRYPTION_KEYS, &key, json!(KEY))]);
+    assert_eq!(acknowledge(&mut c, new, &digest), Ok(Reply::Done));
 }

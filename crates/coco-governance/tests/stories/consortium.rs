@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use coco_crypto::{
-    Certificate, Curve, SigningKey, Validity,
+    Certificate, Curve, SecretBytes, SigningKey, Validity,
     cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
     service_certificate, sha256,
 };
@@ -57,6 +57,8 @@ pub(crate) struct Consortium {
     pub(crate) members: Vec<Member>,
     pub(crate) store: Store,
     pub(crate) governance: Governance,
+    /// What shares that are sent in are kept under.
+    pub(crate) submitted_under: Option<SecretBytes>,
     /// Goes on by a second with each request.
     pub(crate) now: u64,
     /// What the last request asked the node to do.
@@ -97,13 +99,14 @@ impl Consortium {
         store.apply(Seqno(1), &set).unwrap();
         let governance = Governance::new(engine());
         let (effects, written) = (Vec::new(), WriteSet::new());
-        Self { members, store, governance, now: START, effects, written }
+        Self { members, store, governance, submitted_under: None, now: START, effects, written }
     }
 
     pub(crate) fn situation(&self) -> Situation {
         let version = self.store.reader().version();
         let root = sha256(&version.0.to_le_bytes());
-        Situation { root, now: self.now, ledger_secret: Seqno(7) }
+        let submitted_under = self.submitted_under.clone();
+        Situation { root, now: self.now, ledger_secret: Seqno(7), submitted_under }
     }
 
     /// Sends a request, and commits what it changes.
@@ -123,6 +126,17 @@ impl Consortium {
             Reply::Proposal(view) => Ok(view),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Writes rows that nobody asked for.
+    pub(crate) fn set(&mut self, rows: &[(&'static str, &[u8], Value)]) {
+        let mut set = WriteSet::new();
+        for (name, key, value) in rows {
+            // Texts are bytes as they are; everything else is JSON.
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            set.insert(&MapName::from_static(name), key, value.into_bytes());
+        }
+        self.store.apply(self.store.reader().version().next(), &set).unwrap();
     }
 
     /// One member proposes one action.

@@ -30,10 +30,7 @@ fn ids(c: &Consortium) -> Vec<String> {
 }
 
 fn set_row(c: &mut Consortium, name: &'static str, key: &[u8], row: &Value) {
-    let mut set = coco_kv::WriteSet::new();
-    set.insert(&coco_kv::MapName::from_static(name), key, row.to_string().into_bytes());
-    let next = c.store.reader().version().next();
-    c.store.apply(next, &set).unwrap();
+    c.set(&[(name, key, row.clone())]);
 }
 
 #[test]
@@ -225,6 +222,13 @@ fn enough_members_can_recover_the_service() {
     }
     passes(&mut c, "set_recovery_threshold", &json!({ "recovery_threshold": 2 }));
     assert_eq!(c.effects, [Effect::RefreshRecoveryShares]);
+    let error = c.pass("set_recovery_threshold", &json!({ "recovery_threshold": 3 })).unwrap_err();
+    assert!(error.message.contains("only 2 members hold shares"), "{error}");
+    // An owner holds no share: two of three would be too few.
+    let owner = c.members[2].id().key();
+    set_row(&mut c, tables::MEMBERS_ENCRYPTION_KEYS, &owner, &json!("PEM"));
+    let row = json!({ "status": "Active", "recovery_role": "Owner" });
+    set_row(&mut c, tables::MEMBERS_INFO, &owner, &row);
     let error = c.pass("set_recovery_threshold", &json!({ "recovery_threshold": 3 })).unwrap_err();
     assert!(error.message.contains("only 2 members hold shares"), "{error}");
     let holder = json!({ "member_id": c.members[0].id().to_string() });

@@ -9,6 +9,7 @@ mod consortium;
 mod constitutions;
 mod default_constitution;
 mod life;
+mod recovery;
 mod replays;
 mod requests;
 mod routes;

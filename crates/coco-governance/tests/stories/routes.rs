@@ -17,6 +17,7 @@ fn a_message_is_taken_by_its_own_call_only() {
         Route::SubmitBallot { proposal, member },
         Route::UpdateStateDigest(member),
         Route::Acknowledge(member),
+        Route::SubmitRecoveryShare(member),
     ];
     let messages = [
         Message::Proposal,
@@ -25,6 +26,7 @@ fn a_message_is_taken_by_its_own_call_only() {
         Message::StateDigest,
         Message::Ack,
         Message::RecoveryShare,
+        Message::EncryptedRecoveryShare,
     ];
     for (at, message) in messages.into_iter().enumerate() {
         for (own, route) in routes.into_iter().enumerate() {
@@ -32,7 +34,8 @@ fn a_message_is_taken_by_its_own_call_only() {
                 continue;
             }
             // The content would do for any of them.
-            let content = json!({ "actions": [], "ballot": YES, "stateDigest": "" }).to_string();
+            let content =
+                json!({ "actions": [], "ballot": YES, "stateDigest": "", "share": "" }).to_string();
             let envelope = c.members[0].sign(message, c.now, content.as_bytes());
             let before = c.store.reader().version();
             let refused = code(c.send(route, &envelope));
@@ -66,12 +69,13 @@ fn a_ballot_is_for_one_proposal_and_by_one_member() {
 }
 
 #[test]
-fn a_digest_is_for_its_own_member() {
+fn a_digest_or_a_share_is_for_its_own_member() {
     let mut c = Consortium::new(2);
     let other = c.members[1].id();
     for (message, route) in [
         (Message::StateDigest, Route::UpdateStateDigest(other)),
         (Message::Ack, Route::Acknowledge(other)),
+        (Message::RecoveryShare, Route::SubmitRecoveryShare(other)),
     ] {
         let envelope = c.members[0].sign(message, c.now, b"{}");
         assert_eq!(code(c.send(route, &envelope)), ErrorCode::InvalidAuthenticationInfo);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
-use coco_ledger::LedgerSecret;
+use coco_ledger::LedgerSecrets;
 use coco_replica::{LedgerState, SharedLedgerState};
 use coco_types::NodeId;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -50,7 +50,7 @@ pub struct ServiceParts {
     /// Past values.
     pub history: Arc<LedgerHistory>,
     /// For commit evidence in receipts.
-    pub secret: LedgerSecret,
+    pub secrets: LedgerSecrets,
     /// The way to the replica.
     pub inbox: Inbox,
     /// The way to the other nodes.

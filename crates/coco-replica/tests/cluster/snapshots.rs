@@ -44,7 +44,7 @@ impl Cluster {
             SnapshotTask::Make(make) => {
                 let seqno = make.tx_id().seqno;
                 let entry = this.ledger[index(seqno) - 1].clone();
-                let sealed = make.seal(&secret(), &entry).expect("it can be made");
+                let sealed = make.seal(&secret().into(), &entry).expect("it can be made");
                 let digest = sealed.digest;
                 let bytes = [sealed.head, sealed.sealed].concat();
                 this.snapshots.made = Some((SnapshotEvidence { seqno, digest }, bytes));
@@ -57,7 +57,7 @@ impl Cluster {
                 let [evidence, signature] =
                     [evidence, signature].map(|seqno| this.ledger[index(seqno) - 1].clone());
                 let receipt = finish
-                    .receipt(&secret(), &state, &evidence, &signature)
+                    .receipt(&secret().into(), &state, &evidence, &signature)
                     .expect("they make a receipt");
                 let made = this.snapshots.made.take_if(|(made, _)| *made == finish.snapshot);
                 if let Some((_, entry)) = made {

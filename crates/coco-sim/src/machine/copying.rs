@@ -8,7 +8,7 @@ use coco_replica::{CopiedLedger, LoadLedger, PlaceCopyError, SnapshotFiles};
 use coco_types::{Seqno, View};
 
 use super::{Machine, Promise, WantedCopy, in_full, snapshots};
-use crate::genesis::secret;
+use crate::genesis::secrets;
 
 /// What a node gives to another that has too little.
 #[derive(Debug)]
@@ -66,12 +66,12 @@ impl Machine {
         if committed < at_least || committed == Seqno::ZERO {
             return Err(CopyFault::Short);
         }
-        let secret = secret();
+        let secrets = secrets();
         let load = LoadLedger {
-            secret: &secret,
+            secrets: &secrets,
             service,
             schema: &state::schema(),
-            index_key: secret.index_key(),
+            index_key: secrets.index_key(),
             retained_entries: 0,
         };
         let refused = |error: &dyn std::error::Error| CopyFault::Refused(in_full(error));

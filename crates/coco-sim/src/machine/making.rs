@@ -10,7 +10,7 @@ use coco_types::{Digest, Seqno};
 use super::Machine;
 use crate::{
     folder::{SimFile, SimFolder},
-    genesis::secret,
+    genesis::secrets,
     plan::Micros,
 };
 
@@ -107,7 +107,7 @@ impl Machine {
                 let entry = self.entry(seqno);
                 let Some(maker) = &mut self.making.maker else { return Task::Nothing };
                 let made = entry.and_then(|entry| {
-                    maker.make(make, &secret(), &entry).map_err(|error| in_full(&error))
+                    maker.make(make, &secrets(), &entry).map_err(|error| in_full(&error))
                 });
                 match made {
                     Ok(made) => Task::Made(
@@ -157,7 +157,7 @@ impl Machine {
             return Task::NotComplete("the ledger does not give its evidence".into());
         };
         let entries = [&evidence[..], &signature[..]];
-        match maker.finish(unfinished, finish, &secret(), &replica.state(), entries) {
+        match maker.finish(unfinished, finish, &secrets(), &replica.state(), entries) {
             Ok(name) => Task::Complete(name, self.shown(&name.to_string())),
             Err(error) => Task::NotComplete(in_full(&error)),
         }
