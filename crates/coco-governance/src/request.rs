@@ -137,6 +137,21 @@ impl<'a> Request<'a> {
         self.signer
     }
 
+    /// When it was made, in seconds since 1970, as it says.
+    #[must_use]
+    pub const fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// SHA-256 of what was signed, or is said to be.
+    ///
+    /// CCF takes the signature's digest. But whoever sees an ECDSA signature can make another of the same message, and so
+    /// send a member's proposal once more under another digest; what was signed has one digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&to_be_signed(self.cose.protected, self.cose.payload))
+    }
+
     /// Checks that it is signed by the key in the certificate whose digest it names.
     ///
     /// # Errors
@@ -184,13 +199,10 @@ impl<'a> Signed<'a> {
         self.0.envelope
     }
 
-    /// SHA-256 of what was signed.
-    ///
-    /// CCF takes the signature's digest. But whoever sees an ECDSA signature can make another of the same message, and so
-    /// send a member's proposal once more under another digest; what was signed has one digest.
+    /// SHA-256 of what was signed; see [`Request::digest`].
     #[must_use]
     pub fn digest(&self) -> Digest {
-        sha256(&to_be_signed(self.0.cose.protected, self.0.cose.payload))
+        self.0.digest()
     }
 }
 
