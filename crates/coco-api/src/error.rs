@@ -37,6 +37,44 @@ pub enum ErrorCode {
     TooManyPendingTransactions,
     /// The service is not open.
     FrontendNotOpen,
+    /// The one who asks may not do this.
+    AuthorizationFailed,
+    /// No signed request of someone who may act.
+    InvalidAuthenticationInfo,
+    /// When a proposal was made is no time that counts.
+    InvalidCreatedAt,
+    /// A part of the path is no name of what stands there.
+    InvalidResourceName,
+    /// The query does not say which version of the interface is meant.
+    MissingApiVersionParameter,
+    /// This call does not have the version that the query names.
+    UnsupportedApiVersionValue,
+    /// There is no such proposal.
+    ProposalNotFound,
+    /// The proposal was decided, withdrawn or dropped.
+    ProposalNotOpen,
+    /// The constitution does not accept the proposal.
+    ProposalFailedToValidate,
+    /// The proposal was submitted before.
+    ProposalReplay,
+    /// The proposal was made before the newer half of the recent ones.
+    ProposalCreatedTooLongAgo,
+    /// The member has as many open proposals as one may have. Ours.
+    TooManyOpenProposals,
+    /// Another digest than the one that waits for this member.
+    StateDigestMismatch,
+    /// The member voted otherwise before.
+    VoteAlreadyExists,
+    /// The member has not voted.
+    VoteNotFound,
+    /// No recovery is under way that needs shares.
+    ServiceNotWaitingForRecoveryShares,
+    /// This version does not do it.
+    NotImplemented,
+    /// There is no backup.
+    BackupNotFound,
+    /// The request was executed, and is not committed yet.
+    TransactionReplicationFailed,
 }
 
 /// The body of every error.
@@ -53,12 +91,26 @@ pub struct ErrorDetail {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+    /// Why each way to say who one is was not enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<AuthenticationDetail>,
+}
+
+/// Why one way to say who one is was not enough.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuthenticationDetail {
+    /// Which way.
+    pub auth_policy: String,
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
 }
 
 impl ErrorBody {
     /// An error with its message.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { error: ErrorDetail { code, message: message.into() } }
+        Self { error: ErrorDetail { code, message: message.into(), details: Vec::new() } }
     }
 }

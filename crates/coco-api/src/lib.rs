@@ -2,10 +2,15 @@
 //! (CCF 7.0 HTTP API), so that tools written for it work unchanged. How anything is computed is not known here.
 
 mod error;
+pub mod gov;
 mod node;
 
-pub use error::{ErrorBody, ErrorCode, ErrorDetail};
-pub use node::{Commit, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version};
+pub use error::{AuthenticationDetail, ErrorBody, ErrorCode, ErrorDetail};
+pub use node::{
+    Attestations, Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode,
+    Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface, TxStatusBody,
+    Version,
+};
 
 /// The header that carries the transaction id of every response.
 pub const TRANSACTION_ID_HEADER: &str = "x-ms-ccf-transaction-id";
@@ -21,6 +26,20 @@ mod tests {
             serde_json::to_string(&body).expect("serialises"),
             r#"{"error":{"code":"ResourceNotFound","message":"no such path"}}"#
         );
+    }
+
+    #[test]
+    fn effects_have_the_names_that_constitutions_use() {
+        let open = gov::SimulatedEffect::TransitionServiceToOpen {
+            previous_service_identity: None,
+            next_service_identity: "PEM".into(),
+        };
+        for (effect, expected) in [
+            (gov::SimulatedEffect::TriggerLedgerRekey, r#"{"name":"triggerLedgerRekey"}"#),
+            (open, r#"{"name":"transitionServiceToOpen","nextServiceIdentity":"PEM"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&effect).expect("serialises"), expected);
+        }
     }
 
     #[test]

@@ -103,3 +103,85 @@ pub struct TxStatusBody {
     /// `Unknown`, `Pending`, `Committed` or `Invalid`.
     pub status: String,
 }
+
+/// `GET /node/quotes`, and by another name `GET /node/attestations`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quotes {
+    /// One of each trusted node.
+    pub quotes: Vec<Quote>,
+}
+
+/// `GET /node/attestations`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attestations {
+    /// One of each trusted node.
+    pub attestations: Vec<Quote>,
+}
+
+/// A node's evidence: `GET /node/quotes/self` and `GET /node/attestations/self`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quote {
+    /// 64 hexadecimal digits.
+    pub node_id: String,
+    /// What the hardware signed, in base64.
+    pub raw: String,
+    /// Who vouches for the hardware, in base64.
+    pub endorsements: String,
+    /// Its kind; `Insecure_Virtual` without hardware.
+    pub format: String,
+    /// The digest of the code, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<String>,
+    /// Who vouches for the utility VM, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uvm_endorsements: Option<String>,
+}
+
+/// `GET /node/service/previous_identity`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PreviousIdentity {
+    /// PEM.
+    pub previous_service_identity: String,
+}
+
+/// `GET /node/consensus`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Consensus {
+    /// Its one member.
+    pub details: ConsensusDetails,
+}
+
+/// What this node knows of consensus. Of CCF's members `acks` and the positions of configurations are missing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConsensusDetails {
+    /// Who votes. Two, while one replaces the other.
+    pub configs: Vec<ConsensusConfiguration>,
+    /// The view this node is in.
+    pub current_view: u64,
+    /// `Leader`, `Follower` or `Candidate`.
+    pub leadership_state: String,
+    /// Nodes that only listen, and where they are reached.
+    pub learners: BTreeMap<String, ConsensusNode>,
+    /// `Active` while this node votes, else `Learner`.
+    pub membership_state: String,
+    /// The primary, when known.
+    pub primary_id: Option<String>,
+    /// Always `OneTransaction`: several nodes may change at one time.
+    pub reconfiguration_type: String,
+    /// Whether time goes on.
+    pub ticking: bool,
+}
+
+/// Nodes that vote together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConsensusConfiguration {
+    /// By id.
+    pub nodes: BTreeMap<String, ConsensusNode>,
+}
+
+/// Where consensus reaches a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConsensusNode {
+    /// Host and port; empty when this node does not know it.
+    pub address: String,
+}
