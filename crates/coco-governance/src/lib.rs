@@ -36,7 +36,7 @@ pub mod tables;
 use std::fmt;
 
 use coco_kv::{Transaction, WriteSet};
-use coco_script::Engine;
+pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
 pub use constitution::{
