@@ -143,6 +143,12 @@ impl<'a> Request<'a> {
         self.created_at
     }
 
+    /// What it carries, or is said to.
+    #[must_use]
+    pub const fn content(&self) -> &'a [u8] {
+        self.cose.payload
+    }
+
     /// SHA-256 of what was signed, or is said to be.
     ///
     /// CCF takes the signature's digest. But whoever sees an ECDSA signature can make another of the same message, and so
@@ -184,13 +190,13 @@ impl<'a> Signed<'a> {
     /// When it was made, in seconds since 1970, as the signer says.
     #[must_use]
     pub const fn created_at(&self) -> u64 {
-        self.0.created_at
+        self.0.created_at()
     }
 
     /// What it carries.
     #[must_use]
     pub const fn content(&self) -> &'a [u8] {
-        self.0.cose.payload
+        self.0.content()
     }
 
     /// All of it, as it was sent.
