@@ -31,7 +31,7 @@ impl Known {
     pub(crate) fn of(identity: &Identity, retained_entries: u64) -> Self {
         Self {
             secret: identity.ledger_secret(),
-            schema: state::schema(),
+            schema: [state::schema(), coco_governance::tables::maps()].concat(),
             service: identity.service_cert.clone(),
             retained_entries,
         }
