@@ -88,7 +88,9 @@ pub(crate) fn path_of(message: Message, signer: MemberId) -> String {
         Message::Withdrawal(proposal) => format!("{}:withdraw", proposal_path(proposal)),
         Message::StateDigest => format!("/gov/members/state-digests/{signer}:update"),
         Message::Ack => format!("/gov/members/state-digests/{signer}:ack"),
-        Message::RecoveryShare => format!("/gov/recovery/members/{signer}:recover"),
+        Message::RecoveryShare | Message::EncryptedRecoveryShare => {
+            format!("/gov/recovery/members/{signer}:recover")
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! for COSE, and be signed where the key is. Headers are encoded as `ccf_cose_sign1` of the PyPI package `ccf` does.
 
 use coco_crypto::{
-    Certificate, Curve,
+    Certificate,
     cose::{ATTACHED_BYTES_MAX, AttachedSign1, EMPTY_MAP},
 };
 use coco_governance::{MemberId, Message, Request, RequestError, protected_headers};
@@ -215,7 +215,7 @@ const SIGNATURE_BYTES_MAX: usize = 132 + 2;
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{SigningKey, Validity, member_certificate};
+    use coco_crypto::{Curve, SigningKey, Validity, member_certificate};
     use coco_governance::{CREATED_AT_MAX, ProposalId};
 
     use super::*;

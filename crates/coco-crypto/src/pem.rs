@@ -103,7 +103,8 @@ pub(crate) fn decode(label: Label, text: &str) -> Result<Vec<u8>, PemError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(PemError::Long { found: text.len(), limit: TEXT_BYTES_MAX });
     }
-    let (der, _) = next_block(label.as_str(), text)?.ok_or(PemError::Frame { label: label.as_str() })?;
+    let (der, _) =
+        next_block(label.as_str(), text)?.ok_or(PemError::Frame { label: label.as_str() })?;
     Ok(der)
 }
 

@@ -131,12 +131,22 @@ impl Call {
     /// The answer when the responses before it have outgrown the limit.
     #[must_use]
     pub fn too_large(&self) -> Vec<u8> {
+        self.failed(&RpcError::new(CODE_RESPONSE_TOO_LARGE, "response too large"))
+    }
+
+    /// The answer when nothing is answered now, for a reason that is not the call's.
+    #[must_use]
+    pub fn refused(&self, why: &str) -> Vec<u8> {
+        self.failed(&RpcError::plain(why))
+    }
+
+    fn failed(&self, error: &RpcError) -> Vec<u8> {
         let id = match self {
             Self::Done(_) | Self::Notification => &Id::null(),
             Self::Query(query) => &query.id,
             Self::Submit(submit) => &submit.id,
         };
-        respond::error(id, &RpcError::new(CODE_RESPONSE_TOO_LARGE, "response too large"))
+        respond::error(id, error)
     }
 }
 

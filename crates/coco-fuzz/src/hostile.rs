@@ -166,6 +166,12 @@ pub(crate) fn http_route() -> Vec<Vec<u8>> {
         "PRI *",
         "GET /node/network/nodes/?&&&=&=",
         "GET /app/tx?transaction_id=18446744073709551616.1",
+        "POST /gov/members/proposals:create?api-version=2024-07-01",
+        "POST /gov/members/proposals/07/ballots/08:submit?api-version=2024-07-01",
+        "GET /gov/members/proposals/:withdraw",
+        "GET /gov/service/users?api-version=2024-07-01&limit=1&after=%2",
+        "GET /gov/service/javascript-modules/%2Flib%2Fa.js?api-version=2024-07-01",
+        "GET /gov/service/members/{memberId}",
     ]);
     all.push(format!("GET /app/tx?{}", "a&".repeat(3000)).into_bytes());
     all.push(format!("GET {}", "/a".repeat(4000)).into_bytes());
@@ -287,6 +293,13 @@ pub(crate) fn peer_frame() -> Vec<Vec<u8>> {
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff], &[0]].concat()),
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[0; 8], &[7], &[0; 8]].concat()),
         vec![9],
+        // A member's request, and what becomes of it.
+        frame(9, &[7], &[&[0][..], &[1, 0, 0, 0, 0, 0, 0, 0], b"e"].concat()),
+        frame(9, &[7], &[&[2][..], &[1; 64], &[1, 0, 0, 0, 0, 0, 0, 0], b"e"].concat()),
+        frame(9, &[7], &[&[1][..], &[1; 32], &[0xff; 8]].concat()),
+        frame(10, &[7], &[&[1][..], &[1; 16], &[2, 0, 0, 0, 0, 0, 0, 0], b"{}"].concat()),
+        frame(10, &[7], &[&[2, 12, 0, 0, 0, 0, 0, 0, 0][..], b"InvalidInput", &[0; 8]].concat()),
+        frame(10, &[7], &[4; 33]),
         // A copy: the offer, a part of a snapshot, entries; and what would need more than there is.
         vec![6, 0],
         frame(6, &[], &frame(1, &[12, 14, 1 << 40], b"")),

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use coco_node::{
     NodeConfig,
     copy::{CopyAnswer, CopyQuestion},
-    edge::route::{QUERY_BYTES_MAX, Query, Route, route, waits_for_commit},
+    edge::{
+        route::{QUERY_BYTES_MAX, Query, Route, route, waits_for_commit},
+        table::Verb,
+    },
     frame::{FORWARD_ITEMS_MAX, Frame, frame_length},
+    govern,
     join::{Answer, Question},
 };
 use coco_types::limits::PEER_MESSAGE_BYTES_MAX;
@@ -37,6 +41,17 @@ pub(crate) fn peer_frame(data: &[u8]) {
                 assert_eq!(answer.encode(), bytes, "an answer has one encoding");
             }
         }
+        Frame::Govern(_, bytes) => {
+            if let Ok(question) = govern::Question::decode(&bytes) {
+                assert!(question.envelope.len() <= govern::ENVELOPE_BYTES_MAX);
+                assert_eq!(question.encode(), bytes, "a request has one encoding");
+            }
+        }
+        Frame::Governed(_, bytes) => {
+            if let Ok(answer) = govern::Answer::decode(&bytes) {
+                assert_eq!(answer.encode(), bytes, "an answer has one encoding");
+            }
+        }
         Frame::Join(bytes) => {
             if let Ok(question) = Question::decode(&bytes) {
                 assert_eq!(question.encode(), bytes, "a question has one encoding");
@@ -60,11 +75,21 @@ pub(crate) fn http_route(data: &[u8]) {
     };
     let (path, query) = (target.path(), target.query().unwrap_or(""));
     match route(&method, path, query) {
-        Route::Ethereum => assert!(method == Method::POST && matches!(path, "/" | "/eth")),
-        Route::Preflight => assert_eq!(method, Method::OPTIONS),
-        Route::Ledger => {
-            assert!(method == Method::GET || method == Method::HEAD);
-            assert!(path.starts_with("/node/") || path.starts_with("/app/") || path == "/metrics");
+        Route::Found(row, names) => {
+            let is_verb = match row.verb {
+                Verb::Get => method == Method::GET || method == Method::HEAD,
+                Verb::Post => method == Method::POST,
+                Verb::Options => method == Method::OPTIONS,
+            };
+            assert!(is_verb, "{method} {}", row.path);
+            // Put back where they came from, the names give the path again.
+            let mut again = row.path.to_owned();
+            for part in row.path.split('/').filter_map(|part| part.strip_prefix('{')) {
+                let name = part.split('}').next().unwrap_or_default();
+                assert!(!names.get(name).is_empty(), "{path}: no {name}");
+                again = again.replacen(&format!("{{{name}}}"), names.get(name), 1);
+            }
+            assert_eq!(again, path, "a path has one spelling");
         }
         Route::NotAllowed { allow } => {
             assert!(!allow.split(", ").any(|allowed| allowed == method.as_str()));

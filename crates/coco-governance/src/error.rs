@@ -40,6 +40,32 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::AuthorizationFailed,
+        Self::InternalError,
+        Self::InvalidAuthenticationInfo,
+        Self::InvalidCreatedAt,
+        Self::InvalidInput,
+        Self::InvalidResourceName,
+        Self::ProposalCreatedTooLongAgo,
+        Self::ProposalFailedToValidate,
+        Self::ProposalNotFound,
+        Self::ProposalNotOpen,
+        Self::ProposalReplay,
+        Self::ResourceNotFound,
+        Self::ServiceNotWaitingForRecoveryShares,
+        Self::StateDigestMismatch,
+        Self::VoteAlreadyExists,
+        Self::TooManyOpenProposals,
+    ];
+
+    /// The one of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     /// The name as it stands in answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

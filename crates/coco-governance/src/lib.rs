@@ -32,6 +32,7 @@ mod proposals;
 mod recovery;
 mod replay;
 mod request;
+pub mod rows;
 pub mod tables;
 
 use std::fmt;
@@ -164,6 +165,18 @@ impl Governance {
     /// [`ConstitutionError`] when it does not load or lacks a function.
     pub fn check_constitution(&self, text: &str) -> Result<(), ConstitutionError> {
         self.prelude.load(text).map(drop)
+    }
+
+    /// Who has signed a request, if a member has, active or not. Costs one signature, and shows whether [`Self::handle`] may
+    /// be worth its time.
+    ///
+    /// # Errors
+    /// [`GovernanceError`] when it is nobody's.
+    pub fn authenticate(
+        transaction: &mut Transaction<'_>,
+        envelope: &[u8],
+    ) -> Result<MemberId, GovernanceError> {
+        FromMember::check(transaction, envelope).map(|from| from.request.signer())
     }
 
     /// Carries a request out. The store holds [`tables::maps`].

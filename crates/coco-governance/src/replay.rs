@@ -37,7 +37,7 @@ pub(crate) fn enter(
         );
         return refused(ErrorCode::InvalidCreatedAt, message);
     }
-    let key = format!("{created_at:010}:{digest}");
+    let key = key(created_at, digest);
     if let Some(known) = tables::read::<String>(tx, COSE_RECENT_PROPOSALS, key.as_bytes())? {
         let message = format!("the proposal was submitted before, as {known}");
         return refused(ErrorCode::ProposalReplay, message);
@@ -61,6 +61,21 @@ pub(crate) fn enter(
         tx.remove(table, oldest);
     }
     Ok(())
+}
+
+/// The proposal that a request made, as long as the window has it.
+pub(crate) fn find(
+    tx: &mut Transaction<'_>,
+    created_at: u64,
+    digest: Digest,
+) -> Result<Option<ProposalId>, GovernanceError> {
+    let key = key(created_at, digest);
+    let known: Option<String> = tables::read(tx, COSE_RECENT_PROPOSALS, key.as_bytes())?;
+    Ok(known.and_then(|id| id.parse().ok()))
+}
+
+fn key(created_at: u64, digest: Digest) -> String {
+    format!("{created_at:010}:{digest}")
 }
 
 fn window(tx: &mut Transaction<'_>) -> Result<usize, GovernanceError> {

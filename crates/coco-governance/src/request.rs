@@ -230,6 +230,12 @@ impl<'a> Request<'a> {
         sha256(&self.cose.to_be_signed())
     }
 
+    /// What it carries, or is said to.
+    #[must_use]
+    pub const fn content(&self) -> &'a [u8] {
+        self.cose.payload
+    }
+
     /// Checks that it is signed by the key in the certificate whose digest it names.
     ///
     /// # Errors
@@ -262,13 +268,13 @@ impl<'a> Signed<'a> {
     /// When it was made, in seconds since 1970, as the signer says.
     #[must_use]
     pub const fn created_at(&self) -> u64 {
-        self.0.created_at
+        self.0.created_at()
     }
 
     /// What it carries.
     #[must_use]
     pub const fn content(&self) -> &'a [u8] {
-        self.0.cose.payload
+        self.0.content()
     }
 
     /// All of it, as it was sent.
@@ -277,10 +283,7 @@ impl<'a> Signed<'a> {
         self.0.envelope
     }
 
-    /// SHA-256 of what was signed.
-    ///
-    /// CCF takes the signature's digest. But whoever sees an ECDSA signature can make another of the same message, and so
-    /// send a member's proposal once more under another digest; what was signed has one digest.
+    /// SHA-256 of what was signed; see [`Request::digest`].
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.0.digest()

@@ -42,8 +42,6 @@ pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
 pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 /// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
 pub const NODES_INFO: &str = "public:ccf.gov.nodes.info";
-/// `code digest -> JSON text`: the code that nodes of the virtual platform may run.
-pub const VIRTUAL_MEASUREMENTS: &str = "public:ccf.gov.nodes.virtual.measurements";
 /// `one key -> JSON`: the newest ledger secret under a key that recovery members share, and their shares.
 pub const RECOVERY_SHARES: &str = "public:ccf.internal.recovery_shares";
 /// `one key -> JSON`: the ledger secret before the newest, under it. Written when the newest began.
@@ -52,6 +50,35 @@ pub const PAST_LEDGER_SECRET: &str = "public:ccf.internal.historical_encrypted_l
 pub const ENCRYPTED_SUBMITTED_SHARES: &str = "public:ccf.internal.encrypted_submitted_shares";
 /// `one key -> JSON`: the last signature. Scripts ask it for the root alone; see [`crate::Situation`].
 pub const SIGNATURES: &str = "public:ccf.internal.signatures";
+
+/// `method and path -> JSON`: [`EndpointRow`](crate::rows::EndpointRow).
+pub const ENDPOINTS: &str = "public:ccf.gov.endpoints";
+/// `issuer -> JSON`: [`JwtIssuerRow`](crate::rows::JwtIssuerRow).
+pub const JWT_ISSUERS: &str = "public:ccf.gov.jwt.issuers";
+/// `key id -> JSON`: a list of [`JwtKeyRow`](crate::rows::JwtKeyRow).
+pub const JWT_KEYS: &str = "public:ccf.gov.jwt.public_signing_keys_metadata_v2";
+/// `name -> text`: modules of the JavaScript application.
+pub const MODULES: &str = "public:ccf.gov.modules";
+/// `measurement -> JSON`: SGX code that may join.
+pub const NODES_CODE_IDS: &str = "public:ccf.gov.nodes.code_ids";
+/// `node id -> PEM`: certificates of nodes.
+pub const NODES_ENDORSED_CERTIFICATES: &str = "public:ccf.gov.nodes.endorsed_certificates";
+/// `digest -> JSON`: host data of SEV-SNP nodes that may join.
+pub const SNP_HOST_DATA: &str = "public:ccf.gov.nodes.snp.host_data";
+/// `measurement -> JSON`: SEV-SNP code that may join.
+pub const SNP_MEASUREMENTS: &str = "public:ccf.gov.nodes.snp.measurements";
+/// `processor -> JSON`: the least TCB version.
+pub const SNP_TCB_VERSIONS: &str = "public:ccf.gov.nodes.snp.tcb_versions";
+/// `DID -> JSON`: who endorses utility VMs.
+pub const SNP_UVM_ENDORSEMENTS: &str = "public:ccf.gov.nodes.snp.uvm_endorsements";
+/// `digest -> nothing`: host data of virtual nodes that may join.
+pub const VIRTUAL_HOST_DATA: &str = "public:ccf.gov.nodes.virtual.host_data";
+/// `measurement -> JSON`: virtual code that may join.
+pub const VIRTUAL_MEASUREMENTS: &str = "public:ccf.gov.nodes.virtual.measurements";
+/// `one key -> PEM`: the certificate of the service before the last recovery.
+pub const PREVIOUS_SERVICE_IDENTITY: &str = "public:ccf.gov.service.previous_service_identity";
+/// `name -> JSON text`: certificates, in PEM, by which issuers of tokens are recognised.
+pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
 pub const TABLES: [&str; 49] = [
@@ -73,35 +100,35 @@ pub const TABLES: [&str; 49] = [
     USERS_CERTS,
     USERS_INFO,
     VOTING_POLICY,
-    "public:ccf.gov.endpoints",
+    ENDPOINTS,
     "public:ccf.gov.history",
     "public:ccf.gov.interpreter.flush",
     "public:ccf.gov.js_runtime_options",
-    "public:ccf.gov.jwt.issuers",
+    JWT_ISSUERS,
     "public:ccf.gov.jwt.public_signing_key",
     "public:ccf.gov.jwt.public_signing_key_issuer",
     "public:ccf.gov.jwt.public_signing_keys",
     "public:ccf.gov.jwt.public_signing_keys_metadata",
-    "public:ccf.gov.jwt.public_signing_keys_metadata_v2",
-    "public:ccf.gov.modules",
+    JWT_KEYS,
+    MODULES,
     "public:ccf.gov.modules_quickjs_bytecode",
     "public:ccf.gov.modules_quickjs_version",
-    "public:ccf.gov.nodes.code_ids",
+    NODES_CODE_IDS,
     "public:ccf.gov.nodes.code_update_policy",
-    "public:ccf.gov.nodes.endorsed_certificates",
+    NODES_ENDORSED_CERTIFICATES,
     "public:ccf.gov.nodes.node_join_policy",
-    "public:ccf.gov.nodes.snp.host_data",
-    "public:ccf.gov.nodes.snp.measurements",
-    "public:ccf.gov.nodes.snp.tcb_versions",
-    "public:ccf.gov.nodes.snp.uvm_endorsements",
-    "public:ccf.gov.nodes.virtual.host_data",
+    SNP_HOST_DATA,
+    SNP_MEASUREMENTS,
+    SNP_TCB_VERSIONS,
+    SNP_UVM_ENDORSEMENTS,
+    VIRTUAL_HOST_DATA,
     VIRTUAL_MEASUREMENTS,
     "public:ccf.gov.operators",
     "public:ccf.gov.roles",
     "public:ccf.gov.service.acme_certificates",
-    "public:ccf.gov.service.previous_service_identity",
+    PREVIOUS_SERVICE_IDENTITY,
     "public:ccf.gov.service.previous_service_last_signed_root",
-    "public:ccf.gov.tls.ca_cert_bundles",
+    CA_CERT_BUNDLES,
     "public:ccf.internal.previous_service_identity_endorsement",
     "public:ccf.internal.last_recovery_type",
 ];
@@ -166,11 +193,16 @@ pub struct AckRow {
 
 /// What is read of the row of [`SERVICE_CONFIG`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct ConfigurationRow {
+    /// How many shares restore the service.
+    pub recovery_threshold: Option<u64>,
+    /// Longest time for which a node's certificate may be valid, in days.
+    pub maximum_node_certificate_validity_days: Option<u64>,
+    /// Longest time for which the service's certificate may be valid, in days.
+    pub maximum_service_certificate_validity_days: Option<u64>,
     /// How many proposals a new one is compared with.
     pub recent_cose_proposals_window_size: Option<u64>,
-    /// How many recovery members can bring the service back together.
-    pub recovery_threshold: Option<u64>,
 }
 
 /// Where a proposal is in its life.
@@ -293,7 +325,7 @@ pub(crate) fn service_status(tx: &mut Transaction<'_>) -> Result<Option<String>,
 }
 
 /// A key and its value.
-pub(crate) type Row = (Box<[u8]>, coco_kv::Value);
+pub type Row = (Box<[u8]>, coco_kv::Value);
 
 /// Every row of a table, in the order of keys.
 pub(crate) fn rows(

@@ -93,6 +93,12 @@ impl Snapshot {
         self.pin.version()
     }
 
+    /// A transaction on this version. Committed, it must have read nothing that was written since.
+    #[must_use]
+    pub fn begin(&self) -> Transaction<'static> {
+        Transaction::new(self.clone())
+    }
+
     /// Whether its version was rolled back.
     #[must_use]
     pub fn is_torn(&self) -> bool {

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use coco_replica::SNAPSHOT_ENTRIES_MIN;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -246,6 +247,21 @@ impl NodeConfig {
             config.data_dir = folder.join(&config.data_dir);
         }
         Ok(config)
+    }
+
+    /// As everybody may see it: JSON of the parts that are named here. Where files are on its machine is none of them.
+    ///
+    /// # Panics
+    /// Never: every value has a JSON form.
+    #[must_use]
+    pub fn shown(&self) -> Bytes {
+        let Self { data_dir: _, client, development_http, peer, nodes, .. } = self;
+        let Self { ledger, consensus, limits, ethereum, .. } = self;
+        let shown = serde_json::json!({
+            "client": client, "development_http": development_http, "peer": peer, "nodes": nodes,
+            "ledger": ledger, "consensus": consensus, "limits": limits, "ethereum": ethereum,
+        });
+        shown.to_string().into()
     }
 
     fn check(&self) -> Result<(), String> {

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     calls::Calls, config::NodeAddress, directory::Directory, disk::DiskQueue, metrics::Metrics,
-    peers::Peers, waiters::Waiters,
+    peers::Peers, service_status::StatusWatch, waiters::Waiters,
 };
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
@@ -236,6 +236,7 @@ pub(crate) struct Driver {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) state: SharedLedgerState,
+    pub(crate) status: StatusWatch,
     pub(crate) calls: Calls,
     pub(crate) started: Instant,
     pub(crate) first_election: FirstElection,
@@ -506,6 +507,9 @@ impl Driver {
             self.metrics.is_primary.set(i64::from(state.role() == Role::Primary));
         }
         if effects.committed.is_some() || effects.rolled_back.is_some() {
+            if let Some(committed) = effects.committed {
+                self.status.look(committed.seqno);
+            }
             let state = self.state.read();
             self.waiters.wake(&state, effects.rolled_back);
             if let Some(committed) = effects.committed {

@@ -2,11 +2,20 @@
 //! everything a client controls: connections, headers, bodies and time.
 
 mod ethereum;
+#[cfg(test)]
+mod fixture;
+mod govern;
+mod governance;
 mod ledger_api;
+mod node_api;
+mod openapi;
+pub mod parameters;
 mod respond;
 pub mod route;
 mod service;
+mod simulate;
 mod submit;
+pub mod table;
 
 use std::{
     convert::Infallible,
@@ -32,6 +41,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+pub use openapi::document;
 pub use service::{Service, ServiceParts};
 
 /// Time for a TLS handshake.

@@ -20,6 +20,11 @@ pub const FORWARD_ITEMS_MAX: usize = 1000;
 /// Longest text inside a forwarded refusal, in bytes. Longer ones are cut on the sending side.
 const REFUSAL_TEXT_BYTES_MAX: usize = 64 << 10;
 
+/// Where the rest of a numbered frame begins: after kind and number.
+const NUMBERED_AT: usize = 9;
+
+const NUMBER: &str = "number of the request";
+
 /// One message between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -39,6 +44,11 @@ pub enum Frame {
     Copied(Bytes),
     /// The primary has archived what the node's ledger lacks, from this entry on: it has to copy a snapshot.
     Behind(TxId),
+    /// A member's request that reached a backup; see [`Question`](crate::govern::Question). The number comes back in the
+    /// answer.
+    Govern(u64, Bytes),
+    /// What became of it; see [`Answer`](crate::govern::Answer).
+    Governed(u64, Bytes),
 }
 
 impl Frame {
@@ -88,6 +98,16 @@ impl Frame {
                 out.push(8);
                 put_tx_id(&mut out, *needs);
             }
+            Self::Govern(number, bytes) => {
+                out.push(9);
+                put_u64(&mut out, *number);
+                rest = bytes.clone();
+            }
+            Self::Governed(number, bytes) => {
+                out.push(10);
+                put_u64(&mut out, *number);
+                rest = bytes.clone();
+            }
         }
         (out, rest)
     }
@@ -101,14 +121,14 @@ impl Frame {
         let frame = match reader.u8("kind of frame")? {
             1 => return Ok(Self::Consensus(bytes.slice(1..))),
             2 => {
-                let number = reader.u64("number of the request")?;
+                let number = reader.u64(NUMBER)?;
                 let count = bounded_count(&mut reader, 8, "forwarded transactions")?;
                 let items =
                     (0..count).map(|_| reader.bytes("transaction").map(Bytes::copy_from_slice));
                 Self::Forward(number, items.collect::<Result<_, _>>()?)
             }
             3 => {
-                let number = reader.u64("number of the request")?;
+                let number = reader.u64(NUMBER)?;
                 let count = bounded_count(&mut reader, 1, "forwarded answers")?;
                 Self::Forwarded(
                     number,
@@ -120,6 +140,8 @@ impl Frame {
             6 => return Ok(Self::Copy(bytes.slice(1..))),
             7 => return Ok(Self::Copied(bytes.slice(1..))),
             8 => Self::Behind(tx_id(&mut reader)?),
+            9 => return Ok(Self::Govern(reader.u64(NUMBER)?, bytes.slice(NUMBERED_AT..))),
+            10 => return Ok(Self::Governed(reader.u64(NUMBER)?, bytes.slice(NUMBERED_AT..))),
             found => {
                 return Err(DecodeError::Value { field: "kind of frame", found: u64::from(found) });
             }
@@ -161,7 +183,7 @@ fn bounded_count(
     Ok(count)
 }
 
-fn put_tx_id(out: &mut Vec<u8>, id: TxId) {
+pub(crate) fn put_tx_id(out: &mut Vec<u8>, id: TxId) {
     put_u64(out, id.view.0);
     put_u64(out, id.seqno.0);
 }
@@ -193,18 +215,18 @@ fn put_reply(out: &mut Vec<u8>, reply: &Reply) {
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(
         out,
         text.get(..text.floor_char_boundary(REFUSAL_TEXT_BYTES_MAX)).unwrap_or(text).as_bytes(),
     );
 }
 
-fn tx_id(reader: &mut Reader<'_>) -> Result<TxId, DecodeError> {
+pub(crate) fn tx_id(reader: &mut Reader<'_>) -> Result<TxId, DecodeError> {
     Ok(TxId::new(reader.u64("view")?, reader.u64("seqno")?))
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+pub(crate) fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     let bytes = reader.bytes("text")?;
     let (found, limit) = (bytes.len() as u64, REFUSAL_TEXT_BYTES_MAX as u64);
     if found > limit {
@@ -268,11 +290,18 @@ mod tests {
             Frame::Copy(Bytes::from_static(b"q")),
             Frame::Copied(Bytes::from_static(b"a")),
             Frame::Behind(TxId::new(2, 7)),
+            Frame::Govern(7, Bytes::from_static(b"q")),
+            Frame::Governed(7, Bytes::from_static(b"a")),
         ] {
             let bytes = whole(&frame);
             assert_eq!(Frame::decode(&bytes).as_ref(), Ok(&frame));
+            let ends_anywhere = match frame {
+                Frame::Consensus(_) | Frame::Copy(_) | Frame::Copied(_) => 1,
+                Frame::Govern(..) | Frame::Governed(..) => NUMBERED_AT,
+                _ => bytes.len(),
+            };
             for cut in 1..bytes.len() {
-                if !matches!(frame, Frame::Consensus(_) | Frame::Copy(_) | Frame::Copied(_)) {
+                if cut < ends_anywhere {
                     assert!(Frame::decode(&bytes.slice(..cut)).is_err(), "cut at {cut}");
                 }
             }

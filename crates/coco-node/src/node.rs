@@ -44,7 +44,7 @@ use crate::{
     config::{NodeAddress, NodeConfig, Restart},
     copy::CopySource,
     directory::Directory,
-    disk::{Disk, in_full, run_fetches},
+    disk::{Disk, DiskQueue, in_full, run_fetches},
     driver::{Behind, Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     folder::{DiskFile, DiskFolder, LedgerFiles},
@@ -57,6 +57,7 @@ use crate::{
     provision::LEDGER_FOLDER,
     replay::{Known, load_ledger, snapshot_folder},
     seat,
+    service_status::StatusWatch,
     snapshot_files::{self, SnapshotFiles},
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
@@ -476,6 +477,15 @@ fn seeker(
     }))
 }
 
+/// Starts the thread that writes and syncs.
+fn writing(
+    storage: Storage<DiskFolder>,
+    shared: &Shared,
+) -> Result<(DiskQueue, JoinHandle<()>), StartNodeError> {
+    let (inbox, metrics) = (shared.inbox.clone(), Arc::clone(&shared.metrics));
+    Disk { storage, inbox, metrics }.start().map_err(StartNodeError::Thread)
+}
+
 /// Starts the thread that reads entries back for nodes that lag.
 fn fetching(
     files: Arc<LedgerFiles>,
@@ -518,18 +528,14 @@ fn assemble(
         settings(config),
     );
     shared.learn(&replica.node_rows()?);
-
+    let status = StatusWatch::begin(reader.clone(), state.read().committed().seqno);
+    let known_status = status.known();
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
     let files = writer.files();
     let (waiters, lost) = Waiters::new();
     let waiters = Arc::new(waiters);
-    let disk = Disk {
-        storage: Storage::new(writer, hard_state),
-        inbox: shared.inbox.clone(),
-        metrics: Arc::clone(&shared.metrics),
-    };
-    let (disk, disk_thread) = disk.start().map_err(StartNodeError::Thread)?;
+    let (disk, disk_thread) = writing(Storage::new(writer, hard_state), &shared)?;
     let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
 
     let secrets = identity.ledger_secrets().clone();
@@ -549,6 +555,7 @@ fn assemble(
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
         state: state.clone(),
+        status,
         calls: Calls::default(),
         started: Instant::now(),
         first_election: FirstElection::of(&shared.nodes, identity.node_id),
@@ -570,6 +577,8 @@ fn assemble(
         node_cert_pem: identity.node_cert.pem(),
         nodes: shared.directory,
         limits: config.limits,
+        shown_config: config.shown(),
+        status: known_status,
         history,
         state,
         reader,

@@ -30,6 +30,7 @@ use crate::{
     directory::Directory,
     driver::{Direction, Inbox, Job},
     frame::{Frame, frame_length},
+    govern,
     join::{Answer, Question},
     metrics::Metrics,
     tls::{PeerTls, any_peer_name, peer_certificate, peer_id, peer_name},
@@ -54,14 +55,15 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Nodes that are dialled at one time: voters, those that leave and learners.
 const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
-/// Forwarded requests that may wait for their answers.
+/// Forwarded requests of one kind that may wait for their answers.
 const FORWARDS_MAX: usize = 65_536;
 
 /// Sends to all peers.
 #[derive(Debug)]
 pub struct Peers {
     queues: RwLock<BTreeMap<NodeId, mpsc::Sender<Frame>>>,
-    forwards: Mutex<Forwards>,
+    forwards: Forwards<Vec<Reply>>,
+    governed: Forwards<govern::Answer>,
     me: NodeId,
     tls: PeerTls,
     inbox: Inbox,
@@ -69,16 +71,66 @@ pub struct Peers {
     runtime: Handle,
 }
 
-#[derive(Debug, Default)]
-struct Forwards {
+/// Requests that were forwarded, and whoever waits for their answers.
+#[derive(Debug)]
+struct Forwards<T>(Mutex<Waiting<T>>);
+
+#[derive(Debug)]
+struct Waiting<T> {
     next: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Vec<Reply>>>,
+    senders: BTreeMap<u64, oneshot::Sender<T>>,
 }
 
-/// Takes transactions that a peer forwards to this node.
+/// A place among them, given back when the caller is answered, stops waiting, or goes away.
+struct ForwardPlace<'a, T> {
+    forwards: &'a Forwards<T>,
+    number: u64,
+    receiver: oneshot::Receiver<T>,
+}
+
+impl<T> Forwards<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(Waiting { next: 0, senders: BTreeMap::new() }))
+    }
+
+    fn place(&self) -> Option<ForwardPlace<'_, T>> {
+        let mut waiting = self.0.lock();
+        if waiting.senders.len() >= FORWARDS_MAX {
+            return None;
+        }
+        waiting.next += 1;
+        let number = waiting.next;
+        let (sender, receiver) = oneshot::channel();
+        waiting.senders.insert(number, sender);
+        Some(ForwardPlace { forwards: self, number, receiver })
+    }
+
+    fn answered(&self, number: u64, answer: T) {
+        if let Some(sender) = self.0.lock().senders.remove(&number) {
+            let _gone: Result<(), T> = sender.send(answer);
+        }
+    }
+}
+
+impl<T> ForwardPlace<'_, T> {
+    async fn wait(mut self, wait: Duration) -> Option<T> {
+        timeout(wait, &mut self.receiver).await.ok().and_then(Result::ok)
+    }
+}
+
+impl<T> Drop for ForwardPlace<'_, T> {
+    fn drop(&mut self) {
+        self.forwards.0.lock().senders.remove(&self.number);
+    }
+}
+
+/// Takes what a peer forwards to this node, as if a client had sent it here; never forwards again.
 pub trait TakeForwarded: Send + Sync {
-    /// Executes them as if a client had sent them here; never forwards again.
+    /// Executes transactions.
     fn take(&self, items: Vec<Bytes>) -> impl Future<Output = Vec<Reply>> + Send;
+
+    /// Carries a member's request out.
+    fn govern(&self, question: govern::Question) -> impl Future<Output = govern::Answer> + Send;
 }
 
 impl Peers {
@@ -96,7 +148,8 @@ impl Peers {
     ) -> Arc<Self> {
         let peers = Self {
             queues: RwLock::default(),
-            forwards: Mutex::default(),
+            forwards: Forwards::new(),
+            governed: Forwards::new(),
             me,
             tls: tls.clone(),
             inbox: inbox.clone(),
@@ -181,27 +234,22 @@ impl Peers {
         wait: Duration,
     ) -> Option<Vec<Reply>> {
         let queue = self.queue(to)?;
-        let (sender, receiver) = oneshot::channel();
-        let place = self.place(sender)?;
+        let place = self.forwards.place()?;
         queue.try_send(Frame::Forward(place.number, items)).ok()?;
-        timeout(wait, receiver).await.ok().and_then(Result::ok)
+        place.wait(wait).await
     }
 
-    fn place(&self, sender: oneshot::Sender<Vec<Reply>>) -> Option<ForwardPlace<'_>> {
-        let mut forwards = self.forwards.lock();
-        if forwards.waiting.len() >= FORWARDS_MAX {
-            return None;
-        }
-        forwards.next += 1;
-        let number = forwards.next;
-        forwards.waiting.insert(number, sender);
-        Some(ForwardPlace { peers: self, number })
-    }
-
-    fn answered(&self, number: u64, replies: Vec<Reply>) {
-        if let Some(sender) = self.forwards.lock().waiting.remove(&number) {
-            let _gone: Result<(), Vec<Reply>> = sender.send(replies);
-        }
+    /// Has `to` carry a member's request out, and waits for its answer, as [`Self::forward`] does.
+    pub async fn forward_to_govern(
+        &self,
+        to: NodeId,
+        question: &govern::Question,
+        wait: Duration,
+    ) -> Option<govern::Answer> {
+        let queue = self.queue(to)?;
+        let place = self.governed.place()?;
+        queue.try_send(Frame::Govern(place.number, question.encode())).ok()?;
+        place.wait(wait).await
     }
 }
 
@@ -241,18 +289,6 @@ impl Asked {
 
 fn late(_: tokio::time::error::Elapsed) -> std::io::Error {
     std::io::ErrorKind::TimedOut.into()
-}
-
-/// A place among the waiting requests, given back when the caller is answered, stops waiting, or goes away.
-struct ForwardPlace<'a> {
-    peers: &'a Peers,
-    number: u64,
-}
-
-impl Drop for ForwardPlace<'_> {
-    fn drop(&mut self) {
-        self.peers.forwards.lock().waiting.remove(&self.number);
-    }
 }
 
 /// The task that holds the connection to one peer.
@@ -395,7 +431,17 @@ async fn receive<F: TakeForwarded + 'static>(
     while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
         match frame {
             Frame::Consensus(message) => inbox.message(from, message),
-            Frame::Forwarded(number, replies) => peers.answered(number, replies),
+            Frame::Forwarded(number, replies) => peers.forwards.answered(number, replies),
+            Frame::Governed(number, answer) => {
+                let answer = govern::Answer::decode(&answer).map_err(std::io::Error::other)?;
+                peers.governed.answered(number, answer);
+            }
+            Frame::Govern(number, question) => {
+                let question =
+                    govern::Question::decode(&question).map_err(std::io::Error::other)?;
+                let receiver = Arc::clone(&receiver);
+                tokio::spawn(async move { govern(from, number, question, &receiver).await });
+            }
             Frame::Forward(number, items) => {
                 let receiver = Arc::clone(&receiver);
                 tokio::spawn(async move { answer(from, number, items, &receiver).await });
@@ -478,5 +524,22 @@ async fn answer<F: TakeForwarded>(
         // When the queue is full the other side times out, and may send again.
         let _full: Result<(), mpsc::error::TrySendError<Frame>> =
             queue.try_send(Frame::Forwarded(number, replies));
+    }
+}
+
+async fn govern<F: TakeForwarded>(
+    from: NodeId,
+    number: u64,
+    question: govern::Question,
+    receiver: &Receiver<F>,
+) {
+    let answer = match receiver.forwarded.get() {
+        Some(taker) => taker.govern(question).await,
+        None => govern::Answer::NotPrimary(None),
+    };
+    if let Some(queue) = receiver.peers.queue(from) {
+        // As with transactions.
+        let _full: Result<(), mpsc::error::TrySendError<Frame>> =
+            queue.try_send(Frame::Governed(number, answer.encode()));
     }
 }

@@ -41,6 +41,23 @@ pub(crate) fn preflight() -> Reply {
     response
 }
 
+/// Answers one JSON-RPC body while the service is not open.
+pub(crate) fn closed(service: &Service, body: &[u8]) -> Reply {
+    let parsed = service.rpc().parse(body);
+    let mut responses = Responses::new(parsed.is_batch);
+    let message = format!("FrontendNotOpen: the service is {}", service.status().word());
+    for call in &parsed.calls {
+        match call {
+            Call::Done(response) => responses.push(response),
+            Call::Notification => {}
+            Call::Query(_) | Call::Submit(_) => responses.push(&call.refused(&message)),
+        }
+    }
+    let mut response = respond::json_text(responses.finish());
+    response.headers_mut().insert(ANY_ORIGIN.0, ANY_ORIGIN.1);
+    response
+}
+
 /// Answers one JSON-RPC body.
 pub(crate) async fn answer(service: &Arc<Service>, body: Bytes, query: &str) -> Reply {
     let waits = match waits_for_commit(query) {
@@ -195,13 +212,7 @@ fn run(service: &Service, query: &Query) -> Vec<u8> {
 /// Looks at the committed state and the newest state of this node.
 fn with_view<T>(service: &Service, look: impl FnOnce(&ReadView<'_>) -> T) -> T {
     let reader = &service.parts().reader;
-    let committed = loop {
-        // The position may move on, and its version be let go, between the two steps; then it is asked again.
-        let position = service.state().committed().seqno;
-        if let Ok(snapshot) = reader.snapshot(position) {
-            break snapshot;
-        }
-    };
+    let (_, committed) = service.committed();
     let head = reader.head();
     look(&ReadView::new(reader, &committed, &head, service.parts().history.as_ref()))
 }

@@ -1,12 +1,10 @@
-//! `/node`, `/app` and `/metrics`: the state of node and network, the status of transactions, and receipts, in CCF's
-//! shapes.
+//! The ledger's positions, the status of transactions, and receipts: what `/node`, `/app` and `/gov` have in common, in
+//! CCF's shapes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use coco_adapter::HistoryError;
-use coco_api::{
-    Commit, ErrorCode, Network, Node, NodeState, Nodes, RpcInterface, TxStatusBody, Version,
-};
+use coco_api::{Commit, ErrorCode, TxStatusBody};
 use coco_ledger::{EntryView, Receipt, SignatureRecord};
 use coco_types::{Seqno, TxId, TxStatus};
 use hyper::{
@@ -18,137 +16,17 @@ use super::{
     respond::{self, Reply},
     route::Query,
     service::Service,
+    table::LedgerCall,
 };
 
-/// The seqno of the first entry, which created the service.
-const CREATION: Seqno = Seqno(1);
-
 /// Answers a GET.
-pub(crate) async fn answer(service: &Arc<Service>, path: &str, query: &str) -> Reply {
-    let query = match Query::parse(query) {
-        Ok(query) => query,
-        Err(error) => return invalid_query(error.to_string()),
-    };
-    match path {
-        "/metrics" => respond::body(
-            StatusCode::OK,
-            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-            service.metrics().text(),
-        ),
-        "/node/state" => state(service),
-        "/node/network" => network(service),
-        "/node/network/nodes" => respond::json(&Nodes { nodes: nodes(service) }),
-        "/node/version" => respond::json(&Version {
-            ccf_version: concat!("coco-", env!("CARGO_PKG_VERSION")).to_owned(),
-            quickjs_version: String::new(),
-            // The only platform of this version is the virtual one.
-            is_unsafe: true,
-        }),
-        "/node/ready/app" => ready(service),
-        "/node/primary" => primary(service),
-        "/node/self_signed_certificate" => respond::json(
-            &serde_json::json!({ "self_signed_certificate": service.parts().node_cert_pem }),
-        ),
-        "/app/commit" | "/node/commit" => commit(service, &query),
-        "/app/tx" | "/node/tx" => status(service, &query),
-        "/app/receipt" | "/node/receipt" => receipt(service, &query, Form::Json).await,
-        "/app/receipt/cose" | "/node/receipt/cose" => receipt(service, &query, Form::Cose).await,
-        other => one_node(service, other),
+pub(crate) async fn answer(service: &Arc<Service>, call: LedgerCall, query: &Query<'_>) -> Reply {
+    match call {
+        LedgerCall::Commit => commit(service, query),
+        LedgerCall::Tx => status(service, query),
+        LedgerCall::Receipt => receipt(service, query, Form::Json).await,
+        LedgerCall::CoseReceipt => receipt(service, query, Form::Cose).await,
     }
-}
-
-fn state(service: &Service) -> Reply {
-    let state = service.state();
-    let last_signed = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
-    respond::json(&NodeState {
-        node_id: service.node_id().to_string(),
-        state: "PartOfNetwork".into(),
-        last_signed_seqno: last_signed.0,
-        startup_seqno: 0,
-        stop_notice: service.is_stopping(),
-    })
-}
-
-fn network(service: &Service) -> Reply {
-    let state = service.state();
-    respond::json(&Network {
-        service_status: "Open".into(),
-        service_certificate: service.parts().service_cert_pem.clone(),
-        current_view: state.view().0,
-        primary_id: state.primary().map(|id| id.to_string()),
-        recovery_count: 0,
-        service_data: serde_json::Value::Null,
-        current_service_create_txid: state.tx_id(CREATION).to_string(),
-    })
-}
-
-fn nodes(service: &Service) -> Vec<Node> {
-    let primary = service.state().primary();
-    let described = service.parts().nodes.all().into_iter().map(|(id, address)| Node {
-        node_id: id.to_string(),
-        status: "Trusted".into(),
-        primary: Some(id) == primary,
-        rpc_interfaces: BTreeMap::from([(
-            "client".to_owned(),
-            RpcInterface {
-                bind_address: address.client.clone(),
-                published_address: address.client,
-                protocol: "tcp".into(),
-            },
-        )]),
-        node_data: serde_json::Value::Null,
-        last_written: CREATION.0,
-    });
-    described.collect()
-}
-
-fn one_node(service: &Service, path: &str) -> Reply {
-    let asked = path.strip_prefix("/node/network/nodes/").unwrap_or("");
-    let id = match asked {
-        "self" => Some(service.node_id().to_string()),
-        "primary" => service.state().primary().map(|id| id.to_string()),
-        other => Some(other.to_owned()),
-    };
-    match nodes(service).into_iter().find(|node| Some(&node.node_id) == id.as_ref()) {
-        Some(node) => respond::json(&node),
-        None => {
-            respond::error(ErrorCode::ResourceNotFound, format!("no node {asked} in this network"))
-        }
-    }
-}
-
-fn ready(service: &Service) -> Reply {
-    let is_ready = !service.is_stopping() && {
-        let state = service.state();
-        // After a start, what was committed before is known to be only once something of this view is.
-        state.primary().is_some() && state.committed().view == state.view()
-    };
-    respond::empty(if is_ready { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE })
-}
-
-fn primary(service: &Service) -> Reply {
-    match service.state().primary() {
-        Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
-        Some(id) => match service.parts().nodes.get(id) {
-            Some(address) => redirect(&format!("https://{}/node/primary", address.client)),
-            None => respond::error(
-                ErrorCode::PrimaryNotFound,
-                "the primary is not in the configuration",
-            ),
-        },
-        None => respond::error(
-            ErrorCode::PrimaryNotFound,
-            "no primary is known at the moment; try again",
-        ),
-    }
-}
-
-fn redirect(location: &str) -> Reply {
-    let mut response = respond::empty(StatusCode::PERMANENT_REDIRECT);
-    if let Ok(value) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(hyper::header::LOCATION, value);
-    }
-    response
 }
 
 fn commit(service: &Service, query: &Query<'_>) -> Reply {

@@ -1,16 +1,40 @@
 //! Responses, and the one table from errors to HTTP.
 
-use coco_api::{ErrorBody, ErrorCode, TRANSACTION_ID_HEADER};
+use coco_api::{AuthenticationDetail, ErrorBody, ErrorCode, TRANSACTION_ID_HEADER};
+use coco_governance::GovernanceError;
 use coco_types::TxId;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
     body::Bytes,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
 pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// An answer that ends a request early. In a box, since it stands in results.
+#[derive(Debug)]
+pub(crate) struct Refused(Box<Reply>);
+
+impl Refused {
+    /// The answer.
+    pub(crate) fn reply(self) -> Reply {
+        *self.0
+    }
+}
+
+impl From<Reply> for Refused {
+    fn from(reply: Reply) -> Self {
+        Self(Box::new(reply))
+    }
+}
+
+impl From<GovernanceError> for Refused {
+    fn from(error: GovernanceError) -> Self {
+        refused(&error).into()
+    }
+}
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -33,6 +57,11 @@ pub(crate) fn empty(status: StatusCode) -> Reply {
     response
 }
 
+/// 200 with JavaScript.
+pub(crate) fn script(text: impl Into<Bytes>) -> Reply {
+    body(StatusCode::OK, HeaderValue::from_static("text/javascript"), text)
+}
+
 /// 200 with JSON that is ready.
 pub(crate) fn json_text(text: impl Into<Bytes>) -> Reply {
     body(StatusCode::OK, JSON, text)
@@ -45,9 +74,64 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Reply {
 
 /// An error in the shape that every error has.
 pub(crate) fn error(code: ErrorCode, message: impl Into<String>) -> Reply {
-    let error = ErrorBody::new(code, message);
-    let text = serde_json::to_vec(&error).expect("an error body serialises");
-    body(status_of(code), JSON, text)
+    error_body(&ErrorBody::new(code, message))
+}
+
+fn error_body(error: &ErrorBody) -> Reply {
+    let text = serde_json::to_vec(error).expect("an error body serialises");
+    body(status_of(error.error.code), JSON, text)
+}
+
+/// An error that is over soon.
+pub(crate) fn later(code: ErrorCode, message: impl Into<String>) -> Reply {
+    let mut response = error(code, message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// What a request is answered with that is not signed by somebody who may make it. `policy` is who that would be.
+pub(crate) fn unauthenticated(policy: &str, message: impl Into<String>) -> Reply {
+    let code = ErrorCode::InvalidAuthenticationInfo;
+    let mut error = ErrorBody::new(code, "this call needs the signed request of a member");
+    error.error.details.push(AuthenticationDetail {
+        auth_policy: policy.to_owned(),
+        code,
+        message: message.into(),
+    });
+    let mut response = error_body(&error);
+    let challenge = HeaderValue::from_static("COSE-SIGN1 realm=\"Signed request access\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// What governance refuses, but for missing authentication.
+pub(crate) fn refused(refused: &GovernanceError) -> Reply {
+    error(code_of(refused.code), &*refused.message)
+}
+
+/// The code by which the outside knows a refusal of governance.
+pub(crate) const fn code_of(code: coco_governance::ErrorCode) -> ErrorCode {
+    use coco_governance::ErrorCode as Inner;
+    match code {
+        Inner::AuthorizationFailed => ErrorCode::AuthorizationFailed,
+        Inner::InternalError => ErrorCode::InternalError,
+        Inner::InvalidAuthenticationInfo => ErrorCode::InvalidAuthenticationInfo,
+        Inner::InvalidCreatedAt => ErrorCode::InvalidCreatedAt,
+        Inner::InvalidInput => ErrorCode::InvalidInput,
+        Inner::InvalidResourceName => ErrorCode::InvalidResourceName,
+        Inner::ProposalCreatedTooLongAgo => ErrorCode::ProposalCreatedTooLongAgo,
+        Inner::ProposalFailedToValidate => ErrorCode::ProposalFailedToValidate,
+        Inner::ProposalNotFound => ErrorCode::ProposalNotFound,
+        Inner::ProposalNotOpen => ErrorCode::ProposalNotOpen,
+        Inner::ProposalReplay => ErrorCode::ProposalReplay,
+        Inner::ResourceNotFound => ErrorCode::ResourceNotFound,
+        Inner::ServiceNotWaitingForRecoveryShares => {
+            ErrorCode::ServiceNotWaitingForRecoveryShares
+        }
+        Inner::StateDigestMismatch => ErrorCode::StateDigestMismatch,
+        Inner::VoteAlreadyExists => ErrorCode::VoteAlreadyExists,
+        Inner::TooManyOpenProposals => ErrorCode::TooManyOpenProposals,
+    }
 }
 
 /// Names the transaction that a response speaks of, or was read at.
@@ -62,8 +146,26 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::InvalidQueryParameterValue
         | ErrorCode::InvalidHeaderValue
-        | ErrorCode::InvalidInput => StatusCode::BAD_REQUEST,
+        | ErrorCode::InvalidInput
+        | ErrorCode::InvalidCreatedAt
+        | ErrorCode::InvalidResourceName
+        | ErrorCode::MissingApiVersionParameter
+        | ErrorCode::UnsupportedApiVersionValue
+        | ErrorCode::ProposalNotOpen
+        | ErrorCode::ProposalFailedToValidate
+        | ErrorCode::ProposalReplay
+        | ErrorCode::ProposalCreatedTooLongAgo
+        | ErrorCode::TooManyOpenProposals
+        | ErrorCode::StateDigestMismatch
+        | ErrorCode::VoteAlreadyExists => StatusCode::BAD_REQUEST,
+        ErrorCode::InvalidAuthenticationInfo => StatusCode::UNAUTHORIZED,
+        ErrorCode::AuthorizationFailed | ErrorCode::ServiceNotWaitingForRecoveryShares => {
+            StatusCode::FORBIDDEN
+        }
         ErrorCode::ResourceNotFound
+        | ErrorCode::ProposalNotFound
+        | ErrorCode::VoteNotFound
+        | ErrorCode::BackupNotFound
         | ErrorCode::TransactionPendingOrUnknown
         | ErrorCode::TransactionInvalid
         | ErrorCode::TransactionNotFound
@@ -72,8 +174,10 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::UnsupportedContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorCode::RequestBodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RequestHeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorCode::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::SessionCapExhausted
         | ErrorCode::PrimaryNotFound
-        | ErrorCode::TooManyPendingTransactions => StatusCode::SERVICE_UNAVAILABLE,
+        | ErrorCode::TooManyPendingTransactions
+        | ErrorCode::TransactionReplicationFailed => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -3,22 +3,20 @@
 use coco_types::TxId;
 use hyper::Method;
 
+use super::table::{ROWS, Row, Verb};
+
 /// Longest query string that is read, in bytes.
 pub const QUERY_BYTES_MAX: usize = 4096;
 
 /// Who answers a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// JSON-RPC, in the body.
-    Ethereum,
-    /// A browser's question before its first request to JSON-RPC.
-    Preflight,
-    /// `/node`, `/app` and `/metrics`.
-    Ledger,
+#[derive(Debug)]
+pub enum Route<'p> {
+    /// A row of the table.
+    Found(&'static Row, Names<'p>),
     /// The path answers to other methods.
     NotAllowed {
         /// Which.
-        allow: &'static str,
+        allow: String,
     },
     /// There is nothing at this path.
     Nothing,
@@ -26,49 +24,65 @@ pub enum Route {
     LongQuery,
 }
 
+/// The parts of a path that vary, by the names that the table gives them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Names<'p>(Vec<(&'static str, &'p str)>);
+
+impl<'p> Names<'p> {
+    /// The part of that name; empty when the path has none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &'p str {
+        self.0.iter().find(|(found, _)| *found == name).map_or("", |(_, text)| text)
+    }
+}
+
 /// Decides who answers. Paths are compared as they came: nothing is decoded, joined or shortened, so a path has one
 /// spelling.
 #[must_use]
-pub fn route(method: &Method, path: &str, query: &str) -> Route {
+pub fn route<'p>(method: &Method, path: &'p str, query: &str) -> Route<'p> {
     if query.len() > QUERY_BYTES_MAX {
         return Route::LongQuery;
     }
-    if matches!(path, "/" | "/eth") {
-        return match *method {
-            Method::POST => Route::Ethereum,
-            Method::OPTIONS => Route::Preflight,
-            _ => Route::NotAllowed { allow: "POST, OPTIONS" },
-        };
+    let mut allow: Vec<&str> = Vec::new();
+    for row in ROWS {
+        let Some(names) = names(row.path, path) else { continue };
+        let methods = methods(row.verb);
+        if methods.contains(&method.as_str()) {
+            return Route::Found(row, names);
+        }
+        allow.extend(methods);
     }
-    if !knows(path) {
-        return Route::Nothing;
-    }
-    match *method {
-        Method::GET | Method::HEAD => Route::Ledger,
-        _ => Route::NotAllowed { allow: "GET, HEAD" },
+    if allow.is_empty() { Route::Nothing } else { Route::NotAllowed { allow: allow.join(", ") } }
+}
+
+const fn methods(verb: Verb) -> &'static [&'static str] {
+    match verb {
+        Verb::Get => &["GET", "HEAD"],
+        Verb::Post => &["POST"],
+        Verb::Options => &["OPTIONS"],
     }
 }
 
-fn knows(path: &str) -> bool {
-    matches!(path, "/metrics")
-        || path.strip_prefix("/node/").is_some_and(|rest| {
-            matches!(
-                rest,
-                "state"
-                    | "network"
-                    | "network/nodes"
-                    | "version"
-                    | "ready/app"
-                    | "primary"
-                    | "self_signed_certificate"
-            ) || common(rest)
-                || rest.starts_with("network/nodes/")
-        })
-        || path.strip_prefix("/app/").is_some_and(common)
-}
-
-fn common(rest: &str) -> bool {
-    matches!(rest, "commit" | "tx" | "receipt" | "receipt/cose")
+/// Fits a path into a pattern.
+fn names<'p>(pattern: &'static str, path: &'p str) -> Option<Names<'p>> {
+    let mut names = Names::default();
+    let mut parts = path.split('/');
+    for expected in pattern.split('/') {
+        let part = parts.next()?;
+        match expected.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            None if part == expected => {}
+            None => return None,
+            Some((name, action)) => {
+                let text = part.strip_suffix(action)?;
+                // A colon begins the name of an action, so that no id swallows one.
+                if text.is_empty() || text.contains(':') {
+                    return None;
+                }
+                names.0.push((name, text));
+            }
+        }
+    }
+    parts.next().is_none().then_some(names)
 }
 
 /// A query string, split. None of our parameters needs percent-encoding, so none is decoded.
@@ -131,33 +145,84 @@ pub fn waits_for_commit(query: &str) -> Result<bool, String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_answers_follows_from_method_and_path() {
-        for (method, path, expected) in [
-            (Method::POST, "/", Route::Ethereum),
-            (Method::POST, "/eth", Route::Ethereum),
-            (Method::OPTIONS, "/", Route::Preflight),
-            (Method::GET, "/", Route::NotAllowed { allow: "POST, OPTIONS" }),
-            (Method::GET, "/app/tx", Route::Ledger),
-            (Method::HEAD, "/node/network/nodes/self", Route::Ledger),
-            (Method::POST, "/app/tx", Route::NotAllowed { allow: "GET, HEAD" }),
-            (Method::GET, "//app/tx", Route::Nothing),
-            (Method::GET, "/app/%74x", Route::Nothing),
-            (Method::GET, "/app/../node/state", Route::Nothing),
-            (Method::GET, "", Route::Nothing),
-        ] {
-            assert_eq!(route(&method, path, ""), expected, "{method} {path}");
+    fn found(method: &Method, path: &str) -> String {
+        match route(method, path, "") {
+            Route::Found(row, _) => row.path.to_owned(),
+            Route::NotAllowed { allow } => format!("allow {allow}"),
+            Route::Nothing => "nothing".to_owned(),
+            Route::LongQuery => "long".to_owned(),
         }
     }
 
     #[test]
-    fn a_query_has_a_limit() {
-        for (bytes, expected) in [
-            (QUERY_BYTES_MAX - 1, Route::Ledger),
-            (QUERY_BYTES_MAX, Route::Ledger),
-            (QUERY_BYTES_MAX + 1, Route::LongQuery),
+    fn who_answers_follows_from_method_and_path() {
+        for (method, path, expected) in [
+            (Method::POST, "/", "/"),
+            (Method::POST, "/eth", "/eth"),
+            (Method::OPTIONS, "/", "/"),
+            (Method::GET, "/", "allow POST, OPTIONS"),
+            (Method::GET, "/app/tx", "/app/tx"),
+            (Method::HEAD, "/node/network/nodes/self", "/node/network/nodes/{nodeId}"),
+            (Method::POST, "/app/tx", "allow GET, HEAD"),
+            (Method::GET, "//app/tx", "nothing"),
+            (Method::GET, "/app/tx/", "nothing"),
+            (Method::GET, "/app/%74x", "nothing"),
+            (Method::GET, "/app/../node/state", "nothing"),
+            (Method::GET, "", "nothing"),
+            (Method::GET, "/gov/members/proposals", "/gov/members/proposals"),
+            (Method::POST, "/gov/members/proposals", "allow GET, HEAD"),
+            (Method::GET, "/gov/members/proposals:create", "allow POST"),
+            (Method::POST, "/gov/members/proposals/a", "allow GET, HEAD"),
+            (
+                Method::POST,
+                "/gov/members/proposals/a:withdraw",
+                "/gov/members/proposals/{proposalId}:withdraw",
+            ),
+            (Method::GET, "/gov/members/proposals/a:withdraw", "allow POST"),
+            (Method::GET, "/gov/members/proposals/a:dance", "nothing"),
+            (Method::GET, "/gov/members/proposals/", "nothing"),
+            (
+                Method::POST,
+                "/gov/members/proposals/a/ballots/b:submit",
+                "/gov/members/proposals/{proposalId}/ballots/{memberId}:submit",
+            ),
+            (Method::GET, "/gov/service/transactions/commit", "/gov/service/transactions/commit"),
+            (
+                Method::GET,
+                "/gov/service/transactions/2.7",
+                "/gov/service/transactions/{transactionId}",
+            ),
         ] {
-            assert_eq!(route(&Method::GET, "/app/tx", &"a".repeat(bytes)), expected, "{bytes}");
+            assert_eq!(found(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_under_its_own_path() {
+        for row in ROWS {
+            let method = Method::from_bytes(methods(row.verb)[0].as_bytes()).expect("a method");
+            assert_eq!(found(&method, row.path), row.path);
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_path_have_names() {
+        let path = "/gov/members/proposals/p/ballots/m:submit";
+        let Route::Found(_, names) = route(&Method::POST, path, "") else { panic!() };
+        assert_eq!(
+            [names.get("proposalId"), names.get("memberId"), names.get("x")],
+            ["p", "m", ""]
+        );
+    }
+
+    #[test]
+    fn a_query_has_a_limit() {
+        for (bytes, is_found) in
+            [(QUERY_BYTES_MAX - 1, true), (QUERY_BYTES_MAX, true), (QUERY_BYTES_MAX + 1, false)]
+        {
+            let query = "a".repeat(bytes);
+            let route = route(&Method::GET, "/app/tx", &query);
+            assert_eq!(matches!(route, Route::Found(..)), is_found, "{bytes}");
         }
     }
 }

@@ -4,29 +4,38 @@ use std::{sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
+use coco_governance::rows::Rows;
+use coco_kv::Snapshot;
 use coco_ledger::LedgerSecrets;
 use coco_replica::{LedgerState, SharedLedgerState};
-use coco_types::NodeId;
+use coco_types::{NodeId, TxId};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
     body::{Body, Bytes, Incoming},
     header::{ALLOW, HeaderValue},
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    ethereum, ledger_api,
-    respond::{self, Reply},
-    route::{QUERY_BYTES_MAX, Route, route},
+    ethereum, govern,
+    governance::{self, Ask},
+    ledger_api::{self, invalid_query},
+    node_api, openapi, parameters,
+    respond::{self, Refused, Reply},
+    route::{Names, QUERY_BYTES_MAX, Query, Route, route},
+    simulate::Simulator,
+    table::{self, Call, Frontend, Row},
 };
 use crate::{
     config::Limits,
     directory::Directory,
     driver::Inbox,
+    govern::ENVELOPE_BYTES_MAX,
     history::LedgerHistory,
     metrics::{Metrics, StatusLabel},
     peers::Peers,
+    service_status::KnownStatus,
     waiters::Waiters,
 };
 
@@ -43,6 +52,10 @@ pub struct ServiceParts {
     pub nodes: Directory,
     /// What clients may ask for.
     pub limits: Limits,
+    /// This node's configuration, as everybody may see it: JSON.
+    pub shown_config: Bytes,
+    /// Whether the service is open.
+    pub status: KnownStatus,
     /// The ledger's positions.
     pub state: SharedLedgerState,
     /// The store.
@@ -71,13 +84,16 @@ pub struct ServiceParts {
 #[derive(Debug)]
 pub struct Service {
     parts: ServiceParts,
+    /// Places for requests of members.
+    governing: Semaphore,
+    simulator: Arc<Simulator>,
 }
 
 impl Service {
     /// A service of these parts.
     #[must_use]
-    pub const fn new(parts: ServiceParts) -> Self {
-        Self { parts }
+    pub fn new(parts: ServiceParts) -> Self {
+        Self { parts, governing: Semaphore::new(govern::REQUESTS_MAX), simulator: Arc::default() }
     }
 
     pub(crate) const fn parts(&self) -> &ServiceParts {
@@ -94,6 +110,31 @@ impl Service {
 
     pub(crate) fn state(&self) -> parking_lot::RwLockReadGuard<'_, LedgerState> {
         self.parts.state.read()
+    }
+
+    pub(crate) const fn status(&self) -> &KnownStatus {
+        &self.parts.status
+    }
+
+    pub(crate) const fn governing(&self) -> &Semaphore {
+        &self.governing
+    }
+
+    /// The committed position, and the state as of it.
+    pub(crate) fn committed(&self) -> (TxId, Snapshot) {
+        loop {
+            // The position may move on, and its version be let go, between the two steps; then it is asked again.
+            let committed = self.state().committed();
+            if let Ok(snapshot) = self.parts.reader.snapshot(committed.seqno) {
+                return (committed, snapshot);
+            }
+        }
+    }
+
+    /// The committed position, and governance's tables as of it.
+    pub(crate) fn committed_rows(&self) -> (TxId, Rows) {
+        let (at, snapshot) = self.committed();
+        (at, Rows::as_of(&snapshot))
     }
 
     pub(crate) const fn node_id(&self) -> NodeId {
@@ -154,13 +195,12 @@ impl Service {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or("").to_owned();
         match route(&method, &path, &query) {
-            Route::Ethereum => match self.body(request).await {
-                Ok(body) => ethereum::answer(self, body, &query).await,
-                Err(refused) => refused,
-            },
-            Route::Preflight => ethereum::preflight(),
-            Route::Ledger => ledger_api::answer(self, &path, &query).await,
-            Route::NotAllowed { allow } => not_allowed(allow),
+            Route::Found(row, names) => self.call(row, &names, &path, &query, request).await,
+            Route::NotAllowed { allow } => not_allowed(&allow),
+            Route::Nothing if self.is_closed_below(&path) => {
+                let message = format!("the service is {}", self.status().word());
+                respond::error(ErrorCode::FrontendNotOpen, message)
+            }
             Route::Nothing => {
                 respond::error(ErrorCode::ResourceNotFound, format!("there is nothing at {path}"))
             }
@@ -171,30 +211,96 @@ impl Service {
         }
     }
 
-    /// The whole body, within its limits of size and time.
-    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Reply> {
-        let limit = self.limits().body_bytes_max;
+    /// Whether a path is the application's, which is closed.
+    fn is_closed_below(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(Frontend::App.prefix());
+        rest.is_some_and(|rest| rest.starts_with('/')) && !self.status().is_open()
+    }
+
+    /// Answers a call of the table.
+    async fn call(
+        self: &Arc<Self>,
+        row: &'static Row,
+        names: &Names<'_>,
+        path: &str,
+        query: &str,
+        request: Request<Incoming>,
+    ) -> Reply {
+        let parsed = match Query::parse(query) {
+            Ok(parsed) => parsed,
+            Err(error) => return invalid_query(error.to_string()),
+        };
+        if let Err(refused) = parameters::check_version(row.versions, &parsed) {
+            return refused.reply();
+        }
+        match row.call {
+            Call::Ethereum => self.ethereum(row, query, request).await,
+            Call::Preflight => ethereum::preflight(),
+            Call::Ledger(call) => ledger_api::answer(self, call, &parsed).await,
+            Call::Node(call) => node_api::answer(self, call, names),
+            Call::Governance(read) => {
+                let (at, mut rows) = self.committed_rows();
+                let ask = Ask { names, path, query: &parsed };
+                respond::at(governance::answer(read, &mut rows, &self.parts.state, &ask), at)
+            }
+            Call::Write(write) => govern::write(self, row, write, names, request).await,
+            Call::Simulate => self.simulate(row, request).await.unwrap_or_else(Refused::reply),
+            Call::Recover => governance::recover(&mut self.committed_rows().1, names),
+            Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
+        }
+    }
+
+    async fn ethereum(
+        self: &Arc<Self>,
+        row: &Row,
+        query: &str,
+        request: Request<Incoming>,
+    ) -> Reply {
+        match self.body(request, self.limits().body_bytes_max).await {
+            Ok(body) if row.service == table::Service::InAnyState || self.status().is_open() => {
+                ethereum::answer(self, body, query).await
+            }
+            Ok(body) => ethereum::closed(self, &body),
+            Err(refused) => refused.reply(),
+        }
+    }
+
+    async fn simulate(&self, row: &Row, request: Request<Incoming>) -> Result<Reply, Refused> {
+        govern::check_content_type(row, &request)?;
+        let proposal = self.body(request, ENVELOPE_BYTES_MAX).await?;
+        let (at, snapshot) = self.committed();
+        // Over all entries up to that version, the leaf before the first among them.
+        let root = self.state().tree().root_at(at.seqno.0 + 1).unwrap_or_default();
+        Ok(respond::at(self.simulator.run(snapshot, root, proposal).await, at))
+    }
+
+    /// The whole body, within limits of size and time.
+    pub(crate) async fn body(
+        &self,
+        request: Request<Incoming>,
+        limit: usize,
+    ) -> Result<Bytes, Refused> {
         let too_large = || {
-            let message = format!("the body is larger than {limit} bytes; split the batch");
+            let message = format!("the body is larger than {limit} bytes");
             closing(respond::error(ErrorCode::RequestBodyTooLarge, message))
         };
         // What a client announces is refused before it is sent.
         if request.body().size_hint().lower() > limit as u64 {
-            return Err(too_large());
+            return Err(too_large().into());
         }
         let reading = Limited::new(request.into_body(), limit).collect();
         match timeout(Duration::from_millis(self.limits().body_timeout_ms), reading).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => Err(closing(respond::error(
-                ErrorCode::InvalidInput,
-                format!("the body cannot be read: {error}"),
-            ))),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large().into()),
+            Ok(Err(error)) => {
+                let message = format!("the body cannot be read: {error}");
+                Err(closing(respond::error(ErrorCode::InvalidInput, message)).into())
+            }
             Err(_) => {
                 let mut late =
                     respond::error(ErrorCode::InvalidInput, "the body did not arrive in time");
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                Err(closing(late))
+                Err(closing(late).into())
             }
         }
     }
@@ -205,9 +311,10 @@ fn closing(mut response: Reply) -> Reply {
     response
 }
 
-fn not_allowed(allow: &'static str) -> Reply {
+fn not_allowed(allow: &str) -> Reply {
     let mut response =
         respond::error(ErrorCode::UnsupportedHttpVerb, format!("this path answers to {allow}"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    let allow = HeaderValue::from_str(allow).expect("names of methods and commas");
+    response.headers_mut().insert(ALLOW, allow);
     response
 }

@@ -19,6 +19,7 @@ use tokio::{
 use super::service::Service;
 use crate::{
     driver::{NotQueued, Submission},
+    govern::{Answer, Question},
     peers::TakeForwarded,
     waiters::Promise,
 };
@@ -26,7 +27,7 @@ use crate::{
 /// How long a write looks for a primary before it gives up.
 pub(super) const PRIMARY_TIME: Duration = Duration::from_secs(8);
 /// Wait before the next attempt when there is no primary.
-const RETRY: Duration = Duration::from_millis(25);
+pub(super) const RETRY: Duration = Duration::from_millis(25);
 /// How long a forwarded request waits for its answer before it is sent again.
 const FORWARD_TIME: Duration = Duration::from_secs(5);
 /// How soon a forwarded request notices that the primary is another one.
@@ -121,7 +122,7 @@ impl Service {
     }
 
     /// Ends when this node no longer takes `primary` for the primary: it will not answer what it was asked before.
-    async fn deposed(&self, primary: NodeId) {
+    pub(super) async fn deposed(&self, primary: NodeId) {
         loop {
             tokio::time::sleep(PRIMARY_WATCH).await;
             if self.state().primary() != Some(primary) {
@@ -264,5 +265,9 @@ impl TakeForwarded for Arc<Service> {
         let checked = self.check_all(&items).await;
         let replies = self.execute(checked).await;
         replies.into_iter().map(|reply| reply.unwrap_or(Reply::NotPrimary(None))).collect()
+    }
+
+    async fn govern(&self, question: Question) -> Answer {
+        self.govern_forwarded(question).await
     }
 }

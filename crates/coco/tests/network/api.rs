@@ -328,6 +328,50 @@ fn writes_through_a_backup() -> anyhow::Result<()> {
     network.finish()
 }
 
+/// A request that was signed by CCF's tool, by somebody who is no member here.
+const SIGNED: &[u8] = include_bytes!("../../../coco-governance/tests/vectors/p256.proposal.cose");
+
+/// Every node takes requests of members; backups have the primary say who is one.
+#[test]
+fn requests_of_strangers_are_refused_on_every_node() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| {})?;
+    network.start_all()?;
+    network.await_primary(COMMIT_TIME)?;
+    let path = "/gov/members/proposals:create?api-version=2024-07-01";
+    let cose = ("content-type", "application/cose");
+    for i in 0..network.len() {
+        let mut connection = Connection::plain(network.addresses(i)?.development, PATIENCE)?;
+        let refused = connection.request("POST", path, &[cose], SIGNED)?;
+        ensure!(refused.status == 401, "n{i}: {}", refused.status);
+        ensure!(refused.error_code()? == "InvalidAuthenticationInfo");
+        let challenge = refused.header("www-authenticate");
+        ensure!(challenge == Some("COSE-SIGN1 realm=\"Signed request access\""), "{challenge:?}");
+        let details = refused.json()?["error"]["details"][0].clone();
+        ensure!(details["auth_policy"] == "active_member_cose_sign1", "{details}");
+        ensure!(details["message"].as_str().is_some_and(|text| text.contains("is no member")));
+        for (path, headers, body, status, code) in [
+            (path, &[][..], SIGNED, 415, "UnsupportedContentType"),
+            (path, &[cose], b"junk", 401, "InvalidAuthenticationInfo"),
+            ("/gov/members/proposals:create", &[cose], SIGNED, 400, "MissingApiVersionParameter"),
+            (
+                "/gov/members/proposals/7:withdraw?api-version=2024-07-01",
+                &[cose],
+                SIGNED,
+                400,
+                "InvalidResourceName",
+            ),
+        ] {
+            let answer = connection.request("POST", path, headers, body)?;
+            ensure!(
+                answer.status == status && answer.error_code()? == code,
+                "n{i} {path}: {}",
+                answer.status
+            );
+        }
+    }
+    network.finish()
+}
+
 #[test]
 fn http_2_over_tls() -> anyhow::Result<()> {
     let mut network = Network::provision(1, |_| {})?;

@@ -8,6 +8,7 @@
 //! | `snapshots.rs` | nodes start from snapshots, bear archived chunks below them, and refuse damaged ones |
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
+//! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `replay.rs` | real signed transactions of the public chain |
 //!
 //! The other files are what these stand on. Networks are started one after the other, in all processes of a test run,
@@ -17,6 +18,7 @@
 
 mod accounts;
 mod api;
+mod authorization;
 mod bad_input;
 mod cluster;
 mod copies;

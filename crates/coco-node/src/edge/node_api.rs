@@ -1,0 +1,321 @@
+//! `/node` and `/metrics`: the state of this node and of its network, in CCF's shapes.
+
+use std::collections::BTreeMap;
+
+use coco_api::{
+    Attestations, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, ErrorCode,
+    Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface, Version,
+};
+use coco_governance::{
+    GovernanceError,
+    rows::{InterfaceRow, NodeRow, Rows, ServiceRow, parse},
+    tables::{self, NODES_INFO, PREVIOUS_SERVICE_IDENTITY, SERVICE_CONFIG, SERVICE_INFO},
+};
+use coco_kv::{MapName, Snapshot};
+use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow};
+use coco_types::{NodeId, Role, Seqno};
+use hyper::{StatusCode, header::HeaderValue};
+
+use super::{
+    parameters,
+    respond::{self, Reply},
+    route::Names,
+    service::Service,
+    table::NodeCall,
+};
+
+/// The seqno of the first entry, which created the service.
+const CREATION: Seqno = Seqno(1);
+
+/// Most nodes that one answer names. The table keeps those that are long gone.
+const NODES_SHOWN_MAX: usize = coco_governance::rows::PAGE_ROWS_MAX;
+
+/// Answers a GET.
+pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Reply {
+    let answered = match call {
+        NodeCall::Metrics => Ok(metrics(service)),
+        NodeCall::State => Ok(state(service)),
+        NodeCall::Network => network(service),
+        NodeCall::Nodes => Ok(respond::json(&Nodes { nodes: nodes(service) })),
+        NodeCall::OneNode => Ok(one_node(service, names.get("nodeId"))),
+        NodeCall::RemovableNodes => removable_nodes(service),
+        NodeCall::Primary => Ok(primary(service)),
+        NodeCall::Backup => Ok(backup(service)),
+        NodeCall::Version => Ok(version()),
+        NodeCall::Config => Ok(respond::json_text(service.parts().shown_config.clone())),
+        NodeCall::Consensus => Ok(consensus(service)),
+        NodeCall::ReadyApp => Ok(ready(is_ready(service) && service.status().is_open())),
+        NodeCall::ReadyGov => Ok(ready(is_ready(service))),
+        NodeCall::SelfSignedCertificate => Ok(respond::json(
+            &serde_json::json!({ "self_signed_certificate": service.parts().node_cert_pem }),
+        )),
+        NodeCall::ServiceConfiguration => configuration(&mut service.committed_rows().1),
+        NodeCall::PreviousIdentity => previous_identity(&mut service.committed_rows().1),
+        NodeCall::Quotes => quotes(service).map(|quotes| respond::json(&Quotes { quotes })),
+        NodeCall::Attestations => {
+            quotes(service).map(|attestations| respond::json(&Attestations { attestations }))
+        }
+        NodeCall::OwnQuote => own_quote(service),
+    };
+    answered.unwrap_or_else(|error| respond::refused(&error))
+}
+
+fn metrics(service: &Service) -> Reply {
+    respond::body(
+        StatusCode::OK,
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        service.metrics().text(),
+    )
+}
+
+fn version() -> Reply {
+    respond::json(&Version {
+        ccf_version: concat!("coco-", env!("CARGO_PKG_VERSION")).to_owned(),
+        quickjs_version: String::new(),
+        // The only platform of this version is the virtual one.
+        is_unsafe: true,
+    })
+}
+
+fn state(service: &Service) -> Reply {
+    let state = service.state();
+    let last_signed = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
+    respond::json(&NodeState {
+        node_id: service.node_id().to_string(),
+        state: "PartOfNetwork".into(),
+        last_signed_seqno: last_signed.0,
+        startup_seqno: 0,
+        stop_notice: service.is_stopping(),
+    })
+}
+
+fn network(service: &Service) -> Result<Reply, GovernanceError> {
+    let row: Option<ServiceRow> = service.committed_rows().1.one(SERVICE_INFO)?;
+    let state = service.state();
+    let (created, data, count) = row.map_or_else(Default::default, |row| {
+        (row.current_service_create_txid, row.service_data, row.recovery_count)
+    });
+    Ok(respond::json(&Network {
+        service_status: service.status().word().into(),
+        service_certificate: service.parts().service_cert_pem.clone(),
+        current_view: state.view().0,
+        primary_id: state.primary().map(|id| id.to_string()),
+        recovery_count: count,
+        service_data: data,
+        current_service_create_txid: created.unwrap_or_else(|| state.tx_id(CREATION).to_string()),
+    }))
+}
+
+fn nodes(service: &Service) -> Vec<Node> {
+    let primary = service.state().primary();
+    let described = service.parts().nodes.all().into_iter().map(|(id, address)| Node {
+        node_id: id.to_string(),
+        status: "Trusted".into(),
+        primary: Some(id) == primary,
+        rpc_interfaces: BTreeMap::from([(
+            "client".to_owned(),
+            RpcInterface {
+                bind_address: address.client.clone(),
+                published_address: address.client,
+                protocol: "tcp".into(),
+            },
+        )]),
+        node_data: serde_json::Value::Null,
+        last_written: CREATION.0,
+    });
+    described.collect()
+}
+
+fn one_node(service: &Service, asked: &str) -> Reply {
+    let id = match asked {
+        "self" => Some(service.node_id()),
+        "primary" => service.state().primary(),
+        other => match parameters::id(other, "node's id, self or primary") {
+            Ok(id) => Some(NodeId(id.0)),
+            Err(refused) => return refused.reply(),
+        },
+    };
+    let id = id.map(|id| id.to_string());
+    match nodes(service).into_iter().find(|node| Some(&node.node_id) == id.as_ref()) {
+        Some(node) => respond::json(&node),
+        None => {
+            respond::error(ErrorCode::ResourceNotFound, format!("no node {asked} in this network"))
+        }
+    }
+}
+
+/// Whether this node can say what is committed, and is not about to end.
+fn is_ready(service: &Service) -> bool {
+    !service.is_stopping() && {
+        let state = service.state();
+        // After a start, what was committed before is known to be only once something of this view is.
+        state.primary().is_some() && state.committed().view == state.view()
+    }
+}
+
+fn ready(is_ready: bool) -> Reply {
+    respond::empty(if is_ready { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE })
+}
+
+fn primary(service: &Service) -> Reply {
+    match service.state().primary() {
+        Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
+        Some(id) => match service.parts().nodes.get(id) {
+            Some(address) => redirect(&format!("https://{}/node/primary", address.client)),
+            None => respond::error(
+                ErrorCode::PrimaryNotFound,
+                "the primary is not in the configuration",
+            ),
+        },
+        None => respond::error(
+            ErrorCode::PrimaryNotFound,
+            "no primary is known at the moment; try again",
+        ),
+    }
+}
+
+fn redirect(location: &str) -> Reply {
+    let mut response = respond::empty(StatusCode::PERMANENT_REDIRECT);
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(hyper::header::LOCATION, value);
+    }
+    response
+}
+
+/// A backup answers for itself; the primary names one.
+fn backup(service: &Service) -> Reply {
+    let (role, primary) = {
+        let state = service.state();
+        (state.role(), state.primary())
+    };
+    if role == Role::Backup && primary.is_some() {
+        return respond::empty(StatusCode::OK);
+    }
+    let nodes = service.parts().nodes.all();
+    let others = nodes.iter().filter(|(id, _)| *id != service.node_id() && Some(*id) != primary);
+    match others.map(|(_, address)| &address.client).next() {
+        Some(client) => redirect(&format!("https://{client}/node/backup")),
+        None => respond::error(ErrorCode::BackupNotFound, "no other node is known"),
+    }
+}
+
+/// The nodes' rows, as many as one answer has.
+fn node_rows(rows: &mut Rows) -> Result<Vec<(String, NodeRow)>, GovernanceError> {
+    let page = rows.page(NODES_INFO, None, NODES_SHOWN_MAX)?;
+    let id = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+    page.iter().map(|row| Ok((id(&row.0), parse(NODES_INFO, row)?))).collect()
+}
+
+fn removable_nodes(service: &Service) -> Result<Reply, GovernanceError> {
+    let (at, mut rows) = service.committed_rows();
+    let removable = node_rows(&mut rows)?.into_iter().filter(|(_, row)| row.retired_committed);
+    let nodes = removable.map(|(node_id, row)| Node {
+        node_id,
+        status: row.status,
+        primary: false,
+        rpc_interfaces: row.rpc_interfaces.into_iter().map(interface).collect(),
+        node_data: row.node_data,
+        last_written: at.seqno.0,
+    });
+    Ok(respond::json(&Nodes { nodes: nodes.collect() }))
+}
+
+fn interface((name, row): (String, InterfaceRow)) -> (String, RpcInterface) {
+    let InterfaceRow { bind_address, published_address, .. } = row;
+    (name, RpcInterface { bind_address, published_address, protocol: "tcp".to_owned() })
+}
+
+fn quotes(service: &Service) -> Result<Vec<Quote>, GovernanceError> {
+    let rows = node_rows(&mut service.committed_rows().1)?;
+    let trusted = rows.into_iter().filter(|(_, row)| row.status == "Trusted");
+    Ok(trusted.map(|(id, row)| quote(id, row)).collect())
+}
+
+fn own_quote(service: &Service) -> Result<Reply, GovernanceError> {
+    let id = service.node_id().to_string();
+    let row: Option<NodeRow> = service.committed_rows().1.read(NODES_INFO, id.as_bytes())?;
+    Ok(match row {
+        Some(row) => respond::json(&quote(id, row)),
+        None => respond::error(
+            ErrorCode::ResourceNotFound,
+            "this node has no row in the committed state yet",
+        ),
+    })
+}
+
+fn quote(node_id: String, row: NodeRow) -> Quote {
+    Quote {
+        node_id,
+        raw: row.quote_info.quote,
+        endorsements: row.quote_info.endorsements,
+        format: row.quote_info.format,
+        measurement: row.code_digest,
+        uvm_endorsements: row.quote_info.uvm_endorsements,
+    }
+}
+
+fn configuration(rows: &mut Rows) -> Result<Reply, GovernanceError> {
+    let row: Option<serde_json::Value> = rows.one(SERVICE_CONFIG)?;
+    Ok(match row {
+        Some(row) => respond::json(&row),
+        None => {
+            respond::error(ErrorCode::ResourceNotFound, "the members have not configured anything")
+        }
+    })
+}
+
+fn previous_identity(rows: &mut Rows) -> Result<Reply, GovernanceError> {
+    let Some(row) = rows.get(PREVIOUS_SERVICE_IDENTITY, tables::singleton_key())? else {
+        let message = "this service has never been recovered";
+        return Ok(respond::error(ErrorCode::ResourceNotFound, message));
+    };
+    // CCF writes it as JSON; certificates elsewhere are the bytes themselves.
+    let text = || String::from_utf8_lossy(&row).into_owned();
+    let previous_service_identity = serde_json::from_slice(&row).unwrap_or_else(|_| text());
+    Ok(respond::json(&PreviousIdentity { previous_service_identity }))
+}
+
+fn consensus(service: &Service) -> Reply {
+    let known = configuration_of(&service.committed().1);
+    let addresses: BTreeMap<NodeId, String> =
+        service.parts().nodes.all().into_iter().map(|(id, address)| (id, address.peer)).collect();
+    let shown = |ids: &[NodeId]| {
+        let node = |id: &NodeId| {
+            let address = addresses.get(id).cloned().unwrap_or_default();
+            (id.to_string(), ConsensusNode { address })
+        };
+        ids.iter().map(node).collect::<BTreeMap<_, _>>()
+    };
+    let mut configs = Vec::new();
+    for nodes in [&known.outgoing, &known.voters] {
+        if !nodes.is_empty() {
+            configs.push(ConsensusConfiguration { nodes: shown(nodes) });
+        }
+    }
+    let votes = [&known.voters, &known.outgoing].iter().any(|ids| ids.contains(&service.node_id()));
+    let state = service.state();
+    respond::json(&Consensus {
+        details: ConsensusDetails {
+            configs,
+            current_view: state.view().0,
+            leadership_state: match state.role() {
+                Role::Primary => "Leader",
+                Role::Backup => "Follower",
+                Role::Candidate => "Candidate",
+            }
+            .to_owned(),
+            learners: shown(&known.learners),
+            membership_state: if votes { "Active" } else { "Learner" }.to_owned(),
+            primary_id: state.primary().map(|id| id.to_string()),
+            reconfiguration_type: "OneTransaction".to_owned(),
+            ticking: !service.is_stopping(),
+        },
+    })
+}
+
+/// Who takes part in consensus, as of the committed version.
+fn configuration_of(snapshot: &Snapshot) -> ConfigurationRow {
+    let map = snapshot.map(&MapName::from_static(CONFIGURATION_MAP));
+    let row = map.and_then(|map| snapshot.get(map, tables::singleton_key()));
+    row.and_then(|row| ConfigurationRow::read(&row).ok()).unwrap_or_default()
+}
