@@ -2,7 +2,10 @@
 //! ones of text formats for the fuzzer to start from. What real nodes write lies in the corpora.
 
 use coco_consensus::HardState;
+use coco_crypto::cose::{AttachedSign1, EMPTY_MAP};
 use coco_types::{NodeId, View, codec::put_u64};
+
+use crate::governance::SIGNED;
 
 /// Deeper than any parser may follow on its stack.
 const DEPTH: usize = 20_000;
@@ -51,6 +54,48 @@ pub(crate) fn cbor() -> Vec<Vec<u8>> {
         vec![0xd2, 0x84, 0x58, 0x00, 0xa0, 0xf6, 0x40],
         vec![0xd2, 0x84, 0x40, 0xa0, 0xf6, 0x40],
     ]
+}
+
+/// Requests that members signed, and protected headers that are too deep, too many or twice.
+pub(crate) fn governance_request() -> Vec<Vec<u8>> {
+    let sealed = |protected: &[u8]| {
+        AttachedSign1 { protected, unprotected: EMPTY_MAP, payload: b"{}", signature: &[7; 64] }
+            .encode()
+    };
+    // Under a header that nobody knows.
+    let deep = |open: u8| sealed(&[vec![0xa1, 0x18, 0x64], vec![open; DEPTH]].concat());
+    let mut all = SIGNED.map(<[u8]>::to_vec).to_vec();
+    all.extend([0x81, 0xa1, 0xc6, 0x9f, 0xbf].map(deep));
+    all.extend([
+        // A map and a text of 2^64 - 1, a map without a length, `alg` twice, `crit`, and what follows the map.
+        sealed(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        sealed(&[0xa1, 0x7b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        sealed(&[0xbf, 0x01, 0x26, 0xff]),
+        sealed(&[0xa2, 0x01, 0x26, 0x01, 0x26]),
+        sealed(&[0xa1, 0x02, 0x81, 0x01]),
+        sealed(&[0xa0, 0x00]),
+    ]);
+    all
+}
+
+pub(crate) fn governance_document() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        r#"{"actions":[{"name":"set_note","args":{"text":"hello"}}]}"#,
+        r#"{"ballot":"export function vote (rawProposal, proposerId) { return true; }"}"#,
+        r#"{"stateDigest":"00000000000000000000000000000000000000000000000000000000000000aa"}"#,
+        r#"{"a":{"x":[1,-2,0.5e-7,null,true,false]},"b":{"x":":\"{"}}"#,
+        // One name twice: as it is, escaped, further down.
+        r#"{"a":1,"a":1}"#,
+        r#"{"a":1,"\u0061":1}"#,
+        r#"{"b":[{"a":{"x":1,"x":2}}]}"#,
+        r#"{"\ud800":1,"a":1e999,"b":123456789012345678901234567890}"#,
+        "[{}]",
+        "{} {}",
+    ]);
+    all.extend(["[", r#"{"a":"#].map(|open| open.repeat(DEPTH).into_bytes()));
+    all.push(format!("{{{}}}", r#""a":1,"#.repeat(2000)).into_bytes());
+    all.push(b"{\"a\":\"\xff\"}".to_vec());
+    all
 }
 
 pub(crate) fn json() -> Vec<Vec<u8>> {

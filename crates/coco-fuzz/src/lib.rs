@@ -10,6 +10,7 @@
 mod consensus;
 mod crypto;
 mod ethereum;
+mod governance;
 mod hostile;
 mod ledger;
 mod node;
@@ -47,10 +48,12 @@ pub enum From {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 22] = [
     stranger("certificate", 4 << 10, crypto::certificate, hostile::certificate),
     stranger("cose_sign1", 4 << 10, crypto::cose_sign1, hostile::cbor),
     stranger("entry", 8 << 10, ledger::entry, hostile::none),
+    stranger("governance_document", 8 << 10, governance::document, hostile::governance_document),
+    stranger("governance_request", 4 << 10, governance::request, hostile::governance_request),
     stranger("http_route", 8 << 10, node::http_route, hostile::http_route),
     stranger("json_rpc", 16 << 10, ethereum::json_rpc, hostile::json_rpc),
     stranger("ledger", 32 << 10, ledger::ledger, hostile::chunk),
@@ -95,8 +98,8 @@ pub fn target(name: &str) -> Option<&'static Target> {
     ALL.iter().find(|target| target.name == name)
 }
 
-/// Most memory that reading an input may hold at one time, in bytes: what libraries set up on first use, and a multiple
-/// of the input.
+/// Most memory that reading an input may hold at one time, in bytes: what libraries set up for some inputs only, and a
+/// multiple of the input. What a target sets up for all of them is not counted.
 const MEMORY_BYTES_MAX: usize = 4 << 20;
 /// And so many bytes for each byte of the input.
 const MEMORY_BYTES_PER_BYTE: usize = 256;
@@ -107,9 +110,13 @@ const MEMORY_BYTES_PER_BYTE: usize = 256;
 /// When the decoder panics, does not keep what it promises, or holds more memory than an input of this length may cost:
 /// a length that was believed before it was checked shows here.
 pub fn check(target: &Target, input: &[u8]) -> usize {
-    // Memory is counted for the whole process.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    // Memory is counted for the whole process. Targets that ran already have set up what they need.
+    static ONE_AT_A_TIME: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let mut ready = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !ready.contains(&target.name) {
+        (target.run)(&[]);
+        ready.push(target.name);
+    }
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
     (target.run)(input);

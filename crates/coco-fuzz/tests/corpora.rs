@@ -70,6 +70,8 @@ corpora!(
     certificate,
     cose_sign1,
     entry,
+    governance_document,
+    governance_request,
     http_route,
     json_rpc,
     ledger,
