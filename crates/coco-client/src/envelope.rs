@@ -1,7 +1,7 @@
 //! What a member signs: the `COSE_Sign1` of CCF's governance, before and after the signature.
 //!
 //! A draft is the same message with an empty signature. So it can be written to a file, be looked at elsewhere with any tool
-//! for COSE, and be signed where the key is. Headers are encoded as `ccf_cose_sign1` of the PyPI package `ccf` does.
+//! for COSE, and be signed where the key is. Headers are encoded as CCF's own tool `ccf_cose_sign1` does.
 
 use coco_crypto::{
     Certificate,

@@ -73,7 +73,7 @@ pub enum CallError {
         /// To whom it was sent last.
         endpoint: Endpoint,
         /// What happened then.
-        source: Box<CallError>,
+        source: Box<Self>,
     },
     /// The node refused.
     #[error("{endpoint} refused: {refusal}")]
@@ -81,7 +81,7 @@ pub enum CallError {
         /// Who.
         endpoint: Endpoint,
         /// What it said.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// An answer of another form than is known here.
     #[error("the answer of {endpoint} is not understood")]

@@ -97,7 +97,10 @@ where
     if (200..300).contains(&status) {
         return Ok(Answer { endpoint: endpoint.clone(), status, transaction, body });
     }
-    Err(CallError::Refused { endpoint: endpoint.clone(), refusal: refusal(status, &body) })
+    Err(CallError::Refused {
+        endpoint: endpoint.clone(),
+        refusal: Box::new(refusal(status, &body)),
+    })
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

@@ -107,7 +107,7 @@ codes! {
     "the file is no request that can be used here"
     "it is none, is signed already, is not signed yet, or is another member's"
     "coco keys sign FILE for one that is not signed; coco proposal submit FILE for one that is"
-1030 CodeUnknown NotFound
+1030 NotListed NotFound
     "there is no such error code"
     "codes are four digits, with or without COCO- before them"
     "coco explain"

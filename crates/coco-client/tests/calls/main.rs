@@ -1,6 +1,8 @@
 //! Calls over real TLS to servers that answer as a test wants: what a client believes, whom it asks, and what it says of
 //! what went wrong.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod server;
 
 use std::time::{Duration, Instant};

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &ExplainArgs, output: Output) -> Result<(), Fault> 
         all(output);
         return Ok(());
     };
-    let code: Code = text.parse().map_err(|()| Fault::new(Code::CodeUnknown, text))?;
+    let code: Code = text.parse().map_err(|()| Fault::new(Code::NotListed, text))?;
     let Entry { exit, title, cause, next } = code.entry();
     output.print("explain", members(code), || {
         format!("{code}  {title}\n  exit   {}\n  cause  {cause}\n  next   {next}", exit as u8)

@@ -1,0 +1,104 @@
+//! Proposals about the service and its rules.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::{Args, pem_of, value, without_null};
+use crate::{commands::proposal::policy, fault::Fault, files, session::Session};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Kind {
+    /// Change how votes are counted. The policy that is given replaces the one in force as a whole
+    #[command(
+        after_help = "Examples:\n  coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous\n  \
+                      coco proposal create set-policy policy.json"
+    )]
+    SetPolicy {
+        /// The policy as JSON
+        #[arg(required_unless_present = "default", conflicts_with_all = ["default", "rule"])]
+        file: Option<PathBuf>,
+        /// The rule for all actions: majority, unanimous, one or at-least:N
+        #[arg(long, value_name = "RULE", value_parser = policy::rule)]
+        default: Option<Value>,
+        /// The rule for one kind of action. May be given more than once
+        #[arg(long, value_name = "ACTION=RULE", value_parser = policy::rule_of_action)]
+        rule: Vec<(String, Value)>,
+    },
+    /// Change how many recovery shares are needed
+    #[command(after_help = "Example:\n  coco proposal create set-threshold 2")]
+    SetThreshold {
+        /// How many
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=254))]
+        shares: u8,
+    },
+    /// Change how many recent proposals new ones are compared with
+    #[command(after_help = "Example:\n  coco proposal create set-window 200")]
+    SetWindow {
+        /// How many
+        #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        proposals: u16,
+    },
+    /// Open the service that is pinned here to participants
+    #[command(
+        after_help = "Examples:\n  coco proposal create open\n  coco proposal create open --recovered-from old_service_cert.pem"
+    )]
+    Open {
+        /// The certificate of the service before a recovery (PEM)
+        #[arg(long, value_name = "PEM")]
+        recovered_from: Option<PathBuf>,
+    },
+    /// Replace the constitution
+    #[command(after_help = "Example:\n  coco proposal create set-constitution constitution.js")]
+    SetConstitution {
+        /// Its text, JavaScript
+        file: PathBuf,
+    },
+    /// Begin a new ledger secret
+    #[command(after_help = "Example:\n  coco proposal create rekey")]
+    Rekey,
+    /// Share the ledger secret anew among the recovery members
+    #[command(after_help = "Example:\n  coco proposal create refresh-shares")]
+    RefreshShares,
+    /// Have the nodes make a snapshot
+    #[command(after_help = "Example:\n  coco proposal create snapshot")]
+    Snapshot,
+    /// Have the nodes begin a new ledger file
+    #[command(after_help = "Example:\n  coco proposal create chunk")]
+    Chunk,
+}
+
+impl Kind {
+    pub(super) fn action(&self, session: &Session) -> Result<(&'static str, Args), Fault> {
+        Ok(match self {
+            Self::SetPolicy { file: Some(file), .. } => {
+                ("set_voting_policy", value(&files::read_text(file)?)?)
+            }
+            Self::SetPolicy { file: None, default, rule } => {
+                let actions: Map<String, Value> = rule.iter().cloned().collect();
+                ("set_voting_policy", json!({ "default": default, "actions": actions }))
+            }
+            Self::SetThreshold { shares } => {
+                ("set_recovery_threshold", json!({ "recovery_threshold": shares }))
+            }
+            Self::SetWindow { proposals } => (
+                "set_service_configuration",
+                json!({ "recent_cose_proposals_window_size": proposals }),
+            ),
+            Self::Open { recovered_from } => {
+                let args = json!({
+                    "next_service_identity": session.client().service().pem(),
+                    "previous_service_identity": recovered_from.as_deref().map(pem_of).transpose()?,
+                });
+                ("transition_service_to_open", without_null(args))
+            }
+            Self::SetConstitution { file } => {
+                ("set_constitution", json!({ "constitution": files::read_text(file)? }))
+            }
+            Self::Rekey => ("trigger_ledger_rekey", json!({})),
+            Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
+            Self::Snapshot => ("trigger_snapshot", json!({})),
+            Self::Chunk => ("trigger_ledger_chunk", json!({})),
+        })
+    }
+}
