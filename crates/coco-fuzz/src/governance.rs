@@ -66,7 +66,8 @@ pub(crate) fn document(data: &[u8]) {
     static GOVERNANCE: LazyLock<Mutex<Governance>> =
         LazyLock::new(|| Mutex::new(Governance::new(&Engine::new())));
     let store = Store::new(tables::maps(), [1, 2]);
-    let situation = Situation { root: Digest::ZERO, now: 0, ledger_secret: Seqno(1) };
+    let situation =
+        Situation { root: Digest::ZERO, now: 0, ledger_secret: Seqno(1), submitted_under: None };
     let mut governance = GOVERNANCE.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = governance.simulate(store.reader().begin(), data, &situation);
     let refused = refused.expect_err("there is no constitution");

@@ -76,6 +76,24 @@ pub enum Occasion<'a> {
     },
 }
 
+/// Whether an active member has a key for a share.
+///
+/// # Errors
+/// [`GovernanceError`] when the tables cannot be read.
+pub fn has_recovery_members(tx: &mut Transaction<'_>) -> Result<bool, GovernanceError> {
+    for (id, _) in tables::rows(tx, MEMBERS_ENCRYPTION_KEYS)? {
+        let member: Option<MemberRow> = tables::read(tx, MEMBERS_INFO, &id)?;
+        let takes_part = |member: MemberRow| {
+            member.status == MemberStatus::Active
+                && member.recovery_role != Some(RecoveryRole::NonParticipant)
+        };
+        if member.is_some_and(takes_part) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Deals shares to all active recovery members, and writes them down.
 ///
 /// `seed` is as secret as the ledger secret itself, must not come into the ledger in any form, and serves once.

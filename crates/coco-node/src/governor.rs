@@ -6,8 +6,10 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
 };
 
+use coco_crypto::SHARING_SEED_BYTES;
 use coco_governance::{Engine, Governance};
 use coco_replica::GovernTask;
+use zeroize::Zeroizing;
 
 use crate::driver::{Inbox, Job};
 
@@ -23,6 +25,8 @@ fn run(tasks: &Receiver<GovernTask>, inbox: &Inbox) {
     let mut governance = None;
     while let Ok(task) = tasks.recv() {
         let governance = governance.get_or_insert_with(|| Governance::new(&Engine::new()));
-        inbox.put(Job::Governed(Box::new(task.run(governance))));
+        let mut seed = Zeroizing::new([0; SHARING_SEED_BYTES]);
+        aws_lc_rs::rand::fill(&mut *seed).expect("the system has entropy");
+        inbox.put(Job::Governed(Box::new(task.run(governance, &seed))));
     }
 }

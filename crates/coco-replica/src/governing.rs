@@ -13,12 +13,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use coco_adapter::Ticket;
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, SHARING_SEED_BYTES};
 use coco_governance::{
-    Effect, ErrorCode, Governance, GovernanceError, Handled, Route, Situation, tables,
+    Effect, ErrorCode, Governance, GovernanceError, Handled, Occasion, Route, SecretFrom,
+    Situation, has_recovery_members, share, tables,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, WriteSet};
-use coco_ledger::{NODES_MAP, ServiceStatus, singleton_key};
+use coco_ledger::{LedgerSecrets, NODES_MAP, ServiceStatus, singleton_key};
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
@@ -68,6 +69,7 @@ pub struct GovernTask {
     request: GovernRequest,
     transaction: Transaction<'static>,
     situation: Situation,
+    secrets: LedgerSecrets,
 }
 
 /// A request that was carried out, for the replica to commit.
@@ -99,24 +101,36 @@ impl std::fmt::Debug for Prepared {
 }
 
 impl GovernTask {
-    /// Carries it out. Takes up to some seconds.
-    pub fn run(self, governance: &mut Governance) -> Governed {
-        let Self { ticket, request, transaction, situation } = self;
+    /// Carries it out. Takes up to some seconds. `seed` is drawn for this call and serves once: recovery shares may be dealt
+    /// with it, so it is as secret as the ledger secret.
+    pub fn run(self, governance: &mut Governance, seed: &[u8; SHARING_SEED_BYTES]) -> Governed {
+        let Self { ticket, request, transaction, situation, secrets } = self;
         let base = transaction.version();
         let handled = governance.handle(transaction, request.route, &request.envelope, &situation);
-        let result = handled.and_then(|handled| prepare(handled, base));
+        let result = handled.and_then(|handled| prepare(handled, base, &secrets, seed));
         Governed { ticket, result }
     }
 }
 
 /// Does what the constitution asked the node for, as far as it is writes.
-fn prepare(handled: Handled<'static>, base: Seqno) -> Result<Prepared, GovernanceError> {
+fn prepare(
+    handled: Handled<'static>,
+    base: Seqno,
+    secrets: &LedgerSecrets,
+    seed: &[u8; SHARING_SEED_BYTES],
+) -> Result<Prepared, GovernanceError> {
+    let newest = secrets.newest();
     let Handled { mut transaction, reply, effects } = handled;
     let mut chunk = false;
     for effect in effects {
         match effect {
             Effect::OpenService { previous, next } => {
-                open_service(&mut transaction, previous.as_deref(), &next)?;
+                let opens = open_service(&mut transaction, previous.as_deref(), &next)?;
+                if opens && has_recovery_members(&mut transaction)? {
+                    let newest = SecretFrom { from: newest.from, secret: newest.secret.secret() };
+                    let occasion = Occasion::Opening { newest, previous: None };
+                    share(&mut transaction, &occasion, seed)?;
+                }
             }
             Effect::ChunkLedger => chunk = true,
             Effect::Snapshot => {
@@ -124,20 +138,24 @@ fn prepare(handled: Handled<'static>, base: Seqno) -> Result<Prepared, Governanc
                 let map = transaction.map(&map).expect("the loader registered this map");
                 transaction.put(map, singleton_key(), Vec::new());
             }
-            Effect::RekeyLedger | Effect::RefreshRecoveryShares | Effect::Recovered(_) => {
-                return Err(refused("recovery shares and new ledger secrets are not offered yet"));
+            Effect::RefreshRecoveryShares => {
+                let newest = newest.secret.secret();
+                share(&mut transaction, &Occasion::Refresh { newest }, seed)?;
+            }
+            Effect::RekeyLedger | Effect::Recovered(_) => {
+                return Err(refused("new ledger secrets and recoveries are not offered yet"));
             }
         }
     }
     Ok(Prepared { base, changes: transaction.finish(), reply, chunk })
 }
 
-/// Opens the service that members mean, and no other.
+/// Opens the service that members mean, and no other; whether it was not open before.
 fn open_service(
     tx: &mut Transaction<'_>,
     previous: Option<&[u8]>,
     next: &[u8],
-) -> Result<(), GovernanceError> {
+) -> Result<bool, GovernanceError> {
     let map = tx.map(&MapName::from_static(tables::SERVICE_INFO));
     let map = map.expect("governance's tables are in the schema");
     let row = tx.get(map, singleton_key()).ok_or_else(|| refused("there is no service yet"))?;
@@ -156,7 +174,7 @@ fn open_service(
     let status: Option<ServiceStatus> =
         row.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
     match status {
-        Some(ServiceStatus::Open) => return Ok(()),
+        Some(ServiceStatus::Open) => return Ok(false),
         Some(ServiceStatus::Opening) if previous.is_none() => {}
         Some(ServiceStatus::Opening) => {
             return Err(refused(
@@ -170,7 +188,7 @@ fn open_service(
     row.insert("status".to_owned(), serde_json::json!(ServiceStatus::Open));
     let row = serde_json::to_vec(&row).expect("what was JSON is JSON");
     tx.put(map, singleton_key(), row);
-    Ok(())
+    Ok(true)
 }
 
 fn refused(message: impl Into<String>) -> GovernanceError {
@@ -276,6 +294,7 @@ impl Replica {
             request: running.request.clone(),
             transaction,
             situation,
+            secrets: self.core.secrets.clone(),
         });
         self.governing.running = Some(running);
     }

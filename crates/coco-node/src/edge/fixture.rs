@@ -131,7 +131,12 @@ impl Fixture {
 
     pub(super) fn send(&mut self, route: Route, envelope: &[u8]) -> Reply {
         let reader = self.store.reader();
-        let situation = Situation { root: Digest([9; 32]), now: self.now, ledger_secret: Seqno(1), submitted_under: None };
+        let situation = Situation {
+            root: Digest([9; 32]),
+            now: self.now,
+            ledger_secret: Seqno(1),
+            submitted_under: None,
+        };
         self.now += 1;
         let handled = self.governance.handle(reader.begin(), route, envelope, &situation).unwrap();
         self.store.commit(reader.version().next(), handled.transaction.finish()).unwrap();

@@ -41,7 +41,6 @@ const LIST_BYTES_MAX: usize = 4 << 20;
 /// Most rows of a table that is shown as a whole. Members write these tables themselves, a proposal at a time.
 const WHOLE_ROWS_MAX: usize = 10_000;
 
-
 /// A request to read.
 pub(crate) struct Ask<'a> {
     pub(crate) names: &'a Names<'a>,

@@ -125,9 +125,7 @@ pub(crate) const fn code_of(code: coco_governance::ErrorCode) -> ErrorCode {
         Inner::ProposalNotOpen => ErrorCode::ProposalNotOpen,
         Inner::ProposalReplay => ErrorCode::ProposalReplay,
         Inner::ResourceNotFound => ErrorCode::ResourceNotFound,
-        Inner::ServiceNotWaitingForRecoveryShares => {
-            ErrorCode::ServiceNotWaitingForRecoveryShares
-        }
+        Inner::ServiceNotWaitingForRecoveryShares => ErrorCode::ServiceNotWaitingForRecoveryShares,
         Inner::StateDigestMismatch => ErrorCode::StateDigestMismatch,
         Inner::VoteAlreadyExists => ErrorCode::VoteAlreadyExists,
         Inner::TooManyOpenProposals => ErrorCode::TooManyOpenProposals,

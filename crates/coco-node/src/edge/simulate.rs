@@ -65,7 +65,8 @@ impl Simulator {
         let mut place = self.places.iter().find_map(Mutex::try_lock)?;
         let governance = place.get_or_insert_with(|| Governance::new(&Engine::new()));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let situation = Situation { root, now, ledger_secret: LEDGER_SECRET, submitted_under: None };
+        let situation =
+            Situation { root, now, ledger_secret: LEDGER_SECRET, submitted_under: None };
         Some(governance.simulate(snapshot.begin(), proposal, &situation))
     }
 }

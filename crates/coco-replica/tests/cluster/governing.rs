@@ -7,7 +7,9 @@ use std::{
 
 use coco_adapter::Ticket;
 use coco_consensus::Configuration;
-use coco_crypto::{Certificate, Curve, SigningKey, Validity, service_certificate};
+use coco_crypto::{
+    Certificate, Curve, SHARING_SEED_BYTES, SigningKey, Validity, service_certificate,
+};
 use coco_governance::{
     DEFAULT_CONSTITUTION, Engine, ErrorCode, FirstGovernance, FirstMember, Governance, MemberId,
     Message, Reply, Route, sign_request, tables,
@@ -46,7 +48,7 @@ impl Cluster {
         let Some(task) = self.nodes[node].governing.tasks.pop_front() else { return false };
         let governed = {
             let mut governance = governance().lock().unwrap_or_else(PoisonError::into_inner);
-            task.run(&mut governance)
+            task.run(&mut governance, &[7; SHARING_SEED_BYTES])
         };
         self.step(node, Input::Governed(Box::new(governed)));
         true

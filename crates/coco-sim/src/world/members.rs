@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use coco_adapter::Ticket;
+use coco_crypto::SHARING_SEED_BYTES;
 use coco_governance::{Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply};
 use coco_replica::{GovernReply, GovernTask, Input};
 use coco_types::{TxId, TxStatus};
@@ -69,7 +70,9 @@ fn carry_out(task: GovernTask) -> coco_replica::Governed {
     }
     GOVERNANCE.with(|governance| {
         let mut governance = governance.borrow_mut();
-        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())))
+        // No shares are dealt here.
+        let seed = [0; SHARING_SEED_BYTES];
+        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())), &seed)
     })
 }
 
