@@ -110,7 +110,9 @@ pub(crate) fn statement_of(draft: &Draft) -> Statement {
         }
         Message::StateDigest => ("ask for the state of the service".to_owned(), Vec::new(), None),
         // A share is a secret.
-        Message::RecoveryShare => ("hand your recovery share in".to_owned(), Vec::new(), None),
+        Message::RecoveryShare | Message::EncryptedRecoveryShare => {
+            ("hand your recovery share in".to_owned(), Vec::new(), None)
+        }
     };
     Statement { message: draft.message(), content: draft.content().to_vec(), act, lines, word }
 }

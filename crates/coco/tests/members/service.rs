@@ -155,7 +155,7 @@ impl World {
     fn situation(&self) -> Situation {
         let version = self.store.reader().version();
         let root = sha256(&version.0.to_le_bytes());
-        Situation { root, now: now(), ledger_secret: Seqno(1) }
+        Situation { root, now: now(), ledger_secret: Seqno(1), submitted_under: None }
     }
 
     fn row(&self, name: &'static str, key: &[u8]) -> Option<Vec<u8>> {
@@ -254,6 +254,9 @@ impl World {
             Reply::StateDigest { member, state_digest } => {
                 let body = json!({ "memberId": member.to_string(), "stateDigest": state_digest });
                 (200, body.to_string().into_bytes(), Some(next))
+            }
+            Reply::RecoveryProgress(progress) => {
+                (200, json!(progress).to_string().into_bytes(), Some(next))
             }
             Reply::Done => (204, Vec::new(), Some(next)),
         }

@@ -29,7 +29,10 @@ pub(super) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> 
             report(session, "proposal.submit", fate, output)
         }
         // Their answers have other forms.
-        Message::Ack | Message::StateDigest | Message::RecoveryShare => match fate {
+        Message::Ack
+        | Message::StateDigest
+        | Message::RecoveryShare
+        | Message::EncryptedRecoveryShare => match fate {
             Fate::Kept => Ok(()),
             Fate::Refused(error) => Err(error.into()),
             Fate::Sent(answer) => {
