@@ -4,6 +4,7 @@
 //! process holds open: when it ends, however it ends, they stop.
 
 mod accounts;
+mod consortium;
 mod durable;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 
 use alloy_primitives::U256;
 use anyhow::{Context, bail, ensure};
-use coco_crypto::sha256;
+use coco_crypto::{Certificate, sha256};
 use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount, StateRoot};
 use coco_node::{
     NodeConfig,
@@ -55,6 +56,9 @@ pub(crate) struct DevArgs {
     /// How many nodes
     #[arg(long, default_value_t = 3)]
     nodes: usize,
+    /// How many members, who govern it; 0 for a network that is open and cannot be changed
+    #[arg(long, default_value_t = 3)]
+    members: usize,
     /// Port of the Ethereum JSON-RPC of the first node, on loopback; 0 takes a free one
     #[arg(long, default_value_t = 8545)]
     port: u16,
@@ -92,6 +96,11 @@ enum Root {
 
 pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
     ensure!((1..=NODES_MAX).contains(&arguments.nodes), "--nodes may be 1 to {NODES_MAX}");
+    ensure!(
+        arguments.members <= consortium::MEMBERS_MAX,
+        "--members may be at most {}",
+        consortium::MEMBERS_MAX
+    );
     ensure!(arguments.accounts <= ACCOUNTS_MAX, "--accounts may be at most {ACCOUNTS_MAX}");
     let folder = Folder::take(arguments)?;
     let started = Instant::now();
@@ -105,7 +114,7 @@ pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut network = Network::start(&configs)?;
         let outcome = tokio::select! {
-            ready = network.ready() => match ready {
+            ready = network.ready(&folder.path) => match ready {
                 Ok(()) => {
                     network.describe(&folder.path, arguments, resumed, started.elapsed())?;
                     tokio::select! {
@@ -221,12 +230,16 @@ fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
         .collect();
     let program =
         fs::read(std::env::current_exe()?).context("cannot read this program to measure it")?;
+    let governance = match arguments.members {
+        0 => None,
+        members => Some(consortium::make(folder, members)?),
+    };
     let network = provision(&NetworkSpec {
         nodes: &specs,
         code_digest: sha256(&program),
         names: &[],
         genesis: &genesis,
-        governance: None,
+        governance: governance.as_ref(),
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     })?;
     let addresses = addresses(&network.nodes, &specs);
@@ -390,8 +403,8 @@ impl Network {
         Ok(Self { nodes })
     }
 
-    /// Waits until every node serves and one of them is primary.
-    async fn ready(&mut self) -> anyhow::Result<()> {
+    /// Waits until every node serves and one of them is primary, and has the members open the service if it is not open.
+    async fn ready(&mut self, folder: &Path) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_TIME;
         for node in &mut self.nodes {
             loop {
@@ -417,17 +430,27 @@ impl Network {
                 tokio::time::sleep(POLL).await;
             }
         }
+        self.answer("/node/ready/gov", deadline, "the nodes found no primary").await?;
+        let members = consortium::load(folder)?;
+        if let Some(first) = self.nodes.first() {
+            let path = folder.join(SERVICE_CERT_FILE);
+            let pem = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            consortium::open(&first.client, &Certificate::from_pem(&pem)?, &members).await?;
+        }
+        self.answer("/node/ready/app", deadline, "the service does not open").await
+    }
+
+    /// Waits until every node says yes.
+    async fn answer(&self, path: &str, deadline: Instant, what: &str) -> anyhow::Result<()> {
         for node in &self.nodes {
             loop {
-                let answer = http::get_plain(&node.development, "/node/ready/app").await;
+                let answer = http::get_plain(&node.development, path).await;
                 if answer.is_ok_and(|(status, _)| status == 204) {
                     break;
                 }
-                ensure!(
-                    Instant::now() < deadline,
-                    "the nodes found no primary; see {}",
-                    node.folder.join(LOG_FILE).display()
-                );
+                let log = node.folder.join(LOG_FILE);
+                ensure!(Instant::now() < deadline, "{what}; see {}", log.display());
                 tokio::time::sleep(POLL).await;
             }
         }
@@ -470,6 +493,20 @@ impl Network {
             writeln!(out, "Peer: {}", node.peer)?;
         }
         writeln!(out, "Service certificate: {}", folder.join(SERVICE_CERT_FILE).display())?;
+        let members = consortium::load(folder)?;
+        let names: Vec<&str> = members.iter().map(|member| member.name).collect();
+        if let Some(name) = names.first() {
+            let [key, cert] = consortium::paths(folder, name);
+            writeln!(out, "Members: {}; more than half of them decide", names.join(" "))?;
+            writeln!(
+                out,
+                "     act as one: coco context add {name} --url https://{} --service-cert {} --key {} --cert {}",
+                first.client,
+                folder.join(SERVICE_CERT_FILE).display(),
+                key.display(),
+                cert.display()
+            )?;
+        }
         writeln!(
             out,
             "Platform: virtual. It protects nothing: no hardware keeps the host away from keys and data."
