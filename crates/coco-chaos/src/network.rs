@@ -154,6 +154,7 @@ impl Network {
             code_digest: sha256(&program_bytes),
             names: &names,
             genesis: &genesis,
+            governance: None,
             now,
         })?;
         fs::write(folder.join("service_cert.pem"), &made.service_cert_pem)?;

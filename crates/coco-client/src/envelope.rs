@@ -4,15 +4,11 @@
 //! for COSE, and be signed where the key is. Headers are encoded as CCF's own tool `ccf_cose_sign1` does.
 
 use coco_crypto::{
-    Certificate, Curve,
-    cose::{
-        ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, ATTACHED_BYTES_MAX, AttachedSign1,
-        EMPTY_MAP,
-    },
+    Certificate,
+    cose::{ATTACHED_BYTES_MAX, AttachedSign1, EMPTY_MAP},
 };
-use coco_governance::{MemberId, Message, Request, RequestError};
+use coco_governance::{MemberId, Message, Request, RequestError, protected_headers};
 use coco_types::Digest;
-use minicbor::Encoder;
 use thiserror::Error;
 
 use crate::{MemberKey, call};
@@ -146,7 +142,8 @@ impl Draft {
         created_at: u64,
         content: &[u8],
     ) -> Result<Self, EnvelopeError> {
-        let protected = protected(message, signer, created_at);
+        let (curve, id) = (signer.key().curve(), MemberId(signer.digest()));
+        let protected = protected_headers(curve, id, message, created_at);
         let bytes = AttachedSign1 {
             protected: &protected,
             unprotected: EMPTY_MAP,
@@ -213,44 +210,12 @@ impl Envelope {
     }
 }
 
-/// The headers that the signature covers.
-fn protected(message: Message, signer: &Certificate, created_at: u64) -> Vec<u8> {
-    let (kind, proposal) = match message {
-        Message::Proposal => ("proposal", None),
-        Message::Ballot(proposal) => ("ballot", Some(proposal)),
-        Message::Withdrawal(proposal) => ("withdrawal", Some(proposal)),
-        Message::Ack => ("ack", None),
-        Message::StateDigest => ("state_digest", None),
-        Message::RecoveryShare => ("recovery_share", None),
-    };
-    let algorithm = match signer.key().curve() {
-        Curve::P256 => ALGORITHM_ES256,
-        Curve::P384 => ALGORITHM_ES384,
-        Curve::P521 => ALGORITHM_ES512,
-    };
-    let key_id = MemberId(signer.digest()).to_string();
-    let mut headers = Vec::new();
-    let mut encoder = Encoder::new(&mut headers);
-    let count = if proposal.is_some() { 5 } else { 4 };
-    let mut encode = || -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
-        encoder.map(count)?.i64(1)?.i64(algorithm)?.i64(4)?.bytes(key_id.as_bytes())?;
-        encoder.str("ccf.gov.msg.type")?.str(kind)?;
-        encoder.str("ccf.gov.msg.created_at")?.u64(created_at)?;
-        if let Some(proposal) = proposal {
-            encoder.str("ccf.gov.msg.proposal_id")?.str(&proposal.to_string())?;
-        }
-        Ok(())
-    };
-    encode().expect("memory takes every write");
-    headers
-}
-
 /// Bytes of the longest signature, that of P-521, and of what stands before it.
 const SIGNATURE_BYTES_MAX: usize = 132 + 2;
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{SigningKey, Validity, member_certificate};
+    use coco_crypto::{Curve, SigningKey, Validity, member_certificate};
     use coco_governance::{CREATED_AT_MAX, ProposalId};
 
     use super::*;

@@ -23,6 +23,7 @@ mod acks;
 mod constitution;
 mod document;
 mod error;
+mod genesis;
 mod history;
 mod id;
 mod members;
@@ -35,7 +36,7 @@ pub mod tables;
 use std::fmt;
 
 use coco_kv::{Transaction, WriteSet};
-use coco_script::Engine;
+pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
 pub use constitution::{
@@ -43,11 +44,14 @@ pub use constitution::{
     ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
+pub use genesis::{FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember};
 pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
-pub use request::{CREATED_AT_MAX, Message, Request, RequestError, Signed};
+pub use request::{
+    CREATED_AT_MAX, Message, Request, RequestError, Signed, protected_headers, sign_request,
+};
 
 use constitution::{Constitution, Prelude};
 use members::FromMember;

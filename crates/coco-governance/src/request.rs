@@ -5,12 +5,15 @@
 //! it, unless the message says with `crit` that they must be understood.
 
 use coco_crypto::{
-    Certificate, Curve,
-    cose::{ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1, CoseError},
+    Certificate, Curve, SigningKey,
+    cose::{
+        ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1, CoseError, EMPTY_MAP,
+        to_be_signed,
+    },
     sha256,
 };
 use coco_types::Digest;
-use minicbor::{Decoder, data::Type};
+use minicbor::{Decoder, Encoder, data::Type};
 use thiserror::Error;
 
 use crate::{MemberId, ProposalId};
@@ -90,6 +93,70 @@ pub struct Request<'a> {
 /// A request that the certificate of its signer has signed.
 #[derive(Clone, Debug)]
 pub struct Signed<'a>(Request<'a>);
+
+impl Message {
+    /// How it is called in the header, and the proposal that it is about.
+    fn parts(self) -> (&'static str, Option<ProposalId>) {
+        match self {
+            Self::Proposal => ("proposal", None),
+            Self::Ballot(id) => ("ballot", Some(id)),
+            Self::Withdrawal(id) => ("withdrawal", Some(id)),
+            Self::Ack => ("ack", None),
+            Self::StateDigest => ("state_digest", None),
+            Self::RecoveryShare => ("recovery_share", None),
+        }
+    }
+}
+
+/// Makes a member's request, signed with its key. `created_at` is in seconds since 1970.
+#[must_use]
+pub fn sign_request(
+    key: &SigningKey,
+    signer: MemberId,
+    message: Message,
+    created_at: u64,
+    content: &[u8],
+) -> Vec<u8> {
+    let protected = protected_headers(key.public().curve(), signer, message, created_at);
+    let signature = key.sign_fixed(&to_be_signed(&protected, content));
+    let (protected, unprotected) = (protected.as_slice(), EMPTY_MAP);
+    AttachedSign1 { protected, unprotected, payload: content, signature: &signature }.encode()
+}
+
+/// The protected headers of a request, for whoever signs elsewhere: what is signed is
+/// [`to_be_signed`](coco_crypto::cose::to_be_signed) of them and the content.
+///
+/// # Panics
+/// Never: memory takes all that is written.
+#[must_use]
+pub fn protected_headers(
+    curve: Curve,
+    signer: MemberId,
+    message: Message,
+    created_at: u64,
+) -> Vec<u8> {
+    let algorithm = match curve {
+        Curve::P256 => ALGORITHM_ES256,
+        Curve::P384 => ALGORITHM_ES384,
+        Curve::P521 => ALGORITHM_ES512,
+    };
+    let (name, proposal) = message.parts();
+    let mut protected = Vec::new();
+    let mut encoder = Encoder::new(&mut protected);
+    let mut write = || {
+        encoder.map(4 + u64::from(proposal.is_some()))?;
+        encoder.i64(1)?.i64(algorithm)?;
+        encoder.i64(4)?.bytes(&signer.key())?;
+        encoder.str(TYPE)?.str(name)?;
+        encoder.str(CREATED_AT)?.u64(created_at)?;
+        if let Some(id) = proposal {
+            encoder.str(PROPOSAL_ID)?.str(&id.to_string())?;
+        }
+        Ok::<(), minicbor::encode::Error<std::convert::Infallible>>(())
+    };
+    write().expect("memory takes all that is written");
+    protected
+}
 
 impl<'a> Request<'a> {
     /// Takes a request apart.

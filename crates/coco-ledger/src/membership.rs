@@ -53,6 +53,8 @@ pub struct NodeRow {
     pub rpc_address: String,
     /// Where other nodes reach it, `host:port`.
     pub peer_address: String,
+    /// It is retired, and nobody needs it any more.
+    pub retired_committed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +71,8 @@ struct Read {
     code_digest: String,
     node_to_node_interface: ReadInterface,
     rpc_interfaces: ReadInterfaces,
+    #[serde(default)]
+    retired_committed: bool,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +160,7 @@ pub fn read_node(node: NodeId, row: &[u8]) -> Result<NodeRow, MembershipError> {
         code_digest,
         rpc_address: read.rpc_interfaces.primary_rpc_interface.published_address,
         peer_address: read.node_to_node_interface.published_address,
+        retired_committed: read.retired_committed,
     })
 }
 
@@ -255,6 +260,7 @@ mod tests {
                 code_digest: node.code_digest,
                 rpc_address: node.rpc_address.clone(),
                 peer_address: node.peer_address.clone(),
+                retired_committed: false,
             };
             assert_eq!(read_node(node_id, row).unwrap(), expected);
         }

@@ -11,13 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_adapter::Checked;
+use coco_adapter::{Checked, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
 use coco_replica::{
-    Effects, Input, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState, SnapshotTask,
-    StepError,
+    Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, JoinReply, JoinRequest, Now,
+    Replica, Reply, SharedLedgerState, SnapshotTask, StepError,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use tokio::sync::oneshot;
@@ -58,6 +58,10 @@ pub(crate) enum Job {
     DiskFailed(String),
     /// A node asks for its seat, and waits for the answer.
     Join(Box<JoinRequest>, oneshot::Sender<JoinReply>),
+    /// A member's request, and whoever waits for the answer.
+    Govern(GovernRequest, oneshot::Sender<GovernReply>),
+    /// A member's request was carried out.
+    Governed(Box<Governed>),
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
     /// A node says that it cannot give the entries that this one's ledger lacks, and from which on.
@@ -143,6 +147,17 @@ impl Inbox {
         reply.await.map_err(|_| std::io::Error::other("this node stops"))
     }
 
+    /// Passes a member's request to the replica, and waits for its answer: as long as scripts take, or until this node
+    /// is primary no more.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn govern(&self, request: GovernRequest) -> std::io::Result<GovernReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::Govern(request, sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
     /// Says that another node has refused this one for good.
     pub fn refused(&self, reply: JoinReply) {
         self.put(Job::Refused(reply));
@@ -200,6 +215,7 @@ pub(crate) struct Driver {
     pub(crate) disk: DiskQueue,
     pub(crate) fetches: Sender<Fetch>,
     pub(crate) snapshots: Sender<SnapshotTask>,
+    pub(crate) governor: Sender<GovernTask>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
@@ -217,6 +233,10 @@ pub(crate) struct Driver {
     pub(crate) behind: BTreeSet<NodeId>,
     /// Nodes that wait for the answer of the step under way.
     pub(crate) joining: Option<oneshot::Sender<JoinReply>>,
+    /// Whoever waits for a member's request, by its ticket.
+    pub(crate) governing: BTreeMap<Ticket, oneshot::Sender<GovernReply>>,
+    /// The next ticket of a member's request.
+    pub(crate) next_request: u64,
 }
 
 /// After a start somebody must stand for election first. Waiting for the election time-out would do; but when a quorum
@@ -341,6 +361,13 @@ impl Driver {
                 self.joining = Some(reply);
                 Input::Join(request)
             }
+            Job::Govern(request, reply) => {
+                let ticket = Ticket(self.next_request);
+                self.next_request += 1;
+                self.governing.insert(ticket, reply);
+                Input::Govern(ticket, request)
+            }
+            Job::Governed(governed) => Input::Governed(governed),
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::Behind(by, needs) => {
                 let state = self.state.read();
@@ -407,6 +434,15 @@ impl Driver {
         for (_, reply) in effects.joins {
             if let Some(asked) = self.joining.take() {
                 let _gone: Result<(), JoinReply> = asked.send(reply);
+            }
+        }
+        if let Some(task) = effects.govern {
+            let _failed: Result<(), mpsc::SendError<GovernTask>> = self.governor.send(task);
+        }
+        for (ticket, reply) in effects.governed {
+            if let Some(waits) = self.governing.remove(&ticket) {
+                // A caller that has gone away does not need to know.
+                let _gone: Result<(), GovernReply> = waits.send(reply);
             }
         }
         for persist in effects.persist {

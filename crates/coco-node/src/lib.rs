@@ -4,7 +4,7 @@
 //! replica, which this crate feeds and whose effects it carries out.
 //!
 //! Threads of one node: `replica` (the event loop), `disk` (append and sync), `fetch` (reads for nodes that lag),
-//! `snapshots` (writes the state down),
+//! `snapshots` (writes the state down), `governor` (members' requests),
 //! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
 //! `edge` (as many runtime threads as cores, for clients).
 
@@ -18,6 +18,7 @@ pub mod driver;
 pub mod edge;
 pub mod folder;
 pub mod frame;
+mod governor;
 pub mod history;
 pub mod identity;
 pub mod join;

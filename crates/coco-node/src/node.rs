@@ -1,7 +1,7 @@
 //! One node as a whole: from its folder and its configuration to a running replica with its interfaces.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::PathBuf,
     sync::{
@@ -48,6 +48,7 @@ use crate::{
     driver::{Behind, Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
     edge::{Service, ServiceParts, Transport, serve},
     folder::{DiskFile, DiskFolder, LedgerFiles},
+    governor,
     history::LedgerHistory,
     identity::{Identity, IdentityError},
     join::Seeker,
@@ -537,6 +538,7 @@ fn assemble(
         disk,
         fetches,
         snapshots,
+        governor: governor::start(shared.inbox.clone()).map_err(StartNodeError::Thread)?,
         peers: Arc::clone(&shared.peers),
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
@@ -550,6 +552,8 @@ fn assemble(
         hard_state: promised,
         behind: BTreeSet::new(),
         joining: None,
+        governing: BTreeMap::new(),
+        next_request: 0,
     };
     let driver = thread("replica", move || driver.run())?;
 

@@ -4,7 +4,8 @@
 //!
 //! 1. the nodes, their endorsed certificates and the service, opening;
 //! 2. a signature;
-//! 3. the genesis state of the hosted ledger, and the service, open;
+//! 3. the genesis state of the hosted ledger, and the members with their constitution. The service waits for them to
+//!    open it; one without members is open at once, and nobody can ever change it;
 //! 4. a signature.
 //!
 //! They stand in the genesis view and are committed from the start. All keys pass through the memory of the process
@@ -24,6 +25,9 @@ use coco_crypto::{
 use coco_evm::{
     genesis::Genesis,
     state::{self, EvmMaps},
+};
+use coco_governance::{
+    ConstitutionError, Engine, FirstGovernance, FirstGovernanceError, Governance,
 };
 use coco_kv::{Store, WriteSet};
 use coco_ledger::{
@@ -61,6 +65,8 @@ pub struct NetworkSpec<'a> {
     pub names: &'a [AltName],
     /// The genesis of the hosted Ethereum ledger.
     pub genesis: &'a Genesis,
+    /// Who governs, if anybody.
+    pub governance: Option<&'a FirstGovernance>,
     /// Seconds since 1970.
     pub now: u64,
 }
@@ -96,6 +102,12 @@ pub enum ProvisionError {
     /// The genesis state does not fit an entry.
     #[error("the genesis state is too large")]
     Genesis(#[from] SealEntryError),
+    /// Members and constitution make no government.
+    #[error("the service cannot be governed so")]
+    Governance(#[from] FirstGovernanceError),
+    /// The constitution does not run.
+    #[error("the constitution cannot be used")]
+    Constitution(#[from] ConstitutionError),
 }
 
 /// What was made.
@@ -208,7 +220,13 @@ fn first_entries(
     spec.genesis.write(&mut tx, &maps);
     let changes = tx.finish();
     let mut writes = store.commit(Seqno(3), changes).expect("nothing else writes");
-    put_service(&mut writes, &cert, ServiceStatus::Open);
+    match spec.governance {
+        Some(governance) => {
+            Governance::new(&Engine::new()).check_constitution(&governance.constitution)?;
+            governance.put(&mut writes)?;
+        }
+        None => put_service(&mut writes, &cert, ServiceStatus::Open),
+    }
     ledger.append(&writes)?;
     ledger.sign(&signer, spec.now)?;
     Ok(ledger.into_entries())
@@ -236,6 +254,7 @@ mod tests {
                 code_digest: Digest::ZERO,
                 names: &[],
                 genesis: &Genesis::new(ChainConfig::new(1)),
+                governance: None,
                 now: 1_700_000_000,
             })
         };

@@ -104,7 +104,9 @@ fn kind(input: &Input) -> &'static str {
         | Input::Unreachable(_)
         | Input::Campaign
         | Input::TransferTo(_)
-        | Input::Join(_) => "other",
+        | Input::Join(_)
+        | Input::Govern(..)
+        | Input::Governed(_) => "other",
     }
 }
 

@@ -5,7 +5,7 @@ use coco_adapter::{Refusal, Ticket};
 use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
 use coco_types::{NodeId, Seqno, TxId};
 
-use crate::{JoinReply, SnapshotTask};
+use crate::{GovernReply, GovernTask, JoinReply, SnapshotTask};
 
 /// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
 #[derive(Debug, Default)]
@@ -66,6 +66,10 @@ pub struct Effects {
     pub rolled_back: Option<Seqno>,
     /// Role, view or primary has changed.
     pub role_changed: bool,
+    /// A member's request to be carried out by the thread for such.
+    pub govern: Option<GovernTask>,
+    /// Answers to members.
+    pub governed: Vec<(Ticket, GovernReply)>,
     /// Answers to nodes that asked for a seat.
     pub joins: Vec<(NodeId, JoinReply)>,
     /// Another configuration is in effect.

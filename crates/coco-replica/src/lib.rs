@@ -13,6 +13,8 @@
 //!    [`Settings::signature_interval_ms`] have passed.
 //! 4. The entry is committed when a quorum has it on disk and a signature entry that covers it is there too.
 //!
+//! Members' requests run scripts, which takes longer than the replica may: see `governing.rs`.
+//!
 //! When the view is lost, everything not committed by the new primary is rolled back: store, tree, log and status
 //! together, to the same position.
 
@@ -20,6 +22,7 @@
 
 mod copy_ledger;
 mod effects;
+mod governing;
 mod hard_state_file;
 mod ledger_state;
 mod load;
@@ -35,6 +38,10 @@ mod storage;
 
 pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};
+pub use governing::{
+    GOVERN_TRIES_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Governed,
+    SNAPSHOT_ASKED_MAP,
+};
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader, RestoreSnapshotError};

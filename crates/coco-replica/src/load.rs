@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 use thiserror::Error;
 
 use crate::{
+    governing::SNAPSHOT_ASKED_MAP,
     ledger_state::{LedgerState, SharedLedgerState},
     membership::from_row,
     outside::{OUTSIDE_MAP, SINGLETON, decode_outside, outside_map},
@@ -155,6 +156,9 @@ pub(crate) struct Core {
     uncommitted_batches: usize,
     outside: MapName,
     configuration_map: MapName,
+    snapshot_asked_map: MapName,
+    /// Entries that ask for a snapshot, ascending: those above the committed position, and one before them.
+    snapshots_asked: VecDeque<Seqno>,
     /// The last two configurations of the ledger, with their entries: only the newest may have to be rolled back, or be
     /// one that is not in effect yet.
     configurations: VecDeque<(Seqno, Configuration)>,
@@ -189,8 +193,26 @@ impl Core {
             uncommitted_batches: 0,
             outside: MapName::from_static(OUTSIDE_MAP),
             configuration_map: MapName::from_static(CONFIGURATION_MAP),
+            snapshot_asked_map: MapName::from_static(SNAPSHOT_ASKED_MAP),
+            snapshots_asked: VecDeque::new(),
             configurations: VecDeque::new(),
         }
+    }
+
+    /// Notes that this entry asks for a snapshot.
+    pub(crate) fn note_snapshot_asked(&mut self, at: Seqno) {
+        self.snapshots_asked.push_back(at);
+    }
+
+    /// Whether a snapshot was asked for since the signature entry at `previous`.
+    pub(crate) fn is_snapshot_asked(&self, previous: Seqno) -> bool {
+        self.snapshots_asked.back().is_some_and(|at| *at > previous)
+    }
+
+    /// The newest signature entry up to `to` of which a snapshot was asked for.
+    pub(crate) fn snapshot_asked(&self, state: &LedgerState, to: Seqno) -> Option<Seqno> {
+        let signatures = self.snapshots_asked.iter().rev();
+        signatures.filter_map(|at| state.covering_signature(*at)).find(|signature| *signature <= to)
     }
 
     /// Notes the configuration of an entry that is about to be taken.
@@ -304,6 +326,9 @@ impl Core {
         {
             self.evidence.append(id, evidence);
         }
+        if writes.get(&self.snapshot_asked_map, singleton_key()).is_some() {
+            self.note_snapshot_asked(id.seqno);
+        }
         self.store
             .apply_view(id.seqno, &writes)
             .map_err(|source| LoadError::Apply { id, source })?;
@@ -360,6 +385,7 @@ impl Core {
         self.ledger_time_ms =
             self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
         self.evidence.rollback(to);
+        while self.snapshots_asked.pop_back_if(|at| *at > to).is_some() {}
         self.configurations.pop_back_if(|(at, _)| *at > to);
     }
 
@@ -369,6 +395,9 @@ impl Core {
         while let Some(entry) = self.uncommitted.pop_front_if(|entry| entry.seqno <= to) {
             self.committed_time_ms = entry.ledger_time_ms;
             self.settled(&entry);
+        }
+        while self.snapshots_asked.get(1).is_some_and(|next| *next <= to) {
+            self.snapshots_asked.pop_front();
         }
         self.store.compact(Seqno(to.0.saturating_sub(retained)));
     }
@@ -400,7 +429,7 @@ pub struct Loader {
     retained: u64,
 }
 
-/// The maps of the adapter, and those of the ledger itself.
+/// The maps of the adapter, of governance, and of the ledger itself.
 fn with_own_maps(mut schema: Vec<MapSpec>) -> Vec<MapSpec> {
     schema.push(outside_map());
     schema.extend(
@@ -408,6 +437,9 @@ fn with_own_maps(mut schema: Vec<MapSpec>) -> Vec<MapSpec> {
             .map(|name| MapSpec { name: MapName::from_static(name), kind: MapKind::LedgerOnly }),
     );
     schema.extend(snapshot_maps());
+    schema.extend(coco_governance::tables::maps());
+    let asked = MapName::from_static(SNAPSHOT_ASKED_MAP);
+    schema.push(MapSpec::new(asked, MapKind::LedgerOnly));
     schema
 }
 

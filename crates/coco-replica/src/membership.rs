@@ -15,7 +15,7 @@
 //! A seat whose node still answers is not given away: then one of the two is a copy that a host has made. Nobody asks
 //! people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
 
-use coco_consensus::Configuration;
+use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
@@ -175,7 +175,7 @@ impl Replica {
     pub(crate) fn advance_membership(&mut self) -> Result<(), StepError> {
         let now = self.engine.configuration();
         if self.engine.role() != Role::Primary
-            || (!now.is_joint() && now.learners.is_empty())
+            || (!now.is_joint() && now.learners.is_empty() && !self.nodes_changed)
             || !self.can_reconfigure()
         {
             return Ok(());
@@ -185,13 +185,96 @@ impl Replica {
         }
         for learner in now.learners.clone() {
             let Some(row) = self.row(learner) else { continue };
-            let seat = read_node(learner, &row)?.seat;
-            let Some(voter) = self.occupants(seat)?.voter else { continue };
-            if self.has_caught_up(learner) {
-                return self.swap(voter, learner, &row);
+            let NodeRow { seat, status, .. } = read_node(learner, &row)?;
+            if !self.has_caught_up(learner) {
+                continue;
+            }
+            match self.occupants(seat)?.voter {
+                Some(voter) => return self.swap(voter, learner, &row),
+                None if status == NodeStatus::Trusted => return self.promote(learner),
+                None => {}
             }
         }
-        Ok(())
+        if self.nodes_changed { self.follow_members() } else { Ok(()) }
+    }
+
+    /// A node that members trust, and that has everything, votes from now on.
+    fn promote(&mut self, learner: NodeId) -> Result<(), StepError> {
+        let now = self.engine.configuration();
+        let mut voters = now.voters.clone();
+        voters.push(learner);
+        let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
+        let next = now.step_to(voters, learners);
+        self.propose_configuration(WriteSet::new(), next)
+    }
+
+    /// The next step towards what members decided of nodes: who is trusted listens at first, who is retired leaves.
+    fn follow_members(&mut self) -> Result<(), StepError> {
+        let now = self.engine.configuration().clone();
+        let (mut arrived, mut gone, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        for (node, row) in self.all_rows()? {
+            match row.status {
+                NodeStatus::Trusted if !now.contains(node) => arrived.push(node),
+                NodeStatus::Retired if now.contains(node) => gone.push(node),
+                NodeStatus::Retired if !row.retired_committed => forgotten.push(node),
+                NodeStatus::Trusted | NodeStatus::Retired | NodeStatus::Pending => {}
+            }
+        }
+        if !forgotten.is_empty() {
+            return self.note_gone(&forgotten);
+        }
+        if gone.contains(&self.me()) {
+            // Another primary lets this node go.
+            let is_next = |other: &&coco_consensus::Progress| {
+                other.active && now.voters.contains(&other.node) && !gone.contains(&other.node)
+            };
+            let progress = self.engine.progress();
+            let next = progress.iter().filter(is_next).max_by_key(|other| other.matched);
+            if let Some(next) = next.map(|next| next.node) {
+                // A transfer under way is not begun again, and one that fails is tried at the next tick.
+                let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
+            }
+            return Ok(());
+        }
+        let stays = |node: &NodeId| !gone.contains(node);
+        let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
+        let mut learners: Vec<NodeId> = now.learners.iter().copied().filter(stays).collect();
+        learners.extend(arrived);
+        let next = now.step_to(voters, learners);
+        if next == now {
+            self.nodes_changed = false;
+            return Ok(());
+        }
+        if !now.may_become(&next) {
+            // Too many at once, or nobody would be left: what can be done later stays asked for.
+            return Ok(());
+        }
+        self.propose_configuration(WriteSet::new(), next)
+    }
+
+    /// Writes down that nobody needs these nodes any more.
+    fn note_gone(&mut self, nodes: &[NodeId]) -> Result<(), StepError> {
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
+        let mut writes = WriteSet::new();
+        for node in nodes {
+            if let Some(row) = self.row(*node) {
+                put_retired_committed(&mut writes, *node, &row)?;
+            }
+        }
+        self.write_down(id, &writes)
+    }
+
+    /// What the ledger says of all nodes that ever were.
+    fn all_rows(&self) -> Result<Vec<(NodeId, NodeRow)>, MembershipError> {
+        let head = self.core.store.reader().head();
+        let Some(map) = head.map(&MapName::from_static(NODES_MAP)) else { return Ok(Vec::new()) };
+        let rows = head.range(map, &[], None, usize::MAX);
+        // A key that is no id is no node: a constitution may have written it.
+        let rows = rows.into_iter().filter_map(|(key, row)| {
+            let node: NodeId = str::from_utf8(&key).ok()?.parse().ok()?;
+            Some(read_node(node, &row).map(|row| (node, row)))
+        });
+        rows.collect()
     }
 
     fn swap(&mut self, voter: NodeId, learner: NodeId, row: &[u8]) -> Result<(), StepError> {

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::{
     effects::{Effects, Persist, Reply},
+    governing::{GovernReply, GovernRequest, Governed, Governing},
     ledger_state::SharedLedgerState,
     load::{AppendKind, Core, LoadError, Loader},
     membership::JoinRequest,
@@ -104,6 +105,10 @@ pub enum Input {
     TransferTo(NodeId),
     /// A node asks for a seat. Every one is answered, by `Effects::joins`.
     Join(Box<JoinRequest>),
+    /// A member's request. Every one is answered, by `Effects::governed`.
+    Govern(Ticket, GovernRequest),
+    /// A member's request was carried out.
+    Governed(Box<Governed>),
 }
 
 /// Something broke that a correct network cannot break. The node must stop; its disk is intact.
@@ -139,6 +144,9 @@ pub struct Replica {
     pub(crate) signer: Box<dyn Signer + Send>,
     settings: Settings,
     snapshots: Snapshots,
+    pub(crate) governing: Governing,
+    /// Members may have trusted or removed nodes that the configuration does not show yet.
+    pub(crate) nodes_changed: bool,
     outside_map: MapName,
     /// When the first entry after the last signature was made, by the monotonic clock.
     unsigned_since_ms: Option<u64>,
@@ -178,6 +186,8 @@ impl Replica {
             signer,
             snapshots: Snapshots::new(settings.snapshot_entries),
             settings,
+            governing: Governing::default(),
+            nodes_changed: false,
             outside_map: MapName::from_static(OUTSIDE_MAP),
             unsigned_since_ms: None,
             view_not_durable: None,
@@ -246,6 +256,7 @@ impl Replica {
             Input::Tick => {
                 self.engine.tick();
                 self.advance_membership()?;
+                self.advance_governing(&mut effects)?;
                 let answers = self.adapter.expire(self.now.mono_ms);
                 self.answer(answers, None, &mut effects);
             }
@@ -262,6 +273,8 @@ impl Replica {
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
             Input::Join(request) => self.join(&request, &mut effects)?,
+            Input::Govern(ticket, request) => self.govern(ticket, request, &mut effects)?,
+            Input::Governed(governed) => self.take_governed(*governed, &mut effects)?,
         }
         if !is_work {
             self.pump(&mut effects)?;
@@ -377,14 +390,14 @@ impl Replica {
     }
 
     /// The time that adapters see: the wall clock, except that it never falls behind an entry of the ledger.
-    fn block_time_ms(&self) -> u64 {
+    pub(crate) fn block_time_ms(&self) -> u64 {
         if coco_planted::is(Bug::TimeFollowsClock) {
             return self.now.wall_ms;
         }
         self.core.time_ms.max(self.now.wall_ms)
     }
 
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         coco_planted::is(Bug::IgnoreRoom)
             || self.core.uncommitted_entries() < self.settings.uncommitted_entries_max
                 && self.core.uncommitted_bytes() < self.settings.uncommitted_bytes_max
@@ -440,8 +453,11 @@ impl Replica {
         let kind = AppendKind {
             is_signature: true,
             chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes
-                || self.snapshots.is_due_at(previous, id.seqno),
+                || self.governing.chunk_asked
+                || self.snapshots.is_due_at(previous, id.seqno)
+                || self.core.is_snapshot_asked(previous),
         };
+        self.governing.chunk_asked = false;
         self.core
             .store
             .apply(id.seqno, &writes)
@@ -522,7 +538,12 @@ impl Replica {
             was
         };
         effects.role_changed = true;
+        // Whoever was primary before may not have followed up what members decided.
+        self.nodes_changed |= change.role == Role::Primary;
         if was_primary && change.role != Role::Primary {
+            let waiting = self.governing.abandon().into_iter();
+            let reply = GovernReply::NotPrimary(change.primary);
+            effects.governed.extend(waiting.map(|ticket| (ticket, reply.clone())));
             let dropped = self.adapter.abandon();
             effects.replies.extend(
                 dropped.into_iter().map(|ticket| (ticket, Reply::NotPrimary(change.primary))),
@@ -535,7 +556,8 @@ impl Replica {
         let due = {
             let state = self.core.state.read();
             let to = state.last_signature(replicated).unwrap_or(Seqno::ZERO);
-            self.snapshots.due(&state, to).map(|seqno| state.tx_id(seqno))
+            let asked = self.core.snapshot_asked(&state, to);
+            self.snapshots.due(&state, to, asked).map(|seqno| state.tx_id(seqno))
         };
         let make = due.map(|id| {
             let marks = self.core.marks_at(id.seqno);

@@ -296,12 +296,21 @@ impl Snapshots {
     }
 
     /// The newest signature entry up to `to` of which a snapshot is due, if it is above what was committed before and
-    /// nothing is being made.
-    pub(crate) fn due(&self, state: &LedgerState, to: Seqno) -> Option<Seqno> {
-        let multiple = to.0.checked_div(self.entries)?.checked_mul(self.entries)?;
-        let before = Seqno(multiple.checked_sub(1)?);
-        let due = state.covering_signature(before)?;
+    /// nothing is being made. `asked` is the newest that members asked for.
+    pub(crate) fn due(
+        &self,
+        state: &LedgerState,
+        to: Seqno,
+        asked: Option<Seqno>,
+    ) -> Option<Seqno> {
+        let due = self.due_by_count(state, to).filter(|due| *due <= to).max(asked)?;
         (self.making.is_none() && due > state.committed && due <= to).then_some(due)
+    }
+
+    /// The signature entry at or after the last multiple.
+    fn due_by_count(&self, state: &LedgerState, to: Seqno) -> Option<Seqno> {
+        let multiple = to.0.checked_div(self.entries)?.checked_mul(self.entries)?;
+        state.covering_signature(Seqno(multiple.checked_sub(1)?))
     }
 
     /// Begins one: pins its version. Nothing that is not committed yet was compacted.
@@ -364,8 +373,12 @@ mod tests {
             (41, 41, None),
         ] {
             let state = state(&signatures, 45, committed);
-            assert_eq!(snapshots.due(&state, Seqno(to)), due.map(Seqno), "{committed} to {to}");
-            assert_eq!(Snapshots::new(0).due(&state, Seqno(to)), None);
+            assert_eq!(
+                snapshots.due(&state, Seqno(to), None),
+                due.map(Seqno),
+                "{committed} to {to}"
+            );
+            assert_eq!(Snapshots::new(0).due(&state, Seqno(to), None), None);
         }
         let at: Vec<u64> = signatures
             .windows(2)
@@ -376,13 +389,27 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_asked_for_is_due_beside_those() {
+        let state = state(&[4, 9, 12, 14], 15, 4);
+        for (entries, asked, due) in [
+            (0, None, None),
+            (0, Some(9), Some(9)),
+            (10, Some(9), Some(12)),
+            (10, Some(14), Some(14)),
+        ] {
+            let found = Snapshots::new(entries).due(&state, Seqno(14), asked.map(Seqno));
+            assert_eq!(found, due.map(Seqno), "{entries} {asked:?}");
+        }
+    }
+
+    #[test]
     fn one_is_made_at_a_time() {
         let mut snapshots = Snapshots::new(10);
         snapshots.making = Some(Seqno(12));
         let state = state(&[12, 20], 20, 12);
-        assert_eq!(snapshots.due(&state, Seqno(20)), None);
+        assert_eq!(snapshots.due(&state, Seqno(20), None), None);
         snapshots.made(Seqno(12), None);
-        assert_eq!(snapshots.due(&state, Seqno(20)), Some(Seqno(20)));
+        assert_eq!(snapshots.due(&state, Seqno(20), None), Some(Seqno(20)));
     }
 
     #[test]

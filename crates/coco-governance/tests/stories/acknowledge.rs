@@ -1,7 +1,7 @@
 //! A new member is admitted, and becomes active when it acknowledges the state.
 
 use coco_crypto::Curve;
-use coco_governance::{Effect, ErrorCode, Reply, Route, tables};
+use coco_governance::{Effect, ErrorCode, Message, Reply, Route, tables};
 use serde_json::{Value, json};
 
 use crate::consortium::{Consortium, Member, Sent, YES, code, state};
@@ -20,12 +20,12 @@ fn admit(c: &mut Consortium, with_key: bool) -> usize {
 
 fn acknowledge(c: &mut Consortium, by: usize, digest: &Value) -> Sent<Reply> {
     let content = json!({ "stateDigest": digest }).to_string();
-    let envelope = c.members[by].sign("ack", None, c.now, content.as_bytes());
+    let envelope = c.members[by].sign(Message::Ack, c.now, content.as_bytes());
     c.send(Route::Acknowledge(c.members[by].id()), &envelope)
 }
 
 fn update(c: &mut Consortium, by: usize) -> Value {
-    let envelope = c.members[by].sign("state_digest", None, c.now, b"");
+    let envelope = c.members[by].sign(Message::StateDigest, c.now, b"");
     let member = c.members[by].id();
     match c.send(Route::UpdateStateDigest(member), &envelope).unwrap() {
         Reply::StateDigest { member: named, state_digest } => {

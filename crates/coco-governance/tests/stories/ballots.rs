@@ -1,6 +1,6 @@
 //! Ballots that do not vote: each fails by itself, and the count goes on without it.
 
-use coco_governance::{BALLOT_BYTES_MAX, ErrorCode, tables};
+use coco_governance::{BALLOT_BYTES_MAX, ErrorCode, Message, tables};
 use serde_json::json;
 
 use crate::consortium::{Consortium, YES, code, state};
@@ -124,7 +124,7 @@ fn a_ballot_without_a_text_is_refused() {
     let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
     let id = crate::consortium::id(&made);
     for content in [&b""[..], b"{}", br#"{"ballot":1}"#, br#"{"ballot":"a","ballot":"b"}"#] {
-        let envelope = c.members[0].sign("ballot", Some(id), c.now, content);
+        let envelope = c.members[0].sign(Message::Ballot(id), c.now, content);
         let route =
             coco_governance::Route::SubmitBallot { proposal: id, member: c.members[0].id() };
         assert_eq!(code(c.send(route, &envelope)), ErrorCode::InvalidInput);

@@ -4,19 +4,16 @@ use std::sync::OnceLock;
 
 use coco_crypto::{
     Certificate, Curve, SigningKey, Validity,
-    cose::{
-        ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1, EMPTY_MAP, to_be_signed,
-    },
+    cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
     service_certificate, sha256,
 };
 use coco_governance::{
-    Effect, ErrorCode, Governance, GovernanceError, MemberId, ProposalId, ProposalView, Reply,
-    Route, Situation, tables,
+    Effect, ErrorCode, Governance, GovernanceError, MemberId, Message, ProposalId, ProposalView,
+    Reply, Route, Situation, sign_request, tables,
 };
 use coco_kv::{MapName, Store, WriteSet};
 use coco_script::Engine;
 use coco_types::Seqno;
-use minicbor::Encoder;
 use serde_json::{Value, json};
 
 pub(crate) const CONSTITUTION: &str = include_str!("constitution.js");
@@ -45,29 +42,8 @@ impl Member {
     }
 
     /// A request as CCF's tool makes it.
-    pub(crate) fn sign(
-        &self,
-        message: &str,
-        proposal: Option<ProposalId>,
-        created_at: u64,
-        content: &[u8],
-    ) -> Vec<u8> {
-        let algorithm = match self.key.public().curve() {
-            Curve::P256 => ALGORITHM_ES256,
-            Curve::P384 => ALGORITHM_ES384,
-            Curve::P521 => ALGORITHM_ES512,
-        };
-        let mut protected = Vec::new();
-        let mut encoder = Encoder::new(&mut protected);
-        encoder.map(4 + u64::from(proposal.is_some())).unwrap();
-        encoder.i64(1).unwrap().i64(algorithm).unwrap();
-        encoder.i64(4).unwrap().bytes(self.id().to_string().as_bytes()).unwrap();
-        encoder.str("ccf.gov.msg.type").unwrap().str(message).unwrap();
-        encoder.str("ccf.gov.msg.created_at").unwrap().u64(created_at).unwrap();
-        if let Some(id) = proposal {
-            encoder.str("ccf.gov.msg.proposal_id").unwrap().str(&id.to_string()).unwrap();
-        }
-        self.seal(&protected, content)
+    pub(crate) fn sign(&self, message: Message, created_at: u64, content: &[u8]) -> Vec<u8> {
+        sign_request(&self.key, self.id(), message, created_at, content)
     }
 
     /// A message with any protected headers.
@@ -152,7 +128,7 @@ impl Consortium {
     /// One member proposes one action.
     pub(crate) fn propose(&mut self, by: usize, name: &str, args: &Value) -> Sent<ProposalView> {
         let content = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
-        let envelope = self.members[by].sign("proposal", None, self.now, content.as_bytes());
+        let envelope = self.members[by].sign(Message::Proposal, self.now, content.as_bytes());
         self.send_for_view(Route::CreateProposal, &envelope)
     }
 
@@ -164,14 +140,14 @@ impl Consortium {
     ) -> Sent<ProposalView> {
         let (id, content) = (id(on), json!({ "ballot": ballot }).to_string());
         let member = &self.members[by];
-        let envelope = member.sign("ballot", Some(id), self.now, content.as_bytes());
+        let envelope = member.sign(Message::Ballot(id), self.now, content.as_bytes());
         let route = Route::SubmitBallot { proposal: id, member: member.id() };
         self.send_for_view(route, &envelope)
     }
 
     pub(crate) fn withdraw(&mut self, by: usize, what: &ProposalView) -> Sent<Reply> {
         let id = id(what);
-        let envelope = self.members[by].sign("withdrawal", Some(id), self.now, b"");
+        let envelope = self.members[by].sign(Message::Withdrawal(id), self.now, b"");
         self.send(Route::WithdrawProposal(id), &envelope)
     }
 

@@ -1,6 +1,6 @@
 //! The constitution: what it can reach, what it cannot, and how it is replaced.
 
-use coco_governance::{ErrorCode, tables};
+use coco_governance::{ErrorCode, Message, tables};
 use serde_json::json;
 
 use crate::consortium::{CONSTITUTION, Consortium, YES, code, state};
@@ -78,7 +78,7 @@ fn constitutions_are_checked_a_few_at_a_time() {
         let action =
             json!({ "name": "check_constitution", "args": { "constitution": CONSTITUTION } });
         let content = json!({ "actions": vec![action; count] }).to_string();
-        let envelope = c.members[0].sign("proposal", None, c.now, content.as_bytes());
+        let envelope = c.members[0].sign(Message::Proposal, c.now, content.as_bytes());
         let sent = c.send(coco_governance::Route::CreateProposal, &envelope);
         assert_eq!(sent.is_ok(), ok, "{count}: {sent:?}");
     }

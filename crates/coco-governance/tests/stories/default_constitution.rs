@@ -1,7 +1,7 @@
 //! The constitution of a service that brings none of its own.
 
 use coco_crypto::Curve;
-use coco_governance::{DEFAULT_CONSTITUTION, Effect, ErrorCode, ProposalView, tables};
+use coco_governance::{DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, ProposalView, tables};
 use serde_json::{Value, json};
 
 use crate::consortium::{Consortium, Member, NO, YES, code, state};
@@ -133,7 +133,7 @@ fn every_action_of_a_proposal_must_find_its_votes() {
         { "name": "trigger_snapshot" },
         { "name": "set_constitution", "args": { "constitution": DEFAULT_CONSTITUTION } },
     ]});
-    let envelope = c.members[0].sign("proposal", None, c.now, content.to_string().as_bytes());
+    let envelope = c.members[0].sign(Message::Proposal, c.now, content.to_string().as_bytes());
     let coco_governance::Reply::Proposal(made) =
         c.send(coco_governance::Route::CreateProposal, &envelope).unwrap()
     else {
@@ -323,7 +323,7 @@ fn proposals_without_sense_are_refused() {
         json!({ "actions": [{ "name": "set_service_configuration", "args": { "a": 1 } }] }),
         json!({ "actions": [{ "name": "set_constitution", "args": { "constitution": "x" } }] }),
     ] {
-        let envelope = c.members[0].sign("proposal", None, c.now, content.to_string().as_bytes());
+        let envelope = c.members[0].sign(Message::Proposal, c.now, content.to_string().as_bytes());
         let refused = code(c.send(coco_governance::Route::CreateProposal, &envelope));
         assert_eq!(refused, ErrorCode::ProposalFailedToValidate, "{content}");
     }

@@ -1,6 +1,6 @@
 //! A proposal is made, voted on, and comes to one of its ends.
 
-use coco_governance::{Effect, ErrorCode, OPEN_PROPOSALS_MAX, Reply, tables};
+use coco_governance::{Effect, ErrorCode, Message, OPEN_PROPOSALS_MAX, Reply, tables};
 use serde_json::json;
 
 use crate::consortium::{CONSTITUTION, Consortium, NO, YES, code, id, state};
@@ -133,7 +133,7 @@ fn every_accepted_request_is_kept_as_it_was_signed() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let mut c = Consortium::new(2);
     let content = br#"{"actions":[]}"#;
-    let envelope = c.members[0].sign("proposal", None, c.now, content);
+    let envelope = c.members[0].sign(Message::Proposal, c.now, content);
     c.send(coco_governance::Route::CreateProposal, &envelope).unwrap();
     let kept = c.json(tables::COSE_HISTORY, &c.members[0].id().key()).unwrap();
     assert_eq!(STANDARD.decode(kept.as_str().unwrap()).unwrap(), envelope);
@@ -144,7 +144,7 @@ fn every_accepted_request_is_kept_as_it_was_signed() {
 fn the_id_binds_state_and_request() {
     let mut c = Consortium::new(1);
     let content = br#"{"actions":[]}"#;
-    let envelope = c.members[0].sign("proposal", None, c.now, content);
+    let envelope = c.members[0].sign(Message::Proposal, c.now, content);
     let signed = coco_governance::Request::read(&envelope).unwrap();
     let digest = signed.verify(&c.members[0].certificate).unwrap().digest();
     let expected = [c.situation().root.0, digest.0].concat();
@@ -226,7 +226,7 @@ fn the_same_requests_make_the_same_writes() {
             { "name": "set_note", "args": { "text": "x" } },
             { "name": "set_constitution", "args": { "constitution": text } },
         ]});
-        c.members[0].sign("proposal", None, c.now, content.to_string().as_bytes())
+        c.members[0].sign(Message::Proposal, c.now, content.to_string().as_bytes())
     };
     let proposal = made(&one);
     let Reply::Proposal(view) =
@@ -236,7 +236,8 @@ fn the_same_requests_make_the_same_writes() {
     };
     for (by, ballot) in [(0, hostile), (1, YES), (2, YES)] {
         let content = json!({ "ballot": ballot }).to_string();
-        let envelope = one.members[by].sign("ballot", Some(id(&view)), one.now, content.as_bytes());
+        let envelope =
+            one.members[by].sign(Message::Ballot(id(&view)), one.now, content.as_bytes());
         let member = one.members[by].id();
         let route = coco_governance::Route::SubmitBallot { proposal: id(&view), member };
         both(&mut one, &mut other, route, &envelope);

@@ -1,6 +1,6 @@
 //! A proposal that was sent before is not taken again.
 
-use coco_governance::{AHEAD_MAX_S, ErrorCode, Route};
+use coco_governance::{AHEAD_MAX_S, ErrorCode, Message, Route};
 use serde_json::json;
 
 use crate::consortium::{Consortium, START, code, state};
@@ -8,7 +8,7 @@ use crate::consortium::{Consortium, START, code, state};
 #[test]
 fn the_same_request_is_taken_once() {
     let mut c = Consortium::new(2);
-    let envelope = c.members[0].sign("proposal", None, c.now, br#"{"actions":[]}"#);
+    let envelope = c.members[0].sign(Message::Proposal, c.now, br#"{"actions":[]}"#);
     c.send(Route::CreateProposal, &envelope).unwrap();
     assert_eq!(code(c.send(Route::CreateProposal, &envelope)), ErrorCode::ProposalReplay);
 }
@@ -17,11 +17,11 @@ fn the_same_request_is_taken_once() {
 fn another_signature_of_the_same_is_the_same() {
     let mut c = Consortium::new(2);
     let [first, second] =
-        [(); 2].map(|()| c.members[0].sign("proposal", None, START, br#"{"actions":[]}"#));
+        [(); 2].map(|()| c.members[0].sign(Message::Proposal, START, br#"{"actions":[]}"#));
     assert_ne!(first, second, "signatures differ each time");
     c.send(Route::CreateProposal, &first).unwrap();
     assert_eq!(code(c.send(Route::CreateProposal, &second)), ErrorCode::ProposalReplay);
-    let other = c.members[0].sign("proposal", None, START + 1, br#"{"actions":[]}"#);
+    let other = c.members[0].sign(Message::Proposal, START + 1, br#"{"actions":[]}"#);
     assert!(c.send(Route::CreateProposal, &other).is_ok());
 }
 
@@ -29,7 +29,7 @@ fn another_signature_of_the_same_is_the_same() {
 fn what_left_the_window_does_not_come_back() {
     let mut c = Consortium::new(1);
     c.pass("set_window", &json!({ "size": 3 })).unwrap();
-    let old = c.members[0].sign("proposal", None, c.now, br#"{"actions":[]}"#);
+    let old = c.members[0].sign(Message::Proposal, c.now, br#"{"actions":[]}"#);
     let at = c.now;
     c.send(Route::CreateProposal, &old).unwrap();
     for i in 0..3 {
@@ -52,7 +52,7 @@ fn what_left_the_window_does_not_come_back() {
 fn a_proposal_from_the_future_is_refused() {
     let mut c = Consortium::new(2);
     let ahead = c.now + AHEAD_MAX_S + 1;
-    let envelope = c.members[0].sign("proposal", None, ahead, br#"{"actions":[]}"#);
+    let envelope = c.members[0].sign(Message::Proposal, ahead, br#"{"actions":[]}"#);
     assert_eq!(code(c.send(Route::CreateProposal, &envelope)), ErrorCode::InvalidCreatedAt);
     assert!(c.propose(1, "set_note", &json!({ "text": "x" })).is_ok());
 }

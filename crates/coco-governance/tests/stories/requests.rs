@@ -203,7 +203,7 @@ fn the_algorithm_belongs_to_the_key() {
 fn strangers_and_forgers_are_refused() {
     let mut c = Consortium::new(1);
     let stranger = Member::new(Curve::P384);
-    let envelope = stranger.sign("proposal", None, c.now, br#"{"actions":[]}"#);
+    let envelope = stranger.sign(Message::Proposal, c.now, br#"{"actions":[]}"#);
     assert_eq!(
         code(c.send(Route::CreateProposal, &envelope)),
         ErrorCode::InvalidAuthenticationInfo

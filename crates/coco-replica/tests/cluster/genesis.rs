@@ -5,6 +5,7 @@ use coco_crypto::{
     Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
     sha256,
 };
+use coco_governance::FirstGovernance;
 use coco_kv::WriteSet;
 use coco_ledger::{
     FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
@@ -85,7 +86,7 @@ impl Keys {
     }
 
     /// The network's description and the service's change to open, or something of that kind.
-    fn service_writes(&self) -> [WriteSet; 2] {
+    fn service_writes(&self, has_members: bool) -> [WriteSet; 2] {
         let Self::Real { signers, service } = self else {
             return [WriteSet::new(), WriteSet::new()];
         };
@@ -99,7 +100,9 @@ impl Keys {
         };
         let nodes: Vec<_> = signers.iter().map(node).collect();
         let mut open = WriteSet::new();
-        put_service(&mut open, &service.pem(), ServiceStatus::Open);
+        if !has_members {
+            put_service(&mut open, &service.pem(), ServiceStatus::Open);
+        }
         [genesis_write_set(&service.pem(), &nodes), open]
     }
 }
@@ -118,14 +121,21 @@ pub(crate) enum FirstEntries {
 }
 
 /// The first entries, under the first node's signature.
-pub(crate) fn first_entries(keys: &Keys, count: FirstEntries) -> Vec<Bytes> {
+pub(crate) fn first_entries(
+    keys: &Keys,
+    count: FirstEntries,
+    members: Option<&FirstGovernance>,
+) -> Vec<Bytes> {
     let mut ledger = FirstLedger::new(secret());
     let signer = keys.signer(0);
     let mut add = |writes: &WriteSet| {
         ledger.append(writes).expect("it is small");
         ledger.sign(signer.as_ref(), START_S).expect("it is small");
     };
-    let [mut nodes, mut open] = keys.service_writes();
+    let [mut nodes, mut open] = keys.service_writes(members.is_some());
+    if let Some(members) = members {
+        members.put(&mut open).expect("they can govern");
+    }
     match count {
         FirstEntries::Two => {
             bank::opening(&mut nodes);

@@ -8,6 +8,7 @@ mod broken;
 mod commit;
 mod failover;
 mod genesis;
+mod governing;
 mod limits;
 mod network;
 mod picture;

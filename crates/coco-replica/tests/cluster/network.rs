@@ -8,6 +8,7 @@ use coco_consensus::{
     Configuration, Fetch, FetchFailed, HardState, Limits, LogEntry, RaftEngine, Start, Timing,
 };
 use coco_crypto::sha256;
+use coco_governance::FirstGovernance;
 use coco_ledger::{EntryView, SnapshotName};
 use coco_replica::{Effects, Input, Loader, Now, Persist, Replica, Reply, Settings, StepError};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
@@ -15,6 +16,7 @@ use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 use crate::{
     bank::{self, Bank, Transfer},
     genesis::{FirstEntries, Keys, START_S, first_entries, secret},
+    governing::Governor,
     picture::{INDEX_KEY, Picture},
     snapshots::{self, Making},
     watch::Watch,
@@ -36,6 +38,8 @@ pub(crate) struct Plan {
     /// How many entries a node has at hand after a start, without reading its disk again.
     pub(crate) recent: usize,
     pub(crate) seed: u64,
+    /// Who governs.
+    pub(crate) members: Option<FirstGovernance>,
 }
 
 /// Execution runs ahead as far as the other limits let it.
@@ -52,6 +56,7 @@ impl Default for Plan {
             batch: 1,
             recent: usize::MAX,
             seed: 1,
+            members: None,
         }
     }
 }
@@ -92,6 +97,7 @@ pub(crate) struct Node {
     pub(crate) work_held: bool,
     pub(crate) fetches: VecDeque<Fetch>,
     pub(crate) snapshots: Making,
+    pub(crate) governing: Governor,
     pub(crate) fetches_answered: usize,
     pub(crate) replies: Vec<(Ticket, Reply)>,
     /// Callers who have no answer yet.
@@ -128,7 +134,7 @@ impl Cluster {
     }
 
     pub(crate) fn with_keys(plan: Plan, keys: Keys) -> Self {
-        let entries = first_entries(&keys, plan.first);
+        let entries = first_entries(&keys, plan.first, plan.members.as_ref());
         let hard_state = HardState { view: View::GENESIS, vote: None };
         let node = |id| Node {
             id,
@@ -146,6 +152,7 @@ impl Cluster {
             work_held: false,
             fetches: VecDeque::new(),
             snapshots: Making::default(),
+            governing: Governor::default(),
             fetches_answered: 0,
             replies: Vec::new(),
             waiting: BTreeSet::new(),
@@ -262,6 +269,7 @@ impl Cluster {
         this.writes.clear();
         this.fetches.clear();
         this.snapshots = Making::default();
+        this.governing = Governor::default();
         this.waiting.clear();
         this.ledger.clear();
     }
@@ -300,6 +308,8 @@ impl Cluster {
         this.writes.extend(effects.persist);
         this.fetches.extend(effects.fetch);
         this.snapshots.tasks.extend(effects.snapshots);
+        this.governing.tasks.extend(effects.govern);
+        this.governing.replies.extend(effects.governed);
         for reply in &effects.replies {
             assert!(
                 this.waiting.remove(&reply.0),
@@ -478,6 +488,9 @@ impl Cluster {
                 }
                 if !self.nodes[node].disk_held {
                     busy |= self.sync(node) | self.fetch(node);
+                }
+                if !self.nodes[node].governing.held {
+                    busy |= self.carry_out_request(node);
                 }
                 if !self.nodes[node].snapshots.held {
                     busy |= self.snapshot(node);

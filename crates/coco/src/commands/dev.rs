@@ -226,6 +226,7 @@ fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
         code_digest: sha256(&program),
         names: &[],
         genesis: &genesis,
+        governance: None,
         now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     })?;
     let addresses = addresses(&network.nodes, &specs);

@@ -1,0 +1,342 @@
+//! Members' requests: carried out beside the replica, committed by it, and followed up where they are about nodes.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use coco_adapter::Ticket;
+use coco_consensus::Configuration;
+use coco_crypto::{Certificate, Curve, SigningKey, Validity, service_certificate};
+use coco_governance::{
+    DEFAULT_CONSTITUTION, Engine, ErrorCode, FirstGovernance, FirstMember, Governance, MemberId,
+    Message, Reply, Route, sign_request, tables,
+};
+use coco_kv::MapName;
+use coco_ledger::SERVICE_MAP;
+use coco_replica::{GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Settings};
+use coco_types::{TxId, TxStatus};
+use serde_json::{Value, json};
+
+use crate::{
+    genesis::{FirstEntries, Keys, START_S},
+    network::{Cluster, EAGER, Plan},
+};
+
+/// A node's thread for members' requests.
+#[derive(Default)]
+pub(crate) struct Governor {
+    pub(crate) tasks: VecDeque<GovernTask>,
+    /// The thread does not run.
+    pub(crate) held: bool,
+    pub(crate) replies: Vec<(Ticket, GovernReply)>,
+}
+
+fn governance() -> &'static Mutex<Governance> {
+    static GOVERNANCE: OnceLock<Mutex<Governance>> = OnceLock::new();
+    GOVERNANCE.get_or_init(|| Mutex::new(Governance::new(&Engine::new())))
+}
+
+impl Cluster {
+    /// Does the oldest task of a node's thread for requests; false when there is none.
+    pub(crate) fn carry_out_request(&mut self, node: usize) -> bool {
+        let Some(task) = self.nodes[node].governing.tasks.pop_front() else { return false };
+        let governed = {
+            let mut governance = governance().lock().unwrap_or_else(PoisonError::into_inner);
+            task.run(&mut governance)
+        };
+        self.step(node, Input::Governed(Box::new(governed)));
+        true
+    }
+
+    fn row(&self, node: usize, map: &'static str, key: &[u8]) -> Option<Value> {
+        let head = self.replica(node).reader().head();
+        let row = head.get(head.map(&MapName::from_static(map))?, key)?;
+        Some(serde_json::from_slice(&row).expect("it is JSON"))
+    }
+}
+
+/// The one member of a network, and the network.
+struct Story {
+    key: SigningKey,
+    id: MemberId,
+    cluster: Cluster,
+    tickets: u64,
+}
+
+impl Story {
+    /// Its member is active.
+    fn new(keys: Keys, settings: Settings) -> Self {
+        let key = SigningKey::generate(Curve::P384);
+        let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
+        let certificate = service_certificate(&key, validity).expect("it can be made");
+        let member = FirstMember {
+            certificate_pem: certificate.pem(),
+            encryption_key_pem: None,
+            data: None,
+        };
+        let members = FirstGovernance {
+            constitution: DEFAULT_CONSTITUTION.to_owned(),
+            members: vec![member],
+            recovery_threshold: None,
+            voting_policy: None,
+        };
+        let nodes = keys.ids().len();
+        let first = FirstEntries::Four;
+        let plan = Plan { nodes, first, settings, members: Some(members), ..Plan::default() };
+        let mut cluster = Cluster::with_keys(plan, keys);
+        cluster.step(0, Input::Campaign);
+        cluster.settle();
+        let id = MemberId(certificate.digest());
+        let mut story = Self { key, id, cluster, tickets: 0 };
+        let (_, digest) = story.done(Route::UpdateStateDigest(id), Message::StateDigest, b"");
+        let Reply::StateDigest { state_digest, .. } = digest else { panic!("{digest:?}") };
+        let content = json!({ "stateDigest": state_digest }).to_string();
+        story.done(Route::Acknowledge(id), Message::Ack, content.as_bytes());
+        story
+    }
+
+    fn fast() -> Self {
+        Self::new(Keys::fast(3), EAGER)
+    }
+
+    fn now(&self) -> u64 {
+        START_S + self.cluster.clock_ms / 1000
+    }
+
+    /// Hands a request to a node.
+    fn send(&mut self, node: usize, route: Route, message: Message, content: &[u8]) -> Ticket {
+        let envelope = sign_request(&self.key, self.id, message, self.now(), content);
+        let request = GovernRequest { route, envelope: envelope.into() };
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.cluster.step(node, Input::Govern(ticket, request));
+        ticket
+    }
+
+    fn reply(&self, node: usize, ticket: Ticket) -> Option<&GovernReply> {
+        let replies = &self.cluster.nodes[node].governing.replies;
+        replies.iter().find(|(other, _)| *other == ticket).map(|(_, reply)| reply)
+    }
+
+    /// Hands a request to the first node, and lets everything happen.
+    fn ask(&mut self, route: Route, message: Message, content: &[u8]) -> GovernReply {
+        let ticket = self.send(0, route, message, content);
+        self.cluster.settle();
+        self.reply(0, ticket).expect("it was answered").clone()
+    }
+
+    fn done(&mut self, route: Route, message: Message, content: &[u8]) -> (TxId, Reply) {
+        match self.ask(route, message, content) {
+            GovernReply::Done { id, reply } => {
+                assert_eq!(self.cluster.status(0, id), TxStatus::Committed);
+                (id, reply)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn propose(&mut self, action: &str, args: &Value) -> GovernReply {
+        let content = json!({ "actions": [{ "name": action, "args": args }] }).to_string();
+        self.ask(Route::CreateProposal, Message::Proposal, content.as_bytes())
+    }
+
+    /// Proposes; the one member's proposal is accepted once it has voted for it.
+    fn pass(&mut self, action: &str, args: &Value) -> GovernReply {
+        let reply = self.propose(action, args);
+        let GovernReply::Done { reply: Reply::Proposal(view), .. } = &reply else { return reply };
+        if view.proposal_state != tables::ProposalState::Open {
+            return reply;
+        }
+        let id = view.proposal_id.parse().expect("it has an id");
+        let ballot = "export function vote (rawProposal, proposerId) { return true; }";
+        let content = json!({ "ballot": ballot }).to_string();
+        let route = Route::SubmitBallot { proposal: id, member: self.id };
+        self.ask(route, Message::Ballot(id), content.as_bytes())
+    }
+
+    fn accepted(&mut self, action: &str, args: &Value) {
+        match self.pass(action, args) {
+            GovernReply::Done { reply: Reply::Proposal(view), .. } => {
+                assert_eq!(view.proposal_state, tables::ProposalState::Accepted);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(&mut self, action: &str, args: &Value) -> (ErrorCode, String) {
+        match self.pass(action, args) {
+            GovernReply::Refused(error) => (error.code, error.message),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_is_committed_and_every_node_has_what_it_wrote() {
+    let mut story = Story::fast();
+    let name = story.id.to_string();
+    story
+        .accepted("set_member_data", &json!({ "member_id": name, "member_data": { "name": "a" } }));
+    story.cluster.run(5);
+    story.cluster.assert_equal();
+    for node in 0..3 {
+        let row = story.cluster.row(node, tables::MEMBERS_INFO, name.as_bytes()).expect("a member");
+        assert_eq!(row, json!({ "status": "Active", "member_data": { "name": "a" } }));
+    }
+}
+
+#[test]
+fn a_refused_request_leaves_no_entry() {
+    let mut story = Story::fast();
+    let before = story.cluster.last(0);
+    let (code, _) = story.refused("no_such_action", &json!({}));
+    assert_eq!(code, ErrorCode::ProposalFailedToValidate);
+    let reply = story.ask(Route::Acknowledge(story.id), Message::StateDigest, b"");
+    assert!(matches!(reply, GovernReply::Refused(_)), "{reply:?}");
+    assert_eq!(story.cluster.last(0), before);
+}
+
+#[test]
+fn the_replica_goes_on_while_a_request_is_carried_out() {
+    let mut story = Story::fast();
+    story.cluster.nodes[0].governing.held = true;
+    let ticket = story.send(0, Route::UpdateStateDigest(story.id), Message::StateDigest, b"");
+    let paid = story.cluster.execute(0);
+    story.cluster.run(5);
+    assert_eq!(story.cluster.status(0, paid), TxStatus::Committed);
+    assert_eq!(story.reply(0, ticket), None);
+    story.cluster.nodes[0].governing.held = false;
+    story.cluster.run(5);
+    let Some(GovernReply::Done { id, .. }) = story.reply(0, ticket) else { panic!("no answer") };
+    assert!(id.seqno > paid.seqno, "it is committed after what came meanwhile");
+    assert_eq!(story.cluster.status(0, *id), TxStatus::Committed);
+}
+
+#[test]
+fn requests_are_carried_out_in_their_order_and_too_many_are_refused() {
+    let mut story = Story::fast();
+    story.cluster.nodes[0].governing.held = true;
+    let route = Route::UpdateStateDigest(story.id);
+    // One is with the thread, the others wait.
+    let tickets: Vec<Ticket> = (0..GOVERN_WAITING_MAX + 2)
+        .map(|_| story.send(0, route, Message::StateDigest, b""))
+        .collect();
+    let (last, taken) = tickets.split_last().expect("there are some");
+    assert_eq!(story.reply(0, *last), Some(&GovernReply::Busy));
+    assert!(taken.iter().all(|ticket| story.reply(0, *ticket).is_none()));
+    story.cluster.nodes[0].governing.held = false;
+    story.cluster.run(5);
+    let seqnos: Vec<_> = taken
+        .iter()
+        .map(|ticket| match story.reply(0, *ticket) {
+            Some(GovernReply::Done { id, .. }) => id.seqno,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(seqnos.is_sorted_by(|one, next| one < next), "{seqnos:?}");
+}
+
+#[test]
+fn a_request_of_a_primary_that_is_none_any_more_is_given_back() {
+    let mut story = Story::fast();
+    story.cluster.nodes[0].governing.held = true;
+    let route = Route::UpdateStateDigest(story.id);
+    let tickets = [(); 2].map(|()| story.send(0, route, Message::StateDigest, b""));
+    story.cluster.isolate(0);
+    let new = story.cluster.elect_another(0);
+    story.cluster.heal();
+    story.cluster.run(50);
+    let expected = GovernReply::NotPrimary(Some(story.cluster.nodes[new].id));
+    for ticket in tickets {
+        let reply = story.reply(0, ticket).expect("it was answered");
+        assert!(matches!(reply, GovernReply::NotPrimary(_)), "{reply:?}, {expected:?}");
+    }
+    // What the thread brings then is nobody's any more.
+    let before = story.cluster.last(new);
+    story.cluster.nodes[0].governing.held = false;
+    story.cluster.settle();
+    assert_eq!(story.cluster.last(new), before);
+    let ticket = story.send(0, route, Message::StateDigest, b"");
+    assert_eq!(story.reply(0, ticket), Some(&expected));
+}
+
+/// A service with members waits for them, and opens as the one that they mean.
+#[test]
+fn members_open_the_service_that_they_mean() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let service = |story: &Story| story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service");
+    assert_eq!(service(&story)["status"], "Opening");
+    let ours = service(&story)["cert"].as_str().expect("PEM").to_owned();
+    let other = other_certificate().pem();
+    let (_, message) =
+        story.refused("transition_service_to_open", &json!({ "next_service_identity": other }));
+    assert!(message.contains("next_service_identity"), "{message}");
+    let both = json!({ "next_service_identity": ours, "previous_service_identity": other });
+    let (_, message) = story.refused("transition_service_to_open", &both);
+    assert!(message.contains("previous_service_identity"), "{message}");
+    assert_eq!(service(&story)["status"], "Opening");
+    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    assert_eq!(service(&story)["status"], "Open");
+    assert_eq!(service(&story)["cert"].as_str(), Some(&*ours));
+}
+
+fn other_certificate() -> Certificate {
+    let validity = Validity { not_before: START_S, not_after: START_S + 10 };
+    service_certificate(&SigningKey::generate(Curve::P384), validity).expect("it can be made")
+}
+
+#[test]
+fn a_snapshot_that_members_ask_for_is_made_by_every_node() {
+    let mut story = Story::new(Keys::real(3), Settings { snapshot_entries: 0, ..EAGER });
+    story.accepted("trigger_snapshot", &json!({}));
+    story.cluster.run(10);
+    let names: Vec<Vec<_>> = story
+        .cluster
+        .nodes
+        .iter()
+        .map(|node| node.disk.snapshots.keys().copied().collect())
+        .collect();
+    assert_eq!(names[0].len(), 1, "{names:?}");
+    assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+}
+
+#[test]
+fn a_chunk_that_members_ask_for_ends_with_the_next_signature() {
+    let mut story = Story::fast();
+    let ends = |story: &Story| {
+        let ends = |entry: &&bytes::Bytes| {
+            let entry = coco_ledger::EntryView::parse(entry).expect("an entry");
+            entry.flags().contains(coco_ledger::EntryFlags::CHUNK_AFTER)
+        };
+        story.cluster.nodes[0].ledger.iter().filter(ends).count()
+    };
+    assert_eq!(ends(&story), 0);
+    story.accepted("trigger_ledger_chunk", &json!({}));
+    assert_eq!(ends(&story), 1);
+    story.cluster.execute(0);
+    story.cluster.settle();
+    assert_eq!(ends(&story), 1);
+}
+
+/// A backup, or the primary, which hands its place over before it leaves.
+#[test]
+fn a_node_that_members_remove_leaves() {
+    for gone in [2, 0] {
+        let mut story = Story::new(Keys::real(3), EAGER);
+        let ids = story.cluster.keys.ids();
+        story.accepted("remove_node", &json!({ "node_id": ids[gone].to_string() }));
+        for _ in 0..100 {
+            story.cluster.run(1);
+        }
+        let stay: Vec<_> = ids.iter().copied().filter(|id| *id != ids[gone]).collect();
+        let primary = story.cluster.primary().expect("there is one");
+        assert_ne!(primary, gone);
+        let found = story.cluster.replica(primary).configuration();
+        assert_eq!(*found, Configuration::of(stay));
+        let row = story.cluster.row(1, coco_ledger::NODES_MAP, ids[gone].to_string().as_bytes());
+        let row = row.expect("the ledger keeps it");
+        assert_eq!(row["status"], "Retired");
+        assert_eq!(row["retired_committed"], true);
+    }
+}
