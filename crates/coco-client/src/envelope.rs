@@ -142,8 +142,8 @@ impl Draft {
         created_at: u64,
         content: &[u8],
     ) -> Result<Self, EnvelopeError> {
-        let id = MemberId(signer.digest());
-        let protected = protected_headers(signer.key().curve(), id, message, created_at);
+        let (curve, id) = (signer.key().curve(), MemberId(signer.digest()));
+        let protected = protected_headers(curve, id, message, created_at);
         let bytes = AttachedSign1 {
             protected: &protected,
             unprotected: EMPTY_MAP,

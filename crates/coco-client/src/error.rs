@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io};
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::Endpoint;
@@ -16,6 +17,33 @@ pub struct Refusal {
     /// What was wrong, in the node's words; some of the body, when it was of another form.
     pub message: String,
 }
+
+impl Refusal {
+    /// What an answer with this status and body says. Codes that are not known here are passed on as they are.
+    #[must_use]
+    pub fn read(status: u16, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            error: Detail,
+        }
+        #[derive(Deserialize)]
+        struct Detail {
+            code: String,
+            message: String,
+        }
+        match serde_json::from_slice(body) {
+            Ok(Body { error: Detail { code, message } }) => Self { status, code, message },
+            Err(_) => {
+                let message =
+                    String::from_utf8_lossy(body).chars().take(SHOWN_CHARACTERS_MAX).collect();
+                Self { status, code: String::new(), message }
+            }
+        }
+    }
+}
+
+/// Most characters of an answer of unknown form that are shown.
+const SHOWN_CHARACTERS_MAX: usize = 200;
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,5 +135,22 @@ impl CallError {
     #[must_use]
     pub fn is(&self, code: &str) -> bool {
         self.refusal().is_some_and(|refusal| refusal.code == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_the_node_said() {
+        let body = br#"{"error":{"code":"VoteNotFound","message":"no","details":[1]}}"#;
+        let expected =
+            Refusal { status: 404, code: "VoteNotFound".to_owned(), message: "no".to_owned() };
+        assert_eq!(Refusal::read(404, body), expected);
+        let other = Refusal::read(502, "bad gateway".repeat(100).as_bytes());
+        assert_eq!((other.status, &*other.code), (502, ""));
+        assert_eq!(other.message.chars().count(), SHOWN_CHARACTERS_MAX);
+        assert_eq!(Refusal::read(500, b"\xff").message, "\u{fffd}");
     }
 }

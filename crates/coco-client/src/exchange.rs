@@ -11,7 +11,6 @@ use hyper::{
     header::{CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -25,9 +24,6 @@ use crate::{
 
 /// Largest answer that is read, in bytes. The largest there is, a list of all participants, has some thousand bytes each.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
-
-/// Most characters of an answer of unknown form that are shown.
-const SHOWN_CHARACTERS_MAX: usize = 200;
 
 /// How far a call came. Whoever gives up on it must know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +95,7 @@ where
     }
     Err(CallError::Refused {
         endpoint: endpoint.clone(),
-        refusal: Box::new(refusal(status, &body)),
+        refusal: Box::new(Refusal::read(status, &body)),
     })
 }
 
@@ -108,43 +104,5 @@ struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// What a refusal says. Codes that are not known here are passed on as they are.
-fn refusal(status: u16, body: &[u8]) -> Refusal {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Detail,
-    }
-    #[derive(Deserialize)]
-    struct Detail {
-        code: String,
-        message: String,
-    }
-    match serde_json::from_slice(body) {
-        Ok(Body { error: Detail { code, message } }) => Refusal { status, code, message },
-        Err(_) => {
-            let message =
-                String::from_utf8_lossy(body).chars().take(SHOWN_CHARACTERS_MAX).collect();
-            Refusal { status, code: String::new(), message }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_says_what_the_node_said() {
-        let body = br#"{"error":{"code":"VoteNotFound","message":"no","details":[1]}}"#;
-        let expected =
-            Refusal { status: 404, code: "VoteNotFound".to_owned(), message: "no".to_owned() };
-        assert_eq!(refusal(404, body), expected);
-        let other = refusal(502, "bad gateway".repeat(100).as_bytes());
-        assert_eq!((other.status, &*other.code), (502, ""));
-        assert_eq!(other.message.chars().count(), SHOWN_CHARACTERS_MAX);
-        assert_eq!(refusal(500, b"\xff").message, "\u{fffd}");
     }
 }

@@ -124,6 +124,13 @@ impl From<CallError> for Fault {
     }
 }
 
+impl Fault {
+    /// A refusal by a node.
+    pub(crate) fn refused(by: &str, refusal: &Refusal) -> Self {
+        Self::new(code_of(refusal), format!("{by} refused: {refusal}"))
+    }
+}
+
 /// Our code for a refusal by a node.
 fn code_of(refusal: &Refusal) -> Code {
     match (refusal.code.as_str(), refusal.status) {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
-use coco_client::{Client, Settings};
+use coco_client::{Client, Refusal, Settings};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
@@ -21,7 +21,13 @@ pub(crate) fn get(url: &str, path: &str, service_cert: Option<&Path>) -> anyhow:
     let url = url.trim_end_matches('/');
     let runtime = session::runtime()?;
     let (status, body) = match (url.strip_prefix("http://"), service_cert) {
-        (Some(authority), _) => runtime.block_on(get_plain(authority, path))?,
+        (Some(authority), _) => {
+            let (status, body) = runtime.block_on(get_plain(authority, path))?;
+            if !(200..300).contains(&status) {
+                return Err(Fault::refused(url, &Refusal::read(status, &body)).into());
+            }
+            (status, body)
+        }
         (None, None) if url.starts_with("https://") => {
             bail!("https needs --service-cert: the certificate of the service that you trust")
         }

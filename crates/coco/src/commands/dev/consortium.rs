@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use coco_client::{
-    Client, Draft, MemberKey, Message, ProposalId, Settings,
-    reply::Proposal,
-};
+use coco_client::{Client, Draft, MemberKey, Message, ProposalId, Settings, reply::Proposal};
 use coco_crypto::{Certificate, Curve, SigningKey, Validity, member_certificate};
 use coco_governance::{
     DEFAULT_CONSTITUTION, FirstGovernance, FirstMember,

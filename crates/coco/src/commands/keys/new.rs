@@ -94,8 +94,9 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
     output.print("keys.new", members, || {
         format!(
             "{name}\n  member id  {id}\n  until      {until}\n  files      {}\n\
-             Next: coco keys export-public {name}, and hand that to the members",
-            files.join("\n             ")
+             Next: coco keys export-public {}, and hand that to the members",
+            files.join("\n             "),
+            paths.cert.display(),
         )
     });
     Ok(())
