@@ -49,6 +49,10 @@ pub enum ErrorCode {
     MissingApiVersionParameter,
     /// This call does not have the version that the query names.
     UnsupportedApiVersionValue,
+    /// The evidence of a node is not that of a node that may join.
+    InvalidQuote,
+    /// A node is in a state in which it cannot join.
+    InvalidNodeState,
     /// There is no such proposal.
     ProposalNotFound,
     /// The proposal was decided, withdrawn or dropped.

@@ -3,6 +3,7 @@
 
 mod error;
 pub mod gov;
+pub mod join;
 mod node;
 
 pub use error::{AuthenticationDetail, ErrorBody, ErrorCode, ErrorDetail};

@@ -53,6 +53,17 @@ impl Call {
         }
     }
 
+    /// Says who a node is. Said twice it is the same.
+    pub(crate) fn join(request: &[u8]) -> Self {
+        Self {
+            method: Method::POST,
+            target: "/node/join".to_owned(),
+            content_type: Some("application/json"),
+            body: Bytes::copy_from_slice(request),
+            kind: Kind::Question,
+        }
+    }
+
     /// Asks what a proposal would change.
     pub(crate) fn simulate(proposal: &[u8]) -> Self {
         Self {

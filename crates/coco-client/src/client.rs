@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use coco_crypto::Certificate;
+use coco_api::join::{JoinRequest, JoinResponse};
+use coco_crypto::{Certificate, SigningKey};
 use coco_types::TxId;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -52,6 +53,21 @@ impl Client {
         settings: Settings,
     ) -> Result<Self, TrustError> {
         let tls = trust::pinned(&service)?;
+        Ok(Self { endpoints, service, tls, settings })
+    }
+
+    /// The same for a node that wants to belong to the service: it shows a certificate of its key, made by itself.
+    ///
+    /// # Errors
+    /// [`TrustError`] when a certificate cannot be used.
+    pub fn as_node(
+        service: Certificate,
+        endpoints: Vec<Endpoint>,
+        settings: Settings,
+        key: &SigningKey,
+        certificate: &Certificate,
+    ) -> Result<Self, TrustError> {
+        let tls = trust::pinned_as(&service, key, certificate)?;
         Ok(Self { endpoints, service, tls, settings })
     }
 
@@ -105,6 +121,19 @@ impl Client {
     /// [`CallError`]; after [`CallError::OutcomeUnknown`] the same envelope can be submitted again.
     pub async fn submit(&self, envelope: &Envelope) -> Result<Answer, CallError> {
         self.call(&Call::submit(envelope)).await
+    }
+
+    /// Says who this node is, and hears whether members trust it. Ask the primary: a backup knows only those whom the
+    /// ledger knows already.
+    ///
+    /// # Errors
+    /// [`CallError`], with a refusal when members have not admitted its code.
+    ///
+    /// # Panics
+    /// Never: the request has a JSON form.
+    pub async fn join(&self, request: &JoinRequest) -> Result<JoinResponse, CallError> {
+        let request = serde_json::to_vec(request).expect("text has a JSON form");
+        self.call(&Call::join(&request)).await?.json()
     }
 
     /// What a proposal would change, were it accepted now.

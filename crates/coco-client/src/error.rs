@@ -62,6 +62,9 @@ pub enum CallError {
     /// There is nobody to ask.
     #[error("there is no endpoint to ask")]
     NoEndpoint,
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Trust(#[from] crate::TrustError),
     /// No connection. Nothing was sent.
     #[error("{endpoint} cannot be reached")]
     Unreachable {

@@ -10,6 +10,8 @@
 //! node after the other until one answers; which of them is the primary is the nodes' business. Everything that a member
 //! signs can be sent again as it is and counts once, so what got lost is sent again.
 //!
+//! A node that wants to belong to the service introduces itself by [`Client::as_node`] and [`Client::join`].
+//!
 //! Absent: transactions of participants, receipts, the check of a node's evidence.
 
 mod answer;
@@ -25,6 +27,7 @@ mod trust;
 
 pub use answer::Answer;
 pub use client::{Client, Settings};
+pub use coco_api::join;
 pub use coco_governance::{MemberId, Message, ProposalId};
 pub use endpoint::{Endpoint, EndpointError};
 pub use envelope::{Draft, Envelope, EnvelopeError};

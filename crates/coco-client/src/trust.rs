@@ -2,13 +2,16 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use coco_crypto::{Certificate, CertificateError, sha256};
+use coco_crypto::{Certificate, CertificateError, SigningKey, sha256};
 use coco_types::Digest;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
     version::TLS13,
 };
 use thiserror::Error;
@@ -53,13 +56,29 @@ pub enum TrustError {
 
 /// TLS that believes whoever has a certificate from this service, and nobody else.
 pub(crate) fn pinned(service: &Certificate) -> Result<TlsConnector, TrustError> {
+    let config = believing(service)?.with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// [`pinned`], showing a certificate and proving its key.
+pub(crate) fn pinned_as(
+    service: &Certificate,
+    key: &SigningKey,
+    certificate: &Certificate,
+) -> Result<TlsConnector, TrustError> {
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().to_vec()));
+    let config = believing(service)?.with_client_auth_cert(chain, key)?;
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn believing(
+    service: &Certificate,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(service.der().to_vec()))?;
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let builder = ClientConfig::builder_with_provider(provider());
+    Ok(builder.with_protocol_versions(&[&TLS13])?.with_root_certificates(roots))
 }
 
 /// TLS that believes anybody. Good for one thing: to fetch a certificate that is then compared with an identity which was

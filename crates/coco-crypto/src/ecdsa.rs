@@ -201,6 +201,12 @@ impl PublicKey {
         &self.spki
     }
 
+    /// The key in SPKI as PEM.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        crate::pem::encode(crate::pem::Label::PublicKey, &self.spki)
+    }
+
     /// SHA-256 of the SPKI DER: what key identifiers in COSE headers spell out in hex.
     #[must_use]
     pub fn digest(&self) -> Digest {

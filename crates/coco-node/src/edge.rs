@@ -7,6 +7,7 @@ mod fixture;
 mod govern;
 mod governance;
 mod ledger_api;
+mod newcomers;
 mod node_api;
 mod openapi;
 pub mod parameters;
@@ -41,6 +42,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use newcomers::ShownCertificate;
 pub use openapi::document;
 pub use service::{Service, ServiceParts};
 
@@ -116,18 +118,26 @@ async fn connection(
         return;
     }
     match transport {
-        Transport::DevelopmentPlain => requests(stream, service, stop).await,
+        Transport::DevelopmentPlain => requests(stream, None, service, stop).await,
         Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
         {
-            Ok(Ok(stream)) => requests(stream, service, stop).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let shown = shown.map(|der| ShownCertificate(Bytes::copy_from_slice(der)));
+                requests(stream, shown, service, stop).await;
+            }
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => debug!("TLS handshake timed out"),
         },
     }
 }
 
-async fn requests<S>(stream: S, service: Arc<Service>, mut stop: watch::Receiver<bool>)
-where
+async fn requests<S>(
+    stream: S,
+    shown: Option<ShownCertificate>,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let limits = *service.limits();
@@ -149,8 +159,11 @@ where
         .keep_alive_timeout(Duration::from_secs(10));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
-    let handler = service_fn(move |request: Request<Incoming>| {
+    let handler = service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(shown.clone());
+        }
         let service = Arc::clone(&service);
         async move { Ok::<Response<Full<Bytes>>, Infallible>(service.answer(request).await) }
     });

@@ -14,7 +14,8 @@ use std::{
 
 use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
-    CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, endorse_node, hkdf_sha256,
+    CertificateError, Curve, EndorseNode, PublicKey, SecretBytes, SigningKey, endorse_node,
+    hkdf_sha256,
 };
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets};
 use coco_types::{
@@ -105,14 +106,29 @@ impl Identity {
     /// Never: the keys were checked when the identity was opened.
     pub fn new_node(&self, names: &[AltName]) -> Result<Self, CertificateError> {
         let key = SigningKey::generate(Curve::P384);
+        let cert = self.endorse(key.public(), names)?;
         let service_key = self.service_key();
-        let mut names = names.to_vec();
-        names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
-        let validity = self.service_cert.validity();
-        let endorsement = EndorseNode { key: key.public(), names: &names, validity };
-        let cert = endorse_node(&service_key, &self.service_cert, &endorsement)?;
         let service_cert = self.service_cert.clone();
         Ok(Self::new(&key, cert, &service_key, service_cert, self.ledger_secrets.clone()))
+    }
+
+    /// The certificate by which the service endorses a node with this key.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when `names` cannot stand in a certificate.
+    ///
+    /// # Panics
+    /// Never: the keys were checked when the identity was opened.
+    pub fn endorse(
+        &self,
+        key: &PublicKey,
+        names: &[AltName],
+    ) -> Result<Certificate, CertificateError> {
+        let mut names = names.to_vec();
+        names.push(AltName::Dns(peer_dns_name(key.node_id())));
+        let validity = self.service_cert.validity();
+        let endorsement = EndorseNode { key, names: &names, validity };
+        endorse_node(&self.service_key(), &self.service_cert, &endorsement)
     }
 
     fn service_key(&self) -> SigningKey {

@@ -184,9 +184,14 @@ pub enum Stopped {
 }
 
 /// Whether the ledger has to be copied from another node, because of what was found.
-fn has_lost(config: &NodeConfig, loaded: &Result<Loader, LoadLedgerError>) -> bool {
+fn has_lost(
+    config: &NodeConfig,
+    loaded: &Result<Loader, LoadLedgerError>,
+    has_started: bool,
+) -> bool {
     // A node that goes on as the one that it was has acknowledged what it lost.
-    let may_copy = config.consensus.restart == Restart::Rejoin && config.nodes.len() > 1;
+    let is_believed = config.consensus.restart == Restart::FromDisk && has_started;
+    let may_copy = !is_believed && config.nodes.len() > 1;
     may_copy
         && match loaded {
             Ok(loader) => loader.last().seqno < GENESIS_LAST,
@@ -231,9 +236,10 @@ fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeErro
             .map_err(|source| StartNodeError::HardState { path, source })?;
     let known = Known::of(&seat, config.ledger.retained_entries);
     let wanted = copy_wanted(&config.data_dir)?;
+    let has_started = hard_state_found.is_some();
     let loaded =
         if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
-    let loader = match loaded.filter(|loaded| !has_lost(config, loaded)) {
+    let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
         Some(loaded) => loaded,
         None => {
             info!("this node's ledger lacks what the others have: it is copied from one of them");
@@ -263,9 +269,20 @@ fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeErro
     };
     let (identity, hard_state_found) = match life {
         Some(Life { identity, hard_state }) => (*identity, Some(hard_state)),
-        None => seat::node_of(config, &seat, hard_state_found)?,
+        None => {
+            let is_newcomer = !has_started && is_nowhere(&loader, seat.node_id);
+            seat::node_of(config, &seat, hard_state_found, is_newcomer)?
+        }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// Whether the ledger's newest configuration is without this node: it was never given its place, or has lost it.
+fn is_nowhere(loader: &Loader, node: NodeId) -> bool {
+    loader.configuration().is_some_and(|(in_effect, pending)| {
+        let pending = pending.map(|(_, pending)| pending);
+        [Some(in_effect), pending].into_iter().flatten().all(|one| !one.contains(node))
+    })
 }
 
 /// The last entry that provisioning made; committed from the start.
@@ -572,6 +589,7 @@ fn assemble(
     let driver = thread("replica", move || driver.run())?;
 
     let service = Service::new(ServiceParts {
+        identity: Box::new(identity.clone()),
         node_id: identity.node_id,
         service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),

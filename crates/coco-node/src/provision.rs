@@ -50,7 +50,7 @@ const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 const CLOCK_SKEW_SECONDS: u64 = 3600;
 
 /// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
-pub(crate) const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
+pub const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
 
 /// Folder of the ledger inside a node's folder.
 pub const LEDGER_FOLDER: &str = "ledger";

@@ -20,12 +20,17 @@ use crate::{
 };
 
 /// The node that this process is, and the view and vote that it goes on from. There is a hard state on the disk of
-/// whatever has started before.
+/// whatever has started before. A newcomer has not, and the ledger that it copied names it in no configuration.
 pub(crate) fn node_of(
     config: &NodeConfig,
     seat: &Identity,
     found: Option<HardState>,
+    is_newcomer: bool,
 ) -> Result<(Identity, Option<HardState>), StartNodeError> {
+    if is_newcomer {
+        info!(node = %seat.node_id, "members trust this node, which comes for its place");
+        return Ok((seat.clone(), None));
+    }
     if found.is_none() || config.consensus.restart == Restart::FromDisk {
         return Ok((seat.clone(), found));
     }
@@ -77,7 +82,7 @@ pub(crate) fn others(config: &NodeConfig, seat: NodeId) -> Vec<String> {
 }
 
 /// The host of an address `host:port`.
-fn host_name(address: &str) -> Option<AltName> {
+pub(crate) fn host_name(address: &str) -> Option<AltName> {
     let (host, _) = address.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Some(host.parse::<IpAddr>().map_or_else(|_| AltName::Dns(host.to_owned()), AltName::Ip))

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod man;
 pub(crate) mod member;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod proposal;
 pub(crate) mod receipt;

@@ -108,6 +108,7 @@ impl From<CallError> for Fault {
     fn from(error: CallError) -> Self {
         let code = match &error {
             CallError::NoEndpoint => Code::NoNetwork,
+            CallError::Trust(_) => Code::KeyUnusable,
             CallError::Unreachable { .. } | CallError::Broken { .. } => Code::Unreachable,
             CallError::NotTheService { .. } => Code::NotTheService,
             CallError::Late { .. } => Code::Late,

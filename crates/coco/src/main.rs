@@ -17,7 +17,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use codes::Code;
 use commands::{
-    completions, context, dev, explain, keys, ledger, man, member, node, proposal, receipt, status,
+    completions, context, dev, explain, keys, ledger, man, member, network, node, proposal,
+    receipt, status,
 };
 use fault::Fault;
 use output::Output;
@@ -59,6 +60,9 @@ enum Command {
     /// The networks that you work with
     #[command(subcommand)]
     Context(context::ContextCommand),
+    /// Networks as a whole
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// The members who govern
     Member(member::MemberArgs),
     /// What members decide
@@ -136,6 +140,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Node(arguments) => Ok(node::run(&arguments)?),
         Command::Status(arguments) => Ok(status::run(&arguments, output)?),
         Command::Context(command) => Ok(context::run(&command, output)?),
+        Command::Network(command) => Ok(network::run(&command, output)?),
         Command::Member(arguments) => Ok(member::run(&arguments, output)?),
         Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
         Command::Keys(command) => Ok(keys::run(&command, output)?),

@@ -118,7 +118,7 @@ async fn take(
 pub(crate) fn check_content_type<B>(row: &Row, request: &hyper::Request<B>) -> Result<(), Refused> {
     let expected = match row.body {
         Body::Signed(_) => "application/cose",
-        Body::Proposal => "application/json",
+        Body::Proposal | Body::Node => "application/json",
         Body::Nothing | Body::JsonRpc => return Ok(()),
     };
     let found = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -134,7 +134,7 @@ pub(crate) fn check_content_type<B>(row: &Row, request: &hyper::Request<B>) -> R
 const fn policy(who: Who) -> &'static str {
     match who {
         Who::ActiveMember => "active_member_cose_sign1",
-        Who::Member | Who::Anyone => "member_cose_sign1",
+        Who::Member | Who::Anyone | Who::Node => "member_cose_sign1",
     }
 }
 

@@ -104,14 +104,15 @@ fn operation(row: &Row) -> Value {
                 "content": { "application/cose": { "schema": bytes } },
             });
         }
-        Body::Proposal => {
+        Body::Proposal | Body::Node => {
+            let schema = if row.body == Body::Node { "JoinRequest" } else { "ProposalActions" };
             operation["requestBody"] = json!({
                 "required": true,
-                "content": { "application/json": { "schema": reference("ProposalActions") } },
+                "content": { "application/json": { "schema": reference(schema) } },
             });
         }
     }
-    if row.who != Who::Anyone {
+    if matches!(row.who, Who::Member | Who::ActiveMember) {
         operation["security"] = json!([{ MEMBER: [] }]);
     }
     operation

@@ -147,6 +147,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::InvalidInput
         | ErrorCode::InvalidCreatedAt
         | ErrorCode::InvalidResourceName
+        | ErrorCode::InvalidNodeState
         | ErrorCode::MissingApiVersionParameter
         | ErrorCode::UnsupportedApiVersionValue
         | ErrorCode::ProposalNotOpen
@@ -156,7 +157,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::TooManyOpenProposals
         | ErrorCode::StateDigestMismatch
         | ErrorCode::VoteAlreadyExists => StatusCode::BAD_REQUEST,
-        ErrorCode::InvalidAuthenticationInfo => StatusCode::UNAUTHORIZED,
+        ErrorCode::InvalidAuthenticationInfo | ErrorCode::InvalidQuote => StatusCode::UNAUTHORIZED,
         ErrorCode::AuthorizationFailed | ErrorCode::ServiceNotWaitingForRecoveryShares => {
             StatusCode::FORBIDDEN
         }

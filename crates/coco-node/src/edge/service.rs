@@ -21,7 +21,7 @@ use super::{
     ethereum, govern,
     governance::{self, Ask},
     ledger_api::{self, invalid_query},
-    node_api, openapi, parameters,
+    newcomers, node_api, openapi, parameters,
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
     simulate::Simulator,
@@ -33,6 +33,7 @@ use crate::{
     driver::Inbox,
     govern::ENVELOPE_BYTES_MAX,
     history::LedgerHistory,
+    identity::Identity,
     metrics::{Metrics, StatusLabel},
     peers::Peers,
     service_status::KnownStatus,
@@ -42,6 +43,8 @@ use crate::{
 /// The parts that a service is made of.
 #[derive(Debug)]
 pub struct ServiceParts {
+    /// This node's keys, and the service's.
+    pub identity: Box<Identity>,
     /// This node.
     pub node_id: NodeId,
     /// PEM of the service's certificate.
@@ -245,6 +248,7 @@ impl Service {
             }
             Call::Write(write) => govern::write(self, row, write, names, request).await,
             Call::Simulate => self.simulate(row, request).await.unwrap_or_else(Refused::reply),
+            Call::Join => newcomers::join(self, request).await.unwrap_or_else(Refused::reply),
             Call::Recover => governance::recover(&mut self.committed_rows().1, names),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }

@@ -51,6 +51,8 @@ pub enum Who {
     Member,
     /// An active member, by a signed request.
     ActiveMember,
+    /// Whoever shows the certificate of a node's key in TLS, with evidence.
+    Node,
 }
 
 /// The states of the service in which a call is answered.
@@ -82,6 +84,8 @@ pub enum Body {
     Signed(&'static str),
     /// A proposal, as JSON.
     Proposal,
+    /// What a node says of itself, as JSON.
+    Node,
     /// JSON-RPC.
     JsonRpc,
 }
@@ -124,6 +128,8 @@ pub enum Call {
     Write(GovernanceWrite),
     /// What a proposal would change.
     Simulate,
+    /// A node that wants to belong to the network.
+    Join,
     /// A member's share, for a recovery.
     Recover,
     /// The document about the calls below a prefix.
@@ -314,6 +320,7 @@ pub static ROWS: &[Row] = &[
         "Makes a proposal",
     ),
     SIMULATE,
+    JOIN,
     write(
         "/gov/members/proposals/{proposalId}:withdraw",
         GovernanceWrite::WithdrawProposal,
@@ -433,6 +440,18 @@ pub static ROWS: &[Row] = &[
         "Whether a transaction is committed",
     ),
 ];
+
+const JOIN: Row = Row {
+    verb: Verb::Post,
+    body: Body::Node,
+    who: Who::Node,
+    ..get(
+        "/node/join",
+        Call::Join,
+        Answer::Json("JoinResponse"),
+        "Says who a node is that wants to belong to the network, and gives it what it needs once members trust it",
+    )
+};
 
 const SIMULATE: Row = Row {
     verb: Verb::Post,

@@ -14,6 +14,8 @@ enum Allowed {
     /// Members, also one that has not acknowledged the state yet.
     Members,
     ActiveMembers,
+    /// Nodes that show their keys, with evidence.
+    Nodes,
 }
 
 /// When a call is answered.
@@ -24,7 +26,7 @@ enum When {
     Open,
 }
 
-use Allowed::{ActiveMembers, Everybody, Members};
+use Allowed::{ActiveMembers, Everybody, Members, Nodes};
 use When::{Always, Open};
 
 const STATEMENT: &[(&str, Allowed, When)] = &[
@@ -74,6 +76,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /gov/members/state-digests/{memberId}", Everybody, Always),
     ("POST /gov/members/proposals:create", ActiveMembers, Always),
     ("POST /gov/members/proposals:simulate", Everybody, Always),
+    ("POST /node/join", Nodes, Always),
     ("POST /gov/members/proposals/{proposalId}:withdraw", ActiveMembers, Always),
     ("POST /gov/members/proposals/{proposalId}/ballots/{memberId}:submit", ActiveMembers, Always),
     ("POST /gov/members/state-digests/{memberId}:ack", Members, Always),
@@ -178,6 +181,7 @@ fn expected(allowed: Allowed, when: When, identity: Identity, state: &str) -> Ex
         Everybody => true,
         Members => matches!(identity, Identity::PendingMember | Identity::ActiveMember),
         ActiveMembers => identity == Identity::ActiveMember,
+        Nodes => identity == Identity::Node,
     };
     if is_let_in { Expected::Answered } else { Expected::Unauthenticated }
 }
@@ -206,6 +210,7 @@ fn every_call_is_stated_and_lets_in_whom_the_statement_says() {
             Who::Anyone => Everybody,
             Who::Member => Members,
             Who::ActiveMember => ActiveMembers,
+            Who::Node => Nodes,
         };
         let service = match row.service {
             Service::InAnyState => Always,

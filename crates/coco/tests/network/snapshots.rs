@@ -111,7 +111,7 @@ fn flip(path: &Path, at: usize) -> anyhow::Result<()> {
 }
 
 /// The snapshots of a node.
-fn names(network: &Network, i: usize) -> anyhow::Result<Vec<SnapshotName>> {
+pub(crate) fn names(network: &Network, i: usize) -> anyhow::Result<Vec<SnapshotName>> {
     Ok(snapshots(network, i)?.into_iter().map(|(name, _)| name).collect())
 }
 

@@ -1,0 +1,248 @@
+//! `POST /node/join`: a node that wants to belong to the network says who it is, and gets what it needs once members
+//! trust it.
+//!
+//! The TLS connection proves that it holds the key of the certificate that it shows; the evidence binds that key to the
+//! code. The secrets of the service leave this node only for a node whose trust is *committed*, over that connection.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_api::{
+    ErrorCode,
+    join::{
+        JoinRequest, JoinResponse, LedgerSecretInfo, NetworkInfo, NetworkNode, ServiceIdentity,
+        VirtualQuote,
+    },
+};
+use coco_crypto::{Certificate, Curve};
+use coco_governance::tables::NODES_INFO;
+use coco_ledger::{GenesisNode, NodeStatus, read_node};
+use coco_replica::{Introduction, IntroductionReply};
+use coco_types::{Digest, NodeId, TxId, TxStatus};
+use hyper::{
+    StatusCode,
+    body::{Bytes, Incoming},
+    header::{HeaderValue, LOCATION},
+};
+
+use super::{
+    respond::{self, Refused, Reply},
+    service::Service,
+    submit::RETRY,
+};
+use crate::{provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
+
+/// Longest request, in bytes: evidence of real platforms has some thousands.
+const JOIN_BYTES_MAX: usize = 64 << 10;
+/// Longest address of a node, in bytes.
+const ADDRESS_BYTES_MAX: usize = 300;
+/// How long a node waits here for its entry to be committed.
+const COMMIT_TIME: Duration = Duration::from_secs(10);
+
+/// The certificate that a client showed. It holds the key; nothing else is proved.
+#[derive(Clone, Debug)]
+pub(super) struct ShownCertificate(pub(super) Bytes);
+
+/// Answers a node.
+pub(super) async fn join(
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
+) -> Result<Reply, Refused> {
+    let shown = request.extensions().get::<ShownCertificate>().cloned();
+    let certificate = certificate(shown)?;
+    let body = service.body(request, JOIN_BYTES_MAX).await?;
+    let introduction = read(&certificate, &body)?;
+    let deadline = Instant::now() + COMMIT_TIME;
+    loop {
+        let (at, status) = committed_status(service, introduction.node.node_id)?;
+        let status = match status {
+            Some(status) => status,
+            None => match introduce(service, &introduction, deadline).await? {
+                // It is committed by now, or was rolled back.
+                Some(_) => continue,
+                None if Instant::now() < deadline => continue,
+                None => return Err(not_now()),
+            },
+        };
+        return answer(service, &certificate, &introduction, status)
+            .map(|response| respond::at(respond::json(&response), at));
+    }
+}
+
+fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> {
+    let refused = |message: &str| -> Refused {
+        respond::error(ErrorCode::InvalidAuthenticationInfo, message).into()
+    };
+    let shown = shown.ok_or_else(|| {
+        refused("a node shows the certificate of its key, which it made itself, in TLS")
+    })?;
+    let certificate = Certificate::from_der(&shown.0)
+        .map_err(|error| refused(&format!("the certificate cannot be read: {error}")))?;
+    if certificate.key().curve() == Curve::P384 {
+        Ok(certificate)
+    } else {
+        Err(refused("the key of a node is on P-384"))
+    }
+}
+
+/// Reads what a node says of itself, and appraises its evidence but for the code.
+fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Refused> {
+    let invalid =
+        |message: String| -> Refused { respond::error(ErrorCode::InvalidInput, message).into() };
+    let request: JoinRequest =
+        serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let node_id = certificate.key().node_id();
+    let code_digest = appraise(&request, node_id).map_err(|message| -> Refused {
+        respond::error(ErrorCode::InvalidQuote, message).into()
+    })?;
+    let rpc_address =
+        request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
+    let peer_address = request.node_info_network.node_to_node_interface.published_address;
+    for address in [&rpc_address, &peer_address] {
+        if address.len() > ADDRESS_BYTES_MAX || host_name(address).is_none() {
+            return Err(invalid(format!(
+                "published_address is host:port, of at most {ADDRESS_BYTES_MAX} bytes"
+            )));
+        }
+    }
+    let node = GenesisNode {
+        node_id,
+        certificate_pem: String::new(),
+        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+        code_digest,
+        rpc_address,
+        peer_address,
+    };
+    Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
+}
+
+/// What code the evidence names, if it is this node's.
+fn appraise(request: &JoinRequest, node: NodeId) -> Result<Digest, String> {
+    let quote = &request.quote_info;
+    if quote.format != VIRTUAL_QUOTE_FORMAT {
+        return Err(format!("evidence of the kind {VIRTUAL_QUOTE_FORMAT} is known here"));
+    }
+    let bytes = STANDARD.decode(&quote.quote).map_err(|_| "the quote is not base64".to_owned())?;
+    let quote: VirtualQuote =
+        serde_json::from_slice(&bytes).map_err(|error| format!("the quote: {error}"))?;
+    if quote.report_data != node.to_string() {
+        return Err("the quote is of another key".to_owned());
+    }
+    quote.measurement.parse().map_err(|_| "the measurement is no digest".to_owned())
+}
+
+/// What the committed tables say of a node, and as of which entry.
+fn committed_status(
+    service: &Service,
+    node: NodeId,
+) -> Result<(TxId, Option<NodeStatus>), Refused> {
+    let (at, mut rows) = service.committed_rows();
+    let row = rows.get(NODES_INFO, node.to_string().as_bytes())?;
+    let status = row.map(|row| read_node(node, &row)).transpose().map_err(|_| -> Refused {
+        respond::error(ErrorCode::InternalError, "the node's row cannot be read").into()
+    })?;
+    Ok((at, status.map(|row| row.status)))
+}
+
+/// Has the replica write down who a node is; whether that was done and decided.
+async fn introduce(
+    service: &Arc<Service>,
+    introduction: &Introduction,
+    deadline: Instant,
+) -> Result<Option<TxStatus>, Refused> {
+    let reply = service.inbox().introduce(introduction.clone()).await.map_err(|_| not_now())?;
+    match reply {
+        IntroductionReply::Known { id, .. } => {
+            let decided = service.decided(id, deadline).await;
+            if decided == TxStatus::Pending { Err(not_now()) } else { Ok(Some(decided)) }
+        }
+        IntroductionReply::OtherCode => {
+            let code = introduction.node.code_digest;
+            let message = format!(
+                "members have not admitted the code {code}; one of them proposes add_virtual_measurement"
+            );
+            Err(respond::error(ErrorCode::InvalidQuote, message).into())
+        }
+        IntroductionReply::TooMany => {
+            Err(respond::later(ErrorCode::TooManyPendingTransactions, "too many nodes are pending")
+                .into())
+        }
+        IntroductionReply::NotPrimary(primary) => {
+            let address = primary.and_then(|primary| service.parts().nodes.get(primary));
+            let Some(address) = address else { return Err(not_now()) };
+            let location = format!("https://{}/node/join", address.client);
+            let mut response = respond::empty(StatusCode::PERMANENT_REDIRECT);
+            if let Ok(value) = HeaderValue::from_str(&location) {
+                response.headers_mut().insert(LOCATION, value);
+            }
+            Err(response.into())
+        }
+        IntroductionReply::Later => {
+            tokio::time::sleep(RETRY).await;
+            Ok(None)
+        }
+    }
+}
+
+fn not_now() -> Refused {
+    respond::later(ErrorCode::PrimaryNotFound, "not now; ask again").into()
+}
+
+/// What a node in this state is told.
+fn answer(
+    service: &Service,
+    certificate: &Certificate,
+    introduction: &Introduction,
+    status: NodeStatus,
+) -> Result<JoinResponse, Refused> {
+    let node_id = introduction.node.node_id.to_string();
+    match status {
+        NodeStatus::Pending => {
+            Ok(JoinResponse { node_status: "Pending".to_owned(), node_id, network_info: None })
+        }
+        NodeStatus::Trusted => {
+            let network_info = Some(network_info(service, certificate, introduction)?);
+            Ok(JoinResponse { node_status: "Trusted".to_owned(), node_id, network_info })
+        }
+        NodeStatus::Retired => {
+            let message = format!("the node {node_id} is retired: a new one needs a new key");
+            Err(respond::error(ErrorCode::InvalidNodeState, message).into())
+        }
+    }
+}
+
+fn network_info(
+    service: &Service,
+    certificate: &Certificate,
+    introduction: &Introduction,
+) -> Result<NetworkInfo, Refused> {
+    let identity = &service.parts().identity;
+    let names = [&introduction.node.rpc_address, &introduction.node.peer_address];
+    let names: Vec<_> = names.into_iter().filter_map(|address| host_name(address)).collect();
+    let endorsed = identity.endorse(certificate.key(), &names).map_err(|error| -> Refused {
+        respond::error(ErrorCode::InvalidInput, error.to_string()).into()
+    })?;
+    let secrets = identity.ledger_secrets().periods().iter().map(|period| LedgerSecretInfo {
+        seqno: period.from.0,
+        secret: STANDARD.encode(period.secret.secret().expose()),
+    });
+    let nodes = service.parts().nodes.all().into_iter().map(|(id, node)| NetworkNode {
+        node_id: id.to_string(),
+        peer_address: node.peer,
+        client_address: node.client,
+    });
+    Ok(NetworkInfo {
+        public_only: false,
+        service_status: service.status().word().to_owned(),
+        identity: ServiceIdentity {
+            cert: identity.service_cert.pem(),
+            priv_key: STANDARD.encode(identity.service_key_secret().expose()),
+        },
+        ledger_secrets: secrets.collect(),
+        endorsed_certificate: endorsed.pem(),
+        nodes: nodes.collect(),
+    })
+}

@@ -1,0 +1,262 @@
+//! `coco network join`: a key is made, shown with evidence, and trusted by members; then the node's folder is written.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_client::{
+    CallError, Client, Endpoint, ServiceIdentity, Settings,
+    join::{
+        Interface, JoinRequest, JoinResponse, NetworkInfo, NodeInfoNetwork, QuoteInfo,
+        RpcInterfaces, VirtualQuote,
+    },
+};
+use coco_crypto::{
+    Certificate, Curve, SecretBytes, SigningKey, Validity, member_certificate, sha256,
+};
+use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
+use coco_node::{
+    NodeConfig,
+    config::{
+        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
+        PeerInterface, Restart,
+    },
+    identity::Identity,
+    provision::VIRTUAL_QUOTE_FORMAT,
+};
+use coco_types::Seqno;
+use serde_json::json;
+
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+    files::{self, Rights},
+    output::{Output, short},
+    session::{certificate, endpoint, runtime},
+    signing::now,
+};
+
+const CONFIG_FILE: &str = "node.toml";
+/// Time between two questions.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long the certificate is valid that the node shows while it asks, in seconds.
+const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct JoinArgs {
+    /// A node of the network, `https://host:port`
+    url: String,
+    /// The identity of the service, as a member told it: `sha256:` and 64 digits
+    #[arg(long, value_name = "SHA256")]
+    service_id: ServiceIdentity,
+    /// Where the node's folder is made
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the node serves clients
+    #[arg(long, value_name = "HOST:PORT")]
+    client: SocketAddr,
+    /// Where the other nodes reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: SocketAddr,
+    /// Go on from its own disk after a stop, as `coco dev` does: believes the host of this machine
+    #[arg(long)]
+    from_disk: bool,
+    /// How long to wait for the members, in seconds; for ever if left out
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+/// A node that is about to be.
+struct Newcomer {
+    key: SigningKey,
+    certificate: Certificate,
+    service: Certificate,
+    request: JoinRequest,
+}
+
+pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
+    let config_path = arguments.dir.join(CONFIG_FILE);
+    if config_path.exists() {
+        return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
+    }
+    let first = endpoint(&arguments.url)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let service = Client::danger_fetch_service_certificate(&first, Settings::default()).await?;
+        let found = ServiceIdentity::of(&service);
+        if found != arguments.service_id {
+            let message = format!("the service there is {found}");
+            return Err(Fault::new(Code::NotTheService, message));
+        }
+        eprintln!("1/4 service identity matches the pin");
+        let newcomer = Newcomer::new(service, arguments)?;
+        let node = newcomer.certificate.key().node_id().to_string();
+        let info = newcomer.wait(first, &node, arguments.wait).await?;
+        newcomer.write(&info, arguments, &config_path)?;
+        eprintln!("4/4 keys sealed, {} written", config_path.display());
+        let path = config_path.display().to_string();
+        output.print("network.join", json!({ "node_id": node, "config": path }), || {
+            format!("joined as node {}\nnext  coco node --config {path}", short(&node))
+        });
+        Ok(())
+    })
+}
+
+impl Newcomer {
+    fn new(service: Certificate, arguments: &JoinArgs) -> Result<Self, Fault> {
+        let key = SigningKey::generate(Curve::P384);
+        let now = now()?;
+        let validity =
+            Validity { not_before: now.saturating_sub(3600), not_after: now + VALIDITY_SECONDS };
+        let failed = |error: &dyn std::error::Error| Fault::new(Code::Failed, chain(error));
+        let certificate =
+            member_certificate(&key, "node", validity).map_err(|error| failed(&error))?;
+        let program =
+            std::env::current_exe().and_then(std::fs::read).map_err(|error| failed(&error))?;
+        let quote = VirtualQuote {
+            measurement: sha256(&program).to_string(),
+            report_data: key.public().node_id().to_string(),
+        };
+        let quote = serde_json::to_vec(&quote).map_err(|error| failed(&error))?;
+        let interface = |address: SocketAddr| Interface { published_address: address.to_string() };
+        let request = JoinRequest {
+            node_info_network: NodeInfoNetwork {
+                node_to_node_interface: interface(arguments.peer),
+                rpc_interfaces: RpcInterfaces {
+                    primary_rpc_interface: interface(arguments.client),
+                },
+            },
+            quote_info: QuoteInfo {
+                format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+                quote: STANDARD.encode(quote),
+                endorsements: String::new(),
+            },
+        };
+        Ok(Self { key, certificate, service, request })
+    }
+
+    /// Asks until members trust this node.
+    async fn wait(
+        &self,
+        first: Endpoint,
+        node: &str,
+        wait_s: Option<u64>,
+    ) -> Result<NetworkInfo, Fault> {
+        let deadline = wait_s.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let mut answer = self.ask(&first).await?;
+        eprintln!("2/4 evidence accepted, node id {node}");
+        if answer.network_info.is_none() {
+            eprintln!("3/4 waiting for members:  coco proposal create trust-node {node}");
+        }
+        loop {
+            if let Some(info) = answer.network_info {
+                eprintln!("3/4 trusted");
+                return Ok(info);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let message = format!("members have not decided on node {node}");
+                return Err(Fault::new(Code::Unreachable, message));
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+            answer = match self.ask(&first).await {
+                Ok(answer) => answer,
+                // A network that is busy with itself is asked again.
+                Err(CallError::Unreachable { .. } | CallError::Late { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+        }
+    }
+
+    /// Asks the primary once.
+    async fn ask(&self, first: &Endpoint) -> Result<JoinResponse, CallError> {
+        let client = |endpoints: Vec<Endpoint>| {
+            Client::as_node(
+                self.service.clone(),
+                endpoints,
+                Settings::default(),
+                &self.key,
+                &self.certificate,
+            )
+        };
+        let any = client(vec![first.clone()])?;
+        let nodes = any.nodes().await?.nodes;
+        let primary = nodes.iter().find(|node| node.primary).and_then(|node| {
+            let interface = node.rpc_interfaces.values().next()?;
+            format!("https://{}", interface.published_address).parse().ok()
+        });
+        match primary {
+            Some(primary) => client(vec![primary])?.join(&self.request).await,
+            None => any.join(&self.request).await,
+        }
+    }
+
+    /// Writes the node's folder.
+    fn write(
+        &self,
+        info: &NetworkInfo,
+        arguments: &JoinArgs,
+        config_path: &Path,
+    ) -> Result<(), Fault> {
+        let wrong = |what: &str| {
+            Fault::new(Code::NotUnderstood, format!("the answer of the network: {what}"))
+        };
+        let endorsed = certificate(&info.endorsed_certificate)?;
+        if endorsed.key() != self.certificate.key()
+            || endorsed.verify_issued_by(&self.service).is_err()
+        {
+            return Err(wrong("its certificate is not of this node and by the service"));
+        }
+        let bytes = |text: &str| {
+            STANDARD.decode(text).map(SecretBytes::new).map_err(|_| wrong("it is not base64"))
+        };
+        let service_key = SigningKey::from_pkcs8_der(Curve::P384, &bytes(&info.identity.priv_key)?)
+            .map_err(|_| wrong("its service key is no key on P-384"))?;
+        if service_key.public() != self.service.key() {
+            return Err(wrong("its service key is not that of the pinned certificate"));
+        }
+        let mut periods = Vec::new();
+        for secret in &info.ledger_secrets {
+            let key = bytes(&secret.secret)?;
+            let key: &[u8; LEDGER_SECRET_BYTES] =
+                key.expose().try_into().map_err(|_| wrong("a ledger secret has another length"))?;
+            periods.push(Period { from: Seqno(secret.seqno), secret: LedgerSecret::new(key) });
+        }
+        let secrets = LedgerSecrets::new(periods).map_err(|error| wrong(&error.to_string()))?;
+        let identity =
+            Identity::new(&self.key, endorsed, &service_key, self.service.clone(), secrets);
+        let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
+        std::fs::create_dir_all(&arguments.dir).map_err(|error| failed(&error))?;
+        identity.seal(&arguments.dir).map_err(|error| failed(&error))?;
+        let config = toml::to_string_pretty(&self.config(info, arguments))
+            .map_err(|error| failed(&error))?;
+        files::create(config_path, config.as_bytes(), Rights::Public)
+    }
+
+    fn config(&self, info: &NetworkInfo, arguments: &JoinArgs) -> NodeConfig {
+        let me = NodeAddress {
+            id: self.certificate.key().node_id().to_string(),
+            peer: arguments.peer.to_string(),
+            client: arguments.client.to_string(),
+        };
+        let others = info.nodes.iter().map(|node| NodeAddress {
+            id: node.node_id.clone(),
+            peer: node.peer_address.clone(),
+            client: node.client_address.clone(),
+        });
+        let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
+        NodeConfig {
+            data_dir: PathBuf::from("."),
+            client: ClientInterface { listen: arguments.client },
+            development_http: None,
+            peer: PeerInterface { listen: arguments.peer },
+            nodes: others.chain([me]).collect(),
+            ledger: LedgerSettings::default(),
+            consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
+            limits: Limits::default(),
+            ethereum: EthereumSettings::default(),
+        }
+    }
+}
