@@ -627,7 +627,8 @@ mod tests {
             assert_eq!(is_versioned, is_governance && !is_common, "{}", row.path);
             assert_eq!(is_versioned, row.query.contains(&API_VERSION), "{}", row.path);
             let is_signed = matches!(row.body, Body::Signed(_));
-            assert_eq!(is_signed, row.who != Who::Anyone, "{}", row.path);
+            let is_members = matches!(row.who, Who::Member | Who::ActiveMember);
+            assert_eq!(is_signed, is_members, "{}", row.path);
             assert!(!is_signed || row.verb == Verb::Post, "{}", row.path);
         }
     }
