@@ -4,46 +4,16 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use coco_crypto::Certificate;
-use serde_json::Value;
 
-use crate::service::Service;
-
-/// What a command ended with.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) exit: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Ended {
-    /// The output of a command that succeeded.
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!(self.exit, 0, "{}{}", self.out, self.err);
-        self.out
-    }
-
-    /// The output of a command that succeeded, as JSON.
-    #[track_caller]
-    pub(crate) fn json(self) -> Value {
-        let out = self.ok();
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
-    }
-
-    /// What a command said that failed with this exit code and error code.
-    #[track_caller]
-    pub(crate) fn failed(self, exit: i32, code: &str) -> String {
-        assert_eq!(self.exit, exit, "{}{}", self.out, self.err);
-        assert!(self.err.contains(&format!("error[{code}]: ")), "{}", self.err);
-        self.err
-    }
-}
+use crate::{
+    ended::{Ended, program_in},
+    service::Service,
+};
 
 /// Somebody, with a folder of their own that is removed in the end.
 pub(crate) struct Desk {
@@ -121,15 +91,8 @@ impl Desk {
 
     /// Runs the program and types something in.
     pub(crate) fn type_in(&self, arguments: &[&str], text: &str) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coco"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COCO_")) {
-            command.env_remove(name);
-        }
-        let mut child = command
+        let mut child = program_in(&self.folder, Path::new(env!("CARGO_BIN_EXE_coco")))
             .args(arguments)
-            .env("XDG_CONFIG_HOME", self.folder.join("config"))
-            .env("XDG_STATE_HOME", self.folder.join("state"))
-            .current_dir(&self.folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -137,12 +100,7 @@ impl Desk {
             .unwrap();
         // A command that asks nothing may have ended already.
         let _typed = child.stdin.take().unwrap().write_all(text.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            exit: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ended::of(&child.wait_with_output().unwrap())
     }
 
     /// Makes a proposal; its id.

@@ -12,6 +12,7 @@
 
 mod desk;
 mod elsewhere;
+mod ended;
 mod keys;
 mod life;
 mod service;

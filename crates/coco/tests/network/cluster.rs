@@ -65,17 +65,23 @@ impl Network {
         let accounts = dev.accounts()?;
         let ended = dev.interrupt()?;
         ensure!(ended.success(), "coco dev ended with {ended}");
-        let mut places = Vec::new();
-        for i in 0..count {
-            let folder = folder.path().join(format!("n{i}"));
-            let file = folder.join("node.toml");
-            let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&file)?)?;
-            adjust(&mut config);
-            fs::write(&file, toml::to_string_pretty(&config)?)?;
-            places.push(Place { folder, child: None, addresses: None });
-        }
+        let network = Self::in_folder(folder, turn, count, accounts);
+        network.adjust(adjust)?;
+        Ok(network)
+    }
+
+    /// The network whose nodes' folders lie in this one. Nothing runs yet.
+    pub(crate) fn in_folder(
+        folder: Folder,
+        turn: Turn,
+        count: usize,
+        accounts: Vec<Account>,
+    ) -> Self {
+        let place = |i| folder.path().join(format!("n{i}"));
+        let places =
+            (0..count).map(|i| Place { folder: place(i), child: None, addresses: None }).collect();
         let shared = Arc::new(RwLock::new(vec![None; count]));
-        Ok(Self { places, shared, accounts, folder, _turn: turn })
+        Self { places, shared, accounts, folder, _turn: turn }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -122,10 +128,15 @@ impl Network {
 
     /// Waits until every running node says that it is ready.
     pub(crate) fn await_ready(&self) -> anyhow::Result<()> {
+        self.await_ready_at("/node/ready/app")
+    }
+
+    /// The same, by another of the calls that say so.
+    pub(crate) fn await_ready_at(&self, path: &str) -> anyhow::Result<()> {
         for addresses in self.places.iter().filter_map(|place| place.addresses) {
             until("every node is ready", READY_TIME, || {
                 let mut connection = Connection::plain(addresses.development, QUESTION_TIME)?;
-                Ok(connection.get("/node/ready/app")?.status == 204)
+                Ok(connection.get(path)?.status == 204)
             })?;
         }
         Ok(())

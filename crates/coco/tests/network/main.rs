@@ -9,6 +9,7 @@
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
+//! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `replay.rs` | real signed transactions of the public chain |
 //!
 //! The other files are what these stand on. Networks are started one after the other, in all processes of a test run,
@@ -23,11 +24,16 @@ mod bad_input;
 mod cluster;
 mod copies;
 mod dev;
+#[path = "../members/ended.rs"]
+mod ended;
 mod faults;
+mod governance;
 mod http;
 mod ledger;
 mod load;
+mod members;
 mod model;
+mod opening;
 mod program;
 mod rejoin;
 mod replay;
