@@ -524,6 +524,11 @@ fn snapshotting(
         .map_err(StartNodeError::Thread)
 }
 
+fn shared_waiters() -> (Arc<Waiters>, tokio::sync::mpsc::Receiver<Promise>) {
+    let (waiters, lost) = Waiters::new();
+    (Arc::new(waiters), lost)
+}
+
 /// Puts replica, threads and the client side together.
 fn assemble(
     config: &NodeConfig,
@@ -537,21 +542,16 @@ fn assemble(
     let promised = loader.hard_state(hard_state_found);
     let Ethereum { adapter, rpc, checker } =
         ethereum(config, &reader, shared.nodes.len() as u64 - 1)?;
-    let replica = Replica::new(
-        loader,
-        Box::new(engine),
-        Box::new(adapter),
-        Box::new(signer(&identity)?),
-        settings(config),
-    );
+    let signer = Box::new(signer(&identity)?);
+    let replica =
+        Replica::new(loader, Box::new(engine), Box::new(adapter), signer, settings(config));
     shared.learn(&replica.node_rows()?);
     let status = StatusWatch::begin(reader.clone(), state.read().committed().seqno);
     let known_status = status.known();
     let path = config.data_dir.join(LEDGER_FOLDER);
     let writer = files.into_writer().map_err(|source| StartNodeError::Files { path, source })?;
     let files = writer.files();
-    let (waiters, lost) = Waiters::new();
-    let waiters = Arc::new(waiters);
+    let (waiters, lost) = shared_waiters();
     let (disk, disk_thread) = writing(Storage::new(writer, hard_state), &shared)?;
     let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
 

@@ -58,14 +58,13 @@ pub(super) async fn join(
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
-        let status = match status {
-            Some(status) => status,
-            None => match introduce(service, &introduction, deadline).await? {
-                // It is committed by now, or was rolled back.
-                Some(_) => continue,
-                None if Instant::now() < deadline => continue,
-                None => return Err(not_now()),
-            },
+        let Some(status) = status else {
+            // It is committed then, or was rolled back.
+            introduce(service, &introduction, deadline).await?;
+            if Instant::now() < deadline {
+                continue;
+            }
+            return Err(not_now());
         };
         return answer(service, &certificate, &introduction, status)
             .map(|response| respond::at(respond::json(&response), at));
@@ -147,17 +146,17 @@ fn committed_status(
     Ok((at, status.map(|row| row.status)))
 }
 
-/// Has the replica write down who a node is; whether that was done and decided.
+/// Has the replica write down who a node is, and waits until that is decided.
 async fn introduce(
     service: &Arc<Service>,
     introduction: &Introduction,
     deadline: Instant,
-) -> Result<Option<TxStatus>, Refused> {
+) -> Result<(), Refused> {
     let reply = service.inbox().introduce(introduction.clone()).await.map_err(|_| not_now())?;
     match reply {
         IntroductionReply::Known { id, .. } => {
             let decided = service.decided(id, deadline).await;
-            if decided == TxStatus::Pending { Err(not_now()) } else { Ok(Some(decided)) }
+            if decided == TxStatus::Pending { Err(not_now()) } else { Ok(()) }
         }
         IntroductionReply::OtherCode => {
             let code = introduction.node.code_digest;
@@ -182,7 +181,7 @@ async fn introduce(
         }
         IntroductionReply::Later => {
             tokio::time::sleep(RETRY).await;
-            Ok(None)
+            Ok(())
         }
     }
 }

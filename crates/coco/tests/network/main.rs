@@ -10,6 +10,7 @@
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
+//! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
 //! | `replay.rs` | real signed transactions of the public chain |
 //!
 //! The other files are what these stand on. Networks are started one after the other, in all processes of a test run,
@@ -33,6 +34,7 @@ mod ledger;
 mod load;
 mod members;
 mod model;
+mod newcomers;
 mod opening;
 mod program;
 mod rejoin;

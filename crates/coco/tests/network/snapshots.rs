@@ -260,13 +260,13 @@ fn a_damaged_snapshot_is_named_and_not_used() -> anyhow::Result<()> {
     fill(&network, &mut hashes)?;
     let seen = look(&network, 0, &hashes)?;
     network.stop_all()?;
-    let names = self::names(&network, 0)?;
-    let (older, newest) = (names[names.len() - 2], names[names.len() - 1]);
+    let kept = names(&network, 0)?;
+    let (older, newest) = (kept[kept.len() - 2], kept[kept.len() - 1]);
     let path = |i: usize, name: SnapshotName| snapshot_folder(&network, i).join(name.to_string());
 
     // The newest is damaged on one node, all are damaged on another.
     flip(&path(0, newest), 1 << 12)?;
-    let damaged = self::names(&network, 1)?;
+    let damaged = names(&network, 1)?;
     damaged.iter().enumerate().try_for_each(|(n, name)| flip(&path(1, *name), n * 7919))?;
     let folder = network.ledger_folder(0);
     let cert = network.service_cert();

@@ -41,12 +41,8 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         }
         "transition_node_to_trusted" => one(format!("+ trusted node   {}", text("node_id"))),
         "remove_node" => one(format!("- node           {}", text("node_id"))),
-        "add_virtual_measurement" => {
-            one(format!("+ node code      {} (virtual)", text("measurement")))
-        }
-        "remove_virtual_measurement" => {
-            one(format!("- node code      {} (virtual)", text("measurement")))
-        }
+        "add_virtual_measurement" => one(format!("+ node code      {}", text("measurement"))),
+        "remove_virtual_measurement" => one(format!("- node code      {}", text("measurement"))),
         "set_node_data" => {
             one(format!("~ node           {} data {}", text("node_id"), json(&args["node_data"])))
         }

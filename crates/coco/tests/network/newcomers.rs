@@ -1,0 +1,257 @@
+//! A node of a new operator: it introduces itself, members trust it, it copies the ledger and votes; others leave.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, U256};
+use anyhow::{Context, ensure};
+use coco_client::{
+    Client, ServiceIdentity, Settings,
+    join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote},
+};
+use coco_crypto::{Certificate, Curve, SigningKey, Validity, member_certificate};
+use serde_json::{Value, json};
+
+use super::{
+    cluster::Network,
+    http::{Connection, PATIENCE},
+    members::{Member, decide},
+    program::{program, until},
+    rpc::Rpc,
+};
+
+/// Time for a node to be trusted, to copy the ledger, and to vote.
+const TIME: Duration = Duration::from_secs(30);
+
+/// A process of this test, ended with it.
+struct Running(Child);
+
+impl Running {
+    fn start(arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+        let child = Command::new(program())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(log)?)
+            .spawn();
+        Ok(Self(child.context("cannot run the program under test")?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn plain(network: &Network, i: usize) -> anyhow::Result<Connection> {
+    Connection::plain(network.addresses(i)?.development, PATIENCE)
+}
+
+/// The nodes that vote, as one of them says.
+fn voters(connection: &mut Connection) -> anyhow::Result<Vec<String>> {
+    let answer = connection.get("/node/consensus")?.json()?;
+    let details = &answer["details"];
+    ensure!(details["configs"].as_array().is_some_and(|configs| configs.len() == 1), "{answer}");
+    let nodes = details["configs"][0]["nodes"].as_object().context("nodes")?;
+    let is_learner = |id: &str| details["learners"].get(id).is_some();
+    Ok(nodes.keys().filter(|id| !is_learner(id)).cloned().collect())
+}
+
+fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
+    let mut rpc = Rpc::to(network.addresses(i)?.development)?;
+    let account = &network.accounts[0];
+    let nonce = rpc.nonces(&[account.address], "latest")?[0];
+    let transfer = account.transfer(nonce, Address::repeat_byte(7), U256::from(1));
+    rpc.call("eth_sendRawTransaction", &json!([transfer.raw]))?;
+    until(
+        "the transfer counts",
+        TIME,
+        || Ok(rpc.nonces(&[account.address], "latest")?[0] > nonce),
+    )?;
+    rpc.block_number()
+}
+
+/// `coco network join`, at a backup or not.
+fn join(
+    network: &Network,
+    folder: &Path,
+    client: SocketAddr,
+    said: &Path,
+) -> anyhow::Result<Running> {
+    let service = Certificate::from_pem(&network.service_cert_pem()?)?;
+    let (url, id) = (
+        format!("https://{}", network.addresses(1)?.client),
+        ServiceIdentity::of(&service).to_string(),
+    );
+    let (client, peer, wait) =
+        (client.to_string(), free_address()?.to_string(), TIME.as_secs().to_string());
+    let folder = folder.to_str().context("UTF-8")?;
+    let where_to = ["network", "join", &url, "--service-id", &id, "--dir", folder];
+    let how = ["--client", &client, "--peer", &peer, "--wait", &wait];
+    Running::start(&[&where_to[..], &how[..]].concat(), said)
+}
+
+#[test]
+fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| {})?;
+    network.start_all()?;
+    let members = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
+    let [acme, bank] = members;
+    let (acme, bank) = (acme?, bank?);
+    let folder = network.scratch().join("n3");
+    let client = free_address()?;
+    let said = network.scratch().join("join.log");
+    let mut joining = join(&network, &folder, client, &said)?;
+
+    let mut node = String::new();
+    until("it is pending", TIME, || {
+        let nodes = plain(&network, 2)?.get("/gov/service/nodes?api-version=2024-07-01")?.json()?;
+        let mut nodes = nodes["value"].as_array().context("a list")?.iter();
+        let pending = nodes.rfind(|node| node["status"] == "Pending");
+        node = pending.and_then(|node| node["nodeId"].as_str()).unwrap_or_default().to_owned();
+        Ok(!node.is_empty())
+    })?;
+    ensure!(!folder.join("node.toml").exists(), "nobody trusts it yet");
+    decide(
+        &mut plain(&network, 0)?,
+        &[&acme, &bank],
+        "transition_node_to_trusted",
+        &json!({ "node_id": node }),
+    )?;
+    until("it has its keys", TIME, || Ok(joining.0.try_wait()?.is_some()))?;
+    ensure!(joining.0.wait()?.success(), "{}", fs::read_to_string(&said)?);
+
+    let config = folder.join("node.toml");
+    let config = config.to_str().context("UTF-8")?;
+    let log = network.scratch().join("n3.log");
+    let _running = Running::start(&["node", "--config", config], &log)?;
+    until("it votes", TIME, || Ok(voters(&mut plain(&network, 0)?)?.contains(&node)))?;
+    ensure!(voters(&mut plain(&network, 0)?)?.len() == 4, "there are four");
+
+    // Two of the first three and the newcomer are a majority of four.
+    network.kill(&[2])?;
+    network.await_primary(TIME)?;
+    let block = send(&network, 0)?;
+    let mut newcomer = Connection::tls(client, &network.service_cert_pem()?)?;
+    until("the newcomer shows it", TIME, || {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
+        let answer = newcomer.post_json("/", call.to_string().as_bytes())?.json()?;
+        Ok(answer["result"] == format!("{block:#x}"))
+    })?;
+
+    // The one that is gone leaves by a vote.
+    let gone = network.config(2)?.nodes[2].id.clone();
+    decide(&mut plain(&network, 0)?, &[&acme, &bank], "remove_node", &json!({ "node_id": gone }))?;
+    until("it has left", TIME, || {
+        let voters = voters(&mut plain(&network, 1)?)?;
+        Ok(voters.len() == 3 && !voters.contains(&gone))
+    })?;
+    let removable = |connection: &mut Connection| -> anyhow::Result<Value> {
+        connection.get("/node/network/removable_nodes")?.json()
+    };
+    until("nobody needs it", TIME, || {
+        Ok(removable(&mut plain(&network, 1)?)?.to_string().contains(&gone))
+    })?;
+    send(&network, 1)?;
+    network.stop_all()?;
+    network.finish()
+}
+
+/// Someone who asks to be a node.
+struct Stranger {
+    key: SigningKey,
+    certificate: Certificate,
+}
+
+impl Stranger {
+    fn new(curve: Curve) -> anyhow::Result<Self> {
+        let key = SigningKey::generate(curve);
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+        let certificate = member_certificate(&key, "node", validity)?;
+        Ok(Self { key, certificate })
+    }
+
+    fn request(&self, change: impl FnOnce(&mut VirtualQuote)) -> anyhow::Result<JoinRequest> {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let mut quote = VirtualQuote {
+            measurement: "ab".repeat(32),
+            report_data: self.certificate.key().node_id().to_string(),
+        };
+        change(&mut quote);
+        let interface = || Interface { published_address: "127.0.0.1:1".to_owned() };
+        Ok(JoinRequest {
+            node_info_network: NodeInfoNetwork {
+                node_to_node_interface: interface(),
+                rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
+            },
+            quote_info: QuoteInfo {
+                format: "Insecure_Virtual".to_owned(),
+                quote: STANDARD.encode(serde_json::to_vec(&quote)?),
+                endorsements: String::new(),
+            },
+        })
+    }
+
+    fn ask(&self, network: &Network, request: &JoinRequest) -> anyhow::Result<String> {
+        let service = Certificate::from_pem(&network.service_cert_pem()?)?;
+        let primary = network.primary()?.context("there is a primary")?;
+        let endpoint = format!("https://{}", network.addresses(primary)?.client).parse()?;
+        let (key, certificate) = (&self.key, &self.certificate);
+        let client =
+            Client::as_node(service, vec![endpoint], Settings::default(), key, certificate)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        match runtime.block_on(client.join(request)) {
+            Ok(response) => Ok(response.node_status),
+            Err(error) => Ok(error.refusal().context("a refusal")?.code.clone()),
+        }
+    }
+}
+
+#[test]
+fn strangers_get_nothing() -> anyhow::Result<()> {
+    let mut network = Network::provision(1, |_| {})?;
+    network.start_all()?;
+    let stranger = Stranger::new(Curve::P384)?;
+    let expect = |stranger: &Stranger, request: &JoinRequest, expected: &str| {
+        let found = stranger.ask(&network, request)?;
+        ensure!(found == expected, "{found} instead of {expected}");
+        Ok(())
+    };
+    // Code that members have not admitted, evidence of another key, evidence of another kind, a key of another kind.
+    expect(&stranger, &stranger.request(|_| {})?, "InvalidQuote")?;
+    let other = stranger.request(|quote| quote.report_data = "cd".repeat(32))?;
+    expect(&stranger, &other, "InvalidQuote")?;
+    let mut other = stranger.request(|_| {})?;
+    other.quote_info.format = "AMD_SEV_SNP_v1".to_owned();
+    expect(&stranger, &other, "InvalidQuote")?;
+    let weak = Stranger::new(Curve::P256)?;
+    expect(&weak, &weak.request(|_| {})?, "InvalidAuthenticationInfo")?;
+    // Whoever shows no certificate at all.
+    let mut connection =
+        Connection::tls(network.addresses(0)?.client, &network.service_cert_pem()?)?;
+    let body = serde_json::to_vec(&stranger.request(|_| {})?)?;
+    let answer = connection.post_json("/node/join", &body)?;
+    ensure!(answer.status == 401, "{}", answer.status);
+    // Once members admit the code it is known, and still gets nothing.
+    let [acme, bank] = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
+    decide(
+        &mut plain(&network, 0)?,
+        &[&acme?, &bank?],
+        "add_virtual_measurement",
+        &json!({ "measurement": "ab".repeat(32) }),
+    )?;
+    expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
+    expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
+    network.stop_all()?;
+    network.finish()
+}
