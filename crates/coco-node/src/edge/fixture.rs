@@ -120,7 +120,7 @@ impl Fixture {
         let mut store = Store::new(tables::maps(), [1, 2]);
         store.apply(Seqno(1), &set).unwrap();
         let secret = LedgerSecret::new(&[1; LEDGER_SECRET_BYTES]);
-        let state = Loader::new(secret, tables::maps(), [1, 2], 1).state();
+        let state = Loader::new(secret, Vec::new(), [1, 2], 1).state();
         let governance = Governance::new(&Engine::new());
         Self { store, members, state, governance, now: START }
     }
