@@ -124,8 +124,6 @@ pub enum Call {
     Write(GovernanceWrite),
     /// What a proposal would change.
     Simulate,
-    /// A member's share, for a recovery.
-    Recover,
     /// The document about the calls below a prefix.
     Api(Frontend),
 }
@@ -201,6 +199,7 @@ pub enum GovernanceWrite {
     SubmitBallot,
     UpdateStateDigest,
     Acknowledge,
+    SubmitRecoveryShare,
 }
 
 /// A prefix of paths, with a document of its own.
@@ -370,7 +369,13 @@ pub static ROWS: &[Row] = &[
         "EncryptedShare",
         "A member's share of the ledger secret",
     ),
-    RECOVER,
+    write(
+        "/gov/recovery/members/{memberId}:recover",
+        GovernanceWrite::SubmitRecoveryShare,
+        "recovery_share",
+        "Submits a member's share while the service waits for them",
+    )
+    .gives(Answer::Json("RecoveryProgress")),
     read(
         "/gov/service/info",
         GovernanceRead::ServiceInfo,
@@ -444,20 +449,6 @@ const SIMULATE: Row = Row {
         Call::Simulate,
         Answer::Json("Simulation"),
         "What a proposal would change if it were accepted now. Needs no signature",
-    )
-};
-
-const RECOVER: Row = Row {
-    verb: Verb::Post,
-    who: Who::ActiveMember,
-    versions: Versions::All,
-    query: &[API_VERSION],
-    body: Body::Signed("recovery_share"),
-    ..get(
-        "/gov/recovery/members/{memberId}:recover",
-        Call::Recover,
-        Answer::Nothing,
-        "Submits a member's share during a recovery, which this version does not know: it is refused",
     )
 };
 
