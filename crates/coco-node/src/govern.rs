@@ -7,6 +7,8 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::fmt;
+
 use bytes::Bytes;
 use coco_governance::{ErrorCode, GovernanceError, MemberId, ProposalId, Reply, Route};
 use coco_replica::GovernReply;
@@ -25,12 +27,19 @@ pub const ENVELOPE_BYTES_MAX: usize = 1 << 20;
 pub const ANSWER_BYTES_MAX: usize = ENTRY_BYTES_MAX;
 
 /// A member's request, with the call that it came with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Question {
     /// The call.
     pub route: Route,
     /// What was signed, with its signature.
     pub envelope: Bytes,
+}
+
+impl fmt::Debug for Question {
+    /// Without the envelope: it may hold a share.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("route", &self.route).finish_non_exhaustive()
+    }
 }
 
 /// What a node says to a request: [`GovernReply`], with the answer as the client is to see it.

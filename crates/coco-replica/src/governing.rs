@@ -37,12 +37,19 @@ pub const GOVERN_TRIES_MAX: u32 = 8;
 pub const SNAPSHOT_ASKED_MAP: &str = "public:coco.internal.snapshot_asked";
 
 /// A member's request, with the call that it came with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GovernRequest {
     /// The call.
     pub route: Route,
     /// What was signed, with its signature.
     pub envelope: Bytes,
+}
+
+impl std::fmt::Debug for GovernRequest {
+    /// Without the envelope: it may hold a share.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GovernRequest").field("route", &self.route).finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a member's request.

@@ -1,9 +1,9 @@
 //! `/gov`, writing: a member's signed request, carried out by the primary and answered once it is committed.
 //!
 //! A lost primary may take the request with it, or only the answer. It is then sent again, which does no harm: a
-//! withdrawal or an acknowledgement says the same twice. A proposal that stands is refused as one that was submitted before,
-//! and a ballot that has decided its proposal as one that comes too late. Then this node looks up what the first one came
-//! to, and answers with that.
+//! withdrawal, an acknowledgement or a share says the same twice. A proposal that stands is refused as one that was
+//! submitted before, and a ballot that has decided its proposal as one that comes too late. Then this node looks up what
+//! the first one came to, and answers with that.
 
 use std::{
     sync::Arc,
@@ -97,13 +97,16 @@ async fn take(
         }
         GovernanceWrite::UpdateStateDigest => Route::UpdateStateDigest(member()?),
         GovernanceWrite::Acknowledge => Route::Acknowledge(member()?),
+        GovernanceWrite::SubmitRecoveryShare => Route::SubmitRecoveryShare(member()?),
     };
     check_content_type(row, &request)?;
     let envelope = service.body(request, ENVELOPE_BYTES_MAX).await?;
     let signed = Request::read(&envelope)
         .map_err(|error| respond::unauthenticated(policy(row.who), in_full(&error)))?;
-    // CCF has this code for the calls about digests, and does not call it a lack of authentication.
-    if let Route::UpdateStateDigest(member) | Route::Acknowledge(member) = route
+    // CCF has this code for the calls about digests and shares, and does not call it a lack of authentication.
+    if let Route::UpdateStateDigest(member)
+    | Route::Acknowledge(member)
+    | Route::SubmitRecoveryShare(member) = route
         && member != signed.signer()
     {
         let message = format!("the call names the member {member}, and {} signed", signed.signer());

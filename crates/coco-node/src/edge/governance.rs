@@ -98,23 +98,6 @@ pub(crate) fn answer(
     answered.unwrap_or_else(Refused::reply)
 }
 
-/// Answers a member's share. No service that this version runs ever waits for one.
-pub(crate) fn recover(rows: &mut Rows, names: &Names<'_>) -> Reply {
-    if let Err(refused) = parameters::id(names.get("memberId"), "member's id") {
-        return refused.reply();
-    }
-    match rows.one::<ServiceRow>(tables::SERVICE_INFO) {
-        Ok(Some(row)) if row.status == "WaitingForRecoveryShares" => {
-            respond::error(ErrorCode::NotImplemented, "this version takes no recovery shares")
-        }
-        Ok(_) => respond::error(
-            ErrorCode::ServiceNotWaitingForRecoveryShares,
-            "the service does not wait for recovery shares",
-        ),
-        Err(error) => respond::refused(&error),
-    }
-}
-
 type Answered = Result<Reply, Refused>;
 
 fn not_found(code: ErrorCode, message: String) -> Refused {

@@ -249,7 +249,6 @@ impl Service {
             Call::Write(write) => govern::write(self, row, write, names, request).await,
             Call::Simulate => self.simulate(row, request).await.unwrap_or_else(Refused::reply),
             Call::Join => newcomers::join(self, request).await.unwrap_or_else(Refused::reply),
-            Call::Recover => governance::recover(&mut self.committed_rows().1, names),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }
     }

@@ -130,8 +130,6 @@ pub enum Call {
     Simulate,
     /// A node that wants to belong to the network.
     Join,
-    /// A member's share, for a recovery.
-    Recover,
     /// The document about the calls below a prefix.
     Api(Frontend),
 }
@@ -207,6 +205,7 @@ pub enum GovernanceWrite {
     SubmitBallot,
     UpdateStateDigest,
     Acknowledge,
+    SubmitRecoveryShare,
 }
 
 /// A prefix of paths, with a document of its own.
@@ -377,7 +376,13 @@ pub static ROWS: &[Row] = &[
         "EncryptedShare",
         "A member's share of the ledger secret",
     ),
-    RECOVER,
+    write(
+        "/gov/recovery/members/{memberId}:recover",
+        GovernanceWrite::SubmitRecoveryShare,
+        "recovery_share",
+        "Submits a member's share while the service waits for them",
+    )
+    .gives(Answer::Json("RecoveryProgress")),
     read(
         "/gov/service/info",
         GovernanceRead::ServiceInfo,
@@ -463,20 +468,6 @@ const SIMULATE: Row = Row {
         Call::Simulate,
         Answer::Json("Simulation"),
         "What a proposal would change if it were accepted now. Needs no signature",
-    )
-};
-
-const RECOVER: Row = Row {
-    verb: Verb::Post,
-    who: Who::ActiveMember,
-    versions: Versions::All,
-    query: &[API_VERSION],
-    body: Body::Signed("recovery_share"),
-    ..get(
-        "/gov/recovery/members/{memberId}:recover",
-        Call::Recover,
-        Answer::Nothing,
-        "Submits a member's share during a recovery, which this version does not know: it is refused",
     )
 };
 

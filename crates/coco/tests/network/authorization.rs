@@ -2,6 +2,9 @@
 //!
 //! The statement is compared with the table that routes requests: a call that is in one and not in the other fails, and so
 //! does one that lets others in than it is said to. The matrix below makes a case of every call, identity and state.
+//! `on_a_node.rs` makes those calls.
+
+mod on_a_node;
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use serde_json::Value;
 
@@ -102,7 +103,25 @@ impl Connection {
 
     /// A TLS connection to a server whose certificate the service endorsed.
     pub(crate) fn tls(address: SocketAddr, service_cert_pem: &str) -> anyhow::Result<Self> {
-        let config = tls_config(service_cert_pem, &[b"http/1.1"])?;
+        Self::tls_with(address, tls_config(service_cert_pem, &[b"http/1.1"])?)
+    }
+
+    /// The same, by a client who shows a certificate.
+    pub(crate) fn tls_as(
+        address: SocketAddr,
+        service_cert_pem: &str,
+        certificate_der: &[u8],
+        key_pem: &str,
+    ) -> anyhow::Result<Self> {
+        let mut config = tls_config(service_cert_pem, &[b"http/1.1"])?;
+        let chain = vec![CertificateDer::from(certificate_der.to_vec())];
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())?;
+        let certified = CertifiedKey::from_der(chain, key, config.crypto_provider())?;
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        Self::tls_with(address, config)
+    }
+
+    fn tls_with(address: SocketAddr, config: ClientConfig) -> anyhow::Result<Self> {
         let name = ServerName::from(address.ip());
         let connection = ClientConnection::new(Arc::new(config), name)?;
         let mut stream = StreamOwned::new(connection, dial(address, PATIENCE)?);

@@ -11,6 +11,7 @@
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
+//! | `tutorial.rs` | the commands of the page on governing do what it says |
 //! | `replay.rs` | real signed transactions of the public chain |
 //!
 //! The other files are what these stand on. Networks are started one after the other, in all processes of a test run,
@@ -42,3 +43,4 @@ mod replay;
 mod restart;
 mod rpc;
 mod snapshots;
+mod tutorial;

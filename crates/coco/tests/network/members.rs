@@ -32,6 +32,8 @@ const VALIDITY_SECONDS: u64 = 24 * 3600;
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: MemberKey,
+    /// The private key once more, for TLS.
+    key_pem: String,
 }
 
 impl Member {
@@ -41,13 +43,26 @@ impl Member {
         let validity = Validity { not_before: now - 3600, not_after: now + VALIDITY_SECONDS };
         let key = SigningKey::generate(Curve::P384);
         let certificate = member_certificate(&key, name, validity)?;
-        Ok(Self { key: MemberKey::new(key, certificate)? })
+        let pem = key.to_pem();
+        let key_pem = str::from_utf8(pem.expose())?.to_owned();
+        Ok(Self { key: MemberKey::new(key, certificate)?, key_pem })
     }
 
     /// A member whom `coco dev` made.
     pub(crate) fn load(folder: &Path, name: &str) -> anyhow::Result<Self> {
         let [key, cert] = files(folder, name).map(fs::read_to_string);
-        Ok(Self { key: MemberKey::from_pem(&key?, &cert?)? })
+        let key_pem = key?;
+        Ok(Self { key: MemberKey::from_pem(&key_pem, &cert?)?, key_pem })
+    }
+
+    /// A connection on which they prove to hold their key.
+    pub(crate) fn connect(
+        &self,
+        address: SocketAddr,
+        service_cert_pem: &str,
+    ) -> anyhow::Result<Connection> {
+        let certificate = self.key.certificate().der();
+        Connection::tls_as(address, service_cert_pem, certificate, &self.key_pem)
     }
 
     pub(crate) fn id(&self) -> String {
@@ -85,6 +100,13 @@ impl Member {
     ) -> anyhow::Result<coco_client::ProposalId> {
         let made = self.ask(connection, Message::Proposal, &proposal(action, args))?;
         made["proposalId"].as_str().context("a proposal's id")?.parse().context("an id")
+    }
+
+    /// Acknowledges the state of the service.
+    pub(crate) fn activate(&self, connection: &mut Connection) -> anyhow::Result<()> {
+        let waits = self.ask(connection, Message::StateDigest, &Value::Null)?;
+        let content = json!({ "stateDigest": waits["stateDigest"] });
+        self.ask(connection, Message::Ack, &content).map(drop)
     }
 }
 

@@ -1,0 +1,69 @@
+//! The page that shows how a network is governed: whoever types its commands gets what it says.
+
+use std::{env, fs, os::unix::fs::symlink};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use super::{
+    dev::Dev,
+    ended::{Ended, program_in},
+    http::{Connection, PATIENCE},
+    program::{Folder, Turn, program},
+};
+
+const PAGE: &str = include_str!("../../../../docs/book/governing.md");
+
+/// Where the page has the network listen. The test takes any port.
+const PAGE_ADDRESS: &str = "127.0.0.1:8545";
+
+/// The lines of the blocks of a page that are marked as a shell's.
+fn commands(page: &str) -> String {
+    let mut blocks = page.split("```");
+    // Before the first fence there is text, and so on in turn.
+    let mut script = String::new();
+    while let (Some(_text), Some(block)) = (blocks.next(), blocks.next()) {
+        script.push_str(block.strip_prefix("sh\n").unwrap_or_default());
+    }
+    script
+}
+
+#[test]
+fn whoever_types_the_commands_of_the_page_governs_a_network() -> anyhow::Result<()> {
+    let script = commands(PAGE);
+    ensure!(script.lines().count() > 30 && script.contains(PAGE_ADDRESS), "{script}");
+    let _turn = Turn::take()?;
+    let folder = Folder::new()?;
+    let place = folder.path().join(".coco-dev");
+    let dev = Dev::start(&["--dir", place.to_str().context("UTF-8")?, "--port", "0"])?;
+    let node = dev.nodes.first().context("a node")?.development;
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin)?;
+    symlink(fs::canonicalize(program())?, bin.join("coco"))?;
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let paths = env::join_paths([bin].into_iter().chain(env::split_paths(&paths)))?;
+
+    let typed = program_in(folder.path(), "sh".as_ref())
+        .args(["-euc", &script.replace(PAGE_ADDRESS, &node.to_string())])
+        .env("PATH", paths)
+        .output()?;
+    let said = Ended::of(&typed).ok();
+    println!("{said}");
+    ensure!(said.contains("Withdrawn"), "a proposal was taken back");
+
+    let mut connection = Connection::plain(node, PATIENCE)?;
+    let mut read = |path: &str| -> anyhow::Result<Vec<Value>> {
+        let path = format!("/gov/{path}?api-version={}", coco_client::API_VERSION);
+        let listed = connection.get(&path)?.json()?;
+        Ok(listed["value"].as_array().context("a list")?.clone())
+    };
+    let members = read("service/members")?;
+    ensure!(members.len() == 4, "{members:?}");
+    ensure!(members.iter().all(|member| member["status"] == "Active"), "{members:?}");
+    let users = read("service/users")?;
+    ensure!(users.len() == 1 && users[0]["userData"]["role"] == "trader", "{users:?}");
+    let open = read("members/proposals")?;
+    ensure!(open.iter().all(|proposal| proposal["proposalState"] != "Open"), "{open:?}");
+    ensure!(dev.interrupt()?.success(), "coco dev stops in good order");
+    folder.remove()
+}
