@@ -36,16 +36,6 @@ pub enum ServiceStatus {
 }
 
 impl ServiceStatus {
-    /// What a row of [`SERVICE_MAP`] says; nothing when it is no such row.
-    #[must_use]
-    pub fn read(row: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Read {
-            status: ServiceStatus,
-        }
-        serde_json::from_slice(row).ok().map(|Read { status }| status)
-    }
-
     /// Whether `next` may follow. A recovery starts over at [`Self::Opening`] from anywhere.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {

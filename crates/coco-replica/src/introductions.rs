@@ -1,16 +1,14 @@
 //! Nodes that nobody knows yet.
 //!
 //! A node of a new operator introduces itself. Its evidence must name code that members admitted; then it is *pending*
-//! until they trust it by a vote, or, while the service is being set up, *trusted* at once. A trusted node comes back for
+//! until they trust it by a vote. CCF trusts it at once while the service is being set up; as long as evidence may be no more
+//! than what a node says of itself, that would give the service away to whoever comes early. A trusted node comes back for
 //! its secrets, which the edge gives once the trust is committed, and then asks for its place like any other node: see
 //! `membership.rs`.
 
 use coco_governance::tables::VIRTUAL_MEASUREMENTS;
 use coco_kv::{MapName, WriteSet};
-use coco_ledger::{
-    GenesisNode, NodeStatus, SERVICE_MAP, ServiceStatus, put_introduced_node, read_node,
-    singleton_key,
-};
+use coco_ledger::{GenesisNode, NodeStatus, put_introduced_node, read_node};
 use coco_types::{Digest, NodeId, Role, TxId};
 
 use crate::{
@@ -85,15 +83,7 @@ impl Replica {
         let Some(id) = self.next_tx_id().filter(|_| self.has_room()) else {
             return Ok(IntroductionReply::Later);
         };
-        let status = match self.service_status() {
-            Some(ServiceStatus::Opening) => NodeStatus::Trusted,
-            Some(
-                ServiceStatus::Open
-                | ServiceStatus::Recovering
-                | ServiceStatus::WaitingForRecoveryShares,
-            )
-            | None => NodeStatus::Pending,
-        };
+        let status = NodeStatus::Pending;
         let mut writes = WriteSet::new();
         put_introduced_node(&mut writes, node, &introduction.public_key_pem, status);
         self.write_down(id, &writes)?;
@@ -108,12 +98,6 @@ impl Replica {
             return None;
         }
         Some(head.get(map, code.to_string().as_bytes()).is_some())
-    }
-
-    fn service_status(&self) -> Option<ServiceStatus> {
-        let head = self.core.store.reader().head();
-        let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
-        ServiceStatus::read(&row)
     }
 
     /// Whether a node is of the network, or members trust it.
