@@ -61,7 +61,7 @@ fn is_there(response: &Response) -> bool {
     response.status == 200
 }
 
-/// The one field of a command's answer that says which proposal it was about.
+/// Which proposal a command's answer is about.
 fn id_of(answer: &Value) -> anyhow::Result<String> {
     Ok(answer["proposal"]["proposalId"].as_str().context("a proposal's id")?.to_owned())
 }
@@ -259,9 +259,9 @@ fn what_members_may_not_do_has_its_code_at_every_node() -> anyhow::Result<()> {
     network.finish()
 }
 
-/// Sends a request to a node until its answer says what became of it; the proposal's id.
+/// Sends a request once more, that a node did not know the fate of, until its answer says what became of it; the
+/// proposal's id.
 fn settle(network: &Network, i: usize, envelope: &Envelope) -> anyhow::Result<String> {
-    let mut was_sent = false;
     for _ in 0..SENDS_MAX {
         let response = send(&mut plain(network, i)?, envelope)?;
         if response.status == 200 {
@@ -270,9 +270,9 @@ fn settle(network: &Network, i: usize, envelope: &Envelope) -> anyhow::Result<St
         }
         let code = response.error_code()?;
         match (response.status, &*code) {
-            // The node says that it does not know, and that the client is to send it again.
-            (503, "PrimaryNotFound" | "TransactionReplicationFailed") => was_sent = true,
-            (_, "ProposalReplay") if was_sent => {
+            // The node still does not know.
+            (503, "PrimaryNotFound" | "TransactionReplicationFailed") => {}
+            (_, "ProposalReplay") => {
                 let said = response.json()?["error"]["message"].to_string();
                 let mut words = said.split(|c: char| !c.is_ascii_hexdigit());
                 let id = words.find(|word| word.len() == 64).context("the id of the first one")?;

@@ -94,11 +94,8 @@ impl Callers {
             }
         }
         let content = self.next_proposal();
-        let (active, connection) = (
-            &self.people[&Identity::ActiveMember],
-            self.connections.get_mut(&Identity::ActiveMember).expect("everybody has one"),
-        );
-        let made = active.ask(connection, Message::Proposal, &content)?;
+        let envelope = self.people[&Identity::ActiveMember].sign(Message::Proposal, &content)?;
+        let made = send(self.connection(Identity::ActiveMember), &envelope)?.json()?;
         let id = made["proposalId"].as_str().context("an id")?.parse()?;
         self.open = Some(id);
         Ok(id)
