@@ -127,7 +127,7 @@ pub fn sign_request(
 }
 
 /// The protected headers of a request, for whoever signs elsewhere: what is signed is
-/// [`to_be_signed`](coco_crypto::cose::to_be_signed) of them and the content.
+/// [`to_be_signed`] of them and the content.
 ///
 /// # Panics
 /// Never: memory takes all that is written.

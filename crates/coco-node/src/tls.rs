@@ -95,7 +95,7 @@ impl PeerTls {
 }
 
 /// Settings for clients: the node's endorsed certificate, HTTP/2 and HTTP/1.1, TLS 1.3. A client may show a certificate,
-/// any: see [`AnyCertificate`].
+/// any: what it is worth is decided where it is used.
 ///
 /// # Errors
 /// When the identity's certificates or key do not belong together.

@@ -18,9 +18,9 @@ use coco_governance::{
     Effect, ErrorCode, Governance, GovernanceError, Handled, Occasion, Route, SecretFrom,
     Situation, has_recovery_members, share, tables,
 };
-use coco_kv::{Changes, CommitError, MapName, Transaction, WriteSet};
-use coco_ledger::{LedgerSecrets, NODES_MAP, ServiceStatus, singleton_key};
-use coco_types::{Digest, NodeId, Role, Seqno, TxId};
+use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
+use coco_ledger::{LedgerSecrets, NODES_MAP, ServiceStatus, read_node, singleton_key};
+use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
 
 use crate::{
     effects::Effects,
@@ -154,7 +154,42 @@ fn prepare(
             }
         }
     }
-    Ok(Prepared { base, changes: transaction.finish(), reply, chunk })
+    let changes = transaction.finish();
+    check_size(changes.write_set())?;
+    check_nodes(changes.write_set())?;
+    Ok(Prepared { base, changes, reply, chunk })
+}
+
+/// Checks that the writes fit an entry, with room for what else is in one.
+fn check_size(writes: &WriteSet) -> Result<(), GovernanceError> {
+    let of_row = |(_, key, row): (&MapName, &[u8], Option<&Value>)| {
+        ROW_BYTES + key.len() + row.map_or(0, |row| row.len())
+    };
+    let bytes: usize = writes.iter().map(of_row).sum();
+    if bytes <= WRITES_BYTES_MAX {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the request would write {bytes} bytes, and {WRITES_BYTES_MAX} fit an entry"
+    )))
+}
+
+/// Most bytes that a request writes, rows and their framing.
+const WRITES_BYTES_MAX: usize = ENTRY_BYTES_MAX - (64 << 10);
+/// Framing of a row, at least what it is.
+const ROW_BYTES: usize = 32;
+
+/// Checks that what a constitution writes about nodes can be read: consensus goes by it.
+fn check_nodes(writes: &WriteSet) -> Result<(), GovernanceError> {
+    for (map, key, row) in writes.iter() {
+        let Some(row) = row.filter(|_| map.as_str() == NODES_MAP) else { continue };
+        let node: Option<NodeId> = str::from_utf8(key).ok().and_then(|key| key.parse().ok());
+        if node.is_none_or(|node| read_node(node, row).is_err()) {
+            let key = String::from_utf8_lossy(key);
+            return Err(refused(format!("the row {key:?} of {NODES_MAP} would be of no node")));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the service that members mean, and no other; whether it was not open before.
@@ -349,5 +384,32 @@ impl Replica {
         if touches(SNAPSHOT_ASKED_MAP) {
             self.core.note_snapshot_asked(id.seqno);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_ledger::{EntryFlags, LedgerSecret, seal};
+
+    use super::*;
+
+    #[test]
+    fn what_a_request_may_write_fits_an_entry() {
+        let map = MapName::from_static(NODES_MAP);
+        let secret = LedgerSecret::new(&[7; 32]);
+        for (bytes, fits) in
+            [(WRITES_BYTES_MAX - ROW_BYTES - 1, true), (WRITES_BYTES_MAX - ROW_BYTES, false)]
+        {
+            let mut writes = WriteSet::new();
+            writes.insert(&map, b"k", vec![b'v'; bytes]);
+            assert_eq!(check_size(&writes).is_ok(), fits, "{bytes}");
+            let sealed = seal(&secret, TxId::new(2, 9), EntryFlags::NONE, &Digest::ZERO, &writes);
+            assert!(sealed.is_ok(), "there is room for more");
+        }
+        let mut writes = WriteSet::new();
+        for key in 0..(WRITES_BYTES_MAX / ROW_BYTES) as u64 {
+            writes.insert(&map, &key.to_le_bytes(), Vec::new());
+        }
+        assert!(check_size(&writes).is_err(), "rows cost something, too");
     }
 }

@@ -157,6 +157,10 @@ impl Replica {
         if seat != node.node_id || !self.is_trusted_newcomer(seat)? {
             return Ok(JoinReply::NoSuchSeat);
         }
+        // It may have been admitted when the node introduced itself, and not any more.
+        if self.admits_code(&node.code_digest) == Some(false) {
+            return Ok(JoinReply::OtherCode);
+        }
         let now = self.engine.configuration();
         let mut learners = now.learners.clone();
         learners.push(seat);

@@ -39,6 +39,8 @@ use crate::{provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
 const JOIN_BYTES_MAX: usize = 64 << 10;
 /// Longest address of a node, in bytes.
 const ADDRESS_BYTES_MAX: usize = 300;
+/// Most nodes that are answered at one time: strangers ask, and each costs the replica a look at all nodes.
+pub(super) const JOINS_MAX: usize = 4;
 /// How long a node waits here for its entry to be committed.
 const COMMIT_TIME: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,7 @@ pub(super) async fn join(
 ) -> Result<Reply, Refused> {
     let shown = request.extensions().get::<ShownCertificate>().cloned();
     let certificate = certificate(shown)?;
+    let _place = service.joining().try_acquire().map_err(|_| not_now())?;
     let body = service.body(request, JOIN_BYTES_MAX).await?;
     let introduction = read(&certificate, &body)?;
     let deadline = Instant::now() + COMMIT_TIME;

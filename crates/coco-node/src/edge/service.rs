@@ -90,13 +90,20 @@ pub struct Service {
     /// Places for requests of members.
     governing: Semaphore,
     simulator: Arc<Simulator>,
+    /// Places for nodes that want to join.
+    joining: Semaphore,
 }
 
 impl Service {
     /// A service of these parts.
     #[must_use]
     pub fn new(parts: ServiceParts) -> Self {
-        Self { parts, governing: Semaphore::new(govern::REQUESTS_MAX), simulator: Arc::default() }
+        Self {
+            parts,
+            governing: Semaphore::new(govern::REQUESTS_MAX),
+            simulator: Arc::default(),
+            joining: Semaphore::new(newcomers::JOINS_MAX),
+        }
     }
 
     pub(crate) const fn parts(&self) -> &ServiceParts {
@@ -117,6 +124,10 @@ impl Service {
 
     pub(crate) const fn status(&self) -> &KnownStatus {
         &self.parts.status
+    }
+
+    pub(crate) const fn joining(&self) -> &Semaphore {
+        &self.joining
     }
 
     pub(crate) const fn governing(&self) -> &Semaphore {

@@ -397,6 +397,14 @@ fn a_stranger_is_pending_until_members_trust_it() {
     assert_eq!(story.join(&node), JoinReply::NoSuchSeat, "nobody trusts it yet");
     story.accepted("transition_node_to_trusted", &json!({ "node_id": id.to_string() }));
     assert_eq!(status(story.introduce(&node)), NodeStatus::Trusted);
+    // Meanwhile its code is revoked, and admitted again.
+    let code = json!({ "measurement": CODE.to_string() });
+    story.accepted("add_virtual_measurement", &json!({ "measurement": "cd".repeat(32) }));
+    story.accepted("remove_virtual_measurement", &code);
+    assert_eq!(story.join(&node), JoinReply::OtherCode);
+    // Within a second it would be the same proposal.
+    story.cluster.run(100);
+    story.accepted("add_virtual_measurement", &code);
     assert_eq!(story.join(&node), JoinReply::Admitted);
     let found = story.cluster.replica(0).configuration();
     assert_eq!(found.learners, [id], "it listens until it has everything");
@@ -429,4 +437,26 @@ fn strangers_are_not_many_at_a_time_and_pending_from_the_first_day_on() {
     }
     assert_eq!(story.introduce(&newcomer(10, CODE)), IntroductionReply::TooMany);
     assert_eq!(known(story.introduce(&newcomer(101, CODE))), Some(NodeStatus::Pending));
+}
+
+/// Members may take any constitution. It cannot write what no node could read.
+#[test]
+fn a_constitution_that_writes_rubbish_about_nodes_is_not_followed() {
+    let mut story = Story::fast();
+    let constitution = r#"
+        export function validate() { return { valid: true, description: "" }; }
+        export function resolve() { return "Accepted"; }
+        export function apply(text) {
+            const { key, row } = JSON.parse(text).actions[0].args;
+            ccf.kv["public:ccf.gov.nodes.info"].set(ccf.strToBuf(key), ccf.strToBuf(row));
+        }"#;
+    story.accepted("set_constitution", &json!({ "constitution": constitution }));
+    let before = story.cluster.last(0);
+    for (key, row) in [("ab".repeat(32), "{}"), ("ab".repeat(32), "\u{0}"), ("n0".to_owned(), "{}")]
+    {
+        let (_, message) = story.refused("any", &json!({ "key": key, "row": row }));
+        assert!(message.contains("of no node"), "{message}");
+    }
+    story.cluster.run(5);
+    assert_eq!(story.cluster.last(0), before);
 }
