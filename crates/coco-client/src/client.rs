@@ -270,7 +270,7 @@ async fn call_all(
                 }
             }
         }
-        if is_early && Instant::now() + PAUSE < deadline {
+        if is_early && Instant::now() + PAUSE + ATTEMPT_TIME_MIN < deadline {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
@@ -286,6 +286,9 @@ async fn call_all(
 
 /// The status of an answer that says: not now.
 const TOO_EARLY: u16 = 503;
+
+/// Nobody is asked again with less time than this: what is cut off in the middle of an attempt may have been done.
+const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(500);
 
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use crate::{fault::Fault, output::Output};
 pub(crate) enum NetworkCommand {
     /// Make this machine a node of a network, once its members trust it
     #[command(
-        after_help = "Example:\n  coco network join https://n1.acme.example:8000 --service-id sha256:3f9a... \\\n      --dir ./node --client 10.0.0.9:8000 --peer 10.0.0.9:8001"
+        after_help = "Example:\n  coco network join https://n1.acme.example:8000 --service-id sha256:3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f --dir ./node --client 10.0.0.9:8000 --peer 10.0.0.9:8001"
     )]
     Join(join::JoinArgs),
 }
