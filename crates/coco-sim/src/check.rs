@@ -66,13 +66,15 @@ impl Check {
         self.compared.push(0);
     }
 
-    /// A node has lost its memory; its disk keeps these entries, if nobody touches them.
+    /// A node has lost its memory; its disk keeps these entries, if nobody touches them. What it had when it was last alive
+    /// counts: a start that does not come to its end may have found a disk that was set back.
     pub fn died(&mut self, node: NodeId, entries: &[Bytes]) {
-        self.left.insert(node, entries.to_vec());
+        self.left.entry(node).or_insert_with(|| entries.to_vec());
     }
 
     /// A node begins a new life.
-    pub fn started(&mut self, node: usize) {
+    pub fn started(&mut self, node: usize, id: NodeId) {
+        self.left.remove(&id);
         self.compared[node] = 0;
     }
 

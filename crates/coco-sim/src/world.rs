@@ -332,7 +332,7 @@ impl World {
         if !self.judge_start(node, started) {
             return;
         }
-        self.check.started(node);
+        self.check.started(node, self.machines[node].id);
         self.note_start(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
