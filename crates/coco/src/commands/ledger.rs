@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use coco_crypto::Certificate;
 use coco_ledger::{
     Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
-    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError,
+    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
 };
 use coco_types::{Seqno, TxId};
 
@@ -167,6 +167,29 @@ fn begin(
     }
 }
 
+/// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered.
+fn services(
+    chunks: &[(ChunkName, PathBuf)],
+    trusted: &Certificate,
+) -> Result<Option<Vec<Certificate>>, Failure> {
+    let mut services = Vec::new();
+    for (name, path) in chunks {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        // What cannot be read is for the verifier to say.
+        let Ok(chunk) = Chunk::parse(&bytes) else { return Ok(None) };
+        for (_, entry) in &chunk.entries {
+            let Ok(writes) = entry.public_writes() else { return Ok(None) };
+            note_services(&mut services, &writes).with_context(|| name.to_string())?;
+        }
+        if services.first().is_some_and(|first: &Certificate| first.key() == trusted.key()) {
+            return Ok(None);
+        }
+    }
+    let is_last = services.last().is_some_and(|last| last.key() == trusted.key());
+    Ok(is_last.then_some(services))
+}
+
 fn verify(
     folder: &Path,
     service_cert: &Path,
@@ -180,7 +203,10 @@ fn verify(
         .with_context(|| format!("{} is no certificate", service_cert.display()))?;
     let chunks = chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
-    let mut verifier = begin(first, &service, snapshots)?;
+    let mut verifier = match services(&chunks, &service)? {
+        Some(services) if first == Seqno(1) => Verifier::of_services(services),
+        Some(_) | None => begin(first, &service, snapshots)?,
+    };
     for (name, path) in chunks {
         let bytes =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
