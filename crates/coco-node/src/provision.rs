@@ -46,9 +46,9 @@ use crate::{
 };
 
 /// How long the certificates of a development network are valid, in seconds.
-const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
+pub(crate) const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 /// Certificates begin a little in the past, since clocks differ.
-const CLOCK_SKEW_SECONDS: u64 = 3600;
+pub(crate) const CLOCK_SKEW_SECONDS: u64 = 3600;
 
 /// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
 pub const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
@@ -177,11 +177,16 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
     })
 }
 
-/// Makes so many keys side by side: each takes a good part of the time that all of this takes.
-fn encryption_keys(count: usize) -> Vec<Arc<DecryptionKey>> {
+/// Makes so many RSA keys side by side: each takes a tenth of a second, more or less.
+///
+/// # Panics
+/// When the system has no entropy, or starts no thread.
+#[must_use]
+pub fn encryption_keys(count: usize) -> Vec<Arc<DecryptionKey>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(DecryptionKey::generate)).collect();
-        let keys = threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
+        let keys =
+            threads.into_iter().map(|thread| thread.join().expect("making a key does not panic"));
         keys.map(Arc::new).collect()
     })
 }

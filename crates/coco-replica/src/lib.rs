@@ -54,7 +54,7 @@ pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use node_cipher::{Keyring, NodeCipher, NodeKeyError};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
-pub use periods::{NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError};
+pub use periods::{NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError, put_recovered_period};
 pub use read_entries::{ReadEntriesError, read_entries};
 pub use recover_secrets::{ReadSecretsError, RecoverSecrets, RecoverSecretsError};
 pub use replica::{Input, Now, Replica, Settings, StepError};

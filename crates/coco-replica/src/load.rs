@@ -371,6 +371,11 @@ impl Core {
         {
             self.note_time(&outside);
         }
+        let period = writes.get(&self.node_secrets_map, singleton_key());
+        if period.is_some_and(|row| periods::begins_with(row, id.seqno)) {
+            // A recovery: nobody of before has a say.
+            self.configurations.clear();
+        }
         let configuration = writes
             .get(&self.configuration_map, singleton_key())
             .map(|row| self.check_configuration(id, row))
@@ -396,7 +401,7 @@ impl Core {
         if let Some(next) = configuration {
             self.note_configuration(id.seqno, next);
         }
-        if let Some(row) = writes.get(&self.node_secrets_map, singleton_key()) {
+        if let Some(row) = period {
             self.take_period(id.seqno, row).map_err(|source| LoadError::Period { id, source })?;
         }
         Ok((bytes.clone(), chunk_ends))

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::SecretBytes;
+use coco_crypto::{DecryptionKey, SecretBytes};
 use coco_governance::{ErrorCode, GovernanceError, open_secret, seal_secret};
 use coco_kv::{MapKind, MapName, MapSpec, StateImage, Transaction, WriteSet};
 use coco_ledger::{
@@ -22,7 +22,7 @@ use coco_types::{NodeId, Seqno};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::node_cipher::NodeCipher;
+use crate::node_cipher::{NodeCipher, NodeKeyError};
 
 /// `one key -> JSON`: the newest ledger secret, encrypted to each node.
 pub const NODE_SECRETS_MAP: &str = "public:coco.internal.node_ledger_secrets";
@@ -74,7 +74,6 @@ impl NodeSecrets {
     /// Encrypts a secret to nodes, each with its key.
     pub(crate) fn new<'a>(
         cipher: &dyn NodeCipher,
-        from: Option<Seqno>,
         secret: &SecretBytes,
         nodes: impl IntoIterator<Item = (NodeId, &'a str)>,
     ) -> Result<Self, GovernanceError> {
@@ -85,7 +84,7 @@ impl NodeSecrets {
             Ok((node.to_string(), STANDARD.encode(encrypted)))
         };
         let secrets = nodes.into_iter().map(encrypt).collect::<Result<_, GovernanceError>>()?;
-        Ok(Self { from: from.map(|from| from.0), secrets })
+        Ok(Self { from: None, secrets })
     }
 
     pub(crate) fn read(row: &[u8]) -> Result<Self, ReadPeriodError> {
@@ -116,6 +115,28 @@ impl NodeSecrets {
     }
 }
 
+/// Whether a row of the nodes' secrets begins a period with the entry that it stands in, as a recovery does.
+pub(crate) fn begins_with(row: &[u8], at: Seqno) -> bool {
+    NodeSecrets::read(row).is_ok_and(|row| row.from == Some(at.0))
+}
+
+/// Writes the secret with which a recovered service goes on, from the entry with these writes on, for its first node.
+///
+/// # Errors
+/// [`NodeKeyError`] when nothing can be encrypted to the node.
+pub fn put_recovered_period(
+    writes: &mut WriteSet,
+    from: Seqno,
+    secret: &LedgerSecret,
+    node: NodeId,
+    cipher: &DecryptionKey,
+) -> Result<(), NodeKeyError> {
+    let encrypted = cipher.encrypt(&cipher.public().pem(), secret.secret())?;
+    let secrets = BTreeMap::from([(node.to_string(), STANDARD.encode(encrypted))]);
+    NodeSecrets { from: Some(from.0), secrets }.put(writes);
+    Ok(())
+}
+
 /// Writes that the next entry begins a period.
 pub(crate) fn begin_period(
     tx: &mut Transaction<'_>,
@@ -125,7 +146,7 @@ pub(crate) fn begin_period(
 ) -> Result<(), GovernanceError> {
     let nodes = recipients(tx)?;
     let nodes = nodes.iter().map(|(node, key)| (*node, key.as_str()));
-    let row = NodeSecrets::new(cipher, None, next, nodes)?;
+    let row = NodeSecrets::new(cipher, next, nodes)?;
     // Whoever makes the next entry seals it under this.
     if row.open(cipher).is_none() {
         return Err(refused("this node is none of those that would have the new ledger secret"));
