@@ -22,16 +22,14 @@ use coco_crypto::{
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
 use coco_node::{
     NodeConfig,
-    config::{
-        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface, Restart,
-    },
+    config::{NodeAddress, Restart},
     identity::Identity,
     provision::VIRTUAL_QUOTE_FORMAT,
 };
 use coco_types::Seqno;
 use serde_json::json;
 
+use super::{CONFIG_FILE, node_config};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
@@ -41,7 +39,6 @@ use crate::{
     signing::now,
 };
 
-const CONFIG_FILE: &str = "node.toml";
 /// Time between two questions.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long the certificate is valid that the node shows while it asks, in seconds.
@@ -254,16 +251,6 @@ impl Newcomer {
             client: node.client_address.clone(),
         });
         let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
-        NodeConfig {
-            data_dir: PathBuf::from("."),
-            client: ClientInterface { listen: arguments.client },
-            development_http: None,
-            peer: PeerInterface { listen: arguments.peer },
-            nodes: others.chain([me]).collect(),
-            ledger: LedgerSettings::default(),
-            consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
-            limits: Limits::default(),
-            ethereum: EthereumSettings::default(),
-        }
+        node_config(arguments.client, arguments.peer, others.chain([me]).collect(), restart)
     }
 }
