@@ -91,6 +91,7 @@ def govern(network, sign, check):
     pass_proposal([acme, bank], check, "set_member_data", {"member_id": acme.id, "member_data": data})
     shown = json.loads(network.get(f"/gov/service/members/{acme.id}?{VERSION}"))
     check("what was decided is shown", shown["memberData"] == data, shown)
+    pass_proposal([acme, bank], check, "trigger_ledger_rekey")
     # Ends a chunk, so that there is one whose name says that it is committed.
     pass_proposal([acme, bank], check, "trigger_ledger_chunk")
     changed = bytearray(acme.signed("proposal", {"actions": [{"name": "trigger_snapshot"}]}))

@@ -95,6 +95,9 @@ def recover(coco, tools, folder, check):
     ledger = again / "ledger"
     for name, command in {
         "read_ledger.py accepts the recovered ledger": [tools / "read_ledger.py", "--uncommitted", ledger],
+        "verify_ledger_secrets_chain.py accepts the secrets of the recovered ledger": [
+            tools / "verify_ledger_secrets_chain.py", "--uncommitted", ledger
+        ],
         "coco verifies the recovered ledger": [coco, "ledger", "verify", ledger, "--service-cert", service],
     }.items():
         command = [tools / "python", *command] if command[0] != coco else command
