@@ -10,9 +10,10 @@
 // The policy is kept in a table, so that members change it by vote, with the action `set_voting_policy`. A change is
 // decided under the policy before it. It has a rule for all actions, and rules for some of them:
 //
-//     { "default": RULE, "actions": { "set_constitution": RULE, ... } }
+//     { "default": RULE, "actions": { "set_constitution": RULE, ... }, "proposals_expire_after_s": SECONDS }
 //
-// A RULE is one of
+// A proposal that is not decided within these SECONDS, from an hour to 366 days, is dropped; 30 days where the policy does
+// not say it. A RULE is one of
 //
 //     { "rule": "majority" }                           more than half of the active members
 //     { "rule": "unanimous" }                          all of them
@@ -237,10 +238,15 @@ const ACTIONS = {
                 expect(Object.hasOwn(ACTIONS, name), `${name} is no action`);
                 expectRule(rule, name);
             }
+            if (args.proposals_expire_after_s !== undefined) {
+                expectWhole(args.proposals_expire_after_s, 3600, 366 * 24 * 3600, "proposals_expire_after_s");
+            }
         },
         apply: (args, proposalId) => {
-            for (const rule of [args.default, ...Object.values(args.actions)]) expectReachable(rule);
-            table("voting_policy").set(ONLY_ROW, ccf.jsonCompatibleToBuf({ default: args.default, actions: args.actions }));
+            const { default: byDefault, actions: rules, proposals_expire_after_s } = args;
+            for (const rule of [byDefault, ...Object.values(rules)]) expectReachable(rule);
+            table("voting_policy").set(ONLY_ROW,
+                ccf.jsonCompatibleToBuf({ default: byDefault, actions: rules, proposals_expire_after_s }));
             // Whoever voted on another proposal did so under other rules.
             dropOpenProposals(proposalId);
         },

@@ -14,8 +14,7 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution, expiry of
-//! proposals.
+//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -23,6 +22,7 @@ mod acks;
 mod constitution;
 mod document;
 mod error;
+mod expiry;
 mod genesis;
 mod history;
 mod id;
@@ -47,6 +47,7 @@ pub use constitution::{
     ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
+pub use expiry::{PROPOSAL_AGE_DEFAULT_S, PROPOSAL_AGE_MAX_S, PROPOSAL_AGE_MIN_S};
 pub use genesis::{
     FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember, put_virtual_measurement,
 };

@@ -8,6 +8,7 @@ mod ccf_constitution;
 mod consortium;
 mod constitutions;
 mod default_constitution;
+mod expiry;
 mod life;
 mod recovery;
 mod replays;
