@@ -38,6 +38,8 @@ pub const COSE_RECENT_PROPOSALS: &str = "public:ccf.gov.cose_recent_proposals";
 pub const SERVICE_CONFIG: &str = "public:ccf.gov.service.config";
 /// `one key -> JSON`: which votes suffice, as our own constitution has it, and for how long proposals stay open.
 pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
+/// `node id -> JSON`: which member trusted a node by its word alone, as our own constitution has it.
+pub const AUTOMATIC_VOTES: &str = "public:ccf.gov.automatic_votes";
 /// `one key -> JSON`: the service's certificate and status. The ledger's own crate writes it, too.
 pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 /// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
@@ -81,7 +83,8 @@ pub const PREVIOUS_SERVICE_IDENTITY: &str = "public:ccf.gov.service.previous_ser
 pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 49] = [
+pub const TABLES: [&str; 50] = [
+    AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
