@@ -15,3 +15,4 @@ mod recovery;
 mod replays;
 mod requests;
 mod routes;
+mod stolen_key;
