@@ -15,7 +15,8 @@
 //! [`Signed::digest`](crate::Signed::digest)); only ballots of members who are active when votes are counted are run;
 //! documents with a name twice are refused; a constitution that does not load is not taken, and open proposals are
 //! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the
-//! future are refused, and open ones end at a deadline, see `expiry.rs`.
+//! future are refused, and open ones end at a deadline, see `expiry.rs`. The window of recent proposals cannot be filled from
+//! ahead, see `replay.rs`.
 
 use coco_crypto::{Sha256, sha256};
 use coco_kv::Transaction;
