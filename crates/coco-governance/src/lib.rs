@@ -110,7 +110,7 @@ pub enum Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The proposal as it now is.
-    Proposal(ProposalView),
+    Proposal(Box<ProposalView>),
     /// The digest to acknowledge.
     StateDigest {
         /// By whom.
@@ -206,7 +206,7 @@ impl Governance {
             Route::CreateProposal => {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).create(&request)?;
-                (Reply::Proposal(view), effects)
+                (Reply::Proposal(Box::new(view)), effects)
             }
             Route::SubmitRecoveryShare(_) => {
                 let request = from.active()?;
@@ -216,12 +216,12 @@ impl Governance {
             Route::SubmitBallot { proposal, .. } => {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).vote(proposal, &request)?;
-                (Reply::Proposal(view), effects)
+                (Reply::Proposal(Box::new(view)), effects)
             }
             Route::WithdrawProposal(proposal) => {
                 let request = from.active()?;
                 let view = self.desk(tx, situation).withdraw(proposal, &request)?;
-                (view.map_or(Reply::Done, Reply::Proposal), Vec::new())
+                (view.map_or(Reply::Done, |view| Reply::Proposal(Box::new(view))), Vec::new())
             }
         };
         Ok(Handled { transaction, reply, effects })

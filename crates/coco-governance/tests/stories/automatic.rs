@@ -61,7 +61,7 @@ fn propose_all(c: &mut Consortium, by: usize, actions: &Value) -> ProposalView {
     let content = json!({ "actions": actions }).to_string();
     let envelope = c.members[by].sign(Message::Proposal, c.now, content.as_bytes());
     match c.send(Route::CreateProposal, &envelope).unwrap() {
-        Reply::Proposal(view) => view,
+        Reply::Proposal(view) => *view,
         other => panic!("{other:?}"),
     }
 }

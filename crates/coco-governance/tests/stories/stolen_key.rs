@@ -93,8 +93,7 @@ fn what_a_member_signed_for_something_else_is_no_request() {
         ("a counter signature", counter),
     ] {
         let signature = member.key.sign_fixed(&signed);
-        let forged =
-            coco_crypto::cose::AttachedSign1 { signature: &signature, ..cose.clone() }.encode();
+        let forged = coco_crypto::cose::AttachedSign1 { signature: &signature, ..cose }.encode();
         let situation = c.situation();
         let reader = c.store.reader();
         let refused =

@@ -65,19 +65,7 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "trigger_recovery_shares_refresh" => one("~ recovery       new shares".to_owned()),
         "trigger_ledger_chunk" => one("~ ledger         a new file".to_owned()),
         "trigger_snapshot" => one("~ ledger         a snapshot".to_owned()),
-        "set_voting_policy" => {
-            let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
-            if let Some(Value::Object(rules)) = args.get("actions") {
-                lines.extend(
-                    rules.iter().map(|(name, of)| format!("                 {name}: {}", rule(of))),
-                );
-            }
-            if let Some(age) = args.get("proposals_expire_after_s") {
-                let age = age.as_u64().map_or_else(|| json(age), span);
-                lines.push(format!("                 proposals expire after {age}"));
-            }
-            lines
-        }
+        "set_voting_policy" => policy(args),
         "set_constitution" => {
             let constitution = text("constitution");
             let (bytes, digest) = (constitution.len(), sha256(constitution.as_bytes()));
@@ -85,6 +73,20 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         }
         other => one(format!("! {other} {}", json(args))),
     }
+}
+
+fn policy(args: &Value) -> Vec<String> {
+    let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
+    if let Some(Value::Object(rules)) = args.get("actions") {
+        lines.extend(
+            rules.iter().map(|(name, of)| format!("                 {name}: {}", rule(of))),
+        );
+    }
+    if let Some(age) = args.get("proposals_expire_after_s") {
+        let age = age.as_u64().map_or_else(|| json(age), span);
+        lines.push(format!("                 proposals expire after {age}"));
+    }
+    lines
 }
 
 /// The id that belongs to a certificate.
