@@ -12,7 +12,7 @@ pub(crate) enum Kind {
     /// Change how votes are counted. The policy that is given replaces the one in force as a whole
     #[command(
         after_help = "Examples:\n  coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous\n  \
-                      coco proposal create set-policy --default majority --rule transition_node_to_trusted=automatic:2\n  \
+                      coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous --rule transition_node_to_trusted=automatic:2\n  \
                       coco proposal create set-policy policy.json"
     )]
     SetPolicy {
