@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod acknowledge;
+mod automatic;
 mod ballots;
 mod ccf_constitution;
 mod consortium;
 mod constitutions;
 mod default_constitution;
+mod expiry;
 mod life;
 mod recovery;
 mod replays;
 mod requests;
 mod routes;
+mod stolen_key;

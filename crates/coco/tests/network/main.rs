@@ -10,6 +10,7 @@
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
+//! | `downgrade.rs` | an older TLS is refused on every port |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
 //! | `tutorial.rs` | the commands of the page on governing do what it says |
 //! | `replay.rs` | real signed transactions of the public chain |
@@ -26,6 +27,7 @@ mod bad_input;
 mod cluster;
 mod copies;
 mod dev;
+mod downgrade;
 #[path = "../members/ended.rs"]
 mod ended;
 mod faults;
