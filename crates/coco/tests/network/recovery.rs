@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     cluster::Network,
     ended::Ended,
-    http::Connection,
+    http::{Connection, PATIENCE},
     members::{Desk, NAMES},
     newcomers::{Running, free_address},
     program::until,
@@ -139,6 +139,19 @@ fn pay(network: &Network, nonce: u64) -> anyhow::Result<()> {
     until("the transfer counts", TIME, || Ok(rpc.nonces(&[account.address], "latest")?[0] > nonce))
 }
 
+/// A receipt of what was committed last, but for a signature.
+fn receipt_of_last(network: &Network, desk: &Desk) -> anyhow::Result<PathBuf> {
+    let node = network.addresses(1)?.development;
+    let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
+    let committed = committed["transaction_id"].as_str().context("an id")?;
+    let (view, seqno) = committed.split_once('.').context("an id")?;
+    let before = format!("{view}.{}", seqno.parse::<u64>()? - 1);
+    let (path, url) = (network.scratch().join("receipt.json"), format!("http://{node}"));
+    let out = path.to_str().context("UTF-8")?;
+    desk.run(&["receipt", "get", &before, "--url", &url, "--out", out])?.ok();
+    Ok(path)
+}
+
 /// A proposal of these words by acme, for which bank votes as well.
 fn decide(desk: &Desk, network: &Network, words: &[&str]) -> anyhow::Result<()> {
     let node = network.addresses(1)?.client;
@@ -237,6 +250,8 @@ fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::
     let desk = Desk::of(&network)?;
     let scratch = network.scratch().to_owned();
     pay(&network, 0)?;
+    let early = scratch.join("early");
+    copy_of(&network.ledger_folder(1), &early)?;
     // Whoever leaves takes no share along: the ledger has another secret from then on.
     let members = desk.json("acme", network.addresses(0)?.client, &["member", "ls"])?;
     let mut members = members["members"].as_array().context("a list")?.iter();
@@ -244,6 +259,7 @@ fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::
     let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
     decide(&desk, &network, &["remove-member", &corp])?;
     pay(&network, 1)?;
+    let receipt = receipt_of_last(&network, &desk)?;
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
     lose(&mut network, &kept)?;
 
@@ -278,6 +294,24 @@ fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::
     let beheaded = copy("beheaded")?;
     fs::remove_file(first(&beheaded)?)?;
     refused(&beheaded, &lost, "COCO-1001", 1)?;
+    // A copy of before what somebody has a receipt of; and of several the one that reaches furthest.
+    let dir = scratch.join("longest");
+    let words = |ledgers: &[&Path]| -> anyhow::Result<Ended> {
+        let mut words = vec!["network".to_owned(), "recover".to_owned()];
+        words.extend(ledgers.iter().map(|path| path.display().to_string()));
+        for (name, path) in [("--service-cert", &lost), ("--receipt", &receipt), ("--dir", &dir)] {
+            words.extend([name.to_owned(), path.display().to_string()]);
+        }
+        for name in ["--client", "--peer"] {
+            words.extend([name.to_owned(), free_address()?.to_string()]);
+        }
+        desk.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let said = words(&[&early])?.failed(7, "COCO-7001");
+    ensure!(said.contains("does not hold"), "{said}");
+    words(&[&early, &kept, &changed])?.ok();
+    let size = |folder: &Path| -> anyhow::Result<u64> { Ok(fs::metadata(first(folder)?)?.len()) };
+    ensure!(size(&dir.join("ledger"))? >= size(&kept)? && size(&kept)? > size(&early)?);
 
     // Two operators begin at one time. What members signed for one is worth nothing for the other.
     let ours = Phoenix::make(&desk, &scratch, "ours", &kept, &lost)?;
