@@ -28,12 +28,17 @@ use crate::{
     effects::Effects,
     load::{AppendKind, LoadError},
     node_cipher::NodeCipher,
-    periods::{NODE_SECRETS_MAP, begin_period, keep_previous, unwind},
+    periods::{
+        NODE_SECRETS_MAP, SECRET_SINCE_MAP, begin_period, is_over_age, keep_previous, put_since,
+        unwind,
+    },
     replica::{Replica, StepError},
 };
 
 /// Most requests of members that wait. Each may hold a megabyte.
 pub const GOVERN_WAITING_MAX: usize = 64;
+/// How often the age of the ledger secret is looked at, in milliseconds.
+pub const SECRET_LOOK_MS: u64 = 10_000;
 /// How often one is carried out when others' entries changed what it read.
 pub const GOVERN_TRIES_MAX: u32 = 8;
 
@@ -81,13 +86,15 @@ enum Asked {
     Member(Ticket, GovernRequest),
     /// The end of a recovery, once all secrets are back.
     EndOfRecovery,
+    /// Another ledger secret, because members do not want it to be used for longer.
+    NextSecret,
 }
 
 impl Asked {
     const fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Member(ticket, _) => Some(*ticket),
-            Self::EndOfRecovery => None,
+            Self::EndOfRecovery | Self::NextSecret => None,
         }
     }
 }
@@ -106,6 +113,8 @@ struct Secrets {
     /// Where the last period begins whose secret is not known, in a recovery.
     unread_from: Seqno,
     cipher: Arc<dyn NodeCipher>,
+    /// The time, in seconds since 1970.
+    now: u64,
 }
 
 /// What was carried out, for the replica to commit.
@@ -147,7 +156,8 @@ impl GovernTask {
             Asked::Member(_, GovernRequest { route, envelope }) => governance
                 .handle(transaction, route, &envelope, &situation)
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
-            Asked::EndOfRecovery => end_recovery(transaction, &secrets.known, seed),
+            Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
+            Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
         Governed { ticket, result }
     }
@@ -227,6 +237,9 @@ fn deal(
     }
     let newest = secrets.known.newest();
     let from = |period: &Period| period.from;
+    if opens || rekeys {
+        put_since(tx, secrets.now)?;
+    }
     if rekeys {
         let next = SecretBytes::new(hmac_sha256(seed, NEXT_SECRET_LABEL).0.to_vec());
         begin_period(tx, &*secrets.cipher, &next, newest)?;
@@ -269,14 +282,15 @@ fn all_secrets(
 /// Opens a service whose secrets are all back: its own secret is shared from here on, and the one before kept under it.
 fn end_recovery(
     mut transaction: Transaction<'static>,
-    known: &LedgerSecrets,
+    secrets: &Secrets,
     seed: &[u8; SHARING_SEED_BYTES],
 ) -> Result<Prepared, GovernanceError> {
     let (base, tx) = (transaction.version(), &mut transaction);
-    let [.., previous, newest] = known.periods() else {
+    let [.., previous, newest] = secrets.known.periods() else {
         return Err(refused("a recovered ledger has two secrets at least"));
     };
     set_status(tx, ServiceStatus::Open)?;
+    put_since(tx, secrets.now)?;
     forget_submitted_shares(tx)?;
     keep_previous(tx, newest.secret.secret(), previous)?;
     if has_recovery_members(tx)? {
@@ -287,6 +301,25 @@ fn end_recovery(
             previous: Some(SecretFrom { from: previous_from, secret: previous.secret() }),
         };
         share(tx, &occasion, &sharing_seed(seed))?;
+    }
+    Prepared::of(transaction, base, Reply::Done)
+}
+
+/// Gives the ledger another secret if the one that it has is still too old.
+fn next_secret(
+    mut transaction: Transaction<'static>,
+    secrets: &Secrets,
+    seed: &[u8; SHARING_SEED_BYTES],
+) -> Result<Prepared, GovernanceError> {
+    let (base, tx) = (transaction.version(), &mut transaction);
+    let mut row = |map| -> Result<Option<Value>, GovernanceError> {
+        let map = find(tx, map)?;
+        Ok(tx.get(map, singleton_key()))
+    };
+    let (configuration, since) = (row(tables::SERVICE_CONFIG)?, row(SECRET_SINCE_MAP)?);
+    if is_over_age(configuration.as_deref(), since.as_deref(), secrets.now) {
+        let why = Dealt { opens: false, rekeys: true, refreshes: false };
+        deal(&mut transaction, secrets, seed, why)?;
     }
     Prepared::of(transaction, base, Reply::Done)
 }
@@ -414,6 +447,8 @@ pub(crate) struct Governing {
     pub(crate) chunk_asked: bool,
     /// Whether a recovery is to be ended has not been looked at since this node is primary.
     pub(crate) may_end_recovery: bool,
+    /// When the age of the ledger secret is looked at again, by the monotonic clock.
+    pub(crate) next_look_ms: u64,
     /// All secrets, and the entry with which members have given them back.
     pub(crate) recovered: Option<(Seqno, LedgerSecrets)>,
 }
@@ -490,9 +525,12 @@ impl Replica {
                 && self.is_recovery_over()
             {
                 Some(Asked::EndOfRecovery)
+            } else if let Some((ticket, request)) = self.governing.waiting.pop_front() {
+                Some(Asked::Member(ticket, request))
+            } else if self.is_secret_over_age() {
+                Some(Asked::NextSecret)
             } else {
-                let next = self.governing.waiting.pop_front();
-                next.map(|(ticket, request)| Asked::Member(ticket, request))
+                None
             };
             if let Some(asked) = asked {
                 self.begin_governing(Running { asked, tries: 0, prepared: None }, effects);
@@ -512,6 +550,23 @@ impl Replica {
             && self.core.state.read().secrets.is_whole()
     }
 
+    /// Whether the ledger is to have another secret by now. Looked at once in [`SECRET_LOOK_MS`].
+    fn is_secret_over_age(&mut self) -> bool {
+        let now = self.now_mono_ms();
+        if now < self.governing.next_look_ms {
+            return false;
+        }
+        self.governing.next_look_ms = now + SECRET_LOOK_MS;
+        let head = self.core.store.reader().head();
+        let row = |name| {
+            let map = head.map(&MapName::from_static(name));
+            map.and_then(|map| head.get(map, singleton_key()))
+        };
+        let (configuration, since) = (row(tables::SERVICE_CONFIG), row(SECRET_SINCE_MAP));
+        let now_s = self.block_time_ms() / 1000;
+        is_over_age(configuration.as_deref(), since.as_deref(), now_s)
+    }
+
     fn begin_governing(&mut self, running: Running, effects: &mut Effects) {
         let transaction = self.core.store.reader().begin();
         let (root, known) = {
@@ -527,7 +582,7 @@ impl Replica {
         let submitted_under = (!known.is_whole()).then(|| newest.secret.secret().clone());
         let situation = Situation { root, now, ledger_secret: newest.from, submitted_under };
         let cipher = Arc::clone(&self.core.cipher);
-        let secrets = Secrets { unread_from: self.core.unread_from, cipher, known };
+        let secrets = Secrets { unread_from: self.core.unread_from, cipher, known, now };
         let asked = running.asked.clone();
         effects.govern = Some(GovernTask { asked, transaction, situation, secrets });
         self.governing.running = Some(running);
@@ -568,6 +623,7 @@ impl Replica {
                 self.begin_governing(running, effects);
             }
             Err(CommitError::Conflict { .. } | CommitError::RolledBack { .. }) => {
+                self.governing.may_end_recovery |= matches!(running.asked, Asked::EndOfRecovery);
                 answer(ticket, GovernReply::Busy, effects);
             }
             Err(error @ (CommitError::KeyTooLong { .. } | CommitError::OutOfOrder { .. })) => {

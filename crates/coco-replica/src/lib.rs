@@ -44,7 +44,7 @@ pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};
 pub use governing::{
     GOVERN_TRIES_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Governed,
-    SNAPSHOT_ASKED_MAP,
+    SECRET_LOOK_MS, SNAPSHOT_ASKED_MAP,
 };
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
@@ -54,7 +54,9 @@ pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use node_cipher::{Keyring, NodeCipher, NodeKeyError};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
-pub use periods::{NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError, put_recovered_period};
+pub use periods::{
+    NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError, SECRET_SINCE_MAP, put_recovered_period,
+};
 pub use read_entries::{ReadEntriesError, read_entries};
 pub use recover_secrets::{ReadSecretsError, RecoverSecrets, RecoverSecretsError};
 pub use replica::{Input, Now, Replica, Settings, StepError};

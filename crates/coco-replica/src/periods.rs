@@ -29,9 +29,12 @@ pub const NODE_SECRETS_MAP: &str = "public:coco.internal.node_ledger_secrets";
 /// `first seqno of a period, big-endian -> bytes`: its secret, sealed under that of the period after it.
 pub const PAST_SECRETS_MAP: &str = "public:coco.internal.past_ledger_secrets";
 
-/// Both maps, for the schema.
-pub(crate) fn period_maps() -> [MapSpec; 2] {
-    [NODE_SECRETS_MAP, PAST_SECRETS_MAP]
+/// `one key -> JSON number`: since when the newest ledger secret is used, in seconds since 1970.
+pub const SECRET_SINCE_MAP: &str = "public:coco.internal.ledger_secret_since";
+
+/// The maps, for the schema.
+pub(crate) fn period_maps() -> [MapSpec; 3] {
+    [NODE_SECRETS_MAP, PAST_SECRETS_MAP, SECRET_SINCE_MAP]
         .map(|name| MapSpec::new(MapName::from_static(name), MapKind::Ordered))
 }
 
@@ -163,6 +166,26 @@ pub(crate) fn keep_previous(
 ) -> Result<(), GovernanceError> {
     let sealed = seal_secret(next, previous.secret.secret());
     put(tx, PAST_SECRETS_MAP, &previous.from.0.to_be_bytes(), sealed)
+}
+
+/// Writes since when the newest secret is used.
+pub(crate) fn put_since(tx: &mut Transaction<'_>, now_s: u64) -> Result<(), GovernanceError> {
+    put(tx, SECRET_SINCE_MAP, singleton_key(), now_s.to_string().into_bytes())
+}
+
+/// Whether the newest secret is older than members want it to be, given the rows of their configuration and of its age. A
+/// service that is not open has no such age.
+pub(crate) fn is_over_age(configuration: Option<&[u8]>, since: Option<&[u8]>, now_s: u64) -> bool {
+    let row = configuration.and_then(|row| serde_json::from_slice::<ConfigurationOf>(row).ok());
+    let age_max = row.and_then(|row| row.ledger_secret_age_max_s);
+    let since = since.and_then(|since| serde_json::from_slice::<u64>(since).ok());
+    age_max.zip(since).is_some_and(|(age, since)| now_s >= since.saturating_add(age))
+}
+
+/// What is read here of the service's configuration.
+#[derive(Deserialize)]
+struct ConfigurationOf {
+    ledger_secret_age_max_s: Option<u64>,
 }
 
 /// All periods up to the one from `newest_from` on, whose secret is `newest`: each is opened with the one after it.

@@ -395,6 +395,11 @@ impl Replica {
         Ok(())
     }
 
+    /// The monotonic clock at the input under way.
+    pub(crate) const fn now_mono_ms(&self) -> u64 {
+        self.now.mono_ms
+    }
+
     /// The time that adapters see: the wall clock, except that it never falls behind an entry of the ledger.
     pub(crate) fn block_time_ms(&self) -> u64 {
         if coco_planted::is(Bug::TimeFollowsClock) {

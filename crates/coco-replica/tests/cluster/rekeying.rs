@@ -1,7 +1,7 @@
 //! New ledger secrets: every node has them, and nobody needs more than its own key to read on.
 
 use coco_governance::Route;
-use coco_ledger::{EntryView, LedgerSecrets};
+use coco_ledger::{EntryView, LedgerSecrets, SERVICE_MAP};
 use coco_replica::{GovernReply, PAST_SECRETS_MAP, Settings};
 use coco_types::Seqno;
 use serde_json::json;
@@ -87,6 +87,37 @@ fn a_node_that_begins_with_a_snapshot_has_all_secrets() {
     assert_eq!(story.secrets(1).encode().expose(), expected.expose());
     story.cluster.run(50);
     story.pay(0);
+    story.cluster.assert_equal();
+}
+
+/// Members say how old a secret may become. Whoever is primary then gives the ledger another one, once.
+#[test]
+fn a_secret_that_is_too_old_is_replaced_without_a_vote() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
+    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    let (_, message) =
+        story.refused("set_service_configuration", &json!({ "ledger_secret_age_max_s": 60 }));
+    assert!(message.contains("ledger_secret_age_max_s"), "{message}");
+    story.accepted("set_service_configuration", &json!({ "ledger_secret_age_max_s": 3600 }));
+    story.cluster.run(20);
+    assert_eq!(story.secrets(0).periods().len(), 1);
+    story.cluster.clock_ms += 3_600_000;
+    story.cluster.run(20);
+    assert_eq!(story.secrets(0).periods().len(), 2);
+    story.cluster.clock_ms += 1_800_000;
+    story.cluster.run(20);
+    assert_eq!(story.secrets(0).periods().len(), 2, "it is new");
+    let old = story.cluster.primary().expect("there is one");
+    story.cluster.isolate(old);
+    let new = story.cluster.elect_another(old);
+    story.cluster.heal();
+    story.cluster.clock_ms += 1_900_000;
+    story.cluster.run(50);
+    for node in 0..3 {
+        assert_eq!(story.secrets(node).periods().len(), 3, "node {node}");
+    }
+    story.pay(new);
     story.cluster.assert_equal();
 }
 
