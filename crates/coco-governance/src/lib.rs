@@ -20,6 +20,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod acks;
+mod audit;
 mod constitution;
 mod document;
 mod error;
@@ -42,6 +43,10 @@ use coco_kv::{Transaction, WriteSet};
 pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
+pub use audit::{
+    Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
+    ROOT_LAG_MAX,
+};
 pub use constitution::{
     BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
     ConstitutionError, LOADING_LIMITS,

@@ -17,7 +17,7 @@
 //! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the future are
 //! refused.
 
-use coco_crypto::{Sha256, sha256};
+use coco_crypto::sha256;
 use coco_kv::Transaction;
 use serde::Serialize;
 
@@ -93,10 +93,7 @@ impl<'s> Desk<'_, 's> {
         request: &Signed<'_>,
     ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
         let digest = request.digest();
-        let mut hash = Sha256::new();
-        hash.update(&self.situation.root.0);
-        hash.update(&digest.0);
-        let id = ProposalId(hash.finish());
+        let id = ProposalId::new(&self.situation.root, &digest);
         replay::enter(self.tx, request.created_at(), digest, id, self.situation.now)?;
         let row = ProposalRow {
             proposer_id: request.signer().to_string(),

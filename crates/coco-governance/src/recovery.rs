@@ -16,6 +16,7 @@
 //! one share; the threshold is that of the sharing, which a vote may have changed since; nonces are never those of an entry.
 
 mod chain;
+mod check;
 mod submit;
 
 use std::{collections::BTreeMap, fmt};
@@ -33,6 +34,7 @@ use thiserror::Error;
 pub use chain::{ChainError, SecretChain};
 pub use submit::{EncryptedShareView, RecoveryProgress, encrypted_share, forget_submitted_shares};
 
+pub(crate) use check::{Dealt, check_dealt, is_holder, period_begins};
 pub(crate) use submit::submit;
 
 use crate::{
