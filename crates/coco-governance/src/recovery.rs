@@ -17,6 +17,7 @@
 
 mod chain;
 mod check;
+mod own_share;
 mod submit;
 
 use std::{collections::BTreeMap, fmt};
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use chain::{ChainError, SecretChain};
+pub use own_share::OpenShareError;
 pub use submit::{EncryptedShareView, RecoveryProgress, encrypted_share, forget_submitted_shares};
 
 pub(crate) use check::{Dealt, check_dealt, is_holder, period_begins};

@@ -145,7 +145,8 @@ fn a_ballot_that_counts_for_another_proposal_is_named() {
     let voter = b.c.members[1].id().to_string();
     let entry = claim(&b, other, &b.ballot(1, one, YES), |row| row["ballots"][&voter] = json!(YES));
     b.entries.push(entry);
-    check_last(&b, &format!("the row \"{other}\""));
+    // Both rows are wrong: this one, and that of the proposal whose ballot it is.
+    check_last(&b, "of public:ccf.gov.proposals_info is not what the request makes of it");
 }
 
 #[test]
