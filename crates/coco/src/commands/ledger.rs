@@ -1,6 +1,8 @@
 //! `coco ledger`: what an auditor does with ledger files, without any node.
 
+mod decrypt;
 mod governance;
+mod share;
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,7 @@ use coco_ledger::{
 };
 use coco_types::{Seqno, TxId};
 
-use crate::{Failure, commands::receipt};
+use crate::{Failure, commands::receipt, output::Output};
 
 use governance::GovernanceAudit;
 
@@ -61,9 +63,19 @@ pub(crate) enum LedgerCommand {
         #[arg(long)]
         values: bool,
     },
+    /// Print private writes of entries whose disclosure members have agreed to, with their recovery shares
+    #[command(
+        after_help = "Example:\n  coco ledger decrypt ledger --service-cert service_cert.pem --share acme.share --share bank.share --from 120 --to 140"
+    )]
+    Decrypt(decrypt::DecryptArgs),
+    /// Take your own recovery share out of a copy of the ledger
+    #[command(
+        after_help = "Example:\n  coco ledger share ledger --key acme_enc_privk.pem --out acme.share"
+    )]
+    Share(share::ShareArgs),
 }
 
-pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure> {
     match command {
         LedgerCommand::Verify {
             folder,
@@ -77,20 +89,16 @@ pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
             let snapshots = snapshot_files(folder, snapshots.as_deref())?;
             let depth = if *governance { Depth::Governance } else { Depth::Signatures };
             let expected = Expected { at_least: *at_least, receipts: receipt, depth };
-            let output = if *json { Output::Json } else { Output::Text };
+            let output = if *json { Output::Json } else { output };
             verify(folder, service_cert, &snapshots, &expected, output)
         }
         LedgerCommand::Show { folder, from, limit, values } => {
             show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
                 .map_err(Failure::from)
         }
+        LedgerCommand::Decrypt(arguments) => decrypt::run(arguments, output),
+        LedgerCommand::Share(arguments) => share::run(arguments, output),
     }
-}
-
-#[derive(Clone, Copy)]
-enum Output {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy)]
@@ -117,6 +125,15 @@ fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
         bail!("{} holds no ledger files (ledger_<first>[-<last>[.committed]])", folder.display());
     }
     Ok(chunks)
+}
+
+/// The service's certificate, as text and as it is read.
+fn certificate(path: &Path) -> anyhow::Result<(String, Certificate)> {
+    let pem =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let certificate = Certificate::from_pem(&pem)
+        .with_context(|| format!("{} is no certificate", path.display()))?;
+    Ok((pem, certificate))
 }
 
 /// What the ledger has to hold. Without any of it, a ledger that was cut short at a signature passes.
@@ -215,10 +232,7 @@ fn verify(
     expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
-    let pem = std::fs::read_to_string(service_cert)
-        .with_context(|| format!("cannot read {}", service_cert.display()))?;
-    let service = Certificate::from_pem(&pem)
-        .with_context(|| format!("{} is no certificate", service_cert.display()))?;
+    let (pem, service) = certificate(service_cert)?;
     let chunks = chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let snapshot = beginning(first, snapshots);
@@ -300,7 +314,7 @@ fn print(
                 })
             );
         }
-        Output::Text => {
+        Output::Table => {
             println!("verified: {} entries, {} signatures", report.entries, report.signatures);
             println!("signed up to {}, last entry {}", report.signed, report.last);
             if first > Seqno(1) {
