@@ -18,8 +18,8 @@
 //!   not changed until then, so the tables just before the entry do. The root is the one that the entry itself names, in a
 //!   proposal's id or a state digest, if the ledger had it since the act before; else that just before the entry. A
 //!   constitution that writes the root elsewhere can be blamed for another root than that.
-//! - *When.* Nothing but the age of a proposal depends on it. The signature over the entry has a time, which is later but
-//!   for what clocks are apart.
+//! - *When.* Nothing but whether a proposal comes from the future depends on it. The signature over the entry has a time, which
+//!   is later but for what clocks are apart.
 //! - *Secrets.* Shares cannot be dealt again without them. Who was given one, how many are needed, and that the row has
 //!   its form is checked; that a share is good only its holder can tell.
 //! - *A request to send a share in*, which must not be recorded. That its row is of a holder, at the right time, is checked.
@@ -69,6 +69,8 @@ pub struct Audit {
     last_act: Seqno,
     /// From which entry on the newest ledger secret is used.
     ledger_secret: Seqno,
+    /// The latest time of a signature so far: nodes' time does not fall behind their ledger's, whatever their clocks say.
+    latest_s: u64,
     acts: Acts,
 }
 
@@ -125,6 +127,7 @@ impl Audit {
             is_founded: false,
             last_act: Seqno::ZERO,
             ledger_secret: Seqno(1),
+            latest_s: 0,
             acts: Acts::default(),
         }
     }
@@ -167,6 +170,7 @@ impl Audit {
         if self.at != expected {
             return Err(self.failed(AuditFault::Order { expected }));
         }
+        self.latest_s = self.latest_s.max(entry.signed_at_s);
         if entry.writes.iter().any(|(map, ..)| is_governed(map)) {
             self.governed(entry)?;
         }

@@ -47,7 +47,7 @@ impl Audit {
         let route = route(member, message).ok_or_else(|| failed(AuditFault::Message))?;
         let situation = Situation {
             root: self.root(entry, &request).map_err(failed)?,
-            now: entry.signed_at_s.saturating_add(CLOCKS_APART_MAX_S),
+            now: self.latest_s.saturating_add(CLOCKS_APART_MAX_S),
             ledger_secret: self.ledger_secret,
             submitted_under: None,
         };
