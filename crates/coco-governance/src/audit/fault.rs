@@ -39,7 +39,7 @@ pub enum AuditFault {
         key: String,
     },
     /// An entry records more than one request, or removes one.
-    #[error("the entry changes {rows} rows of recorded requests; an act changes one")]
+    #[error("the entry does not record one request: it writes or removes {rows} rows of them")]
     Requests {
         /// How many rows it writes or removes.
         rows: usize,

@@ -137,7 +137,7 @@ impl Books {
         let Handled { transaction: mut tx, reply, effects } = handled;
         let (from, number) = self.secret;
         let secret = |of: u8| SecretBytes::new(vec![of; 32]);
-        let seed = [u8::try_from(self.entries.len()).unwrap(); 32];
+        let seed = sha256(&root(self.last()).0).0;
         for effect in effects {
             match effect {
                 Effect::OpenService { .. } => {
