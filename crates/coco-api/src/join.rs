@@ -11,6 +11,8 @@ pub struct JoinRequest {
     pub node_info_network: NodeInfoNetwork,
     /// Its evidence.
     pub quote_info: QuoteInfo,
+    /// What later ledger secrets are encrypted to for it: an RSA key in PEM.
+    pub public_encryption_key: String,
 }
 
 /// Where a node is reached.

@@ -4,7 +4,8 @@
 //!   entry ─┬─ records a member's request ─▶ carried out again on the tables before it, by the constitution in them:
 //!          │                                what it writes is what the entry has, row by row
 //!          ├─ the founding ───────────────▶ members who have acted in nothing yet, and a constitution that loads
-//!          ├─ the service's own ──────────▶ the steps of nodes that need no vote, each by its rule
+//!          ├─ the service's own ──────────▶ the steps of nodes that need no vote, and the beginning and end of a recovery,
+//!          │                                each by its rule
 //!          └─ anything else in a table of governance is a fault: nobody asked for it
 //! ```
 //!
@@ -23,13 +24,13 @@
 //! - *Secrets.* Shares cannot be dealt again without them. Who was given one, how many are needed, and that the row has
 //!   its form is checked; that a share is good only its holder can tell.
 //! - *A request to send a share in*, which must not be recorded. That its row is of a holder, at the right time, is checked.
-//!
-//! Absent: what happens to the tables in a recovery from disaster.
 
 mod act;
+mod disaster;
 mod fault;
 mod founding;
 mod nodes;
+mod secrets;
 
 use std::fmt;
 
@@ -43,12 +44,13 @@ pub use fault::{AuditError, AuditFault};
 
 use crate::{
     Governance, Message, Reply,
-    recovery::period_begins,
     tables::{
-        self, COSE_HISTORY, MEMBERS_INFO, MemberRow, MemberStatus, PAST_LEDGER_SECRET,
-        ProposalState, TABLES, singleton_key,
+        self, COSE_HISTORY, MEMBERS_INFO, MemberRow, MemberStatus, ProposalState, SERVICE_INFO,
+        TABLES, singleton_key,
     },
 };
+use disaster::Periods;
+use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS};
 
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
@@ -67,8 +69,8 @@ pub struct Audit {
     is_founded: bool,
     /// The last entry that recorded a request.
     last_act: Seqno,
-    /// From which entry on the newest ledger secret is used.
-    ledger_secret: Seqno,
+    /// From which entries on the ledger secrets are used.
+    periods: Periods,
     /// The latest time of a signature so far: nodes' time does not fall behind their ledger's, whatever their clocks say.
     latest_s: u64,
     acts: Acts,
@@ -126,7 +128,7 @@ impl Audit {
             at: Seqno::ZERO,
             is_founded: false,
             last_act: Seqno::ZERO,
-            ledger_secret: Seqno(1),
+            periods: Periods { newest: Seqno(1), previous: None },
             latest_s: 0,
             acts: Acts::default(),
         }
@@ -154,9 +156,12 @@ impl Audit {
         applied.map_err(|error| audit.failed(AuditFault::Apply(error)))?;
         let rows = |table| public.map(table).into_iter().flat_map(MapImage::iter);
         audit.last_act = rows(COSE_HISTORY).map(|(_, at, _)| at).max().unwrap_or_default();
-        for (_, written, row) in rows(PAST_LEDGER_SECRET) {
+        for (_, written, row) in rows(NODE_SECRETS) {
             audit.note_period(row, written)?;
         }
+        let past = rows(PAST_SECRETS)
+            .filter_map(|(key, ..)| Some(u64::from_be_bytes(key.try_into().ok()?)));
+        audit.periods.previous = past.max().map(Seqno);
         Ok(audit)
     }
 
@@ -205,12 +210,17 @@ impl Audit {
             let founded = founding::check(&self.governance, entry.writes);
             self.is_founded = founded.map_err(|fault| self.failed(fault))?;
         } else {
-            let checked = nodes::check(&mut self.begin(), entry.writes);
+            let is_of_service = entry.writes.maps().iter().any(|map| map.name() == SERVICE_INFO);
+            let checked = if is_of_service {
+                disaster::check(&mut self.begin(), entry, self.periods)
+            } else {
+                nodes::check(&mut self.begin(), entry.writes)
+            };
             checked.map_err(|fault| self.failed(fault))?;
             self.acts.own += 1;
         }
-        let past = MapName::from_static(PAST_LEDGER_SECRET);
-        match entry.writes.get(&past, singleton_key()) {
+        let secrets = MapName::from_static(NODE_SECRETS);
+        match entry.writes.get(&secrets, singleton_key()) {
             Some(row) => self.note_period(row, self.at),
             None => Ok(()),
         }
@@ -218,9 +228,8 @@ impl Audit {
 
     /// Takes in that another ledger secret begins to be used.
     fn note_period(&mut self, row: &[u8], written: Seqno) -> Result<(), AuditError> {
-        let begins = period_begins(row, written);
-        let wrong = |error: serde_json::Error| self.failed(AuditFault::Effect(error.to_string()));
-        self.ledger_secret = begins.map_err(wrong)?;
+        let row = NodeSecrets::read(row).map_err(|fault| self.failed(fault))?;
+        self.periods = Periods { newest: row.begins(written), previous: Some(self.periods.newest) };
         Ok(())
     }
 
@@ -248,7 +257,7 @@ impl Audit {
 fn is_governed(table: &str) -> bool {
     table.starts_with("public:ccf.gov.")
         || TABLES.contains(&table)
-        || [CONFIGURATION, SNAPSHOT_ASKED].contains(&table)
+        || [CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SNAPSHOT_ASKED].contains(&table)
 }
 
 /// The tables of a node's store that scripts can ask for. Those that are not listed become tables in ranges, as they do

@@ -36,7 +36,7 @@ pub use chain::{ChainError, SecretChain};
 pub use own_share::OpenShareError;
 pub use submit::{EncryptedShareView, RecoveryProgress, encrypted_share, forget_submitted_shares};
 
-pub(crate) use check::{Dealt, check_dealt, is_holder, period_begins};
+pub(crate) use check::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_enough, is_holder};
 pub(crate) use submit::submit;
 
 use crate::{
@@ -132,6 +132,38 @@ pub fn share(
         tables::write(tx, PAST_LEDGER_SECRET, singleton_key(), &past)?;
     }
     Ok(())
+}
+
+/// The newest ledger secret of the last sharing, from the key that its shares give.
+///
+/// # Errors
+/// [`GovernanceError`] when nothing was shared, or the key is not that one.
+pub fn newest_secret(
+    tx: &mut Transaction<'_>,
+    key: &SharedSecret,
+) -> Result<SecretBytes, GovernanceError> {
+    let row: Option<SharesRow> = tables::read(tx, RECOVERY_SHARES, singleton_key())?;
+    let row = row.ok_or_else(|| broken("the ledger has no recovery shares"))?;
+    row.unwrap(key).map_err(|error| broken(error.to_string()))
+}
+
+/// Seals a ledger secret under another: how each is kept under the one after it.
+///
+/// # Panics
+/// When `under` has not 32 bytes.
+#[must_use]
+pub fn seal_secret(under: &SecretBytes, secret: &SecretBytes) -> Vec<u8> {
+    wrap_under(under, secret)
+}
+
+/// Opens what [`seal_secret`] sealed, if it is a ledger secret under this one.
+///
+/// # Panics
+/// When `under` has not 32 bytes.
+#[must_use]
+pub fn open_secret(under: &SecretBytes, sealed: &[u8]) -> Option<SecretBytes> {
+    let secret = ledger_key(under).unwrap(sealed).ok()?;
+    (secret.expose().len() == LEDGER_SECRET_BYTES).then_some(secret)
 }
 
 /// The row of [`RECOVERY_SHARES`]. Bytes are in base64; keys within are ids of members.

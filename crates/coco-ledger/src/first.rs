@@ -1,4 +1,4 @@
-//! How a ledger begins: entries made in the genesis view, before there is a network to agree on them.
+//! How a ledger begins, or begins anew after a disaster: entries made before there is a network to agree on them.
 
 use bytes::Bytes;
 use coco_kv::WriteSet;
@@ -8,10 +8,12 @@ use crate::{
     EntryFlags, LedgerSecret, MerkleTree, SealEntryError, Signer, seal, signature_write_set,
 };
 
-/// The first entries of a ledger, as they are made. Every initial node starts with the same bytes.
+/// The first entries of a ledger or of a recovered service, as they are made. Every initial node starts with the same
+/// bytes.
 #[derive(Debug)]
 pub struct FirstLedger {
     secret: LedgerSecret,
+    view: View,
     tree: MerkleTree,
     last_signature: Seqno,
     entries: Vec<Bytes>,
@@ -22,7 +24,18 @@ impl FirstLedger {
     #[must_use]
     pub fn new(secret: LedgerSecret) -> Self {
         let (tree, last_signature) = (MerkleTree::new(), Seqno::ZERO);
-        Self { secret, tree, last_signature, entries: Vec::new() }
+        Self { secret, view: View::GENESIS, tree, last_signature, entries: Vec::new() }
+    }
+
+    /// Goes on from a ledger whose last entry, a signature, is at `last_signature`; in a later view, under another secret.
+    #[must_use]
+    pub const fn after(
+        secret: LedgerSecret,
+        view: View,
+        tree: MerkleTree,
+        last_signature: Seqno,
+    ) -> Self {
+        Self { secret, view, tree, last_signature, entries: Vec::new() }
     }
 
     /// Appends an entry.
@@ -47,13 +60,13 @@ impl FirstLedger {
         Ok(())
     }
 
-    /// The entries, in order.
+    /// The entries that were made, in order.
     #[must_use]
     pub fn into_entries(self) -> Vec<Bytes> {
         self.entries
     }
 
     fn next(&self) -> TxId {
-        TxId { view: View::GENESIS, seqno: Seqno(self.tree.len()) }
+        TxId { view: self.view, seqno: Seqno(self.tree.len()) }
     }
 }

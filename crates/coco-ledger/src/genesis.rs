@@ -75,6 +75,8 @@ pub struct GenesisNode {
     pub rpc_address: String,
     /// Where other nodes reach it, `host:port`.
     pub peer_address: String,
+    /// What new ledger secrets are encrypted to for it: an RSA key in PEM.
+    pub encryption_key_pem: String,
 }
 
 /// The write set of the first entry. The service is [`ServiceStatus::Opening`].
@@ -131,6 +133,7 @@ pub(crate) struct NodeInfo<'a> {
     public_key: Option<&'a str>,
     quote_info: QuoteInfo<'a>,
     code_digest: String,
+    encryption_pub_key: &'a str,
     node_to_node_interface: Interface<'a>,
     rpc_interfaces: RpcInterfaces<'a>,
 }
@@ -169,6 +172,7 @@ impl<'a> NodeInfo<'a> {
             public_key: None,
             quote_info: QuoteInfo { format: &node.quote_format, quote: "", endorsements: "" },
             code_digest: node.code_digest.to_string(),
+            encryption_pub_key: &node.encryption_key_pem,
             node_to_node_interface: interface(&node.peer_address),
             rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface(&node.rpc_address) },
         }
@@ -208,6 +212,7 @@ mod tests {
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),
             peer_address: "127.0.0.1:2".to_owned(),
+            encryption_key_pem: "KEY".to_owned(),
         };
         let set = genesis_write_set("SERVICE", &[node]);
         let names: Vec<&str> = set.map_names().map(MapName::as_str).collect();

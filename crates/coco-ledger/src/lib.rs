@@ -30,6 +30,7 @@ mod membership;
 mod merkle;
 mod periods;
 mod receipt;
+mod recovery;
 mod secret;
 mod signature;
 mod snapshot;
@@ -64,6 +65,7 @@ pub use receipt::{
     LeafComponents, Receipt, ReceiptError, ServiceKey, VerifiedReceipt, VerifyReceiptError,
     verify_cose, verify_json,
 };
+pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery};
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
 pub use signature::{
     COSE_SIGNATURES_MAP, ParseSignatureError, SIGNATURES_MAP, ServiceSigner, SignatureRecord,
@@ -77,4 +79,5 @@ pub use snapshot::{
 };
 pub use verify::{
     LedgerFault, LedgerReport, UnsignedRange, UnsignedWhat, Verifier, VerifyLedgerError,
+    note_services,
 };

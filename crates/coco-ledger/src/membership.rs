@@ -53,6 +53,8 @@ pub struct NodeRow {
     pub rpc_address: String,
     /// Where other nodes reach it, `host:port`.
     pub peer_address: String,
+    /// What new ledger secrets are encrypted to for it, in PEM; none in ledgers from before there were any.
+    pub encryption_key_pem: Option<String>,
     /// It is retired, and nobody needs it any more.
     pub retired_committed: bool,
 }
@@ -69,6 +71,7 @@ struct Read {
     status: NodeStatus,
     seat: Option<String>,
     code_digest: String,
+    encryption_pub_key: Option<String>,
     node_to_node_interface: ReadInterface,
     rpc_interfaces: ReadInterfaces,
     #[serde(default)]
@@ -181,6 +184,7 @@ pub fn read_node(node: NodeId, row: &[u8]) -> Result<NodeRow, MembershipError> {
         code_digest,
         rpc_address: read.rpc_interfaces.primary_rpc_interface.published_address,
         peer_address: read.node_to_node_interface.published_address,
+        encryption_key_pem: read.encryption_pub_key,
         retired_committed: read.retired_committed,
     })
 }
@@ -267,6 +271,7 @@ mod tests {
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),
             peer_address: "127.0.0.1:2".to_owned(),
+            encryption_key_pem: "KEY".to_owned(),
         };
         let (key, nodes) = (node_id.to_string(), MapName::from_static(NODES_MAP));
         let mut set = WriteSet::new();
@@ -281,6 +286,7 @@ mod tests {
                 code_digest: node.code_digest,
                 rpc_address: node.rpc_address.clone(),
                 peer_address: node.peer_address.clone(),
+                encryption_key_pem: Some("KEY".to_owned()),
                 retired_committed: false,
             };
             assert_eq!(read_node(node_id, row).unwrap(), expected);

@@ -5,6 +5,8 @@
 //! When the entry at s is rolled back, the period goes with it. (CCF drops the period already when the ledger is rolled back
 //! *to* s; here the entry at s and what it began stay together.)
 
+use std::{fmt, sync::Arc};
+
 use coco_crypto::SecretBytes;
 use coco_types::{
     Seqno,
@@ -17,9 +19,23 @@ use crate::{LEDGER_SECRET_BYTES, LedgerSecret};
 /// Most periods of a ledger: one a day for 44 years. Each has a kilobyte of prepared keys in memory.
 pub const PERIODS_MAX: usize = 1 << 14;
 
-/// The secrets of a ledger, in the order of the periods they seal. There is always one.
-#[derive(Clone, Debug)]
-pub struct LedgerSecrets(Vec<Period>);
+/// The secrets of a ledger, in the order of the periods they seal. There is always one. Cheap to clone.
+///
+/// Those that it was made of were handed over by who knew that their entries are committed, so they stay whatever is rolled
+/// back; those appended later go with their entries.
+#[derive(Clone)]
+pub struct LedgerSecrets {
+    periods: Arc<Vec<Period>>,
+    /// How many it was made of.
+    given: usize,
+}
+
+/// The periods, as a list; each shows its first entry only.
+impl fmt::Debug for LedgerSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LedgerSecrets").field(&self.periods).finish()
+    }
+}
 
 /// A stretch of the ledger that is sealed under one secret.
 #[derive(Clone, Debug)]
@@ -56,8 +72,10 @@ impl LedgerSecrets {
     /// [`PeriodError`] when they are no sequence.
     pub fn new(periods: impl IntoIterator<Item = Period>) -> Result<Self, PeriodError> {
         let mut periods = periods.into_iter();
-        let mut secrets = Self(vec![periods.next().ok_or(PeriodError::None)?]);
+        let first = vec![periods.next().ok_or(PeriodError::None)?];
+        let mut secrets = Self { periods: Arc::new(first), given: 1 };
         periods.try_for_each(|Period { from, secret }| secrets.append(from, secret))?;
+        secrets.given = secrets.periods.len();
         Ok(secrets)
     }
 
@@ -72,8 +90,8 @@ impl LedgerSecrets {
         if newest.from <= seqno {
             return &newest.secret;
         }
-        let after = self.0.partition_point(|period| period.from <= seqno);
-        &self.0[after.saturating_sub(1)].secret
+        let after = self.periods.partition_point(|period| period.from <= seqno);
+        &self.periods[after.saturating_sub(1)].secret
     }
 
     /// The newest period.
@@ -82,13 +100,26 @@ impl LedgerSecrets {
     /// Never: there is always one.
     #[must_use]
     pub fn newest(&self) -> &Period {
-        self.0.last().expect("a ledger has a secret")
+        self.periods.last().expect("a ledger has a secret")
     }
 
     /// All periods, oldest first.
     #[must_use]
     pub fn periods(&self) -> &[Period] {
-        &self.0
+        &self.periods
+    }
+
+    /// Whether the secret of the entry at `seqno` is there. It is not for what was before the first period: a service that
+    /// is being recovered knows its own secret only, until members have sent their shares.
+    #[must_use]
+    pub fn knows(&self, seqno: Seqno) -> bool {
+        self.periods[0].from <= seqno
+    }
+
+    /// Whether the secrets of all entries are there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.knows(Seqno(1))
     }
 
     /// Begins a period, by the entry before `from`.
@@ -100,32 +131,35 @@ impl LedgerSecrets {
         if from <= newest {
             return Err(PeriodError::Order { newest, found: from });
         }
-        if self.0.len() == PERIODS_MAX {
+        if self.periods.len() == PERIODS_MAX {
             return Err(PeriodError::Many);
         }
-        self.0.push(Period { from, secret });
+        Arc::make_mut(&mut self.periods).push(Period { from, secret });
         Ok(())
     }
 
-    /// Forgets the periods that began with entries after `to`. The first stays.
+    /// Forgets the periods that began with entries after `to`, except those that it was made of.
     pub fn rollback(&mut self, to: Seqno) {
-        let kept = self.0.partition_point(|period| period.from <= to.next());
-        self.0.truncate(kept.max(1));
+        let kept = self.periods.partition_point(|period| period.from <= to.next());
+        let kept = kept.max(self.given);
+        if kept < self.periods.len() {
+            Arc::make_mut(&mut self.periods).truncate(kept);
+        }
     }
 
     /// The key of the fingerprints of history maps and of the placement of keys in memory; see [`LedgerSecret::index_key`].
     /// It is the first secret's for all periods: fingerprints that are in the store would be worth nothing under another.
     #[must_use]
     pub fn index_key(&self) -> [u64; 2] {
-        self.0[0].secret.index_key()
+        self.periods[0].secret.index_key()
     }
 
     /// All periods as bytes, for whoever seals them to a disk or sends them to a node that may have them.
     #[must_use]
     pub fn encode(&self) -> SecretBytes {
         // Never grown: what a vector leaves behind when it grows is not wiped.
-        let mut bytes = Vec::with_capacity(self.0.len() * PERIOD_BYTES);
-        for Period { from, secret } in &self.0 {
+        let mut bytes = Vec::with_capacity(self.periods.len() * PERIOD_BYTES);
+        for Period { from, secret } in &*self.periods {
             put_u64(&mut bytes, from.0);
             bytes.extend_from_slice(secret.secret().expose());
         }
@@ -165,7 +199,7 @@ impl LedgerSecrets {
 /// One period, from the first entry on.
 impl From<LedgerSecret> for LedgerSecrets {
     fn from(secret: LedgerSecret) -> Self {
-        Self(vec![Period { from: Seqno(1), secret }])
+        Self { periods: Arc::new(vec![Period { from: Seqno(1), secret }]), given: 1 }
     }
 }
 
@@ -221,9 +255,12 @@ mod tests {
             secrets.rollback(Seqno(to));
             assert_eq!(begins(&secrets), left, "to {to}");
         }
-        let mut late = LedgerSecrets::new([Period { from: Seqno(10), secret: secret(2) }]).unwrap();
+        let given = [10, 20].map(|from| Period { from: Seqno(from), secret: secret(2) });
+        let mut late = LedgerSecrets::new(given).unwrap();
+        late.append(Seqno(30), secret(3)).unwrap();
         late.rollback(Seqno(3));
-        assert_eq!(begins(&late), [10], "there is always one");
+        assert_eq!(begins(&late), [10, 20], "what was given is committed");
+        assert!(late.knows(Seqno(10)) && !late.knows(Seqno(9)) && !late.is_whole());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
 
 pub use fault::{LedgerFault, VerifyLedgerError};
 use service::Service;
+pub use service::note_services;
 
 /// Verifies a ledger that it is fed in order. A clone goes on from where the original is.
 #[derive(Clone, Debug)]
@@ -103,8 +104,19 @@ impl Verifier {
     /// Starts before the first entry. `service` is what the auditor trusts.
     #[must_use]
     pub fn new(service: Certificate) -> Self {
+        Self::of_services(vec![service])
+    }
+
+    /// As [`Verifier::new`], for a ledger whose service was recovered: those that followed each other, oldest first. The last
+    /// one is what the auditor trusts; it has signed all that came before it, too.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn of_services(services: Vec<Certificate>) -> Self {
+        assert!(!services.is_empty(), "something has to be trusted");
         Self {
-            service: Service::new(service),
+            service: Service::new(services),
             secrets: None,
             tree: MerkleTree::new(),
             next: Seqno(1),
@@ -216,6 +228,9 @@ impl Verifier {
         }
         let seqno = Seqno(self.tree.len() - 1);
         let view = self.view_at(seqno).expect("a signed ledger has entries");
+        if !self.service.is_last() {
+            return Err(at_end(LedgerFault::EarlierService));
+        }
         let status = self.service.status().ok_or_else(|| at_end(LedgerFault::NoService))?;
         Ok(LedgerReport {
             entries: seqno.0,
@@ -380,8 +395,10 @@ impl Verifier {
     /// Opens the entry, if the secrets are known, and reads its writes.
     fn open(&self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
         match &self.secrets {
-            Some(secrets) => entry.open(secrets.at(entry.tx_id().seqno))?.writes().map(drop)?,
-            None => entry.public_writes().map(drop)?,
+            Some(secrets) if secrets.knows(entry.tx_id().seqno) => {
+                entry.open(secrets.at(entry.tx_id().seqno))?.writes().map(drop)?;
+            }
+            Some(_) | None => entry.public_writes().map(drop)?,
         }
         Ok(())
     }

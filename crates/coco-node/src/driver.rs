@@ -15,6 +15,7 @@ use coco_adapter::{Checked, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
+use coco_ledger::LedgerSecrets;
 use coco_replica::{
     Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, Introduction,
     IntroductionReply, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState,
@@ -200,6 +201,9 @@ pub enum DriverError {
     /// What this node needs is archived elsewhere.
     #[error("the primary has archived what this node's ledger lacks")]
     Behind(Behind),
+    /// Members gave the ledger's secrets back.
+    #[error("members have given the ledger's secrets back: the node starts again with them")]
+    Recovered(LedgerSecrets),
 }
 
 /// What a node that was left behind has promised.
@@ -517,7 +521,7 @@ impl Driver {
                 self.disk.committed(committed.seqno);
             }
         }
-        Ok(())
+        effects.recovered.map_or(Ok(()), |secrets| Err(DriverError::Recovered(secrets)))
     }
 
     /// Before stopping, a primary gives its place to the node that is furthest; whether there is one.

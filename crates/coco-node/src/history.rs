@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use coco_adapter::{History, HistoryError};
 use coco_kv::{MapName, WriteSetView};
-use coco_ledger::{EntryView, LedgerFilesError, LedgerSecrets};
+use coco_ledger::{EntryView, LedgerFilesError, LedgerSecret, LedgerSecrets};
 use coco_replica::SharedLedgerState;
 use coco_types::Seqno;
 use parking_lot::Mutex;
@@ -29,15 +29,14 @@ pub(crate) const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 pub struct LedgerHistory {
     files: Arc<LedgerFiles>,
     state: SharedLedgerState,
-    secrets: LedgerSecrets,
     opened: Mutex<VecDeque<(Seqno, Bytes)>>,
 }
 
 impl LedgerHistory {
     /// Reads from `files` what `state` vouches for.
     #[must_use]
-    pub fn new(files: Arc<LedgerFiles>, state: SharedLedgerState, secrets: LedgerSecrets) -> Self {
-        Self { files, state, secrets, opened: Mutex::default() }
+    pub fn new(files: Arc<LedgerFiles>, state: SharedLedgerState) -> Self {
+        Self { files, state, opened: Mutex::default() }
     }
 
     /// The files that it reads from.
@@ -51,8 +50,13 @@ impl LedgerHistory {
     }
 
     /// What entries are opened with.
-    pub(crate) const fn secrets(&self) -> &LedgerSecrets {
-        &self.secrets
+    pub(crate) fn secrets(&self) -> LedgerSecrets {
+        self.state.read().secrets().clone()
+    }
+
+    /// What the entry at `seqno` is opened with.
+    pub(crate) fn secret_at(&self, seqno: Seqno) -> LedgerSecret {
+        self.state.read().secrets().at(seqno).clone()
     }
 
     /// The raw entry at `seqno`, checked against the tree.
@@ -93,7 +97,7 @@ impl LedgerHistory {
         let entry = self.entry(seqno)?;
         let view = EntryView::parse(&entry).map_err(|_| HistoryError::Altered { seqno })?;
         let open =
-            view.open(self.secrets.at(seqno)).map_err(|_| HistoryError::Altered { seqno })?;
+            view.open(&self.secret_at(seqno)).map_err(|_| HistoryError::Altered { seqno })?;
         let private = Bytes::from(open.private);
         let mut opened = self.opened.lock();
         opened.push_back((seqno, private.clone()));

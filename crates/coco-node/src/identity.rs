@@ -6,18 +6,19 @@
 //! processor can derive.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
-    CertificateError, Curve, EndorseNode, PublicKey, SecretBytes, SigningKey, endorse_node,
-    hkdf_sha256,
+    CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey, SecretBytes, SigningKey,
+    endorse_node, hkdf_sha256,
 };
-use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets};
+use coco_ledger::LedgerSecrets;
 use coco_types::{
     NodeId,
     codec::{Reader, put_bytes},
@@ -31,9 +32,9 @@ pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
 
 /// Largest sealed identity that is read, in bytes: one with all the periods that a ledger can have.
 const IDENTITY_BYTES_MAX: u64 = 1 << 20;
-const MAGIC: &[u8; 8] = b"cocoid\x00\x02";
-/// As it was when a ledger had one secret: the last part is that secret alone.
-const MAGIC_OF_ONE_SECRET: &[u8; 8] = b"cocoid\x00\x01";
+const MAGIC: &[u8; 8] = b"cocoid\x00\x03";
+/// What a file is called that is about to take the identity's place.
+const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// Everything secret that a node holds across restarts.
 #[derive(Clone)]
@@ -46,6 +47,7 @@ pub struct Identity {
     pub service_cert: Certificate,
     node_key: SecretBytes,
     service_key: SecretBytes,
+    encryption_key: Arc<DecryptionKey>,
     ledger_secrets: LedgerSecrets,
 }
 
@@ -84,6 +86,7 @@ impl Identity {
         node_cert: Certificate,
         service_key: &SigningKey,
         service_cert: Certificate,
+        encryption_key: Arc<DecryptionKey>,
         ledger_secrets: LedgerSecrets,
     ) -> Self {
         Self {
@@ -92,6 +95,7 @@ impl Identity {
             service_cert,
             node_key: node_key.pkcs8_der(),
             service_key: service_key.pkcs8_der(),
+            encryption_key,
             ledger_secrets,
         }
     }
@@ -109,7 +113,15 @@ impl Identity {
         let cert = self.endorse(key.public(), names)?;
         let service_key = self.service_key();
         let service_cert = self.service_cert.clone();
-        Ok(Self::new(&key, cert, &service_key, service_cert, self.ledger_secrets.clone()))
+        let encryption_key = Arc::clone(&self.encryption_key);
+        let secrets = self.ledger_secrets.clone();
+        Ok(Self::new(&key, cert, &service_key, service_cert, encryption_key, secrets))
+    }
+
+    /// The same node with other ledger secrets.
+    #[must_use]
+    pub fn with_ledger_secrets(&self, ledger_secrets: LedgerSecrets) -> Self {
+        Self { ledger_secrets, ..self.clone() }
     }
 
     /// The certificate by which the service endorses a node with this key.
@@ -164,7 +176,13 @@ impl Identity {
         &self.service_key
     }
 
-    /// The secrets that seal private data, of all periods.
+    /// What later ledger secrets are encrypted to. It is the seat's: a node that comes back has the same.
+    #[must_use]
+    pub const fn encryption_key(&self) -> &Arc<DecryptionKey> {
+        &self.encryption_key
+    }
+
+    /// The secrets that seal private data, of all periods until it was sealed. Later ones are in the ledger.
     #[must_use]
     pub const fn ledger_secrets(&self) -> &LedgerSecrets {
         &self.ledger_secrets
@@ -178,12 +196,39 @@ impl Identity {
     /// # Panics
     /// When the system has no entropy.
     pub fn seal(&self, folder: &Path) -> Result<(), IdentityError> {
+        write_new(&folder.join(IDENTITY_FILE), &self.sealed())
+    }
+
+    /// Seals the identity in the place of the one in `folder`. Whatever happens meanwhile, one of the two is there.
+    ///
+    /// # Errors
+    /// [`IdentityError::File`].
+    ///
+    /// # Panics
+    /// When the system has no entropy.
+    pub fn reseal(&self, folder: &Path) -> Result<(), IdentityError> {
+        let path = folder.join(IDENTITY_FILE);
+        let unfinished = folder.join(format!("{IDENTITY_FILE}{UNFINISHED_SUFFIX}"));
+        let failed = |source| IdentityError::File { path: unfinished.clone(), source };
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        write_new(&unfinished, &self.sealed())?;
+        std::fs::rename(&unfinished, &path)
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|source| IdentityError::File { path, source })
+    }
+
+    fn sealed(&self) -> Vec<u8> {
         let secrets = self.ledger_secrets.encode();
+        let encryption_key = self.encryption_key.pem();
         let parts = [
             self.node_key.expose(),
             self.node_cert.der(),
             self.service_key.expose(),
             self.service_cert.der(),
+            encryption_key.expose(),
             secrets.expose(),
         ];
         let mut plain = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
@@ -191,15 +236,7 @@ impl Identity {
         let mut nonce = [0; AEAD_NONCE_BYTES];
         aws_lc_rs::rand::fill(&mut nonce).expect("the system has entropy");
         let tag = virtual_sealing_key().seal(nonce, MAGIC, &mut plain);
-        let bytes = [&MAGIC[..], &nonce, &tag, &plain].concat();
-        let path = folder.join(IDENTITY_FILE);
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(&bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|source| IdentityError::File { path: path.clone(), source })
+        [&MAGIC[..], &nonce, &tag, &plain].concat()
     }
 
     /// Opens the identity sealed in `folder`.
@@ -220,7 +257,7 @@ impl Identity {
         let short = "it ends too early";
         let mut reader = Reader::new(bytes);
         let magic: &[u8; 8] = &reader.array("magic").map_err(|_| short)?;
-        if magic != MAGIC && magic != MAGIC_OF_ONE_SECRET {
+        if magic != MAGIC {
             return Err("it is no identity sealed under the virtual platform");
         }
         let nonce = reader.array("nonce").map_err(|_| short)?;
@@ -238,14 +275,14 @@ impl Identity {
         let service_key = SecretBytes::new(part()?);
         let service_cert =
             Certificate::from_der(&part()?).map_err(|_| "its service certificate is malformed")?;
+        let encryption_key = SecretBytes::new(part()?);
+        let encryption_key = str::from_utf8(encryption_key.expose())
+            .ok()
+            .and_then(|pem| DecryptionKey::from_pem(pem).ok())
+            .ok_or("its encryption key is malformed")?;
         let secrets = SecretBytes::new(part()?);
-        let ledger_secrets = if magic == MAGIC_OF_ONE_SECRET {
-            let secret: Result<&[u8; LEDGER_SECRET_BYTES], _> = secrets.expose().try_into();
-            secret.map(|secret| LedgerSecret::new(secret).into()).ok()
-        } else {
-            LedgerSecrets::decode(secrets.expose()).ok()
-        };
-        let ledger_secrets = ledger_secrets.ok_or("its ledger secrets are malformed")?;
+        let ledger_secrets = LedgerSecrets::decode(secrets.expose())
+            .map_err(|_| "its ledger secrets are malformed")?;
         let node = SigningKey::from_pkcs8_der(Curve::P384, &node_key)
             .map_err(|_| "its node key is malformed")?;
         SigningKey::from_pkcs8_der(Curve::P384, &service_key)
@@ -256,9 +293,19 @@ impl Identity {
             service_cert,
             node_key,
             service_key,
+            encryption_key: Arc::new(encryption_key),
             ledger_secrets,
         })
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
 }
 
 fn virtual_sealing_key() -> AeadKey {
@@ -275,7 +322,7 @@ fn virtual_sealing_key() -> AeadKey {
 #[cfg(test)]
 mod tests {
     use coco_crypto::{Validity, service_certificate};
-    use coco_ledger::Period;
+    use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, Period};
     use coco_types::Seqno;
 
     use super::*;
@@ -288,7 +335,8 @@ mod tests {
         let names = [AltName::Dns("node".to_owned())];
         let endorsement = EndorseNode { key: key.public(), names: &names, validity };
         let cert = endorse_node(&service_key, &service_cert, &endorsement).unwrap();
-        Identity::new(&key, cert, &service_key, service_cert, ledger_secrets)
+        let encryption_key = Arc::new(DecryptionKey::generate());
+        Identity::new(&key, cert, &service_key, service_cert, encryption_key, ledger_secrets)
     }
 
     fn secret(of: u8) -> LedgerSecret {
@@ -305,31 +353,18 @@ mod tests {
         let sealed = identity(LedgerSecrets::new(periods).unwrap());
         sealed.seal(&folder).unwrap();
         let opened = Identity::open(&folder).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(opened.node_id, sealed.node_id);
         assert_eq!(opened.ledger_secrets().encode(), sealed.ledger_secrets().encode());
-    }
-
-    #[test]
-    fn a_file_from_before_there_were_periods_opens() {
-        let now = identity(secret(7).into());
-        let mut plain = Vec::new();
-        for part in [
-            now.node_key.expose(),
-            now.node_cert.der(),
-            now.service_key.expose(),
-            now.service_cert.der(),
-            &[7; LEDGER_SECRET_BYTES],
-        ] {
-            put_bytes(&mut plain, part);
-        }
-        let magic = MAGIC_OF_ONE_SECRET;
-        let tag = virtual_sealing_key().seal([5; AEAD_NONCE_BYTES], magic, &mut plain);
-        let bytes = [&magic[..], &[5; AEAD_NONCE_BYTES], &tag, &plain].concat();
-        let opened = Identity::unseal(&bytes).unwrap();
-        assert_eq!(opened.ledger_secrets().encode(), now.ledger_secrets().encode());
-        let mut as_new = bytes;
-        as_new[..8].copy_from_slice(MAGIC);
-        assert_eq!(Identity::unseal(&as_new).unwrap_err(), "its seal is broken");
+        let one = sealed.with_ledger_secrets(secret(4).into());
+        assert!(one.seal(&folder).is_err(), "nothing is written over it");
+        // What an earlier attempt left is in nobody's way.
+        let unfinished = folder.join(format!("{IDENTITY_FILE}{UNFINISHED_SUFFIX}"));
+        std::fs::write(unfinished, b"half").unwrap();
+        one.reseal(&folder).unwrap();
+        let opened = Identity::open(&folder).unwrap();
+        assert_eq!(opened.ledger_secrets().encode(), one.ledger_secrets().encode());
+        let files = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(files, 1);
     }
 }

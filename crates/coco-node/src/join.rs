@@ -41,6 +41,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const SILENT_ASKS: u32 = 10;
 /// Longest address on the wire, in bytes.
 const ADDRESS_BYTES_MAX: usize = 300;
+/// Longest encryption key in PEM, in bytes: one of 4096 bits has 800.
+pub(crate) const KEY_BYTES_MAX: usize = 1024;
 /// What the seat's signature begins with, so that it can mean nothing else.
 const CONTEXT: &[u8] = b"coco: this node takes my seat\0";
 
@@ -57,6 +59,8 @@ pub struct Question {
     pub rpc_address: String,
     /// Where other nodes reach it.
     pub peer_address: String,
+    /// What later ledger secrets are encrypted to for it, in PEM.
+    pub encryption_key_pem: String,
     /// The last entry of the disk from which it goes on as the node that it was.
     pub resumed: Option<TxId>,
 }
@@ -78,6 +82,7 @@ impl Question {
         seat_key: &SigningKey,
         code_digest: Digest,
         place: &NodeAddress,
+        encryption_key_pem: String,
     ) -> Self {
         Self {
             seat_key: seat_key.public().spki_der().to_vec(),
@@ -85,6 +90,7 @@ impl Question {
             code_digest,
             rpc_address: place.client.clone(),
             peer_address: place.peer.clone(),
+            encryption_key_pem,
             resumed: None,
         }
     }
@@ -99,6 +105,7 @@ impl Question {
             &self.code_digest.0,
             self.rpc_address.as_bytes(),
             self.peer_address.as_bytes(),
+            self.encryption_key_pem.as_bytes(),
         ] {
             put_bytes(&mut out, part);
         }
@@ -121,10 +128,19 @@ impl Question {
         digest.end()?;
         let rpc_address = address(&mut reader)?;
         let peer_address = address(&mut reader)?;
+        let encryption_key_pem = text(&mut reader, "encryption key", KEY_BYTES_MAX)?;
         let resumed = TxId::new(reader.u64("view")?, reader.u64("seqno")?);
         reader.end()?;
         let resumed = Some(resumed).filter(|id| *id != TxId::default());
-        Ok(Self { seat_key, proof, code_digest, rpc_address, peer_address, resumed })
+        Ok(Self {
+            seat_key,
+            proof,
+            code_digest,
+            rpc_address,
+            peer_address,
+            encryption_key_pem,
+            resumed,
+        })
     }
 
     /// The request for the replica, when the proof holds; `certificate` is what the channel has verified.
@@ -140,6 +156,7 @@ impl Question {
             code_digest: self.code_digest,
             rpc_address: self.rpc_address,
             peer_address: self.peer_address,
+            encryption_key_pem: self.encryption_key_pem,
         };
         Some(JoinRequest { node, seat: seat_key.node_id(), resumed: self.resumed })
     }
@@ -221,12 +238,18 @@ fn signed(node: NodeId) -> Vec<u8> {
 }
 
 fn address(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
-    let bytes = reader.bytes("address")?;
-    let limit = ADDRESS_BYTES_MAX as u64;
-    let over = DecodeError::Over { field: "address", found: bytes.len() as u64, limit };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| DecodeError::Value { field: "address", found: 0 })?;
-    if bytes.len() > ADDRESS_BYTES_MAX { Err(over) } else { Ok(text.to_owned()) }
+    text(reader, "address", ADDRESS_BYTES_MAX)
+}
+
+fn text(
+    reader: &mut Reader<'_>,
+    field: &'static str,
+    bytes_max: usize,
+) -> Result<String, DecodeError> {
+    let bytes = reader.bytes(field)?;
+    let over = DecodeError::Over { field, found: bytes.len() as u64, limit: bytes_max as u64 };
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Value { field, found: 0 })?;
+    if bytes.len() > bytes_max { Err(over) } else { Ok(text.to_owned()) }
 }
 
 /// Voters, those that leave, and learners.
@@ -383,12 +406,15 @@ mod tests {
             endorse_node(&service, &service_cert, &endorse).expect("it can be made")
         };
         let [seat, node, other] = [(); 3].map(|()| SigningKey::generate(Curve::P384));
-        let question = Question::new(node.public().node_id(), &seat, Digest([3; 32]), &place());
+        let encryption_key = "KEY".to_owned();
+        let node_id = node.public().node_id();
+        let question = Question::new(node_id, &seat, Digest([3; 32]), &place(), encryption_key);
         let question = Question::decode(&question.encode()).expect("it reads what it wrote");
         let request = question.clone().verified(&certificate(&node)).expect("it is proved");
         assert_eq!(request.seat, seat.public().node_id());
         assert_eq!(request.node.node_id, node.public().node_id());
         assert_eq!(request.node.peer_address, "127.0.0.1:2");
+        assert_eq!(request.node.encryption_key_pem, "KEY");
         assert!(question.clone().verified(&certificate(&other)).is_none(), "for another node");
         let stolen = Question { seat_key: other.public().spki_der().to_vec(), ..question };
         assert!(stolen.verified(&certificate(&node)).is_none(), "for another seat");

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod node;
 pub mod peers;
 pub mod provision;
+pub mod recover;
 pub mod replay;
 mod seat;
 pub mod service_status;

@@ -19,6 +19,7 @@ use coco_consensus::{
 use coco_evm::{
     adapter::EvmAdapter,
     executor::{Executor, warm_up},
+    genesis::ChainConfig,
     pool::PoolLimits,
     rpc::{BlockCache, CACHE_BYTES_MAX, Rpc, RpcConfig},
     state::{self, EvmMaps},
@@ -181,6 +182,9 @@ pub enum Stopped {
     Told,
     /// It lacks what the others have archived. [`Node::start_again`] copies the ledger from one of them and goes on.
     Behind(Life),
+    /// Members have given the secrets of a ledger back that is being recovered. They are sealed; [`Node::start`] loads the
+    /// ledger under them and goes on.
+    Recovered,
 }
 
 /// Whether the ledger has to be copied from another node, because of what was found.
@@ -427,10 +431,17 @@ fn ethereum(
     config: &NodeConfig,
     reader: &coco_kv::Reader,
     peers: u64,
+    is_whole: bool,
 ) -> Result<Ethereum, StartNodeError> {
     let no_genesis = || StartNodeError::NoGenesis(config.data_dir.clone());
     let maps = EvmMaps::find(|name| reader.map(name)).ok_or_else(no_genesis)?;
-    let chain = Arc::new(state::config(&mut reader.head(), &maps).ok_or_else(no_genesis)?);
+    let chain = match state::config(&mut reader.head(), &maps) {
+        Some(chain) => chain,
+        // Nobody transacts as long as the chain's state is sealed: this stands for it until then.
+        None if !is_whole => ChainConfig::new(1),
+        None => return Err(no_genesis()),
+    };
+    let chain = Arc::new(chain);
     let executor = Executor::new(Arc::clone(&chain), maps);
     let cache = Arc::new(BlockCache::new(CACHE_BYTES_MAX));
     let limits = PoolLimits {
@@ -462,12 +473,13 @@ fn signer(identity: &Identity) -> Result<ServiceSigner, StartNodeError> {
     })
 }
 
-fn settings(config: &NodeConfig) -> Settings {
+fn settings(config: &NodeConfig, is_whole: bool) -> Settings {
     Settings {
         signature_interval_ms: config.ledger.signature_interval_ms,
         chunk_bytes: config.ledger.chunk_bytes,
         retained_entries: config.ledger.retained_entries,
-        snapshot_entries: config.ledger.snapshot_entries,
+        // Half a state makes no snapshot.
+        snapshot_entries: if is_whole { config.ledger.snapshot_entries } else { 0 },
         ..Settings::default()
     }
 }
@@ -540,11 +552,12 @@ fn assemble(
     let Loaded { identity, loader, files, snapshots, hard_state, hard_state_found, .. } = loaded;
     let (reader, state) = (loader.reader(), loader.state());
     let promised = loader.hard_state(hard_state_found);
+    let is_whole = state.read().secrets().is_whole();
     let Ethereum { adapter, rpc, checker } =
-        ethereum(config, &reader, shared.nodes.len() as u64 - 1)?;
+        ethereum(config, &reader, shared.nodes.len() as u64 - 1, is_whole)?;
     let signer = Box::new(signer(&identity)?);
-    let replica =
-        Replica::new(loader, Box::new(engine), Box::new(adapter), signer, settings(config));
+    let settings = settings(config, is_whole);
+    let replica = Replica::new(loader, Box::new(engine), Box::new(adapter), signer, settings);
     shared.learn(&replica.node_rows()?);
     let status = StatusWatch::begin(reader.clone(), state.read().committed().seqno);
     let known_status = status.known();
@@ -555,8 +568,7 @@ fn assemble(
     let (disk, disk_thread) = writing(Storage::new(writer, hard_state), &shared)?;
     let fetches = fetching(Arc::clone(&files), state.clone(), shared.inbox.clone())?;
 
-    let secrets = identity.ledger_secrets().clone();
-    let history = Arc::new(LedgerHistory::new(files, state.clone(), secrets.clone()));
+    let history = Arc::new(LedgerHistory::new(files, state.clone()));
     let copies = CopySource { history: Arc::clone(&history), snapshots };
     let snapshots = snapshotting(&copies, &shared)?;
 
@@ -600,7 +612,6 @@ fn assemble(
         history,
         state,
         reader,
-        secrets,
         inbox: shared.inbox,
         peers: shared.peers,
         waiters,
@@ -731,6 +742,13 @@ impl Node {
                 want_copy(&self.data_dir, at_least)
                     .map_err(|error| DriverError::Disk(in_full(&error)))?;
                 Ok(Stopped::Behind(Life { identity: self.identity, hard_state }))
+            }
+            Err(DriverError::Recovered(secrets)) => {
+                let identity = self.identity.with_ledger_secrets(secrets);
+                identity
+                    .reseal(&self.data_dir)
+                    .map_err(|error| DriverError::Disk(in_full(&error)))?;
+                Ok(Stopped::Recovered)
             }
             Err(error) => Err(error),
         }

@@ -2,14 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, DecryptionKey};
 use coco_evm::state;
 use coco_kv::MapSpec;
-use coco_ledger::LedgerSecrets;
-use coco_replica::{LoadLedger, LoadLedgerError, Loader};
+use coco_replica::{Keyring, LoadLedger, LoadLedgerError, Loader};
 use tracing::{info, warn};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 /// What a node knows of its ledger before it reads it.
 pub(crate) struct Known {
-    secrets: LedgerSecrets,
+    keyring: Keyring,
     schema: Vec<MapSpec>,
     service: Certificate,
     retained_entries: u64,
@@ -30,7 +30,10 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn of(identity: &Identity, retained_entries: u64) -> Self {
         Self {
-            secrets: identity.ledger_secrets().clone(),
+            keyring: Keyring {
+                secrets: identity.ledger_secrets().clone(),
+                cipher: Arc::<DecryptionKey>::clone(identity.encryption_key()),
+            },
             schema: state::schema(),
             service: identity.service_cert.clone(),
             retained_entries,
@@ -39,10 +42,10 @@ impl Known {
 
     pub(crate) fn load(&self) -> LoadLedger<'_> {
         LoadLedger {
-            secrets: &self.secrets,
+            keyring: &self.keyring,
             service: self.service.key(),
             schema: &self.schema,
-            index_key: self.secrets.index_key(),
+            index_key: self.keyring.secrets.index_key(),
             retained_entries: self.retained_entries,
         }
     }

@@ -60,17 +60,21 @@ pub(crate) fn question(
 ) -> Result<Option<Question>, StartNodeError> {
     let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
     let Some(place) = place else { return Ok(None) };
+    let question = |digest| {
+        let encryption_key = seat.encryption_key().public().pem();
+        Question::new(me, &seat.node_key(), digest, place, encryption_key)
+    };
     match config.consensus.restart {
         // One that was never in the configuration comes for its first place.
         Restart::FromDisk if votes => Ok(resumed.map(|from| Question {
             resumed: Some(from),
             // Nobody compares the code of a node that has its seat.
-            ..Question::new(me, &seat.node_key(), Digest::ZERO, place)
+            ..question(Digest::ZERO)
         })),
         Restart::Rejoin | Restart::FromDisk => {
             let program = std::env::current_exe().and_then(std::fs::read);
             let digest = sha256(&program.map_err(StartNodeError::Program)?);
-            Ok(Some(Question::new(me, &seat.node_key(), digest, place)))
+            Ok(Some(question(digest)))
         }
     }
 }

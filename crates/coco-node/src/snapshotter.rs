@@ -107,7 +107,7 @@ impl Snapshotter {
         let started = Instant::now();
         let seqno = make.tx_id().seqno;
         let entry = self.history.entry(seqno)?;
-        let made = self.maker.make(make, self.history.secrets(), &entry)?;
+        let made = self.maker.make(make, &self.history.secrets(), &entry)?;
         info!(%seqno, bytes = made.bytes, millis = millis(started), "snapshot made");
         Ok(made)
     }
@@ -131,7 +131,7 @@ impl Snapshotter {
         let signature = self.history.entry(finish.signature)?;
         let (secrets, state) = (self.history.secrets(), self.history.state());
         let entries = [&evidence[..], &signature[..]];
-        let name = self.maker.finish(unfinished, finish, secrets, state, entries)?;
+        let name = self.maker.finish(unfinished, finish, &secrets, state, entries)?;
         self.metrics.snapshot.set(i64::try_from(name.seqno.0).unwrap_or(i64::MAX));
         info!(%name, "snapshot complete");
         Ok(())

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use coco_adapter::{Refusal, Ticket};
 use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
+use coco_ledger::LedgerSecrets;
 use coco_types::{NodeId, Seqno, TxId};
 
 use crate::{GovernReply, GovernTask, IntroductionReply, JoinReply, SnapshotTask};
@@ -70,6 +71,9 @@ pub struct Effects {
     pub govern: Option<GovernTask>,
     /// Answers to members.
     pub governed: Vec<(Ticket, GovernReply)>,
+    /// Members have given all secrets of a recovered ledger back, and that is committed. This node goes on with its ledger
+    /// loaded again under them.
+    pub recovered: Option<LedgerSecrets>,
     /// Answers to nodes that asked for a seat.
     pub joins: Vec<(NodeId, JoinReply)>,
     /// Answers to nodes that introduced themselves.

@@ -9,22 +9,26 @@
 //! chunk and a snapshot follow the entry. Nodes that members trust or remove are followed up step by step; see
 //! `membership.rs`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use coco_adapter::Ticket;
-use coco_crypto::{Certificate, SHARING_SEED_BYTES};
+use coco_crypto::{Certificate, SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
-    Effect, ErrorCode, Governance, GovernanceError, Handled, Occasion, Route, SecretFrom,
-    Situation, has_recovery_members, share, tables,
+    Effect, ErrorCode, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
+    Situation, forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
-use coco_ledger::{LedgerSecrets, NODES_MAP, ServiceStatus, read_node, singleton_key};
+use coco_ledger::{
+    LedgerSecrets, NODES_MAP, Period, SERVICE_MAP, ServiceStatus, read_node, singleton_key,
+};
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
 
 use crate::{
     effects::Effects,
-    load::AppendKind,
+    load::{AppendKind, LoadError},
+    node_cipher::NodeCipher,
+    periods::{NODE_SECRETS_MAP, begin_period, keep_previous, unwind},
     replica::{Replica, StepError},
 };
 
@@ -60,7 +64,7 @@ pub enum GovernReply {
         /// The entry.
         id: TxId,
         /// The answer, for when it is committed.
-        reply: coco_governance::Reply,
+        reply: Reply,
     },
     /// Refused; nothing of it remains.
     Refused(GovernanceError),
@@ -70,19 +74,44 @@ pub enum GovernReply {
     Busy,
 }
 
-/// A request to be carried out on another thread.
-pub struct GovernTask {
-    ticket: Ticket,
-    request: GovernRequest,
-    transaction: Transaction<'static>,
-    situation: Situation,
-    secrets: LedgerSecrets,
+/// What is done on another thread.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// What a member asks for.
+    Member(Ticket, GovernRequest),
+    /// The end of a recovery, once all secrets are back.
+    EndOfRecovery,
 }
 
-/// A request that was carried out, for the replica to commit.
+impl Asked {
+    const fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Member(ticket, _) => Some(*ticket),
+            Self::EndOfRecovery => None,
+        }
+    }
+}
+
+/// Something to be carried out on another thread.
+pub struct GovernTask {
+    asked: Asked,
+    transaction: Transaction<'static>,
+    situation: Situation,
+    secrets: Secrets,
+}
+
+/// What is known of the ledger's secrets.
+struct Secrets {
+    known: LedgerSecrets,
+    /// Where the last period begins whose secret is not known, in a recovery.
+    unread_from: Seqno,
+    cipher: Arc<dyn NodeCipher>,
+}
+
+/// What was carried out, for the replica to commit.
 #[derive(Debug)]
 pub struct Governed {
-    ticket: Ticket,
+    ticket: Option<Ticket>,
     result: Result<Prepared, GovernanceError>,
 }
 
@@ -90,14 +119,15 @@ pub struct Governed {
 struct Prepared {
     base: Seqno,
     changes: Changes,
-    reply: coco_governance::Reply,
+    reply: Reply,
     chunk: bool,
+    /// All secrets of a ledger, when members have given them back.
+    recovered: Option<LedgerSecrets>,
 }
 
 impl std::fmt::Debug for GovernTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (ticket, route) = (&self.ticket, &self.request.route);
-        f.debug_struct("GovernTask").field("ticket", ticket).field("route", route).finish()
+        f.debug_struct("GovernTask").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
@@ -109,12 +139,16 @@ impl std::fmt::Debug for Prepared {
 
 impl GovernTask {
     /// Carries it out. Takes up to some seconds. `seed` is drawn for this call and serves once: recovery shares may be dealt
-    /// with it, so it is as secret as the ledger secret.
+    /// with it, and a ledger secret made of it, so it is as secret as those.
     pub fn run(self, governance: &mut Governance, seed: &[u8; SHARING_SEED_BYTES]) -> Governed {
-        let Self { ticket, request, transaction, situation, secrets } = self;
-        let base = transaction.version();
-        let handled = governance.handle(transaction, request.route, &request.envelope, &situation);
-        let result = handled.and_then(|handled| prepare(handled, base, &secrets, seed));
+        let Self { asked, transaction, situation, secrets } = self;
+        let (ticket, base) = (asked.ticket(), transaction.version());
+        let result = match asked {
+            Asked::Member(_, GovernRequest { route, envelope }) => governance
+                .handle(transaction, route, &envelope, &situation)
+                .and_then(|handled| prepare(handled, base, &secrets, seed)),
+            Asked::EndOfRecovery => end_recovery(transaction, &secrets.known, seed),
+        };
         Governed { ticket, result }
     }
 }
@@ -123,41 +157,138 @@ impl GovernTask {
 fn prepare(
     handled: Handled<'static>,
     base: Seqno,
-    secrets: &LedgerSecrets,
+    secrets: &Secrets,
     seed: &[u8; SHARING_SEED_BYTES],
 ) -> Result<Prepared, GovernanceError> {
-    let newest = secrets.newest();
     let Handled { mut transaction, reply, effects } = handled;
-    let mut chunk = false;
+    let (mut chunk, mut recovered) = (false, None);
+    let (mut opens, mut rekeys, mut refreshes) = (false, false, false);
     for effect in effects {
         match effect {
             Effect::OpenService { previous, next } => {
-                let opens = open_service(&mut transaction, previous.as_deref(), &next)?;
-                if opens && has_recovery_members(&mut transaction)? {
-                    let newest = SecretFrom { from: newest.from, secret: newest.secret.secret() };
-                    let occasion = Occasion::Opening { newest, previous: None };
-                    share(&mut transaction, &occasion, seed)?;
-                }
+                opens |= open_service(&mut transaction, previous.as_deref(), &next)?;
             }
             Effect::ChunkLedger => chunk = true,
+            Effect::Snapshot if !secrets.known.is_whole() => {
+                return Err(refused(
+                    "half a state makes no snapshot: the service is being recovered",
+                ));
+            }
             Effect::Snapshot => {
                 let map = MapName::from_static(SNAPSHOT_ASKED_MAP);
                 let map = transaction.map(&map).expect("the loader registered this map");
                 transaction.put(map, singleton_key(), Vec::new());
             }
-            Effect::RefreshRecoveryShares => {
-                let newest = newest.secret.secret();
-                share(&mut transaction, &Occasion::Refresh { newest }, seed)?;
-            }
-            Effect::RekeyLedger | Effect::Recovered(_) => {
-                return Err(refused("new ledger secrets and recoveries are not offered yet"));
+            Effect::RefreshRecoveryShares => refreshes = true,
+            Effect::RekeyLedger => rekeys = true,
+            Effect::Recovered(key) => {
+                recovered = Some(all_secrets(&mut transaction, secrets, &key)?);
             }
         }
     }
-    let changes = transaction.finish();
-    check_size(changes.write_set())?;
-    check_nodes(changes.write_set())?;
-    Ok(Prepared { base, changes, reply, chunk })
+    deal(&mut transaction, secrets, seed, Dealt { opens, rekeys, refreshes })?;
+    let prepared = Prepared::of(transaction, base, reply)?;
+    Ok(Prepared { chunk, recovered, ..prepared })
+}
+
+impl Prepared {
+    fn of(
+        transaction: Transaction<'static>,
+        base: Seqno,
+        reply: Reply,
+    ) -> Result<Self, GovernanceError> {
+        let changes = transaction.finish();
+        check_size(changes.write_set())?;
+        check_nodes(changes.write_set())?;
+        Ok(Self { base, changes, reply, chunk: false, recovered: None })
+    }
+}
+
+/// Why shares are dealt.
+#[derive(Clone, Copy)]
+struct Dealt {
+    opens: bool,
+    rekeys: bool,
+    refreshes: bool,
+}
+
+/// Deals shares, once whatever the reasons are, and makes another ledger secret if that is one.
+fn deal(
+    tx: &mut Transaction<'_>,
+    secrets: &Secrets,
+    seed: &[u8; SHARING_SEED_BYTES],
+    Dealt { opens, rekeys, refreshes }: Dealt,
+) -> Result<(), GovernanceError> {
+    if (rekeys || refreshes) && !secrets.known.is_whole() {
+        return Err(refused("the service is being recovered: its past secrets are not there yet"));
+    }
+    if opens && rekeys {
+        return Err(refused("a service opens first, and gets another ledger secret then"));
+    }
+    let newest = secrets.known.newest();
+    let from = |period: &Period| period.from;
+    if rekeys {
+        let next = SecretBytes::new(hmac_sha256(seed, NEXT_SECRET_LABEL).0.to_vec());
+        begin_period(tx, &*secrets.cipher, &next, newest)?;
+        if has_recovery_members(tx)? {
+            let previous = SecretFrom { from: from(newest), secret: newest.secret.secret() };
+            share(tx, &Occasion::Rekey { next: &next, previous }, &sharing_seed(seed))?;
+        }
+    } else if opens {
+        if has_recovery_members(tx)? {
+            let newest = SecretFrom { from: from(newest), secret: newest.secret.secret() };
+            share(tx, &Occasion::Opening { newest, previous: None }, &sharing_seed(seed))?;
+        }
+    } else if refreshes {
+        let newest = newest.secret.secret();
+        share(tx, &Occasion::Refresh { newest }, &sharing_seed(seed))?;
+    }
+    Ok(())
+}
+
+/// One seed gives a ledger secret and a sharing; neither says anything of the other.
+fn sharing_seed(seed: &[u8; SHARING_SEED_BYTES]) -> [u8; SHARING_SEED_BYTES] {
+    hmac_sha256(seed, SHARING_LABEL).0
+}
+
+const NEXT_SECRET_LABEL: &[u8] = b"Coco next ledger secret";
+const SHARING_LABEL: &[u8] = b"Coco recovery shares";
+
+/// All secrets of the ledger that is being recovered, from the key that members' shares gave, and its own.
+fn all_secrets(
+    tx: &mut Transaction<'_>,
+    secrets: &Secrets,
+    key: &SharedSecret,
+) -> Result<LedgerSecrets, GovernanceError> {
+    let newest = newest_secret(tx, key)?;
+    let past = unwind(tx, secrets.unread_from, &newest)?;
+    let all = past.into_iter().chain(secrets.known.periods().iter().cloned());
+    LedgerSecrets::new(all).map_err(|error| refused(error.to_string()))
+}
+
+/// Opens a service whose secrets are all back: its own secret is shared from here on, and the one before kept under it.
+fn end_recovery(
+    mut transaction: Transaction<'static>,
+    known: &LedgerSecrets,
+    seed: &[u8; SHARING_SEED_BYTES],
+) -> Result<Prepared, GovernanceError> {
+    let (base, tx) = (transaction.version(), &mut transaction);
+    let [.., previous, newest] = known.periods() else {
+        return Err(refused("a recovered ledger has two secrets at least"));
+    };
+    set_status(tx, ServiceStatus::Open)?;
+    forget_submitted_shares(tx)?;
+    keep_previous(tx, newest.secret.secret(), previous)?;
+    if has_recovery_members(tx)? {
+        let from = |period: &Period| (period.from, period.secret.clone());
+        let ((from, secret), (previous_from, previous)) = (from(newest), from(previous));
+        let occasion = Occasion::Opening {
+            newest: SecretFrom { from, secret: secret.secret() },
+            previous: Some(SecretFrom { from: previous_from, secret: previous.secret() }),
+        };
+        share(tx, &occasion, &sharing_seed(seed))?;
+    }
+    Prepared::of(transaction, base, Reply::Done)
 }
 
 /// Checks that the writes fit an entry, with room for what else is in one.
@@ -192,45 +323,82 @@ fn check_nodes(writes: &WriteSet) -> Result<(), GovernanceError> {
     Ok(())
 }
 
-/// Opens the service that members mean, and no other; whether it was not open before.
+/// Opens the service that members mean, and no other; whether it was not open before. One that is being recovered waits for
+/// shares from then on.
 fn open_service(
     tx: &mut Transaction<'_>,
     previous: Option<&[u8]>,
     next: &[u8],
 ) -> Result<bool, GovernanceError> {
-    let map = tx.map(&MapName::from_static(tables::SERVICE_INFO));
-    let map = map.expect("governance's tables are in the schema");
-    let row = tx.get(map, singleton_key()).ok_or_else(|| refused("there is no service yet"))?;
-    let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&row)
-        .map_err(|error| refused(format!("the row of the service cannot be read: {error}")))?;
     let read = |pem: &[u8]| {
         str::from_utf8(pem)
             .ok()
             .and_then(|pem| Certificate::from_pem(pem).ok())
             .map(|cert| cert.digest())
     };
+    let row = service_row(tx)?;
     let ours = row.get("cert").and_then(|cert| read(cert.as_str()?.as_bytes()));
     if ours.is_none() || read(next) != ours {
         return Err(refused("next_service_identity is not the certificate of this service"));
     }
-    let status: Option<ServiceStatus> =
-        row.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
-    match status {
-        Some(ServiceStatus::Open) => return Ok(false),
-        Some(ServiceStatus::Opening) if previous.is_none() => {}
-        Some(ServiceStatus::Opening) => {
-            return Err(refused(
-                "there was no service before this one: leave previous_service_identity out",
-            ));
+    match (status_of(&row), previous) {
+        (Some(ServiceStatus::Open), _) => Ok(false),
+        (Some(ServiceStatus::Opening), None) => {
+            set_status(tx, ServiceStatus::Open)?;
+            Ok(true)
         }
-        Some(ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares) | None => {
-            return Err(refused(format!("a service that is {status:?} cannot be opened")));
+        (Some(ServiceStatus::Opening), Some(_)) => Err(refused(
+            "there was no service before this one: leave previous_service_identity out",
+        )),
+        (Some(ServiceStatus::Recovering), Some(previous)) => {
+            let map = find(tx, tables::PREVIOUS_SERVICE_IDENTITY)?;
+            let recorded = tx.get(map, singleton_key()).and_then(|pem| {
+                // CCF keeps the certificate as JSON text.
+                read(serde_json::from_slice::<String>(&pem).ok()?.as_bytes())
+            });
+            if recorded.is_none() || read(previous) != recorded {
+                return Err(refused(
+                    "previous_service_identity is not the certificate of the service before this one",
+                ));
+            }
+            forget_submitted_shares(tx)?;
+            set_status(tx, ServiceStatus::WaitingForRecoveryShares)?;
+            Ok(false)
+        }
+        (Some(ServiceStatus::Recovering), None) => {
+            Err(refused("this service goes on from another one: name previous_service_identity"))
+        }
+        (status @ (Some(ServiceStatus::WaitingForRecoveryShares) | None), _) => {
+            Err(refused(format!("a service that is {status:?} cannot be opened")))
         }
     }
-    row.insert("status".to_owned(), serde_json::json!(ServiceStatus::Open));
+}
+
+fn find(tx: &Transaction<'_>, name: &'static str) -> Result<coco_kv::MapId, GovernanceError> {
+    let map = tx.map(&MapName::from_static(name));
+    map.ok_or_else(|| refused(format!("there is no table {name}")))
+}
+
+type ServiceRow = serde_json::Map<String, serde_json::Value>;
+
+fn service_row(tx: &mut Transaction<'_>) -> Result<ServiceRow, GovernanceError> {
+    let map = find(tx, SERVICE_MAP)?;
+    let row = tx.get(map, singleton_key()).ok_or_else(|| refused("there is no service yet"))?;
+    serde_json::from_slice(&row)
+        .map_err(|error| refused(format!("the row of the service cannot be read: {error}")))
+}
+
+fn status_of(row: &ServiceRow) -> Option<ServiceStatus> {
+    serde_json::from_value(row.get("status")?.clone()).ok()
+}
+
+fn set_status(tx: &mut Transaction<'_>, status: ServiceStatus) -> Result<(), GovernanceError> {
+    let mut row = service_row(tx)?;
+    row.insert("status".to_owned(), serde_json::json!(status));
     let row = serde_json::to_vec(&row).expect("what was JSON is JSON");
+    let map = find(tx, SERVICE_MAP)?;
     tx.put(map, singleton_key(), row);
-    Ok(true)
+    Ok(())
 }
 
 fn refused(message: impl Into<String>) -> GovernanceError {
@@ -244,13 +412,16 @@ pub(crate) struct Governing {
     running: Option<Running>,
     /// The next signature ends its chunk.
     pub(crate) chunk_asked: bool,
+    /// Whether a recovery is to be ended has not been looked at since this node is primary.
+    pub(crate) may_end_recovery: bool,
+    /// All secrets, and the entry with which members have given them back.
+    pub(crate) recovered: Option<(Seqno, LedgerSecrets)>,
 }
 
 /// The one that is carried out.
 #[derive(Debug)]
 struct Running {
-    ticket: Ticket,
-    request: GovernRequest,
+    asked: Asked,
     tries: u32,
     /// What it amounts to, while no entry can be made.
     prepared: Option<Prepared>,
@@ -260,7 +431,8 @@ impl Governing {
     /// Whoever waits, when this node is primary no more.
     pub(crate) fn abandon(&mut self) -> Vec<Ticket> {
         self.chunk_asked = false;
-        let running = self.running.take().map(|running| running.ticket);
+        self.recovered = None;
+        let running = self.running.take().and_then(|running| running.asked.ticket());
         running.into_iter().chain(self.waiting.drain(..).map(|(ticket, _)| ticket)).collect()
     }
 }
@@ -290,7 +462,7 @@ impl Replica {
         effects: &mut Effects,
     ) -> Result<(), StepError> {
         let Governed { ticket, result } = governed;
-        let is_awaited = |running: &mut Running| running.ticket == ticket;
+        let is_awaited = |running: &mut Running| running.asked.ticket() == ticket;
         let Some(mut running) = self.governing.running.take_if(is_awaited) else {
             // Its caller was told that this node is primary no more.
             return Ok(());
@@ -300,7 +472,7 @@ impl Replica {
                 running.prepared = Some(prepared);
                 self.governing.running = Some(running);
             }
-            Err(error) => effects.governed.push((ticket, GovernReply::Refused(error))),
+            Err(error) => answer(ticket, GovernReply::Refused(error), effects),
         }
         self.advance_governing(effects)
     }
@@ -313,31 +485,51 @@ impl Replica {
             let prepared = running.prepared.take().expect("it is there");
             self.commit_governed(id, running, prepared, effects)?;
         }
-        if self.governing.running.is_none()
-            && self.next_tx_id().is_some()
-            && let Some((ticket, request)) = self.governing.waiting.pop_front()
-        {
-            self.begin_governing(Running { ticket, request, tries: 0, prepared: None }, effects);
+        if self.governing.running.is_none() && self.next_tx_id().is_some() {
+            let asked = if std::mem::take(&mut self.governing.may_end_recovery)
+                && self.is_recovery_over()
+            {
+                Some(Asked::EndOfRecovery)
+            } else {
+                let next = self.governing.waiting.pop_front();
+                next.map(|(ticket, request)| Asked::Member(ticket, request))
+            };
+            if let Some(asked) = asked {
+                self.begin_governing(Running { asked, tries: 0, prepared: None }, effects);
+            }
         }
         Ok(())
     }
 
+    /// Whether all secrets of a recovered ledger are here, and the service does not say so yet.
+    fn is_recovery_over(&self) -> bool {
+        let head = self.core.store.reader().head();
+        let row = head.map(&MapName::from_static(SERVICE_MAP));
+        let row = row.and_then(|map| head.get(map, singleton_key()));
+        let row = row.and_then(|row| serde_json::from_slice(&row).ok());
+        let status = row.as_ref().and_then(status_of);
+        status == Some(ServiceStatus::WaitingForRecoveryShares)
+            && self.core.state.read().secrets.is_whole()
+    }
+
     fn begin_governing(&mut self, running: Running, effects: &mut Effects) {
         let transaction = self.core.store.reader().begin();
-        let root = {
+        let (root, known) = {
             let state = self.core.state.read();
             let size = transaction.version().0 + 1;
-            state.tree().root_at(size).expect("store and tree stand at the same position")
+            let root =
+                state.tree().root_at(size).expect("store and tree stand at the same position");
+            (root, state.secrets.clone())
         };
         let now = self.block_time_ms() / 1000;
-        let situation = Situation { root, now, ledger_secret: Seqno(1), submitted_under: None };
-        effects.govern = Some(GovernTask {
-            ticket: running.ticket,
-            request: running.request.clone(),
-            transaction,
-            situation,
-            secrets: self.core.secrets.clone(),
-        });
+        let newest = known.newest();
+        // Shares are sent in as long as secrets are missing.
+        let submitted_under = (!known.is_whole()).then(|| newest.secret.secret().clone());
+        let situation = Situation { root, now, ledger_secret: newest.from, submitted_under };
+        let cipher = Arc::clone(&self.core.cipher);
+        let secrets = Secrets { unread_from: self.core.unread_from, cipher, known };
+        let asked = running.asked.clone();
+        effects.govern = Some(GovernTask { asked, transaction, situation, secrets });
         self.governing.running = Some(running);
     }
 
@@ -348,17 +540,26 @@ impl Replica {
         prepared: Prepared,
         effects: &mut Effects,
     ) -> Result<(), StepError> {
-        let Prepared { base, changes, reply, chunk } = prepared;
+        let Prepared { base, changes, reply, chunk, recovered } = prepared;
+        let ticket = running.asked.ticket();
         if changes.write_set().is_empty() {
             let id = self.core.state.read().tx_id(base);
-            effects.governed.push((running.ticket, GovernReply::Done { id, reply }));
+            answer(ticket, GovernReply::Done { id, reply }, effects);
             return Ok(());
         }
         match self.core.store.commit(id.seqno, changes) {
             Ok(writes) => {
                 self.note_governed(id, &writes, chunk);
                 self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
-                effects.governed.push((running.ticket, GovernReply::Done { id, reply }));
+                let map = MapName::from_static(NODE_SECRETS_MAP);
+                if let Some(row) = writes.get(&map, singleton_key()) {
+                    let taken = self.core.take_period(id.seqno, row);
+                    taken.map_err(|source| LoadError::Period { id, source })?;
+                }
+                self.governing.recovered = recovered
+                    .map(|secrets| (id.seqno, secrets))
+                    .or(self.governing.recovered.take());
+                answer(ticket, GovernReply::Done { id, reply }, effects);
             }
             Err(CommitError::Conflict { .. } | CommitError::RolledBack { .. })
                 if running.tries + 1 < GOVERN_TRIES_MAX =>
@@ -367,11 +568,11 @@ impl Replica {
                 self.begin_governing(running, effects);
             }
             Err(CommitError::Conflict { .. } | CommitError::RolledBack { .. }) => {
-                effects.governed.push((running.ticket, GovernReply::Busy));
+                answer(ticket, GovernReply::Busy, effects);
             }
             Err(error @ (CommitError::KeyTooLong { .. } | CommitError::OutOfOrder { .. })) => {
                 let refusal = refused(format!("the changes cannot be written: {error}"));
-                effects.governed.push((running.ticket, GovernReply::Refused(refusal)));
+                answer(ticket, GovernReply::Refused(refusal), effects);
             }
         }
         Ok(())
@@ -385,6 +586,11 @@ impl Replica {
             self.core.note_snapshot_asked(id.seqno);
         }
     }
+}
+
+/// Answers whoever asked.
+fn answer(ticket: Option<Ticket>, reply: GovernReply, effects: &mut Effects) {
+    effects.governed.extend(ticket.map(|ticket| (ticket, reply)));
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coco_ledger::MerkleTree;
+use coco_ledger::{LedgerSecrets, MerkleTree};
 use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, TxStatus, View};
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -19,11 +19,13 @@ pub struct LedgerState {
     pub(crate) role: Role,
     pub(crate) view: View,
     pub(crate) primary: Option<NodeId>,
+    pub(crate) secrets: LedgerSecrets,
 }
 
 impl LedgerState {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(secrets: LedgerSecrets) -> Self {
         Self {
+            secrets,
             tree: MerkleTree::new(),
             signatures: Vec::new(),
             views: Vec::new(),
@@ -131,6 +133,12 @@ impl LedgerState {
             .copied()
     }
 
+    /// The secrets of the entries that are here, and of the next. Cheap to clone.
+    #[must_use]
+    pub const fn secrets(&self) -> &LedgerSecrets {
+        &self.secrets
+    }
+
     /// The Merkle tree over all entries.
     #[must_use]
     pub const fn tree(&self) -> &MerkleTree {
@@ -164,6 +172,7 @@ impl LedgerState {
         }
         self.signatures.truncate(self.signatures.partition_point(|s| *s <= to));
         self.views.truncate(self.views.partition_point(|(first, _)| *first <= to));
+        self.secrets.rollback(to);
     }
 }
 
@@ -180,10 +189,12 @@ impl SharedLedgerState {
 
 #[cfg(test)]
 mod tests {
+    use coco_ledger::LedgerSecret;
+
     use super::*;
 
     fn state() -> LedgerState {
-        let mut state = LedgerState::new();
+        let mut state = LedgerState::new(LedgerSecret::new(&[7; 32]).into());
         for (view, seqno, signature) in
             [(2, 1, false), (2, 2, true), (3, 3, false), (3, 4, false), (3, 5, true), (3, 6, false)]
         {

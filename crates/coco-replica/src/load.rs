@@ -9,8 +9,8 @@ use coco_kv::{
     ApplyError, Domain, MapKind, MapName, MapSpec, RestoreError, StateImage, Store, WriteSet,
 };
 use coco_ledger::{
-    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecrets,
-    MembershipError, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
+    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecret,
+    MembershipError, OpenEntry, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
     SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal, singleton_key,
 };
 use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
@@ -21,7 +21,9 @@ use crate::{
     governing::SNAPSHOT_ASKED_MAP,
     ledger_state::{LedgerState, SharedLedgerState},
     membership::from_row,
+    node_cipher::{Keyring, NodeCipher},
     outside::{OUTSIDE_MAP, SINGLETON, decode_outside, outside_map},
+    periods::{self, NODE_SECRETS_MAP, NodeSecrets, ReadPeriodError, period_maps},
     snapshots::{Evidence, Marks, snapshot_maps},
 };
 
@@ -103,6 +105,14 @@ pub enum LoadError {
         /// Root of our tree.
         ours: Digest,
     },
+    /// The secret of the period that it begins is not to be had.
+    #[error("the ledger secret that {id} names cannot be read")]
+    Period {
+        /// The entry.
+        id: TxId,
+        /// The cause.
+        source: ReadPeriodError,
+    },
     /// The entry where a snapshot has its evidence says nothing of it.
     #[error("the snapshot has its evidence in {id}, and {found} there says nothing of it")]
     Evidence {
@@ -119,6 +129,9 @@ pub enum RestoreSnapshotError {
     /// Not sealed under our secret.
     #[error("the private part does not open")]
     Open(#[from] SealError),
+    /// The secret that it is sealed under is not to be had.
+    #[error("its ledger secret cannot be read")]
+    Period(#[from] ReadPeriodError),
     /// The private image is malformed.
     #[error("the private part is malformed")]
     Image(#[from] DecodeError),
@@ -137,11 +150,12 @@ pub enum RestoreSnapshotError {
 pub(crate) type Framed = (Bytes, bool);
 
 /// Store, tree, positions and secrets, always at the same seqno.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) state: Arc<RwLock<LedgerState>>,
-    pub(crate) secrets: LedgerSecrets,
+    pub(crate) cipher: Arc<dyn NodeCipher>,
+    /// Where the last period begins whose secret this node has not, as long as it has only those of a recovery.
+    pub(crate) unread_from: Seqno,
     /// The largest block time in the ledger, so that time never runs backwards across primaries.
     pub(crate) time_ms: u64,
     /// The largest block time of the entries that are in the ledger now, and of the committed ones.
@@ -157,11 +171,18 @@ pub(crate) struct Core {
     outside: MapName,
     configuration_map: MapName,
     snapshot_asked_map: MapName,
+    node_secrets_map: MapName,
     /// Entries that ask for a snapshot, ascending: those above the committed position, and one before them.
     snapshots_asked: VecDeque<Seqno>,
     /// The last two configurations of the ledger, with their entries: only the newest may have to be rolled back, or be
     /// one that is not in effect yet.
     configurations: VecDeque<(Seqno, Configuration)>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("last", &self.last()).finish_non_exhaustive()
+    }
 }
 
 /// What is remembered of an entry until it is committed or rolled back.
@@ -177,12 +198,13 @@ struct Uncommitted {
 }
 
 impl Core {
-    fn new(secrets: LedgerSecrets, store: Store, state: LedgerState, marks: Marks) -> Self {
+    fn new(cipher: Arc<dyn NodeCipher>, store: Store, state: LedgerState, marks: Marks) -> Self {
         let Marks { chunk_bytes, time_ms } = marks;
         Self {
             store,
             state: Arc::new(RwLock::new(state)),
-            secrets,
+            cipher,
+            unread_from: Seqno(1),
             time_ms,
             ledger_time_ms: time_ms,
             committed_time_ms: time_ms,
@@ -194,9 +216,32 @@ impl Core {
             outside: MapName::from_static(OUTSIDE_MAP),
             configuration_map: MapName::from_static(CONFIGURATION_MAP),
             snapshot_asked_map: MapName::from_static(SNAPSHOT_ASKED_MAP),
+            node_secrets_map: MapName::from_static(NODE_SECRETS_MAP),
             snapshots_asked: VecDeque::new(),
             configurations: VecDeque::new(),
         }
+    }
+
+    /// What the entry at `seqno` is sealed under.
+    pub(crate) fn secret_at(&self, seqno: Seqno) -> LedgerSecret {
+        self.state.read().secrets.at(seqno).clone()
+    }
+
+    /// Takes the secret of the period that an entry begins, which store and tree hold already.
+    pub(crate) fn take_period(&mut self, at: Seqno, row: &[u8]) -> Result<(), ReadPeriodError> {
+        let row = NodeSecrets::read(row)?;
+        let from = row.from(at);
+        let mut state = self.state.write();
+        if !state.secrets.knows(from) {
+            self.unread_from = from;
+            return Ok(());
+        }
+        // Given with the others, by who knew that it is committed.
+        if state.secrets.periods().iter().any(|period| period.from == from) {
+            return Ok(());
+        }
+        let secret = row.open(&*self.cipher).ok_or(ReadPeriodError::NotForThisNode { from })?;
+        Ok(state.secrets.append(from, secret)?)
     }
 
     /// Notes that this entry asks for a snapshot.
@@ -285,7 +330,8 @@ impl Core {
 
     fn take_opening(&mut self, id: TxId) -> Result<Framed, LoadError> {
         let empty = WriteSet::default();
-        let sealed = seal(self.secrets.at(id.seqno), id, EntryFlags::NONE, &Digest::ZERO, &empty)
+        let secret = self.secret_at(id.seqno);
+        let sealed = seal(&secret, id, EntryFlags::NONE, &Digest::ZERO, &empty)
             .expect("an empty write set fits an entry");
         self.store.apply(id.seqno, &empty).map_err(|source| LoadError::Apply { id, source })?;
         self.append(id, sealed.leaf, sealed.bytes.len(), AppendKind::PLAIN);
@@ -302,9 +348,16 @@ impl Core {
                 last: self.last(),
             });
         }
-        let secret = self.secrets.at(id.seqno);
-        let open = entry.open(secret).map_err(|source| LoadError::Open { id, source })?;
-        let writes = open.writes().map_err(|source| LoadError::WriteSet { id, source })?;
+        let secrets = self.state.read().secrets.clone();
+        let open = if secrets.knows(id.seqno) {
+            let open = entry.open(secrets.at(id.seqno));
+            Some(open.map_err(|source| LoadError::Open { id, source })?)
+        } else {
+            // A service that is being recovered has what everybody may read.
+            None
+        };
+        let writes = open.as_ref().map_or_else(|| entry.public_writes(), OpenEntry::writes);
+        let writes = writes.map_err(|source| LoadError::WriteSet { id, source })?;
         let record =
             SignatureRecord::read(&entry).map_err(|source| LoadError::Signature { id, source })?;
         if let Some(record) = &record {
@@ -317,6 +370,11 @@ impl Core {
             writes.get(&self.outside, &SINGLETON).and_then(|bytes| decode_outside(bytes).ok())
         {
             self.note_time(&outside);
+        }
+        let period = writes.get(&self.node_secrets_map, singleton_key());
+        if period.is_some_and(|row| periods::begins_with(row, id.seqno)) {
+            // A recovery: nobody of before has a say.
+            self.configurations.clear();
         }
         let configuration = writes
             .get(&self.configuration_map, singleton_key())
@@ -342,6 +400,9 @@ impl Core {
         );
         if let Some(next) = configuration {
             self.note_configuration(id.seqno, next);
+        }
+        if let Some(row) = period {
+            self.take_period(id.seqno, row).map_err(|source| LoadError::Period { id, source })?;
         }
         Ok((bytes.clone(), chunk_ends))
     }
@@ -386,7 +447,6 @@ impl Core {
         self.ledger_time_ms =
             self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
         self.evidence.rollback(to);
-        self.secrets.rollback(to);
         while self.snapshots_asked.pop_back_if(|at| *at > to).is_some() {}
         self.configurations.pop_back_if(|(at, _)| *at > to);
     }
@@ -439,6 +499,7 @@ fn with_own_maps(mut schema: Vec<MapSpec>) -> Vec<MapSpec> {
             .map(|name| MapSpec { name: MapName::from_static(name), kind: MapKind::LedgerOnly }),
     );
     schema.extend(snapshot_maps());
+    schema.extend(period_maps());
     schema.extend(coco_governance::tables::maps());
     let asked = MapName::from_static(SNAPSHOT_ASKED_MAP);
     schema.push(MapSpec::new(asked, MapKind::LedgerOnly));
@@ -464,18 +525,19 @@ fn configuration_of(
 const RECENT_BYTES_MAX: usize = 16 << 20;
 
 impl Loader {
-    /// An empty ledger under `secrets`, with the maps of the adapter. `index_key` keys the fingerprints of history
+    /// An empty ledger under the secrets of `keyring`, with the maps of the adapter. `index_key` keys the fingerprints of history
     /// maps; `retained` is how many entries below the committed one stay readable.
     #[must_use]
     pub fn new(
-        secrets: impl Into<LedgerSecrets>,
+        keyring: impl Into<Keyring>,
         schema: Vec<MapSpec>,
         index_key: [u64; 2],
         retained: u64,
     ) -> Self {
         let store = Store::new(with_own_maps(schema), index_key);
         let marks = Marks { chunk_bytes: 0, time_ms: 0 };
-        Self::of(Core::new(secrets.into(), store, LedgerState::new(), marks), retained)
+        let Keyring { secrets, cipher } = keyring.into();
+        Self::of(Core::new(cipher, store, LedgerState::new(secrets), marks), retained)
     }
 
     const fn of(core: Core, retained: u64) -> Self {
@@ -488,13 +550,14 @@ impl Loader {
     /// # Errors
     /// [`RestoreSnapshotError`] when the snapshot is not one of this ledger.
     pub fn from_snapshot(
-        secrets: impl Into<LedgerSecrets>,
+        keyring: impl Into<Keyring>,
         schema: Vec<MapSpec>,
         retained: u64,
         snapshot: VerifiedSnapshot<'_>,
     ) -> Result<Self, RestoreSnapshotError> {
         let at = snapshot.tx_id().seqno;
-        let secrets = secrets.into();
+        let Keyring { secrets, cipher } = keyring.into();
+        let secrets = periods::of_image(secrets, &*cipher, snapshot.public())?;
         let private = snapshot.open(secrets.at(at))?;
         let private = StateImage::parse(&private, Domain::Private, at)?;
         let store = Store::restore(with_own_maps(schema), at, snapshot.public(), &private)?;
@@ -503,8 +566,9 @@ impl Loader {
         let awaited = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
         let awaited = Some((snapshot.evidence(), awaited));
         let (views, tree, signatures) = snapshot.into_positions();
-        let state = LedgerState { tree, signatures, views, committed: at, ..LedgerState::new() };
-        let mut core = Core::new(secrets, store, state, marks);
+        let state =
+            LedgerState { tree, signatures, views, committed: at, ..LedgerState::new(secrets) };
+        let mut core = Core::new(cipher, store, state, marks);
         core.configurations.extend(configuration);
         Ok(Self { awaited, ..Self::of(core, retained) })
     }

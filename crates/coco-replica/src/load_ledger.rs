@@ -7,13 +7,13 @@
 
 use coco_kv::MapSpec;
 use coco_ledger::{
-    ChunkName, FileError, Folder, LedgerFiles, LedgerFilesError, LedgerSecrets, ReplayError,
-    ServiceKey, SnapshotError, SnapshotFile, SnapshotName,
+    ChunkName, FileError, Folder, LedgerFiles, LedgerFilesError, ReplayError, ServiceKey,
+    SnapshotError, SnapshotFile, SnapshotName,
 };
 use coco_types::TxId;
 use thiserror::Error;
 
-use crate::{LoadError, Loader, RestoreSnapshotError, SnapshotFiles};
+use crate::{Keyring, LoadError, Loader, RestoreSnapshotError, SnapshotFiles};
 
 /// Why a snapshot was passed over.
 #[derive(Debug, Error)]
@@ -105,7 +105,7 @@ impl LoadLedgerError {
 #[derive(Clone, Copy)]
 pub struct LoadLedger<'a> {
     /// What entries and snapshots are sealed under.
-    pub secrets: &'a LedgerSecrets,
+    pub keyring: &'a Keyring,
     /// Whose proof a snapshot needs.
     pub service: &'a dyn ServiceKey,
     /// The maps of the adapter.
@@ -192,8 +192,8 @@ impl LoadLedger<'_> {
     /// A ledger without entries.
     #[must_use]
     pub(crate) fn empty(&self) -> Loader {
-        let (secrets, schema) = (self.secrets.clone(), self.schema.to_vec());
-        Loader::new(secrets, schema, self.index_key, self.retained_entries)
+        let (keyring, schema) = (self.keyring.clone(), self.schema.to_vec());
+        Loader::new(keyring, schema, self.index_key, self.retained_entries)
     }
 
     /// The ledger up to a snapshot, whose file is not believed. What comes after must show its evidence.
@@ -203,8 +203,8 @@ impl LoadLedger<'_> {
         bytes: &[u8],
     ) -> Result<Loader, UseSnapshotError> {
         let snapshot = SnapshotFile::split(bytes)?.verify_under(name, self.service)?;
-        let (secrets, schema) = (self.secrets.clone(), self.schema.to_vec());
-        Ok(Loader::from_snapshot(secrets, schema, self.retained_entries, snapshot)?)
+        let (keyring, schema) = (self.keyring.clone(), self.schema.to_vec());
+        Ok(Loader::from_snapshot(keyring, schema, self.retained_entries, snapshot)?)
     }
 }
 

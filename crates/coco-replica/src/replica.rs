@@ -8,8 +8,8 @@ use coco_consensus::{
 };
 use coco_kv::{MapName, Reader, WriteSet};
 use coco_ledger::{
-    EntryFlags, EntryView, MembershipError, SealEntryError, SealedEntry, Signer, seal,
-    signature_write_set,
+    EntryFlags, EntryView, LedgerSecrets, MembershipError, SealEntryError, SealedEntry, Signer,
+    seal, signature_write_set,
 };
 use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -223,6 +223,7 @@ impl Replica {
     pub fn has_work(&self) -> bool {
         let ready = self.adapter.ready();
         ready > 0
+            && self.core.state.read().secrets.is_whole()
             && (ready >= self.settings.batch_worth
                 || self.core.uncommitted_batches() < self.settings.batches_ahead)
             && self.next_tx_id().is_some()
@@ -385,8 +386,8 @@ impl Replica {
             ..kind
         };
         let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
-        let SealedEntry { bytes, leaf, .. } =
-            seal(self.core.secrets.at(id.seqno), id, flags, claims, writes)?;
+        let secret = self.core.secret_at(id.seqno);
+        let SealedEntry { bytes, leaf, .. } = seal(&secret, id, flags, claims, writes)?;
         self.core.append(id, leaf, bytes.len(), kind);
         let proposed =
             self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
@@ -545,6 +546,7 @@ impl Replica {
         effects.role_changed = true;
         // Whoever was primary before may not have followed up what members decided.
         self.nodes_changed |= change.role == Role::Primary;
+        self.governing.may_end_recovery |= change.role == Role::Primary;
         if was_primary && change.role != Role::Primary {
             let waiting = self.governing.abandon().into_iter();
             let reply = GovernReply::NotPrimary(change.primary);
@@ -574,6 +576,9 @@ impl Replica {
             return;
         }
         let state = self.core.state.read();
+        let is_committed = |(at, _): &mut (Seqno, LedgerSecrets)| *at <= state.committed;
+        effects.recovered =
+            self.governing.recovered.take_if(is_committed).map(|(_, secrets)| secrets);
         effects.committed = Some(state.committed());
         for (evidence, snapshot) in self.core.evidence.commit(state.committed) {
             let signature = state

@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     fn state(signatures: &[u64], last: u64, committed: u64) -> LedgerState {
-        let mut state = LedgerState::new();
+        let mut state = LedgerState::new(coco_ledger::LedgerSecret::new(&[7; 32]).into());
         for seqno in 1..=last {
             state.append(TxId::new(2, seqno), Digest([1; 32]), signatures.contains(&seqno));
         }

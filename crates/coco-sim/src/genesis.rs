@@ -1,15 +1,18 @@
 //! Keys or their doubles, and the first entries of a network, as provisioning makes them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coco_crypto::{
-    Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
-    sha256,
+    AEAD_NONCE_BYTES, AeadKey, Certificate, Curve, EndorseNode, SecretBytes, SigningKey, Validity,
+    endorse_node, service_certificate, sha256,
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
     FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, ServiceKey, ServiceSigner,
     ServiceStatus, Signer, genesis_write_set, put_service,
 };
+use coco_replica::{Keyring, NodeCipher, NodeKeyError};
 use coco_types::{Digest, NodeId};
 
 use crate::{ethereum, members};
@@ -114,6 +117,45 @@ fn endorsed(service_key: &SigningKey, service: &Certificate) -> ServiceSigner {
         .expect("keys that were just made can sign")
 }
 
+/// What a double is encrypted to: all lives of a machine have one.
+fn key_of(node: &NodeId) -> String {
+    format!("double of machine {}", node.0[0])
+}
+
+/// Encrypts to doubles, and decrypts what was encrypted to this one. The same every time, unlike what it stands for.
+#[derive(Debug)]
+pub struct DoubleCipher(String);
+
+impl DoubleCipher {
+    /// The double of a node, whatever its life.
+    #[must_use]
+    pub fn new(node: &NodeId) -> Self {
+        Self(key_of(node))
+    }
+
+    fn key(text: &str) -> AeadKey {
+        AeadKey::new(&sha256(text.as_bytes()).0)
+    }
+}
+
+impl NodeCipher for DoubleCipher {
+    fn encrypt(&self, key_pem: &str, secret: &SecretBytes) -> Result<Vec<u8>, NodeKeyError> {
+        let mut nonce = [0; AEAD_NONCE_BYTES];
+        nonce.copy_from_slice(&sha256(secret.expose()).0[..AEAD_NONCE_BYTES]);
+        Ok(Self::key(key_pem).wrap(nonce, secret))
+    }
+
+    fn decrypt(&self, encrypted: &[u8]) -> Option<SecretBytes> {
+        Self::key(&self.0).unwrap(encrypted).ok()
+    }
+}
+
+/// What a node of a simulated network reads its ledger with.
+#[must_use]
+pub fn keyring(node: &NodeId) -> Keyring {
+    Keyring { secrets: secrets(), cipher: Arc::new(DoubleCipher::new(node)) }
+}
+
 /// What the ledger says of the node with this key.
 #[must_use]
 pub fn node_record(signer: &dyn Signer) -> GenesisNode {
@@ -124,6 +166,7 @@ pub fn node_record(signer: &dyn Signer) -> GenesisNode {
         code_digest: Digest::ZERO,
         rpc_address: "here:1".into(),
         peer_address: "here:2".into(),
+        encryption_key_pem: key_of(&signer.node_id()),
     }
 }
 

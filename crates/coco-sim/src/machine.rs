@@ -27,7 +27,7 @@ use crate::{
     ethereum,
     faults::Drift,
     folder::{Faults, Lost, SimFolder},
-    genesis::{FIRST_ENTRIES, Keys, START_S, node_record, secrets},
+    genesis::{FIRST_ENTRIES, Keys, START_S, keyring, node_record},
     plan::{Micros, Plan},
     trace::{Trace, Traced},
     world::Damage,
@@ -389,12 +389,12 @@ impl Machine {
         committed: &[Bytes],
     ) -> Result<(Loader, Vec<Bytes>), StartFault> {
         let snapshots = SnapshotFiles::open(self.snapshot_folder())?;
-        let secrets = secrets();
+        let keyring = keyring(&self.id);
         // Snapshots hold fingerprints, and those of all nodes must be equal.
         let makes_snapshots = plan.settings.snapshot_entries > 0;
-        let index_key = if makes_snapshots { secrets.index_key() } else { drawn };
+        let index_key = if makes_snapshots { keyring.secrets.index_key() } else { drawn };
         let load = LoadLedger {
-            secrets: &secrets,
+            keyring: &keyring,
             service: keys.service(),
             schema: &state::schema(),
             index_key,

@@ -13,4 +13,5 @@ pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod proposal;
 pub(crate) mod receipt;
+pub(crate) mod shares;
 pub(crate) mod status;

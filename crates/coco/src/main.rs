@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use codes::Code;
 use commands::{
     completions, context, dev, explain, keys, ledger, man, member, network, node, proposal,
-    receipt, status,
+    receipt, shares, status,
 };
 use fault::Fault;
 use output::Output;
@@ -70,6 +70,8 @@ enum Command {
     /// The keys of members
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Bring a lost service back with the shares of its members
+    Shares(shares::SharesArgs),
     /// Check and read ledger files offline
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -143,6 +145,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Network(command) => Ok(network::run(&command, output)?),
         Command::Member(arguments) => Ok(member::run(&arguments, output)?),
         Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
+        Command::Shares(arguments) => Ok(shares::run(&arguments, output)?),
         Command::Keys(command) => Ok(keys::run(&command, output)?),
         Command::Ledger(command) => ledger::run(&command, output),
         Command::Receipt(command) => receipt::run(&command),

@@ -146,6 +146,12 @@ impl Session {
         read.map(Some).map_err(|fault| fault.with("file", path.display().to_string()))
     }
 
+    /// Where the certificate of whoever signs is.
+    pub(crate) fn cert_path(&self, keys: &KeyArgs) -> Option<PathBuf> {
+        let of_context = self.context.as_ref().and_then(|context| context.cert.as_ref());
+        keys.cert.as_ref().or(of_context).cloned()
+    }
+
     /// The key of whoever signs.
     pub(crate) fn key(&self, keys: &KeyArgs) -> Result<Option<MemberKey>, Fault> {
         let of_context = self.context.as_ref();

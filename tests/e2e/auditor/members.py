@@ -6,7 +6,7 @@ import json
 import subprocess
 from datetime import datetime, timezone
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 VERSION = "api-version=2024-07-01"
 YES = "export function vote (proposal, proposerId) { return true; }"
@@ -16,9 +16,10 @@ class Member:
     """A member whose key `coco dev` made."""
 
     def __init__(self, network, name, sign):
-        self.url, self.sign = network.url, sign
+        self.url, self.sign, self.open = network.url, sign, network.open
         self.key = network.folder / "members" / f"{name}.key.pem"
         self.cert = network.folder / "members" / f"{name}.cert.pem"
+        self.encryption_key = network.folder / "members" / f"{name}.enc.key.pem"
         listed = json.loads(network.get(f"/gov/service/members?{VERSION}"))["value"]
         self.id = next(member["memberId"] for member in listed if member["memberData"]["name"] == name)
 
@@ -39,7 +40,7 @@ class Member:
         headers = {"content-type": "application/cose"}
         request = Request(f"{self.url}/gov/{path}?{VERSION}", envelope, headers, method="POST")
         try:
-            with urlopen(request, timeout=20) as answer:
+            with self.open(request) as answer:
                 status, body = answer.status, answer.read()
         except HTTPError as error:
             status, body = error.code, error.read()
@@ -90,6 +91,7 @@ def govern(network, sign, check):
     pass_proposal([acme, bank], check, "set_member_data", {"member_id": acme.id, "member_data": data})
     shown = json.loads(network.get(f"/gov/service/members/{acme.id}?{VERSION}"))
     check("what was decided is shown", shown["memberData"] == data, shown)
+    pass_proposal([acme, bank], check, "trigger_ledger_rekey")
     # Ends a chunk, so that there is one whose name says that it is committed.
     pass_proposal([acme, bank], check, "trigger_ledger_chunk")
     changed = bytearray(acme.signed("proposal", {"actions": [{"name": "trigger_snapshot"}]}))

@@ -8,15 +8,16 @@ use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
 
+use super::secrets::{NODE_SECRETS, PAST_SECRETS, check_next};
 use super::{
     Audit, AuditError, AuditFault, AuditedEntry, CLOCKS_APART_MAX_S, ROOT_LAG_MAX, SNAPSHOT_ASKED,
 };
 use crate::{
     Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
-    recovery::{Dealt, check_dealt, has_recovery_members},
+    recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
     tables::{
-        self, AckRow, COSE_HISTORY, MEMBERS_ACKS, PAST_LEDGER_SECRET, PROPOSALS, PROPOSALS_INFO,
-        ProposalRow, RECOVERY_SHARES, SERVICE_INFO, singleton_key,
+        self, AckRow, COSE_HISTORY, MEMBERS_ACKS, PAST_LEDGER_SECRET, PREVIOUS_SERVICE_IDENTITY,
+        PROPOSALS, PROPOSALS_INFO, ProposalRow, RECOVERY_SHARES, SERVICE_INFO, singleton_key,
     },
 };
 
@@ -48,7 +49,7 @@ impl Audit {
         let situation = Situation {
             root: self.root(entry, &request).map_err(failed)?,
             now: self.latest_s.saturating_add(CLOCKS_APART_MAX_S),
-            ledger_secret: self.ledger_secret,
+            ledger_secret: self.periods.newest,
             submitted_under: None,
         };
         let handled = self
@@ -56,8 +57,8 @@ impl Audit {
             .handle(self.store.reader().begin(), route, &envelope, &situation)
             .map_err(|error| failed(AuditFault::Refused(error)))?;
         let Handled { mut transaction, reply, effects } = handled;
-        let dealt = self.follow(&effects, &mut transaction, entry.writes).map_err(failed)?;
-        compare(transaction.finish().write_set(), entry.writes, dealt).map_err(failed)?;
+        let checked = self.follow(&effects, &mut transaction, entry.writes).map_err(failed)?;
+        compare(transaction.finish().write_set(), entry.writes, &checked).map_err(failed)?;
         Ok(Acted { message, reply })
     }
 
@@ -93,14 +94,16 @@ impl Audit {
         Ok(digests)
     }
 
-    /// Does what a constitution asked the service for, as far as it is writes, and says which shares must have been dealt.
+    /// Does what a constitution asked the service for, as far as it is writes. What stands on secrets is checked, and the
+    /// tables of it are handed back: nobody can make them again.
     fn follow(
         &self,
         effects: &[Effect],
         tx: &mut Transaction<'_>,
         writes: &WriteSetView<'_>,
-    ) -> Result<Option<Dealt>, AuditFault> {
-        let mut dealt = None;
+    ) -> Result<Vec<&'static str>, AuditFault> {
+        let wrong = |reason: &str| Err(AuditFault::Effect(reason.to_owned()));
+        let (mut opens, mut rekeys, mut refreshes) = (false, false, false);
         for effect in effects {
             match effect {
                 Effect::ChunkLedger => {}
@@ -109,29 +112,43 @@ impl Audit {
                     let map = map.expect("the audit made its store with this map");
                     tx.put(map, singleton_key(), Vec::new());
                 }
-                Effect::OpenService { next, .. } => {
-                    let opens = open_service(tx, next, writes)?;
-                    if opens && has_recovery_members(tx).map_err(AuditFault::Tables)? {
-                        dealt = Some(Dealt::Opening { from: self.ledger_secret });
-                    }
+                Effect::OpenService { previous, next } => {
+                    opens |= open_service(tx, previous.as_deref(), next, writes)?;
                 }
-                // What else was dealt in the same entry is dealt anew.
-                Effect::RefreshRecoveryShares => dealt = dealt.or(Some(Dealt::Refresh)),
-                Effect::RekeyLedger => {
-                    dealt = Some(Dealt::Rekey { previous: self.ledger_secret });
-                }
+                Effect::RefreshRecoveryShares => refreshes = true,
+                Effect::RekeyLedger => rekeys = true,
                 Effect::Recovered(_) => {
-                    let reason = "shares gave a key, and no request to send one is recorded";
-                    return Err(AuditFault::Effect(reason.to_owned()));
+                    return wrong("shares gave a key, and no request to send one is recorded");
                 }
             }
         }
+        if opens && rekeys {
+            return wrong("the service opened and got another ledger secret with one act");
+        }
+        let mut checked = Vec::new();
+        if rekeys {
+            check_next(tx, writes, self.periods.newest)?;
+            checked.extend([NODE_SECRETS, PAST_SECRETS]);
+        }
+        let has_members = has_recovery_members(tx).map_err(AuditFault::Tables)?;
+        let dealt = if rekeys {
+            has_members.then_some(Dealt::Rekey { previous: self.periods.newest })
+        } else if opens {
+            let opening = Dealt::Opening { from: self.periods.newest, previous: None };
+            has_members.then_some(opening)
+        } else {
+            refreshes.then_some(Dealt::Refresh)
+        };
         if let Some(dealt) = dealt {
             let row = |name| writes.get(&MapName::from_static(name), singleton_key());
             check_dealt(tx, dealt, row(RECOVERY_SHARES), row(PAST_LEDGER_SECRET))
                 .map_err(AuditFault::Effect)?;
+            checked.push(RECOVERY_SHARES);
+            if dealt != Dealt::Refresh {
+                checked.push(PAST_LEDGER_SECRET);
+            }
         }
-        Ok(dealt)
+        Ok(checked)
     }
 }
 
@@ -172,9 +189,11 @@ pub(super) fn rows<'a, 'w>(
     maps.flat_map(|map| map.iter())
 }
 
-/// Opens the service in the transaction if the entry does and may; whether it was not open before.
+/// Opens the service in the transaction if the entry does and may; whether it was not open before. One that is being
+/// recovered waits for shares from then on.
 fn open_service(
     tx: &mut Transaction<'_>,
+    previous: Option<&[u8]>,
     next: &[u8],
     writes: &WriteSetView<'_>,
 ) -> Result<bool, AuditFault> {
@@ -187,19 +206,30 @@ fn open_service(
     if ours.is_none() || str::from_utf8(next).ok().and_then(read) != ours {
         return wrong("the service that was to be opened is another one");
     }
-    match row.get("status").and_then(Value::as_str) {
-        Some("Open") => return Ok(false),
-        Some("Opening" | "WaitingForRecoveryShares") => {}
+    let status = match (row.get("status").and_then(Value::as_str), previous) {
+        (Some("Open"), _) => return Ok(false),
+        (Some("Opening"), None) => "Open",
+        (Some("Recovering"), Some(previous)) => {
+            let recorded: Option<String> =
+                tables::read(tx, PREVIOUS_SERVICE_IDENTITY, singleton_key())
+                    .map_err(AuditFault::Tables)?;
+            let recorded = recorded.as_deref().and_then(read);
+            if recorded.is_none() || str::from_utf8(previous).ok().and_then(read) != recorded {
+                return wrong("the service before the one that was to be opened is another one");
+            }
+            forget_submitted_shares(tx).map_err(AuditFault::Tables)?;
+            "WaitingForRecoveryShares"
+        }
         _ => return wrong("the service could not be opened from the state that it was in"),
-    }
-    row.insert("status".to_owned(), json!("Open"));
+    };
+    row.insert("status".to_owned(), json!(status));
     let found = writes.get(&MapName::from_static(SERVICE_INFO), singleton_key());
     let found = found.filter(|found| {
         serde_json::from_slice::<Map<String, Value>>(found).is_ok_and(|found| found == row)
     });
     let Some(found) = found else { return wrong("the service was not opened, or not as it was") };
     tables::put(tx, SERVICE_INFO, singleton_key(), found).map_err(AuditFault::Tables)?;
-    Ok(true)
+    Ok(status == "Open")
 }
 
 type Rows<'a> = BTreeMap<(&'a str, &'a [u8]), Option<&'a [u8]>>;
@@ -208,17 +238,11 @@ type Rows<'a> = BTreeMap<(&'a str, &'a [u8]), Option<&'a [u8]>>;
 fn compare(
     expected: &WriteSet,
     found: &WriteSetView<'_>,
-    dealt: Option<Dealt>,
+    checked: &[&str],
 ) -> Result<(), AuditFault> {
-    let is_dealt = |table: &str| match dealt {
-        None => false,
-        Some(Dealt::Refresh) => table == RECOVERY_SHARES,
-        Some(Dealt::Opening { .. } | Dealt::Rekey { .. }) => {
-            table == RECOVERY_SHARES || table == PAST_LEDGER_SECRET
-        }
-    };
     let row = |(map, key, value)| ((map, key), value);
-    let found: Rows<'_> = found.iter().filter(|(map, ..)| !is_dealt(map)).map(row).collect();
+    let found: Rows<'_> =
+        found.iter().filter(|(map, ..)| !checked.contains(map)).map(row).collect();
     let expected: Rows<'_> = expected
         .iter()
         .map(|(map, key, value)| ((map.as_str(), key), value.map(|value| &**value)))

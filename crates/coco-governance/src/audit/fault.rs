@@ -88,6 +88,9 @@ pub enum AuditFault {
         /// What is wrong.
         reason: String,
     },
+    /// A service does not come back from disaster so.
+    #[error("the service cannot have been recovered so: {0}")]
+    Recovery(String),
     /// A service cannot be founded so.
     #[error("the service cannot have been founded so: {0}")]
     Founding(String),

@@ -37,7 +37,7 @@ pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Resu
     Ok(())
 }
 
-fn nobody_asked(table: &str, key: &[u8]) -> AuditFault {
+pub(super) fn nobody_asked(table: &str, key: &[u8]) -> AuditFault {
     let key = String::from_utf8_lossy(key).into_owned();
     AuditFault::NoRequest { table: table.to_owned(), key }
 }
@@ -51,14 +51,14 @@ fn may_send(tx: &mut Transaction<'_>, member: &[u8]) -> Result<bool, AuditFault>
 
 /// A row of a node.
 #[derive(Clone, Debug, PartialEq)]
-struct Node(Map<String, Value>);
+pub(super) struct Node(pub(super) Map<String, Value>);
 
 impl Node {
     fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    fn status(&self) -> &str {
+    pub(super) fn status(&self) -> &str {
         self.text("status").unwrap_or_default()
     }
 
@@ -84,16 +84,40 @@ impl Node {
 
 /// The row of [`CONFIGURATION`].
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Configuration {
+pub(super) struct Configuration {
     voters: Vec<String>,
     outgoing: Vec<String>,
     learners: Vec<String>,
 }
 
 impl Configuration {
-    fn has(&self, node: &String) -> bool {
+    /// The one in force; nobody's, if there is none.
+    pub(super) fn of(tx: &mut Transaction<'_>) -> Self {
+        let map = tx.map(&MapName::from_static(CONFIGURATION));
+        let row = map.and_then(|map| tx.get(map, singleton_key()));
+        row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default()
+    }
+
+    /// Whether one node votes, and nobody else takes part.
+    pub(super) fn is_only(&self, node: &str) -> bool {
+        matches!(&self.voters[..], [voter] if voter == node)
+            && self.outgoing.is_empty()
+            && self.learners.is_empty()
+    }
+
+    pub(super) fn has(&self, node: &String) -> bool {
         [&self.voters, &self.outgoing, &self.learners].into_iter().any(|all| all.contains(node))
     }
+}
+
+/// All nodes that ever were.
+pub(super) fn all_nodes(tx: &mut Transaction<'_>) -> Result<BTreeMap<String, Node>, AuditFault> {
+    let mut nodes = BTreeMap::new();
+    for (key, row) in tables::rows(tx, NODES_INFO).map_err(AuditFault::Tables)? {
+        let node = tables::parse(NODES_INFO, &key, &row).map_err(AuditFault::Tables)?;
+        nodes.insert(String::from_utf8_lossy(&key).into_owned(), Node(node));
+    }
+    Ok(nodes)
 }
 
 /// The nodes before an entry and after it.
@@ -109,11 +133,7 @@ struct Nodes {
 
 impl Nodes {
     fn read(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<Self, AuditFault> {
-        let mut before = BTreeMap::new();
-        for (key, row) in tables::rows(tx, NODES_INFO).map_err(AuditFault::Tables)? {
-            let node = tables::parse(NODES_INFO, &key, &row).map_err(AuditFault::Tables)?;
-            before.insert(String::from_utf8_lossy(&key).into_owned(), Node(node));
-        }
+        let before = all_nodes(tx)?;
         let (mut after, mut changed) = (before.clone(), Vec::new());
         for (key, row) in rows(writes, NODES_INFO) {
             let id = String::from_utf8_lossy(key).into_owned();
@@ -122,12 +142,9 @@ impl Nodes {
             after.insert(id.clone(), Node(row));
             changed.push(id);
         }
-        let map = tx.map(&MapName::from_static(CONFIGURATION));
-        let configuration = map.and_then(|map| tx.get(map, singleton_key()));
-        let configuration = configuration.and_then(|row| serde_json::from_slice(&row).ok());
         let measurements = tables::rows(tx, VIRTUAL_MEASUREMENTS).map_err(AuditFault::Tables)?;
         let measurements = measurements.into_iter().map(|(key, _)| key).collect();
-        let configuration = configuration.unwrap_or_default();
+        let configuration = Configuration::of(tx);
         Ok(Self { before, after, changed, configuration, measurements })
     }
 

@@ -17,7 +17,7 @@ use coco_kv::{MapName, WriteSetView};
 use coco_types::Seqno;
 use thiserror::Error;
 
-use super::{LEDGER_SECRET_BYTES, OpenSharingError, PastSecretRow, SharesRow, ledger_key};
+use super::{OpenSharingError, PastSecretRow, SharesRow, open_secret};
 use crate::tables::{PAST_LEDGER_SECRET, RECOVERY_SHARES, singleton_key};
 
 /// What a ledger says of its secrets, up to the last entry that was taken.
@@ -178,7 +178,6 @@ fn past(
     let sealed = STANDARD.decode(&previous.encrypted_data);
     sealed
         .ok()
-        .and_then(|sealed| ledger_key(under).unwrap(&sealed).ok())
-        .filter(|secret| secret.expose().len() == LEDGER_SECRET_BYTES)
+        .and_then(|sealed| open_secret(under, &sealed))
         .ok_or(ChainError::Past { at, from: named })
 }

@@ -8,14 +8,17 @@ use coco_types::{Digest, Seqno};
 use super::{LEDGER_SECRET_BYTES, PastSecretRow, RecoveryMembers, SharesRow};
 use crate::{
     GovernanceError,
-    tables::{self, RECOVERY_SHARES, singleton_key},
+    tables::{
+        self, ENCRYPTED_SUBMITTED_SHARES, MEMBERS_INFO, MemberRow, RECOVERY_SHARES, RecoveryRole,
+        singleton_key,
+    },
 };
 
 /// Why shares had to be dealt; see [`Occasion`](super::Occasion).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dealt {
-    /// The service opened, and this entry is the first that its newest ledger secret seals.
-    Opening { from: Seqno },
+    /// The service opened, and its newest ledger secret seals from this entry on; the one before from that on.
+    Opening { from: Seqno, previous: Option<Seqno> },
     /// Members or the threshold changed.
     Refresh,
     /// The ledger got another secret, after one that was used from this entry on.
@@ -34,7 +37,7 @@ pub(crate) fn check_dealt(
     let expected = match dealt {
         // The row of before stays.
         Dealt::Refresh => return Ok(()),
-        Dealt::Opening { from } => (None, Some(from.0)),
+        Dealt::Opening { from, previous } => (previous.map(|from| from.0), Some(from.0)),
         Dealt::Rekey { previous } => (Some(previous.0), None),
     };
     let past: PastSecretRow = past
@@ -86,9 +89,12 @@ fn check_shares(members: &RecoveryMembers, row: &[u8]) -> Result<(), String> {
 
 /// Whether a text can be a ledger secret under a key.
 fn is_wrapped(text: &str) -> bool {
-    const BYTES: usize = AEAD_TAG_BYTES + AEAD_NONCE_BYTES + LEDGER_SECRET_BYTES;
-    STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == BYTES)
+    STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == SEALED_SECRET_BYTES)
 }
+
+/// Bytes of a ledger secret that is sealed.
+pub(crate) const SEALED_SECRET_BYTES: usize =
+    AEAD_TAG_BYTES + AEAD_NONCE_BYTES + LEDGER_SECRET_BYTES;
 
 /// Whether the last sharing gave a member a share.
 pub(crate) fn is_holder(tx: &mut Transaction<'_>, member: &[u8]) -> Result<bool, GovernanceError> {
@@ -97,8 +103,19 @@ pub(crate) fn is_holder(tx: &mut Transaction<'_>, member: &[u8]) -> Result<bool,
     Ok(row.is_some_and(|row| row.share_digests.contains_key(member)))
 }
 
-/// From which entry on the newest ledger secret is used, by the row of another entry.
-pub(crate) fn period_begins(row: &[u8], at: Seqno) -> Result<Seqno, serde_json::Error> {
-    let row: PastSecretRow = serde_json::from_slice(row)?;
-    Ok(row.next_version.map_or(at.next(), Seqno))
+/// Whether as many holders of the last sharing have sent something in as are needed.
+pub(crate) fn has_enough(tx: &mut Transaction<'_>) -> Result<bool, GovernanceError> {
+    let row: Option<SharesRow> = tables::read(tx, RECOVERY_SHARES, singleton_key())?;
+    let Some(row) = row else { return Ok(false) };
+    let (mut parts, mut wholes) = (0, 0);
+    for (holder, _) in tables::rows(tx, ENCRYPTED_SUBMITTED_SHARES)? {
+        let member: Option<MemberRow> = tables::read(tx, MEMBERS_INFO, &holder)?;
+        let is_holder = str::from_utf8(&holder).is_ok_and(|id| row.share_digests.contains_key(id));
+        match member.and_then(|member| member.recovery_role) {
+            _ if !is_holder => {}
+            Some(RecoveryRole::Owner) => wholes += 1,
+            Some(RecoveryRole::Participant | RecoveryRole::NonParticipant) | None => parts += 1,
+        }
+    }
+    Ok(wholes > 0 || parts >= row.threshold)
 }

@@ -133,6 +133,14 @@ pub enum LedgerFault {
     /// The ledger says another service certificate than the one that is trusted.
     #[error("service has another key than the trusted certificate")]
     ServiceKey,
+    /// The ledger goes on as another service than those that are trusted.
+    #[error(
+        "the service was recovered as another one, whose certificate has the digest {0}: it is not among the trusted ones"
+    )]
+    OtherService(Digest),
+    /// The ledger ends before the recovery from which the trusted service is.
+    #[error("ledger ends before the service that is trusted: it is one of before a recovery")]
+    EarlierService,
     /// A certificate in the ledger is unreadable, or not endorsed by the service.
     #[error("certificate of {whose} is not acceptable")]
     Certificate {

@@ -19,7 +19,8 @@ use crate::{
 /// The service as the entries so far describe it.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
-    trusted: Certificate,
+    /// What the auditor trusts: the services that followed each other by recoveries, this one and later ones.
+    trusted: Vec<Certificate>,
     status: Option<ServiceStatus>,
     nodes: BTreeMap<NodeId, NodeStatus>,
     endorsed: BTreeMap<NodeId, Endorsed>,
@@ -32,13 +33,23 @@ struct Endorsed {
 }
 
 impl Service {
-    pub(super) const fn new(trusted: Certificate) -> Self {
+    /// Oldest first: the ledger goes from each to the next by a recovery.
+    pub(super) const fn new(trusted: Vec<Certificate>) -> Self {
         Self { trusted, status: None, nodes: BTreeMap::new(), endorsed: BTreeMap::new() }
     }
 
     /// The service's key.
-    pub(super) const fn key(&self) -> &PublicKey {
-        self.trusted.key()
+    pub(super) fn key(&self) -> &PublicKey {
+        self.certificate().key()
+    }
+
+    fn certificate(&self) -> &Certificate {
+        self.trusted.first().expect("the last one is never taken away")
+    }
+
+    /// Whether the ledger has come to the last service.
+    pub(super) const fn is_last(&self) -> bool {
+        self.trusted.len() == 1
     }
 
     pub(super) const fn status(&self) -> Option<ServiceStatus> {
@@ -56,18 +67,21 @@ impl Service {
             rows.for_each(|(key, _, value)| set.insert(&MapName::from_static(name), key, value));
         }
         let bytes = set.encode(Domain::Public);
-        let mut service = Self::new(trusted);
+        let mut service = Self::new(vec![trusted]);
         service.apply(&WriteSetView::parse(&bytes, &[])?)?;
         Ok(service)
     }
 
     /// Takes in what an entry writes.
     pub(super) fn apply(&mut self, writes: &WriteSetView<'_>) -> Result<(), LedgerFault> {
+        // Nodes are endorsed by the service that the entry names.
+        for map in writes.maps().iter().filter(|map| map.name() == SERVICE_MAP) {
+            self.apply_service(map)?;
+        }
         for map in writes.maps() {
             match map.name() {
                 NODES_MAP => self.apply_nodes(map)?,
                 ENDORSED_CERTIFICATES_MAP => self.apply_certificates(map)?,
-                SERVICE_MAP => self.apply_service(map)?,
                 _ => {}
             }
         }
@@ -116,7 +130,7 @@ impl Service {
             let fault =
                 |error| LedgerFault::Certificate { whose: format!("node {node_id}"), error };
             let certificate = Certificate::from_pem(&pem).map_err(fault)?;
-            certificate.verify_issued_by(&self.trusted).map_err(fault)?;
+            certificate.verify_issued_by(self.certificate()).map_err(fault)?;
             if certificate.key().node_id() != node_id {
                 return Err(LedgerFault::NodeKey(node_id));
             }
@@ -130,8 +144,8 @@ impl Service {
         let info: ServiceInfo = json(row, SERVICE_MAP)?;
         let fault = |error| LedgerFault::Certificate { whose: "the service".to_owned(), error };
         let certificate = Certificate::from_pem(&info.cert).map_err(fault)?;
-        if certificate.key() != self.trusted.key() {
-            return Err(LedgerFault::ServiceKey);
+        if certificate.key() != self.key() {
+            return self.apply_recovery(&certificate, info.status);
         }
         if let Some(from) = self.status.filter(|status| !status.may_become(info.status)) {
             return Err(LedgerFault::Transition { from, to: info.status });
@@ -139,6 +153,47 @@ impl Service {
         self.status = Some(info.status);
         Ok(())
     }
+
+    /// The service goes on as another one: nodes that the one before endorsed sign no more.
+    fn apply_recovery(
+        &mut self,
+        certificate: &Certificate,
+        status: ServiceStatus,
+    ) -> Result<(), LedgerFault> {
+        let is_next = self.trusted.get(1).is_some_and(|next| next.key() == certificate.key());
+        if status != ServiceStatus::Recovering || self.status.is_none() || !is_next {
+            return Err(if status == ServiceStatus::Recovering && self.status.is_some() {
+                LedgerFault::OtherService(certificate.digest())
+            } else {
+                LedgerFault::ServiceKey
+            });
+        }
+        self.trusted.remove(0);
+        self.endorsed.clear();
+        self.status = Some(status);
+        Ok(())
+    }
+}
+
+/// The certificates of the services that a ledger went through, from what its entries say of them. Nothing is verified: an
+/// auditor who trusts the last one gives them all to the [`Verifier`](super::Verifier), which holds the entries against
+/// them.
+///
+/// # Errors
+/// [`LedgerFault`] when an entry's row of the service cannot be read.
+pub fn note_services(
+    services: &mut Vec<Certificate>,
+    writes: &WriteSetView<'_>,
+) -> Result<(), LedgerFault> {
+    let row = writes.get(&MapName::from_static(SERVICE_MAP), singleton_key());
+    let Some(row) = row else { return Ok(()) };
+    let info: ServiceInfo = json(row, SERVICE_MAP)?;
+    let fault = |error| LedgerFault::Certificate { whose: "the service".to_owned(), error };
+    let certificate = Certificate::from_pem(&info.cert).map_err(fault)?;
+    if services.last().is_none_or(|last| last.key() != certificate.key()) {
+        services.push(certificate);
+    }
+    Ok(())
 }
 
 fn node_id(key: &[u8], map: &'static str) -> Result<NodeId, LedgerFault> {

@@ -103,6 +103,7 @@ impl Fixture {
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),
             peer_address: "127.0.0.1:2".to_owned(),
+            encryption_key_pem: "KEY".to_owned(),
         };
         let mut set = genesis_write_set("PEM of the service", &[node]);
         put_service(&mut set, "PEM of the service", ServiceStatus::Open);

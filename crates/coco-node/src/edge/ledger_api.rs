@@ -175,7 +175,7 @@ fn assemble(service: &Service, seqno: Seqno, covering: Seqno) -> Result<Receipt,
     let no_signature = || NoReceipt::Broken("the covering entry is no signature".to_owned());
     let record = signature_of(&signature)?.ok_or_else(no_signature)?;
     let state = service.state();
-    let evidence = service.parts().secrets.at(seqno).commit_evidence(state.tx_id(seqno));
+    let evidence = state.secrets().at(seqno).commit_evidence(state.tx_id(seqno));
     Receipt::assemble(&entry, evidence, state.tree(), &record)
         .map_err(|error| NoReceipt::broken(&error))
 }

@@ -17,9 +17,9 @@ use coco_api::{
         VirtualQuote,
     },
 };
-use coco_crypto::{Certificate, Curve};
+use coco_crypto::{Certificate, Curve, EncryptionKey};
 use coco_governance::tables::NODES_INFO;
-use coco_ledger::{GenesisNode, NodeStatus, read_node};
+use coco_ledger::{GenesisNode, NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
 use coco_types::{Digest, NodeId, TxId, TxStatus};
 use hyper::{
@@ -33,7 +33,7 @@ use super::{
     service::Service,
     submit::RETRY,
 };
-use crate::{provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
+use crate::{join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
 
 /// Longest request, in bytes: evidence of real platforms has some thousands.
 const JOIN_BYTES_MAX: usize = 64 << 10;
@@ -110,6 +110,12 @@ fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Refused>
             )));
         }
     }
+    let encryption_key_pem = request.public_encryption_key;
+    if encryption_key_pem.len() > KEY_BYTES_MAX {
+        return Err(invalid(format!("public_encryption_key has at most {KEY_BYTES_MAX} bytes")));
+    }
+    EncryptionKey::from_pem(&encryption_key_pem)
+        .map_err(|error| invalid(format!("public_encryption_key: {error}")))?;
     let node = GenesisNode {
         node_id,
         certificate_pem: String::new(),
@@ -117,6 +123,7 @@ fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Refused>
         code_digest,
         rpc_address,
         peer_address,
+        encryption_key_pem,
     };
     Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
 }
@@ -216,6 +223,11 @@ fn answer(
     }
 }
 
+fn secret_info(period: &Period) -> LedgerSecretInfo {
+    let secret = STANDARD.encode(period.secret.secret().expose());
+    LedgerSecretInfo { seqno: period.from.0, secret }
+}
+
 fn network_info(
     service: &Service,
     certificate: &Certificate,
@@ -227,10 +239,17 @@ fn network_info(
     let endorsed = identity.endorse(certificate.key(), &names).map_err(|error| -> Refused {
         respond::error(ErrorCode::InvalidInput, error.to_string()).into()
     })?;
-    let secrets = identity.ledger_secrets().periods().iter().map(|period| LedgerSecretInfo {
-        seqno: period.from.0,
-        secret: STANDARD.encode(period.secret.secret().expose()),
-    });
+    let secrets = {
+        let state = service.parts().state.read();
+        let committed = state.committed().seqno;
+        let secrets = state.secrets().clone();
+        // A period whose beginning is not committed may never be. Later ones reach the node in the ledger.
+        let is_committed = move |period: &&Period| period.from <= committed.next();
+        secrets
+            .is_whole()
+            .then(|| secrets.periods().iter().filter(is_committed).map(secret_info).collect())
+    };
+    let Some(ledger_secrets) = secrets else { return Err(not_now()) };
     let nodes = service.parts().nodes.all().into_iter().map(|(id, node)| NetworkNode {
         node_id: id.to_string(),
         peer_address: node.peer,
@@ -243,7 +262,7 @@ fn network_info(
             cert: identity.service_cert.pem(),
             priv_key: STANDARD.encode(identity.service_key_secret().expose()),
         },
-        ledger_secrets: secrets.collect(),
+        ledger_secrets,
         endorsed_certificate: endorsed.pem(),
         nodes: nodes.collect(),
     })

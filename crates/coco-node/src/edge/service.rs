@@ -6,7 +6,6 @@ use coco_api::ErrorCode;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
 use coco_governance::rows::Rows;
 use coco_kv::Snapshot;
-use coco_ledger::LedgerSecrets;
 use coco_replica::{LedgerState, SharedLedgerState};
 use coco_types::{NodeId, TxId};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -65,8 +64,6 @@ pub struct ServiceParts {
     pub reader: coco_kv::Reader,
     /// Past values.
     pub history: Arc<LedgerHistory>,
-    /// For commit evidence in receipts.
-    pub secrets: LedgerSecrets,
     /// The way to the replica.
     pub inbox: Inbox,
     /// The way to the other nodes.

@@ -1,9 +1,14 @@
 //! Keys and the first entries of a network, as provisioning makes them.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
 use bytes::Bytes;
 use coco_crypto::{
-    Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
-    sha256,
+    Certificate, Curve, DecryptionKey, EndorseNode, SigningKey, Validity, endorse_node,
+    service_certificate, sha256,
 };
 use coco_governance::FirstGovernance;
 use coco_kv::WriteSet;
@@ -11,6 +16,7 @@ use coco_ledger::{
     FirstLedger, GenesisNode, LedgerSecret, ServiceSigner, ServiceStatus, Signer,
     genesis_write_set, put_service,
 };
+use coco_replica::Keyring;
 use coco_types::{Digest, NodeId};
 
 use crate::bank;
@@ -85,26 +91,45 @@ impl Keys {
         }
     }
 
+    /// What a node reads its ledger with.
+    pub(crate) fn keyring(&self, node: usize) -> Keyring {
+        match self {
+            Self::Virtual(_) => secret().into(),
+            Self::Real { .. } => Keyring {
+                secrets: secret().into(),
+                cipher: Arc::<DecryptionKey>::clone(encryption_key(node)),
+            },
+        }
+    }
+
     /// The network's description and the service's change to open, or something of that kind.
     fn service_writes(&self, has_members: bool) -> [WriteSet; 2] {
         let Self::Real { signers, service } = self else {
             return [WriteSet::new(), WriteSet::new()];
         };
-        let node = |signer: &ServiceSigner| GenesisNode {
+        let node = |(number, signer): (usize, &ServiceSigner)| GenesisNode {
             node_id: signer.node_id(),
             certificate_pem: signer.node_certificate_pem().to_owned(),
             quote_format: "Insecure_Virtual".into(),
             code_digest: Digest::ZERO,
             rpc_address: "here:1".into(),
             peer_address: "here:2".into(),
+            encryption_key_pem: encryption_key(number).public().pem(),
         };
-        let nodes: Vec<_> = signers.iter().map(node).collect();
+        let nodes: Vec<_> = signers.iter().enumerate().map(node).collect();
         let mut open = WriteSet::new();
         if !has_members {
             put_service(&mut open, &service.pem(), ServiceStatus::Open);
         }
         [genesis_write_set(&service.pem(), &nodes), open]
     }
+}
+
+/// Keys of nodes, which take long to make: all networks have the same.
+fn encryption_key(node: usize) -> &'static Arc<DecryptionKey> {
+    static KEYS: OnceLock<Mutex<BTreeMap<usize, &'static Arc<DecryptionKey>>>> = OnceLock::new();
+    let mut keys = KEYS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    keys.entry(node).or_insert_with(|| Box::leak(Box::new(Arc::new(DecryptionKey::generate()))))
 }
 
 pub(crate) fn secret() -> LedgerSecret {

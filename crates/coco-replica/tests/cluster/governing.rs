@@ -8,7 +8,7 @@ use std::{
 use coco_adapter::Ticket;
 use coco_consensus::Configuration;
 use coco_crypto::{
-    Certificate, Curve, SHARING_SEED_BYTES, SigningKey, Validity, service_certificate,
+    Certificate, Curve, SHARING_SEED_BYTES, SigningKey, Validity, service_certificate, sha256,
 };
 use coco_governance::{
     DEFAULT_CONSTITUTION, Engine, ErrorCode, FirstGovernance, FirstMember, Governance, MemberId,
@@ -46,15 +46,17 @@ impl Cluster {
     /// Does the oldest task of a node's thread for requests; false when there is none.
     pub(crate) fn carry_out_request(&mut self, node: usize) -> bool {
         let Some(task) = self.nodes[node].governing.tasks.pop_front() else { return false };
+        let last = self.last(node);
         let governed = {
             let mut governance = governance().lock().unwrap_or_else(PoisonError::into_inner);
-            task.run(&mut governance, &[7; SHARING_SEED_BYTES])
+            let seed: [u8; SHARING_SEED_BYTES] = sha256(format!("{task:?} {last}").as_bytes()).0;
+            task.run(&mut governance, &seed)
         };
         self.step(node, Input::Governed(Box::new(governed)));
         true
     }
 
-    fn row(&self, node: usize, map: &'static str, key: &[u8]) -> Option<Value> {
+    pub(crate) fn row(&self, node: usize, map: &'static str, key: &[u8]) -> Option<Value> {
         let head = self.replica(node).reader().head();
         let row = head.get(head.map(&MapName::from_static(map))?, key)?;
         Some(serde_json::from_slice(&row).expect("it is JSON"))
@@ -62,16 +64,16 @@ impl Cluster {
 }
 
 /// The one member of a network, and the network.
-struct Story {
-    key: SigningKey,
-    id: MemberId,
-    cluster: Cluster,
+pub(crate) struct Story {
+    pub(crate) key: SigningKey,
+    pub(crate) id: MemberId,
+    pub(crate) cluster: Cluster,
     tickets: u64,
 }
 
 impl Story {
     /// Its member is active.
-    fn new(keys: Keys, settings: Settings) -> Self {
+    pub(crate) fn new(keys: Keys, settings: Settings) -> Self {
         let key = SigningKey::generate(Curve::P384);
         let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
         let certificate = service_certificate(&key, validity).expect("it can be made");
@@ -110,7 +112,13 @@ impl Story {
     }
 
     /// Hands a request to a node.
-    fn send(&mut self, node: usize, route: Route, message: Message, content: &[u8]) -> Ticket {
+    pub(crate) fn send(
+        &mut self,
+        node: usize,
+        route: Route,
+        message: Message,
+        content: &[u8],
+    ) -> Ticket {
         let envelope = sign_request(&self.key, self.id, message, self.now(), content);
         let request = GovernRequest { route, envelope: envelope.into() };
         let ticket = Ticket(self.tickets);
@@ -119,7 +127,7 @@ impl Story {
         ticket
     }
 
-    fn reply(&self, node: usize, ticket: Ticket) -> Option<&GovernReply> {
+    pub(crate) fn reply(&self, node: usize, ticket: Ticket) -> Option<&GovernReply> {
         let replies = &self.cluster.nodes[node].governing.replies;
         replies.iter().find(|(other, _)| *other == ticket).map(|(_, reply)| reply)
     }
@@ -147,7 +155,7 @@ impl Story {
     }
 
     /// Proposes; the one member's proposal is accepted once it has voted for it.
-    fn pass(&mut self, action: &str, args: &Value) -> GovernReply {
+    pub(crate) fn pass(&mut self, action: &str, args: &Value) -> GovernReply {
         let reply = self.propose(action, args);
         let GovernReply::Done { reply: Reply::Proposal(view), .. } = &reply else { return reply };
         if view.proposal_state != tables::ProposalState::Open {
@@ -160,7 +168,7 @@ impl Story {
         self.ask(route, Message::Ballot(id), content.as_bytes())
     }
 
-    fn accepted(&mut self, action: &str, args: &Value) {
+    pub(crate) fn accepted(&mut self, action: &str, args: &Value) {
         match self.pass(action, args) {
             GovernReply::Done { reply: Reply::Proposal(view), .. } => {
                 assert_eq!(view.proposal_state, tables::ProposalState::Accepted);
@@ -169,7 +177,7 @@ impl Story {
         }
     }
 
-    fn refused(&mut self, action: &str, args: &Value) -> (ErrorCode, String) {
+    pub(crate) fn refused(&mut self, action: &str, args: &Value) -> (ErrorCode, String) {
         match self.pass(action, args) {
             GovernReply::Refused(error) => (error.code, error.message),
             other => panic!("{other:?}"),
@@ -354,6 +362,7 @@ fn newcomer(n: u8, code: Digest) -> Introduction {
         code_digest: code,
         rpc_address: "there:1".into(),
         peer_address: "there:2".into(),
+        encryption_key_pem: "KEY".into(),
     };
     Introduction { node, public_key_pem: "key".into() }
 }

@@ -12,6 +12,7 @@ mod governing;
 mod limits;
 mod network;
 mod picture;
+mod rekeying;
 mod restart;
 mod sealed;
 mod snapshots;

@@ -18,7 +18,7 @@ use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 use crate::{
     bank::{self, Bank, Transfer},
-    genesis::{FirstEntries, Keys, START_S, first_entries, secret},
+    genesis::{FirstEntries, Keys, START_S, first_entries},
     governing::Governor,
     picture::{INDEX_KEY, Picture},
     snapshots::{self, Making},
@@ -203,8 +203,9 @@ impl Cluster {
         this.starts += 1;
         this.ledger.clone_from(&this.disk.entries);
         let retained = self.plan.settings.retained_entries;
-        let mut loader = snapshots::loader(&self.keys, &this.disk, retained)
-            .unwrap_or_else(|| Loader::new(secret(), bank::schema(), INDEX_KEY, retained));
+        let keyring = self.keys.keyring(node);
+        let mut loader = snapshots::loader(&self.keys, node, &this.disk, retained)
+            .unwrap_or_else(|| Loader::new(keyring, bank::schema(), INDEX_KEY, retained));
         for (entry, seqno) in this.disk.entries.iter().zip(1..).skip(index(loader.last().seqno)) {
             loader
                 .push(entry.clone(), Seqno(seqno) <= this.disk.committed)
@@ -581,7 +582,7 @@ impl Cluster {
 
     /// What a replica would show that has only ever seen the entries that this node has now.
     pub(crate) fn twin(&self, node: usize) -> Picture {
-        Picture::of_entries(&self.nodes[node].ledger, self.transfers)
+        Picture::of_entries(self.keys.keyring(node), &self.nodes[node].ledger, self.transfers)
     }
 
     fn state(&self, node: usize) -> Positions {

@@ -1,13 +1,10 @@
 //! Everything that can be seen of a replica's state, to be compared.
 
 use coco_kv::{MapName, Reader};
-use coco_replica::{LedgerState, Loader};
+use coco_replica::{Keyring, LedgerState, Loader};
 use coco_types::{Digest, Seqno, TxId};
 
-use crate::{
-    bank::{self, BALANCES, DONE, SLIPS, TIME},
-    genesis::secret,
-};
+use crate::bank::{self, BALANCES, DONE, SLIPS, TIME};
 
 /// Key of the fingerprints of history maps, the same on all nodes so that their indexes can be compared.
 pub(crate) const INDEX_KEY: [u64; 2] = [7, 11];
@@ -67,10 +64,11 @@ impl Picture {
 
     /// What a replica would show that has never seen anything but these entries.
     pub(crate) fn of_entries<'a>(
+        keyring: Keyring,
         entries: impl IntoIterator<Item = &'a bytes::Bytes>,
         transfers: u64,
     ) -> Self {
-        let mut loader = Loader::new(secret(), bank::schema(), INDEX_KEY, 0);
+        let mut loader = Loader::new(keyring, bank::schema(), INDEX_KEY, 0);
         for entry in entries {
             loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
         }

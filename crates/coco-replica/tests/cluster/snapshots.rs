@@ -40,11 +40,13 @@ impl Cluster {
         let Some(task) = this.snapshots.tasks.pop_front_if(|task| !is_early(task)) else {
             return false;
         };
+        let state = this.replica.as_ref().expect("it is up").state();
+        let secrets = state.read().secrets().clone();
         match task {
             SnapshotTask::Make(make) => {
                 let seqno = make.tx_id().seqno;
                 let entry = this.ledger[index(seqno) - 1].clone();
-                let sealed = make.seal(&secret().into(), &entry).expect("it can be made");
+                let sealed = make.seal(&secrets, &entry).expect("it can be made");
                 let digest = sealed.digest;
                 let bytes = [sealed.head, sealed.sealed].concat();
                 this.snapshots.made = Some((SnapshotEvidence { seqno, digest }, bytes));
@@ -53,11 +55,10 @@ impl Cluster {
             SnapshotTask::Finish(finish) => {
                 let (evidence, signature) = (finish.evidence.seqno, finish.signature);
                 let name = SnapshotName { seqno: finish.snapshot.seqno, evidence };
-                let state = this.replica.as_ref().expect("it is up").state();
                 let [evidence, signature] =
                     [evidence, signature].map(|seqno| this.ledger[index(seqno) - 1].clone());
                 let receipt = finish
-                    .receipt(&secret().into(), &state, &evidence, &signature)
+                    .receipt(&secrets, &state, &evidence, &signature)
                     .expect("they make a receipt");
                 let made = this.snapshots.made.take_if(|(made, _)| *made == finish.snapshot);
                 if let Some((_, entry)) = made {
@@ -98,12 +99,12 @@ fn from_genesis(entries: &[Bytes]) -> Loader {
 }
 
 /// The ledger as of the newest snapshot on a disk; none without one.
-pub(crate) fn loader(keys: &Keys, disk: &Disk, retained: u64) -> Option<Loader> {
+pub(crate) fn loader(keys: &Keys, node: usize, disk: &Disk, retained: u64) -> Option<Loader> {
     let Keys::Real { service, .. } = keys else { return None };
     let (name, file) = disk.snapshots.last_key_value()?;
     let snapshot = SnapshotFile::split(file).expect("it has a proof");
     let snapshot = snapshot.verify(*name, &service.pem()).expect("the service stands by it");
-    let loader = Loader::from_snapshot(secret(), bank::schema(), retained, snapshot);
+    let loader = Loader::from_snapshot(keys.keyring(node), bank::schema(), retained, snapshot);
     Some(loader.expect("it is of this ledger"))
 }
 
@@ -272,7 +273,7 @@ fn a_ledger_must_show_the_evidence() {
     let disk = cluster.nodes[0].disk.clone();
     let (name, _) = disk.snapshots.first_key_value().expect("there is one");
     let load = |entries: &[Bytes]| {
-        let mut loader = loader(&cluster.keys, &disk, 0).expect("there is a snapshot");
+        let mut loader = loader(&cluster.keys, 0, &disk, 0).expect("there is a snapshot");
         for entry in &entries[index(name.seqno)..] {
             loader.push(entry.clone(), false)?;
         }
@@ -292,7 +293,7 @@ fn a_ledger_must_show_the_evidence() {
         fork.push(entry.expect("it is small").bytes);
     }
     assert!(matches!(load(&fork), Err(LoadError::Evidence { .. })));
-    let whole = Picture::of_entries(&fork, 0);
+    let whole = Picture::of_entries(secret().into(), &fork, 0);
     assert_eq!(whole.last.seqno, name.evidence, "by itself it is a ledger");
 }
 
@@ -322,7 +323,7 @@ fn whoever_starts_from_a_snapshot_knows_who_takes_part() {
     cluster.run(3);
     let loaded = |cluster: &Cluster, node: usize| {
         let disk = &cluster.nodes[node].disk;
-        let mut loader = loader(&cluster.keys, disk, 0).expect("there is a snapshot");
+        let mut loader = loader(&cluster.keys, 0, disk, 0).expect("there is a snapshot");
         let at = loader.last().seqno;
         // As of the snapshot, and of all.
         let early = loader.configuration();
@@ -347,6 +348,7 @@ fn whoever_starts_from_a_snapshot_knows_who_takes_part() {
         code_digest: Digest::ZERO,
         rpc_address: "there:1".into(),
         peer_address: "there:2".into(),
+        encryption_key_pem: "KEY".into(),
     };
     let request = JoinRequest { node, seat: voters[2], resumed: None };
     let primary = cluster.primary().expect("there is one");

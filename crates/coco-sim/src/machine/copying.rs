@@ -8,7 +8,7 @@ use coco_replica::{CopiedLedger, LoadLedger, PlaceCopyError, SnapshotFiles};
 use coco_types::{Seqno, View};
 
 use super::{Machine, Promise, WantedCopy, in_full, snapshots};
-use crate::genesis::secrets;
+use crate::genesis::keyring;
 
 /// What a node gives to another that has too little.
 #[derive(Debug)]
@@ -66,12 +66,12 @@ impl Machine {
         if committed < at_least || committed == Seqno::ZERO {
             return Err(CopyFault::Short);
         }
-        let secrets = secrets();
+        let keyring = keyring(&self.id);
         let load = LoadLedger {
-            secrets: &secrets,
+            keyring: &keyring,
             service,
             schema: &state::schema(),
-            index_key: secrets.index_key(),
+            index_key: keyring.secrets.index_key(),
             retained_entries: 0,
         };
         let refused = |error: &dyn std::error::Error| CopyFault::Refused(in_full(error));

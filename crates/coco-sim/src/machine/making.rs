@@ -10,7 +10,6 @@ use coco_types::{Digest, Seqno};
 use super::Machine;
 use crate::{
     folder::{SimFile, SimFolder},
-    genesis::secrets,
     plan::Micros,
 };
 
@@ -105,9 +104,12 @@ impl Machine {
             SnapshotTask::Make(make) => {
                 let seqno = make.tx_id().seqno;
                 let entry = self.entry(seqno);
-                let Some(maker) = &mut self.making.maker else { return Task::Nothing };
+                let (Some(maker), Some(replica)) = (&mut self.making.maker, &self.replica) else {
+                    return Task::Nothing;
+                };
+                let secrets = replica.state().read().secrets().clone();
                 let made = entry.and_then(|entry| {
-                    maker.make(make, &secrets(), &entry).map_err(|error| in_full(&error))
+                    maker.make(make, &secrets, &entry).map_err(|error| in_full(&error))
                 });
                 match made {
                     Ok(made) => Task::Made(
@@ -157,7 +159,8 @@ impl Machine {
             return Task::NotComplete("the ledger does not give its evidence".into());
         };
         let entries = [&evidence[..], &signature[..]];
-        match maker.finish(unfinished, finish, &secrets(), &replica.state(), entries) {
+        let secrets = replica.state().read().secrets().clone();
+        match maker.finish(unfinished, finish, &secrets, &replica.state(), entries) {
             Ok(name) => Task::Complete(name, self.shown(&name.to_string())),
             Err(error) => Task::NotComplete(in_full(&error)),
         }

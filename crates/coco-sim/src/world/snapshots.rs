@@ -12,7 +12,7 @@ use coco_types::{Digest, Role};
 
 use super::{Event, World};
 use crate::{
-    genesis::{Keys, secrets},
+    genesis::{Keys, keyring},
     log::Happened,
     machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
     plan::Micros,
@@ -216,8 +216,9 @@ impl World {
         for node in &voters {
             assert!(image(*node) == live, "n{node} lives in another state than n{}", voters[0]);
         }
-        let mut loader =
-            Loader::new(secrets(), coco_evm::state::schema(), secrets().index_key(), 0);
+        let keyring = keyring(&self.machines[voters[0]].id);
+        let index_key = keyring.secrets.index_key();
+        let mut loader = Loader::new(keyring, coco_evm::state::schema(), index_key, 0);
         for entry in &self.machines[voters[0]].ledger {
             loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
         }
@@ -240,12 +241,12 @@ impl World {
     /// The state that a node would start from, were its process to end now; none when it would need another copy.
     fn load_again(&self, node: usize) -> Option<Image> {
         let machine = &self.machines[node];
-        let secrets = secrets();
+        let keyring = keyring(&machine.id);
         let load = LoadLedger {
-            secrets: &secrets,
+            keyring: &keyring,
             service: self.keys.service(),
             schema: &coco_evm::state::schema(),
-            index_key: secrets.index_key(),
+            index_key: keyring.secrets.index_key(),
             retained_entries: 0,
         };
         // A copy, since opening files changes them under a node that is up.

@@ -90,6 +90,16 @@ fn encryption_key_beside(cert: &Path) -> Option<PathBuf> {
     Some(files_of(cert.parent()?, name).encryption_public).filter(|path| path.is_file())
 }
 
+/// The private half, likewise, or as `coco dev` calls it.
+pub(crate) fn private_encryption_key_beside(cert: &Path) -> Option<PathBuf> {
+    let (folder, name) = (cert.parent()?, cert.file_name()?.to_str()?);
+    let by_name = name.strip_suffix("_cert.pem").map(|name| files_of(folder, name));
+    let of_dev = name.strip_suffix(".cert.pem").map(|name| format!("{name}.enc.key.pem"));
+    let paths =
+        [by_name.map(|files| files.encryption_private), of_dev.map(|name| folder.join(name))];
+    paths.into_iter().flatten().find(|path| path.is_file())
+}
+
 pub(crate) fn run(command: &KeysCommand, output: Output) -> Result<(), Fault> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, output),

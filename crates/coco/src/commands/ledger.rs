@@ -11,7 +11,7 @@ use coco_crypto::Certificate;
 use coco_governance::AuditReport;
 use coco_ledger::{
     Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
-    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError,
+    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
 };
 use coco_types::{Seqno, TxId};
 
@@ -204,12 +204,17 @@ fn beginning(
     snapshot.filter(|_| first > Seqno(1))
 }
 
-/// The verifier to begin with: before the first entry, or after a snapshot.
-fn begin(
+/// The verifier to begin with: before the first entry, or after a snapshot. A ledger that was recovered begins with
+/// another service.
+fn verifier(
+    chunks: &[(ChunkName, PathBuf)],
     service: &Certificate,
     snapshot: Option<&(SnapshotName, PathBuf)>,
 ) -> Result<Verifier, Failure> {
-    let Some(snapshot) = snapshot else { return Ok(Verifier::new(service.clone())) };
+    let Some(snapshot) = snapshot else {
+        let services = services(chunks, service)?.unwrap_or_else(|| vec![service.clone()]);
+        return Ok(Verifier::of_services(services));
+    };
     with_snapshot(snapshot, service, |file, snapshot| {
         let verifier = Verifier::from_snapshot(service.clone(), file, snapshot);
         verifier.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
@@ -225,6 +230,29 @@ fn begin_audit(
     with_snapshot(snapshot, service, GovernanceAudit::from_snapshot)
 }
 
+/// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered.
+fn services(
+    chunks: &[(ChunkName, PathBuf)],
+    trusted: &Certificate,
+) -> Result<Option<Vec<Certificate>>, Failure> {
+    let mut services = Vec::new();
+    for (name, path) in chunks {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        // What cannot be read is for the verifier to say.
+        let Ok(chunk) = Chunk::parse(&bytes) else { return Ok(None) };
+        for (_, entry) in &chunk.entries {
+            let Ok(writes) = entry.public_writes() else { return Ok(None) };
+            note_services(&mut services, &writes).with_context(|| name.to_string())?;
+        }
+        if services.first().is_some_and(|first: &Certificate| first.key() == trusted.key()) {
+            return Ok(None);
+        }
+    }
+    let is_last = services.last().is_some_and(|last| last.key() == trusted.key());
+    Ok(is_last.then_some(services))
+}
+
 fn verify(
     folder: &Path,
     service_cert: &Path,
@@ -236,7 +264,7 @@ fn verify(
     let chunks = chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let snapshot = beginning(first, snapshots);
-    let mut verifier = begin(&service, snapshot)?;
+    let mut verifier = verifier(&chunks, &service, snapshot)?;
     let mut audit = match expected.depth {
         Depth::Signatures => None,
         Depth::Governance => Some(begin_audit(&service, snapshot)?),

@@ -4,6 +4,8 @@ mod activate;
 mod ls;
 mod show;
 
+pub(crate) use show::recovery;
+
 use crate::{
     fault::Fault,
     output::Output,

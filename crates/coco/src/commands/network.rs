@@ -1,8 +1,22 @@
 //! `coco network`: what an operator does with a network as a whole.
 
 mod join;
+mod recover;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use coco_node::{
+    NodeConfig,
+    config::{
+        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
+        PeerInterface, Restart,
+    },
+};
 
 use crate::{fault::Fault, output::Output};
+
+/// The file of settings in a node's folder.
+const CONFIG_FILE: &str = "node.toml";
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum NetworkCommand {
@@ -11,10 +25,36 @@ pub(crate) enum NetworkCommand {
         after_help = "Example:\n  coco network join https://n1.acme.example:8000 --service-id sha256:3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f --dir ./node --client 10.0.0.9:8000 --peer 10.0.0.9:8001"
     )]
     Join(join::JoinArgs),
+    /// Bring a service back whose nodes are all lost, from a copy of its ledger
+    #[command(
+        after_help = "Example:\n  coco network recover ./ledger --service-cert service_cert.pem --dir ./node --client 10.0.0.9:8000 --peer 10.0.0.9:8001"
+    )]
+    Recover(recover::RecoverArgs),
 }
 
 pub(crate) fn run(command: &NetworkCommand, output: Output) -> Result<(), Fault> {
     match command {
         NetworkCommand::Join(arguments) => join::run(arguments, output),
+        NetworkCommand::Recover(arguments) => recover::run(arguments, output),
+    }
+}
+
+/// The settings of a node, whose folder is that of their file.
+fn node_config(
+    client: SocketAddr,
+    peer: SocketAddr,
+    nodes: Vec<NodeAddress>,
+    restart: Restart,
+) -> NodeConfig {
+    NodeConfig {
+        data_dir: PathBuf::from("."),
+        client: ClientInterface { listen: client },
+        development_http: None,
+        peer: PeerInterface { listen: peer },
+        nodes,
+        ledger: LedgerSettings::default(),
+        consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
+        limits: Limits::default(),
+        ethereum: EthereumSettings::default(),
     }
 }

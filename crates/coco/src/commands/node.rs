@@ -95,6 +95,13 @@ fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
                 );
                 node = Node::start_again(&config, life).context("the node does not go on")?;
             }
+            Stopped::Recovered => {
+                tracing::info!(
+                    "members have given the ledger's secrets back: the ledger is loaded under them"
+                );
+                node = Node::start(&config).context("the node does not go on")?;
+                continue;
+            }
             Stopped::Told | Stopped::Behind(_) => return Ok(()),
         }
     }

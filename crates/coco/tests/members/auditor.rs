@@ -34,6 +34,7 @@ fn ledger(then: &WriteSet) -> (Certificate, Vec<(String, Vec<u8>)>) {
         code_digest: Digest::ZERO,
         rpc_address: "127.0.0.1:1".to_owned(),
         peer_address: "127.0.0.1:2".to_owned(),
+        encryption_key_pem: String::new(),
     }];
     let member = service_certificate(&SigningKey::generate(Curve::P384), VALIDITY).unwrap();
     let founding = FirstGovernance {

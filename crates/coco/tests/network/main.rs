@@ -40,6 +40,7 @@ mod model;
 mod newcomers;
 mod opening;
 mod program;
+mod recovery;
 mod rejoin;
 mod replay;
 mod restart;

@@ -14,7 +14,7 @@ use coco_client::{
     Client, ServiceIdentity, Settings,
     join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote},
 };
-use coco_crypto::{Certificate, Curve, SigningKey, Validity, member_certificate};
+use coco_crypto::{Certificate, Curve, DecryptionKey, SigningKey, Validity, member_certificate};
 use coco_types::TxId;
 use serde_json::{Value, json};
 
@@ -31,10 +31,10 @@ use super::{
 const TIME: Duration = Duration::from_secs(30);
 
 /// A process of this test, ended with it.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn start(arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
         let child = Command::new(program())
             .args(arguments)
             .stdin(Stdio::null())
@@ -51,7 +51,7 @@ impl Drop for Running {
     }
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
@@ -203,6 +203,7 @@ impl Stranger {
                 quote: STANDARD.encode(serde_json::to_vec(&quote)?),
                 endorsements: String::new(),
             },
+            public_encryption_key: DecryptionKey::generate().public().pem(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The page that shows how a network is governed: whoever types its commands gets what it says.
+//! The pages that show how a network is governed and brought back: whoever types their commands gets what they say.
 
 use std::{env, ffi::OsStr, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
@@ -9,10 +9,12 @@ use super::{
     dev::Dev,
     ended::{Ended, program_in},
     http::{Connection, PATIENCE},
+    newcomers::free_address,
     program::{Folder, Turn, coco, errors_of, program},
 };
 
 const PAGE: &str = include_str!("../../../../docs/book/governing.md");
+const RECOVERING: &str = include_str!("../../../../docs/book/recovering.md");
 
 /// Where the page has the network listen. The test takes any port.
 const PAGE_ADDRESS: &str = "127.0.0.1:8545";
@@ -28,6 +30,39 @@ fn commands(page: &str) -> String {
     script
 }
 
+/// What a shell says in a folder where `coco` is this program.
+fn type_in(folder: &Folder, script: &str) -> anyhow::Result<String> {
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin)?;
+    symlink(fs::canonicalize(program())?, bin.join("coco"))?;
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let paths = env::join_paths([bin].into_iter().chain(env::split_paths(&paths)))?;
+    let typed = program_in(folder.path(), "sh".as_ref())
+        .args(["-euc", script])
+        .env("PATH", paths)
+        .output()?;
+    let said = Ended::of(&typed).ok();
+    println!("{said}");
+    Ok(said)
+}
+
+#[test]
+fn whoever_types_the_commands_of_the_other_page_brings_a_service_back() -> anyhow::Result<()> {
+    let mut script = commands(RECOVERING);
+    for place in ["127.0.0.1:8700", "127.0.0.1:8701"] {
+        ensure!(script.contains(place), "{script}");
+        script = script.replace(place, &free_address()?.to_string());
+    }
+    let _turn = Turn::take()?;
+    let folder = Folder::new()?;
+    let place = folder.path().join(".coco-dev");
+    let dev = Dev::start(&["--dir", place.to_str().context("UTF-8")?, "--port", "0"])?;
+    ensure!(dev.interrupt()?.success(), "coco dev stops in good order");
+    let said = type_in(&folder, &script)?;
+    ensure!(said.contains("2/2 recovery shares") && said.contains("verified: "), "{said}");
+    folder.remove()
+}
+
 #[test]
 fn whoever_types_the_commands_of_the_page_governs_a_network() -> anyhow::Result<()> {
     let script = commands(PAGE);
@@ -37,18 +72,7 @@ fn whoever_types_the_commands_of_the_page_governs_a_network() -> anyhow::Result<
     let place = folder.path().join(".coco-dev");
     let dev = Dev::start(&["--dir", place.to_str().context("UTF-8")?, "--port", "0"])?;
     let node = dev.nodes.first().context("a node")?.development;
-    let bin = folder.path().join("bin");
-    fs::create_dir(&bin)?;
-    symlink(fs::canonicalize(program())?, bin.join("coco"))?;
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let paths = env::join_paths([bin].into_iter().chain(env::split_paths(&paths)))?;
-
-    let typed = program_in(folder.path(), "sh".as_ref())
-        .args(["-euc", &script.replace(PAGE_ADDRESS, &node.to_string())])
-        .env("PATH", paths)
-        .output()?;
-    let said = Ended::of(&typed).ok();
-    println!("{said}");
+    let said = type_in(&folder, &script.replace(PAGE_ADDRESS, &node.to_string()))?;
     ensure!(said.contains("Withdrawn"), "a proposal was taken back");
 
     let mut connection = Connection::plain(node, PATIENCE)?;

@@ -4,7 +4,8 @@ use coco_crypto::{Curve, DecryptionKey, SecretBytes, sha256};
 use coco_governance::{
     Audit, AuditError, AuditReport, AuditedEntry, DEFAULT_CONSTITUTION, Effect, FirstGovernance,
     FirstMember, Governance, Handled, Message, Occasion, ProposalId, Reply, Route, SecretFrom,
-    Situation, has_recovery_members, put_virtual_measurement, share, tables,
+    Situation, forget_submitted_shares, has_recovery_members, put_virtual_measurement, seal_secret,
+    share, tables,
 };
 use coco_kv::{Domain, MapName, Store, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -14,6 +15,9 @@ use crate::consortium::{Consortium, Member, START, Sent, YES, engine, state};
 
 /// What the ledger's own crate and the replica's call these.
 pub(super) const CONFIGURATION: &str = "public:coco.internal.configuration";
+pub(super) const NODE_SECRETS: &str = "public:coco.internal.node_ledger_secrets";
+pub(super) const PAST_SECRETS: &str = "public:coco.internal.past_ledger_secrets";
+const WAITING: &str = "WaitingForRecoveryShares";
 pub(super) const SNAPSHOT_ASKED: &str = "public:coco.internal.snapshot_asked";
 
 pub(super) const NEXT_CONSTITUTION: &str = "// Another one.\n";
@@ -23,7 +27,7 @@ pub(super) struct Books {
     pub(super) c: Consortium,
     pub(super) entries: Vec<WriteSet>,
     /// Since when, and what seals the ledger.
-    secret: (Seqno, u8),
+    pub(super) secret: (Seqno, u8),
 }
 
 /// The root over the ledger up to an entry, in these stories.
@@ -95,6 +99,9 @@ impl Books {
         governance.put(&mut second).unwrap();
         put_virtual_measurement(&mut second, &Digest([9; 32]));
         let mut schema = tables::maps();
+        schema.extend([CONFIGURATION, NODE_SECRETS, PAST_SECRETS].map(|name| {
+            coco_kv::MapSpec::new(MapName::from_static(name), coco_kv::MapKind::Ordered)
+        }));
         let asked = MapName::from_static(SNAPSHOT_ASKED);
         schema.push(coco_kv::MapSpec::new(asked, coco_kv::MapKind::LedgerOnly));
         let c = Consortium {
@@ -110,6 +117,39 @@ impl Books {
         books.write(first);
         books.write(second);
         books
+    }
+
+    /// The nodes that get a new ledger secret.
+    fn readers(&self) -> Vec<String> {
+        let rows = self.c.store.reader().head();
+        let nodes = rows.map(&MapName::from_static(tables::NODES_INFO)).unwrap();
+        let trusted = |row: &[u8]| {
+            serde_json::from_slice::<Value>(row).unwrap()["status"] == json!("Trusted")
+        };
+        let nodes = rows.range(nodes, &[], None, usize::MAX);
+        let nodes = nodes.into_iter().filter(|(_, row)| trusted(row));
+        nodes.map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect()
+    }
+
+    /// The entry with which the service ends its recovery, after one from disaster at `begun`.
+    pub(super) fn end_of_recovery(&self, begun: Seqno) -> WriteSet {
+        let mut tx = self.c.store.reader().begin();
+        let (previous_from, number) = self.secret;
+        let secret = |of: u8| SecretBytes::new(vec![of; 32]);
+        let (next, past) = (secret(number + 1), secret(number));
+        let occasion = Occasion::Opening {
+            newest: SecretFrom { from: begun, secret: &next },
+            previous: Some(SecretFrom { from: previous_from, secret: &past }),
+        };
+        share(&mut tx, &occasion, &sha256(b"end").0).unwrap();
+        forget_submitted_shares(&mut tx).unwrap();
+        let kept = tx.map(&MapName::from_static(PAST_SECRETS)).unwrap();
+        tx.put(kept, &previous_from.0.to_be_bytes(), seal_secret(&next, &past));
+        let mut row = self.c.json(tables::SERVICE_INFO, tables::singleton_key()).unwrap();
+        row["status"] = json!("Open");
+        let map = tx.map(&MapName::from_static(tables::SERVICE_INFO)).unwrap();
+        tx.put(map, tables::singleton_key(), row.to_string().into_bytes());
+        tx.finish().write_set().clone()
     }
 
     pub(super) fn last(&self) -> Seqno {
@@ -140,11 +180,16 @@ impl Books {
         let seed = sha256(&root(self.last()).0).0;
         for effect in effects {
             match effect {
-                Effect::OpenService { .. } => {
-                    let row = self.c.json(tables::SERVICE_INFO, tables::singleton_key()).unwrap();
-                    let row = json!({ "cert": row["cert"], "status": "Open" }).to_string();
+                Effect::OpenService { previous, .. } => {
+                    let mut row =
+                        self.c.json(tables::SERVICE_INFO, tables::singleton_key()).unwrap();
+                    let is_first = previous.is_none();
+                    row["status"] = json!(if is_first { "Open" } else { WAITING });
                     let map = tx.map(&MapName::from_static(tables::SERVICE_INFO)).unwrap();
-                    tx.put(map, tables::singleton_key(), row.into_bytes());
+                    tx.put(map, tables::singleton_key(), row.to_string().into_bytes());
+                    if !is_first {
+                        continue;
+                    }
                     assert!(has_recovery_members(&mut tx)?);
                     let secret = secret(number);
                     let newest = SecretFrom { from, secret: &secret };
@@ -157,6 +202,13 @@ impl Books {
                     let (next, past) = (secret(number + 1), secret(number));
                     let previous = SecretFrom { from, secret: &past };
                     share(&mut tx, &Occasion::Rekey { next: &next, previous }, &seed)?;
+                    let map = |name| MapName::from_static(name);
+                    let (nodes, kept) = (tx.map(&map(NODE_SECRETS)), tx.map(&map(PAST_SECRETS)));
+                    let secrets: serde_json::Map<_, _> =
+                        self.readers().into_iter().map(|node| (node, json!("AA=="))).collect();
+                    let row = json!({ "secrets": secrets }).to_string().into_bytes();
+                    tx.put(nodes.unwrap(), tables::singleton_key(), row);
+                    tx.put(kept.unwrap(), &from.0.to_be_bytes(), seal_secret(&next, &past));
                     self.secret = (self.last().next().next(), number + 1);
                 }
                 Effect::Snapshot => {

@@ -10,13 +10,13 @@ use coco_types::Seqno;
 use serde_json::{Value, json};
 
 use super::books::{
-    Books, CONFIGURATION, NEXT_CONSTITUTION, SNAPSHOT_ASKED, configuration, go_on, hex, node, put,
-    root,
+    Books, CONFIGURATION, NEXT_CONSTITUTION, NODE_SECRETS, PAST_SECRETS, SNAPSHOT_ASKED,
+    configuration, go_on, hex, node, put, root,
 };
 use crate::consortium::{Member, NO, YES, engine};
 
 /// The audit stops at the last entry, and says why. It begins with the state before: the store has what is honest.
-fn check_last(books: &Books, expected: &str) {
+pub(super) fn check_last(books: &Books, expected: &str) {
     let at = Seqno(books.last().0 - 1);
     let head = books.c.store.reader().head();
     assert_eq!(head.version(), at, "the last entry is the forged one");
@@ -27,7 +27,7 @@ fn check_last(books: &Books, expected: &str) {
 }
 
 /// The same from the first entry on.
-fn check_all(books: &Books, expected: &str) {
+pub(super) fn check_all(books: &Books, expected: &str) {
     check(books, books.audit(), expected);
 }
 
@@ -310,6 +310,37 @@ fn shares_that_are_dealt_otherwise_than_members_decided_are_named() {
     }
     b.entries.push(set);
     check_all(&b, "no shares were dealt");
+}
+
+#[test]
+fn a_ledger_secret_for_others_than_the_nodes_is_named() {
+    let mut b = Books::new(2);
+    assert_eq!(b.pass("trigger_ledger_rekey", &json!({})).unwrap(), "Accepted");
+    let honest = b.entries.pop().unwrap();
+    let one = tables::singleton_key();
+    for (table, key, row, expected) in [
+        (NODE_SECRETS, one.to_vec(), json!({ "secrets": { hex(1): "", } }), "to others than"),
+        (
+            NODE_SECRETS,
+            one.to_vec(),
+            json!({ "secrets": { hex(1): "AA==", hex(2): "AA==" } }),
+            "to others than",
+        ),
+        (
+            NODE_SECRETS,
+            one.to_vec(),
+            json!({ "from": 1, "secrets": { hex(1): "AA==" } }),
+            "from the next entry on",
+        ),
+        (PAST_SECRETS, 1_u64.to_be_bytes().to_vec(), json!("x"), "is not kept"),
+        (PAST_SECRETS, 2_u64.to_be_bytes().to_vec(), json!("x"), "is not kept"),
+    ] {
+        let mut set = honest.clone();
+        put(&mut set, table, &key, &row);
+        b.entries.push(set);
+        check_all(&b, expected);
+        b.entries.pop();
+    }
 }
 
 #[test]

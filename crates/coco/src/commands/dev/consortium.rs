@@ -14,6 +14,7 @@ use coco_governance::{
     DEFAULT_CONSTITUTION, FirstGovernance, FirstMember,
     tables::{MemberStatus, ProposalState},
 };
+use coco_node::provision::encryption_keys;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -43,7 +44,8 @@ pub(super) fn make(folder: &Path, count: usize) -> anyhow::Result<FirstGovernanc
     let validity =
         Validity { not_before: now.saturating_sub(3600), not_after: now + VALIDITY_SECONDS };
     let mut members = Vec::new();
-    for name in NAMES.into_iter().take(count) {
+    let encryption_keys = encryption_keys(count);
+    for (name, encryption_key) in NAMES.into_iter().zip(encryption_keys) {
         let key = SigningKey::generate(Curve::P384);
         let certificate = member_certificate(&key, name, validity)?;
         let [key_file, cert_file] = paths(folder, name);
@@ -52,13 +54,14 @@ pub(super) fn make(folder: &Path, count: usize) -> anyhow::Result<FirstGovernanc
         for (path, bytes, rights) in [
             (&key_file, key.to_pem().expose(), Rights::Private),
             (&cert_file, certificate.pem().as_bytes(), Rights::Public),
+            (&encryption_path(folder, name), encryption_key.pem().expose(), Rights::Private),
         ] {
             files::replace(path, bytes, rights)?;
         }
         let data = Map::from_iter([("name".to_owned(), json!(name))]);
         members.push(FirstMember {
             certificate_pem: certificate.pem(),
-            encryption_key_pem: None,
+            encryption_key_pem: Some(encryption_key.public().pem()),
             data: Some(data),
         });
     }
@@ -66,7 +69,8 @@ pub(super) fn make(folder: &Path, count: usize) -> anyhow::Result<FirstGovernanc
     Ok(FirstGovernance {
         constitution: DEFAULT_CONSTITUTION.to_owned(),
         members,
-        recovery_threshold: None,
+        // More than half of them bring the service back.
+        recovery_threshold: (count > 0).then(|| u8::try_from(count / 2 + 1)).transpose()?,
         voting_policy: None,
     })
 }
@@ -75,6 +79,11 @@ pub(super) fn make(folder: &Path, count: usize) -> anyhow::Result<FirstGovernanc
 pub(super) fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
     let folder = folder.join(FOLDER);
     [folder.join(format!("{name}.key.pem")), folder.join(format!("{name}.cert.pem"))]
+}
+
+/// Where the key of a member lies to which recovery shares are encrypted.
+fn encryption_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(FOLDER).join(format!("{name}.enc.key.pem"))
 }
 
 /// The members of the network in a folder.

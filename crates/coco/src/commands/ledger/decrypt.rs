@@ -6,15 +6,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use coco_crypto::CombineError;
-use coco_crypto::RecoveryShare;
+use coco_crypto::{CombineError, RecoveryShare};
 use coco_governance::{ChainError, OpenSharingError, rows::DisclosureRow, tables::DISCLOSURES};
-use coco_ledger::{Chunk, EntryView, LedgerSecrets, Verifier};
+use coco_ledger::{Chunk, EntryView, LedgerSecrets};
 use coco_replica::{RecoverSecrets, RecoverSecretsError};
 use coco_types::{Seqno, TxId};
 use serde_json::json;
 
-use super::{certificate, chunks, share};
+use super::{certificate, chunks, share, verifier};
 use crate::{
     Failure,
     codes::Code,
@@ -92,9 +91,11 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
 
 /// Verifies the copy, and takes in what it says of secrets and disclosures.
 fn read(arguments: &DecryptArgs) -> Result<Copy, Failure> {
-    let mut verifier = Verifier::new(certificate(&arguments.service_cert)?.1);
+    let (chunks, (_, service)) =
+        (chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
+    let mut verifier = verifier(&chunks, &service, None)?;
     let (mut secrets, mut disclosures) = (RecoverSecrets::new(), Vec::new());
-    for (name, path) in chunks(&arguments.folder)? {
+    for (name, path) in chunks {
         let bytes =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         verifier

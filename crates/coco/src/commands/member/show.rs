@@ -39,7 +39,7 @@ pub(crate) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
 }
 
 /// The part of a member in recovery.
-pub(super) const fn recovery(member: &Member) -> &'static str {
+pub(crate) const fn recovery(member: &Member) -> &'static str {
     match (&member.public_encryption_key, member.recovery_role) {
         (None, _) | (_, Some(RecoveryRole::NonParticipant)) => "-",
         (Some(_), Some(RecoveryRole::Owner)) => "owner",

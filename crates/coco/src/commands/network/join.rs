@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,21 +16,20 @@ use coco_client::{
     },
 };
 use coco_crypto::{
-    Certificate, Curve, SecretBytes, SigningKey, Validity, member_certificate, sha256,
+    Certificate, Curve, DecryptionKey, SecretBytes, SigningKey, Validity, member_certificate,
+    sha256,
 };
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
 use coco_node::{
     NodeConfig,
-    config::{
-        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface, Restart,
-    },
+    config::{NodeAddress, Restart},
     identity::Identity,
     provision::VIRTUAL_QUOTE_FORMAT,
 };
 use coco_types::Seqno;
 use serde_json::json;
 
+use super::{CONFIG_FILE, node_config};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
@@ -39,7 +39,6 @@ use crate::{
     signing::now,
 };
 
-const CONFIG_FILE: &str = "node.toml";
 /// Time between two questions.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long the certificate is valid that the node shows while it asks, in seconds.
@@ -73,6 +72,7 @@ pub(crate) struct JoinArgs {
 struct Newcomer {
     key: SigningKey,
     certificate: Certificate,
+    encryption_key: Arc<DecryptionKey>,
     service: Certificate,
     request: JoinRequest,
 }
@@ -108,6 +108,7 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
 impl Newcomer {
     fn new(service: Certificate, arguments: &JoinArgs) -> Result<Self, Fault> {
         let key = SigningKey::generate(Curve::P384);
+        let encryption_key = Arc::new(DecryptionKey::generate());
         let now = now()?;
         let validity =
             Validity { not_before: now.saturating_sub(3600), not_after: now + VALIDITY_SECONDS };
@@ -134,8 +135,9 @@ impl Newcomer {
                 quote: STANDARD.encode(quote),
                 endorsements: String::new(),
             },
+            public_encryption_key: encryption_key.public().pem(),
         };
-        Ok(Self { key, certificate, service, request })
+        Ok(Self { key, certificate, encryption_key, service, request })
     }
 
     /// Asks until members trust this node.
@@ -225,8 +227,10 @@ impl Newcomer {
             periods.push(Period { from: Seqno(secret.seqno), secret: LedgerSecret::new(key) });
         }
         let secrets = LedgerSecrets::new(periods).map_err(|error| wrong(&error.to_string()))?;
+        let encryption_key = Arc::clone(&self.encryption_key);
+        let service = self.service.clone();
         let identity =
-            Identity::new(&self.key, endorsed, &service_key, self.service.clone(), secrets);
+            Identity::new(&self.key, endorsed, &service_key, service, encryption_key, secrets);
         let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
         std::fs::create_dir_all(&arguments.dir).map_err(|error| failed(&error))?;
         identity.seal(&arguments.dir).map_err(|error| failed(&error))?;
@@ -247,16 +251,6 @@ impl Newcomer {
             client: node.client_address.clone(),
         });
         let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
-        NodeConfig {
-            data_dir: PathBuf::from("."),
-            client: ClientInterface { listen: arguments.client },
-            development_http: None,
-            peer: PeerInterface { listen: arguments.peer },
-            nodes: others.chain([me]).collect(),
-            ledger: LedgerSettings::default(),
-            consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
-            limits: Limits::default(),
-            ethereum: EthereumSettings::default(),
-        }
+        node_config(arguments.client, arguments.peer, others.chain([me]).collect(), restart)
     }
 }

@@ -1,0 +1,329 @@
+//! Bringing a service back after a disaster, from a copy of its ledger: what is done before a node can start.
+//!
+//! ```text
+//!   ledger files ─▶ verified up to the last signature of the old service ─▶ copied, the rest cut off
+//!        └─▶ an entry: the new service, recovering, and its one node      (under a new ledger secret)
+//!            a signature
+//!   members open it, and send their shares ─▶ the node has all secrets, loads the ledger under them, and serves
+//! ```
+//!
+//! Nobody has a secret of the old service: not its key, so it has another identity afterwards, and not its ledger secrets,
+//! so what is public is all that the node reads until members have sent their shares. Two operators may do this at one time;
+//! members open the one that they mean, by naming its identity.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use coco_crypto::{
+    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, SecretBytes,
+    SigningKey, Validity, endorse_node, service_certificate,
+};
+use coco_evm::state;
+use coco_governance::tables::NODES_INFO;
+use coco_kv::MapName;
+use coco_ledger::{
+    Chunk, ChunkName, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES, LedgerFilesError,
+    LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP,
+    SealEntryError, ServiceSigner, Verifier, VerifyLedgerError, note_services, singleton_key,
+};
+use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
+use coco_types::{Digest, Seqno, TxId, View};
+use thiserror::Error;
+
+use crate::{
+    folder::{DiskFolder, LedgerFiles},
+    identity::{Identity, IdentityError},
+    provision::{CLOCK_SKEW_SECONDS, LEDGER_FOLDER, VALIDITY_SECONDS, VIRTUAL_QUOTE_FORMAT},
+    tls::peer_dns_name,
+};
+
+/// What a service is brought back from.
+#[derive(Debug)]
+pub struct RecoverSpec<'a> {
+    /// The folder of the ledger's files. It is read only.
+    pub ledger: &'a Path,
+    /// The certificate of the service that was lost, which the operator trusts.
+    pub previous: &'a Certificate,
+    /// The folder of the node, which is made.
+    pub folder: &'a Path,
+    /// Where clients reach it, host and port.
+    pub client_address: String,
+    /// Where other nodes reach it, host and port.
+    pub peer_address: String,
+    /// Further names of its certificate.
+    pub names: &'a [AltName],
+    /// SHA-256 of the program that it runs.
+    pub code_digest: Digest,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The certificate of the service.
+    pub service: Certificate,
+    /// The node.
+    pub node: coco_types::NodeId,
+    /// Up to where the old service had signed: everything until there is kept.
+    pub signed: TxId,
+    /// The last entry of the files. What is after the last signature nobody can vouch for; it is left out.
+    pub last: TxId,
+}
+
+/// Why a service was not brought back.
+#[derive(Debug, Error)]
+pub enum RecoverError {
+    /// A folder or file cannot be read or written.
+    #[error("cannot access {path}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is nothing to begin from.
+    #[error("{0} does not hold the ledger from its first entry on")]
+    NoLedger(PathBuf),
+    /// The ledger is not what the old service signed.
+    #[error("the ledger does not verify")]
+    Verify(#[from] VerifyLedgerError),
+    /// The copy cannot be opened or written.
+    #[error("the copy of the ledger cannot be used")]
+    Copy(#[from] LedgerFilesError),
+    /// An entry cannot be taken.
+    #[error("{file} at offset {offset} does not replay")]
+    Entry {
+        /// In which file.
+        file: ChunkName,
+        /// Where the entry begins that is refused.
+        offset: u64,
+        /// The cause.
+        source: Box<LoadError>,
+    },
+    /// The public state has no service.
+    #[error("the ledger does not name its service")]
+    NoService,
+    /// What the ledger says of nodes or service cannot be read.
+    #[error("what the ledger says of its service cannot be read")]
+    Rows(#[from] MembershipError),
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] CertificateError),
+    /// An entry cannot be made.
+    #[error("cannot make the first entry of the service")]
+    Seal(#[from] SealEntryError),
+    /// The node's own key cannot be used.
+    #[error("cannot write the ledger secret down for the node")]
+    NodeKey(#[from] NodeKeyError),
+    /// The identity cannot be sealed.
+    #[error("cannot seal the identity")]
+    Identity(#[from] IdentityError),
+    /// The views are used up.
+    #[error("the ledger has had as many views as there can be")]
+    Views,
+}
+
+/// Makes the folder of a node with which a service begins anew. Durable on return; the identity is written last, so that a
+/// folder that is half made starts no node.
+///
+/// # Errors
+/// [`RecoverError`], also when the folder holds something already.
+///
+/// # Panics
+/// When the system has no entropy.
+pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
+    let chunks = chunks(spec.ledger)?;
+    let (signed, last) = verify(spec, &chunks)?;
+    let ledger = spec.folder.join(LEDGER_FOLDER);
+    copy(&chunks, &ledger)?;
+
+    let mut secret = vec![0; LEDGER_SECRET_BYTES];
+    aws_lc_rs::rand::fill(&mut secret).expect("the system has entropy");
+    let secret = SecretBytes::new(secret);
+    let secret = LedgerSecret::new(secret.expose().try_into().expect("it was made so long"));
+    let first = signed.seqno.next();
+    let secrets = LedgerSecrets::new([Period { from: first, secret: secret.clone() }])
+        .expect("one period is a sequence");
+    let view = View(last.view.0 + 1);
+    if view > View::MAX {
+        return Err(RecoverError::Views);
+    }
+
+    let files = LedgerFiles::open(DiskFolder::new(&ledger))?;
+    let mut writer = files.into_writer()?;
+    if last > signed {
+        writer.truncate(signed.seqno)?;
+    }
+    drop(writer);
+    let mut files = LedgerFiles::open(DiskFolder::new(&ledger))?;
+    let keyring = Keyring::from(secrets.clone());
+    let mut loader = Loader::new(keyring, state::schema(), secret.index_key(), 0);
+    files.replay(Seqno(1), |entry, is_committed| loader.push(entry, is_committed)).map_err(
+        |error| match error {
+            ReplayError::Files(error) => RecoverError::Copy(error),
+            ReplayError::Taker { file, offset, source } => {
+                RecoverError::Entry { file, offset, source: Box::new(source) }
+            }
+        },
+    )?;
+
+    let identity = identity(spec, secrets)?;
+    let entries = first_entries(spec, &loader, &identity, view, &secret)?;
+    let mut writer = files.into_writer()?;
+    for entry in &entries {
+        writer.append(entry, false)?;
+    }
+    writer.sync()?;
+    sync(spec.folder)?;
+    identity.seal(spec.folder)?;
+    sync(spec.folder)?;
+    Ok(Recovered { service: identity.service_cert.clone(), node: identity.node_id, signed, last })
+}
+
+/// The ledger's files in their order.
+fn chunks(folder: &Path) -> Result<Vec<(ChunkName, PathBuf)>, RecoverError> {
+    let failed = |source| RecoverError::File { path: folder.to_owned(), source };
+    let mut chunks = Vec::new();
+    for file in fs::read_dir(folder).map_err(failed)? {
+        let file = file.map_err(failed)?;
+        let name = file.file_name();
+        if let Some(name) = name.to_str().and_then(|name| name.parse::<ChunkName>().ok()) {
+            chunks.push((name, file.path()));
+        }
+    }
+    chunks.sort();
+    match chunks.first() {
+        Some((name, _)) if name.first == Seqno(1) => Ok(chunks),
+        Some(_) | None => Err(RecoverError::NoLedger(folder.to_owned())),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RecoverError> {
+    fs::read(path).map_err(|source| RecoverError::File { path: path.to_owned(), source })
+}
+
+/// Verifies the ledger against the service that was lost; the last signature, and the last entry.
+fn verify(
+    spec: &RecoverSpec<'_>,
+    chunks: &[(ChunkName, PathBuf)],
+) -> Result<(TxId, TxId), RecoverError> {
+    // It may have been recovered before.
+    let mut services = Vec::new();
+    for (_, path) in chunks {
+        let bytes = read(path)?;
+        let Ok(chunk) = Chunk::parse(&bytes) else { break };
+        for (_, entry) in &chunk.entries {
+            if let Ok(writes) = entry.public_writes() {
+                // What cannot be read is refused below, with its place.
+                let _unread: Result<(), _> = note_services(&mut services, &writes);
+            }
+        }
+    }
+    if services.last().is_none_or(|last| last.key() != spec.previous.key()) {
+        services = vec![spec.previous.clone()];
+    }
+    let mut verifier = Verifier::of_services(services);
+    for (name, path) in chunks {
+        verifier.chunk(&name.to_string(), &read(path)?)?;
+    }
+    let report = verifier.finish(None)?;
+    Ok((report.signed, report.last))
+}
+
+fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RecoverError::File { path, source }
+    };
+    if let Some(folder) = ledger.parent() {
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+    }
+    fs::create_dir(ledger).map_err(failed(ledger))?;
+    for (name, path) in chunks {
+        let to = ledger.join(name.to_string());
+        fs::copy(path, &to).map_err(failed(&to))?;
+        // A copy of an archive may be one that nobody may write to.
+        let open = fs::OpenOptions::new().read(true).open(&to).and_then(|file| file.sync_all());
+        open.map_err(failed(&to))?;
+    }
+    sync(ledger)
+}
+
+fn sync(folder: &Path) -> Result<(), RecoverError> {
+    File::open(folder)
+        .and_then(|open| open.sync_all())
+        .map_err(|source| RecoverError::File { path: folder.to_owned(), source })
+}
+
+fn identity(spec: &RecoverSpec<'_>, secrets: LedgerSecrets) -> Result<Identity, RecoverError> {
+    let validity = Validity {
+        not_before: spec.now.saturating_sub(CLOCK_SKEW_SECONDS),
+        not_after: spec.now + VALIDITY_SECONDS,
+    };
+    let (service_key, key) = (SigningKey::generate(Curve::P384), SigningKey::generate(Curve::P384));
+    let service = service_certificate(&service_key, validity)?;
+    let mut names = spec.names.to_vec();
+    names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
+    let endorsement = EndorseNode { key: key.public(), names: &names, validity };
+    let certificate = endorse_node(&service_key, &service, &endorsement)?;
+    let encryption_key = Arc::new(DecryptionKey::generate());
+    Ok(Identity::new(&key, certificate, &service_key, service, encryption_key, secrets))
+}
+
+/// The entry with which the service begins anew, and a signature.
+fn first_entries(
+    spec: &RecoverSpec<'_>,
+    loader: &Loader,
+    identity: &Identity,
+    view: View,
+    secret: &LedgerSecret,
+) -> Result<Vec<bytes::Bytes>, RecoverError> {
+    let head = loader.reader().head();
+    let map = |name| head.map(&MapName::from_static(name)).ok_or(RecoverError::NoService);
+    let service_row = head.get(map(SERVICE_MAP)?, singleton_key());
+    let service_row = service_row.ok_or(RecoverError::NoService)?;
+    let node_rows = head.range(map(NODES_INFO)?, &[], None, usize::MAX);
+    let node_rows: Vec<_> = node_rows
+        .into_iter()
+        .filter_map(|(key, row)| Some((str::from_utf8(&key).ok()?.parse().ok()?, row.to_vec())))
+        .collect();
+    let (tree, last) = {
+        let state = loader.state();
+        let state = state.read();
+        (state.tree().clone(), state.last().seqno)
+    };
+    let id = TxId { view, seqno: last.next() };
+    let node = GenesisNode {
+        node_id: identity.node_id,
+        certificate_pem: identity.node_cert.pem(),
+        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+        code_digest: spec.code_digest,
+        rpc_address: spec.client_address.clone(),
+        peer_address: spec.peer_address.clone(),
+        encryption_key_pem: identity.encryption_key().public().pem(),
+    };
+    let mut writes = Recovery {
+        id,
+        certificate_pem: &identity.service_cert.pem(),
+        previous_pem: &spec.previous.pem(),
+        signed_root: tree.root_at(last.0).unwrap_or_else(|| tree.root()),
+        service_row: &service_row,
+        node_rows: &node_rows,
+        node: &node,
+    }
+    .write_set()?;
+    let cipher = identity.encryption_key();
+    put_recovered_period(&mut writes, id.seqno, secret, identity.node_id, cipher)?;
+    let (node_key, service_key) = (identity.node_key_secret(), identity.service_key_secret());
+    let signer = ServiceSigner::new(node_key, identity.node_cert.pem(), service_key)
+        .expect("keys that were just made can sign");
+    let mut ledger = FirstLedger::after(secret.clone(), view, tree, last);
+    ledger.append(&writes)?;
+    ledger.sign(&signer, spec.now)?;
+    Ok(ledger.into_entries())
+}

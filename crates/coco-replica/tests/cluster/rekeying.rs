@@ -1,0 +1,144 @@
+//! New ledger secrets: every node has them, and nobody needs more than its own key to read on.
+
+use coco_governance::Route;
+use coco_ledger::{EntryView, LedgerSecrets};
+use coco_replica::{GovernReply, PAST_SECRETS_MAP, Settings};
+use coco_types::Seqno;
+use serde_json::json;
+
+use crate::{genesis::Keys, governing::Story, network::EAGER};
+
+fn begins(secrets: &LedgerSecrets) -> Vec<Seqno> {
+    secrets.periods().iter().map(|period| period.from).collect()
+}
+
+impl Story {
+    fn secrets(&self, node: usize) -> LedgerSecrets {
+        self.cluster.replica(node).state().read().secrets().clone()
+    }
+
+    /// Gives the ledger another secret; the first entry under it.
+    fn rekey(&mut self) -> Seqno {
+        // Within a second it would be the same proposal.
+        self.cluster.run(100);
+        self.accepted("trigger_ledger_rekey", &json!({}));
+        self.secrets(0).newest().from
+    }
+
+    /// Pays on every node that leads, and lets it be committed.
+    fn pay(&mut self, node: usize) {
+        let id = self.cluster.execute(node);
+        self.cluster.run(20);
+        assert!(self.cluster.committed(node).seqno >= id.seqno);
+    }
+}
+
+#[test]
+fn every_node_reads_on_under_the_new_secret_and_nobody_under_the_old() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    story.pay(0);
+    let from = story.rekey();
+    story.pay(0);
+    let first = story.secrets(0);
+    for node in 0..3 {
+        let secrets = story.secrets(node);
+        assert_eq!(begins(&secrets), [Seqno(1), from]);
+        assert_eq!(secrets.encode(), first.encode(), "node {node}");
+    }
+    story.cluster.assert_equal();
+    let entries = &story.cluster.nodes[0].ledger;
+    for (entry, seqno) in entries.iter().zip(1..) {
+        let entry = EntryView::parse(entry).expect("an entry");
+        let [old, new] = [0, 1].map(|n| &first.periods()[n].secret);
+        assert_eq!(entry.open(old).is_ok(), Seqno(seqno) < from, "{seqno}");
+        assert_eq!(entry.open(new).is_ok(), Seqno(seqno) >= from, "{seqno}");
+    }
+}
+
+/// Its disk has the entries, and its key opens what they say.
+#[test]
+fn a_node_that_starts_again_has_all_secrets() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let froms: Vec<Seqno> = (0..3).map(|_| story.rekey()).collect();
+    story.pay(0);
+    story.cluster.crash(2);
+    let later = story.rekey();
+    story.cluster.start(2);
+    story.cluster.run(50);
+    let expected: Vec<Seqno> = [Seqno(1)].into_iter().chain(froms).chain([later]).collect();
+    assert_eq!(begins(&story.secrets(2)), expected);
+    story.cluster.assert_equal();
+}
+
+/// Of several new secrets only the newest is encrypted to it; those before are opened one by one.
+#[test]
+fn a_node_that_begins_with_a_snapshot_has_all_secrets() {
+    let settings = Settings { snapshot_entries: 0, retained_entries: 0, ..EAGER };
+    let mut story = Story::new(Keys::real(3), settings);
+    let froms = [story.rekey(), story.rekey()];
+    story.accepted("trigger_snapshot", &json!({}));
+    story.cluster.run(20);
+    assert_eq!(story.cluster.nodes[1].disk.snapshots.len(), 1);
+    let expected = story.secrets(1).encode();
+    story.cluster.crash(1);
+    story.cluster.start(1);
+    assert!(story.cluster.replica(1).state().read().last().seqno > froms[1]);
+    assert_eq!(begins(&story.secrets(1)), [Seqno(1), froms[0], froms[1]]);
+    assert_eq!(story.secrets(1).encode().expose(), expected.expose());
+    story.cluster.run(50);
+    story.pay(0);
+    story.cluster.assert_equal();
+}
+
+#[test]
+fn a_secret_that_was_not_committed_is_nobodys() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    story.cluster.isolate(0);
+    let before = story.secrets(0);
+    let (name, action) =
+        (story.id, json!({ "actions": [{ "name": "trigger_ledger_rekey", "args": {} }] }));
+    // It is proposed and voted on where nobody hears it.
+    let content = action.to_string();
+    let ticket = story.send(
+        0,
+        Route::CreateProposal,
+        coco_governance::Message::Proposal,
+        content.as_bytes(),
+    );
+    story.cluster.settle();
+    let Some(GovernReply::Done { reply: coco_governance::Reply::Proposal(view), .. }) =
+        story.reply(0, ticket).cloned()
+    else {
+        panic!("it was not proposed");
+    };
+    let proposal = view.proposal_id.parse().expect("an id");
+    let ballot =
+        json!({ "ballot": "export function vote (rawProposal, proposerId) { return true; }" });
+    story.send(
+        0,
+        Route::SubmitBallot { proposal, member: name },
+        coco_governance::Message::Ballot(proposal),
+        ballot.to_string().as_bytes(),
+    );
+    story.cluster.settle();
+    assert_eq!(story.secrets(0).periods().len(), 2);
+    let new = story.cluster.elect_another(0);
+    story.cluster.heal();
+    story.cluster.run(50);
+    assert_eq!(story.secrets(0).encode().expose(), before.encode().expose());
+    story.pay(new);
+    story.cluster.run(20);
+    story.cluster.assert_equal();
+    let head = story.cluster.replica(0).reader().head();
+    let map = head.map(&coco_kv::MapName::from_static(PAST_SECRETS_MAP)).expect("a table");
+    assert!(head.range(map, &[], None, 1).is_empty());
+}
+
+/// It would seal what it cannot open.
+#[test]
+fn a_node_without_a_key_refuses_to_begin_a_period() {
+    let mut story = Story::new(Keys::fast(3), EAGER);
+    let (_, message) = story.refused("trigger_ledger_rekey", &json!({}));
+    assert!(message.contains("none of those that would have the new ledger secret"), "{message}");
+    story.pay(0);
+}

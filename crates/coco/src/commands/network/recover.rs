@@ -1,0 +1,124 @@
+//! `coco network recover`: the folder of a node with which a lost service begins anew.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use coco_client::ServiceIdentity;
+use coco_crypto::{AltName, sha256};
+use coco_node::{
+    config::{NodeAddress, Restart},
+    recover::{RecoverError, RecoverSpec, Recovered, recover},
+};
+use serde_json::json;
+
+use super::{CONFIG_FILE, node_config};
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+    files::{self, Rights},
+    output::Output,
+    session::certificate,
+    signing::now,
+};
+
+const SERVICE_CERT_FILE: &str = "service_cert.pem";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecoverArgs {
+    /// The folder of the ledger's files, from the first one on; it is read only
+    ledger: PathBuf,
+    /// The certificate (PEM) of the service that was lost
+    #[arg(long, value_name = "PEM")]
+    service_cert: PathBuf,
+    /// Where the node's folder is made
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Where the node serves clients
+    #[arg(long, value_name = "HOST:PORT")]
+    client: SocketAddr,
+    /// Where other nodes will reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: SocketAddr,
+}
+
+pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> {
+    let config_path = arguments.dir.join(CONFIG_FILE);
+    if config_path.exists() {
+        return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
+    }
+    let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
+    let program = std::env::current_exe().and_then(std::fs::read);
+    let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
+    let spec = RecoverSpec {
+        ledger: &arguments.ledger,
+        previous: &previous,
+        folder: &arguments.dir,
+        client_address: arguments.client.to_string(),
+        peer_address: arguments.peer.to_string(),
+        names: &[AltName::Ip(arguments.client.ip())],
+        code_digest: sha256(&program),
+        now: now()?,
+    };
+    let Recovered { service, node, signed, last } = recover(&spec).map_err(fault)?;
+    let cert_path = arguments.dir.join(SERVICE_CERT_FILE);
+    files::create(&cert_path, service.pem().as_bytes(), Rights::Public)?;
+    write_config(arguments, node.to_string(), &config_path)?;
+
+    let identity = ServiceIdentity::of(&service).to_string();
+    let [config, cert] = [&config_path, &cert_path].map(|path| path.display().to_string());
+    let details = json!({
+        "service_identity": identity,
+        "service_certificate": cert,
+        "node_id": node.to_string(),
+        "config": config,
+        "signed": signed.to_string(),
+        "last": last.to_string(),
+    });
+    let old = arguments.service_cert.display();
+    output.print("network.recover", details, || {
+        let dropped = last.seqno.0 - signed.seqno.0;
+        let note = if dropped == 0 {
+            String::new()
+        } else {
+            format!("\n  {dropped} entries after it are under no signature and are left out")
+        };
+        format!(
+            "the ledger is kept up to {signed}, which the lost service signed{note}\n\
+             the service has another identity now  {identity}\n\
+             next  coco node --config {config}\n      \
+             members compare {signed} with their receipts and the identity with each other, and then\n      \
+             coco proposal create open --recovered-from {old} --service-cert {cert}\n      \
+             coco shares submit --service-cert {cert}"
+        )
+    });
+    Ok(())
+}
+
+fn write_config(arguments: &RecoverArgs, id: String, path: &Path) -> Result<(), Fault> {
+    let me =
+        NodeAddress { id, peer: arguments.peer.to_string(), client: arguments.client.to_string() };
+    // It is the only node: nobody could give it its seat again.
+    let config = node_config(arguments.client, arguments.peer, vec![me], Restart::FromDisk);
+    let config = toml::to_string_pretty(&config)
+        .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
+    files::create(path, config.as_bytes(), Rights::Public)
+}
+
+fn fault(error: RecoverError) -> Fault {
+    let code = match &error {
+        RecoverError::Verify(_) | RecoverError::Entry { .. } => Code::DoesNotVerify,
+        RecoverError::NoLedger(_) => Code::FileUnreadable,
+        RecoverError::File { .. }
+        | RecoverError::Copy(_)
+        | RecoverError::NoService
+        | RecoverError::Rows(_)
+        | RecoverError::Certificate(_)
+        | RecoverError::Seal(_)
+        | RecoverError::NodeKey(_)
+        | RecoverError::Identity(_)
+        | RecoverError::Views => Code::Failed,
+    };
+    Fault::new(code, chain(&error))
+}
