@@ -37,6 +37,8 @@ fn agreed(keys: &[DecryptionKey]) -> anyhow::Result<Network> {
     }
     let service = json!({ "next_service_identity": network.service_cert_pem()? });
     decide(&mut connection, &all, "transition_service_to_open", &service)?;
+    // What is disclosed is sealed under the secret before the newest.
+    decide(&mut connection, &all, "trigger_ledger_rekey", &json!({}))?;
     let range = json!({ "from": 1, "to": 3, "reason": REASON });
     decide(&mut connection, &all, "disclose_ledger_range", &range)?;
     drop(connection);
