@@ -1,5 +1,7 @@
 //! What neither the compiler nor clippy looks at.
 
+mod claims;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -51,6 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     }
     faults.extend(decisions(workspace, &files)?);
     faults.extend(book(workspace)?);
+    faults.extend(claims::faults(workspace, &files)?);
     conclude("tidy", &faults)
 }
 

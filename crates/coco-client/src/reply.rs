@@ -66,9 +66,15 @@ pub struct Proposal {
     /// Which ballots said nothing then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vote_failures: Option<BTreeMap<String, Failure>>,
-    /// Why it failed.
+    /// Why it failed or was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// When the service took it, in seconds since 1970. Services of CCF do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted_at: Option<u64>,
+    /// From when on it is not voted on any more, in seconds since 1970. Services of CCF have no such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
 }
 
 /// What a proposal consists of.
@@ -170,6 +176,8 @@ mod tests {
                 [("n".to_owned(), Failure { reason: "r".into(), trace: None })].into(),
             ),
             failure: None,
+            admitted_at: Some(1),
+            expires_at: Some(2),
         };
         let text = serde_json::to_string(&shown).unwrap();
         let read: Proposal = serde_json::from_str(&text).unwrap();

@@ -124,8 +124,21 @@ impl DecryptionKey {
     /// When the system has no entropy: nothing safe can follow.
     #[must_use]
     pub fn generate() -> Self {
-        let key = PrivateDecryptingKey::generate(KeySize::Rsa2048)
-            .expect("making a key fails only without entropy");
+        Self::generate_of(KeySize::Rsa2048)
+    }
+
+    /// Makes a key of 3072 bits, which is as strong as P-256: for people, who keep a key for years.
+    ///
+    /// # Panics
+    /// When the system has no entropy: nothing safe can follow.
+    #[must_use]
+    pub fn generate_long() -> Self {
+        Self::generate_of(KeySize::Rsa3072)
+    }
+
+    fn generate_of(size: KeySize) -> Self {
+        let key =
+            PrivateDecryptingKey::generate(size).expect("making a key fails only without entropy");
         Self::of(key).expect("a key just made can be used")
     }
 

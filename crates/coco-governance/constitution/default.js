@@ -10,9 +10,10 @@
 // The policy is kept in a table, so that members change it by vote, with the action `set_voting_policy`. A change is
 // decided under the policy before it. It has a rule for all actions, and rules for some of them:
 //
-//     { "default": RULE, "actions": { "set_constitution": RULE, ... } }
+//     { "default": RULE, "actions": { "set_constitution": RULE, ... }, "proposals_expire_after_s": SECONDS }
 //
-// A RULE is one of
+// A proposal that is not decided within these SECONDS, from an hour to 366 days, is dropped; 30 days where the policy does
+// not say it. A RULE is one of
 //
 //     { "rule": "majority" }                           more than half of the active members
 //     { "rule": "unanimous" }                          all of them
@@ -21,6 +22,14 @@
 //     { "rule": "weighted", "weights": { ID: 2 }, "needed": 3 }   members whose weights add up to that
 //
 // and may have  "veto": [ID, ...] : members any of whom can stop the proposal by a vote against it.
+//
+// An AUTOMATIC rule lets each member do something alone, so many times. What is beyond that is decided by votes:
+//
+//     { "rule": "automatic", "per_member": 2, "otherwise": RULE }  the default rule, where `otherwise` is not said
+//
+// It is for `transition_node_to_trusted` only: a member's proposal of a new node that runs code which members have admitted is
+// accepted at once, as long as no more than so many trusted nodes came by that member's word alone. A node that starts again
+// in the place of one of them does not count anew, and one that is removed counts no more.
 
 const POLICY_WITHOUT_A_VOTE = {
     default: { rule: "majority" },
@@ -51,6 +60,34 @@ function decide(rule, active, approving, refusing) {
 
 function policy() {
     return readRow("voting_policy", ONLY_ROW) ?? POLICY_WITHOUT_A_VOTE;
+}
+
+// The rule by which votes on an action are counted.
+function ruleOfVotes({ default: byDefault, actions: rules }, name) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : byDefault;
+    return rule.rule === "automatic" ? rule.otherwise ?? byDefault : rule;
+}
+
+const AUTOMATIC = "transition_node_to_trusted";
+
+// Those of a member's actions that its word alone decides.
+function decidedAlone(actions, memberId) {
+    const rule = policy().actions[AUTOMATIC];
+    if (rule?.rule !== "automatic" || !activeMembers().includes(memberId)) return new Set();
+    const left = rule.per_member - placesGivenBy(memberId);
+    const fit = actions.filter(({ name, args }) => name === AUTOMATIC && isNewcomerWithAdmittedCode(args.node_id));
+    return new Set(fit.slice(0, Math.max(left, 0)));
+}
+
+// How many trusted nodes are there by the word of this member alone. A node that starts again has another id, and the place
+// of the one before it.
+function placesGivenBy(memberId) {
+    const places = new Set();
+    for (const id of trustedNodes()) {
+        const place = readRow("nodes.info", key(id)).seat ?? id;
+        if (readRow("automatic_votes", key(place))?.member_id === memberId) places.add(place);
+    }
+    return places.size;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -98,8 +135,7 @@ const ACTIONS = {
                 ccf.node.triggerLedgerRekey();
             }
             for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, member_id);
-            const { default: byDefault, actions: rules } = policy();
-            for (const rule of [byDefault, ...Object.values(rules)]) expectReachable(rule);
+            expectAllReachable(policy());
         },
     },
     set_member_data: {
@@ -161,6 +197,7 @@ const ACTIONS = {
             const node = readRow("nodes.info", key(node_id));
             if (node === undefined) return;
             if (node.status === "Trusted") expect(trustedNodes().some((id) => id !== node_id), "the last trusted node cannot be removed");
+            if (node.status === "Trusted") erase("automatic_votes", node.seat ?? node_id);
             if (node.status === "Pending") erase("nodes.info", node_id);
             else writeRow("nodes.info", node_id, { ...node, status: "Retired" });
         },
@@ -247,12 +284,18 @@ const ACTIONS = {
             expectType(args.actions, "object", "actions");
             for (const [name, rule] of Object.entries(args.actions)) {
                 expect(Object.hasOwn(ACTIONS, name), `${name} is no action`);
-                expectRule(rule, name);
+                if (rule?.rule === "automatic") expectAutomaticRule(rule, name);
+                else expectRule(rule, name);
+            }
+            if (args.proposals_expire_after_s !== undefined) {
+                expectWhole(args.proposals_expire_after_s, 3600, 366 * 24 * 3600, "proposals_expire_after_s");
             }
         },
         apply: (args, proposalId) => {
-            for (const rule of [args.default, ...Object.values(args.actions)]) expectReachable(rule);
-            table("voting_policy").set(ONLY_ROW, ccf.jsonCompatibleToBuf({ default: args.default, actions: args.actions }));
+            expectAllReachable(args);
+            const { default: byDefault, actions: rules, proposals_expire_after_s } = args;
+            table("voting_policy").set(ONLY_ROW,
+                ccf.jsonCompatibleToBuf({ default: byDefault, actions: rules, proposals_expire_after_s }));
             // Whoever voted on another proposal did so under other rules.
             dropOpenProposals(proposalId);
         },
@@ -294,15 +337,25 @@ export function resolve(proposal, proposerId, votes) {
     const active = activeMembers();
     const of = (wanted) => votes.filter(({ vote }) => vote === wanted).map(({ member_id }) => member_id);
     const [approving, refusing] = [of(true), of(false)];
-    const { default: byDefault, actions: rules } = policy();
-    const decisions = JSON.parse(proposal).actions.map(({ name }) =>
-        decide(Object.hasOwn(rules, name) ? rules[name] : byDefault, active, approving, refusing));
+    const { actions } = JSON.parse(proposal);
+    const [inForce, alone] = [policy(), decidedAlone(actions, proposerId)];
+    const decisions = actions.map((action) => alone.has(action)
+        ? "Accepted"
+        : decide(ruleOfVotes(inForce, action.name), active, approving, refusing));
     if (decisions.includes("Rejected")) return "Rejected";
     return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
 }
 
 export function apply(proposal, proposalId) {
-    for (const { name, args } of JSON.parse(proposal).actions) ACTIONS[name].apply(args ?? {}, proposalId);
+    const { actions } = JSON.parse(proposal);
+    const proposerId = readRow("proposals_info", key(proposalId))?.proposer_id;
+    const alone = decidedAlone(actions, proposerId);
+    for (const action of actions) {
+        ACTIONS[action.name].apply(action.args ?? {}, proposalId);
+        if (alone.has(action)) {
+            writeRow("automatic_votes", action.args.node_id, { member_id: proposerId, proposal_id: proposalId });
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -338,6 +391,12 @@ function trustedNodes() {
         if (ccf.bufToJsonCompatible(row).status === "Trusted") trusted.push(ccf.bufToStr(id));
     });
     return trusted;
+}
+// A node that nobody has trusted yet, in no other node's place, with code that members have admitted.
+function isNewcomerWithAdmittedCode(id) {
+    const node = readRow("nodes.info", key(id));
+    return node?.status === "Pending" && node.seat === undefined && typeof node.code_digest === "string"
+        && readRow("nodes.virtual.measurements", key(node.code_digest)) === "AllowedToJoin";
 }
 // How many shares these recovery members hold. Owners hold the key itself, and count as one share where nobody else holds any.
 function sharesOf(ids) {
@@ -412,8 +471,17 @@ function expectRule(rule, name) {
         rule.veto.forEach((id) => expectId(id, "a member of veto"));
     }
 }
+function expectAutomaticRule(rule, name) {
+    expect(name === AUTOMATIC, `${name} is never decided automatically`);
+    const known = ["rule", "per_member", "otherwise"];
+    for (const field of Object.keys(rule)) expect(known.includes(field), `the rule of ${name} has no ${field}`);
+    expectWhole(rule.per_member, 1, 100, "per_member");
+    if (rule.otherwise !== undefined) expectRule(rule.otherwise, `${name}, otherwise`);
+}
 // A rule that the members who are left cannot meet would end their power to change it.
-function expectReachable(rule) {
+function expectAllReachable(policy) {
     const active = activeMembers();
-    expect(decide(rule, active, active, []) === "Accepted", `the active members cannot meet the rule ${rule.rule}`);
+    for (const rule of [policy.default, ...Object.keys(policy.actions).map((name) => ruleOfVotes(policy, name))]) {
+        expect(decide(rule, active, active, []) === "Accepted", `the active members cannot meet the rule ${rule.rule}`);
+    }
 }

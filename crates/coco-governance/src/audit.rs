@@ -19,8 +19,9 @@
 //!   not changed until then, so the tables just before the entry do. The root is the one that the entry itself names, in a
 //!   proposal's id or a state digest, if the ledger had it since the act before; else that just before the entry. A
 //!   constitution that writes the root elsewhere can be blamed for another root than that.
-//! - *When.* Nothing but whether a proposal comes from the future depends on it. The signature over the entry has a time, which
-//!   is later but for what clocks are apart.
+//! - *When.* A proposal says when it was taken, and one that is over its deadline is dropped with the deadline as the reason. So
+//!   an act is carried out again at the time that its entry says, or at the least that it can have been; the signatures
+//!   before the entry and over it say what that may be, but for what clocks are apart.
 //! - *Secrets.* Shares cannot be dealt again without them. Who was given one, how many are needed, and that the row has
 //!   its form is checked; that a share is good only its holder can tell.
 //! - *A request to send a share in*, which must not be recorded. That its row is of a holder, at the right time, is checked.
@@ -55,7 +56,8 @@ use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS};
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
 
-/// How far the clocks of nodes may be apart, in seconds: a proposal may be so much newer than the signature over it allows.
+/// How far the clocks of nodes may be apart, in seconds: an act may be so much newer than the signature over it, and older than
+/// those before it.
 pub const CLOCKS_APART_MAX_S: u64 = 300;
 
 /// Follows a ledger, entry by entry.
@@ -71,8 +73,10 @@ pub struct Audit {
     last_act: Seqno,
     /// From which entries on the ledger secrets are used.
     periods: Periods,
-    /// The latest time of a signature so far: nodes' time does not fall behind their ledger's, whatever their clocks say.
+    /// The latest time of a signature so far, and of one before this entry: nodes' time does not fall behind their ledger's,
+    /// whatever their clocks say.
     latest_s: u64,
+    before_s: u64,
     acts: Acts,
 }
 
@@ -130,6 +134,7 @@ impl Audit {
             last_act: Seqno::ZERO,
             periods: Periods { newest: Seqno(1), previous: None },
             latest_s: 0,
+            before_s: 0,
             acts: Acts::default(),
         }
     }
@@ -175,7 +180,10 @@ impl Audit {
         if self.at != expected {
             return Err(self.failed(AuditFault::Order { expected }));
         }
-        self.latest_s = self.latest_s.max(entry.signed_at_s);
+        if entry.signed_at_s > self.latest_s {
+            self.before_s = self.latest_s;
+            self.latest_s = entry.signed_at_s;
+        }
         if entry.writes.iter().any(|(map, ..)| is_governed(map)) {
             self.governed(entry)?;
         }

@@ -14,8 +14,7 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution, expiry of
-//! proposals.
+//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -24,6 +23,7 @@ mod audit;
 mod constitution;
 mod document;
 mod error;
+mod expiry;
 mod genesis;
 mod history;
 mod id;
@@ -52,6 +52,7 @@ pub use constitution::{
     ConstitutionError, LOADING_LIMITS,
 };
 pub use error::{ErrorCode, GovernanceError};
+pub use expiry::{PROPOSAL_AGE_DEFAULT_S, PROPOSAL_AGE_MAX_S, PROPOSAL_AGE_MIN_S};
 pub use genesis::{
     FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember, put_virtual_measurement,
 };
@@ -115,7 +116,7 @@ pub enum Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The proposal as it now is.
-    Proposal(ProposalView),
+    Proposal(Box<ProposalView>),
     /// The digest to acknowledge.
     StateDigest {
         /// By whom.
@@ -211,7 +212,7 @@ impl Governance {
             Route::CreateProposal => {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).create(&request)?;
-                (Reply::Proposal(view), effects)
+                (Reply::Proposal(Box::new(view)), effects)
             }
             Route::SubmitRecoveryShare(_) => {
                 let request = from.active()?;
@@ -221,12 +222,12 @@ impl Governance {
             Route::SubmitBallot { proposal, .. } => {
                 let request = from.active()?;
                 let (view, effects) = self.desk(tx, situation).vote(proposal, &request)?;
-                (Reply::Proposal(view), effects)
+                (Reply::Proposal(Box::new(view)), effects)
             }
             Route::WithdrawProposal(proposal) => {
                 let request = from.active()?;
                 let view = self.desk(tx, situation).withdraw(proposal, &request)?;
-                (view.map_or(Reply::Done, Reply::Proposal), Vec::new())
+                (view.map_or(Reply::Done, |view| Reply::Proposal(Box::new(view))), Vec::new())
             }
         };
         Ok(Handled { transaction, reply, effects })

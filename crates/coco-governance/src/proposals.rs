@@ -3,7 +3,7 @@
 //! ```text
 //!   create ─▶ Open ── enough votes for it ─▶ Accepted, and carried out in the same transaction
 //!              │  ├── enough against it ────▶ Rejected
-//!              │  └── a new constitution ───▶ Dropped
+//!              │  └── a new constitution, or its deadline ─▶ Dropped
 //!              └───── its proposer ─────────▶ Withdrawn
 //! ```
 //!
@@ -14,8 +14,9 @@
 //! Departures from CCF, each to be stricter: what was signed is digested and not the signature (see
 //! [`Signed::digest`](crate::Signed::digest)); only ballots of members who are active when votes are counted are run;
 //! documents with a name twice are refused; a constitution that does not load is not taken, and open proposals are
-//! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the future are
-//! refused.
+//! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the
+//! future are refused, and open ones end at a deadline, see `expiry.rs`. The window of recent proposals cannot be filled from
+//! ahead, see `replay.rs`.
 
 use coco_crypto::sha256;
 use coco_kv::Transaction;
@@ -24,7 +25,7 @@ use serde::Serialize;
 use crate::{
     Effect, ErrorCode, GovernanceError, ProposalId, Situation,
     constitution::{Constitution, Prelude, Run, text_in_force},
-    document, history, members, replay,
+    document, expiry, history, members, replay,
     request::Signed,
     tables::{self, Failure, PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState},
 };
@@ -55,9 +56,15 @@ pub struct ProposalView {
     /// Which ballots said nothing then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vote_failures: Option<std::collections::BTreeMap<String, Failure>>,
-    /// Why it failed.
+    /// Why it failed or was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// When the service took it, in seconds since 1970. Ours, like the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_at: Option<u64>,
+    /// From when on it is not voted on any more, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
 }
 
 impl ProposalView {
@@ -73,6 +80,8 @@ impl ProposalView {
             final_votes: row.final_votes,
             vote_failures: row.vote_failures,
             failure: row.failure,
+            admitted_at: row.admitted_at,
+            expires_at: row.expires_at,
         }
     }
 }
@@ -94,7 +103,8 @@ impl<'s> Desk<'_, 's> {
     ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
         let digest = request.digest();
         let id = ProposalId::new(&self.situation.root, &digest);
-        replay::enter(self.tx, request.created_at(), digest, id, self.situation.now)?;
+        let now = self.situation.now;
+        replay::enter(self.tx, request.created_at(), digest, id, now)?;
         let row = ProposalRow {
             proposer_id: request.signer().to_string(),
             state: ProposalState::Open,
@@ -102,6 +112,8 @@ impl<'s> Desk<'_, 's> {
             final_votes: None,
             vote_failures: None,
             failure: None,
+            admitted_at: Some(now),
+            expires_at: Some(now.saturating_add(expiry::age(self.tx)?)),
         };
         self.check_open_proposals(&row.proposer_id)?;
         let text = document::text(request.content())?;
@@ -127,6 +139,9 @@ impl<'s> Desk<'_, 's> {
             let message =
                 format!("the proposal {id} is {:?}, and only open ones are voted on", row.state);
             return Err(GovernanceError::new(ErrorCode::ProposalNotOpen, message));
+        }
+        if let Some(late) = self.came_late(id, &row, request)? {
+            return Ok((late, Vec::new()));
         }
         let proposal = tables::get(self.tx, PROPOSALS, &id.key())?.ok_or_else(|| not_found(id))?;
         let ballot = document::member(request.content(), "ballot")?;
@@ -167,10 +182,14 @@ impl<'s> Desk<'_, 's> {
         }
         match row.state {
             ProposalState::Open => {
+                if let Some(late) = self.came_late(id, &row, request)? {
+                    return Ok(Some(late));
+                }
                 row.state = ProposalState::Withdrawn;
                 tables::write(self.tx, PROPOSALS_INFO, &id.key(), &row)?;
                 self.forget_decided(id)?;
                 history::record(self.tx, request)?;
+                expiry::drop_expired(self.tx, self.situation.now)?;
             }
             ProposalState::Withdrawn => {}
             ProposalState::Accepted
@@ -183,6 +202,24 @@ impl<'s> Desk<'_, 's> {
             }
         }
         Ok(Some(ProposalView::new(id, row)))
+    }
+
+    /// What becomes of an open proposal whose deadline had passed when the request came: it is dropped, and the answer says so.
+    /// A refusal would leave nothing behind, and the proposal open.
+    fn came_late(
+        &mut self,
+        id: ProposalId,
+        row: &ProposalRow,
+        request: &Signed<'_>,
+    ) -> Result<Option<ProposalView>, GovernanceError> {
+        let now = self.situation.now;
+        if !expiry::has_passed(row.expires_at, now) {
+            return Ok(None);
+        }
+        history::record(self.tx, request)?;
+        expiry::drop_expired(self.tx, now)?;
+        let dropped = self.row(id)?.ok_or_else(|| not_found(id))?;
+        Ok(Some(ProposalView::new(id, dropped)))
     }
 
     /// Carries a document out as if it had been accepted, for whoever wants to see what it would change.
@@ -221,6 +258,8 @@ impl<'s> Desk<'_, 's> {
             effects = self.run().apply(constitution, proposal, id)?;
             self.follow_constitution(constitution, id)?;
         }
+        // Last: what was decided before leaves the tables above, and the ledger shall say of these what became of them.
+        expiry::drop_expired(self.tx, self.situation.now)?;
         Ok((ProposalView::new(id, row), effects))
     }
 
@@ -267,7 +306,9 @@ impl<'s> Desk<'_, 's> {
         let mut open = 0;
         for (key, row) in tables::rows(self.tx, PROPOSALS_INFO)? {
             let row: ProposalRow = tables::parse(PROPOSALS_INFO, &key, &row)?;
-            open += usize::from(row.state == ProposalState::Open && row.proposer_id == proposer);
+            let is_open = row.state == ProposalState::Open
+                && !expiry::has_passed(row.expires_at, self.situation.now);
+            open += usize::from(is_open && row.proposer_id == proposer);
         }
         if open < OPEN_PROPOSALS_MAX {
             return Ok(());

@@ -36,10 +36,12 @@ pub const COSE_HISTORY: &str = "public:ccf.gov.cose_history";
 pub const COSE_RECENT_PROPOSALS: &str = "public:ccf.gov.cose_recent_proposals";
 /// `one key -> JSON`: [`ConfigurationRow`].
 pub const SERVICE_CONFIG: &str = "public:ccf.gov.service.config";
-/// `one key -> JSON`: which votes suffice, as our own constitution has it.
+/// `one key -> JSON`: which votes suffice, as our own constitution has it, and for how long proposals stay open.
 pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
 /// `proposal id -> JSON`: [`DisclosureRow`](crate::rows::DisclosureRow). Ours.
 pub const DISCLOSURES: &str = "public:ccf.gov.disclosures";
+/// `node id -> JSON`: which member trusted a node by its word alone, as our own constitution has it.
+pub const AUTOMATIC_VOTES: &str = "public:ccf.gov.automatic_votes";
 /// `one key -> JSON`: the service's certificate and status. The ledger's own crate writes it, too.
 pub const SERVICE_INFO: &str = "public:ccf.gov.service.info";
 /// `node id -> JSON`: the nodes. The ledger's own crate writes it, too.
@@ -83,7 +85,8 @@ pub const PREVIOUS_SERVICE_IDENTITY: &str = "public:ccf.gov.service.previous_ser
 pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 50] = [
+pub const TABLES: [&str; 51] = [
+    AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
@@ -221,7 +224,7 @@ pub enum ProposalState {
     Withdrawn,
     /// Could not be decided or carried out. Never in a table: nothing remains of such a request.
     Failed,
-    /// Open when the constitution changed.
+    /// Open when the constitution or the voting policy changed, or for too long.
     Dropped,
 }
 
@@ -250,9 +253,15 @@ pub struct ProposalRow {
     /// Which ballots said nothing then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vote_failures: Option<BTreeMap<String, Failure>>,
-    /// Why it failed.
+    /// Why it failed or was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// When the service took it, in seconds since 1970. Ours, like the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted_at: Option<u64>,
+    /// From when on it is not voted on any more, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
 }
 
 /// The table of that name in the store of a transaction.

@@ -28,7 +28,8 @@ use coco_kv::MapName;
 use coco_ledger::{
     Chunk, ChunkName, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES, LedgerFilesError,
     LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP,
-    SealEntryError, ServiceSigner, Verifier, VerifyLedgerError, note_services, singleton_key,
+    SealEntryError, ServiceSigner, VerifiedReceipt, Verifier, VerifyLedgerError, note_services,
+    singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -137,8 +138,8 @@ pub enum RecoverError {
 /// # Panics
 /// When the system has no entropy.
 pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
+    let Reach { signed, last } = reach(spec.ledger, spec.previous, &[])?;
     let chunks = chunks(spec.ledger)?;
-    let (signed, last) = verify(spec, &chunks)?;
     let ledger = spec.folder.join(LEDGER_FOLDER);
     copy(&chunks, &ledger)?;
 
@@ -207,14 +208,29 @@ fn read(path: &Path) -> Result<Vec<u8>, RecoverError> {
     fs::read(path).map_err(|source| RecoverError::File { path: path.to_owned(), source })
 }
 
-/// Verifies the ledger against the service that was lost; the last signature, and the last entry.
-fn verify(
-    spec: &RecoverSpec<'_>,
-    chunks: &[(ChunkName, PathBuf)],
-) -> Result<(TxId, TxId), RecoverError> {
+/// How far a copy of a ledger reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The last signature of the service: everything until there can be brought back.
+    pub signed: TxId,
+    /// The last entry.
+    pub last: TxId,
+}
+
+/// Verifies a copy of a ledger against the service that was lost, and says how far it reaches. It must hold what the
+/// receipts prove.
+///
+/// # Errors
+/// [`RecoverError`] that says what is wrong with the copy, and where.
+pub fn reach(
+    ledger: &Path,
+    previous: &Certificate,
+    receipts: &[VerifiedReceipt],
+) -> Result<Reach, RecoverError> {
+    let chunks = chunks(ledger)?;
     // It may have been recovered before.
     let mut services = Vec::new();
-    for (_, path) in chunks {
+    for (_, path) in &chunks {
         let bytes = read(path)?;
         let Ok(chunk) = Chunk::parse(&bytes) else { break };
         for (_, entry) in &chunk.entries {
@@ -224,15 +240,16 @@ fn verify(
             }
         }
     }
-    if services.last().is_none_or(|last| last.key() != spec.previous.key()) {
-        services = vec![spec.previous.clone()];
+    if services.last().is_none_or(|last| last.key() != previous.key()) {
+        services = vec![previous.clone()];
     }
     let mut verifier = Verifier::of_services(services);
-    for (name, path) in chunks {
+    for (name, path) in &chunks {
         verifier.chunk(&name.to_string(), &read(path)?)?;
     }
+    receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
     let report = verifier.finish(None)?;
-    Ok((report.signed, report.last))
+    Ok(Reach { signed: report.signed, last: report.last })
 }
 
 fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverError> {

@@ -86,6 +86,15 @@ pub(crate) fn short(id: &str) -> &str {
     id.get(..SHORT_DIGITS).unwrap_or(id)
 }
 
+/// A span of seconds in the largest unit of which it has two at least, or one and nothing beside.
+pub(crate) fn span(seconds: u64) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let fits = |(unit, _): &&(u64, &str)| seconds / unit >= 2 || seconds == *unit;
+    let (unit, name) = units.iter().find(fits).copied().unwrap_or((1, "second"));
+    let count = seconds / unit;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A time in seconds since 1970 as a date of the Gregorian calendar with its time, UTC.
 pub(crate) fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -107,6 +116,25 @@ pub(crate) fn utc(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_said_in_one_unit() {
+        for (seconds, expected) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (60, "1 minute"),
+            (61, "61 seconds"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7_199, "119 minutes"),
+            (86_400, "1 day"),
+            (90_000, "25 hours"),
+            (172_799, "47 hours"),
+            (14 * 86_400, "14 days"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
 
     #[test]
     fn times_are_dates() {

@@ -17,7 +17,8 @@ use crate::{
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
     tables::{
         self, AckRow, COSE_HISTORY, MEMBERS_ACKS, PAST_LEDGER_SECRET, PREVIOUS_SERVICE_IDENTITY,
-        PROPOSALS, PROPOSALS_INFO, ProposalRow, RECOVERY_SHARES, SERVICE_INFO, singleton_key,
+        PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState, RECOVERY_SHARES, SERVICE_INFO,
+        singleton_key,
     },
 };
 
@@ -48,7 +49,7 @@ impl Audit {
         let route = route(member, message).ok_or_else(|| failed(AuditFault::Message))?;
         let situation = Situation {
             root: self.root(entry, &request).map_err(failed)?,
-            now: self.latest_s.saturating_add(CLOCKS_APART_MAX_S),
+            now: self.time(message, entry.writes).map_err(failed)?,
             ledger_secret: self.periods.newest,
             submitted_under: None,
         };
@@ -75,6 +76,30 @@ impl Audit {
             roots.find(|root| named.is_empty() || named.contains(&root.to_string()))
         };
         found.ok_or(AuditFault::Root)
+    }
+
+    /// The time at which the request was carried out, or the earliest that gives the same.
+    fn time(&self, message: Message, writes: &WriteSetView<'_>) -> Result<u64, AuditFault> {
+        let from = self.before_s.saturating_sub(CLOCKS_APART_MAX_S);
+        let to = self.latest_s.saturating_add(CLOCKS_APART_MAX_S);
+        let in_order = |said: u64, is_in_order: bool| {
+            if is_in_order { Ok(said) } else { Err(AuditFault::Time { said, from, to }) }
+        };
+        if message == Message::Proposal {
+            let info = MapName::from_static(PROPOSALS_INFO);
+            let row = made(writes).next().and_then(|id| writes.get(&info, &id.key()));
+            let row = row.and_then(|row| serde_json::from_slice::<ProposalRow>(row).ok());
+            let said = row.and_then(|row| row.admitted_at).unwrap_or(from);
+            return in_order(said, (from..=to).contains(&said));
+        }
+        // What is dropped at its deadline says that the deadline had passed.
+        let dropped = rows(writes, PROPOSALS_INFO).filter_map(|(_, row)| {
+            let row = serde_json::from_slice::<ProposalRow>(row?).ok()?;
+            let is_over = row.state == ProposalState::Dropped && row.failure.is_some();
+            row.expires_at.filter(|_| is_over)
+        });
+        let said = dropped.max().unwrap_or_default();
+        in_order(said.max(from), said <= to)
     }
 
     /// The state digests that an entry gives to members.
@@ -276,6 +301,10 @@ fn proposals_differ(expected: &[u8], found: &[u8]) -> String {
     let (Some(expected), Some(found)) = (read(expected), read(found)) else {
         return "it is no row of a proposal".to_owned();
     };
+    if expected.state != found.state {
+        let (expected, found) = (expected.state, found.state);
+        return format!("it says {found:?}, and by the rules of its time it is {expected:?}");
+    }
     let voters: BTreeSet<_> = expected.ballots.keys().chain(found.ballots.keys()).collect();
     let altered = |voter: &&&String| expected.ballots.get(**voter) != found.ballots.get(**voter);
     if let Some(voter) = voters.iter().find(altered) {
@@ -286,10 +315,6 @@ fn proposals_differ(expected: &[u8], found: &[u8]) -> String {
                 format!("the ballot of the member {voter} is not the one that was signed")
             }
         };
-    }
-    if expected.state != found.state {
-        let (expected, found) = (expected.state, found.state);
-        return format!("it says {found:?}, and by the rules of its time it is {expected:?}");
     }
     if expected.final_votes != found.final_votes {
         return "it counts other votes than those that counted".to_owned();

@@ -59,6 +59,18 @@ pub enum AuditFault {
     /// The root in the entry is none that was there when it was made.
     #[error("the act names a root that the ledger did not have since the act before")]
     Root,
+    /// The entry is of another time than the signatures around it.
+    #[error(
+        "the entry says that it was {said}, and by the signatures before and after it was {from} to {to}"
+    )]
+    Time {
+        /// What it says, in seconds since 1970.
+        said: u64,
+        /// The earliest that it can have been.
+        from: u64,
+        /// The latest.
+        to: u64,
+    },
     /// What was written is not what the request makes.
     #[error("the row {key:?} of {table} is not what the request makes of it: {reason}")]
     Row {

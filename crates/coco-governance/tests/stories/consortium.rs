@@ -123,7 +123,7 @@ impl Consortium {
 
     fn send_for_view(&mut self, route: Route, envelope: &[u8]) -> Sent<ProposalView> {
         match self.send(route, envelope)? {
-            Reply::Proposal(view) => Ok(view),
+            Reply::Proposal(view) => Ok(*view),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,8 @@
 //! A proposal is made, voted on, and comes to one of its ends.
 
-use coco_governance::{Effect, ErrorCode, Message, OPEN_PROPOSALS_MAX, Reply, tables};
+use coco_governance::{
+    Effect, ErrorCode, Message, OPEN_PROPOSALS_MAX, PROPOSAL_AGE_DEFAULT_S, Reply, tables,
+};
 use serde_json::json;
 
 use crate::consortium::{CONSTITUTION, Consortium, NO, YES, code, id, state};
@@ -31,11 +33,14 @@ fn a_majority_of_three_decides() {
 #[test]
 fn the_answer_has_ccfs_fields() {
     let mut c = Consortium::new(1);
+    let now = c.now;
     let made = c.propose(0, "set_note", &json!({ "text": "x" })).unwrap();
     let member = c.members[0].id().to_string();
+    // Beside CCF's fields the two times, which are ours.
     let open = json!({
         "proposalId": made.proposal_id, "proposerId": member, "proposalState": "Open",
         "ballotCount": 0, "ballotSubmitters": [],
+        "admittedAt": now, "expiresAt": now + PROPOSAL_AGE_DEFAULT_S,
     });
     assert_eq!(serde_json::to_value(&made).unwrap(), open);
     let voted = c.vote(0, &made, YES).unwrap();
@@ -43,6 +48,7 @@ fn the_answer_has_ccfs_fields() {
     let accepted = json!({
         "proposalId": made.proposal_id, "proposerId": member, "proposalState": "Accepted",
         "ballotCount": 1, "ballotSubmitters": [member], "finalVotes": votes,
+        "admittedAt": now, "expiresAt": now + PROPOSAL_AGE_DEFAULT_S,
     });
     assert_eq!(serde_json::to_value(&voted).unwrap(), accepted);
 }

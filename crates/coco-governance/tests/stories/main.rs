@@ -4,13 +4,16 @@
 
 mod acknowledge;
 mod audit;
+mod automatic;
 mod ballots;
 mod ccf_constitution;
 mod consortium;
 mod constitutions;
 mod default_constitution;
+mod expiry;
 mod life;
 mod recovery;
 mod replays;
 mod requests;
 mod routes;
+mod stolen_key;

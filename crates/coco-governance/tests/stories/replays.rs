@@ -1,9 +1,12 @@
 //! A proposal that was sent before is not taken again.
 
-use coco_governance::{AHEAD_MAX_S, ErrorCode, Message, Route};
-use serde_json::json;
+use coco_crypto::Curve;
+use coco_governance::{
+    AHEAD_MAX_S, DEFAULT_CONSTITUTION, ErrorCode, Message, Reply, Route, WINDOW_DEFAULT, tables,
+};
+use serde_json::{Value, json};
 
-use crate::consortium::{Consortium, START, code, state};
+use crate::consortium::{Consortium, Member, NO, START, YES, code, id, state};
 
 #[test]
 fn the_same_request_is_taken_once() {
@@ -32,7 +35,10 @@ fn what_left_the_window_does_not_come_back() {
     let old = c.members[0].sign(Message::Proposal, c.now, br#"{"actions":[]}"#);
     let at = c.now;
     c.send(Route::CreateProposal, &old).unwrap();
-    for i in 0..3 {
+    // What is of the last minutes stays whatever the size, and one before it.
+    c.propose(0, "set_note", &json!({ "text": "one before" })).unwrap();
+    c.now += AHEAD_MAX_S + 1;
+    for i in 0..2 {
         assert_eq!(
             state(&c.pass("set_note", &json!({ "text": format!("{i}") })).unwrap()),
             "Accepted"
@@ -40,8 +46,7 @@ fn what_left_the_window_does_not_come_back() {
     }
     let key = |at: u64| format!("{at:010}:");
     let rows = c.store.reader().head();
-    let map =
-        rows.map(&coco_kv::MapName::from_static(coco_governance::tables::COSE_RECENT_PROPOSALS));
+    let map = rows.map(&coco_kv::MapName::from_static(tables::COSE_RECENT_PROPOSALS));
     let rows = rows.range(map.unwrap(), &[], None, usize::MAX);
     assert_eq!(rows.len(), 3);
     assert!(rows.iter().all(|(row, _)| !row.starts_with(key(at).as_bytes())), "it left");
@@ -55,4 +60,155 @@ fn a_proposal_from_the_future_is_refused() {
     let envelope = c.members[0].sign(Message::Proposal, ahead, br#"{"actions":[]}"#);
     assert_eq!(code(c.send(Route::CreateProposal, &envelope)), ErrorCode::InvalidCreatedAt);
     assert!(c.propose(1, "set_note", &json!({ "text": "x" })).is_ok());
+}
+
+/// Somebody has recorded all that members ever sent, and sends all of it again after each request.
+#[test]
+fn what_was_recorded_decides_nothing_a_second_time() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 3);
+    let mut recorded: Vec<(Route, Vec<u8>)> = Vec::new();
+    let mut replay_all = |c: &mut Consortium, new: Option<(Route, Vec<u8>)>| {
+        recorded.extend(new);
+        for (route, envelope) in &recorded {
+            let before = decisions(c);
+            // Some are answered as they were, the others are refused.
+            let _again = c.send(*route, envelope);
+            assert_eq!(decisions(c), before, "{route:?}");
+        }
+    };
+    let propose = |c: &mut Consortium, by: usize, action: &Value| {
+        let content = json!({ "actions": [action] }).to_string();
+        let envelope = c.members[by].sign(Message::Proposal, c.now, content.as_bytes());
+        let Ok(Reply::Proposal(view)) = c.send(Route::CreateProposal, &envelope) else { panic!() };
+        (id(&view), (Route::CreateProposal, envelope))
+    };
+    let vote = |c: &mut Consortium, by: usize, on, ballot: &str| {
+        let content = json!({ "ballot": ballot }).to_string();
+        let envelope = c.members[by].sign(Message::Ballot(on), c.now, content.as_bytes());
+        let route = Route::SubmitBallot { proposal: on, member: c.members[by].id() };
+        c.send(route, &envelope).unwrap();
+        (route, envelope)
+    };
+    let snapshot = json!({ "name": "trigger_snapshot" });
+    // Accepted, refused, taken back, and one that stays open.
+    let (accepted, sent) = propose(&mut c, 0, &snapshot);
+    replay_all(&mut c, Some(sent));
+    for by in 0..2 {
+        let sent = vote(&mut c, by, accepted, YES);
+        replay_all(&mut c, Some(sent));
+    }
+    let (rejected, sent) = propose(&mut c, 1, &snapshot);
+    replay_all(&mut c, Some(sent));
+    for by in 0..2 {
+        let sent = vote(&mut c, by, rejected, NO);
+        replay_all(&mut c, Some(sent));
+    }
+    let (taken_back, sent) = propose(&mut c, 2, &snapshot);
+    replay_all(&mut c, Some(sent));
+    let route = Route::WithdrawProposal(taken_back);
+    let envelope = c.members[2].sign(Message::Withdrawal(taken_back), c.now, b"");
+    c.send(route, &envelope).unwrap();
+    replay_all(&mut c, Some((route, envelope)));
+    let (open, sent) = propose(&mut c, 0, &snapshot);
+    replay_all(&mut c, Some(sent));
+    let sent = vote(&mut c, 2, open, YES);
+    replay_all(&mut c, Some(sent));
+    // Whose words they are is gone, and comes back.
+    let gone = c.members[2].id().to_string();
+    c.pass("remove_member", &json!({ "member_id": gone })).unwrap();
+    replay_all(&mut c, None);
+    let cert = c.members[2].certificate.pem();
+    c.pass("set_member", &json!({ "cert": cert })).unwrap();
+    replay_all(&mut c, None);
+    // In another year.
+    c.now += 366 * 24 * 3600;
+    replay_all(&mut c, None);
+}
+
+/// What members decide by: states and ballots of proposals, and who is an active member.
+fn decisions(c: &Consortium) -> Vec<(Vec<u8>, Value)> {
+    let head = c.store.reader().head();
+    [tables::PROPOSALS_INFO, tables::MEMBERS_INFO]
+        .into_iter()
+        .flat_map(|name| {
+            let map = head.map(&coco_kv::MapName::from_static(name)).unwrap();
+            head.range(map, &[], None, usize::MAX)
+        })
+        .map(|(key, row)| (key.to_vec(), serde_json::from_slice(&row).unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_old_acknowledgement_does_not_bring_a_member_back() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 2);
+    let new = Member::new(Curve::P384);
+    let (member, cert) = (new.id(), new.certificate.pem());
+    c.members.push(new);
+    let admit = json!({ "cert": cert });
+    c.pass("set_member", &admit).unwrap();
+    let ask = c.members[2].sign(Message::StateDigest, c.now, b"");
+    let Ok(Reply::StateDigest { state_digest, .. }) =
+        c.send(Route::UpdateStateDigest(member), &ask)
+    else {
+        panic!()
+    };
+    let content = json!({ "stateDigest": state_digest }).to_string();
+    let ack = c.members[2].sign(Message::Ack, c.now, content.as_bytes());
+    c.send(Route::Acknowledge(member), &ack).unwrap();
+    let status = |c: &Consortium| {
+        c.json(tables::MEMBERS_INFO, &member.key()).unwrap()["status"].as_str().map(str::to_owned)
+    };
+    assert_eq!(status(&c).as_deref(), Some("Active"));
+    let expelled = c.members.pop().unwrap();
+    c.pass("remove_member", &json!({ "member_id": member.to_string() })).unwrap();
+    c.pass("set_member", &admit).unwrap();
+    for (route, envelope) in
+        [(Route::Acknowledge(member), &ack), (Route::UpdateStateDigest(member), &ask)]
+    {
+        let _again = c.send(route, envelope);
+        assert_eq!(code(c.send(Route::Acknowledge(member), &ack)), ErrorCode::StateDigestMismatch);
+        assert_eq!(status(&c).as_deref(), Some("Accepted"), "{route:?}");
+    }
+    drop(expelled);
+}
+
+/// The same members govern two services. What one is asked for can be shown to the other.
+#[test]
+fn a_proposal_that_names_its_service_is_taken_by_no_other() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+    let pem = [(); 2].map(|()| Member::new(Curve::P384).certificate.pem());
+    let [ours, other] = &pem;
+    let service = |c: &mut Consortium, pem: &str| {
+        let row = json!({ "cert": pem, "status": "Open" });
+        c.set(&[(tables::SERVICE_INFO, tables::singleton_key(), row)]);
+    };
+    let content = json!({ "actions": [
+        { "name": "assert_service_identity", "args": { "service_identity": ours } },
+        { "name": "trigger_snapshot" },
+    ]});
+    let envelope = c.members[0].sign(Message::Proposal, c.now, content.to_string().as_bytes());
+    service(&mut c, other);
+    let refused = code(c.send(Route::CreateProposal, &envelope));
+    assert_eq!(refused, ErrorCode::ProposalFailedToValidate);
+    service(&mut c, ours);
+    assert!(c.send(Route::CreateProposal, &envelope).is_ok());
+}
+
+/// A member floods the window from as far ahead as is taken.
+#[test]
+fn proposals_from_ahead_shut_nobody_out() {
+    let mut c = Consortium::new(2);
+    let first = c.propose(1, "set_note", &json!({ "text": "first" })).unwrap();
+    c.withdraw(1, &first).unwrap();
+    c.now += 2 * AHEAD_MAX_S;
+    for _ in 0..WINDOW_DEFAULT {
+        let at = c.now + AHEAD_MAX_S;
+        let envelope = c.members[0].sign(Message::Proposal, at, br#"{"actions":[]}"#);
+        let Ok(Reply::Proposal(view)) = c.send(Route::CreateProposal, &envelope) else { panic!() };
+        c.withdraw(0, &view).unwrap();
+    }
+    let content = br#"{"actions":[{"name":"set_note","args":{"text":"heard"}}]}"#;
+    let envelope = c.members[1].sign(Message::Proposal, c.now, content);
+    assert!(c.send(Route::CreateProposal, &envelope).is_ok());
+    assert_eq!(code(c.send(Route::CreateProposal, &envelope)), ErrorCode::ProposalReplay);
 }

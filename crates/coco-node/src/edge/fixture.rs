@@ -148,7 +148,7 @@ impl Fixture {
         let content = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
         let envelope = self.members[0].sign(Message::Proposal, self.now, content.as_bytes());
         let Reply::Proposal(view) = self.send(Route::CreateProposal, &envelope) else { panic!() };
-        view
+        *view
     }
 
     pub(super) fn vote(&mut self, by: usize, on: &ProposalView) -> ProposalView {
@@ -158,7 +158,7 @@ impl Fixture {
         let envelope = signer.sign(Message::Ballot(proposal), self.now, content.as_bytes());
         let route = Route::SubmitBallot { proposal, member: signer.member() };
         let Reply::Proposal(view) = self.send(route, &envelope) else { panic!() };
-        view
+        *view
     }
 
     /// Has a proposal accepted.

@@ -316,7 +316,7 @@ const fn may_be_its_own_doing(route: Route, error: &GovernanceError) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     /// This is what it came to.
-    This(ProposalView),
+    This(Box<ProposalView>),
     /// It was another one.
     Another,
     /// It is not committed yet.
@@ -346,7 +346,7 @@ fn look_up(route: Route, request: &Request<'_>, rows: &mut Rows) -> Result<Found
             return Ok(Found::Another);
         }
     }
-    Ok(Found::This(ProposalView::new(id, row)))
+    Ok(Found::This(Box::new(ProposalView::new(id, row))))
 }
 
 fn ballot_of(request: &Request<'_>) -> Option<String> {
@@ -399,7 +399,7 @@ mod tests {
         fixture.vote(0, &made);
         assert_eq!(found(&fixture, route, &sent), Found::NotYet);
         let decided = fixture.vote(1, &made);
-        assert_eq!(found(&fixture, route, &sent), Found::This(decided));
+        assert_eq!(found(&fixture, route, &sent), Found::This(Box::new(decided)));
         let (route, other) = ballot(&fixture, 1, "export function vote () { return false; }");
         assert_eq!(found(&fixture, route, &other), Found::Another);
         let (route, late) = ballot(&fixture, 2, YES);

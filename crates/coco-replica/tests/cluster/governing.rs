@@ -12,7 +12,7 @@ use coco_crypto::{
 };
 use coco_governance::{
     DEFAULT_CONSTITUTION, Engine, ErrorCode, FirstGovernance, FirstMember, Governance, MemberId,
-    Message, Reply, Route, sign_request, tables,
+    Message, PROPOSAL_AGE_DEFAULT_S, ProposalId, ProposalView, Reply, Route, sign_request, tables,
 };
 use coco_kv::MapName;
 use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP};
@@ -60,6 +60,17 @@ impl Cluster {
         let head = self.replica(node).reader().head();
         let row = head.get(head.map(&MapName::from_static(map))?, key)?;
         Some(serde_json::from_slice(&row).expect("it is JSON"))
+    }
+}
+
+const BALLOT: &[u8] = br#"{"ballot":"export function vote () { return true; }"}"#;
+
+/// What became of a proposal.
+#[track_caller]
+fn view(reply: &GovernReply) -> &ProposalView {
+    match reply {
+        GovernReply::Done { reply: Reply::Proposal(view), .. } => view,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -161,11 +172,13 @@ impl Story {
         if view.proposal_state != tables::ProposalState::Open {
             return reply;
         }
-        let id = view.proposal_id.parse().expect("it has an id");
-        let ballot = "export function vote (rawProposal, proposerId) { return true; }";
-        let content = json!({ "ballot": ballot }).to_string();
+        self.vote(view.proposal_id.parse().expect("it has an id"))
+    }
+
+    /// Votes for a proposal.
+    fn vote(&mut self, id: ProposalId) -> GovernReply {
         let route = Route::SubmitBallot { proposal: id, member: self.id };
-        self.ask(route, Message::Ballot(id), content.as_bytes())
+        self.ask(route, Message::Ballot(id), BALLOT)
     }
 
     pub(crate) fn accepted(&mut self, action: &str, args: &Value) {
@@ -468,4 +481,93 @@ fn a_constitution_that_writes_rubbish_about_nodes_is_not_followed() {
     }
     story.cluster.run(5);
     assert_eq!(story.cluster.last(0), before);
+}
+
+#[test]
+fn a_proposal_ends_on_every_node_and_no_clock_that_is_set_back_revives_it() {
+    let mut story = Story::fast();
+    let made = story.propose("trigger_snapshot", &json!({}));
+    let id = view(&made).proposal_id.parse().expect("an id");
+    story.cluster.clock_ms += PROPOSAL_AGE_DEFAULT_S * 1000;
+    story.cluster.execute(0);
+    story.cluster.settle();
+    let late = story.vote(id);
+    assert_eq!(view(&late).proposal_state, tables::ProposalState::Dropped);
+    assert_eq!(view(&late).ballot_count, 0);
+    story.cluster.run(5);
+    story.cluster.assert_equal();
+    for node in 0..3 {
+        let row = story.cluster.row(node, tables::PROPOSALS_INFO, &id.key()).expect("a row");
+        assert_eq!(row["state"], "Dropped");
+    }
+    // The host sets the clock of the primary back to the first day.
+    story.cluster.nodes[0].behind_ms = PROPOSAL_AGE_DEFAULT_S * 1000;
+    let GovernReply::Refused(refused) = story.vote(id) else { panic!("it is over") };
+    assert_eq!(refused.code, ErrorCode::ProposalNotOpen);
+    // Time does not fall behind what the ledger has seen, and so no deadline moves into the past.
+    let made = story.propose("trigger_ledger_chunk", &json!({}));
+    assert!(view(&made).admitted_at >= Some(START_S + PROPOSAL_AGE_DEFAULT_S), "{made:?}");
+}
+
+/// A primary that is cut off takes a proposal, and members see its number. The network goes on without it.
+#[test]
+fn a_ballot_for_a_proposal_that_was_rolled_back_counts_for_no_other() {
+    let mut story = Story::fast();
+    story.cluster.isolate(0);
+    let content = json!({ "actions": [{ "name": "trigger_snapshot" }] }).to_string();
+    let ticket = story.send(0, Route::CreateProposal, Message::Proposal, content.as_bytes());
+    story.cluster.settle();
+    let lost = view(story.reply(0, ticket).expect("it was answered")).proposal_id.clone();
+    let lost: ProposalId = lost.parse().expect("an id");
+    let ballot = {
+        let (key, id) = (&story.key, story.id);
+        sign_request(key, id, Message::Ballot(lost), story.now(), BALLOT)
+    };
+    let new = story.cluster.elect_another(0);
+    story.cluster.heal();
+    story.cluster.run(100);
+    let ticket = story.send(new, Route::CreateProposal, Message::Proposal, content.as_bytes());
+    story.cluster.settle();
+    let other = view(story.reply(new, ticket).expect("it was answered")).proposal_id.clone();
+    let other: ProposalId = other.parse().expect("an id");
+    assert_ne!(other, lost, "the same document, signed again");
+    for (proposal, expected) in
+        [(lost, ErrorCode::ProposalNotFound), (other, ErrorCode::InvalidResourceName)]
+    {
+        let route = Route::SubmitBallot { proposal, member: story.id };
+        let request = GovernRequest { route, envelope: ballot.clone().into() };
+        let ticket = Ticket(story.tickets);
+        story.tickets += 1;
+        story.cluster.step(new, Input::Govern(ticket, request));
+        story.cluster.settle();
+        match story.reply(new, ticket) {
+            Some(GovernReply::Refused(refused)) => assert_eq!(refused.code, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    let row = story.cluster.row(new, tables::PROPOSALS_INFO, &other.key()).expect("a row");
+    assert_eq!((&row["state"], &row["ballots"]), (&json!("Open"), &json!({})));
+}
+
+#[test]
+fn a_member_trusts_as_many_nodes_alone_as_the_policy_says() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
+    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
+    let rule = json!({ "rule": "automatic", "per_member": 1 });
+    let actions = json!({ "transition_node_to_trusted": rule });
+    let policy = json!({ "default": { "rule": "majority" }, "actions": actions });
+    story.accepted("set_voting_policy", &policy);
+    for (number, state, joined) in [
+        (9, tables::ProposalState::Accepted, JoinReply::Admitted),
+        (10, tables::ProposalState::Open, JoinReply::NoSuchSeat),
+    ] {
+        let node = newcomer(number, CODE);
+        story.introduce(&node);
+        let args = json!({ "node_id": node.node.node_id.to_string() });
+        let made = story.propose("transition_node_to_trusted", &args);
+        assert_eq!(view(&made).proposal_state, state, "{number}");
+        assert_eq!(story.join(&node), joined, "{number}");
+    }
 }

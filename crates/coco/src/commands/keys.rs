@@ -6,7 +6,6 @@
 //! | `NAME_cert.pem` | certificate, by which the service knows the member |
 //! | `NAME_enc_privk.pem`, `NAME_enc_pubk.pem` | key to which recovery shares are encrypted |
 
-mod encryption;
 mod export_public;
 mod ls;
 mod new;

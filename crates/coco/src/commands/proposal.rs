@@ -3,6 +3,7 @@
 mod ballot;
 mod changes;
 mod create;
+mod deadline;
 mod document;
 mod kind;
 mod ls;
@@ -16,6 +17,7 @@ mod watch;
 mod withdraw;
 
 use coco_client::{Draft, Message, ProposalId, reply::Proposal};
+use coco_governance::tables::ProposalState;
 use serde_json::json;
 
 use crate::{
@@ -137,6 +139,9 @@ fn report(session: &Session, schema: &str, fate: Fate, output: Output) -> Result
             (Some(session.ask(|client| client.proposal(id))?), None, true)
         }
     };
+    if let Some(late) = proposal.as_ref().filter(|_| !is_repeated).and_then(came_late) {
+        return Err(late);
+    }
     let members = json!({
         "proposal": proposal, "transaction_id": transaction, "is_repeated": is_repeated,
     });
@@ -158,6 +163,16 @@ fn report(session: &Session, schema: &str, fate: Fate, output: Output) -> Result
         }
     });
     Ok(())
+}
+
+/// A request that found a proposal past its deadline was carried out in that the proposal was dropped. It is not what its
+/// signer wanted.
+fn came_late(proposal: &Proposal) -> Option<Fault> {
+    let reason = &proposal.failure.as_ref()?.reason;
+    (proposal.proposal_state == ProposalState::Dropped).then(|| {
+        let message = format!("{} is Dropped: {reason}", proposal.proposal_id);
+        Fault::new(Code::ProposalNotOpen, message)
+    })
 }
 
 /// The id of a proposal in the words of a node.

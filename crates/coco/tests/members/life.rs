@@ -1,5 +1,7 @@
 //! The life of members and proposals, told by commands.
 
+use std::sync::atomic::Ordering;
+
 use crate::desk::Desk;
 
 #[test]
@@ -86,6 +88,40 @@ fn a_proposal_is_watched_until_it_is_decided() {
         let seen = watching.join().unwrap().ok();
         assert!(seen.contains("Rejected"), "{seen}");
     });
+}
+
+#[test]
+fn a_proposal_is_shown_with_its_deadline_and_dropped_after_it() {
+    let (service, [acme, bank]) = Desk::founders();
+    let id = acme.propose(&["set-policy", "--default", "majority", "--expire-days", "2"]);
+    let shown = acme.run(&["proposal", "show", &id]).ok();
+    assert!(shown.contains("proposals expire after 2 days"), "{shown}");
+    // A second later it is a day less, as long as days are counted.
+    let deadline = ["  expires   in 30 days (2", "  expires   in 29 days (2"];
+    assert!(deadline.iter().any(|words| shown.contains(words)), "{shown}");
+    acme.vote(&id, "--approve");
+    assert_eq!(bank.vote(&id, "--approve"), "Accepted");
+    let id = acme.propose(&["snapshot"]);
+    let listed = acme.run(&["proposal", "ls"]).ok();
+    assert!(["in 2 days", "in 47 hours"].iter().any(|words| listed.contains(words)), "{listed}");
+    service.faults.ahead_s.store(3 * 86_400, Ordering::Relaxed);
+    bank.run(&["proposal", "vote", &id, "--approve", "--yes"]).failed(5, "COCO-2003");
+    let shown = acme.run(&["proposal", "show", &id]).ok();
+    assert!(shown.contains("Dropped") && shown.contains("  reason    it expired"), "{shown}");
+    assert!(!shown.contains("expires  "), "{shown}");
+}
+
+#[test]
+fn what_a_member_may_decide_alone_is_proposed() {
+    let (_service, [acme]) = Desk::founders();
+    let rule = "transition_node_to_trusted=automatic:2";
+    let id = acme.propose(&["set-policy", "--default", "majority", "--rule", rule]);
+    let shown = acme.run(&["proposal", "show", &id]).ok();
+    assert!(shown.contains("each member alone, up to 2; beyond, the default"), "{shown}");
+    assert_eq!(acme.vote(&id, "--approve"), "Accepted");
+    let rule = ["--default", "majority", "--rule", "set_constitution=automatic:2"];
+    let create = ["proposal", "create", "--yes", "set-policy"];
+    acme.run(&[&create[..], &rule].concat()).failed(5, "COCO-2009");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -44,6 +44,8 @@ pub(crate) struct Faults {
     pub(crate) lies: AtomicBool,
     /// It carries requests out and closes the connection in place of answering.
     pub(crate) loses_answers: AtomicBool,
+    /// So many seconds its clock is ahead.
+    pub(crate) ahead_s: AtomicU64,
 }
 
 /// The service; it ends with this value.
@@ -61,7 +63,6 @@ impl Service {
         let validity = Validity { not_before: now - 60, not_after: now + 3_600 };
         let key = SigningKey::generate(Curve::P384);
         let certificate = service_certificate(&key, validity).unwrap();
-        let world = World::new(members, &certificate);
         let acceptor = acceptor(&key, &certificate, validity);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -70,6 +71,7 @@ impl Service {
         let address = listener.local_addr().unwrap();
         let faults = Arc::new(Faults::default());
         let seen = Arc::clone(&faults);
+        let world = World::new(members, &certificate, Arc::clone(&faults));
         let world = Arc::new(Mutex::new(world));
         runtime.spawn(async move {
             loop {
@@ -122,13 +124,14 @@ struct World {
     store: Store,
     governance: Governance,
     service_pem: String,
+    faults: Arc<Faults>,
 }
 
 /// What is answered: status, body, and whether a transaction was committed.
 type Said = (u16, Vec<u8>, Option<Seqno>);
 
 impl World {
-    fn new(members: &[Certificate], service: &Certificate) -> Self {
+    fn new(members: &[Certificate], service: &Certificate, faults: Arc<Faults>) -> Self {
         let mut set = WriteSet::new();
         for (i, member) in members.iter().enumerate() {
             let key = MemberId(member.digest()).key();
@@ -149,13 +152,14 @@ impl World {
         let mut store = Store::new(tables::maps(), [1, 2]);
         store.apply(Seqno(1), &set).unwrap();
         let governance = Governance::new(&Engine::new());
-        Self { store, governance, service_pem: service.pem() }
+        Self { store, governance, service_pem: service.pem(), faults }
     }
 
     fn situation(&self) -> Situation {
         let version = self.store.reader().version();
         let root = sha256(&version.0.to_le_bytes());
-        Situation { root, now: now(), ledger_secret: Seqno(1), submitted_under: None }
+        let now = now() + self.faults.ahead_s.load(Ordering::Relaxed);
+        Situation { root, now, ledger_secret: Seqno(1), submitted_under: None }
     }
 
     fn row(&self, name: &'static str, key: &[u8]) -> Option<Vec<u8>> {

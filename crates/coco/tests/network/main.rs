@@ -11,6 +11,7 @@
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
+//! | `downgrade.rs` | an older TLS is refused on every port |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
 //! | `tutorial.rs` | the commands of the page on governing do what it says |
 //! | `replay.rs` | real signed transactions of the public chain |
@@ -28,6 +29,7 @@ mod cluster;
 mod copies;
 mod dev;
 mod disclosure;
+mod downgrade;
 #[path = "../members/ended.rs"]
 mod ended;
 mod faults;

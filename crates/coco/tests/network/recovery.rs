@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     cluster::Network,
     ended::Ended,
-    http::Connection,
+    http::{Connection, PATIENCE},
     members::{Desk, NAMES},
     newcomers::{Running, free_address},
     program::until,
@@ -42,18 +42,26 @@ impl Phoenix {
         name: &str,
         ledger: &Path,
         lost: &Path,
-    ) -> anyhow::Result<(Self, Value)> {
-        let (folder, client) = (scratch.join(name), free_address()?);
-        let (peer, at) = (free_address()?.to_string(), client.to_string());
-        let [ledger, lost, dir] =
-            [ledger, lost, &folder].map(|path| path.to_str().context("UTF-8"));
-        let words = ["network", "recover", ledger?, "--service-cert", lost?, "--dir", dir?];
-        let more = ["--client", &at, "--peer", &peer, "--output", "json"];
-        let said = desk.run(&[&words[..], &more[..]].concat())?.json();
+    ) -> anyhow::Result<Self> {
+        let folder = scratch.join(name);
+        let (client, ended) = recover(desk, &folder, ledger, lost)?;
+        println!("{}", ended.ok());
         let service_cert = folder.join("service_cert.pem");
         let pem = fs::read_to_string(&service_cert)?;
         let (config, log) = (folder.join("node.toml"), scratch.join(format!("{name}.log")));
-        Ok((Self { client, service_cert, pem, config, log }, said))
+        Ok(Self { client, service_cert, pem, config, log })
+    }
+
+    /// Has members open it, up to where it waits for shares.
+    fn open(&self, desk: &Desk, lost: &Path, members: &[&str]) -> anyhow::Result<()> {
+        let lost = lost.to_str().context("UTF-8")?;
+        let open = ["proposal", "create", "open", "--recovered-from", lost, "--output", "json"];
+        let made = self.ask(desk, members[0], &open)?.json();
+        let id = made["proposal"]["proposalId"].as_str().context("an id")?.to_owned();
+        for name in members {
+            self.ask(desk, name, &["proposal", "vote", &id, "--approve"])?.ok();
+        }
+        until("it waits for shares", TIME, || Ok(self.status()? == "WaitingForRecoveryShares"))
     }
 
     fn start(&self) -> anyhow::Result<Running> {
@@ -84,9 +92,26 @@ impl Phoenix {
     /// A member's command to this service.
     fn ask(&self, desk: &Desk, name: &str, words: &[&str]) -> anyhow::Result<Ended> {
         let cert = self.service_cert.to_str().context("UTF-8")?;
-        let more = ["--service-cert", cert, "--yes"];
-        desk.ask(name, self.client, &[words, &more].concat())
+        let signs = !matches!(words, [_, "ls" | "submit", ..] if words[0] == "proposal");
+        let more: &[&str] =
+            if signs { &["--service-cert", cert, "--yes"] } else { &["--service-cert", cert] };
+        desk.ask(name, self.client, &[words, more].concat())
     }
+}
+
+/// `coco network recover`, which may fail; where the node would serve.
+fn recover(
+    desk: &Desk,
+    folder: &Path,
+    ledger: &Path,
+    lost: &Path,
+) -> anyhow::Result<(SocketAddr, Ended)> {
+    let client = free_address()?;
+    let (peer, at) = (free_address()?.to_string(), client.to_string());
+    let [ledger, lost, dir] = [ledger, lost, folder].map(|path| path.to_str().context("UTF-8"));
+    let words = ["network", "recover", ledger?, "--service-cert", lost?, "--dir", dir?];
+    let more = ["--client", &at, "--peer", &peer];
+    Ok((client, desk.run(&[&words[..], &more[..]].concat())?))
 }
 
 /// What is kept of a network: a copy of one node's ledger.
@@ -99,12 +124,32 @@ fn copy_of(ledger: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All nodes, but for a copy of one ledger.
+fn lose(network: &mut Network, kept: &Path) -> anyhow::Result<()> {
+    network.kill(&[0, 1, 2])?;
+    copy_of(&network.ledger_folder(1), kept)?;
+    (0..3).try_for_each(|i| Ok(fs::remove_dir_all(network.place(i))?))
+}
+
 fn pay(network: &Network, nonce: u64) -> anyhow::Result<()> {
     let mut rpc = Rpc::to(network.addresses(0)?.development)?;
     let account = &network.accounts[0];
     let transfer = account.transfer(nonce, PAYEE, U256::from(1000));
     rpc.call("eth_sendRawTransaction", &json!([transfer.raw]))?;
     until("the transfer counts", TIME, || Ok(rpc.nonces(&[account.address], "latest")?[0] > nonce))
+}
+
+/// A receipt of what was committed last, but for a signature.
+fn receipt_of_last(network: &Network, desk: &Desk) -> anyhow::Result<PathBuf> {
+    let node = network.addresses(1)?.development;
+    let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
+    let committed = committed["transaction_id"].as_str().context("an id")?;
+    let (view, seqno) = committed.split_once('.').context("an id")?;
+    let before = format!("{view}.{}", seqno.parse::<u64>()? - 1);
+    let (path, url) = (network.scratch().join("receipt.json"), format!("http://{node}"));
+    let out = path.to_str().context("UTF-8")?;
+    desk.run(&["receipt", "get", &before, "--url", &url, "--out", out])?.ok();
+    Ok(path)
 }
 
 /// A proposal of these words by acme, for which bank votes as well.
@@ -132,17 +177,16 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     network.kill(&[2])?;
     network.start(2)?;
     pay(&network, 2)?;
-    network.await_ready()?;
-    let balance = Rpc::to(network.addresses(2)?.development)?.balances(&[PAYEE])?[0];
+    let balance = U256::from(3000);
+    until("the node that came back shows all of them", TIME, || {
+        let mut rpc = Rpc::to(network.addresses(2)?.development)?;
+        Ok(rpc.balances(&[PAYEE]).is_ok_and(|balances| balances == [balance]))
+    })?;
 
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
-    network.kill(&[0, 1, 2])?;
-    copy_of(&network.ledger_folder(1), &kept)?;
-    for i in 0..3 {
-        fs::remove_dir_all(network.place(i))?;
-    }
+    lose(&mut network, &kept)?;
 
-    let (phoenix, said) = Phoenix::make(&desk, &scratch, "again", &kept, &lost)?;
+    let phoenix = Phoenix::make(&desk, &scratch, "again", &kept, &lost)?;
     let running = phoenix.start()?;
     ensure!(phoenix.status()? == "Recovering");
     let (_, info) = phoenix.get("/node/network")?;
@@ -157,14 +201,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
 
     // Nobody's share is taken before members mean this service.
     phoenix.ask(&desk, "acme", &["shares", "submit"])?.failed(3, "COCO-2007");
-    let lost_path = lost.to_str().context("UTF-8")?;
-    let open = ["proposal", "create", "open", "--recovered-from", lost_path, "--output", "json"];
-    let made = phoenix.ask(&desk, "acme", &open)?.json();
-    let id = made["proposal"]["proposalId"].as_str().context("an id")?.to_owned();
-    for name in ["acme", "bank"] {
-        phoenix.ask(&desk, name, &["proposal", "vote", &id, "--approve"])?.ok();
-    }
-    until("it waits for shares", TIME, || Ok(phoenix.status()? == "WaitingForRecoveryShares"))?;
+    phoenix.open(&desk, &lost, &["acme", "bank"])?;
 
     let other = scratch.join("members").join(format!("{}.enc.key.pem", NAMES[1]));
     let other = ["shares", "submit", "--encryption-key", other.to_str().context("UTF-8")?];
@@ -178,7 +215,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     until("it is open", TIME, || Ok(phoenix.status().is_ok_and(|status| status == "Open")))?;
 
     let shown = phoenix.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
-    assert_eq!(shown["result"], format!("{balance:#x}"), "{said}");
+    assert_eq!(shown["result"], format!("{balance:#x}"));
     let account = &network.accounts[0];
     let transfer = account.transfer(3, PAYEE, U256::from(1000));
     let sent = phoenix.call("eth_sendRawTransaction", &json!([transfer.raw]))?;
@@ -198,9 +235,131 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     verify(&phoenix.service_cert)?.ok();
     let other = verify(&lost)?.failed(7, "COCO-7001");
     ensure!(other.contains("recovered as another one"), "{other}");
-    let (second, _) = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
+    let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
     let (_, info) = second.get("/node/network")?;
     assert_eq!(info["recovery_count"], 2, "{info}");
+    network.finish()
+}
+
+/// What recovers nothing is refused where it is found; and whatever is killed while a service comes back, it comes back.
+#[test]
+fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| {})?;
+    network.start_all()?;
+    let desk = Desk::of(&network)?;
+    let scratch = network.scratch().to_owned();
+    pay(&network, 0)?;
+    let early = scratch.join("early");
+    copy_of(&network.ledger_folder(1), &early)?;
+    // Whoever leaves takes no share along: the ledger has another secret from then on.
+    let members = desk.json("acme", network.addresses(0)?.client, &["member", "ls"])?;
+    let mut members = members["members"].as_array().context("a list")?.iter();
+    let corp = members.find(|member| member["memberData"]["name"] == "corp");
+    let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
+    decide(&desk, &network, &["remove-member", &corp])?;
+    pay(&network, 1)?;
+    let receipt = receipt_of_last(&network, &desk)?;
+    let (lost, kept) = (network.service_cert(), scratch.join("kept"));
+    lose(&mut network, &kept)?;
+
+    // A changed byte, somebody else's certificate, a missing beginning, a folder that is taken.
+    let copy = |name: &str| -> anyhow::Result<PathBuf> {
+        let to = scratch.join(name);
+        copy_of(&kept, &to)?;
+        Ok(to)
+    };
+    let first = |folder: &Path| -> anyhow::Result<PathBuf> {
+        let mut files = fs::read_dir(folder)?.map(|file| Ok(file?.path()));
+        let files: anyhow::Result<Vec<PathBuf>> = files.by_ref().collect();
+        files?.into_iter().min().context("a file")
+    };
+    let changed = copy("changed")?;
+    let file = first(&changed)?;
+    let mut bytes = fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes)?;
+    let refused = |ledger: &Path, lost: &Path, code: &str, exit: i32| -> anyhow::Result<String> {
+        let (_, ended) = recover(&desk, &scratch.join("never"), ledger, lost)?;
+        let said = ended.failed(exit, code);
+        ensure!(!scratch.join("never").join("identity.virtual-sealed").exists(), "nothing starts");
+        Ok(said)
+    };
+    let said = refused(&changed, &lost, "COCO-7001", 7)?;
+    let name = file.file_name().context("a name")?.to_str().context("UTF-8")?;
+    ensure!(said.contains(name) && said.contains("seqno"), "{said}");
+    let stranger = scratch.join("config/coco/keys/stranger_cert.pem");
+    refused(&kept, &stranger, "COCO-7001", 7)?;
+    let beheaded = copy("beheaded")?;
+    fs::remove_file(first(&beheaded)?)?;
+    refused(&beheaded, &lost, "COCO-1001", 1)?;
+    // A copy of before what somebody has a receipt of; and of several the one that reaches furthest.
+    let dir = scratch.join("longest");
+    let words = |ledgers: &[&Path]| -> anyhow::Result<Ended> {
+        let mut words = vec!["network".to_owned(), "recover".to_owned()];
+        words.extend(ledgers.iter().map(|path| path.display().to_string()));
+        for (name, path) in [("--service-cert", &lost), ("--receipt", &receipt), ("--dir", &dir)] {
+            words.extend([name.to_owned(), path.display().to_string()]);
+        }
+        for name in ["--client", "--peer"] {
+            words.extend([name.to_owned(), free_address()?.to_string()]);
+        }
+        desk.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let said = words(&[&early])?.failed(7, "COCO-7001");
+    ensure!(said.contains("does not hold"), "{said}");
+    words(&[&early, &kept, &changed])?.ok();
+    let size = |folder: &Path| -> anyhow::Result<u64> { Ok(fs::metadata(first(folder)?)?.len()) };
+    ensure!(size(&dir.join("ledger"))? >= size(&kept)? && size(&kept)? > size(&early)?);
+
+    // Two operators begin at one time. What members signed for one is worth nothing for the other.
+    let ours = Phoenix::make(&desk, &scratch, "ours", &kept, &lost)?;
+    let theirs = Phoenix::make(&desk, &scratch, "theirs", &kept, &lost)?;
+    let (_, ended) = recover(&desk, &scratch.join("ours"), &kept, &lost)?;
+    ended.failed(5, "COCO-1003");
+    let (running, other) = (ours.start()?, theirs.start()?);
+    let meant = scratch.join("meant.cose");
+    let [meant, lost_pem] = [&meant, &lost].map(|path| path.to_str().context("UTF-8"));
+    let (meant, lost_pem) = (meant?, lost_pem?);
+    let open = ["proposal", "create", "open", "--recovered-from", lost_pem, "--offline", meant];
+    ours.ask(&desk, "acme", &open)?.ok();
+    theirs.ask(&desk, "acme", &["proposal", "submit", meant])?.ok();
+    let listed = theirs.ask(&desk, "acme", &["proposal", "ls", "--output", "json"])?.json();
+    let mut listed = listed["proposals"].as_array().context("a list")?.iter();
+    let listed =
+        listed.find(|proposal| proposal["proposalState"] == "Open").context("it is open")?;
+    let id = listed["proposalId"].as_str().context("an id")?;
+    theirs.ask(&desk, "acme", &["proposal", "vote", id, "--approve"])?.ok();
+    let said = theirs.ask(&desk, "bank", &["proposal", "vote", id, "--approve"])?;
+    let said = format!("{}{}", said.out, said.err);
+    ensure!(
+        said.contains("next_service_identity is not the certificate of this service"),
+        "{said}"
+    );
+    ensure!(theirs.status()? == "Recovering");
+    drop(other);
+
+    ours.open(&desk, &lost, &["acme", "bank"])?;
+    ensure!(ours.ask(&desk, "corp", &["shares", "submit"])?.exit != 0, "it is no member any more");
+    let one = ours.ask(&desk, "acme", &["shares", "submit"])?.ok();
+    ensure!(one.contains("1/2"), "{one}");
+    drop(running);
+    let running = ours.start()?;
+    ensure!(ours.status()? == "WaitingForRecoveryShares", "it was killed, and waits on");
+    let two = ours.ask(&desk, "bank", &["shares", "submit"])?.ok();
+    ensure!(two.contains("2/2"), "{two}");
+    // Killed with the key in its memory or a moment later; a share that is sent again gives it back.
+    drop(running);
+    let _running = ours.start()?;
+    until("it is open", TIME, || {
+        if ours.status().is_ok_and(|status| status == "Open") {
+            return Ok(true);
+        }
+        let _too_late = ours.ask(&desk, "acme", &["shares", "submit"])?;
+        Ok(false)
+    })?;
+    let balance = ours.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
+    assert_eq!(balance["result"], "0x7d0", "{balance}");
     network.finish()
 }

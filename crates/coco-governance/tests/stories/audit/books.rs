@@ -28,6 +28,8 @@ pub(super) struct Books {
     pub(super) entries: Vec<WriteSet>,
     /// Since when, and what seals the ledger.
     pub(super) secret: (Seqno, u8),
+    /// From which entry on it is so many seconds later than the number of entries says.
+    pub(super) later: (Seqno, u64),
 }
 
 /// The root over the ledger up to an entry, in these stories.
@@ -113,7 +115,8 @@ impl Books {
             effects: Vec::new(),
             written: WriteSet::new(),
         };
-        let mut books = Self { c, entries: Vec::new(), secret: (Seqno(1), 1) };
+        let mut books =
+            Self { c, entries: Vec::new(), secret: (Seqno(1), 1), later: (Seqno(1), 0) };
         books.write(first);
         books.write(second);
         books
@@ -289,7 +292,20 @@ impl Books {
     }
 
     pub(super) fn audit(&self) -> Result<AuditReport, AuditError> {
-        audit(&self.entries, &root)
+        self.go_on(Audit::new(engine()), Seqno::ZERO)
+    }
+
+    /// Goes through the entries after one.
+    pub(super) fn go_on(&self, audit: Audit, after: Seqno) -> Result<AuditReport, AuditError> {
+        let (from, later) = self.later;
+        let time = |seqno: Seqno| START + seqno.0 + if seqno >= from { later } else { 0 };
+        go_on(audit, after, &self.entries, &root, &time)
+    }
+
+    /// Time goes by before the next entry.
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.c.now += seconds;
+        self.later = (self.last().next(), seconds);
     }
 }
 
@@ -298,15 +314,15 @@ pub(super) fn audit(
     entries: &[WriteSet],
     root: &dyn Fn(Seqno) -> Digest,
 ) -> Result<AuditReport, AuditError> {
-    go_on(Audit::new(engine()), Seqno::ZERO, entries, root)
+    go_on(Audit::new(engine()), Seqno::ZERO, entries, root, &|seqno| START + seqno.0)
 }
 
-/// Goes through the entries after one.
-pub(super) fn go_on(
+fn go_on(
     mut audit: Audit,
     after: Seqno,
     entries: &[WriteSet],
     root: &dyn Fn(Seqno) -> Digest,
+    time: &dyn Fn(Seqno) -> u64,
 ) -> Result<AuditReport, AuditError> {
     for (entry, seqno) in entries.iter().zip(1..).filter(|(_, seqno)| *seqno > after.0) {
         let view = if seqno <= 2 { View::GENESIS } else { View(3) };
@@ -314,7 +330,7 @@ pub(super) fn go_on(
         audit.entry(&AuditedEntry {
             tx_id: TxId { view, seqno: Seqno(seqno) },
             writes: &WriteSetView::parse(&bytes, &[]).unwrap(),
-            signed_at_s: START + seqno,
+            signed_at_s: time(Seqno(seqno)),
             root: &|upto| Some(root(upto)),
         })?;
     }

@@ -3,7 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::Curve;
 use coco_governance::{
-    Audit, AuditError, AuditReport, DEFAULT_CONSTITUTION, ProposalId, Request, Route, tables,
+    Audit, AuditError, AuditReport, DEFAULT_CONSTITUTION, PROPOSAL_AGE_DEFAULT_S, ProposalId,
+    Request, Route, tables,
 };
 use coco_kv::{Domain, MapName, StateImage, WriteSet};
 use coco_types::Seqno;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::books::{
     Books, CONFIGURATION, NEXT_CONSTITUTION, NODE_SECRETS, PAST_SECRETS, SNAPSHOT_ASKED,
-    configuration, go_on, hex, node, put, root,
+    configuration, hex, node, put, root,
 };
 use crate::consortium::{Member, NO, YES, engine};
 
@@ -23,7 +24,7 @@ pub(super) fn check_last(books: &Books, expected: &str) {
     let image = head.encode(Domain::Public, &WriteSet::new());
     let image = StateImage::parse(&image, Domain::Public, at).unwrap();
     let audit = Audit::from_state(engine(), at, &image).unwrap();
-    check(books, go_on(audit, at, &books.entries, &root), expected);
+    check(books, books.go_on(audit, at), expected);
 }
 
 /// The same from the first entry on.
@@ -188,7 +189,29 @@ fn a_proposal_from_the_future_is_named() {
     let mut b = Books::new(2);
     b.c.now += 100_000;
     b.propose(0, "trigger_ledger_chunk", &json!({})).unwrap();
-    check_all(&b, "InvalidCreatedAt");
+    check_all(&b, "by the signatures before and after");
+}
+
+#[test]
+fn a_proposal_that_is_dropped_early_or_kept_too_long_is_named() {
+    let mut b = Books::new(3);
+    let (id, _) = b.propose(0, "trigger_ledger_chunk", &json!({})).unwrap();
+    let dropped = |row: &mut Value| {
+        row["state"] = json!("Dropped");
+        row["failure"] = json!({ "reason": "it expired" });
+    };
+    b.entries.push(claim(&b, id, &b.ballot(1, id, YES), dropped));
+    check_all(&b, "by the signatures before and after");
+    b.entries.pop();
+    // One second of the next entry is after the deadline, and its ballot counts all the same.
+    b.wait(PROPOSAL_AGE_DEFAULT_S + 1000);
+    let mut none = WriteSet::new();
+    put(&mut none, "public:ccf.internal.snapshot_evidence", b"", &json!({}));
+    b.write(none);
+    let voter = b.c.members[1].id().to_string();
+    let late = claim(&b, id, &b.ballot(1, id, YES), |row| row["ballots"][&voter] = json!(YES));
+    b.entries.push(late);
+    check_all(&b, "it says Open, and by the rules of its time it is Dropped");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Books that were kept by the rules hold.
 
 use coco_crypto::DecryptionKey;
-use coco_governance::{Audit, AuditFault, DEFAULT_CONSTITUTION, Message, Route, tables};
+use coco_governance::{
+    Audit, AuditFault, DEFAULT_CONSTITUTION, Message, PROPOSAL_AGE_DEFAULT_S, Route, tables,
+};
 use coco_kv::{Domain, StateImage, WriteSet};
 use coco_types::Seqno;
 use serde_json::json;
 
 use super::books::{
-    Books, CONFIGURATION, NEXT_CONSTITUTION, audit, configuration, go_on, hex, node, put, root,
+    Books, CONFIGURATION, NEXT_CONSTITUTION, audit, configuration, hex, node, put, root,
 };
 use crate::consortium::{NO, YES, engine};
 
@@ -125,14 +127,25 @@ fn an_audit_may_begin_with_a_snapshot() {
     b.become_active(fourth).unwrap();
     assert_eq!(b.pass("trigger_ledger_rekey", &json!({})).unwrap(), "Accepted");
     let begin = || Audit::from_state(engine(), at, &image).unwrap();
-    let report = go_on(begin(), at, &b.entries, &root).unwrap();
+    let report = b.go_on(begin(), at).unwrap();
     assert_eq!((report.members, report.acts.proposals), (3, 2));
     // The rules are those in the snapshot, and the entry after it comes next.
     let mut removal = WriteSet::new();
     let member = coco_kv::MapName::from_static(tables::MEMBERS_INFO);
     removal.remove(&member, &b.c.members[0].id().key());
     b.entries[usize::try_from(at.0).unwrap()] = removal;
-    assert_eq!(go_on(begin(), at, &b.entries, &root).unwrap_err().seqno, at.next());
-    let late = go_on(begin(), at.next(), &b.entries, &root).unwrap_err();
+    assert_eq!(b.go_on(begin(), at).unwrap_err().seqno, at.next());
+    let late = b.go_on(begin(), at.next()).unwrap_err();
     assert_eq!(*late.fault, AuditFault::Order { expected: at.next() });
+}
+
+#[test]
+fn a_proposal_is_over_at_its_deadline() {
+    let mut b = Books::new(3);
+    let (voted_on, _) = b.propose(0, "trigger_ledger_chunk", &json!({})).unwrap();
+    b.propose(1, "trigger_ledger_chunk", &json!({})).unwrap();
+    b.wait(PROPOSAL_AGE_DEFAULT_S + 10);
+    assert_eq!(b.vote(1, voted_on, YES).unwrap(), "Dropped");
+    assert_eq!(b.pass("trigger_ledger_chunk", &json!({})).unwrap(), "Accepted");
+    b.audit().unwrap();
 }

@@ -1,10 +1,10 @@
 //! `coco keys new`: a key with a certificate that it signs itself.
 
 use coco_client::MemberId;
-use coco_crypto::{Curve, SecretBytes, SigningKey, Validity, member_certificate};
+use coco_crypto::{Curve, DecryptionKey, SecretBytes, SigningKey, Validity, member_certificate};
 use serde_json::json;
 
-use super::{FolderArgs, encryption::EncryptionKey, files_of};
+use super::{FolderArgs, files_of};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
@@ -75,10 +75,10 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         (&paths.cert, SecretBytes::new(certificate.pem().into_bytes()), Rights::Public),
     ];
     if arguments.encryption {
-        let key = EncryptionKey::generate()
-            .map_err(|_| Fault::new(Code::Failed, "an RSA key cannot be made"))?;
-        made.push((&paths.encryption_private, key.private, Rights::Private));
-        made.push((&paths.encryption_public, key.public, Rights::Public));
+        let key = DecryptionKey::generate_long();
+        let public = SecretBytes::new(key.public().pem().into_bytes());
+        made.push((&paths.encryption_private, key.pem(), Rights::Private));
+        made.push((&paths.encryption_public, public, Rights::Public));
     }
     // All or none: half of a member is of no use, and would be in the way.
     if let Some((path, ..)) = made.iter().find(|(path, ..)| path.exists()) {

@@ -6,16 +6,19 @@ use std::{
 };
 
 use coco_client::ServiceIdentity;
-use coco_crypto::{AltName, sha256};
+use coco_crypto::{AltName, Certificate, sha256};
+use coco_ledger::VerifiedReceipt;
 use coco_node::{
     config::{NodeAddress, Restart},
-    recover::{RecoverError, RecoverSpec, Recovered, recover},
+    recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover},
 };
+use coco_types::TxId;
 use serde_json::json;
 
 use super::{CONFIG_FILE, node_config};
 use crate::{
     codes::Code,
+    commands::receipt,
     fault::{Fault, chain},
     files::{self, Rights},
     output::Output,
@@ -27,8 +30,13 @@ const SERVICE_CERT_FILE: &str = "service_cert.pem";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {
-    /// The folder of the ledger's files, from the first one on; it is read only
-    ledger: PathBuf,
+    /// The folder of the ledger's files, from the first one on; it is read only. Of several copies the one that reaches
+    /// furthest is taken
+    #[arg(required = true, num_args = 1.., value_name = "LEDGER")]
+    ledgers: Vec<PathBuf>,
+    /// Refuse copies that do not hold what this receipt (JSON or COSE) proves. May be given more than once
+    #[arg(long, value_name = "FILE")]
+    receipt: Vec<PathBuf>,
     /// The certificate (PEM) of the service that was lost
     #[arg(long, value_name = "PEM")]
     service_cert: PathBuf,
@@ -49,10 +57,11 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
     }
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
+    let ledger = furthest(arguments, &previous)?;
     let program = std::env::current_exe().and_then(std::fs::read);
     let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
     let spec = RecoverSpec {
-        ledger: &arguments.ledger,
+        ledger,
         previous: &previous,
         folder: &arguments.dir,
         client_address: arguments.client.to_string(),
@@ -94,6 +103,36 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         )
     });
     Ok(())
+}
+
+/// The copy that reaches furthest, of those that verify and hold what the receipts prove.
+fn furthest<'a>(arguments: &'a RecoverArgs, previous: &Certificate) -> Result<&'a Path, Fault> {
+    let receipts: Vec<VerifiedReceipt> = arguments
+        .receipt
+        .iter()
+        .map(|path| receipt::read_verified(path, &previous.pem()).map_err(Fault::from))
+        .collect::<Result<_, _>>()?;
+    let (mut best, mut refused) = (None::<(TxId, &Path)>, None);
+    for path in &arguments.ledgers {
+        match reach(path, previous, &receipts) {
+            Ok(Reach { signed, last }) => {
+                eprintln!("{}: signed up to {signed}, last entry {last}", path.display());
+                let order = |id: TxId| (id.view, id.seqno);
+                if best.is_none_or(|(other, _)| order(signed) > order(other)) {
+                    best = Some((signed, path));
+                }
+            }
+            Err(error) => {
+                eprintln!("{}: {}", path.display(), chain(&error));
+                refused = Some(fault(error).with("ledger", path.display().to_string()));
+            }
+        }
+    }
+    match (best, refused) {
+        (Some((_, path)), _) => Ok(path),
+        (None, Some(refused)) => Err(refused),
+        (None, None) => Err(Fault::new(Code::FileUnreadable, "no copy of the ledger is named")),
+    }
 }
 
 fn write_config(arguments: &RecoverArgs, id: String, path: &Path) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use coco_client::{MemberId, ServiceIdentity, reply::Action};
 use coco_crypto::{Certificate, sha256};
 use serde_json::Value;
 
-use crate::output::{plain, short};
+use crate::output::{plain, short, span};
 
 /// A line or more for each action. `service` is the identity of the service that is asked, where one is.
 pub(super) fn lines(actions: &[Action], service: Option<ServiceIdentity>) -> Vec<String> {
@@ -66,15 +66,7 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "trigger_ledger_chunk" => one("~ ledger         a new file".to_owned()),
         "trigger_snapshot" => one("~ ledger         a snapshot".to_owned()),
         "disclose_ledger_range" => one(disclosure(args)),
-        "set_voting_policy" => {
-            let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
-            if let Some(Value::Object(rules)) = args.get("actions") {
-                lines.extend(
-                    rules.iter().map(|(name, of)| format!("                 {name}: {}", rule(of))),
-                );
-            }
-            lines
-        }
+        "set_voting_policy" => policy(args),
         "set_constitution" => {
             let constitution = text("constitution");
             let (bytes, digest) = (constitution.len(), sha256(constitution.as_bytes()));
@@ -88,6 +80,20 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
 fn disclosure(args: &Value) -> String {
     let [from, to, reason] = ["from", "to", "reason"].map(|name| json(&args[name]));
     format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")
+}
+
+fn policy(args: &Value) -> Vec<String> {
+    let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
+    if let Some(Value::Object(rules)) = args.get("actions") {
+        lines.extend(
+            rules.iter().map(|(name, of)| format!("                 {name}: {}", rule(of))),
+        );
+    }
+    if let Some(age) = args.get("proposals_expire_after_s") {
+        let age = age.as_u64().map_or_else(|| json(age), span);
+        lines.push(format!("                 proposals expire after {age}"));
+    }
+    lines
 }
 
 /// The id that belongs to a certificate.
@@ -130,6 +136,11 @@ fn rule(rule: &Value) -> String {
         Some("weighted") => {
             format!("weight {} of {}", json(&rule["needed"]), json(&rule["weights"]))
         }
+        Some("automatic") => format!(
+            "each member alone, up to {}; beyond, {}",
+            json(&rule["per_member"]),
+            rule.get("otherwise").map_or_else(|| "the default".to_owned(), self::rule)
+        ),
         Some(name) => name.to_owned(),
         None => json(rule),
     };
@@ -197,6 +208,22 @@ mod tests {
                     "actions": { "set_user": { "rule": "one" } },
                 }),
                 "~ voting policy  at least 2, veto abababab\n                 set_user: one"
+                    .to_owned(),
+            ),
+            (
+                "set_voting_policy",
+                json!({
+                    "default": { "rule": "majority" },
+                    "actions": {
+                        "a": { "rule": "automatic", "per_member": 2 },
+                        "b": { "rule": "automatic", "per_member": 1, "otherwise": { "rule": "one" } },
+                    },
+                    "proposals_expire_after_s": 14 * 86_400,
+                }),
+                "~ voting policy  majority\n                 \
+                    a: each member alone, up to 2; beyond, the default\n                 \
+                    b: each member alone, up to 1; beyond, one\n                 \
+                    proposals expire after 14 days"
                     .to_owned(),
             ),
             ("new_thing", json!({ "x": "\u{1b}" }), "! new_thing {\"x\":\"\\u001b\"}".to_owned()),

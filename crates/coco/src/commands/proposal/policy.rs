@@ -18,11 +18,35 @@ pub(super) fn rule(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Reads a rule for one action: `ACTION=RULE`.
+/// Reads a rule for one action: `ACTION=RULE`, where a rule may be `automatic:N` and `automatic:N:RULE` as well.
 pub(super) fn rule_of_action(text: &str) -> Result<(String, Value), String> {
     let (action, text) = text.split_once('=').ok_or("a rule for an action is ACTION=RULE")?;
-    Ok((action.to_owned(), rule(text)?))
+    let rule = match text.strip_prefix("automatic:") {
+        Some(limit) => automatic(limit)?,
+        None => rule(text)?,
+    };
+    Ok((action.to_owned(), rule))
 }
+
+/// Reads `N` or `N:RULE`: how often a member decides alone, and what holds for more.
+fn automatic(text: &str) -> Result<Value, String> {
+    let (count, otherwise) = match text.split_once(':') {
+        Some((count, otherwise)) => (count, Some(rule(otherwise)?)),
+        None => (text, None),
+    };
+    let count: u8 = count
+        .parse()
+        .ok()
+        .filter(|count| (1..=AUTOMATIC_MAX).contains(count))
+        .ok_or_else(|| format!("{count:?} is no number from 1 to {AUTOMATIC_MAX}"))?;
+    Ok(match otherwise {
+        Some(rule) => json!({ "rule": "automatic", "per_member": count, "otherwise": rule }),
+        None => json!({ "rule": "automatic", "per_member": count }),
+    })
+}
+
+/// How often a member decides alone at most, as the constitution has it.
+const AUTOMATIC_MAX: u8 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -40,5 +64,28 @@ mod tests {
         }
         assert_eq!(rule_of_action("a=one"), Ok(("a".to_owned(), json!({ "rule": "one" }))));
         assert!(rule_of_action("one").is_err());
+    }
+
+    #[test]
+    fn what_a_member_decides_alone_is_for_one_action() {
+        for (text, expected) in [
+            ("automatic:2", Some(json!({ "rule": "automatic", "per_member": 2 }))),
+            (
+                "automatic:100:at-least:3",
+                Some(json!({
+                    "rule": "automatic", "per_member": 100,
+                    "otherwise": { "rule": "at_least", "members": 3 },
+                })),
+            ),
+            ("automatic", None),
+            ("automatic:", None),
+            ("automatic:0", None),
+            ("automatic:101", None),
+            ("automatic:2:automatic:2", None),
+        ] {
+            let read = rule_of_action(&format!("a={text}"));
+            assert_eq!(read.ok().map(|(_, rule)| rule), expected, "{text}");
+        }
+        assert!(rule("automatic:2").is_err());
     }
 }

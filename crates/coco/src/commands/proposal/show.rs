@@ -9,11 +9,12 @@ use coco_governance::tables::{MemberStatus, ProposalState};
 use coco_types::Digest;
 use serde_json::json;
 
-use super::{changes, document, missing};
+use super::{changes, deadline, document, missing};
 use crate::{
     fault::Fault,
-    output::{Output, plain, short},
+    output::{Output, plain, short, utc},
     session::{Session, call_member},
+    signing::now,
 };
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +79,7 @@ pub(super) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
     let shown = Shown::fetch(session, session.find_proposal(&arguments.proposal)?)?;
     let changes = shown.changes(session);
     let digest = format!("sha256:{}", shown.digest);
+    let now = now()?;
     let members = json!({
         "proposal": shown.proposal, "actions": shown.document.actions, "changes": changes,
         "document_digest": digest,
@@ -99,7 +101,16 @@ pub(super) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
             text.push_str(&format!("  {:<9} {}\n", if i == 0 { "votes" } else { "" }, plain(line)));
         }
         if let Some(failure) = &proposal.failure {
-            text.push_str(&format!("  failure   {}\n", plain(&failure.reason)));
+            let word = if proposal.proposal_state == ProposalState::Dropped {
+                "reason"
+            } else {
+                "failure"
+            };
+            text.push_str(&format!("  {word:<9} {}\n", plain(&failure.reason)));
+        }
+        if let Some(words) = deadline::in_words(proposal, now) {
+            let at = utc(proposal.expires_at.unwrap_or_default());
+            text.push_str(&format!("  expires   {words} ({at})\n"));
         }
         text.push_str(&format!("  document  {digest}\n"));
         if proposal.proposal_state == ProposalState::Open {

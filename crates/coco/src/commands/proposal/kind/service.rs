@@ -12,18 +12,23 @@ pub(crate) enum Kind {
     /// Change how votes are counted. The policy that is given replaces the one in force as a whole
     #[command(
         after_help = "Examples:\n  coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous\n  \
+                      coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous --rule transition_node_to_trusted=automatic:2\n  \
                       coco proposal create set-policy policy.json"
     )]
     SetPolicy {
         /// The policy as JSON
-        #[arg(required_unless_present = "default", conflicts_with_all = ["default", "rule"])]
+        #[arg(required_unless_present = "default", conflicts_with_all = ["default", "rule", "expire_days"])]
         file: Option<PathBuf>,
         /// The rule for all actions: majority, unanimous, one or at-least:N
         #[arg(long, value_name = "RULE", value_parser = policy::rule)]
         default: Option<Value>,
-        /// The rule for one kind of action. May be given more than once
+        /// The rule for one kind of action. May be given more than once. `transition_node_to_trusted` may also be automatic:N,
+        /// so that each member trusts up to N nodes alone, or automatic:N:RULE with the rule for more
         #[arg(long, value_name = "ACTION=RULE", value_parser = policy::rule_of_action)]
         rule: Vec<(String, Value)>,
+        /// For how many days a proposal stays open; 30 if it is not said
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=366))]
+        expire_days: Option<u16>,
     },
     /// Change how many recovery shares are needed
     #[command(after_help = "Example:\n  coco proposal create set-threshold 2")]
@@ -89,9 +94,13 @@ impl Kind {
             Self::SetPolicy { file: Some(file), .. } => {
                 ("set_voting_policy", value(&files::read_text(file)?)?)
             }
-            Self::SetPolicy { file: None, default, rule } => {
+            Self::SetPolicy { file: None, default, rule, expire_days } => {
                 let actions: Map<String, Value> = rule.iter().cloned().collect();
-                ("set_voting_policy", json!({ "default": default, "actions": actions }))
+                let expire_after_s = expire_days.map(|days| u32::from(days) * DAY_S);
+                let args = json!({
+                    "default": default, "actions": actions, "proposals_expire_after_s": expire_after_s,
+                });
+                ("set_voting_policy", without_null(args))
             }
             Self::SetThreshold { shares } => {
                 ("set_recovery_threshold", json!({ "recovery_threshold": shares }))
@@ -120,3 +129,6 @@ impl Kind {
         })
     }
 }
+
+/// Seconds of a day.
+const DAY_S: u32 = 24 * 3600;
