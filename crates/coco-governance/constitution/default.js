@@ -267,6 +267,18 @@ const ACTIONS = {
     trigger_ledger_rekey: { check: expectNothing, apply: () => ccf.node.triggerLedgerRekey() },
     trigger_ledger_chunk: { check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
     trigger_snapshot: { check: () => {}, apply: () => ccf.node.triggerSnapshot() },
+    // Lets members read private entries of the ledger with their shares, away from the nodes. Everybody sees which, and why.
+    disclose_ledger_range: {
+        check: ({ from, to, reason }) => {
+            expectWhole(from, 1, Number.MAX_SAFE_INTEGER, "from");
+            expectWhole(to, from, Number.MAX_SAFE_INTEGER, "to");
+            expect(typeof reason === "string" && reason.trim() !== "" && reason.length <= 1000, "reason must say why, in at most 1000 characters");
+        },
+        apply: ({ from, to, reason }, proposalId) => {
+            expect(!table("disclosures").has(key(proposalId)), "a proposal discloses one range");
+            writeRow("disclosures", proposalId, { from, to, reason });
+        },
+    },
 
     // The rules themselves --------------------------------------------------------------------------------------------
 

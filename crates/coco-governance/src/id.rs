@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use coco_crypto::Sha256;
 use coco_types::{Digest, ParseIdError};
 
 /// SHA-256 of a member's certificate in DER.
@@ -11,6 +12,17 @@ pub struct MemberId(pub Digest);
 /// What a proposal is called: SHA-256 of the Merkle root when it was made, and of the request's digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub Digest);
+
+impl ProposalId {
+    /// The id of a proposal that is made on this root, by a request of this digest.
+    #[must_use]
+    pub fn new(root: &Digest, request: &Digest) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(&root.0);
+        hash.update(&request.0);
+        Self(hash.finish())
+    }
+}
 
 macro_rules! hexadecimal {
     ($($name:ident),*) => {$(

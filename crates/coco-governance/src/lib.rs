@@ -19,6 +19,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod acks;
+mod audit;
 mod constitution;
 mod document;
 mod error;
@@ -42,6 +43,10 @@ use coco_kv::{Transaction, WriteSet};
 pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
+pub use audit::{
+    Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
+    ROOT_LAG_MAX,
+};
 pub use constitution::{
     BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
     ConstitutionError, LOADING_LIMITS,
@@ -55,9 +60,9 @@ pub use id::{MemberId, ProposalId};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use recovery::{
-    ChainError, EncryptedShareView, Occasion, OpenSharingError, RecoveryProgress, SecretChain,
-    SecretFrom, encrypted_share, forget_submitted_shares, has_recovery_members, newest_secret,
-    open_secret, seal_secret, share,
+    ChainError, EncryptedShareView, Occasion, OpenShareError, OpenSharingError, RecoveryProgress,
+    SecretChain, SecretFrom, encrypted_share, forget_submitted_shares, has_recovery_members,
+    newest_secret, open_secret, seal_secret, share,
 };
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
 pub use request::{

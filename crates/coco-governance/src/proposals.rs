@@ -18,7 +18,7 @@
 //! future are refused, and open ones end at a deadline, see `expiry.rs`. The window of recent proposals cannot be filled from
 //! ahead, see `replay.rs`.
 
-use coco_crypto::{Sha256, sha256};
+use coco_crypto::sha256;
 use coco_kv::Transaction;
 use serde::Serialize;
 
@@ -102,10 +102,7 @@ impl<'s> Desk<'_, 's> {
         request: &Signed<'_>,
     ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
         let digest = request.digest();
-        let mut hash = Sha256::new();
-        hash.update(&self.situation.root.0);
-        hash.update(&digest.0);
-        let id = ProposalId(hash.finish());
+        let id = ProposalId::new(&self.situation.root, &digest);
         let now = self.situation.now;
         replay::enter(self.tx, request.created_at(), digest, id, now)?;
         let row = ProposalRow {

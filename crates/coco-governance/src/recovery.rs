@@ -16,6 +16,8 @@
 //! one share; the threshold is that of the sharing, which a vote may have changed since; nonces are never those of an entry.
 
 mod chain;
+mod check;
+mod own_share;
 mod submit;
 
 use std::{collections::BTreeMap, fmt};
@@ -31,8 +33,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use chain::{ChainError, SecretChain};
+pub use own_share::OpenShareError;
 pub use submit::{EncryptedShareView, RecoveryProgress, encrypted_share, forget_submitted_shares};
 
+pub(crate) use check::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_enough, is_holder};
 pub(crate) use submit::submit;
 
 use crate::{

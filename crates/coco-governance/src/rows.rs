@@ -114,6 +114,17 @@ pub struct ServiceRow {
     pub previous_service_identity_version: Option<u64>,
 }
 
+/// A row of [`tables::DISCLOSURES`]: members agreed that this part of the ledger may be read with their shares.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DisclosureRow {
+    /// The first entry.
+    pub from: u64,
+    /// The last entry.
+    pub to: u64,
+    /// Why.
+    pub reason: String,
+}
+
 /// What is read of a row of [`tables::USERS_INFO`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct UserRow {

@@ -1,4 +1,4 @@
-//! The tables of governance: CCF's, name by name and field by field, and one for voting policies.
+//! The tables of governance: CCF's, name by name and field by field, and ours for voting policies and disclosures.
 //!
 //! All are public, so that anyone who holds the ledger reads them. Ids are keys as the bytes of their hexadecimal text;
 //! a table with one row has the key of eight zero bytes. Values are JSON, except for certificates, keys, modules and
@@ -38,6 +38,8 @@ pub const COSE_RECENT_PROPOSALS: &str = "public:ccf.gov.cose_recent_proposals";
 pub const SERVICE_CONFIG: &str = "public:ccf.gov.service.config";
 /// `one key -> JSON`: which votes suffice, as our own constitution has it, and for how long proposals stay open.
 pub const VOTING_POLICY: &str = "public:ccf.gov.voting_policy";
+/// `proposal id -> JSON`: [`DisclosureRow`](crate::rows::DisclosureRow). Ours.
+pub const DISCLOSURES: &str = "public:ccf.gov.disclosures";
 /// `node id -> JSON`: which member trusted a node by its word alone, as our own constitution has it.
 pub const AUTOMATIC_VOTES: &str = "public:ccf.gov.automatic_votes";
 /// `one key -> JSON`: the service's certificate and status. The ledger's own crate writes it, too.
@@ -83,11 +85,12 @@ pub const PREVIOUS_SERVICE_IDENTITY: &str = "public:ccf.gov.service.previous_ser
 pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 50] = [
+pub const TABLES: [&str; 51] = [
     AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
     COSE_RECENT_PROPOSALS,
+    DISCLOSURES,
     ENCRYPTED_SUBMITTED_SHARES,
     MEMBERS_ACKS,
     MEMBERS_CERTS,

@@ -14,7 +14,7 @@ mod service;
 use std::{collections::BTreeMap, ops::Range};
 
 use coco_crypto::Certificate;
-use coco_types::{Seqno, TxId, View};
+use coco_types::{Digest, Seqno, TxId, View};
 
 use crate::{
     Chunk, ChunkName, EntryFlags, EntryView, LedgerSecrets, MerkleTree, SignatureRecord,
@@ -195,6 +195,18 @@ impl Verifier {
         }
         (self.end, self.torn_bytes, self.is_open) = (chunk.end, chunk.torn_bytes, !chunk.is_closed);
         Ok(())
+    }
+
+    /// The last signature entry so far: everything before it is signed.
+    #[must_use]
+    pub const fn signed(&self) -> Option<TxId> {
+        self.signed
+    }
+
+    /// The root over the ledger up to an entry, once that was read.
+    #[must_use]
+    pub fn root(&self, upto: Seqno) -> Option<Digest> {
+        self.tree.root_at(upto.0.checked_add(1)?)
     }
 
     /// Ends the ledger. With `at_least`, that transaction must be in it, under a signature.
@@ -426,7 +438,7 @@ impl Verifier {
         if !is_same_tree {
             return Err(self.error(place, LedgerFault::Tree));
         }
-        if *entry.claims() != coco_types::Digest::ZERO {
+        if *entry.claims() != Digest::ZERO {
             return Err(self.error(place, LedgerFault::SignatureClaims));
         }
         self.signatures += 1;

@@ -2,12 +2,19 @@
 
 use bytes::Bytes;
 use coco_crypto::Certificate;
+use coco_governance::{Audit, AuditedEntry, Engine, tables};
+use coco_kv::{Domain, StateImage, Store, WriteSet};
 use coco_ledger::{
     EntryView, MerkleTree, Receipt, SignatureRecord, Verifier, chunk_files, verify_cose,
     verify_json,
 };
 
-use crate::{dice::Dice, genesis::secret};
+use coco_types::Seqno;
+
+use crate::{
+    dice::Dice,
+    genesis::{FIRST_ENTRIES, secret},
+};
 
 /// Receipts that are made and verified of one ledger.
 const RECEIPTS: usize = 5;
@@ -38,6 +45,46 @@ pub fn check(service: &Certificate, entries: &[Bytes], dice: &mut Dice) -> usize
         verify(&views, at, &tree, &pem);
     }
     RECEIPTS
+}
+
+/// Has everything that members did carried out again, from the public writes alone. Members are active from the start here,
+/// which no founding allows: the audit begins with them.
+///
+/// # Panics
+/// When an act is found to be against the rules.
+pub fn check_governance(entries: &[Bytes]) {
+    thread_local!(static ENGINE: Engine = Engine::new());
+    let views: Vec<EntryView<'_>> = entries
+        .iter()
+        .map(|entry| EntryView::parse(entry).expect("ledgers hold entries"))
+        .collect();
+    let (mut store, mut tree) = (Store::new(tables::maps(), [0; 2]), MerkleTree::new());
+    views.iter().for_each(|view| tree.append(view.leaf()));
+    let is_first = |view: &&EntryView<'_>| view.tx_id().seqno.0 <= FIRST_ENTRIES;
+    for view in views.iter().filter(is_first) {
+        let writes = view.public_writes().expect("writes can be read");
+        store.apply_view(view.tx_id().seqno, &writes).expect("they are the first entries");
+    }
+    let begun = store.version();
+    let image = store.reader().head().encode(Domain::Public, &WriteSet::new());
+    let image = StateImage::parse(&image, Domain::Public, begun).expect("an image can be read");
+    let audit = ENGINE.with(|engine| Audit::from_state(engine, begun, &image));
+    let mut audit = audit.expect("it can begin");
+    let mut times = Vec::new();
+    for view in views.iter().rev() {
+        let record = SignatureRecord::read(view).expect("a readable signature");
+        let later = times.last().copied().unwrap_or_default();
+        times.push(record.map_or(later, |record| record.issued_at_s));
+    }
+    let signed = views.iter().zip(times.into_iter().rev());
+    for (view, signed_at_s) in signed.filter(|(view, _)| !is_first(view)) {
+        let writes = view.public_writes().expect("writes can be read");
+        let root = &|upto: Seqno| tree.root_at(upto.0 + 1);
+        let entry = AuditedEntry { tx_id: view.tx_id(), writes: &writes, signed_at_s, root };
+        if let Err(error) = audit.entry(&entry) {
+            panic!("the auditor refuses an act: {error}: {}", error.fault);
+        }
+    }
 }
 
 fn verify(views: &[EntryView<'_>], at: usize, tree: &MerkleTree, service_pem: &str) {

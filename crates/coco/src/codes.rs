@@ -111,6 +111,18 @@ codes! {
     "there is no such error code"
     "codes are four digits, with or without COCO- before them"
     "coco explain"
+1040 NotDisclosed Denied
+    "members have not agreed to disclose these entries"
+    "no proposal to disclose a range with all of them was accepted in this copy of the ledger"
+    "coco proposal create disclose --from FROM --to TO --reason WHY; once it is accepted, take a newer copy"
+1041 SharesMissing Denied
+    "there are too few recovery shares"
+    "fewer members brought their shares than the members decided on"
+    "have another recovery member run: coco ledger share DIR --key FILE --out FILE"
+1042 ShareWrong DoesNotVerify
+    "a recovery share cannot be used"
+    "it is of another service, was dealt before the last rekey or refresh, or was altered"
+    "take it out of this copy of the ledger again: coco ledger share DIR --key FILE --out FILE"
 2001 MemberNotFound NotFound
     "there is no such member"
     "the id or name is mistyped, or the member was removed"

@@ -147,7 +147,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
         Command::Shares(arguments) => Ok(shares::run(&arguments, output)?),
         Command::Keys(command) => Ok(keys::run(&command, output)?),
-        Command::Ledger(command) => ledger::run(&command),
+        Command::Ledger(command) => ledger::run(&command, output),
         Command::Receipt(command) => receipt::run(&command),
         Command::Bench(arguments) => bench(*arguments),
         Command::Explain(arguments) => Ok(explain::run(&arguments, output)?),

@@ -24,7 +24,7 @@ use crate::tables::{PAST_LEDGER_SECRET, RECOVERY_SHARES, singleton_key};
 #[derive(Clone, Debug)]
 pub struct SecretChain {
     /// The last sharing.
-    sharing: Option<(Seqno, SharesRow)>,
+    pub(super) sharing: Option<(Seqno, SharesRow)>,
     /// What was said at the beginning of each period, oldest first.
     periods: Vec<Recorded>,
     shares_map: MapName,

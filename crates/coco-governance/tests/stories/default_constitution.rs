@@ -350,3 +350,28 @@ fn proposals_without_sense_are_refused() {
         assert_eq!(refused, ErrorCode::ProposalFailedToValidate, "{content}");
     }
 }
+
+#[test]
+fn a_disclosure_names_entries_and_a_reason() {
+    let mut c = consortium(1);
+    for (args, expected) in [
+        (json!({ "from": 0, "to": 2, "reason": "why" }), "from must be"),
+        (json!({ "from": 3, "to": 2, "reason": "why" }), "to must be"),
+        (json!({ "from": 1, "to": 2.5, "reason": "why" }), "to must be"),
+        (json!({ "from": 1, "to": 2 }), "reason must say why"),
+        (json!({ "from": 1, "to": 2, "reason": " " }), "reason must say why"),
+        (json!({ "from": 1, "to": 2, "reason": "x".repeat(1001) }), "reason must say why"),
+    ] {
+        let error = c.propose(0, "disclose_ledger_range", &args).unwrap_err();
+        assert!(error.message.contains(expected), "{error}");
+    }
+    let args = json!({ "from": 1, "to": 1, "reason": "x".repeat(1000) });
+    let made = c.pass("disclose_ledger_range", &args).unwrap();
+    assert_eq!(state(&made), "Accepted");
+    assert_eq!(c.json(tables::DISCLOSURES, made.proposal_id.as_bytes()), Some(args));
+    // It stays when the proposal is forgotten, and the next one has a row of its own.
+    let args = json!({ "from": 5, "to": 9, "reason": "y" });
+    let other = c.pass("disclose_ledger_range", &args).unwrap();
+    assert_eq!(c.json(tables::DISCLOSURES, other.proposal_id.as_bytes()), Some(args));
+    assert!(c.json(tables::DISCLOSURES, made.proposal_id.as_bytes()).is_some());
+}

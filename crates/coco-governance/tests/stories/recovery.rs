@@ -4,8 +4,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{CombineError, DecryptionKey, RecoveryShare, SecretBytes};
 use coco_governance::{
     ChainError, Effect, ErrorCode, FirstGovernance, FirstMember, MemberId, Message, Occasion,
-    OpenSharingError, RecoveryProgress, Reply, Route, SecretChain, SecretFrom, encrypted_share,
-    forget_submitted_shares, share, tables,
+    OpenShareError, OpenSharingError, RecoveryProgress, Reply, Route, SecretChain, SecretFrom,
+    encrypted_share, forget_submitted_shares, share, tables,
 };
 use coco_kv::{Domain, MapName, WriteSet, WriteSetView};
 use coco_types::Seqno;
@@ -508,4 +508,29 @@ fn a_service_is_not_made_with_a_key_that_nothing_can_be_encrypted_to() {
     assert!(put(&good).is_ok());
     let refused = put("PEM").unwrap_err();
     assert_eq!(refused.to_string(), "the encryption key of member 2 cannot be used");
+}
+
+#[test]
+fn a_key_takes_its_own_share_out_of_the_ledger() {
+    let mut r = Recovery::new(2, &[PARTICIPANT, PARTICIPANT, Some("Owner")]);
+    assert_eq!(r.chain().open_share(&r.keys[0]).unwrap_err(), OpenShareError::NoShares);
+    r.open(&secret(1)).unwrap();
+    let at = r.deal(&Occasion::Refresh { newest: &secret(1) }).unwrap();
+    for member in 0..3 {
+        let (holder, share) = r.chain().open_share(&r.keys[member]).unwrap();
+        assert_eq!(holder, r.c.members[member].id().to_string());
+        assert_eq!(share.encode().to_vec(), r.share_of(member));
+    }
+    let stranger = r.chain().open_share(&DecryptionKey::generate());
+    assert_eq!(stranger.unwrap_err(), OpenShareError::NotHeld { at, shares: 3 });
+    // What opens and is not what its digest says is no share.
+    let (_, writes) = r.entries.last_mut().unwrap();
+    let map = MapName::from_static(tables::RECOVERY_SHARES);
+    let row = writes.get(&map, tables::singleton_key()).unwrap();
+    let mut row: Value = serde_json::from_slice(row).unwrap();
+    row["share_digests"][r.c.members[1].id().to_string()] = json!("ab".repeat(32));
+    writes.insert(&map, tables::singleton_key(), row.to_string().into_bytes());
+    assert!(r.chain().open_share(&r.keys[0]).is_ok());
+    let other = r.chain().open_share(&r.keys[1]);
+    assert_eq!(other.unwrap_err(), OpenShareError::NotHeld { at, shares: 3 });
 }

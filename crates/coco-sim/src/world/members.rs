@@ -10,6 +10,7 @@ use coco_types::{TxId, TxStatus};
 
 use super::{Event, World};
 use crate::{
+    audit,
     client::PATIENCE_US,
     genesis::START_S,
     log::Happened,
@@ -248,6 +249,7 @@ impl World {
                 politics.compare(&replica.reader());
             }
         }
+        audit::check_governance(ledger);
         for _ in 0..politics.accepted {
             self.marks.reach("members accepted a proposal");
         }

@@ -1,16 +1,23 @@
 //! `coco ledger`: what an auditor does with ledger files, without any node.
 
+mod decrypt;
+mod governance;
+mod share;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use coco_crypto::Certificate;
+use coco_governance::AuditReport;
 use coco_ledger::{
     Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
     SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
 };
 use coco_types::{Seqno, TxId};
 
-use crate::{Failure, commands::receipt};
+use crate::{Failure, commands::receipt, output::Output};
+
+use governance::GovernanceAudit;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum LedgerCommand {
@@ -33,6 +40,10 @@ pub(crate) enum LedgerCommand {
         /// The folder of snapshots, where it is not `snapshots` beside the ledger folder
         #[arg(long, value_name = "DIR")]
         snapshots: Option<PathBuf>,
+        /// Carry every proposal, ballot and acknowledgement out again, and name the first act that the rules of its time
+        /// did not allow
+        #[arg(long)]
+        governance: bool,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -52,27 +63,42 @@ pub(crate) enum LedgerCommand {
         #[arg(long)]
         values: bool,
     },
+    /// Print private writes of entries whose disclosure members have agreed to, with their recovery shares
+    #[command(
+        after_help = "Example:\n  coco ledger decrypt ledger --service-cert service_cert.pem --share acme.share --share bank.share --from 120 --to 140"
+    )]
+    Decrypt(decrypt::DecryptArgs),
+    /// Take your own recovery share out of a copy of the ledger
+    #[command(
+        after_help = "Example:\n  coco ledger share ledger --key acme_enc_privk.pem --out acme.share"
+    )]
+    Share(share::ShareArgs),
 }
 
-pub(crate) fn run(command: &LedgerCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure> {
     match command {
-        LedgerCommand::Verify { folder, service_cert, at_least, receipt, snapshots, json } => {
+        LedgerCommand::Verify {
+            folder,
+            service_cert,
+            at_least,
+            receipt,
+            snapshots,
+            governance,
+            json,
+        } => {
             let snapshots = snapshot_files(folder, snapshots.as_deref())?;
-            let expected = Expected { at_least: *at_least, receipts: receipt };
-            let output = if *json { Output::Json } else { Output::Text };
+            let depth = if *governance { Depth::Governance } else { Depth::Signatures };
+            let expected = Expected { at_least: *at_least, receipts: receipt, depth };
+            let output = if *json { Output::Json } else { output };
             verify(folder, service_cert, &snapshots, &expected, output)
         }
         LedgerCommand::Show { folder, from, limit, values } => {
             show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
                 .map_err(Failure::from)
         }
+        LedgerCommand::Decrypt(arguments) => decrypt::run(arguments, output),
+        LedgerCommand::Share(arguments) => share::run(arguments, output),
     }
-}
-
-#[derive(Clone, Copy)]
-enum Output {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy)]
@@ -101,10 +127,27 @@ fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
     Ok(chunks)
 }
 
+/// The service's certificate, as text and as it is read.
+fn certificate(path: &Path) -> anyhow::Result<(String, Certificate)> {
+    let pem =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let certificate = Certificate::from_pem(&pem)
+        .with_context(|| format!("{} is no certificate", path.display()))?;
+    Ok((pem, certificate))
+}
+
 /// What the ledger has to hold. Without any of it, a ledger that was cut short at a signature passes.
 struct Expected<'a> {
     at_least: Option<TxId>,
     receipts: &'a [PathBuf],
+    depth: Depth,
+}
+
+/// What is checked of entries that are signed.
+#[derive(Clone, Copy)]
+enum Depth {
+    Signatures,
+    Governance,
 }
 
 /// The complete snapshots of a ledger, oldest first.
@@ -136,7 +179,7 @@ fn snapshot_files(
 fn with_snapshot<T>(
     (name, path): &(SnapshotName, PathBuf),
     service: &Certificate,
-    check: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, VerifyLedgerError>,
+    check: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = name.to_string();
@@ -146,25 +189,45 @@ fn with_snapshot<T>(
         seqno: name.seqno,
         fault: LedgerFault::Snapshot(error.fault),
     };
-    SnapshotFile::split(&bytes)
+    let snapshot = SnapshotFile::split(&bytes)
         .and_then(|snapshot| snapshot.verify(*name, &service.pem()))
-        .map_err(refused)
-        .and_then(|snapshot| check(&file, &snapshot))
-        .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+        .map_err(|error| Failure::DoesNotVerify(anyhow!(refused(error))))?;
+    check(&file, &snapshot)
 }
 
-/// The verifier to begin with: before the first entry, or after the oldest snapshot that the first chunk goes on from.
-fn begin(
+/// The oldest snapshot that the first chunk goes on from, if that does not begin with the first entry.
+fn beginning(
     first: Seqno,
-    service: &Certificate,
     snapshots: &[(SnapshotName, PathBuf)],
+) -> Option<&(SnapshotName, PathBuf)> {
+    let snapshot = snapshots.iter().find(|(name, _)| name.seqno.next() >= first);
+    snapshot.filter(|_| first > Seqno(1))
+}
+
+/// The verifier to begin with: before the first entry, or after a snapshot. A ledger that was recovered begins with
+/// another service.
+fn verifier(
+    chunks: &[(ChunkName, PathBuf)],
+    service: &Certificate,
+    snapshot: Option<&(SnapshotName, PathBuf)>,
 ) -> Result<Verifier, Failure> {
-    match snapshots.iter().find(|(name, _)| name.seqno.next() >= first) {
-        Some(snapshot) if first > Seqno(1) => with_snapshot(snapshot, service, |file, snapshot| {
-            Verifier::from_snapshot(service.clone(), file, snapshot)
-        }),
-        _ => Ok(Verifier::new(service.clone())),
-    }
+    let Some(snapshot) = snapshot else {
+        let services = services(chunks, service)?.unwrap_or_else(|| vec![service.clone()]);
+        return Ok(Verifier::of_services(services));
+    };
+    with_snapshot(snapshot, service, |file, snapshot| {
+        let verifier = Verifier::from_snapshot(service.clone(), file, snapshot);
+        verifier.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+    })
+}
+
+/// The audit of governance to begin with, likewise.
+fn begin_audit(
+    service: &Certificate,
+    snapshot: Option<&(SnapshotName, PathBuf)>,
+) -> Result<GovernanceAudit, Failure> {
+    let Some(snapshot) = snapshot else { return Ok(GovernanceAudit::new()) };
+    with_snapshot(snapshot, service, GovernanceAudit::from_snapshot)
 }
 
 /// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered.
@@ -197,15 +260,14 @@ fn verify(
     expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
-    let pem = std::fs::read_to_string(service_cert)
-        .with_context(|| format!("cannot read {}", service_cert.display()))?;
-    let service = Certificate::from_pem(&pem)
-        .with_context(|| format!("{} is no certificate", service_cert.display()))?;
+    let (pem, service) = certificate(service_cert)?;
     let chunks = chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
-    let mut verifier = match services(&chunks, &service)? {
-        Some(services) if first == Seqno(1) => Verifier::of_services(services),
-        Some(_) | None => begin(first, &service, snapshots)?,
+    let snapshot = beginning(first, snapshots);
+    let mut verifier = verifier(&chunks, &service, snapshot)?;
+    let mut audit = match expected.depth {
+        Depth::Signatures => None,
+        Depth::Governance => Some(begin_audit(&service, snapshot)?),
     };
     for (name, path) in chunks {
         let bytes =
@@ -213,10 +275,14 @@ fn verify(
         verifier
             .chunk(&name.to_string(), &bytes)
             .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+        if let Some(audit) = &mut audit {
+            audit.chunk(&verifier, name, &bytes)?;
+        }
     }
     for snapshot in snapshots {
         with_snapshot(snapshot, &service, |file, snapshot| {
-            verifier.check_snapshot(file, snapshot)
+            let checked = verifier.check_snapshot(file, snapshot);
+            checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
         })?;
     }
     for path in expected.receipts {
@@ -228,12 +294,14 @@ fn verify(
     let report = verifier
         .finish(expected.at_least)
         .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
-    print(&report, first, snapshots, output);
+    let governance = audit.map(|audit| audit.report()).transpose()?;
+    print(&report, governance.as_ref(), first, snapshots, output);
     Ok(())
 }
 
 fn print(
     report: &LedgerReport,
+    governance: Option<&AuditReport>,
     first: Seqno,
     snapshots: &[(SnapshotName, PathBuf)],
     output: Output,
@@ -262,10 +330,19 @@ fn print(
                     "first": first.to_string(),
                     "snapshots": snapshots.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
                     "unsigned": unsigned,
+                    "governance": governance.map(|AuditReport { acts, members, active }| serde_json::json!({
+                        "requests": acts.requests,
+                        "proposals": acts.proposals,
+                        "ballots": acts.ballots,
+                        "accepted": acts.accepted,
+                        "own": acts.own,
+                        "members": members,
+                        "active": active,
+                    })),
                 })
             );
         }
-        Output::Text => {
+        Output::Table => {
             println!("verified: {} entries, {} signatures", report.entries, report.signatures);
             println!("signed up to {}, last entry {}", report.signed, report.last);
             if first > Seqno(1) {
@@ -273,6 +350,14 @@ fn print(
             }
             for (name, _) in snapshots {
                 println!("verified: {name}");
+            }
+            if let Some(AuditReport { acts, members, active }) = governance {
+                println!(
+                    "governed by the rules: {} requests of members carried out again ({} proposals, {} \
+                     ballots; {} proposals accepted), {} steps of the service",
+                    acts.requests, acts.proposals, acts.ballots, acts.accepted, acts.own
+                );
+                println!("members at the end: {members}, of them active: {active}");
             }
             for range in &report.unsigned {
                 println!(

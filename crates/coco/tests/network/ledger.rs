@@ -106,7 +106,7 @@ pub(crate) fn stop_and_compare(network: &mut Network) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `coco ledger verify` must accept node `i`'s ledger, and find `at_least` in it.
+/// `coco ledger verify` must accept node `i`'s ledger and how it was governed, and find `at_least` in it.
 pub(crate) fn verify(network: &Network, i: usize, at_least: TxId) -> anyhow::Result<()> {
     let folder = network.ledger_folder(i);
     let (cert, at_least) = (network.service_cert(), at_least.to_string());
@@ -118,6 +118,7 @@ pub(crate) fn verify(network: &Network, i: usize, at_least: TxId) -> anyhow::Res
         cert.as_os_str(),
         "--at-least".as_ref(),
         at_least.as_ref(),
+        "--governance".as_ref(),
     ])?;
     ensure!(output.status.success(), "n{i}: {}: {}", output.status, errors_of(&output));
     println!("n{i}: {}", String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "));

@@ -9,6 +9,7 @@
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
+//! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
@@ -27,6 +28,7 @@ mod bad_input;
 mod cluster;
 mod copies;
 mod dev;
+mod disclosure;
 mod downgrade;
 #[path = "../members/ended.rs"]
 mod ended;

@@ -15,11 +15,13 @@ use coco_client::{
     join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote},
 };
 use coco_crypto::{Certificate, Curve, DecryptionKey, SigningKey, Validity, member_certificate};
+use coco_types::TxId;
 use serde_json::{Value, json};
 
 use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
+    ledger::verify,
     members::{Member, decide},
     program::{program, until},
     rpc::Rpc,
@@ -164,6 +166,8 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     })?;
     send(&network, 1)?;
     network.stop_all()?;
+    // An auditor finds that each step was one by the rules.
+    verify(&network, 1, TxId::new(2, 4))?;
     network.finish()
 }
 

@@ -29,8 +29,13 @@ use super::{
 const NOWHERE: &str = "127.0.0.1:1";
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
-/// Makes the network of these members, and starts it.
+/// Makes the network of these members, who hold no shares, and starts it.
 pub(crate) fn start(members: &[&Member]) -> anyhow::Result<Network> {
+    start_with(&governance(members))
+}
+
+/// Makes the network that is governed so, and starts it.
+pub(crate) fn start_with(governance: &FirstGovernance) -> anyhow::Result<Network> {
     let turn = Turn::take()?;
     let folder = Folder::new()?;
     let spec = NodeSpec {
@@ -44,7 +49,7 @@ pub(crate) fn start(members: &[&Member]) -> anyhow::Result<Network> {
         code_digest: sha256(&fs::read(program())?),
         names: &[],
         genesis: &Genesis { timestamp: now, ..Genesis::new(ChainConfig::new(CHAIN_ID)) },
-        governance: Some(&governance(members)),
+        governance: Some(governance),
         now,
     })?;
     let config = NodeConfig {
@@ -70,7 +75,8 @@ pub(crate) fn start(members: &[&Member]) -> anyhow::Result<Network> {
     Ok(network)
 }
 
-fn governance(members: &[&Member]) -> FirstGovernance {
+/// Members with names, under the default constitution.
+pub(crate) fn governance(members: &[&Member]) -> FirstGovernance {
     let members = members.iter().enumerate().map(|(i, member)| FirstMember {
         certificate_pem: member.key.certificate().pem(),
         encryption_key_pem: None,

@@ -230,7 +230,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     let verify = |cert: &Path| {
         let paths = [&ledger, cert].map(|path| path.to_str().context("UTF-8"));
         let [ledger, cert] = paths;
-        desk.run(&["ledger", "verify", ledger?, "--service-cert", cert?])
+        desk.run(&["ledger", "verify", ledger?, "--governance", "--service-cert", cert?])
     };
     verify(&phoenix.service_cert)?.ok();
     let other = verify(&lost)?.failed(7, "COCO-7001");

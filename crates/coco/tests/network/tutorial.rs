@@ -1,6 +1,6 @@
 //! The pages that show how a network is governed and brought back: whoever types their commands gets what they say.
 
-use std::{env, fs, os::unix::fs::symlink};
+use std::{env, ffi::OsStr, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::{
     ended::{Ended, program_in},
     http::{Connection, PATIENCE},
     newcomers::free_address,
-    program::{Folder, Turn, program},
+    program::{Folder, Turn, coco, errors_of, program},
 };
 
 const PAGE: &str = include_str!("../../../../docs/book/governing.md");
@@ -88,6 +88,29 @@ fn whoever_types_the_commands_of_the_page_governs_a_network() -> anyhow::Result<
     ensure!(users.len() == 1 && users[0]["userData"]["role"] == "trader", "{users:?}");
     let open = read("members/proposals")?;
     ensure!(open.iter().all(|proposal| proposal["proposalState"] != "Open"), "{open:?}");
+    let cert = dev.service_cert.clone();
     ensure!(dev.interrupt()?.success(), "coco dev stops in good order");
+    audits(&place, &cert)?;
     folder.remove()
+}
+
+/// An auditor finds all that was typed, carries it out again, and comes to the same.
+fn audits(place: &Path, cert: &Path) -> anyhow::Result<()> {
+    for i in 0..3 {
+        let began = Instant::now();
+        let ledger = place.join(format!("n{i}/ledger"));
+        let words = ["ledger", "verify", "--json", "--governance", "--service-cert"];
+        let words = words.into_iter().map(OsStr::new);
+        let words: Vec<_> = words.chain([cert.as_os_str(), ledger.as_os_str()]).collect();
+        let audited = coco(&words)?;
+        ensure!(audited.status.success(), "n{i}: {}", errors_of(&audited));
+        let report: Value = serde_json::from_slice(&audited.stdout)?;
+        let governance = &report["governance"];
+        println!("n{i}: {governance} in {:?}", began.elapsed());
+        ensure!(governance["active"] == 4 && governance["members"] == 4, "{report}");
+        let proposals = governance["proposals"].as_u64().context("a number")?;
+        let accepted = governance["accepted"].as_u64().context("a number")?;
+        ensure!(proposals > accepted && accepted > 2, "{report}");
+    }
+    Ok(())
 }

@@ -65,6 +65,7 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "trigger_recovery_shares_refresh" => one("~ recovery       new shares".to_owned()),
         "trigger_ledger_chunk" => one("~ ledger         a new file".to_owned()),
         "trigger_snapshot" => one("~ ledger         a snapshot".to_owned()),
+        "disclose_ledger_range" => one(disclosure(args)),
         "set_voting_policy" => policy(args),
         "set_constitution" => {
             let constitution = text("constitution");
@@ -73,6 +74,12 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         }
         other => one(format!("! {other} {}", json(args))),
     }
+}
+
+/// Which private entries may be read.
+fn disclosure(args: &Value) -> String {
+    let [from, to, reason] = ["from", "to", "reason"].map(|name| json(&args[name]));
+    format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")
 }
 
 fn policy(args: &Value) -> Vec<String> {

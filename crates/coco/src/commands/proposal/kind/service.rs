@@ -71,6 +71,21 @@ pub(crate) enum Kind {
     /// Have the nodes begin a new ledger file
     #[command(after_help = "Example:\n  coco proposal create chunk")]
     Chunk,
+    /// Let members read private entries of the ledger with their shares, offline
+    #[command(
+        after_help = "Example:\n  coco proposal create disclose --from 120 --to 140 --reason 'order 12/2026 of the court'"
+    )]
+    Disclose {
+        /// The first entry, by its seqno
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        from: u64,
+        /// The last entry
+        #[arg(long)]
+        to: u64,
+        /// Why. Everybody can read it
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 impl Kind {
@@ -108,6 +123,9 @@ impl Kind {
             Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
             Self::Snapshot => ("trigger_snapshot", json!({})),
             Self::Chunk => ("trigger_ledger_chunk", json!({})),
+            Self::Disclose { from, to, reason } => {
+                ("disclose_ledger_range", json!({ "from": from, "to": to, "reason": reason }))
+            }
         })
     }
 }

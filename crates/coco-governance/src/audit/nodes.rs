@@ -1,0 +1,275 @@
+//! What the service does by itself: nodes come, take the seats of nodes before them, and leave, each step in an entry.
+//!
+//! The steps are those of the replica. A node that nobody knew is pending, and so is one that asks for a seat; a pending one is
+//! trusted by a vote, or when it takes over a seat whose node leaves with the same entry; consensus has nobody else.
+
+use std::collections::BTreeMap;
+
+use coco_kv::{MapName, Transaction, WriteSetView};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{AuditFault, CONFIGURATION, act::rows, is_governed};
+use crate::recovery::is_holder;
+use crate::tables::{
+    self, ENCRYPTED_SUBMITTED_SHARES, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
+    VIRTUAL_MEASUREMENTS, singleton_key,
+};
+
+/// Checks an entry that records no request.
+pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
+    let known =
+        [NODES_INFO, NODES_ENDORSED_CERTIFICATES, CONFIGURATION, ENCRYPTED_SUBMITTED_SHARES];
+    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
+    if let Some((table, key, _)) = governed.find(|(table, ..)| !known.contains(table)) {
+        return Err(nobody_asked(table, key));
+    }
+    let nodes = Nodes::read(tx, writes)?;
+    nodes.check_steps()?;
+    nodes.check_certificates(writes)?;
+    nodes.check_configuration(writes)?;
+    for (key, row) in rows(writes, ENCRYPTED_SUBMITTED_SHARES) {
+        // That they are forgotten takes nothing from anybody.
+        if row.is_some() && !may_send(tx, key)? {
+            return Err(nobody_asked(ENCRYPTED_SUBMITTED_SHARES, key));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn nobody_asked(table: &str, key: &[u8]) -> AuditFault {
+    let key = String::from_utf8_lossy(key).into_owned();
+    AuditFault::NoRequest { table: table.to_owned(), key }
+}
+
+/// Whether a member may send its share in.
+fn may_send(tx: &mut Transaction<'_>, member: &[u8]) -> Result<bool, AuditFault> {
+    let status = tables::service_status(tx).map_err(AuditFault::Tables)?;
+    let is_holder = is_holder(tx, member).map_err(AuditFault::Tables)?;
+    Ok(status.as_deref() == Some("WaitingForRecoveryShares") && is_holder)
+}
+
+/// A row of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node(pub(super) Map<String, Value>);
+
+impl Node {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    pub(super) fn status(&self) -> &str {
+        self.text("status").unwrap_or_default()
+    }
+
+    /// The seat that it asked for; a node that introduced itself, and one of the first entry, has its own.
+    fn asked_seat(&self) -> Option<&str> {
+        self.text("seat")
+    }
+
+    fn seat<'a>(&'a self, id: &'a str) -> &'a str {
+        self.asked_seat().unwrap_or(id)
+    }
+
+    /// Whether it is another only in this field.
+    fn differs_in(&self, other: &Self, field: &str) -> bool {
+        let without = |node: &Self| {
+            let mut rest = node.0.clone();
+            rest.remove(field);
+            rest
+        };
+        without(self) == without(other)
+    }
+}
+
+/// The row of [`CONFIGURATION`].
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Configuration {
+    voters: Vec<String>,
+    outgoing: Vec<String>,
+    learners: Vec<String>,
+}
+
+impl Configuration {
+    /// The one in force; nobody's, if there is none.
+    pub(super) fn of(tx: &mut Transaction<'_>) -> Self {
+        let map = tx.map(&MapName::from_static(CONFIGURATION));
+        let row = map.and_then(|map| tx.get(map, singleton_key()));
+        row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default()
+    }
+
+    /// Whether one node votes, and nobody else takes part.
+    pub(super) fn is_only(&self, node: &str) -> bool {
+        matches!(&self.voters[..], [voter] if voter == node)
+            && self.outgoing.is_empty()
+            && self.learners.is_empty()
+    }
+
+    pub(super) fn has(&self, node: &String) -> bool {
+        [&self.voters, &self.outgoing, &self.learners].into_iter().any(|all| all.contains(node))
+    }
+}
+
+/// All nodes that ever were.
+pub(super) fn all_nodes(tx: &mut Transaction<'_>) -> Result<BTreeMap<String, Node>, AuditFault> {
+    let mut nodes = BTreeMap::new();
+    for (key, row) in tables::rows(tx, NODES_INFO).map_err(AuditFault::Tables)? {
+        let node = tables::parse(NODES_INFO, &key, &row).map_err(AuditFault::Tables)?;
+        nodes.insert(String::from_utf8_lossy(&key).into_owned(), Node(node));
+    }
+    Ok(nodes)
+}
+
+/// The nodes before an entry and after it.
+struct Nodes {
+    before: BTreeMap<String, Node>,
+    after: BTreeMap<String, Node>,
+    /// Those with a row in the entry.
+    changed: Vec<String>,
+    configuration: Configuration,
+    /// What members admitted, if they ever did.
+    measurements: Vec<Box<[u8]>>,
+}
+
+impl Nodes {
+    fn read(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<Self, AuditFault> {
+        let before = all_nodes(tx)?;
+        let (mut after, mut changed) = (before.clone(), Vec::new());
+        for (key, row) in rows(writes, NODES_INFO) {
+            let id = String::from_utf8_lossy(key).into_owned();
+            let row = row.and_then(|row| serde_json::from_slice(row).ok());
+            let row = row.ok_or_else(|| step(&id, "its row is removed, or no row of a node"))?;
+            after.insert(id.clone(), Node(row));
+            changed.push(id);
+        }
+        let measurements = tables::rows(tx, VIRTUAL_MEASUREMENTS).map_err(AuditFault::Tables)?;
+        let measurements = measurements.into_iter().map(|(key, _)| key).collect();
+        let configuration = Configuration::of(tx);
+        Ok(Self { before, after, changed, configuration, measurements })
+    }
+
+    fn check_steps(&self) -> Result<(), AuditFault> {
+        self.changed.iter().try_for_each(|id| {
+            self.check_step(id, self.before.get(id), &self.after[id])
+                .map_err(|reason| step(id, reason))
+        })
+    }
+
+    fn check_step(
+        &self,
+        id: &str,
+        before: Option<&Node>,
+        after: &Node,
+    ) -> Result<(), &'static str> {
+        let Some(before) = before else { return self.check_newcomer(after) };
+        let seat = after.seat(id);
+        match (before.status(), after.status()) {
+            ("Pending", "Trusted") => {
+                if before.asked_seat().is_none() || !self.steps(seat, Some("Trusted"), "Retired") {
+                    return Err("nobody voted for it, and it takes over from no trusted node");
+                }
+            }
+            ("Trusted", "Retired") => {
+                let votes = self.configuration.voters.iter().any(|voter| voter == id);
+                let is_succeeded = self.steps(seat, Some("Pending"), "Trusted");
+                if !is_succeeded && (votes || !self.steps(seat, None, "Pending")) {
+                    return Err("nobody voted to remove it, and no node takes over from it");
+                }
+            }
+            ("Pending", "Retired") if before.asked_seat().is_some() => {}
+            ("Retired", "Retired") => {
+                let is_gone = after.0.get("retired_committed") == Some(&Value::Bool(true));
+                return if is_gone && before.differs_in(after, "retired_committed") {
+                    Ok(())
+                } else {
+                    Err("it is retired, and its row changes")
+                };
+            }
+            _ => return Err("no node becomes that without a vote"),
+        }
+        if before.differs_in(after, "status") {
+            Ok(())
+        } else {
+            Err("more of its row changes than its status")
+        }
+    }
+
+    fn check_newcomer(&self, node: &Node) -> Result<(), &'static str> {
+        if node.status() != "Pending" {
+            return Err("it was never pending");
+        }
+        let code = node.text("code_digest").unwrap_or_default();
+        let is_admitted = self.measurements.iter().any(|admitted| **admitted == *code.as_bytes());
+        let Some(seat) = node.asked_seat() else {
+            return if is_admitted { Ok(()) } else { Err("members have not admitted its code") };
+        };
+        let occupants = self.before.iter().filter(|(id, _)| self.configuration.has(id));
+        let mut occupants = occupants.filter(|(id, node)| node.seat(id) == seat).peekable();
+        if occupants.peek().is_none() {
+            return Err("nobody has the seat that it asks for");
+        }
+        let is_same = occupants.all(|(_, other)| other.text("code_digest") == Some(code));
+        if is_admitted || (self.measurements.is_empty() && is_same) {
+            Ok(())
+        } else {
+            Err("members have not admitted its code")
+        }
+    }
+
+    /// Whether a node of a seat makes that step in this entry.
+    fn steps(&self, seat: &str, from: Option<&str>, to: &str) -> bool {
+        self.changed.iter().any(|id| {
+            let (before, after) = (self.before.get(id), &self.after[id]);
+            after.seat(id) == seat && before.map(Node::status) == from && after.status() == to
+        })
+    }
+
+    /// Nodes whose certificates the service may renew.
+    fn check_certificates(&self, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
+        for (key, row) in rows(writes, NODES_ENDORSED_CERTIFICATES) {
+            let id = String::from_utf8_lossy(key).into_owned();
+            let node = self.after.get(&id);
+            let is_pending =
+                |node: &Node| node.status() == "Pending" && node.asked_seat().is_some();
+            let may_have = node.is_some_and(|node| node.status() == "Trusted" || is_pending(node));
+            if row.is_none() || !may_have {
+                return Err(step(&id, "its certificate changes, and it is no node of the service"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody votes whom members did not trust, and nobody listens who has no place.
+    fn check_configuration(&self, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
+        let Some((_, row)) = rows(writes, CONFIGURATION).next() else { return Ok(()) };
+        let wrong = |node: &str, reason: &str| AuditFault::Configuration {
+            node: node.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let next = row.and_then(|row| serde_json::from_slice::<Configuration>(row).ok());
+        let next = next.ok_or_else(|| wrong("nobody", "cannot be read"))?;
+        let now = &self.configuration;
+        let status = |id: &String| self.after.get(id).map(Node::status);
+        for voter in &next.voters {
+            if status(voter) != Some("Trusted") && !now.voters.contains(voter) {
+                return Err(wrong(voter, "members do not trust it to vote"));
+            }
+        }
+        for learner in next.learners.iter().filter(|learner| !now.has(learner)) {
+            let asked = self.after.get(learner).and_then(Node::asked_seat);
+            if status(learner) != Some("Trusted")
+                && (status(learner) != Some("Pending") || asked.is_none())
+            {
+                return Err(wrong(learner, "members do not trust it, nor has it a seat"));
+            }
+        }
+        match next.outgoing.iter().find(|node| !now.has(node)) {
+            Some(node) => Err(wrong(node, "it did not vote before")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn step(node: &str, reason: &str) -> AuditFault {
+    AuditFault::Node { node: node.to_owned(), reason: reason.to_owned() }
+}

@@ -1,0 +1,220 @@
+//! `coco ledger decrypt`: members read private entries with their shares, away from any node, once enough have agreed to it.
+//!
+//! That they agreed stands in the ledger: an accepted proposal names the entries and the reason. Whoever has enough shares has
+//! the secrets, and could do without this program; the record is by whom the rules are kept.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use coco_crypto::{CombineError, RecoveryShare};
+use coco_governance::{ChainError, OpenSharingError, rows::DisclosureRow, tables::DISCLOSURES};
+use coco_ledger::{Chunk, EntryView, LedgerSecrets};
+use coco_replica::{RecoverSecrets, RecoverSecretsError};
+use coco_types::{Seqno, TxId};
+use serde_json::json;
+
+use super::{certificate, chunks, share, verifier};
+use crate::{
+    Failure,
+    codes::Code,
+    fault::{Fault, chain},
+    output::{Output, plain},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DecryptArgs {
+    /// The ledger folder
+    folder: PathBuf,
+    /// The service's certificate (PEM), which you trust
+    #[arg(long, value_name = "PEM")]
+    service_cert: PathBuf,
+    /// A recovery share, from `coco ledger share`. Give as many as are needed
+    #[arg(long, value_name = "FILE", required = true)]
+    share: Vec<PathBuf>,
+    /// The first entry, by its seqno
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    from: u64,
+    /// The last entry
+    #[arg(long)]
+    to: u64,
+}
+
+/// What a copy of the ledger says, as far as it is signed.
+struct Copy {
+    signed: TxId,
+    secrets: RecoverSecrets,
+    disclosures: Vec<Disclosure>,
+}
+
+/// That members agreed.
+struct Disclosure {
+    proposal: String,
+    at: TxId,
+    row: DisclosureRow,
+}
+
+pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure> {
+    let DecryptArgs { from, to, .. } = *arguments;
+    if to < from {
+        return Err(anyhow!("there are no entries from {from} to {to}").into());
+    }
+    let shares = arguments.share.iter().map(|path| share::read(path));
+    let shares: Vec<RecoveryShare> = shares.collect::<Result<_, _>>()?;
+    let copy = read(arguments)?;
+    if to > copy.signed.seqno.0 {
+        return Err(anyhow!("the ledger is signed up to {}, not to {to}", copy.signed).into());
+    }
+    let agreed = copy.disclosures.iter().rev();
+    let mut agreed = agreed.filter(|Disclosure { row, .. }| row.from <= from && to <= row.to);
+    let Some(Disclosure { proposal, at, row }) = agreed.next() else {
+        let others: Vec<String> = copy
+            .disclosures
+            .iter()
+            .map(|other| format!("{} to {}", other.row.from, other.row.to))
+            .collect();
+        let fault = Fault::new(Code::NotDisclosed, format!("{from} to {to}"));
+        return Err(if others.is_empty() {
+            fault
+        } else {
+            fault.with("agreed", others.join(", "))
+        }
+        .into());
+    };
+    let secrets = copy.secrets.of_shares(&shares).map_err(|error| of_shares(&error, arguments))?;
+    eprintln!(
+        "entries {} to {} may be read by the proposal {proposal}, accepted in {at}",
+        row.from, row.to
+    );
+    eprintln!("reason: {}", plain(&row.reason));
+    print(arguments, &secrets, output)
+}
+
+/// Verifies the copy, and takes in what it says of secrets and disclosures.
+fn read(arguments: &DecryptArgs) -> Result<Copy, Failure> {
+    let (chunks, (_, service)) =
+        (chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
+    let mut verifier = verifier(&chunks, &service, None)?;
+    let (mut secrets, mut disclosures) = (RecoverSecrets::new(), Vec::new());
+    for (name, path) in chunks {
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        verifier
+            .chunk(&name.to_string(), &bytes)
+            .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+        let signed = verifier.signed().map_or(Seqno::ZERO, |signed| signed.seqno);
+        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        for (offset, entry) in &chunk.entries {
+            if entry.tx_id().seqno <= signed {
+                let at = || format!("{name} at offset {offset}");
+                secrets.entry(entry).with_context(at)?;
+                disclosures.extend(disclosed(entry).with_context(at)?);
+            }
+        }
+    }
+    let report = verifier.finish(None).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
+    Ok(Copy { signed: report.signed, secrets, disclosures })
+}
+
+/// What an entry says of disclosures.
+fn disclosed(entry: &EntryView<'_>) -> anyhow::Result<Vec<Disclosure>> {
+    let mut found = Vec::new();
+    for (map, key, row) in entry.public_writes()?.iter() {
+        if let Some(row) = row.filter(|_| map == DISCLOSURES) {
+            let row = serde_json::from_slice(row).context(DISCLOSURES)?;
+            let proposal = String::from_utf8_lossy(key).into_owned();
+            found.push(Disclosure { proposal, at: entry.tx_id(), row });
+        }
+    }
+    Ok(found)
+}
+
+/// What is wrong with the shares, by the files that they came in.
+fn of_shares(error: &RecoverSecretsError, arguments: &DecryptArgs) -> Fault {
+    match error {
+        RecoverSecretsError::Chain(ChainError::Sharing {
+            source: OpenSharingError::Unknown { number },
+            at,
+        }) => {
+            let path = arguments.share.get(number - 1).map(|path| path.display().to_string());
+            Fault::new(Code::ShareWrong, path.unwrap_or_default())
+                .with("dealt", format!("in the entry {at}"))
+        }
+        RecoverSecretsError::Chain(ChainError::Sharing {
+            source: OpenSharingError::Combine(few @ CombineError::Few { .. }),
+            ..
+        }) => Fault::new(Code::SharesMissing, few.to_string()),
+        RecoverSecretsError::Chain(_) | RecoverSecretsError::Periods(_) => {
+            Fault::new(Code::Failed, chain(error))
+        }
+    }
+}
+
+/// Prints the private writes. Each entry shows whether its secret is the right one.
+fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Result<(), Failure> {
+    let DecryptArgs { from, to, .. } = *arguments;
+    for (name, path) in chunks(&arguments.folder)? {
+        if name.first.0 > to || name.last.is_some_and(|last| last.0 < from) {
+            continue;
+        }
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        for (offset, entry) in &chunk.entries {
+            let tx_id = entry.tx_id();
+            if !(from..=to).contains(&tx_id.seqno.0) {
+                continue;
+            }
+            let at = || format!("{name} at offset {offset}");
+            let opened = entry
+                .open(secrets.at(tx_id.seqno))
+                .map_err(|error| Failure::DoesNotVerify(anyhow!(error).context(at())))?;
+            for (map, key, value) in opened.writes().with_context(at)?.iter() {
+                if !map.starts_with("public:") {
+                    show(tx_id, map, key, value, output);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One write, on a line of its own.
+fn show(tx_id: TxId, map: &str, key: &[u8], value: Option<&[u8]>, output: Output) {
+    match output {
+        Output::Table => {
+            let value = value
+                .map_or_else(|| "removed".to_owned(), |value| format!("= {}", readable(value)));
+            println!("{tx_id}  {map} {} {value}", readable(key));
+        }
+        Output::Json => {
+            let line = json!({
+                "schema": "coco.ledger.write/1",
+                "transaction_id": tx_id.to_string(),
+                "map": map,
+                "key": hex(key),
+                "value": value.map(hex),
+                "key_text": text(key),
+                "value_text": value.and_then(text),
+            });
+            println!("{line}");
+        }
+    }
+}
+
+/// What terminals can show, or hexadecimal digits.
+fn readable(bytes: &[u8]) -> String {
+    text(bytes).map_or_else(|| format!("0x{}", hex(bytes)), |text| format!("{text:?}"))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    let is_shown = |c: char| !c.is_control() || c.is_ascii_whitespace();
+    (!text.is_empty() && text.chars().all(is_shown)).then_some(text)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut all, byte| {
+        all.push_str(&format!("{byte:02x}"));
+        all
+    })
+}

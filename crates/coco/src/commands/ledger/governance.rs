@@ -1,0 +1,79 @@
+//! `coco ledger verify --governance`: whether members and service kept the rules, act by act.
+
+use anyhow::{Context, anyhow};
+use coco_governance::{Audit, AuditError, AuditReport, AuditedEntry, Engine};
+use coco_ledger::{Chunk, ChunkName, SignatureRecord, VerifiedSnapshot, Verifier};
+use coco_types::Seqno;
+
+use crate::Failure;
+
+/// Goes through what a verifier has believed.
+pub(super) struct GovernanceAudit {
+    audit: Audit,
+    next: Seqno,
+}
+
+impl GovernanceAudit {
+    /// Begins before the first entry.
+    pub(super) fn new() -> Self {
+        Self { audit: Audit::new(&Engine::new()), next: Seqno(1) }
+    }
+
+    /// Begins after the entry of a snapshot.
+    pub(super) fn from_snapshot(
+        file: &str,
+        snapshot: &VerifiedSnapshot<'_>,
+    ) -> Result<Self, Failure> {
+        let at = snapshot.tx_id().seqno;
+        let audit = Audit::from_state(&Engine::new(), at, snapshot.public());
+        let audit = audit.map_err(|error| wrong(error, file.to_owned()))?;
+        Ok(Self { audit, next: at.next() })
+    }
+
+    /// Takes a chunk that the verifier has just taken. What no signature covers is left out: nobody vouches for it.
+    pub(super) fn chunk(
+        &mut self,
+        verifier: &Verifier,
+        name: ChunkName,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let chunk = Chunk::parse(bytes).with_context(|| name.to_string())?;
+        let mut entries = Vec::new();
+        let mut signed_at_s = None;
+        // The signature over an entry is the next one.
+        for (offset, entry) in chunk.entries.iter().rev() {
+            if let Some(signed_at_s) = signed_at_s {
+                entries.push((*offset, entry, signed_at_s));
+            }
+            if let Some(record) = SignatureRecord::read(entry).with_context(|| name.to_string())? {
+                if signed_at_s.is_none() {
+                    entries.push((*offset, entry, record.issued_at_s));
+                }
+                signed_at_s = Some(record.issued_at_s);
+            }
+        }
+        for (offset, entry, signed_at_s) in entries.into_iter().rev() {
+            let tx_id = entry.tx_id();
+            if tx_id.seqno < self.next {
+                continue;
+            }
+            let writes = entry.public_writes().with_context(|| name.to_string())?;
+            let root = &|upto| verifier.root(upto);
+            let audited = AuditedEntry { tx_id, writes: &writes, signed_at_s, root };
+            self.audit
+                .entry(&audited)
+                .map_err(|error| wrong(error, format!("{name} at offset {offset}")))?;
+            self.next = tx_id.seqno.next();
+        }
+        Ok(())
+    }
+
+    /// What governance came to.
+    pub(super) fn report(&self) -> Result<AuditReport, Failure> {
+        self.audit.report().map_err(|error| wrong(error, "at the end".to_owned()))
+    }
+}
+
+fn wrong(error: AuditError, place: String) -> Failure {
+    Failure::DoesNotVerify(anyhow!(error).context(place))
+}

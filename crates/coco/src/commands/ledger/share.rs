@@ -1,0 +1,84 @@
+//! `coco ledger share`: a member takes its own recovery share out of a copy of the ledger, away from any node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::{DecryptionKey, RecoveryShare, SecretBytes};
+use coco_governance::SecretChain;
+use coco_ledger::Chunk;
+use serde_json::json;
+
+use super::chunks;
+use crate::{
+    Failure,
+    codes::Code,
+    fault::{Fault, chain},
+    files::{self, Rights},
+    output::Output,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShareArgs {
+    /// The ledger folder
+    folder: PathBuf,
+    /// The private key to which your share is encrypted (PEM)
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Where the share is written. It is as secret as the key
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> {
+    let key = read_key(&arguments.key)?;
+    let mut dealt = SecretChain::new();
+    for (name, path) in chunks(&arguments.folder)? {
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        for (offset, entry) in &chunk.entries {
+            let at = || format!("{name} at offset {offset}");
+            dealt.take(entry.tx_id().seqno, &entry.public_writes().with_context(at)?)?;
+        }
+    }
+    let (member, share) = dealt.open_share(&key).map_err(|error| {
+        Fault::new(Code::KeyUnusable, arguments.key.display().to_string()).because(&error)
+    })?;
+    let text = SecretBytes::new(STANDARD.encode(share.encode().as_slice()).into_bytes());
+    files::create(&arguments.out, text.expose(), Rights::Private)?;
+    let file = arguments.out.display().to_string();
+    output.print("ledger.share", json!({ "member_id": member, "file": file }), || {
+        format!("the share of the member {member} is in {file}; whoever has enough of them reads the ledger")
+    });
+    Ok(())
+}
+
+/// Reads the private half of an encryption key. One that others can read is refused.
+fn read_key(path: &Path) -> Result<DecryptionKey, Fault> {
+    if !files::is_private(path)? {
+        return Err(Fault::new(Code::KeyOpenToOthers, path.display().to_string()));
+    }
+    let text = SecretBytes::new(files::read(path)?);
+    let unusable = |cause: String| {
+        Fault::new(Code::KeyUnusable, path.display().to_string())
+            .because(&std::io::Error::other(cause))
+    };
+    let text = str::from_utf8(text.expose()).map_err(|error| unusable(error.to_string()))?;
+    DecryptionKey::from_pem(text).map_err(|error| unusable(chain(&error)))
+}
+
+/// Reads a share that was written here, or in another way as one line of base64. One that others can read is refused.
+pub(super) fn read(path: &Path) -> Result<RecoveryShare, Fault> {
+    if !files::is_private(path)? {
+        return Err(Fault::new(Code::KeyOpenToOthers, path.display().to_string()));
+    }
+    let text = SecretBytes::new(files::read(path)?);
+    let wrong = |cause: String| {
+        Fault::new(Code::ShareWrong, path.display().to_string())
+            .because(&std::io::Error::other(cause))
+    };
+    let bytes = STANDARD.decode(text.expose().trim_ascii());
+    let bytes = SecretBytes::new(bytes.map_err(|_| wrong("it is not base64".to_owned()))?);
+    RecoveryShare::decode(bytes.expose()).map_err(|error| wrong(error.to_string()))
+}
