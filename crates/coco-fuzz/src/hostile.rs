@@ -217,6 +217,7 @@ pub(crate) fn http_route() -> Vec<Vec<u8>> {
         "GET /gov/service/users?api-version=2024-07-01&limit=1&after=%2",
         "GET /gov/service/javascript-modules/%2Flib%2Fa.js?api-version=2024-07-01",
         "GET /gov/service/members/{memberId}",
+        "POST /gov/members/proposals/a{memberId}b/ballots/c:submit",
     ]);
     all.push(format!("GET /app/tx?{}", "a&".repeat(3000)).into_bytes());
     all.push(format!("GET {}", "/a".repeat(4000)).into_bytes());

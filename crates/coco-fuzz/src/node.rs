@@ -83,13 +83,16 @@ pub(crate) fn http_route(data: &[u8]) {
             };
             assert!(is_verb, "{method} {}", row.path);
             // Put back where they came from, the names give the path again.
-            let mut again = row.path.to_owned();
-            for part in row.path.split('/').filter_map(|part| part.strip_prefix('{')) {
-                let name = part.split('}').next().unwrap_or_default();
+            let part = |part: &'static str| {
+                let Some((name, rest)) = part.strip_prefix('{').and_then(|it| it.split_once('}'))
+                else {
+                    return part.to_owned();
+                };
                 assert!(!names.get(name).is_empty(), "{path}: no {name}");
-                again = again.replacen(&format!("{{{name}}}"), names.get(name), 1);
-            }
-            assert_eq!(again, path, "a path has one spelling");
+                format!("{}{rest}", names.get(name))
+            };
+            let again: Vec<String> = row.path.split('/').map(part).collect();
+            assert_eq!(again.join("/"), path, "a path has one spelling");
         }
         Route::NotAllowed { allow } => {
             assert!(!allow.split(", ").any(|allowed| allowed == method.as_str()));

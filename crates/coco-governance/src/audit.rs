@@ -4,8 +4,8 @@
 //!   entry ─┬─ records a member's request ─▶ carried out again on the tables before it, by the constitution in them:
 //!          │                                what it writes is what the entry has, row by row
 //!          ├─ the founding ───────────────▶ members who have acted in nothing yet, and a constitution that loads
-//!          ├─ the service's own ──────────▶ the steps of nodes that need no vote, and the beginning and end of a recovery,
-//!          │                                each by its rule
+//!          ├─ the service's own ──────────▶ the steps of nodes that need no vote, another ledger secret when the one that it
+//!          │                                has is too old, and the beginning and end of a recovery, each by its rule
 //!          └─ anything else in a table of governance is a fault: nobody asked for it
 //! ```
 //!
@@ -33,7 +33,7 @@ mod founding;
 mod nodes;
 mod secrets;
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use coco_kv::{
     MapImage, MapKind, MapName, MapSpec, StateImage, Store, Transaction, WriteSet, WriteSetView,
@@ -51,7 +51,7 @@ use crate::{
     },
 };
 use disaster::Periods;
-use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS};
+use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE};
 
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
@@ -218,11 +218,14 @@ impl Audit {
             let founded = founding::check(&self.governance, entry.writes);
             self.is_founded = founded.map_err(|fault| self.failed(fault))?;
         } else {
-            let is_of_service = entry.writes.maps().iter().any(|map| map.name() == SERVICE_INFO);
-            let checked = if is_of_service {
-                disaster::check(&mut self.begin(), entry, self.periods)
+            let touches = |name| entry.writes.maps().iter().any(|map| map.name() == name);
+            let (tx, newest) = (&mut self.begin(), self.periods.newest);
+            let checked = if touches(SERVICE_INFO) {
+                disaster::check(tx, entry, self.periods)
+            } else if touches(NODE_SECRETS) {
+                secrets::check_replaced(tx, entry.writes, newest, &self.times())
             } else {
-                nodes::check(&mut self.begin(), entry.writes)
+                nodes::check(tx, entry.writes)
             };
             checked.map_err(|fault| self.failed(fault))?;
             self.acts.own += 1;
@@ -232,6 +235,12 @@ impl Audit {
             Some(row) => self.note_period(row, self.at),
             None => Ok(()),
         }
+    }
+
+    /// When the entry may have been made, in seconds since 1970.
+    fn times(&self) -> RangeInclusive<u64> {
+        let from = self.before_s.saturating_sub(CLOCKS_APART_MAX_S);
+        from..=self.latest_s.saturating_add(CLOCKS_APART_MAX_S)
     }
 
     /// Takes in that another ledger secret begins to be used.
@@ -265,7 +274,8 @@ impl Audit {
 fn is_governed(table: &str) -> bool {
     table.starts_with("public:ccf.gov.")
         || TABLES.contains(&table)
-        || [CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SNAPSHOT_ASKED].contains(&table)
+        || [CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, SNAPSHOT_ASKED]
+            .contains(&table)
 }
 
 /// The tables of a node's store that scripts can ask for. Those that are not listed become tables in ranges, as they do

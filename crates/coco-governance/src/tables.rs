@@ -209,6 +209,8 @@ pub struct ConfigurationRow {
     pub maximum_service_certificate_validity_days: Option<u64>,
     /// How many proposals a new one is compared with.
     pub recent_cose_proposals_window_size: Option<u64>,
+    /// How old a ledger secret may become before the service replaces it, in seconds. Ours.
+    pub ledger_secret_age_max_s: Option<u64>,
 }
 
 /// Where a proposal is in its life.

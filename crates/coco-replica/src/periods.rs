@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{DecryptionKey, SecretBytes};
-use coco_governance::{ErrorCode, GovernanceError, open_secret, seal_secret};
+use coco_governance::{ErrorCode, GovernanceError, open_secret, seal_secret, tables};
 use coco_kv::{MapKind, MapName, MapSpec, StateImage, Transaction, WriteSet};
 use coco_ledger::{
     CONFIGURATION_MAP, ConfigurationRow, LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets,
@@ -176,16 +176,11 @@ pub(crate) fn put_since(tx: &mut Transaction<'_>, now_s: u64) -> Result<(), Gove
 /// Whether the newest secret is older than members want it to be, given the rows of their configuration and of its age. A
 /// service that is not open has no such age.
 pub(crate) fn is_over_age(configuration: Option<&[u8]>, since: Option<&[u8]>, now_s: u64) -> bool {
-    let row = configuration.and_then(|row| serde_json::from_slice::<ConfigurationOf>(row).ok());
+    let row =
+        configuration.and_then(|row| serde_json::from_slice::<tables::ConfigurationRow>(row).ok());
     let age_max = row.and_then(|row| row.ledger_secret_age_max_s);
     let since = since.and_then(|since| serde_json::from_slice::<u64>(since).ok());
     age_max.zip(since).is_some_and(|(age, since)| now_s >= since.saturating_add(age))
-}
-
-/// What is read here of the service's configuration.
-#[derive(Deserialize)]
-struct ConfigurationOf {
-    ledger_secret_age_max_s: Option<u64>,
 }
 
 /// All periods up to the one from `newest_from` on, whose secret is `newest`: each is opened with the one after it.

@@ -8,10 +8,8 @@ use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
 
-use super::secrets::{NODE_SECRETS, PAST_SECRETS, check_next};
-use super::{
-    Audit, AuditError, AuditFault, AuditedEntry, CLOCKS_APART_MAX_S, ROOT_LAG_MAX, SNAPSHOT_ASKED,
-};
+use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_next, check_since};
+use super::{Audit, AuditError, AuditFault, AuditedEntry, ROOT_LAG_MAX, SNAPSHOT_ASKED};
 use crate::{
     Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
@@ -80,8 +78,7 @@ impl Audit {
 
     /// The time at which the request was carried out, or the earliest that gives the same.
     fn time(&self, message: Message, writes: &WriteSetView<'_>) -> Result<u64, AuditFault> {
-        let from = self.before_s.saturating_sub(CLOCKS_APART_MAX_S);
-        let to = self.latest_s.saturating_add(CLOCKS_APART_MAX_S);
+        let (from, to) = self.times().into_inner();
         let in_order = |said: u64, is_in_order: bool| {
             if is_in_order { Ok(said) } else { Err(AuditFault::Time { said, from, to }) }
         };
@@ -154,6 +151,10 @@ impl Audit {
         if rekeys {
             check_next(tx, writes, self.periods.newest)?;
             checked.extend([NODE_SECRETS, PAST_SECRETS]);
+        }
+        if opens || rekeys {
+            check_since(writes, &self.times())?;
+            checked.push(SECRET_SINCE);
         }
         let has_members = has_recovery_members(tx).map_err(AuditFault::Tables)?;
         let dealt = if rekeys {

@@ -13,7 +13,7 @@ use super::{
     act::rows,
     is_governed,
     nodes::{Configuration, Node, all_nodes},
-    secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, check_kept},
+    secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE, check_kept},
 };
 use crate::{
     recovery::{Dealt, check_dealt, has_enough, has_recovery_members},
@@ -38,8 +38,14 @@ const OF_BEGINNING: [&str; 7] = [
 ];
 
 /// What an end writes.
-const OF_END: [&str; 5] =
-    [SERVICE_INFO, ENCRYPTED_SUBMITTED_SHARES, PAST_SECRETS, RECOVERY_SHARES, PAST_LEDGER_SECRET];
+const OF_END: [&str; 6] = [
+    SERVICE_INFO,
+    ENCRYPTED_SUBMITTED_SHARES,
+    PAST_SECRETS,
+    SECRET_SINCE,
+    RECOVERY_SHARES,
+    PAST_LEDGER_SECRET,
+];
 
 /// The periods of ledger secrets: the newest, and the one before it.
 #[derive(Clone, Copy)]

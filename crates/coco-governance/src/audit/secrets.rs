@@ -2,7 +2,7 @@
 //!
 //! The replica's own crate writes both tables; here it shows who was given a secret, and which was kept.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_kv::{MapName, Transaction, WriteSetView};
@@ -12,14 +12,27 @@ use serde::Deserialize;
 use super::{
     AuditFault,
     act::rows,
+    is_governed,
     nodes::{Configuration, all_nodes},
 };
-use crate::{recovery::SEALED_SECRET_BYTES, tables::singleton_key};
+use crate::{
+    recovery::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_recovery_members},
+    tables::{
+        self, ConfigurationRow, PAST_LEDGER_SECRET, RECOVERY_SHARES, SERVICE_CONFIG, singleton_key,
+    },
+};
 
 /// `one key -> JSON`: the newest ledger secret, encrypted to each node.
 pub(super) const NODE_SECRETS: &str = "public:coco.internal.node_ledger_secrets";
 /// `first seqno of a period, big-endian -> bytes`: its secret, sealed under that of the period after it.
 pub(super) const PAST_SECRETS: &str = "public:coco.internal.past_ledger_secrets";
+
+/// `one key -> JSON number`: since when the newest ledger secret is used, in seconds since 1970.
+pub(super) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
+
+/// What an entry writes by which the service replaces a ledger secret that is too old.
+const OF_REPLACING: [&str; 5] =
+    [NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, RECOVERY_SHARES, PAST_LEDGER_SECRET];
 
 /// A row of [`NODE_SECRETS`].
 #[derive(Deserialize)]
@@ -73,6 +86,58 @@ pub(super) fn check_next(
     let nodes: Vec<String> = nodes.filter(reads_on).map(|(id, _)| id).collect();
     row.check_recipients(&nodes)?;
     check_kept(writes, previous)
+}
+
+/// Checks what an entry says of the time since when a secret is used: it is of the time of the entry.
+pub(super) fn check_since(
+    writes: &WriteSetView<'_>,
+    times: &RangeInclusive<u64>,
+) -> Result<Option<u64>, AuditFault> {
+    let Some(row) = writes.get(&MapName::from_static(SECRET_SINCE), singleton_key()) else {
+        return Ok(None);
+    };
+    let since = serde_json::from_slice::<u64>(row).ok().filter(|since| times.contains(since));
+    let wrong = || AuditFault::Effect("a ledger secret is not used since it says".to_owned());
+    since.map(Some).ok_or_else(wrong)
+}
+
+/// Checks an entry by which the service gives its ledger another secret without a vote: because members said how old one may
+/// become.
+pub(super) fn check_replaced(
+    tx: &mut Transaction<'_>,
+    writes: &WriteSetView<'_>,
+    previous: Seqno,
+    times: &RangeInclusive<u64>,
+) -> Result<(), AuditFault> {
+    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
+    if let Some((table, key, _)) = governed.find(|(table, ..)| !OF_REPLACING.contains(table)) {
+        return Err(super::nodes::nobody_asked(table, key));
+    }
+    let row: Option<ConfigurationRow> =
+        tables::read(tx, SERVICE_CONFIG, singleton_key()).map_err(AuditFault::Tables)?;
+    let age_max = row.and_then(|row| row.ledger_secret_age_max_s);
+    let map = tx.map(&MapName::from_static(SECRET_SINCE));
+    let before = map.and_then(|map| tx.get(map, singleton_key()));
+    let before = before.and_then(|row| serde_json::from_slice::<u64>(&row).ok());
+    let is_due = match (age_max, before, check_since(writes, times)?) {
+        (Some(age_max), Some(before), Some(now)) => now >= before.saturating_add(age_max),
+        _ => false,
+    };
+    if !is_due {
+        let reason = "the ledger secret is replaced, and members did not ask for that by then";
+        return Err(AuditFault::Effect(reason.to_owned()));
+    }
+    check_next(tx, writes, previous)?;
+    let row = |name| writes.get(&MapName::from_static(name), singleton_key());
+    let (shares, past) = (row(RECOVERY_SHARES), row(PAST_LEDGER_SECRET));
+    if has_recovery_members(tx).map_err(AuditFault::Tables)? {
+        return check_dealt(tx, Dealt::Rekey { previous }, shares, past)
+            .map_err(AuditFault::Effect);
+    }
+    match (shares, past) {
+        (None, None) => Ok(()),
+        _ => Err(AuditFault::Effect("shares were dealt, and nobody can hold one".to_owned())),
+    }
 }
 
 /// Checks that the secret of a period is kept, and no other touched.

@@ -7,7 +7,7 @@ use coco_governance::{
     Situation, forget_submitted_shares, has_recovery_members, put_virtual_measurement, seal_secret,
     share, tables,
 };
-use coco_kv::{Domain, MapName, Store, WriteSet, WriteSetView};
+use coco_kv::{Domain, MapName, Store, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno, TxId, View};
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ use crate::consortium::{Consortium, Member, START, Sent, YES, engine, state};
 pub(super) const CONFIGURATION: &str = "public:coco.internal.configuration";
 pub(super) const NODE_SECRETS: &str = "public:coco.internal.node_ledger_secrets";
 pub(super) const PAST_SECRETS: &str = "public:coco.internal.past_ledger_secrets";
+pub(super) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
 const WAITING: &str = "WaitingForRecoveryShares";
 pub(super) const SNAPSHOT_ASKED: &str = "public:coco.internal.snapshot_asked";
 
@@ -101,7 +102,7 @@ impl Books {
         governance.put(&mut second).unwrap();
         put_virtual_measurement(&mut second, &Digest([9; 32]));
         let mut schema = tables::maps();
-        schema.extend([CONFIGURATION, NODE_SECRETS, PAST_SECRETS].map(|name| {
+        schema.extend([CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE].map(|name| {
             coco_kv::MapSpec::new(MapName::from_static(name), coco_kv::MapKind::Ordered)
         }));
         let asked = MapName::from_static(SNAPSHOT_ASKED);
@@ -155,6 +156,31 @@ impl Books {
         tx.finish().write_set().clone()
     }
 
+    /// Writes another ledger secret.
+    fn rekey(&self, tx: &mut Transaction<'_>, seed: &[u8; 32]) -> Sent<()> {
+        let (from, number) = self.secret;
+        let secret = |of: u8| SecretBytes::new(vec![of; 32]);
+        let (next, past) = (secret(number + 1), secret(number));
+        let previous = SecretFrom { from, secret: &past };
+        share(tx, &Occasion::Rekey { next: &next, previous }, seed)?;
+        let map = |name| MapName::from_static(name);
+        let (nodes, kept) = (tx.map(&map(NODE_SECRETS)), tx.map(&map(PAST_SECRETS)));
+        let secrets: serde_json::Map<_, _> =
+            self.readers().into_iter().map(|node| (node, json!("AA=="))).collect();
+        let row = json!({ "secrets": secrets }).to_string().into_bytes();
+        tx.put(nodes.unwrap(), tables::singleton_key(), row);
+        tx.put(kept.unwrap(), &from.0.to_be_bytes(), seal_secret(&next, &past));
+        put_since(tx, self.c.now);
+        Ok(())
+    }
+
+    /// The entry with which the service replaces a ledger secret that is too old.
+    pub(super) fn replacement(&self) -> WriteSet {
+        let mut tx = self.c.store.reader().begin();
+        self.rekey(&mut tx, &sha256(b"too old").0).unwrap();
+        tx.finish().write_set().clone()
+    }
+
     pub(super) fn last(&self) -> Seqno {
         Seqno(self.entries.len() as u64)
     }
@@ -197,21 +223,13 @@ impl Books {
                     let secret = secret(number);
                     let newest = SecretFrom { from, secret: &secret };
                     share(&mut tx, &Occasion::Opening { newest, previous: None }, &seed)?;
+                    put_since(&mut tx, self.c.now);
                 }
                 Effect::RefreshRecoveryShares => {
                     share(&mut tx, &Occasion::Refresh { newest: &secret(number) }, &seed)?;
                 }
                 Effect::RekeyLedger => {
-                    let (next, past) = (secret(number + 1), secret(number));
-                    let previous = SecretFrom { from, secret: &past };
-                    share(&mut tx, &Occasion::Rekey { next: &next, previous }, &seed)?;
-                    let map = |name| MapName::from_static(name);
-                    let (nodes, kept) = (tx.map(&map(NODE_SECRETS)), tx.map(&map(PAST_SECRETS)));
-                    let secrets: serde_json::Map<_, _> =
-                        self.readers().into_iter().map(|node| (node, json!("AA=="))).collect();
-                    let row = json!({ "secrets": secrets }).to_string().into_bytes();
-                    tx.put(nodes.unwrap(), tables::singleton_key(), row);
-                    tx.put(kept.unwrap(), &from.0.to_be_bytes(), seal_secret(&next, &past));
+                    self.rekey(&mut tx, &seed)?;
                     self.secret = (self.last().next().next(), number + 1);
                 }
                 Effect::Snapshot => {
@@ -307,6 +325,11 @@ impl Books {
         self.c.now += seconds;
         self.later = (self.last().next(), seconds);
     }
+}
+
+fn put_since(tx: &mut Transaction<'_>, now: u64) {
+    let map = tx.map(&MapName::from_static(SECRET_SINCE)).unwrap();
+    tx.put(map, tables::singleton_key(), now.to_string().into_bytes());
 }
 
 /// Goes through entries, the first two of which found the service.

@@ -11,8 +11,8 @@ use coco_types::Seqno;
 use serde_json::{Value, json};
 
 use super::books::{
-    Books, CONFIGURATION, NEXT_CONSTITUTION, NODE_SECRETS, PAST_SECRETS, SNAPSHOT_ASKED,
-    configuration, hex, node, put, root,
+    Books, CONFIGURATION, NEXT_CONSTITUTION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE,
+    SNAPSHOT_ASKED, configuration, hex, node, put, root,
 };
 use crate::consortium::{Member, NO, YES, engine};
 
@@ -395,4 +395,36 @@ fn a_service_that_begins_with_acts_or_active_members_is_named() {
     // Members who come when the founding is over come without a vote.
     b.entries.extend([WriteSet::new(), honest]);
     check_all(&b, "nobody signed a request");
+}
+
+/// Members say how old a ledger secret may become; before that, and otherwise, nobody replaces one without a vote.
+#[test]
+fn a_ledger_secret_that_is_replaced_without_a_vote_is_named_unless_it_is_too_old() {
+    let mut b = Books::new(2);
+    b.entries.push(b.replacement());
+    check_all(&b, "members did not ask for that");
+    b.entries.pop();
+    let age = json!({ "ledger_secret_age_max_s": 7200 });
+    assert_eq!(b.pass("set_service_configuration", &age).unwrap(), "Accepted");
+    b.entries.push(b.replacement());
+    check_all(&b, "members did not ask for that");
+    b.entries.pop();
+
+    b.wait(7200);
+    let honest = b.replacement();
+    b.entries.push(honest.clone());
+    b.audit().unwrap();
+    let one = tables::singleton_key();
+    for (table, key, row, expected) in [
+        (SECRET_SINCE, one, json!(1), "is not used since it says"),
+        (NODE_SECRETS, one, json!({ "secrets": { hex(7): "AA==" } }), "to others than"),
+        (tables::RECOVERY_SHARES, one, json!({}), "shares"),
+        (tables::USERS_INFO, b"somebody".as_slice(), json!({}), "nobody signed a request"),
+    ] {
+        let mut set = honest.clone();
+        put(&mut set, table, key, &row);
+        b.entries.pop();
+        b.entries.push(set);
+        check_all(&b, expected);
+    }
 }
