@@ -242,27 +242,46 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     network.finish()
 }
 
-/// What recovers nothing is refused where it is found; and whatever is killed while a service comes back, it comes back.
-#[test]
-fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::Result<()> {
-    let mut network = Network::provision(3, |_| {})?;
-    network.start_all()?;
-    let desk = Desk::of(&network)?;
-    let scratch = network.scratch().to_owned();
-    pay(&network, 0)?;
-    let early = scratch.join("early");
-    copy_of(&network.ledger_folder(1), &early)?;
-    // Whoever leaves takes no share along: the ledger has another secret from then on.
-    let members = desk.json("acme", network.addresses(0)?.client, &["member", "ls"])?;
-    let mut members = members["members"].as_array().context("a list")?.iter();
-    let corp = members.find(|member| member["memberData"]["name"] == "corp");
-    let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
-    decide(&desk, &network, &["remove-member", &corp])?;
-    pay(&network, 1)?;
-    let receipt = receipt_of_last(&network, &desk)?;
-    let (lost, kept) = (network.service_cert(), scratch.join("kept"));
-    lose(&mut network, &kept)?;
+/// A network with a member who has left is lost: what is kept of it.
+struct Lost {
+    network: Network,
+    desk: Desk,
+    scratch: PathBuf,
+    /// A ledger of before the receipt was made, and one of the end.
+    early: PathBuf,
+    kept: PathBuf,
+    /// The certificate of the service.
+    cert: PathBuf,
+    receipt: PathBuf,
+}
 
+impl Lost {
+    fn new() -> anyhow::Result<Self> {
+        let mut network = Network::provision(3, |_| {})?;
+        network.start_all()?;
+        let desk = Desk::of(&network)?;
+        let scratch = network.scratch().to_owned();
+        pay(&network, 0)?;
+        let early = scratch.join("early");
+        copy_of(&network.ledger_folder(1), &early)?;
+        // Whoever leaves takes no share along: the ledger has another secret from then on.
+        let members = desk.json("acme", network.addresses(0)?.client, &["member", "ls"])?;
+        let mut members = members["members"].as_array().context("a list")?.iter();
+        let corp = members.find(|member| member["memberData"]["name"] == "corp");
+        let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
+        decide(&desk, &network, &["remove-member", &corp])?;
+        pay(&network, 1)?;
+        let receipt = receipt_of_last(&network, &desk)?;
+        let (cert, kept) = (network.service_cert(), scratch.join("kept"));
+        lose(&mut network, &kept)?;
+        Ok(Self { network, desk, scratch, early, kept, cert, receipt })
+    }
+}
+
+/// What recovers nothing is refused where it is found.
+#[test]
+fn nothing_wrong_is_recovered() -> anyhow::Result<()> {
+    let Lost { network, desk, scratch, early, kept, cert: lost, receipt } = Lost::new()?;
     // A changed byte, somebody else's certificate, a missing beginning, a folder that is taken.
     let copy = |name: &str| -> anyhow::Result<PathBuf> {
         let to = scratch.join(name);
@@ -313,11 +332,19 @@ fn a_recovery_goes_on_after_a_crash_and_nothing_wrong_is_recovered() -> anyhow::
     let size = |folder: &Path| -> anyhow::Result<u64> { Ok(fs::metadata(first(folder)?)?.len()) };
     ensure!(size(&dir.join("ledger"))? >= size(&kept)? && size(&kept)? > size(&early)?);
 
+    let (_, ended) = recover(&desk, &dir, &kept, &lost)?;
+    ended.failed(5, "COCO-1003");
+    network.finish()
+}
+
+/// Whatever is killed while a service comes back, it comes back; and of two that begin, members open the one that they mean.
+#[test]
+fn a_recovery_goes_on_after_a_crash_and_members_open_the_one_that_they_mean() -> anyhow::Result<()>
+{
+    let Lost { network, desk, scratch, kept, cert: lost, .. } = Lost::new()?;
     // Two operators begin at one time. What members signed for one is worth nothing for the other.
     let ours = Phoenix::make(&desk, &scratch, "ours", &kept, &lost)?;
     let theirs = Phoenix::make(&desk, &scratch, "theirs", &kept, &lost)?;
-    let (_, ended) = recover(&desk, &scratch.join("ours"), &kept, &lost)?;
-    ended.failed(5, "COCO-1003");
     let (running, other) = (ours.start()?, theirs.start()?);
     let meant = scratch.join("meant.cose");
     let [meant, lost_pem] = [&meant, &lost].map(|path| path.to_str().context("UTF-8"));

@@ -62,6 +62,13 @@ pub(crate) enum Kind {
     /// Begin a new ledger secret
     #[command(after_help = "Example:\n  coco proposal create rekey")]
     Rekey,
+    /// Have the service replace its ledger secret by itself when it is so old
+    #[command(after_help = "Example:\n  coco proposal create set-secret-age 90")]
+    SetSecretAge {
+        /// How old, in days
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
     /// Share the ledger secret anew among the recovery members
     #[command(after_help = "Example:\n  coco proposal create refresh-shares")]
     RefreshShares,
@@ -120,6 +127,10 @@ impl Kind {
                 ("set_constitution", json!({ "constitution": files::read_text(file)? }))
             }
             Self::Rekey => ("trigger_ledger_rekey", json!({})),
+            Self::SetSecretAge { days } => (
+                "set_service_configuration",
+                json!({ "ledger_secret_age_max_s": u64::from(*days) * 86_400 }),
+            ),
             Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
             Self::Snapshot => ("trigger_snapshot", json!({})),
             Self::Chunk => ("trigger_ledger_chunk", json!({})),
