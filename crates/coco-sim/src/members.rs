@@ -3,7 +3,7 @@
 //! Three members propose, vote and withdraw, each one request after the other, as clients do. Their signatures are real,
 //! and by RFC 6979 the same in every run of a seed.
 
-use std::collections::BTreeMap;
+use std::{array, collections::BTreeMap, sync::LazyLock};
 
 use coco_crypto::{
     Certificate, Curve,
@@ -51,14 +51,29 @@ pub enum Ask {
     Withdraw(ProposalId),
 }
 
+/// What a member is known by and signs with.
+struct Who {
+    id: MemberId,
+    key: SigningKey,
+}
+
+/// Made once: to find the public half of a key costs as much as a signature.
+static WHO: LazyLock<[Who; MEMBERS]> = LazyLock::new(|| {
+    array::from_fn(|member| {
+        let certificate = Certificate::from_pem(CERTIFICATES[member]).expect("it is a certificate");
+        let secret = sha256(format!("coco-sim member {member}").as_bytes());
+        let key = SigningKey::from_slice(&secret.0).expect("it is a key");
+        Who { id: MemberId(certificate.digest()), key }
+    })
+});
+
 /// The id of a member.
 ///
 /// # Panics
 /// Never: the certificates are part of this program.
 #[must_use]
 pub fn id(member: usize) -> MemberId {
-    let certificate = Certificate::from_pem(CERTIFICATES[member]).expect("it is a certificate");
-    MemberId(certificate.digest())
+    WHO[member].id
 }
 
 /// Writes the members, active from the start, and the default constitution.
@@ -115,9 +130,7 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
         }
     };
     let protected = protected_headers(Curve::P256, signer, message, created_at);
-    let secret = sha256(format!("coco-sim member {member}").as_bytes());
-    let key = SigningKey::from_slice(&secret.0).expect("it is a key");
-    let signature: Signature = key.sign(&to_be_signed(&protected, content.as_bytes()));
+    let signature: Signature = WHO[member].key.sign(&to_be_signed(&protected, content.as_bytes()));
     let envelope = AttachedSign1 {
         protected: &protected,
         unprotected: EMPTY_MAP,

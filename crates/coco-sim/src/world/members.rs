@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use coco_adapter::Ticket;
 use coco_crypto::SHARING_SEED_BYTES;
 use coco_governance::{Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply};
-use coco_replica::{GovernReply, GovernTask, Input};
+use coco_replica::{GovernReply, GovernRequest, GovernTask, Input};
 use coco_types::{TxId, TxStatus};
 
 use super::{Event, World};
@@ -33,6 +33,8 @@ pub(super) struct Members {
     tickets: u64,
     next_value: u64,
     told: Vec<Told>,
+    /// What each signed last, and when: whoever asks again sends the same bytes.
+    signed: [Option<(Ask, u64, GovernRequest)>; MEMBERS],
 }
 
 /// What a member is at.
@@ -59,6 +61,17 @@ type Heard = (Ask, ProposalId, TxId);
 impl Members {
     pub(super) fn are_at_rest(&self) -> bool {
         self.doing.iter().all(|doing| *doing == Doing::Resting)
+    }
+
+    fn request(&mut self, member: usize, ask: Ask, signed_at: u64) -> GovernRequest {
+        if let Some((last, at, request)) = &self.signed[member]
+            && (*last, *at) == (ask, signed_at)
+        {
+            return request.clone();
+        }
+        let request = members::request(member, ask, signed_at);
+        self.signed[member] = Some((ask, signed_at, request.clone()));
+        request
     }
 }
 
@@ -154,7 +167,7 @@ impl World {
         let Some(node) = node else { return };
         let what = format!("{ask:?}");
         self.note(node, || Happened::Governs { member, what });
-        let request = members::request(member, ask, signed_at);
+        let request = self.members.request(member, ask, signed_at);
         self.step(node, Input::Govern(ticket, request));
     }
 
