@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use coco_adapter::Ticket;
 use coco_crypto::SHARING_SEED_BYTES;
 use coco_governance::{Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply};
+use coco_ledger::LedgerSecrets;
 use coco_replica::{GovernReply, GovernRequest, GovernTask, Input};
 use coco_types::{TxId, TxStatus};
 
@@ -77,15 +78,13 @@ impl Members {
 
 /// Carries a request out, as the thread for such does. Which requests came before changes nothing but time, so all runs
 /// of a thread share what was compiled.
-fn carry_out(task: GovernTask) -> coco_replica::Governed {
+fn carry_out(task: GovernTask, seed: &[u8; SHARING_SEED_BYTES]) -> coco_replica::Governed {
     thread_local! {
         static GOVERNANCE: RefCell<Option<Governance>> = const { RefCell::new(None) };
     }
     GOVERNANCE.with(|governance| {
         let mut governance = governance.borrow_mut();
-        // No shares are dealt here.
-        let seed = [0; SHARING_SEED_BYTES];
-        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())), &seed)
+        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())), seed)
     })
 }
 
@@ -134,6 +133,9 @@ impl World {
                 return Ask::Withdraw(proposal);
             }
             return Ask::Vote(proposal, self.dice.per_mille(750));
+        }
+        if self.dice.per_mille(self.plan.rekeys) {
+            return Ask::Rekey;
         }
         match self.dice.place(10) {
             0 => Ask::EndChunk,
@@ -188,7 +190,7 @@ impl World {
     }
 
     pub(super) fn governed(&mut self, node: usize, task: GovernTask) {
-        let governed = carry_out(task);
+        let governed = carry_out(task, &self.dice.bytes());
         self.step(node, Input::Governed(Box::new(governed)));
     }
 
@@ -249,12 +251,12 @@ impl World {
     }
 
     /// Holds the ledger against the rules, what members were told against it, and every node's tables against both.
-    pub(super) fn check_politics(&mut self, ledger: &[bytes::Bytes]) {
+    pub(super) fn check_politics(&mut self, ledger: &[bytes::Bytes], secrets: &LedgerSecrets) {
         if self.plan.govern_us.is_none() {
             return;
         }
         let mut politics = members::Politics::default();
-        ledger.iter().for_each(|entry| politics.take(entry));
+        ledger.iter().for_each(|entry| politics.take(entry, secrets));
         self.members.told.iter().for_each(|told| politics.judge(told));
         for machine in self.machines.iter().filter(|machine| machine.votes()) {
             if let Some(replica) = &machine.replica {
@@ -263,6 +265,9 @@ impl World {
         }
         for _ in 0..politics.accepted {
             self.marks.reach("members accepted a proposal");
+        }
+        for _ in 0..politics.rekeyed {
+            self.marks.reach("members gave the ledger another secret");
         }
     }
 }
@@ -283,9 +288,10 @@ fn allowed_refusal(ask: Ask, error: &GovernanceError) -> &'static str {
             "a member voted on a proposal that was forgotten, or did not survive"
         }
         (Ask::Vote(..), ErrorCode::VoteAlreadyExists) => "a member voted twice",
-        (Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot, ErrorCode::ProposalReplay) => {
-            "a member sent its proposal again that had been taken"
-        }
+        (
+            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot | Ask::Rekey,
+            ErrorCode::ProposalReplay,
+        ) => "a member sent its proposal again that had been taken",
         (_, ErrorCode::TooManyOpenProposals) => "a member had too many open proposals",
         _ => panic!("{ask:?} is refused: {error:?}"),
     }
