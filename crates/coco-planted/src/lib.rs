@@ -52,6 +52,8 @@ pub enum Bug {
     EndChunkAnywhere,
     /// `coco-replica`: execution goes on however much is uncommitted.
     IgnoreRoom,
+    /// `coco-replica`: a ledger secret stays when the entry that named it is rolled back.
+    ForgetPeriodRollback,
     /// `coco-replica`: a snapshot is of the newest entry, committed or not.
     SnapshotOfHead,
     /// `coco-replica`: a snapshot is made without the private maps.
@@ -81,7 +83,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 26] = [
+pub const ALL: [Bug; 27] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
@@ -95,6 +97,7 @@ pub const ALL: [Bug; 26] = [
     Bug::TimeFollowsClock,
     Bug::EndChunkAnywhere,
     Bug::IgnoreRoom,
+    Bug::ForgetPeriodRollback,
     Bug::SnapshotOfHead,
     Bug::SnapshotWithoutPrivate,
     Bug::ForgetEvidenceRollback,

@@ -1,20 +1,16 @@
-//! What an auditor makes of a ledger who knows the service's certificate and nothing else.
+//! What an auditor makes of a ledger who knows the service's certificate and, for what is private, its secrets.
 
 use bytes::Bytes;
 use coco_crypto::Certificate;
 use coco_governance::{Audit, AuditedEntry, Engine, tables};
 use coco_kv::{Domain, StateImage, Store, WriteSet};
 use coco_ledger::{
-    EntryView, MerkleTree, Receipt, SignatureRecord, Verifier, chunk_files, verify_cose,
-    verify_json,
+    EntryView, LedgerSecrets, MerkleTree, Receipt, SignatureRecord, Verifier, chunk_files,
+    verify_cose, verify_json,
 };
-
 use coco_types::Seqno;
 
-use crate::{
-    dice::Dice,
-    genesis::{FIRST_ENTRIES, secret},
-};
+use crate::{dice::Dice, genesis::FIRST_ENTRIES};
 
 /// Receipts that are made and verified of one ledger.
 const RECEIPTS: usize = 5;
@@ -24,8 +20,13 @@ const RECEIPTS: usize = 5;
 /// # Panics
 /// When anything does not verify.
 #[must_use]
-pub fn check(service: &Certificate, entries: &[Bytes], dice: &mut Dice) -> usize {
-    let mut verifier = Verifier::new(service.clone()).with_secret(secret());
+pub fn check(
+    service: &Certificate,
+    entries: &[Bytes],
+    secrets: &LedgerSecrets,
+    dice: &mut Dice,
+) -> usize {
+    let mut verifier = Verifier::new(service.clone()).with_secret(secrets.clone());
     for (name, bytes) in chunk_files(entries) {
         verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
     }
@@ -42,7 +43,7 @@ pub fn check(service: &Certificate, entries: &[Bytes], dice: &mut Dice) -> usize
     let pem = service.pem();
     for _ in 0..RECEIPTS {
         let at = dice.place(views.len());
-        verify(&views, at, &tree, &pem);
+        verify(&views, at, secrets, (&tree, &pem));
     }
     RECEIPTS
 }
@@ -87,7 +88,12 @@ pub fn check_governance(entries: &[Bytes]) {
     }
 }
 
-fn verify(views: &[EntryView<'_>], at: usize, tree: &MerkleTree, service_pem: &str) {
+fn verify(
+    views: &[EntryView<'_>],
+    at: usize,
+    secrets: &LedgerSecrets,
+    (tree, service_pem): (&MerkleTree, &str),
+) {
     let record = |view: &EntryView<'_>| SignatureRecord::read(view).expect("a readable signature");
     let entry = &views[at];
     if let Some(own) = record(entry) {
@@ -97,7 +103,7 @@ fn verify(views: &[EntryView<'_>], at: usize, tree: &MerkleTree, service_pem: &s
         return;
     }
     let covering = views[at..].iter().find_map(record).expect("the last entry is a signature");
-    let evidence = secret().commit_evidence(entry.tx_id());
+    let evidence = secrets.at(entry.tx_id().seqno).commit_evidence(entry.tx_id());
     let receipt = Receipt::assemble(entry.bytes(), evidence, tree, &covering)
         .expect("parts of one ledger belong together");
     let json = verify_json(receipt.json().as_bytes(), service_pem);

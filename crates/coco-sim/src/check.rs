@@ -78,12 +78,12 @@ impl Check {
         self.compared[node] = 0;
     }
 
-    /// A node hands out an entry.
+    /// A node hands out an entry, after these.
     ///
     /// # Panics
     /// When it is not what an entry must be.
-    pub fn sealed(&mut self, entry: &Bytes) {
-        self.entries.sealed(entry);
+    pub fn sealed(&mut self, before: &[Bytes], entry: &Bytes) {
+        self.entries.sealed(before, entry);
     }
 
     /// A node found these on its disk.

@@ -19,6 +19,13 @@ impl Dice {
         mixed ^ mixed >> 31
     }
 
+    /// As many bytes as a secret has.
+    pub fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&self.bits().to_le_bytes()));
+        bytes
+    }
+
     /// A number below `sides`, which is not zero.
     pub const fn below(&mut self, sides: u64) -> u64 {
         self.bits() % sides

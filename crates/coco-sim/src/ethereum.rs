@@ -21,11 +21,9 @@ use coco_evm::{
     state::{self, EvmMaps, names},
 };
 use coco_kv::{MapName, Reader, Store, WriteSet};
-use coco_ledger::EntryView;
+use coco_ledger::{EntryView, LedgerSecrets};
 use coco_replica::{OUTSIDE_MAP, decode_outside};
 use coco_types::Seqno;
-
-use crate::genesis::secret;
 
 const CHAIN_ID: u64 = 31_337;
 /// Wei of each client's account in the beginning.
@@ -156,10 +154,10 @@ impl Model {
     /// # Panics
     /// When the entry breaks a rule: a block out of order, a nonce that is not the next, a transaction twice, money that
     /// is not there.
-    pub fn take(&mut self, entry: &Bytes) {
+    pub fn take(&mut self, entry: &Bytes, secrets: &LedgerSecrets) {
         let view = EntryView::parse(entry).expect("ledgers hold entries");
         let seqno = view.tx_id().seqno;
-        let open = view.open(&secret()).expect("it is sealed under our secret");
+        let open = view.open(secrets.at(seqno)).expect("it is sealed under its secret");
         let writes = open.writes().expect("it holds writes");
         let outside = writes.get(&MapName::from_static(OUTSIDE_MAP), &OUTSIDE_KEY);
         if let Some(outside) = outside.map(|bytes| decode_outside(bytes).expect("outside values")) {

@@ -15,7 +15,7 @@ use coco_ledger::{
 use coco_replica::{Keyring, NodeCipher, NodeKeyError};
 use coco_types::{Digest, NodeId};
 
-use crate::{ethereum, members};
+use crate::{ethereum, members, plan::NODES_MAX};
 
 /// Seconds since 1970 at which every run begins.
 pub const START_S: u64 = 1_700_000_000;
@@ -117,9 +117,9 @@ fn endorsed(service_key: &SigningKey, service: &Certificate) -> ServiceSigner {
         .expect("keys that were just made can sign")
 }
 
-/// What a double is encrypted to: all lives of a machine have one.
-fn key_of(node: &NodeId) -> String {
-    format!("double of machine {}", node.0[0])
+/// What a machine's double is encrypted to. All its lives have one: a key is sealed with a seat.
+fn key_of(machine: usize) -> String {
+    format!("double of machine {machine}")
 }
 
 /// Encrypts to doubles, and decrypts what was encrypted to this one. The same every time, unlike what it stands for.
@@ -127,10 +127,10 @@ fn key_of(node: &NodeId) -> String {
 pub struct DoubleCipher(String);
 
 impl DoubleCipher {
-    /// The double of a node, whatever its life.
+    /// The double of a machine, whatever its life.
     #[must_use]
-    pub fn new(node: &NodeId) -> Self {
-        Self(key_of(node))
+    pub fn new(machine: usize) -> Self {
+        Self(key_of(machine))
     }
 
     fn key(text: &str) -> AeadKey {
@@ -150,15 +150,21 @@ impl NodeCipher for DoubleCipher {
     }
 }
 
-/// What a node of a simulated network reads its ledger with.
+/// What was encrypted to any machine, for whoever checks them all.
 #[must_use]
-pub fn keyring(node: &NodeId) -> Keyring {
-    Keyring { secrets: secrets(), cipher: Arc::new(DoubleCipher::new(node)) }
+pub fn opened_by_any(encrypted: &[u8]) -> Option<SecretBytes> {
+    (0..NODES_MAX).find_map(|machine| DoubleCipher::new(machine).decrypt(encrypted))
 }
 
-/// What the ledger says of the node with this key.
+/// What a machine of a simulated network reads its ledger with.
 #[must_use]
-pub fn node_record(signer: &dyn Signer) -> GenesisNode {
+pub fn keyring(machine: usize) -> Keyring {
+    Keyring { secrets: secrets(), cipher: Arc::new(DoubleCipher::new(machine)) }
+}
+
+/// What the ledger says of the node with this key, which a machine is.
+#[must_use]
+pub fn node_record(signer: &dyn Signer, machine: usize) -> GenesisNode {
     GenesisNode {
         node_id: signer.node_id(),
         certificate_pem: signer.node_certificate_pem().to_owned(),
@@ -166,7 +172,7 @@ pub fn node_record(signer: &dyn Signer) -> GenesisNode {
         code_digest: Digest::ZERO,
         rpc_address: "here:1".into(),
         peer_address: "here:2".into(),
-        encryption_key_pem: key_of(&signer.node_id()),
+        encryption_key_pem: key_of(machine),
     }
 }
 
@@ -227,18 +233,18 @@ impl Keys {
             Self::Real { service, .. } => service.pem(),
         };
         let nodes: Vec<_> =
-            (0..nodes).map(|node| node_record(self.signer(node).as_ref())).collect();
+            (0..nodes).map(|node| node_record(self.signer(node).as_ref(), node)).collect();
         genesis_write_set(&service, &nodes)
     }
 }
 
-/// The secret of every simulated ledger, in its one period.
+/// The secret that every simulated ledger begins with.
 #[must_use]
 pub fn secrets() -> LedgerSecrets {
     secret().into()
 }
 
-/// The secret of every simulated ledger.
+/// The secret of the first period of every simulated ledger.
 #[must_use]
 pub fn secret() -> LedgerSecret {
     LedgerSecret::new(&[0x42; 32])

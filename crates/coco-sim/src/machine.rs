@@ -15,9 +15,9 @@ use coco_ledger::{
     EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, ReplayError,
 };
 use coco_replica::{
-    Effects, HardStateFile, HardStateFileError, Input, LoadLedger, LoadLedgerError, Loader, Now,
-    Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage, StorageError,
-    UseSnapshotError, read_entries,
+    Effects, HardStateFile, HardStateFileError, Input, Keyring, LoadLedger, LoadLedgerError,
+    Loader, Now, Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage,
+    StorageError, UseSnapshotError, read_entries,
 };
 use coco_types::{NodeId, Role, Seqno, TxId, View};
 use thiserror::Error;
@@ -231,7 +231,7 @@ impl Machine {
             id,
             seat: id,
             lives: vec![id],
-            record: node_record(keys.signer(number).as_ref()),
+            record: node_record(keys.signer(number).as_ref(), number),
             hint: None,
             farewells: BTreeSet::new(),
             copy: None,
@@ -294,6 +294,12 @@ impl Machine {
         }
     }
 
+    /// What it reads its ledger with.
+    #[must_use]
+    pub fn keyring(&self) -> Keyring {
+        keyring(self.number)
+    }
+
     /// Starts it from its disk: as the node that it was, or as a new one.
     ///
     /// # Errors
@@ -343,7 +349,7 @@ impl Machine {
         self.ledger = entries;
         self.id = signer.node_id();
         self.lives.push(self.id);
-        self.record = node_record(signer.as_ref());
+        self.record = node_record(signer.as_ref(), self.number);
         let (views, last, committed) = {
             let state = loader.state();
             let state = state.read();
@@ -389,7 +395,7 @@ impl Machine {
         committed: &[Bytes],
     ) -> Result<(Loader, Vec<Bytes>), StartFault> {
         let snapshots = SnapshotFiles::open(self.snapshot_folder())?;
-        let keyring = keyring(&self.id);
+        let keyring = self.keyring();
         // Snapshots hold fingerprints, and those of all nodes must be equal.
         let makes_snapshots = plan.settings.snapshot_entries > 0;
         let index_key = if makes_snapshots { keyring.secrets.index_key() } else { drawn };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 87] = [
+pub const REQUIRED: [&str; 90] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -95,6 +95,9 @@ pub const REQUIRED: [&str; 87] = [
     "what a member was told did not survive",
     "a member sent its proposal again that had been taken",
     "a member voted twice",
+    "members gave the ledger another secret",
+    "a new secret was rolled back with its entry",
+    "a node started from a snapshot of a later period",
 ];
 
 impl Marks {

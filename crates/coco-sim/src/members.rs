@@ -3,7 +3,7 @@
 //! Three members propose, vote and withdraw, each one request after the other, as clients do. Their signatures are real,
 //! and by RFC 6979 the same in every run of a seed.
 
-use std::collections::BTreeMap;
+use std::{array, collections::BTreeMap, sync::LazyLock};
 
 use coco_crypto::{
     Certificate, Curve,
@@ -15,13 +15,11 @@ use coco_governance::{
     protected_headers, tables,
 };
 use coco_kv::{MapName, MapView, Reader, WriteSet};
-use coco_ledger::EntryView;
-use coco_replica::GovernRequest;
+use coco_ledger::{EntryView, LedgerSecrets};
+use coco_replica::{GovernRequest, NODE_SECRETS_MAP};
 use coco_types::{Seqno, TxId};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value, json};
-
-use crate::genesis::secret;
 
 /// How many members there are.
 pub const MEMBERS: usize = 3;
@@ -45,11 +43,29 @@ pub enum Ask {
     EndChunk,
     /// Asks for a snapshot.
     Snapshot,
+    /// Gives the ledger another secret.
+    Rekey,
     /// Votes.
     Vote(ProposalId, bool),
     /// Takes a proposal back.
     Withdraw(ProposalId),
 }
+
+/// What a member is known by and signs with.
+struct Who {
+    id: MemberId,
+    key: SigningKey,
+}
+
+/// Made once: to find the public half of a key costs as much as a signature.
+static WHO: LazyLock<[Who; MEMBERS]> = LazyLock::new(|| {
+    array::from_fn(|member| {
+        let certificate = Certificate::from_pem(CERTIFICATES[member]).expect("it is a certificate");
+        let secret = sha256(format!("coco-sim member {member}").as_bytes());
+        let key = SigningKey::from_slice(&secret.0).expect("it is a key");
+        Who { id: MemberId(certificate.digest()), key }
+    })
+});
 
 /// The id of a member.
 ///
@@ -57,8 +73,7 @@ pub enum Ask {
 /// Never: the certificates are part of this program.
 #[must_use]
 pub fn id(member: usize) -> MemberId {
-    let certificate = Certificate::from_pem(CERTIFICATES[member]).expect("it is a certificate");
-    MemberId(certificate.digest())
+    WHO[member].id
 }
 
 /// Writes the members, active from the start, and the default constitution.
@@ -105,6 +120,9 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
         Ask::Snapshot => {
             (Route::CreateProposal, Message::Proposal, action("trigger_snapshot", json!({})))
         }
+        Ask::Rekey => {
+            (Route::CreateProposal, Message::Proposal, action("trigger_ledger_rekey", json!({})))
+        }
         Ask::Vote(proposal, yes) => {
             let ballot = format!("export function vote (proposal, proposerId) {{ return {yes}; }}");
             let route = Route::SubmitBallot { proposal, member: signer };
@@ -115,9 +133,7 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
         }
     };
     let protected = protected_headers(Curve::P256, signer, message, created_at);
-    let secret = sha256(format!("coco-sim member {member}").as_bytes());
-    let key = SigningKey::from_slice(&secret.0).expect("it is a key");
-    let signature: Signature = key.sign(&to_be_signed(&protected, content.as_bytes()));
+    let signature: Signature = WHO[member].key.sign(&to_be_signed(&protected, content.as_bytes()));
     let envelope = AttachedSign1 {
         protected: &protected,
         unprotected: EMPTY_MAP,
@@ -149,6 +165,8 @@ struct Proposal {
     ballots: BTreeMap<String, bool>,
     /// What it would set.
     sets: Option<(String, u64)>,
+    /// Whether it would give the ledger another secret.
+    rekeys: bool,
 }
 
 /// The politics of a ledger, from its public entries. Runs no script.
@@ -160,6 +178,8 @@ pub struct Politics {
     data: BTreeMap<String, u64>,
     /// How many proposals were accepted.
     pub accepted: u64,
+    /// How many of them gave the ledger another secret.
+    pub rekeyed: u64,
 }
 
 impl Politics {
@@ -168,10 +188,10 @@ impl Politics {
     /// # Panics
     /// When it breaks a rule: a decided proposal that changes, a vote lost or counted twice, a decision without the votes
     /// for it or votes without the decision, a change that no accepted proposal asked for.
-    pub fn take(&mut self, entry: &[u8]) {
+    pub fn take(&mut self, entry: &[u8], secrets: &LedgerSecrets) {
         let view = EntryView::parse(entry).expect("ledgers hold entries");
         let seqno = view.tx_id().seqno;
-        let open = view.open(&secret()).expect("it is sealed under our secret");
+        let open = view.open(secrets.at(seqno)).expect("it is sealed under its secret");
         let writes = open.writes().expect("it holds writes");
         let rows = |name: &str| {
             let maps = writes.maps().iter().filter(|map| map.name() == name);
@@ -181,7 +201,7 @@ impl Politics {
             rows.collect::<Vec<_>>()
         };
         let texts: BTreeMap<_, _> = rows(tables::PROPOSALS).into_iter().collect();
-        let mut set = None;
+        let (mut set, mut rekeys) = (None, false);
         for (id, row) in rows(tables::PROPOSALS_INFO) {
             let Some(row) = row else {
                 let gone = self.proposals.remove(&id).expect("what is removed was there");
@@ -194,10 +214,14 @@ impl Politics {
             if after.state == "Accepted" {
                 self.accepted += 1;
                 set = after.sets.clone().or(set);
+                rekeys |= after.rekeys;
             }
             self.ever.insert(id.clone(), after.clone());
             self.proposals.insert(id, after);
         }
+        let has_new_secret = !rows(NODE_SECRETS_MAP).is_empty();
+        assert_eq!(has_new_secret, rekeys, "secrets change as members say, at {seqno}");
+        self.rekeyed += u64::from(rekeys);
         if seqno.0 <= crate::genesis::FIRST_ENTRIES {
             return;
         }
@@ -228,9 +252,9 @@ impl Politics {
             .collect();
         let by = row["proposer_id"].as_str().expect("an id").to_owned();
         let before = self.proposals.get(id);
-        let sets = match before {
-            Some(before) => before.sets.clone(),
-            None => what_it_sets(text.expect("a new proposal has its text")),
+        let (sets, rekeys) = match before {
+            Some(before) => (before.sets.clone(), before.rekeys),
+            None => what_it_does(text.expect("a new proposal has its text")),
         };
         if let Some(before) = before {
             assert_eq!(before.state, "Open", "{id} was decided and changes at {seqno}");
@@ -254,7 +278,7 @@ impl Politics {
             _ => "Open",
         };
         assert_eq!(state, expected, "{id} with {yes} for it and {no} against, at {seqno}");
-        Proposal { by, state, ballots, sets }
+        Proposal { by, state, ballots, sets, rekeys }
     }
 
     /// Judges what a member was told.
@@ -271,7 +295,7 @@ impl Politics {
                 assert_eq!(found.ballots.get(&name), Some(yes), "a vote of {name} is final");
             }
             Ask::Withdraw(_) => assert_eq!(found.state, "Withdrawn", "{proposal} is taken back"),
-            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot => {
+            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot | Ask::Rekey => {
                 assert_eq!(found.by, name, "{proposal} is its proposer's");
             }
         }
@@ -302,11 +326,13 @@ impl Politics {
     }
 }
 
-/// Whose data a proposal sets, and to what.
-fn what_it_sets(text: &[u8]) -> Option<(String, u64)> {
+/// Whose data a proposal sets, and to what; and whether it gives the ledger another secret.
+fn what_it_does(text: &[u8]) -> (Option<(String, u64)>, bool) {
     let text: Value = serde_json::from_slice(text).expect("a proposal");
-    let args = &text["actions"][0]["args"];
-    Some((args["member_id"].as_str()?.to_owned(), args["member_data"]["to"].as_u64()?))
+    let action = &text["actions"][0];
+    let (member, to) = (&action["args"]["member_id"], &action["args"]["member_data"]["to"]);
+    let sets = member.as_str().map(str::to_owned).zip(to.as_u64());
+    (sets, action["name"] == "trigger_ledger_rekey")
 }
 
 #[cfg(test)]

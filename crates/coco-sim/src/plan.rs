@@ -16,6 +16,8 @@ pub const LIVENESS_US: Micros = 30_000_000;
 /// Where nodes come back as others, seats are given one after the other, and with the smallest messages and the slowest
 /// network each newcomer is sent an entry a round trip.
 pub const LIVENESS_WITH_SEATS_US: Micros = 90_000_000;
+/// Most nodes of a network.
+pub const NODES_MAX: usize = 7;
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -44,6 +46,8 @@ pub struct Plan {
     pub snapshot_us: Micros,
     /// Mean time between two requests of a member; none without members.
     pub govern_us: Option<Micros>,
+    /// Proposals in a thousand that give the ledger another secret.
+    pub rekeys: u64,
     /// Mean time that a node's thread takes for a request of a member.
     pub governed_us: Micros,
     /// How long faults may begin.
@@ -157,7 +161,7 @@ impl Plan {
         let safety_us = dice.between(5, 40) * 1_000_000;
         let restart = dice.one_of(&[Restart::FromDisk, Restart::Rejoin]);
         Self {
-            nodes: dice.one_of(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 7]),
+            nodes: dice.one_of(&[1, 2, 3, 3, 3, 3, 4, 5, 5, NODES_MAX]),
             clients: dice.place(6) + 1,
             transfers: dice.between(20, TRANSFERS_MAX),
             settings: Settings {
@@ -192,6 +196,7 @@ impl Plan {
             faults: FaultPlan::draw(dice, restart),
             snapshot_us: 0,
             govern_us: None,
+            rekeys: 0,
             governed_us: 0,
             safety_us,
             real_keys: false,
@@ -206,6 +211,7 @@ impl Plan {
         if dice.per_mille(300) {
             self.govern_us = Some(dice.one_of(&[200_000, 1_000_000, 5_000_000]));
             self.governed_us = dice.one_of(&[300, 5_000, 100_000]);
+            self.rekeys = dice.one_of(&[0, 100, 700]);
         }
     }
 

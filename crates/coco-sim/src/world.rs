@@ -10,6 +10,7 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
+use coco_planted::Bug;
 use coco_replica::{Effects, GovernTask, Input, JoinRequest};
 use coco_types::{NodeId, Role, Seqno, TxId};
 
@@ -24,6 +25,7 @@ use crate::{
     log::{Happened, Recorder, said},
     machine::{Machine, StartAs, ends_chunk, index},
     marks::Marks,
+    periods,
     plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
     seats::Answered,
@@ -206,6 +208,11 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
+    }
+    if planted == Some(Planted::Inside(Bug::ForgetPeriodRollback)) {
+        plan.govern_us = Some(200_000);
+        plan.governed_us = 300;
+        plan.rekeys = 700;
     }
     let mut world = World::new(plan, dice, recorder);
     world.safety();
@@ -420,10 +427,7 @@ impl World {
             Event::Work(node) => {
                 self.machines[node].works = false;
                 self.note(node, || Happened::Works);
-                let mut entropy = [0; 32];
-                entropy.chunks_mut(8).for_each(|part| {
-                    part.copy_from_slice(&self.dice.bits().to_le_bytes());
-                });
+                let entropy = self.dice.bytes();
                 self.step(node, Input::Work(entropy));
             }
             Event::Message { to: (to, id), from, bytes } => {
@@ -523,7 +527,7 @@ impl World {
                 if *chunk_ends {
                     self.marks.reach("a chunk ended");
                 }
-                self.check.sealed(entry);
+                self.check.sealed(&machine.ledger, entry);
                 self.check.shown(entry);
                 mix(&mut self.digest, entry);
                 machine.ledger.push(entry.clone());
@@ -659,8 +663,9 @@ impl World {
         let mut reads = 0;
         let well = self.machines.iter().find(|machine| machine.votes());
         let well = well.expect("a majority is well");
+        let secrets = periods::of_ledger(&well.ledger);
         for (entry, at) in well.ledger.iter().zip(1..) {
-            model.take(entry);
+            model.take(entry, &secrets);
             while let Some(seen) = seen.next_if(|seen| seen.seqno.0 == at) {
                 assert_eq!(seen, model.expect(seen.seqno, seen.account), "a node shows what was");
                 reads += 1;
@@ -681,6 +686,8 @@ impl World {
                 continue;
             };
             assert!(machine.ledger == well.ledger, "n{node} has another ledger");
+            let held = replica.state().read().secrets().encode();
+            assert!(held.expose() == secrets.encode().expose(), "n{node} has other secrets");
             let at = replica.state().read().committed().seqno;
             for client in 0..self.clients.len() {
                 let account = ethereum::account(client);
@@ -689,12 +696,12 @@ impl World {
             }
         }
         let ledger = well.ledger.clone();
-        self.check_politics(&ledger);
+        self.check_politics(&ledger, &secrets);
         self.check_states();
         self.check_disks();
         let audited = match &self.keys {
             Keys::Doubles => 0,
-            Keys::Real { service, .. } => audit::check(service, &ledger, &mut self.dice),
+            Keys::Real { service, .. } => audit::check(service, &ledger, &secrets, &mut self.dice),
         };
         Report {
             audited,

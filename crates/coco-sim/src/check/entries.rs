@@ -7,8 +7,8 @@ use coco_ledger::{EntryFlags, EntryView};
 use coco_types::{Digest, TxId, View};
 
 use crate::{
-    genesis::secret,
     machine::{Machine, tx_id},
+    periods::Named,
 };
 
 /// Bytes of a keystream that are remembered: one block of the cipher.
@@ -18,6 +18,8 @@ const BLOCK_BYTES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     sealed: BTreeMap<TxId, Bytes>,
+    /// What they say of secrets.
+    named: Named,
     /// The first block of the keystream of each.
     keystreams: BTreeSet<[u8; BLOCK_BYTES]>,
 }
@@ -31,7 +33,7 @@ impl Entries {
     /// A transaction id names one entry for ever: clients hold it, and it is the nonce of the entry's seal. That the
     /// cipher really took it is seen by the keystream, which two entries never share: who has both would have the
     /// difference of their private writes.
-    pub(super) fn sealed(&mut self, entry: &Bytes) {
+    pub(super) fn sealed(&mut self, before: &[Bytes], entry: &Bytes) {
         let id = tx_id(entry);
         if let Some(first) = self.sealed.get(&id) {
             assert!(first == entry, "two entries are sealed as {id}");
@@ -41,7 +43,11 @@ impl Entries {
         let view = EntryView::parse(entry).expect("nodes hand out entries");
         let ends_chunk = view.flags().contains(EntryFlags::CHUNK_AFTER);
         assert!(!ends_chunk || view.is_signature(), "a chunk ends with {id}, which signs nothing");
-        let open = view.open(&secret()).expect("nodes seal under the secret of the ledger");
+        self.named.note(&view);
+        let secret = self.named.at(before, id.seqno);
+        let open = view.open(&secret);
+        let open =
+            open.unwrap_or_else(|error| panic!("{id} is sealed under another secret: {error}"));
         let Some(clear) = open.private.first_chunk::<BLOCK_BYTES>() else { return };
         let mut keystream = *clear;
         let hidden = &entry[entry.len() - view.private_bytes()..];

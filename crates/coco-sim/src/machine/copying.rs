@@ -8,7 +8,6 @@ use coco_replica::{CopiedLedger, LoadLedger, PlaceCopyError, SnapshotFiles};
 use coco_types::{Seqno, View};
 
 use super::{Machine, Promise, WantedCopy, in_full, snapshots};
-use crate::genesis::keyring;
 
 /// What a node gives to another that has too little.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ impl Machine {
         if committed < at_least || committed == Seqno::ZERO {
             return Err(CopyFault::Short);
         }
-        let keyring = keyring(&self.id);
+        let keyring = self.keyring();
         let load = LoadLedger {
             keyring: &keyring,
             service,

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use coco_adapter::Ticket;
 use coco_crypto::SHARING_SEED_BYTES;
 use coco_governance::{Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply};
-use coco_replica::{GovernReply, GovernTask, Input};
+use coco_ledger::LedgerSecrets;
+use coco_replica::{GovernReply, GovernRequest, GovernTask, Input};
 use coco_types::{TxId, TxStatus};
 
 use super::{Event, World};
@@ -34,6 +35,8 @@ pub(super) struct Members {
     tickets: u64,
     next_value: u64,
     told: Vec<Told>,
+    /// What each signed last, and when: whoever asks again sends the same bytes.
+    signed: [Option<(Ask, u64, GovernRequest)>; MEMBERS],
 }
 
 /// What a member is at.
@@ -61,19 +64,28 @@ impl Members {
     pub(super) fn are_at_rest(&self) -> bool {
         self.doing.iter().all(|doing| *doing == Doing::Resting)
     }
+
+    fn request(&mut self, member: usize, ask: Ask, signed_at: u64) -> GovernRequest {
+        if let Some((last, at, request)) = &self.signed[member]
+            && (*last, *at) == (ask, signed_at)
+        {
+            return request.clone();
+        }
+        let request = members::request(member, ask, signed_at);
+        self.signed[member] = Some((ask, signed_at, request.clone()));
+        request
+    }
 }
 
 /// Carries a request out, as the thread for such does. Which requests came before changes nothing but time, so all runs
 /// of a thread share what was compiled.
-fn carry_out(task: GovernTask) -> coco_replica::Governed {
+fn carry_out(task: GovernTask, seed: &[u8; SHARING_SEED_BYTES]) -> coco_replica::Governed {
     thread_local! {
         static GOVERNANCE: RefCell<Option<Governance>> = const { RefCell::new(None) };
     }
     GOVERNANCE.with(|governance| {
         let mut governance = governance.borrow_mut();
-        // No shares are dealt here.
-        let seed = [0; SHARING_SEED_BYTES];
-        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())), &seed)
+        task.run(governance.get_or_insert_with(|| Governance::new(&Engine::new())), seed)
     })
 }
 
@@ -123,6 +135,9 @@ impl World {
             }
             return Ask::Vote(proposal, self.dice.per_mille(750));
         }
+        if self.dice.per_mille(self.plan.rekeys) {
+            return Ask::Rekey;
+        }
         match self.dice.place(10) {
             0 => Ask::EndChunk,
             1 if self.plan.settings.snapshot_entries > 0 => Ask::Snapshot,
@@ -155,7 +170,7 @@ impl World {
         let Some(node) = node else { return };
         let what = format!("{ask:?}");
         self.note(node, || Happened::Governs { member, what });
-        let request = members::request(member, ask, signed_at);
+        let request = self.members.request(member, ask, signed_at);
         self.step(node, Input::Govern(ticket, request));
     }
 
@@ -176,7 +191,7 @@ impl World {
     }
 
     pub(super) fn governed(&mut self, node: usize, task: GovernTask) {
-        let governed = carry_out(task);
+        let governed = carry_out(task, &self.dice.bytes());
         self.step(node, Input::Governed(Box::new(governed)));
     }
 
@@ -237,12 +252,12 @@ impl World {
     }
 
     /// Holds the ledger against the rules, what members were told against it, and every node's tables against both.
-    pub(super) fn check_politics(&mut self, ledger: &[bytes::Bytes]) {
+    pub(super) fn check_politics(&mut self, ledger: &[bytes::Bytes], secrets: &LedgerSecrets) {
         if self.plan.govern_us.is_none() {
             return;
         }
         let mut politics = members::Politics::default();
-        ledger.iter().for_each(|entry| politics.take(entry));
+        ledger.iter().for_each(|entry| politics.take(entry, secrets));
         self.members.told.iter().for_each(|told| politics.judge(told));
         for machine in self.machines.iter().filter(|machine| machine.votes()) {
             if let Some(replica) = &machine.replica {
@@ -252,6 +267,9 @@ impl World {
         audit::check_governance(ledger);
         for _ in 0..politics.accepted {
             self.marks.reach("members accepted a proposal");
+        }
+        for _ in 0..politics.rekeyed {
+            self.marks.reach("members gave the ledger another secret");
         }
     }
 }
@@ -272,9 +290,10 @@ fn allowed_refusal(ask: Ask, error: &GovernanceError) -> &'static str {
             "a member voted on a proposal that was forgotten, or did not survive"
         }
         (Ask::Vote(..), ErrorCode::VoteAlreadyExists) => "a member voted twice",
-        (Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot, ErrorCode::ProposalReplay) => {
-            "a member sent its proposal again that had been taken"
-        }
+        (
+            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot | Ask::Rekey,
+            ErrorCode::ProposalReplay,
+        ) => "a member sent its proposal again that had been taken",
         (_, ErrorCode::TooManyOpenProposals) => "a member had too many open proposals",
         _ => panic!("{ask:?} is refused: {error:?}"),
     }

@@ -6,7 +6,10 @@ use coco_replica::Effects;
 use coco_types::{Digest, Role, Seqno};
 
 use super::{World, snapshots::evidence_in};
-use crate::machine::{index, tx_id};
+use crate::{
+    machine::{index, tx_id},
+    periods,
+};
 
 impl World {
     /// A node is about to start from its disk.
@@ -72,6 +75,12 @@ impl World {
             }
             _ => "what was rolled back had been on some disks, on no quorum's",
         });
+        let rekeys = |entry: &bytes::Bytes| {
+            EntryView::parse(entry).is_ok_and(|entry| periods::named(&entry).is_some())
+        };
+        if ledger[index(to)..].iter().any(rekeys) {
+            self.marks.reach("a new secret was rolled back with its entry");
+        }
         if ledger.len() - index(to) >= LONG_ROLLBACK {
             self.marks.reach("a node rolled back a long way");
         }

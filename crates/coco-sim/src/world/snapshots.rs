@@ -12,7 +12,7 @@ use coco_types::{Digest, Role};
 
 use super::{Event, World};
 use crate::{
-    genesis::{Keys, keyring},
+    genesis::Keys,
     log::Happened,
     machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
     plan::Micros,
@@ -188,6 +188,13 @@ impl World {
             let bytes = machine.shown(&name.to_string());
             self.check.believes_snapshot(node, name, &bytes);
             self.marks.reach("a node started from a snapshot");
+            let is_later = |replica: &coco_replica::Replica| {
+                let periods = replica.state().read().secrets().periods().to_vec();
+                periods.iter().skip(1).any(|period| period.from <= name.seqno)
+            };
+            if self.machines[node].replica.as_ref().is_some_and(is_later) {
+                self.marks.reach("a node started from a snapshot of a later period");
+            }
             if spoiled > 0 {
                 self.marks
                     .reach("a node started from an older snapshot because a newer one was damaged");
@@ -216,7 +223,7 @@ impl World {
         for node in &voters {
             assert!(image(*node) == live, "n{node} lives in another state than n{}", voters[0]);
         }
-        let keyring = keyring(&self.machines[voters[0]].id);
+        let keyring = self.machines[voters[0]].keyring();
         let index_key = keyring.secrets.index_key();
         let mut loader = Loader::new(keyring, coco_evm::state::schema(), index_key, 0);
         for entry in &self.machines[voters[0]].ledger {
@@ -241,7 +248,7 @@ impl World {
     /// The state that a node would start from, were its process to end now; none when it would need another copy.
     fn load_again(&self, node: usize) -> Option<Image> {
         let machine = &self.machines[node];
-        let keyring = keyring(&machine.id);
+        let keyring = machine.keyring();
         let load = LoadLedger {
             keyring: &keyring,
             service: self.keys.service(),
