@@ -77,6 +77,8 @@ pub struct Audit {
     /// whatever their clocks say.
     latest_s: u64,
     before_s: u64,
+    /// How far the clocks of nodes may be apart, in seconds.
+    clocks_apart_s: u64,
     acts: Acts,
 }
 
@@ -135,6 +137,7 @@ impl Audit {
             periods: Periods { newest: Seqno(1), previous: None },
             latest_s: 0,
             before_s: 0,
+            clocks_apart_s: CLOCKS_APART_MAX_S,
             acts: Acts::default(),
         }
     }
@@ -168,6 +171,13 @@ impl Audit {
             .filter_map(|(key, ..)| Some(u64::from_be_bytes(key.try_into().ok()?)));
         audit.periods.previous = past.max().map(Seqno);
         Ok(audit)
+    }
+
+    /// The same with clocks of nodes that may be further apart than [`CLOCKS_APART_MAX_S`]: for a ledger of nodes whose clocks
+    /// were wrong. What the ledger says of times is worth less then.
+    #[must_use]
+    pub fn with_clocks_apart(self, seconds: u64) -> Self {
+        Self { clocks_apart_s: seconds, ..self }
     }
 
     /// Takes the next entry.
@@ -239,8 +249,8 @@ impl Audit {
 
     /// When the entry may have been made, in seconds since 1970.
     fn times(&self) -> RangeInclusive<u64> {
-        let from = self.before_s.saturating_sub(CLOCKS_APART_MAX_S);
-        from..=self.latest_s.saturating_add(CLOCKS_APART_MAX_S)
+        let from = self.before_s.saturating_sub(self.clocks_apart_s);
+        from..=self.latest_s.saturating_add(self.clocks_apart_s)
     }
 
     /// Takes in that another ledger secret begins to be used.
