@@ -212,6 +212,10 @@ impl Plan {
             self.govern_us = Some(dice.one_of(&[200_000, 1_000_000, 5_000_000]));
             self.governed_us = dice.one_of(&[300, 5_000, 100_000]);
             self.rekeys = dice.one_of(&[0, 100, 700]);
+            if self.rekeys > 100 {
+                // Else none would ever be under way when a primary loses its view.
+                self.govern_us = Some(200_000);
+            }
         }
     }
 

@@ -56,7 +56,7 @@ pub const INSIDE: [(Bug, u64); coco_planted::ALL.len()] = [
     (Bug::TimeFollowsClock, 30),
     (Bug::EndChunkAnywhere, 40),
     (Bug::IgnoreRoom, 50),
-    (Bug::ForgetPeriodRollback, 2_000),
+    (Bug::ForgetPeriodRollback, 280),
     (Bug::SnapshotOfHead, 40),
     (Bug::SnapshotWithoutPrivate, 50),
     (Bug::ForgetEvidenceRollback, 1_300),

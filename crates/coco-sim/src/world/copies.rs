@@ -143,6 +143,10 @@ impl World {
         } else {
             let is_excused = self.machines[node].damage.is_some();
             assert!(is_excused, "n{node} cannot keep a copy: {}", in_full(fault));
+            // As a start that finds damage: nothing but another disk would help.
+            self.marks.reach("a damaged disk could not keep a copy");
+            self.given_up[node] = true;
+            return;
         }
         let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
         self.start_in(node, wait_us);

@@ -92,8 +92,15 @@ impl World {
     pub fn end(&mut self, node: usize) {
         self.notice_snapshots_lost(node);
         self.machines[node].go_down(Down::Ended, &mut self.dice);
+        self.note_death(node);
+    }
+
+    /// What it leaves counts. A copy that never came up leaves nothing of the node whose disk it has.
+    fn note_death(&mut self, node: usize) {
         let machine = &self.machines[node];
-        self.check.died(machine.id, &machine.disk.entries);
+        if machine.lives.contains(&machine.id) {
+            self.check.died(machine.id, &machine.disk.entries);
+        }
     }
 
     /// Where the network cannot lose this node now, nothing happens to its disk.
@@ -109,8 +116,7 @@ impl World {
         let had_writes = !self.machines[node].writes.is_empty();
         self.notice_snapshots_lost(node);
         let lost = self.machines[node].go_down(Down::Dark, &mut self.dice);
-        let machine = &self.machines[node];
-        self.check.died(machine.id, &machine.disk.entries);
+        self.note_death(node);
         let reached = [
             (had_writes, "a node lost what its disk had not yet"),
             (lost.sectors > 0 && lost.sectors_kept > 0, "a crash left a part of a group of writes"),
