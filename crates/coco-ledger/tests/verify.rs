@@ -191,7 +191,7 @@ fn a_closed_chunk_ends_on_a_signature() {
 fn another_service_is_not_believed() {
     let (ledger, other) = (Ledger::small(0), Ledger::new());
     let error = verify(verifier(&other), &ledger.files).unwrap_err();
-    assert!(matches!(error.fault, LedgerFault::Certificate { .. }), "{error:?}");
+    assert!(matches!(error.fault, LedgerFault::ServiceKey), "{error:?}");
     assert_eq!((error.file.as_str(), error.offset), ("ledger_1-9.committed", 8));
 }
 

@@ -166,6 +166,7 @@ impl Callers {
                         "rpc_interfaces": { "primary_rpc_interface": interface },
                     },
                     "quote_info": { "format": "Insecure_Virtual", "quote": "" },
+                    "public_encryption_key": "",
                 });
                 self.connection(identity).post_json(&path, body.to_string().as_bytes())
             }
