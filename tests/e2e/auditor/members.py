@@ -81,7 +81,7 @@ def govern(network, sign, check):
     acme, bank = (Member(network, name, sign) for name in ["acme", "bank"])
     for member in [acme, bank]:
         acknowledge(member, check)
-    status, made = acme.propose("trigger_ledger_rekey")
+    status, made = acme.propose("trigger_recovery_shares_refresh")
     check("a proposal is made", status == 200 and made["proposerId"] == acme.id, made)
     status, answer = bank.withdraw(made["proposalId"])
     check("another member's proposal is not withdrawn", status == 403, answer)
