@@ -15,8 +15,8 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_crypto::{Certificate, SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
-    Effect, ErrorCode, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
-    Situation, forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
+    Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom, Situation,
+    forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -29,8 +29,8 @@ use crate::{
     load::{AppendKind, LoadError},
     node_cipher::NodeCipher,
     periods::{
-        NODE_SECRETS_MAP, SECRET_SINCE_MAP, begin_period, is_over_age, keep_previous, put_since,
-        unwind,
+        NODE_SECRETS_MAP, SECRET_SINCE_MAP, begin_period, find, is_over_age, keep_previous,
+        put_since, refused, unwind,
     },
     replica::{Replica, StepError},
 };
@@ -407,11 +407,6 @@ fn open_service(
     }
 }
 
-fn find(tx: &Transaction<'_>, name: &'static str) -> Result<coco_kv::MapId, GovernanceError> {
-    let map = tx.map(&MapName::from_static(name));
-    map.ok_or_else(|| refused(format!("there is no table {name}")))
-}
-
 type ServiceRow = serde_json::Map<String, serde_json::Value>;
 
 fn service_row(tx: &mut Transaction<'_>) -> Result<ServiceRow, GovernanceError> {
@@ -432,10 +427,6 @@ fn set_status(tx: &mut Transaction<'_>, status: ServiceStatus) -> Result<(), Gov
     let map = find(tx, SERVICE_MAP)?;
     tx.put(map, singleton_key(), row);
     Ok(())
-}
-
-fn refused(message: impl Into<String>) -> GovernanceError {
-    GovernanceError::new(ErrorCode::InternalError, message)
 }
 
 /// The requests of members that a primary has.

@@ -282,7 +282,10 @@ fn put(
     Ok(())
 }
 
-fn find(tx: &Transaction<'_>, name: &'static str) -> Result<coco_kv::MapId, GovernanceError> {
+pub(crate) fn find(
+    tx: &Transaction<'_>,
+    name: &'static str,
+) -> Result<coco_kv::MapId, GovernanceError> {
     tx.map(&MapName::from_static(name)).ok_or_else(|| refused(format!("there is no table {name}")))
 }
 
@@ -295,6 +298,6 @@ fn ledger_secret(secret: &SecretBytes) -> Option<LedgerSecret> {
     Some(LedgerSecret::new(secret))
 }
 
-fn refused(message: impl Into<String>) -> GovernanceError {
+pub(crate) fn refused(message: impl Into<String>) -> GovernanceError {
     GovernanceError::new(ErrorCode::InternalError, message)
 }
