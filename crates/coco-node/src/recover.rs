@@ -47,6 +47,8 @@ use crate::{
 pub struct RecoverSpec<'a> {
     /// The folder of the ledger's files. It is read only.
     pub ledger: &'a Path,
+    /// What [`reach`] said of it.
+    pub reach: Reach,
     /// The certificate of the service that was lost, which the operator trusts.
     pub previous: &'a Certificate,
     /// The folder of the node, which is made.
@@ -138,7 +140,7 @@ pub enum RecoverError {
 /// # Panics
 /// When the system has no entropy.
 pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
-    let Reach { signed, last } = reach(spec.ledger, spec.previous, &[])?;
+    let Reach { signed, last } = spec.reach;
     let chunks = chunks(spec.ledger)?;
     let ledger = spec.folder.join(LEDGER_FOLDER);
     copy(&chunks, &ledger)?;
@@ -208,7 +210,8 @@ fn read(path: &Path) -> Result<Vec<u8>, RecoverError> {
     fs::read(path).map_err(|source| RecoverError::File { path: path.to_owned(), source })
 }
 
-/// How far a copy of a ledger reaches.
+/// How far a copy of a ledger reaches, that was verified.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
     /// The last signature of the service: everything until there can be brought back.

@@ -57,11 +57,12 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
     }
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
-    let ledger = furthest(arguments, &previous)?;
+    let (ledger, reach) = furthest(arguments, &previous)?;
     let program = std::env::current_exe().and_then(std::fs::read);
     let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
     let spec = RecoverSpec {
         ledger,
+        reach,
         previous: &previous,
         folder: &arguments.dir,
         client_address: arguments.client.to_string(),
@@ -106,20 +107,24 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
 }
 
 /// The copy that reaches furthest, of those that verify and hold what the receipts prove.
-fn furthest<'a>(arguments: &'a RecoverArgs, previous: &Certificate) -> Result<&'a Path, Fault> {
+fn furthest<'a>(
+    arguments: &'a RecoverArgs,
+    previous: &Certificate,
+) -> Result<(&'a Path, Reach), Fault> {
     let receipts: Vec<VerifiedReceipt> = arguments
         .receipt
         .iter()
         .map(|path| receipt::read_verified(path, &previous.pem()).map_err(Fault::from))
         .collect::<Result<_, _>>()?;
-    let (mut best, mut refused) = (None::<(TxId, &Path)>, None);
+    let (mut best, mut refused) = (None::<(&Path, Reach)>, None);
     for path in &arguments.ledgers {
         match reach(path, previous, &receipts) {
-            Ok(Reach { signed, last }) => {
+            Ok(found) => {
+                let (signed, last) = (found.signed, found.last);
                 eprintln!("{}: signed up to {signed}, last entry {last}", path.display());
                 let order = |id: TxId| (id.view, id.seqno);
-                if best.is_none_or(|(other, _)| order(signed) > order(other)) {
-                    best = Some((signed, path));
+                if best.is_none_or(|(_, other)| order(signed) > order(other.signed)) {
+                    best = Some((path, found));
                 }
             }
             Err(error) => {
@@ -129,7 +134,7 @@ fn furthest<'a>(arguments: &'a RecoverArgs, previous: &Certificate) -> Result<&'
         }
     }
     match (best, refused) {
-        (Some((_, path)), _) => Ok(path),
+        (Some(best), _) => Ok(best),
         (None, Some(refused)) => Err(refused),
         (None, None) => Err(Fault::new(Code::FileUnreadable, "no copy of the ledger is named")),
     }
