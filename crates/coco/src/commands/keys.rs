@@ -14,7 +14,15 @@ mod sign;
 
 use std::path::{Path, PathBuf};
 
-use crate::{codes::Code, contexts, fault::Fault, output::Output};
+use coco_crypto::{DecryptionKey, SecretBytes};
+
+use crate::{
+    codes::Code,
+    contexts,
+    fault::{Fault, chain},
+    files,
+    output::Output,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum KeysCommand {
@@ -115,10 +123,24 @@ pub(crate) fn public_key(path: &Path) -> Result<String, Fault> {
     let unusable = |message: String| {
         Fault::new(Code::KeyUnusable, message).with("file", path.display().to_string())
     };
-    let text = crate::files::read_text(path)?;
+    let text = files::read_text(path)?;
     let der = coco_crypto::decode_pem(LABEL, &text)
         .map_err(|error| unusable(error.to_string()))?
         .ok_or_else(|| unusable("no block BEGIN PUBLIC KEY".to_owned()))?;
     let pem = coco_crypto::encode_pem(LABEL, der.expose());
     Ok(String::from_utf8_lossy(pem.expose()).into_owned())
+}
+
+/// Reads the private half of an encryption key. One that others can read is refused.
+pub(crate) fn decryption_key(path: &Path) -> Result<DecryptionKey, Fault> {
+    if !files::is_private(path)? {
+        return Err(Fault::new(Code::KeyOpenToOthers, path.display().to_string()));
+    }
+    let text = SecretBytes::new(files::read(path)?);
+    let unusable = |cause: String| {
+        Fault::new(Code::KeyUnusable, path.display().to_string())
+            .because(&std::io::Error::other(cause))
+    };
+    let text = str::from_utf8(text.expose()).map_err(|error| unusable(error.to_string()))?;
+    DecryptionKey::from_pem(text).map_err(|error| unusable(chain(&error)))
 }

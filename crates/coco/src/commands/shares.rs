@@ -5,12 +5,11 @@ mod submit;
 
 use std::path::{Path, PathBuf};
 
-use coco_crypto::{DecryptionKey, SecretBytes};
+use coco_crypto::DecryptionKey;
 
 use crate::{
     codes::Code,
     fault::Fault,
-    files,
     output::Output,
     session::{NetworkArgs, Session},
 };
@@ -50,9 +49,5 @@ fn encryption_key(told: Option<&Path>, cert: Option<&Path>) -> Result<Decryption
         Fault::new(Code::NoKey, "there is no key to decrypt the share with")
             .next("coco shares submit --encryption-key NAME_enc_privk.pem")
     })?;
-    let text = SecretBytes::new(files::read_text(&path)?.into_bytes());
-    let text = str::from_utf8(text.expose()).unwrap_or_default();
-    DecryptionKey::from_pem(text).map_err(|error| {
-        Fault::new(Code::KeyUnusable, error.to_string()).with("file", path.display().to_string())
-    })
+    super::keys::decryption_key(&path)
 }

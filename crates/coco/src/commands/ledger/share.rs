@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::{DecryptionKey, RecoveryShare, SecretBytes};
+use coco_crypto::{RecoveryShare, SecretBytes};
 use coco_governance::SecretChain;
 use coco_ledger::Chunk;
 use serde_json::json;
@@ -13,7 +13,8 @@ use super::chunks;
 use crate::{
     Failure,
     codes::Code,
-    fault::{Fault, chain},
+    commands::keys::decryption_key,
+    fault::Fault,
     files::{self, Rights},
     output::Output,
 };
@@ -31,7 +32,7 @@ pub(crate) struct ShareArgs {
 }
 
 pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> {
-    let key = read_key(&arguments.key)?;
+    let key = decryption_key(&arguments.key)?;
     let mut dealt = SecretChain::new();
     for (name, path) in chunks(&arguments.folder)? {
         let bytes =
@@ -52,20 +53,6 @@ pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> 
         format!("the share of the member {member} is in {file}; whoever has enough of them reads the ledger")
     });
     Ok(())
-}
-
-/// Reads the private half of an encryption key. One that others can read is refused.
-fn read_key(path: &Path) -> Result<DecryptionKey, Fault> {
-    if !files::is_private(path)? {
-        return Err(Fault::new(Code::KeyOpenToOthers, path.display().to_string()));
-    }
-    let text = SecretBytes::new(files::read(path)?);
-    let unusable = |cause: String| {
-        Fault::new(Code::KeyUnusable, path.display().to_string())
-            .because(&std::io::Error::other(cause))
-    };
-    let text = str::from_utf8(text.expose()).map_err(|error| unusable(error.to_string()))?;
-    DecryptionKey::from_pem(text).map_err(|error| unusable(chain(&error)))
 }
 
 /// Reads a share that was written here, or in another way as one line of base64. One that others can read is refused.
