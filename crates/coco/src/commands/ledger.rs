@@ -1,12 +1,13 @@
 //! `coco ledger`: what an auditor does with ledger files, without any node.
 
+mod copy;
 mod decrypt;
 mod governance;
 mod share;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use coco_crypto::Certificate;
 use coco_governance::AuditReport;
 use coco_ledger::{
@@ -86,11 +87,11 @@ pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure
             governance,
             json,
         } => {
-            let snapshots = snapshot_files(folder, snapshots.as_deref())?;
+            let snapshots = copy::snapshots(folder, snapshots.as_deref())?;
             let depth = if *governance { Depth::Governance } else { Depth::Signatures };
             let expected = Expected { at_least: *at_least, receipts: receipt, depth };
             let output = if *json { Output::Json } else { output };
-            verify(folder, service_cert, &snapshots, &expected, output)
+            verify(folder, service_cert, snapshots, &expected, output)
         }
         LedgerCommand::Show { folder, from, limit, values } => {
             show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
@@ -105,26 +106,6 @@ pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure
 enum Values {
     Shown,
     Hidden,
-}
-
-/// The chunk files of a folder in the order of their entries.
-fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
-    let listing =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut chunks = Vec::new();
-    for file in listing {
-        let file = file?;
-        if let Some(name) =
-            file.file_name().to_str().and_then(|name| name.parse::<ChunkName>().ok())
-        {
-            chunks.push((name, file.path()));
-        }
-    }
-    chunks.sort();
-    if chunks.is_empty() {
-        bail!("{} holds no ledger files (ledger_<first>[-<last>[.committed]])", folder.display());
-    }
-    Ok(chunks)
 }
 
 /// The service's certificate, as text and as it is read.
@@ -150,38 +131,13 @@ enum Depth {
     Governance,
 }
 
-/// The complete snapshots of a ledger, oldest first.
-fn snapshot_files(
-    ledger: &Path,
-    told: Option<&Path>,
-) -> anyhow::Result<Vec<(SnapshotName, PathBuf)>> {
-    let beside = ledger.join("../snapshots");
-    let folder = told.unwrap_or(&beside);
-    if told.is_none() && !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let listing =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut snapshots = Vec::new();
-    for file in listing {
-        let file = file?;
-        if let Some(name) =
-            file.file_name().to_str().and_then(|name| name.parse::<SnapshotName>().ok())
-        {
-            snapshots.push((name, file.path()));
-        }
-    }
-    snapshots.sort();
-    Ok(snapshots)
-}
-
-/// Reads a snapshot and has `check` look at it once its proof holds.
+/// Has `check` look at a snapshot once its proof holds.
 fn with_snapshot<T>(
-    (name, path): &(SnapshotName, PathBuf),
+    name: SnapshotName,
+    bytes: &[u8],
     service: &Certificate,
     check: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = name.to_string();
     let refused = |error: SnapshotError| VerifyLedgerError {
         file: file.clone(),
@@ -189,19 +145,10 @@ fn with_snapshot<T>(
         seqno: name.seqno,
         fault: LedgerFault::Snapshot(error.fault),
     };
-    let snapshot = SnapshotFile::split(&bytes)
-        .and_then(|snapshot| snapshot.verify(*name, &service.pem()))
+    let snapshot = SnapshotFile::split(bytes)
+        .and_then(|snapshot| snapshot.verify(name, &service.pem()))
         .map_err(|error| Failure::DoesNotVerify(anyhow!(refused(error))))?;
     check(&file, &snapshot)
-}
-
-/// The oldest snapshot that the first chunk goes on from, if that does not begin with the first entry.
-fn beginning(
-    first: Seqno,
-    snapshots: &[(SnapshotName, PathBuf)],
-) -> Option<&(SnapshotName, PathBuf)> {
-    let snapshot = snapshots.iter().find(|(name, _)| name.seqno.next() >= first);
-    snapshot.filter(|_| first > Seqno(1))
 }
 
 /// The verifier to begin with: before the first entry, or after a snapshot. A ledger that was recovered begins with
@@ -209,13 +156,13 @@ fn beginning(
 fn verifier(
     chunks: &[(ChunkName, PathBuf)],
     service: &Certificate,
-    snapshot: Option<&(SnapshotName, PathBuf)>,
+    snapshot: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<Verifier, Failure> {
-    let Some(snapshot) = snapshot else {
+    let Some((name, bytes)) = snapshot else {
         let services = services(chunks, service)?.unwrap_or_else(|| vec![service.clone()]);
         return Ok(Verifier::of_services(services));
     };
-    with_snapshot(snapshot, service, |file, snapshot| {
+    with_snapshot(*name, bytes, service, |file, snapshot| {
         let verifier = Verifier::from_snapshot(service.clone(), file, snapshot);
         verifier.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
     })
@@ -224,10 +171,10 @@ fn verifier(
 /// The audit of governance to begin with, likewise.
 fn begin_audit(
     service: &Certificate,
-    snapshot: Option<&(SnapshotName, PathBuf)>,
+    snapshot: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<GovernanceAudit, Failure> {
-    let Some(snapshot) = snapshot else { return Ok(GovernanceAudit::new()) };
-    with_snapshot(snapshot, service, GovernanceAudit::from_snapshot)
+    let Some((name, bytes)) = snapshot else { return Ok(GovernanceAudit::new()) };
+    with_snapshot(*name, bytes, service, GovernanceAudit::from_snapshot)
 }
 
 /// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered.
@@ -237,8 +184,7 @@ fn services(
 ) -> Result<Option<Vec<Certificate>>, Failure> {
     let mut services = Vec::new();
     for (name, path) in chunks {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (name, bytes) = copy::read_chunk(*name, path)?;
         // What cannot be read is for the verifier to say.
         let Ok(chunk) = Chunk::parse(&bytes) else { return Ok(None) };
         for (_, entry) in &chunk.entries {
@@ -256,22 +202,21 @@ fn services(
 fn verify(
     folder: &Path,
     service_cert: &Path,
-    snapshots: &[(SnapshotName, PathBuf)],
+    snapshots: Vec<(SnapshotName, PathBuf)>,
     expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
     let (pem, service) = certificate(service_cert)?;
-    let chunks = chunks(folder)?;
+    let chunks = copy::chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
-    let snapshot = beginning(first, snapshots);
-    let mut verifier = verifier(&chunks, &service, snapshot)?;
+    let snapshot = copy::beginning(first, &snapshots)?;
+    let mut verifier = verifier(&chunks, &service, snapshot.as_ref())?;
     let mut audit = match expected.depth {
         Depth::Signatures => None,
-        Depth::Governance => Some(begin_audit(&service, snapshot)?),
+        Depth::Governance => Some(begin_audit(&service, snapshot.as_ref())?),
     };
     for (name, path) in chunks {
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (name, bytes) = copy::read_chunk(name, &path)?;
         verifier
             .chunk(&name.to_string(), &bytes)
             .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
@@ -279,11 +224,14 @@ fn verify(
             audit.chunk(&verifier, name, &bytes)?;
         }
     }
-    for snapshot in snapshots {
-        with_snapshot(snapshot, &service, |file, snapshot| {
+    let mut checked = Vec::new();
+    for (name, path) in snapshots {
+        let Some(bytes) = copy::read(&path)? else { continue };
+        with_snapshot(name, &bytes, &service, |file, snapshot| {
             let checked = verifier.check_snapshot(file, snapshot);
             checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
         })?;
+        checked.push(name);
     }
     for path in expected.receipts {
         let receipt = receipt::read_verified(path, &pem)?;
@@ -295,7 +243,7 @@ fn verify(
         .finish(expected.at_least)
         .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     let governance = audit.map(|audit| audit.report()).transpose()?;
-    print(&report, governance.as_ref(), first, snapshots, output);
+    print(&report, governance.as_ref(), first, &checked, output);
     Ok(())
 }
 
@@ -303,7 +251,7 @@ fn print(
     report: &LedgerReport,
     governance: Option<&AuditReport>,
     first: Seqno,
-    snapshots: &[(SnapshotName, PathBuf)],
+    snapshots: &[SnapshotName],
     output: Output,
 ) {
     match output {
@@ -328,7 +276,7 @@ fn print(
                     "signed": report.signed.to_string(),
                     "last": report.last.to_string(),
                     "first": first.to_string(),
-                    "snapshots": snapshots.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>(),
+                    "snapshots": snapshots.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "unsigned": unsigned,
                     "governance": governance.map(|AuditReport { acts, members, active }| serde_json::json!({
                         "requests": acts.requests,
@@ -348,7 +296,7 @@ fn print(
             if first > Seqno(1) {
                 println!("entries before {first} are archived; a snapshot stands for them");
             }
-            for (name, _) in snapshots {
+            for name in snapshots {
                 println!("verified: {name}");
             }
             if let Some(AuditReport { acts, members, active }) = governance {
@@ -371,12 +319,11 @@ fn print(
 
 fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Result<()> {
     let mut left = limit;
-    for (name, path) in chunks(folder)? {
+    for (name, path) in copy::chunks(folder)? {
         if left == 0 || name.last.is_some_and(|last| last.0 < from) {
             continue;
         }
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (name, bytes) = copy::read_chunk(name, &path)?;
         let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
         for (offset, entry) in &chunk.entries {
             if entry.tx_id().seqno.0 < from || left == 0 {

@@ -13,7 +13,7 @@ use coco_replica::{RecoverSecrets, RecoverSecretsError};
 use coco_types::{Seqno, TxId};
 use serde_json::json;
 
-use super::{certificate, chunks, share, verifier};
+use super::{certificate, copy, share, verifier};
 use crate::{
     Failure,
     codes::Code,
@@ -92,12 +92,11 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
 /// Verifies the copy, and takes in what it says of secrets and disclosures.
 fn read(arguments: &DecryptArgs) -> Result<Copy, Failure> {
     let (chunks, (_, service)) =
-        (chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
+        (copy::chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
     let mut verifier = verifier(&chunks, &service, None)?;
     let (mut secrets, mut disclosures) = (RecoverSecrets::new(), Vec::new());
     for (name, path) in chunks {
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (name, bytes) = copy::read_chunk(name, &path)?;
         verifier
             .chunk(&name.to_string(), &bytes)
             .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
@@ -152,12 +151,11 @@ fn of_shares(error: &RecoverSecretsError, arguments: &DecryptArgs) -> Fault {
 /// Prints the private writes. Each entry shows whether its secret is the right one.
 fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Result<(), Failure> {
     let DecryptArgs { from, to, .. } = *arguments;
-    for (name, path) in chunks(&arguments.folder)? {
+    for (name, path) in copy::chunks(&arguments.folder)? {
         if name.first.0 > to || name.last.is_some_and(|last| last.0 < from) {
             continue;
         }
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (name, bytes) = copy::read_chunk(name, &path)?;
         let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
         for (offset, entry) in &chunk.entries {
             let tx_id = entry.tx_id();

@@ -9,7 +9,7 @@ use coco_governance::SecretChain;
 use coco_ledger::Chunk;
 use serde_json::json;
 
-use super::chunks;
+use super::copy;
 use crate::{
     Failure,
     codes::Code,
@@ -34,9 +34,8 @@ pub(crate) struct ShareArgs {
 pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> {
     let key = decryption_key(&arguments.key)?;
     let mut dealt = SecretChain::new();
-    for (name, path) in chunks(&arguments.folder)? {
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    for (name, path) in copy::chunks(&arguments.folder)? {
+        let (name, bytes) = copy::read_chunk(name, &path)?;
         let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
         for (offset, entry) in &chunk.entries {
             let at = || format!("{name} at offset {offset}");
