@@ -80,7 +80,15 @@ impl World {
             }
             Task::Complete(name, bytes) => {
                 self.note_snapshot(node, || format!("{name} is complete"));
-                self.check.believes_snapshot(node, name, &bytes);
+                let machine = &self.machines[node];
+                let is_spoiled = machine.snapshot_folder().is_spoiled(&name.to_string());
+                if is_spoiled {
+                    self.marks.reach("a snapshot was damaged before it was completed");
+                }
+                // Its maker does not read it again. The next start does, and whoever gets a copy.
+                if !is_spoiled && machine.damage.is_none() {
+                    self.check.believes_snapshot(node, name, &bytes);
+                }
                 self.check_maxima(node);
                 self.marks.reach("a snapshot was completed");
                 if self.lose_power_after_snapshot(node) {
