@@ -76,6 +76,14 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Whether the answer is read from what is committed, and says up to where.
+    pub(crate) fn reads_state(&self) -> bool {
+        self.kind == Kind::Question
+            && ["/gov/", "/node/network"].iter().any(|path| self.target.starts_with(path))
+    }
+}
+
 /// A path under `/gov` with the version that every call there needs.
 fn versioned(path: &str) -> String {
     format!("{path}?api-version={API_VERSION}")

@@ -1,6 +1,9 @@
 //! A client of one service: asks one node after the other, until one answers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use coco_api::join::{JoinRequest, JoinResponse};
 use coco_crypto::{Certificate, SigningKey};
@@ -10,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     Answer, CallError, Endpoint, Envelope, MemberId, ProposalId, ServiceIdentity, TrustError,
-    call::{Call, member_path, proposal_path},
+    call::{Call, Kind, member_path, proposal_path},
     exchange::{Progress, ask},
     reply::{
         Actions, Commit, Constitution, List, Member, Network, Node, NodeState, Nodes, Proposal,
@@ -40,6 +43,8 @@ pub struct Client {
     service: Certificate,
     tls: TlsConnector,
     settings: Settings,
+    /// The newest transaction that is known to be committed.
+    seen: Arc<Mutex<Option<TxId>>>,
 }
 
 impl Client {
@@ -53,7 +58,7 @@ impl Client {
         settings: Settings,
     ) -> Result<Self, TrustError> {
         let tls = trust::pinned(&service)?;
-        Ok(Self { endpoints, service, tls, settings })
+        Ok(Self { endpoints, service, tls, settings, seen: Arc::default() })
     }
 
     /// The same for a node that wants to belong to the service: it shows a certificate of its key, made by itself.
@@ -68,7 +73,28 @@ impl Client {
         certificate: &Certificate,
     ) -> Result<Self, TrustError> {
         let tls = trust::pinned_as(&service, key, certificate)?;
-        Ok(Self { endpoints, service, tls, settings })
+        Ok(Self { endpoints, service, tls, settings, seen: Arc::default() })
+    }
+
+    /// The newest transaction that nodes have said is committed. What is read of governance is never older: a node that
+    /// lags is passed over for the next.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it is held.
+    #[must_use]
+    pub fn seen(&self) -> Option<TxId> {
+        *self.seen.lock().expect("nothing panics while it is held")
+    }
+
+    /// Goes on from what an earlier client of the same service has seen.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it is held.
+    pub fn see(&self, transaction: TxId) {
+        let mut seen = self.seen.lock().expect("nothing panics while it is held");
+        if seen.is_none_or(|seen| seen.seqno < transaction.seqno) {
+            *seen = Some(transaction);
+        }
     }
 
     /// The certificate that is pinned.
@@ -100,7 +126,7 @@ impl Client {
     ) -> Result<Certificate, CallError> {
         let tls = trust::danger_unverified();
         let call = Call::get("/node/network");
-        let answer = call_all(std::slice::from_ref(endpoint), &tls, &call, settings).await?;
+        let answer = call_all(std::slice::from_ref(endpoint), &tls, &call, settings, Ok).await?;
         let network: Network = answer.json()?;
         Certificate::from_pem(&network.service_certificate).map_err(|source| {
             CallError::NotUnderstood { endpoint: endpoint.clone(), source: source.into() }
@@ -192,7 +218,19 @@ impl Client {
     }
 
     async fn call(&self, call: &Call) -> Result<Answer, CallError> {
-        call_all(&self.endpoints, &self.tls, call, self.settings).await
+        let is_current = |answer: Answer| match (answer.transaction, self.seen()) {
+            (Some(committed), Some(seen)) if call.reads_state() && committed.seqno < seen.seqno => {
+                Err(CallError::Behind { endpoint: answer.endpoint, committed, seen })
+            }
+            _ => Ok(answer),
+        };
+        let answer = call_all(&self.endpoints, &self.tls, call, self.settings, is_current).await?;
+        if let Some(transaction) =
+            answer.transaction.filter(|_| call.reads_state() || call.kind == Kind::Change)
+        {
+            self.see(transaction);
+        }
+        Ok(answer)
     }
 }
 
@@ -236,6 +274,7 @@ async fn call_all(
     tls: &TlsConnector,
     call: &Call,
     Settings { time }: Settings,
+    is_current: impl Fn(Answer) -> Result<Answer, CallError>,
 ) -> Result<Answer, CallError> {
     let deadline = Instant::now() + time;
     // Whether a change may have been carried out by a node that did not say so.
@@ -243,7 +282,7 @@ async fn call_all(
     let mut early = None;
     loop {
         let mut is_early = false;
-        let mut last = None;
+        let (mut unknown, mut last) = (None, None);
         for (i, endpoint) in endpoints.iter().enumerate() {
             // A node that is silent must not use up the others' time.
             let started = Instant::now();
@@ -251,8 +290,14 @@ async fn call_all(
             let share = left / u32::try_from(endpoints.len() - i).unwrap_or(u32::MAX);
             let mut progress = Progress::default();
             let asked = ask(endpoint, tls, call, &mut progress);
-            let error = match timeout_at(started + share, asked).await {
+            let asked = timeout_at(started + share, asked).await;
+            let error = match asked.map(|asked| asked.and_then(&is_current)) {
                 Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error @ CallError::Behind { .. })) => {
+                    is_early = true;
+                    early = Some((endpoint, error));
+                    continue;
+                }
                 Ok(Err(error)) => error,
                 Err(_) => {
                     CallError::Late { endpoint: endpoint.clone(), time_ms: share.as_millis() }
@@ -263,6 +308,10 @@ async fn call_all(
                     is_early = true;
                     early = Some((endpoint, error));
                 }
+                // One that lags, or has been removed, does not know yet what others know.
+                Some(NOT_FOUND) if call.kind == Kind::Question => {
+                    unknown.get_or_insert((endpoint, error));
+                }
                 Some(_) => return Err(error),
                 None => {
                     is_lost |= progress.may_be_done;
@@ -270,12 +319,14 @@ async fn call_all(
                 }
             }
         }
-        if is_early && Instant::now() + PAUSE + ATTEMPT_TIME_MIN < deadline {
+        if is_early && unknown.is_none() && Instant::now() + PAUSE + ATTEMPT_TIME_MIN < deadline {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
         // What a node said is worth more than that another was silent.
-        let Some((endpoint, error)) = early.or(last) else { return Err(CallError::NoEndpoint) };
+        let Some((endpoint, error)) = unknown.or(early).or(last) else {
+            return Err(CallError::NoEndpoint);
+        };
         if is_lost {
             let endpoint = endpoint.clone();
             return Err(CallError::OutcomeUnknown { endpoint, source: Box::new(error) });
@@ -284,6 +335,8 @@ async fn call_all(
     }
 }
 
+/// The status of an answer that says: there is no such thing.
+const NOT_FOUND: u16 = 404;
 /// The status of an answer that says: not now.
 const TOO_EARLY: u16 = 503;
 

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io};
 
+use coco_types::TxId;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -88,6 +89,16 @@ pub enum CallError {
         endpoint: Endpoint,
         /// For how long it was waited.
         time_ms: u128,
+    },
+    /// The node does not know yet what this client has seen: it lags, or has been removed.
+    #[error("{endpoint} knows the ledger up to {committed} only; {seen} is committed")]
+    Behind {
+        /// Who.
+        endpoint: Endpoint,
+        /// How far it is.
+        committed: TxId,
+        /// What another node has said.
+        seen: TxId,
     },
     /// The connection broke. Nothing that changes anything was sent.
     #[error("the connection to {endpoint} broke")]

@@ -183,6 +183,10 @@ codes! {
     "the node does not serve governance"
     "it is of an older version"
     "upgrade the node, or ask another: --url"
+2016 NodeNotFound NotFound
+    "there is no such node"
+    "the id is mistyped, or the node never asked to join this network"
+    "coco status"
 3001 Unreachable Unreachable
     "no node can be reached"
     "it does not run, the address is wrong, or a firewall is between"

@@ -111,7 +111,7 @@ impl From<CallError> for Fault {
             CallError::Trust(_) => Code::KeyUnusable,
             CallError::Unreachable { .. } | CallError::Broken { .. } => Code::Unreachable,
             CallError::NotTheService { .. } => Code::NotTheService,
-            CallError::Late { .. } => Code::Late,
+            CallError::Late { .. } | CallError::Behind { .. } => Code::Late,
             CallError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             CallError::NotUnderstood { .. } => Code::NotUnderstood,
             CallError::Refused { refusal, .. } => code_of(refusal),

@@ -8,6 +8,7 @@ mod contexts;
 mod fault;
 mod files;
 mod output;
+mod seen;
 mod session;
 mod signing;
 

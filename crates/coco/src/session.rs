@@ -10,7 +10,7 @@ use coco_client::{
     CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, Settings, reply::Member,
 };
 use coco_crypto::Certificate;
-use coco_types::Digest;
+use coco_types::{Digest, NodeId};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     fault::{Fault, chain},
     files,
     output::short,
+    seen,
 };
 
 /// Which network.
@@ -109,6 +110,9 @@ impl Session {
         let name = name.unwrap_or_else(|| first.clone());
         let client = Client::new(service, endpoints, settings)
             .map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))?;
+        if let Some(seen) = seen::load(client.identity()) {
+            client.see(seen);
+        }
         Ok(Self { runtime, client, name, context })
     }
 
@@ -125,7 +129,12 @@ impl Session {
         &'a self,
         call: impl FnOnce(&'a Client) -> F,
     ) -> Result<T, CallError> {
-        self.runtime.block_on(call(&self.client))
+        let before = self.client.seen();
+        let answer = self.runtime.block_on(call(&self.client));
+        if let Some(now) = self.client.seen().filter(|now| before != Some(*now)) {
+            seen::keep(self.client.identity(), now);
+        }
+        answer
     }
 
     pub(crate) const fn client(&self) -> &Client {
@@ -171,6 +180,16 @@ impl Session {
         let known = self.ask(Client::proposals)?.value;
         let ids = known.iter().map(|proposal| proposal.proposal_id.as_str());
         find(text, ids).map(ProposalId).map_err(|missed| missed.fault(Code::ProposalNotFound, text))
+    }
+
+    /// The node that somebody means by an id or its first digits.
+    pub(crate) fn find_node(&self, text: &str) -> Result<NodeId, Fault> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let known = self.ask(Client::nodes)?.nodes;
+        let found = find(text, known.iter().map(|node| node.node_id.as_str()));
+        found.map(|id| NodeId(id.0)).map_err(|missed| missed.fault(Code::NodeNotFound, text))
     }
 
     /// The member that somebody means by an id, its first digits, or a name that the members gave it.

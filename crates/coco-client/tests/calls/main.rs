@@ -110,14 +110,35 @@ async fn a_silent_node_uses_up_its_share_of_the_time_alone() {
 #[tokio::test]
 async fn a_refusal_is_final_and_says_why() {
     let service = Service::new();
-    let one = Server::start(&service, |_| refusal(404, "ProposalNotFound")).await;
+    let one = Server::start(&service, |_| refusal(403, "AuthorizationFailed")).await;
     let other = Server::start(&service, |_| Reply::json(200, COMMIT)).await;
     let both = client(service.certificate(), &[one.endpoint(), other.endpoint()]);
     let error = both.commit().await.unwrap_err();
-    assert!(error.is("ProposalNotFound"), "{error:?}");
+    assert!(error.is("AuthorizationFailed"), "{error:?}");
     let refusal = error.refusal().unwrap();
-    assert_eq!((refusal.status, &*refusal.message), (404, "words"));
+    assert_eq!((refusal.status, &*refusal.message), (403, "words"));
     assert_eq!(other.asked().len(), 0);
+}
+
+#[tokio::test]
+async fn what_one_node_does_not_know_another_may() {
+    let service = Service::new();
+    let lags = Server::start(&service, |_| refusal(404, "ProposalNotFound")).await;
+    let knows = Server::start(&service, |_| Reply::json(200, COMMIT)).await;
+    let both = client(service.certificate(), &[lags.endpoint(), knows.endpoint()]);
+    assert_eq!(both.commit().await.unwrap().transaction_id, "2.7");
+
+    let early = Server::start(&service, |_| refusal(503, "PrimaryNotFound")).await;
+    let both = client(service.certificate(), &[early.endpoint(), lags.endpoint()]);
+    let error = both.commit().await.unwrap_err();
+    assert!(error.is("ProposalNotFound"), "{error:?}");
+    assert_eq!((early.asked().len(), lags.asked().len()), (1, 2));
+
+    // What changes something is not tried elsewhere once it was refused.
+    let both = client(service.certificate(), &[lags.endpoint(), knows.endpoint()]);
+    let before = knows.asked().len();
+    assert!(both.submit(&envelope()).await.unwrap_err().is("ProposalNotFound"));
+    assert_eq!(knows.asked().len(), before);
 }
 
 #[tokio::test]
@@ -244,4 +265,23 @@ async fn a_transaction_is_waited_for() {
     let status = client.wait("2.7".parse().unwrap()).await.unwrap();
     assert_eq!(status.status, "Committed");
     assert_eq!(server.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn nothing_older_is_read_than_what_was_seen() {
+    let service = Service::new();
+    let members = |at: &'static str| Reply::json(200, r#"{"value":[]}"#).of_transaction(at);
+    let lags = Server::start(&service, move |n| members(if n < 2 { "2.6" } else { "3.9" })).await;
+    let knows = Server::start(&service, move |_| members("3.8")).await;
+    let both = client(service.certificate(), &[lags.endpoint(), knows.endpoint()]);
+    both.see("3.7".parse().unwrap());
+    both.see("2.5".parse().unwrap());
+    both.members().await.unwrap();
+    assert_eq!((lags.asked().len(), knows.asked().len()), (1, 1));
+    assert_eq!(both.seen(), Some("3.8".parse().unwrap()));
+    // It is asked again until it knows, when there is nobody else.
+    let one = client(service.certificate(), &[lags.endpoint()]);
+    one.see("3.8".parse().unwrap());
+    one.members().await.unwrap();
+    assert_eq!((lags.asked().len(), one.seen()), (3, Some("3.9".parse().unwrap())));
 }

@@ -166,7 +166,11 @@ impl Newcomer {
             answer = match self.ask(&first).await {
                 Ok(answer) => answer,
                 // A network that is busy with itself is asked again.
-                Err(CallError::Unreachable { .. } | CallError::Late { .. }) => continue,
+                Err(
+                    CallError::Unreachable { .. }
+                    | CallError::Late { .. }
+                    | CallError::Behind { .. },
+                ) => continue,
                 Err(error) => return Err(error.into()),
             };
         }

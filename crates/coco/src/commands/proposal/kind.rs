@@ -40,7 +40,7 @@ impl Kind {
         let (name, args) = match self {
             Self::Member(kind) => kind.action(session)?,
             Self::Participant(kind) => kind.action()?,
-            Self::Node(kind) => kind.action()?,
+            Self::Node(kind) => kind.action(session)?,
             Self::Service(kind) => kind.action(session)?,
             Self::Raw { file } => return Ok(document::read(file)?.0),
         };

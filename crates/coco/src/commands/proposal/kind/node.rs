@@ -1,28 +1,24 @@
 //! Proposals about nodes.
 
-use coco_types::{Digest, NodeId};
+use coco_types::Digest;
 use serde_json::json;
 
 use super::{Args, inline};
-use crate::fault::Fault;
+use crate::{fault::Fault, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
     /// Trust a node that waits
-    #[command(
-        after_help = "Example:\n  coco proposal create trust-node 3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f"
-    )]
+    #[command(after_help = "Example:\n  coco proposal create trust-node 3f9a2c4b")]
     TrustNode {
-        /// Its id
-        node: NodeId,
+        /// Its id, or the first digits
+        node: String,
     },
     /// Retire a node
-    #[command(
-        after_help = "Example:\n  coco proposal create remove-node 3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f"
-    )]
+    #[command(after_help = "Example:\n  coco proposal create remove-node 3f9a2c4b")]
     RemoveNode {
-        /// Its id
-        node: NodeId,
+        /// Its id, or the first digits
+        node: String,
     },
     /// Let nodes run this code
     #[command(
@@ -42,11 +38,11 @@ pub(crate) enum Kind {
     },
     /// Change what is said of a node
     #[command(
-        after_help = "Example:\n  coco proposal create set-node-data 3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f --data '{\"site\":\"Oslo\"}'"
+        after_help = "Example:\n  coco proposal create set-node-data 3f9a2c4b --data '{\"site\":\"Oslo\"}'"
     )]
     SetNodeData {
-        /// Its id
-        node: NodeId,
+        /// Its id, or the first digits
+        node: String,
         /// Any JSON, or @FILE
         #[arg(long, value_name = "JSON")]
         data: String,
@@ -54,12 +50,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn action(&self) -> Result<(&'static str, Args), Fault> {
+    pub(super) fn action(&self, session: &Session) -> Result<(&'static str, Args), Fault> {
+        let id = |node: &String| session.find_node(node).map(|id| id.to_string());
         Ok(match self {
             Self::TrustNode { node } => {
-                ("transition_node_to_trusted", json!({ "node_id": node.to_string() }))
+                ("transition_node_to_trusted", json!({ "node_id": id(node)? }))
             }
-            Self::RemoveNode { node } => ("remove_node", json!({ "node_id": node.to_string() })),
+            Self::RemoveNode { node } => ("remove_node", json!({ "node_id": id(node)? })),
             Self::TrustCode { measurement } => {
                 ("add_virtual_measurement", json!({ "measurement": measurement.to_string() }))
             }
@@ -68,7 +65,7 @@ impl Kind {
             }
             Self::SetNodeData { node, data } => {
                 let data = inline(data)?;
-                ("set_node_data", json!({ "node_id": node.to_string(), "node_data": data }))
+                ("set_node_data", json!({ "node_id": id(node)?, "node_data": data }))
             }
         })
     }
