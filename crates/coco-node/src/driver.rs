@@ -221,7 +221,9 @@ const fn refusal(reply: &JoinReply) -> &'static str {
         JoinReply::OtherCode => {
             "the node in its seat ran other code; members have to approve this one first"
         }
-        JoinReply::Retired => "its seat was given to another; start it again to ask for the seat",
+        JoinReply::Retired => {
+            "members removed it, or its seat was given to another; start it again to ask for the seat"
+        }
         JoinReply::Admitted | JoinReply::Later(_) | JoinReply::NotPrimary(_) => "not now",
     }
 }

@@ -1,5 +1,6 @@
 //! `coco network`: what an operator does with a network as a whole.
 
+mod create;
 mod join;
 mod recover;
 
@@ -17,9 +18,16 @@ use crate::{fault::Fault, output::Output};
 
 /// The file of settings in a node's folder.
 const CONFIG_FILE: &str = "node.toml";
+/// The service's certificate beside it, where this program has made the service.
+const SERVICE_CERT_FILE: &str = "service_cert.pem";
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum NetworkCommand {
+    /// Begin a new network with its first node, for members who govern it
+    #[command(
+        after_help = "Example:\n  coco network create --dir ./node --client 10.0.0.7:8000 --peer 10.0.0.7:8001 --chain-id 2017 --member acme=acme_cert.pem,acme_enc_pubk.pem --member bank=bank_cert.pem,bank_enc_pubk.pem --member corp=corp_cert.pem,corp_enc_pubk.pem"
+    )]
+    Create(Box<create::CreateArgs>),
     /// Make this machine a node of a network, once its members trust it
     #[command(
         after_help = "Example:\n  coco network join https://n1.acme.example:8000 --service-id sha256:3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f3f9a2c4be0c46f4f --dir ./node --client 10.0.0.9:8000 --peer 10.0.0.9:8001"
@@ -34,6 +42,7 @@ pub(crate) enum NetworkCommand {
 
 pub(crate) fn run(command: &NetworkCommand, output: Output) -> Result<(), Fault> {
     match command {
+        NetworkCommand::Create(arguments) => create::run(arguments, output),
         NetworkCommand::Join(arguments) => join::run(arguments, output),
         NetworkCommand::Recover(arguments) => recover::run(arguments, output),
     }

@@ -7,7 +7,7 @@ mod deadline;
 mod document;
 mod kind;
 mod ls;
-mod policy;
+pub(crate) mod policy;
 mod show;
 mod simulate;
 mod submit;

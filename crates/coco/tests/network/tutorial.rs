@@ -15,6 +15,7 @@ use super::{
 
 const PAGE: &str = include_str!("../../../../docs/book/governing.md");
 const RECOVERING: &str = include_str!("../../../../docs/book/recovering.md");
+const FOUNDING: &str = include_str!("../../../../docs/book/founding.md");
 
 /// Where the page has the network listen. The test takes any port.
 const PAGE_ADDRESS: &str = "127.0.0.1:8545";
@@ -44,6 +45,26 @@ fn type_in(folder: &Folder, script: &str) -> anyhow::Result<String> {
     let said = Ended::of(&typed).ok();
     println!("{said}");
     Ok(said)
+}
+
+/// The story of a consortium from its first key to its second life, with nothing but the program.
+#[test]
+fn whoever_types_the_commands_of_the_first_page_founds_a_consortium() -> anyhow::Result<()> {
+    let mut script = commands(FOUNDING);
+    for port in (8701..=8708).chain(8801..=8808) {
+        ensure!(script.contains(&port.to_string()), "{port} is no port of the page:\n{script}");
+        script = script.replace(&port.to_string(), &free_address()?.port().to_string());
+    }
+    let _turn = Turn::take()?;
+    let folder = Folder::new()?;
+    let said = type_in(&folder, &script)?;
+    // Nobody is left of the old program, and three of four members decided on each step.
+    for expected in
+        ["3/3 recovery shares", "16 proposals accepted", "members at the end: 4, of them active: 4"]
+    {
+        ensure!(said.contains(expected), "{expected}: {said}");
+    }
+    folder.remove()
 }
 
 #[test]

@@ -15,7 +15,7 @@ use coco_node::{
 use coco_types::TxId;
 use serde_json::json;
 
-use super::{CONFIG_FILE, node_config};
+use super::{CONFIG_FILE, SERVICE_CERT_FILE, node_config};
 use crate::{
     codes::Code,
     commands::receipt,
@@ -25,8 +25,6 @@ use crate::{
     session::certificate,
     signing::now,
 };
-
-const SERVICE_CERT_FILE: &str = "service_cert.pem";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {

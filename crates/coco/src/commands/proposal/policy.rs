@@ -1,9 +1,14 @@
 //! Rules of the voting policy, as they are typed.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+/// What all decide on, unless a rule says otherwise: whoever can change these can change everything.
+const FOR_ALL: [&str; 2] = ["set_constitution", "set_voting_policy"];
+/// Seconds of a day.
+const DAY_S: u32 = 24 * 3600;
 
 /// Reads a rule: `majority`, `unanimous`, `one` or `at-least:N`.
-pub(super) fn rule(text: &str) -> Result<Value, String> {
+pub(crate) fn rule(text: &str) -> Result<Value, String> {
     match (text, text.strip_prefix("at-least:")) {
         ("majority" | "unanimous" | "one", _) => Ok(json!({ "rule": text })),
         (_, Some(count)) => {
@@ -26,6 +31,21 @@ pub(super) fn rule_of_action(text: &str) -> Result<(String, Value), String> {
         None => rule(text)?,
     };
     Ok((action.to_owned(), rule))
+}
+
+/// A policy as the default constitution reads it.
+pub(crate) fn document(
+    default: &Value,
+    rules: &[(String, Value)],
+    expire_days: Option<u16>,
+) -> Value {
+    let for_all = FOR_ALL.map(|action| (action.to_owned(), json!({ "rule": "unanimous" })));
+    let actions: Map<String, Value> = for_all.into_iter().chain(rules.iter().cloned()).collect();
+    let mut policy = json!({ "default": default, "actions": actions });
+    if let Some(days) = expire_days {
+        policy["proposals_expire_after_s"] = json!(u32::from(days) * DAY_S);
+    }
+    policy
 }
 
 /// Reads `N` or `N:RULE`: how often a member decides alone, and what holds for more.
@@ -64,6 +84,21 @@ mod tests {
         }
         assert_eq!(rule_of_action("a=one"), Ok(("a".to_owned(), json!({ "rule": "one" }))));
         assert!(rule_of_action("one").is_err());
+    }
+
+    #[test]
+    fn what_decides_on_the_rules_stays_with_all_unless_it_is_said() {
+        let [all, one] = ["unanimous", "one"].map(|rule| json!({ "rule": rule }));
+        let said = document(&one, &[("set_user".to_owned(), one.clone())], Some(2));
+        let expected = json!({
+            "default": one,
+            "actions": { "set_constitution": all, "set_voting_policy": all, "set_user": one },
+            "proposals_expire_after_s": 172_800,
+        });
+        assert_eq!(said, expected);
+        let said = document(&one, &[("set_voting_policy".to_owned(), one.clone())], None);
+        assert_eq!(said["actions"]["set_voting_policy"], one);
+        assert_eq!(said.get("proposals_expire_after_s"), None);
     }
 
     #[test]

@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Args, pem_of, value, without_null};
 use crate::{commands::proposal::policy, fault::Fault, files, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
-    /// Change how votes are counted. The policy that is given replaces the one in force as a whole
-    #[command(
-        after_help = "Examples:\n  coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous\n  \
-                      coco proposal create set-policy --default majority --rule set_constitution=unanimous --rule set_voting_policy=unanimous --rule transition_node_to_trusted=automatic:2\n  \
-                      coco proposal create set-policy policy.json"
-    )]
+    /// Change how votes are counted. The policy that is given replaces the one in force as a whole; the constitution and the
+    /// policy itself stay for all to decide, unless a rule says otherwise
+    #[command(after_help = "Examples:\n  coco proposal create set-policy --default at-least:3\n  \
+                      coco proposal create set-policy --default majority --rule transition_node_to_trusted=automatic:2\n  \
+                      coco proposal create set-policy policy.json")]
     SetPolicy {
         /// The policy as JSON
         #[arg(required_unless_present = "default", conflicts_with_all = ["default", "rule", "expire_days"])]
@@ -102,12 +101,9 @@ impl Kind {
                 ("set_voting_policy", value(&files::read_text(file)?)?)
             }
             Self::SetPolicy { file: None, default, rule, expire_days } => {
-                let actions: Map<String, Value> = rule.iter().cloned().collect();
-                let expire_after_s = expire_days.map(|days| u32::from(days) * DAY_S);
-                let args = json!({
-                    "default": default, "actions": actions, "proposals_expire_after_s": expire_after_s,
-                });
-                ("set_voting_policy", without_null(args))
+                // Without a file there is a default: that is how the arguments are declared.
+                let default = default.clone().unwrap_or_default();
+                ("set_voting_policy", policy::document(&default, rule, *expire_days))
             }
             Self::SetThreshold { shares } => {
                 ("set_recovery_threshold", json!({ "recovery_threshold": shares }))
@@ -140,6 +136,3 @@ impl Kind {
         })
     }
 }
-
-/// Seconds of a day.
-const DAY_S: u32 = 24 * 3600;
