@@ -249,13 +249,16 @@ const ACTIONS = {
     },
     set_service_configuration: {
         check: (args) => {
-            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s"];
+            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "restart_from_disk"];
             for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
             const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s } = args;
             // The ledger gets another secret when the one that it has is so old: after an hour at least, ten years at most.
             if (ledger_secret_age_max_s !== undefined) {
                 expectWhole(ledger_secret_age_max_s, 3600, 315360000, "ledger_secret_age_max_s");
             }
+            // Nodes go on from their own disks when they start again: then all can be stopped at once, and their hosts are
+            // believed that no disk was set back.
+            if (args.restart_from_disk !== undefined) expectType(args.restart_from_disk, "boolean", "restart_from_disk");
             if (recovery_threshold !== undefined) expectWhole(recovery_threshold, 1, 254, "recovery_threshold");
             if (recent_cose_proposals_window_size !== undefined) {
                 expectWhole(recent_cose_proposals_window_size, 1, 10000, "recent_cose_proposals_window_size");

@@ -38,6 +38,8 @@ pub struct FirstGovernance {
     pub members: Vec<FirstMember>,
     /// How many shares restore the service: 1 to the number of members with an encryption key. None if there is none.
     pub recovery_threshold: Option<u8>,
+    /// Whether nodes may go on from their own disks when they start again.
+    pub restart_from_disk: bool,
     /// Which votes suffice, as the default constitution reads it; its own default if none.
     pub voting_policy: Option<Value>,
 }
@@ -121,10 +123,13 @@ impl FirstGovernance {
             }
         }
         put_json(set, CONSTITUTION, singleton_key(), &self.constitution);
-        let configuration = match self.recovery_threshold {
-            Some(threshold) => json!({ "recovery_threshold": threshold }),
-            None => json!({}),
-        };
+        let mut configuration = Map::new();
+        if let Some(threshold) = self.recovery_threshold {
+            configuration.insert("recovery_threshold".to_owned(), json!(threshold));
+        }
+        if self.restart_from_disk {
+            configuration.insert("restart_from_disk".to_owned(), json!(true));
+        }
         put_json(set, SERVICE_CONFIG, singleton_key(), &configuration);
         if let Some(policy) = &self.voting_policy {
             put_json(set, VOTING_POLICY, singleton_key(), policy);

@@ -211,6 +211,8 @@ pub struct ConfigurationRow {
     pub recent_cose_proposals_window_size: Option<u64>,
     /// How old a ledger secret may become before the service replaces it, in seconds. Ours.
     pub ledger_secret_age_max_s: Option<u64>,
+    /// Whether a node may go on from its own disk when it starts again. Ours.
+    pub restart_from_disk: Option<bool>,
 }
 
 /// Where a proposal is in its life.

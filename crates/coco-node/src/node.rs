@@ -182,9 +182,19 @@ pub enum Stopped {
     Told,
     /// It lacks what the others have archived. [`Node::start_again`] copies the ledger from one of them and goes on.
     Behind(Life),
-    /// Members have given the secrets of a ledger back that is being recovered. They are sealed; [`Node::start`] loads the
-    /// ledger under them and goes on.
+    /// Members have given the secrets of a ledger back that is being recovered. They are sealed;
+    /// [`Node::start_recovered`] loads the ledger under them and goes on.
     Recovered,
+}
+
+/// What a node is loaded for.
+enum Origin {
+    /// A process begins, and knows its disk only.
+    Disk,
+    /// This process has written what is on the disk, and loads it again under other secrets.
+    Recovered,
+    /// This process goes on as the node that it was, with another ledger.
+    Life(Life),
 }
 
 /// Whether the ledger has to be copied from another node, because of what was found.
@@ -217,7 +227,7 @@ struct Loaded {
     committed: Seqno,
 }
 
-fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeError> {
+fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
     let seat = Identity::open(&config.data_dir)?;
     let folder = config.data_dir.join(LEDGER_FOLDER);
     fs::create_dir_all(&folder)
@@ -271,11 +281,13 @@ fn load(config: &NodeConfig, life: Option<Life>) -> Result<Loaded, StartNodeErro
         let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
         state.last_signature(known).unwrap_or(Seqno::ZERO)
     };
-    let (identity, hard_state_found) = match life {
-        Some(Life { identity, hard_state }) => (*identity, Some(hard_state)),
-        None => {
+    let (identity, hard_state_found) = match origin {
+        Origin::Life(Life { identity, hard_state }) => (*identity, Some(hard_state)),
+        Origin::Recovered => (seat.clone(), hard_state_found),
+        Origin::Disk => {
             let is_newcomer = !has_started && is_nowhere(&loader, seat.node_id);
-            seat::node_of(config, &seat, hard_state_found, is_newcomer)?
+            let may_resume = seat::may_resume(&loader.reader());
+            seat::node_of(config, &seat, hard_state_found, is_newcomer, may_resume)?
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
@@ -637,7 +649,7 @@ impl Node {
     /// [`StartNodeError`] that says what is wrong and where.
     pub fn start(config: &NodeConfig) -> Result<Self, StartNodeError> {
         warm_up();
-        Self::start_from(config, load(config, None)?)
+        Self::start_from(config, load(config, Origin::Disk)?)
     }
 
     /// Starts a node again that was left behind, with a copy of another one's ledger.
@@ -645,7 +657,15 @@ impl Node {
     /// # Errors
     /// [`StartNodeError`], as [`Node::start`].
     pub fn start_again(config: &NodeConfig, life: Life) -> Result<Self, StartNodeError> {
-        Self::start_from(config, load(config, Some(life))?)
+        Self::start_from(config, load(config, Origin::Life(life))?)
+    }
+
+    /// Starts a node again in the process that had the ledger of a lost service, now that its secrets are sealed.
+    ///
+    /// # Errors
+    /// [`StartNodeError`], as [`Node::start`].
+    pub fn start_recovered(config: &NodeConfig) -> Result<Self, StartNodeError> {
+        Self::start_from(config, load(config, Origin::Recovered)?)
     }
 
     fn start_from(config: &NodeConfig, mut loaded: Loaded) -> Result<Self, StartNodeError> {

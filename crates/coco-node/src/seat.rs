@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use coco_consensus::HardState;
 use coco_crypto::{AltName, sha256};
+use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, singleton_key};
+use coco_kv::{MapName, Reader};
 use coco_types::{Digest, NodeId, TxId};
 use tracing::info;
 
@@ -26,12 +28,22 @@ pub(crate) fn node_of(
     seat: &Identity,
     found: Option<HardState>,
     is_newcomer: bool,
+    may_resume: bool,
 ) -> Result<(Identity, Option<HardState>), StartNodeError> {
     if is_newcomer {
         info!(node = %seat.node_id, "members trust this node, which comes for its place");
         return Ok((seat.clone(), None));
     }
-    if found.is_none() || config.consensus.restart == Restart::FromDisk {
+    let from_disk = config.consensus.restart == Restart::FromDisk;
+    if found.is_some() && from_disk && !may_resume {
+        return Err(StartNodeError::Configuration(
+            "members have not allowed that nodes go on from their own disks, which their hosts can set back. Start it with \
+             consensus.restart = \"rejoin\", so that the others give it its seat; or have members decide: coco proposal create \
+             set-restart from-disk"
+                .to_owned(),
+        ));
+    }
+    if found.is_none() || from_disk {
         return Ok((seat.clone(), found));
     }
     if config.nodes.len() == 1 {
@@ -48,6 +60,20 @@ pub(crate) fn node_of(
     })?;
     info!(seat = %seat.node_id, node = %identity.node_id, "started again as a new node");
     Ok((identity, None))
+}
+
+/// Whether nodes of this service may go on from their own disks: its members have allowed it, or it has none, and nobody who
+/// could. A host that sets a disk back also sets back what members have decided since: whoever allows it once trusts the
+/// hosts of all nodes from then on.
+pub(crate) fn may_resume(reader: &Reader) -> bool {
+    let head = reader.head();
+    let row = |table| {
+        let map = head.map(&MapName::from_static(table))?;
+        head.get(map, singleton_key())
+    };
+    let Some(row) = row(SERVICE_CONFIG) else { return row(CONSTITUTION).is_none() };
+    serde_json::from_slice::<ConfigurationRow>(&row)
+        .is_ok_and(|row| row.restart_from_disk == Some(true))
 }
 
 /// What the node says to get its seat, or of having gone on from its disk; nothing when there is nothing to say.

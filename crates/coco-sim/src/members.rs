@@ -90,6 +90,7 @@ pub fn opening(writes: &mut WriteSet) {
         constitution: DEFAULT_CONSTITUTION.to_owned(),
         members: CERTIFICATES.map(member).to_vec(),
         recovery_threshold: None,
+        restart_from_disk: false,
         voting_policy: None,
     };
     first.put(writes).expect("they can govern");

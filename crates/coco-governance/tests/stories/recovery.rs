@@ -501,6 +501,7 @@ fn a_service_is_not_made_with_a_key_that_nothing_can_be_encrypted_to() {
             constitution: String::new(),
             members: vec![member(0, &good), member(1, second)],
             recovery_threshold: Some(2),
+            restart_from_disk: false,
             voting_policy: None,
         };
         first.put(&mut WriteSet::new())

@@ -97,6 +97,7 @@ impl Story {
             constitution: DEFAULT_CONSTITUTION.to_owned(),
             members: vec![member],
             recovery_threshold: None,
+            restart_from_disk: false,
             voting_policy: None,
         };
         let nodes = keys.ids().len();

@@ -99,7 +99,7 @@ fn serve(arguments: &NodeArgs) -> anyhow::Result<()> {
                 tracing::info!(
                     "members have given the ledger's secrets back: the ledger is loaded under them"
                 );
-                node = Node::start(&config).context("the node does not go on")?;
+                node = Node::start_recovered(&config).context("the node does not go on")?;
                 continue;
             }
             Stopped::Told | Stopped::Behind(_) => return Ok(()),

@@ -45,6 +45,7 @@ fn ledger(then: &WriteSet) -> (Certificate, Vec<(String, Vec<u8>)>) {
             data: None,
         }],
         recovery_threshold: None,
+        restart_from_disk: false,
         voting_policy: None,
     };
     let mut founded = WriteSet::new();

@@ -86,6 +86,7 @@ pub(crate) fn governance(members: &[&Member]) -> FirstGovernance {
         constitution: DEFAULT_CONSTITUTION.to_owned(),
         members: members.collect(),
         recovery_threshold: None,
+        restart_from_disk: true,
         voting_policy: None,
     }
 }

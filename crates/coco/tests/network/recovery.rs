@@ -110,7 +110,7 @@ fn recover(
     let (peer, at) = (free_address()?.to_string(), client.to_string());
     let [ledger, lost, dir] = [ledger, lost, folder].map(|path| path.to_str().context("UTF-8"));
     let words = ["network", "recover", ledger?, "--service-cert", lost?, "--dir", dir?];
-    let more = ["--client", &at, "--peer", &peer];
+    let more = ["--client", &at, "--peer", &peer, "--from-disk"];
     Ok((client, desk.run(&[&words[..], &more[..]].concat())?))
 }
 

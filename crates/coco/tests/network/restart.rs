@@ -1,4 +1,4 @@
-//! `coco dev` stopped with Ctrl-C and started again on the same folder.
+//! `coco dev` stopped with Ctrl-C and started again on the same folder, and nodes that may not go on from theirs.
 
 use std::time::Duration;
 
@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 
 use super::{
     dev::Dev,
-    http::Connection,
+    http::{Connection, PATIENCE},
+    members::{Member, decide},
+    opening,
     program::{Folder, Turn, coco, errors_of},
     rpc::{Rpc, hash},
+    snapshots::refuses_to_start,
 };
 
 /// A network is ready within this time of its start.
@@ -155,4 +158,32 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     std::fs::copy(&config, other.join("node.toml"))?;
     refused(&[path, "holds 2 folders of nodes, the network has 1"])?;
     folder.remove()
+}
+
+/// Whether nodes may believe their own disks is for the members to say, and a node goes by what its ledger says of it.
+#[test]
+fn a_node_goes_on_from_its_disk_only_where_members_allow_it() -> anyhow::Result<()> {
+    let members: Vec<Member> =
+        ["m0", "m1", "m2"].into_iter().map(Member::new).collect::<Result<_, _>>()?;
+    let all: Vec<&Member> = members.iter().collect();
+    let mut network = opening::start(&all)?;
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    for member in &members {
+        member.activate(&mut connection)?;
+    }
+    network.kill(&[0])?;
+    network.start(0)?;
+    network.await_ready_at("/node/ready/gov")?;
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    decide(
+        &mut connection,
+        &all,
+        "set_service_configuration",
+        &json!({ "restart_from_disk": false }),
+    )?;
+    drop(connection);
+    network.kill(&[0])?;
+    let said = refuses_to_start(&mut network, 0)?;
+    ensure!(said.contains("members have not allowed") && said.contains("set-restart"), "{said}");
+    network.finish()
 }

@@ -96,6 +96,7 @@ impl Books {
             constitution: DEFAULT_CONSTITUTION.to_owned(),
             members: members.iter().enumerate().map(first_member).collect(),
             recovery_threshold: Some(2),
+            restart_from_disk: false,
             voting_policy: None,
         };
         let mut second = WriteSet::new();

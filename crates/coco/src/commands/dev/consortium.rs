@@ -71,6 +71,7 @@ pub(super) fn make(folder: &Path, count: usize) -> anyhow::Result<FirstGovernanc
         members,
         // More than half of them bring the service back.
         recovery_threshold: (count > 0).then(|| u8::try_from(count / 2 + 1)).transpose()?,
+        restart_from_disk: true,
         voting_policy: None,
     })
 }

@@ -55,7 +55,7 @@ pub(crate) struct CreateArgs {
     /// The chain id of an Ethereum ledger that begins empty
     #[arg(long, value_name = "ID")]
     chain_id: Option<u64>,
-    /// Go on from its own disk after a stop, as `coco dev` does: believes the host of this machine
+    /// Let nodes go on from their own disks after a stop, and this one do so, as `coco dev` does: believes the hosts
     #[arg(long)]
     from_disk: bool,
 }
@@ -174,6 +174,7 @@ fn governance(arguments: &CreateArgs) -> Result<FirstGovernance, Fault> {
         constitution: DEFAULT_CONSTITUTION.to_owned(),
         members,
         recovery_threshold: arguments.threshold.or(majority),
+        restart_from_disk: arguments.from_disk,
         voting_policy: Some(policy::document(&arguments.policy, &[], None)),
     })
 }

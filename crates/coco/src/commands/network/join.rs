@@ -60,7 +60,7 @@ pub(crate) struct JoinArgs {
     /// Where the other nodes reach it
     #[arg(long, value_name = "HOST:PORT")]
     peer: SocketAddr,
-    /// Go on from its own disk after a stop, as `coco dev` does: believes the host of this machine
+    /// Go on from its own disk after a stop, if members have allowed that: believes the host of this machine
     #[arg(long)]
     from_disk: bool,
     /// How long to wait for the members, in seconds; for ever if left out

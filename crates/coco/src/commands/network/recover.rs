@@ -47,6 +47,9 @@ pub(crate) struct RecoverArgs {
     /// Where other nodes will reach it
     #[arg(long, value_name = "HOST:PORT")]
     peer: SocketAddr,
+    /// Go on from its own disk after a stop, if members have allowed that: believes the host of this machine
+    #[arg(long)]
+    from_disk: bool,
 }
 
 pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> {
@@ -141,8 +144,8 @@ fn furthest<'a>(
 fn write_config(arguments: &RecoverArgs, id: String, path: &Path) -> Result<(), Fault> {
     let me =
         NodeAddress { id, peer: arguments.peer.to_string(), client: arguments.client.to_string() };
-    // It is the only node: nobody could give it its seat again.
-    let config = node_config(arguments.client, arguments.peer, vec![me], Restart::FromDisk);
+    let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
+    let config = node_config(arguments.client, arguments.peer, vec![me], restart);
     let config = toml::to_string_pretty(&config)
         .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
     files::create(path, config.as_bytes(), Rights::Public)

@@ -68,6 +68,13 @@ pub(crate) enum Kind {
         #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
     },
+    /// Decide how nodes start again
+    #[command(after_help = "Example:\n  coco proposal create set-restart through-others")]
+    SetRestart {
+        /// In what way
+        #[arg(value_enum)]
+        way: Restart,
+    },
     /// Share the ledger secret anew among the recovery members
     #[command(after_help = "Example:\n  coco proposal create refresh-shares")]
     RefreshShares,
@@ -92,6 +99,15 @@ pub(crate) enum Kind {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// How nodes start again.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Restart {
+    /// The others give each its seat, as another node: a host that sets its disk back gains nothing
+    ThroughOthers,
+    /// Those whose configuration says so go on from their own disks: all can be stopped at once, and hosts are believed
+    FromDisk,
 }
 
 impl Kind {
@@ -126,6 +142,10 @@ impl Kind {
             Self::SetSecretAge { days } => (
                 "set_service_configuration",
                 json!({ "ledger_secret_age_max_s": u64::from(*days) * 86_400 }),
+            ),
+            Self::SetRestart { way } => (
+                "set_service_configuration",
+                json!({ "restart_from_disk": matches!(way, Restart::FromDisk) }),
             ),
             Self::RefreshShares => ("trigger_recovery_shares_refresh", json!({})),
             Self::Snapshot => ("trigger_snapshot", json!({})),
