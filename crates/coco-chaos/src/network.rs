@@ -444,7 +444,7 @@ fn config(i: usize, ids: &[String]) -> NodeConfig {
         peer: PeerInterface { listen: peer_address(i) },
         nodes: nodes.collect(),
         ledger: LedgerSettings { chunk_bytes: CHUNK_BYTES, ..LedgerSettings::default() },
-        // Cases take the power of all nodes at once; those about nodes that come back as others say so.
+        // The matrix cuts the power of its only node. Cases say which way they take.
         consensus: ConsensusSettings { restart: Restart::FromDisk, ..ConsensusSettings::default() },
         limits: Limits::default(),
         ethereum: EthereumSettings::default(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use coco_node::NodeConfig;
+use coco_node::{NodeConfig, config::Restart};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -78,6 +78,9 @@ pub(crate) struct Setup {
     pub(crate) before_start: Box<dyn Fn(&mut Network)>,
     /// The delay of the go-betweens, if there are any.
     pub(crate) delay_ms: Option<Arc<AtomicU64>>,
+    /// Whether nodes that start again go on from their disks. Otherwise the others give them their seats, which needs a
+    /// majority that runs.
+    pub(crate) from_disk: bool,
 }
 
 impl Default for Setup {
@@ -87,6 +90,7 @@ impl Default for Setup {
             adjust: Box::new(|_, _| {}),
             before_start: Box::new(|_| {}),
             delay_ms: None,
+            from_disk: false,
         }
     }
 }
@@ -102,6 +106,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) dice: Dice,
     notes: &'a mut Notes,
     folder: &'a Path,
+    from_disk: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -124,7 +129,12 @@ impl<'a> Scene<'a> {
         let accounts = Accounts::new();
         let namespaces = (0..NODES).map(|i| lan.node(i)).collect();
         let spec = Spec { program, folder, namespaces, accounts: &accounts.funded() };
-        let mut network = Network::provision(spec, setup.adjust)?;
+        let from_disk = setup.from_disk;
+        let adjust = move |i: usize, config: &mut NodeConfig| {
+            config.consensus.restart = if from_disk { Restart::FromDisk } else { Restart::Rejoin };
+            (setup.adjust)(i, config);
+        };
+        let mut network = Network::provision(spec, adjust)?;
         (setup.before_start)(&mut network);
         if let Some(delay_ms) = &setup.delay_ms {
             proxy::start(&runtime, delay_ms)?;
@@ -133,7 +143,8 @@ impl<'a> Scene<'a> {
         network.start(&all)?;
         let tls = Tls::new(&network.service_cert_pem)?;
         let load = Load::start(&runtime, tls.clone(), accounts, network.starts());
-        let scene = Self { load, network, images, runtime, _lan: lan, tls, dice, notes, folder };
+        let scene =
+            Self { load, network, images, runtime, _lan: lan, tls, dice, notes, folder, from_disk };
         scene.primary()?;
         Ok(scene)
     }
@@ -262,6 +273,9 @@ impl<'a> Scene<'a> {
         let down: Vec<usize> = (0..NODES).filter(|i| !self.network.is_running(*i)).collect();
         self.network.start(&down)?;
         self.resume(moment)?;
+        if !self.from_disk {
+            self.await_seats()?;
+        }
         interrupt::sleep(LAST_LOAD)?;
         // What is named last is dropped first: nodes before the file systems that they use.
         let Self { _lan, runtime, images, tls, notes, folder, mut network, load, .. } = self;

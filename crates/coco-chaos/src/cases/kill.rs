@@ -8,7 +8,7 @@ use crate::scene::{LOST_MAX, NODES, Scene, Setup, Stage};
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "kill-primary",
-        about: "kill -9 of the primary, which starts again from its disk",
+        about: "kill -9 of the primary, which starts again",
         needs: &[],
         set: Set::Ci,
         play: kill_primary,
@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "kill-rolling",
-        about: "kill -9 of the primary, five times, the one before just back",
+        about: "kill -9 of the primary, five times, the one before just back from its disk",
         needs: &[],
         set: Set::Long,
         play: kill_rolling,
@@ -54,6 +54,11 @@ pub(super) const CASES: &[Case] = &[
 const AWAY: Duration = Duration::from_millis(1500);
 /// A pause that no backup needs to notice.
 const ELECTION_MS: u64 = 1000;
+
+/// All may be down at once, and one before the other has its seat again.
+fn from_disk() -> Setup {
+    Setup { from_disk: true, ..Setup::default() }
+}
 
 fn kill_primary(stage: Stage<'_>) -> anyhow::Result<()> {
     let mut scene = Scene::open(stage, Setup::default())?;
@@ -84,7 +89,7 @@ fn kill_two(stage: Stage<'_>) -> anyhow::Result<()> {
 }
 
 fn kill_all(stage: Stage<'_>) -> anyhow::Result<()> {
-    let mut scene = Scene::open(stage, Setup::default())?;
+    let mut scene = Scene::open(stage, from_disk())?;
     scene.under_load()?;
     let all: Vec<usize> = (0..NODES).collect();
     scene.network.kill(&all)?;
@@ -96,7 +101,7 @@ fn kill_all(stage: Stage<'_>) -> anyhow::Result<()> {
 }
 
 fn kill_rolling(stage: Stage<'_>) -> anyhow::Result<()> {
-    let mut scene = Scene::open(stage, Setup::default())?;
+    let mut scene = Scene::open(stage, from_disk())?;
     for _ in 0..NODES {
         scene.under_load()?;
         let primary = scene.primary()?;

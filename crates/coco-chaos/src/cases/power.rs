@@ -77,7 +77,7 @@ fn primary(stage: Stage<'_>, kind: FileSystem) -> anyhow::Result<()> {
 }
 
 fn all(stage: Stage<'_>, kind: FileSystem) -> anyhow::Result<()> {
-    let mut scene = Scene::open(stage, on(kind))?;
+    let mut scene = Scene::open(stage, Setup { from_disk: true, ..on(kind) })?;
     scene.under_load()?;
     // So that some cuts meet a chunk that is being closed.
     let more_ms = scene.dice.between(0, 2000);

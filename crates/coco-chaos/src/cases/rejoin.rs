@@ -3,7 +3,6 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, ensure};
-use coco_node::config::Restart;
 
 use super::{Case, Set};
 use crate::scene::{NODES, Scene, Setup, Stage};
@@ -40,7 +39,6 @@ const SNAPSHOT_ENTRIES: u64 = 100;
 
 fn setup() -> Setup {
     let adjust = |_: usize, config: &mut coco_node::NodeConfig| {
-        config.consensus.restart = Restart::Rejoin;
         config.ledger.snapshot_entries = SNAPSHOT_ENTRIES;
     };
     Setup { adjust: Box::new(adjust), ..Setup::default() }
