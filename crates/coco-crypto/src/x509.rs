@@ -340,6 +340,7 @@ pub fn endorse_service(
     previous: &PublicKey,
 ) -> Result<Certificate, CertificateError> {
     let mut params = service_params();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     set_validity(&mut params, service.validity)?;
     params.serial_number = Some(serial(previous, service.validity, &[]));
     params.use_authority_key_identifier_extension = true;
@@ -399,7 +400,8 @@ const fn algorithm_der(curve: Curve) -> &'static [u8] {
 fn service_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(SERVICE_COMMON_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // Between the service and a node may stand the certificate of a service before it, see `endorse_service`.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::CrlSign,

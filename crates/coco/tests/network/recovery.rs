@@ -78,6 +78,32 @@ impl Phoenix {
         Ok((response.status, response.json().unwrap_or_default()))
     }
 
+    /// `coco receipt` with these words, of this node.
+    fn receipt(&self, desk: &Desk, words: &[&str]) -> anyhow::Result<Ended> {
+        let (url, cert) = (format!("https://{}", self.client), self.service_cert.to_str());
+        desk.run(&[words, &["--url", &url, "--service-cert", cert.context("UTF-8")?]].concat())
+    }
+
+    /// How this service endorses the one that signed a receipt.
+    fn endorsements(&self, desk: &Desk, transaction: &str) -> anyhow::Result<PathBuf> {
+        let path = self.service_cert.with_file_name("endorsements.cbor");
+        let out = path.to_str().context("UTF-8")?;
+        self.receipt(desk, &["receipt", "endorsements", transaction, "--out", out])?.ok();
+        Ok(path)
+    }
+
+    /// Receipts of before a recovery are believed by whoever trusts this service, and nothing else.
+    fn vouches_for(&self, desk: &Desk, kept: &Receipts) -> anyhow::Result<()> {
+        let endorsements = self.endorsements(desk, &kept.transaction)?;
+        for receipt in [&kept.json, &kept.cose] {
+            verify_receipt(desk, receipt, &self.service_cert, None)?.failed(7, "COCO-7001");
+            let verified =
+                verify_receipt(desk, receipt, &self.service_cert, Some(&endorsements))?.ok();
+            ensure!(verified.contains(&kept.transaction), "{verified}");
+        }
+        Ok(())
+    }
+
     fn status(&self) -> anyhow::Result<String> {
         let (_, network) = self.get("/node/network")?;
         Ok(network["service_status"].as_str().unwrap_or_default().to_owned())
@@ -139,17 +165,55 @@ fn pay(network: &Network, nonce: u64) -> anyhow::Result<()> {
     until("the transfer counts", TIME, || Ok(rpc.nonces(&[account.address], "latest")?[0] > nonce))
 }
 
-/// A receipt of what was committed last, but for a signature.
-fn receipt_of_last(network: &Network, desk: &Desk) -> anyhow::Result<PathBuf> {
-    let node = network.addresses(1)?.development;
-    let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
-    let committed = committed["transaction_id"].as_str().context("an id")?;
-    let (view, seqno) = committed.split_once('.').context("an id")?;
-    let before = format!("{view}.{}", seqno.parse::<u64>()? - 1);
-    let (path, url) = (network.scratch().join("receipt.json"), format!("http://{node}"));
-    let out = path.to_str().context("UTF-8")?;
-    desk.run(&["receipt", "get", &before, "--url", &url, "--out", out])?.ok();
-    Ok(path)
+/// What was committed last, but for a signature, and its receipts.
+struct Receipts {
+    transaction: String,
+    json: PathBuf,
+    cose: PathBuf,
+}
+
+impl Receipts {
+    fn of_last(network: &Network, desk: &Desk) -> anyhow::Result<Self> {
+        let node = network.addresses(1)?.development;
+        let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
+        let committed = committed["transaction_id"].as_str().context("an id")?;
+        let (view, seqno) = committed.split_once('.').context("an id")?;
+        let transaction = format!("{view}.{}", seqno.parse::<u64>()? - 1);
+        Self::fetch(transaction, &network.scratch().join("receipt"), |words| {
+            desk.run(&[words, &["--url", &format!("http://{node}")]].concat())
+        })
+    }
+
+    /// Both forms, in files of this name.
+    fn fetch(
+        transaction: String,
+        name: &Path,
+        run: impl Fn(&[&str]) -> anyhow::Result<Ended>,
+    ) -> anyhow::Result<Self> {
+        let (json, cose) = (name.with_extension("json"), name.with_extension("cose"));
+        for (form, path) in [("json", &json), ("cose", &cose)] {
+            let out = path.to_str().context("UTF-8")?;
+            run(&["receipt", "get", &transaction, "--form", form, "--out", out])?.ok();
+        }
+        Ok(Self { transaction, json, cose })
+    }
+}
+
+/// `coco receipt verify` under a service's certificate, with endorsements or without.
+fn verify_receipt(
+    desk: &Desk,
+    receipt: &Path,
+    service: &Path,
+    endorsements: Option<&Path>,
+) -> anyhow::Result<Ended> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("UTF-8");
+    let (receipt, service) = (text(receipt)?, text(service)?);
+    let mut words = vec!["receipt", "verify", &receipt, "--service-cert", &service];
+    let endorsements = endorsements.map(text).transpose()?;
+    if let Some(path) = &endorsements {
+        words.extend(["--endorsements", path]);
+    }
+    desk.run(&words)
 }
 
 /// A proposal of these words by acme, for which bank votes as well.
@@ -183,6 +247,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         Ok(rpc.balances(&[PAYEE]).is_ok_and(|balances| balances == [balance]))
     })?;
 
+    let receipts = Receipts::of_last(&network, &desk)?;
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
     lose(&mut network, &kept)?;
 
@@ -224,6 +289,16 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         let now = phoenix.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
         Ok(now["result"] == format!("{:#x}", balance + U256::from(1000)))
     })?;
+    // Whoever trusts the service of today believes receipts of before: those that were kept, and those that it hands out.
+    phoenix.vouches_for(&desk, &receipts)?;
+    let name = scratch.join("receipt of today");
+    let again = Receipts::fetch(receipts.transaction.clone(), &name, |words| {
+        phoenix.receipt(&desk, words)
+    })?;
+    verify_receipt(&desk, &again.json, &phoenix.service_cert, None)?.ok();
+    assert_eq!(fs::read(&again.cose)?, fs::read(&receipts.cose)?, "as it was");
+    let own: Value = serde_json::from_slice(&fs::read(&again.json)?)?;
+    assert_eq!(own["service_endorsements"].as_array().map(Vec::len), Some(1), "{own}");
     // The shares of the new secret are dealt: they bring it back once more.
     drop(running);
     let ledger = phoenix.config.with_file_name("ledger");
@@ -233,12 +308,26 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         desk.run(&["ledger", "verify", ledger?, "--governance", "--service-cert", cert?])
     };
     verify(&phoenix.service_cert)?.ok();
+    let paths = [&ledger, &phoenix.service_cert, &receipts.json, &receipts.cose];
+    let [folder, cert, json, cose] = paths.map(|path| path.to_str().context("UTF-8"));
+    let words = ["ledger", "verify", folder?, "--service-cert", cert?];
+    desk.run(&[&words[..], &["--receipt", json?, "--receipt", cose?]].concat())?.ok();
     let other = verify(&lost)?.failed(7, "COCO-7001");
     ensure!(other.contains("recovered as another one"), "{other}");
     let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
     let (_, info) = second.get("/node/network")?;
     assert_eq!(info["recovery_count"], 2, "{info}");
+    let (_, before) = second.get("/node/service/previous_identity")?;
+    assert_eq!(before["previous_service_identity"], phoenix.pem);
+    // Nobody can make receipts of before again until it is open; those that were kept are believed at once, by two links.
+    second.vouches_for(&desk, &receipts)?;
+    let words = ["receipt", "get", &receipts.transaction];
+    let sealed = second.receipt(&desk, &words)?;
+    ensure!(sealed.exit != 0 && sealed.err.contains("once the service has been"), "{}", sealed.err);
+    let first_only = phoenix.service_cert.with_file_name("endorsements.cbor");
+    verify_receipt(&desk, &receipts.json, &second.service_cert, Some(&first_only))?
+        .failed(7, "COCO-7001");
     network.finish()
 }
 
@@ -271,7 +360,7 @@ impl Lost {
         let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
         decide(&desk, &network, &["remove-member", &corp])?;
         pay(&network, 1)?;
-        let receipt = receipt_of_last(&network, &desk)?;
+        let receipt = Receipts::of_last(&network, &desk)?.json;
         let (cert, kept) = (network.service_cert(), scratch.join("kept"));
         lose(&mut network, &kept)?;
         Ok(Self { network, desk, scratch, early, kept, cert, receipt })
