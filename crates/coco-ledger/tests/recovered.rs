@@ -293,10 +293,13 @@ fn a_recovered_ledger_verifies_with_its_endorsements() {
     }
 }
 
+/// Changes what is endorsed, and says in which entry the endorsement before is to stand.
+type Change<'a> = &'a dyn Fn(&Recovered, &mut EndorsedService) -> Option<Seqno>;
+
 #[test]
 fn an_endorsement_in_the_ledger_that_is_not_true_is_found() {
     let key = || SigningKey::generate(Curve::P384);
-    let with = |change: &dyn Fn(&Recovered, &mut EndorsedService) -> Option<Seqno>| {
+    let with = |change: Change<'_>| {
         let mut recovered = Recovered::times(1);
         let (key, mut before) = (key(), recovered.before());
         let previous = change(&recovered, &mut before);
@@ -305,7 +308,7 @@ fn an_endorsement_in_the_ledger_that_is_not_true_is_found() {
     };
     with(&|it, _| it.previous()).unwrap();
     let stranger = key();
-    let wrong: [(&str, &dyn Fn(&Recovered, &mut EndorsedService) -> Option<Seqno>); 6] = [
+    let wrong: [(&str, Change<'_>); 6] = [
         ("key", &|it, before| {
             before.key = stranger.public().clone();
             it.previous()

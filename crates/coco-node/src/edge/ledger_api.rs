@@ -130,8 +130,10 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
         Form::Cose => cose(service, id, covering),
         Form::Endorsements => endorsements(service, id, covering),
     };
-    let reply = made.unwrap_or_else(|none| none.reply(id));
-    respond::at(reply, id)
+    match made {
+        Ok(reply) => respond::at(reply, id),
+        Err(none) => none.reply(id),
+    }
 }
 
 fn json(service: &Service, id: TxId, covering: Seqno) -> Result<Reply, NoReceipt> {
