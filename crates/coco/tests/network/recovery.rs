@@ -104,6 +104,35 @@ impl Phoenix {
         Ok(())
     }
 
+    /// Once it is open it hands receipts of before out again, and they need nothing else.
+    fn hands_out(&self, desk: &Desk, kept: &Receipts) -> anyhow::Result<()> {
+        self.vouches_for(desk, kept)?;
+        let name = self.service_cert.with_file_name("receipt");
+        let again =
+            Receipts::fetch(kept.transaction.clone(), &name, |words| self.receipt(desk, words))?;
+        verify_receipt(desk, &again.json, &self.service_cert, None)?.ok();
+        assert_eq!(fs::read(&again.cose)?, fs::read(&kept.cose)?, "as it was");
+        let own: Value = serde_json::from_slice(&fs::read(&again.json)?)?;
+        assert_eq!(own["service_endorsements"].as_array().map(Vec::len), Some(1), "{own}");
+        Ok(())
+    }
+
+    /// Until it is open nobody can make receipts of before again; those that were kept are believed at once, by two links.
+    fn vouches_while_sealed(
+        &self,
+        desk: &Desk,
+        kept: &Receipts,
+        before: &Self,
+    ) -> anyhow::Result<()> {
+        self.vouches_for(desk, kept)?;
+        let sealed = self.receipt(desk, &["receipt", "get", &kept.transaction])?;
+        ensure!(sealed.exit != 0 && sealed.err.contains("once the service has"), "{}", sealed.err);
+        let one_link = before.service_cert.with_file_name("endorsements.cbor");
+        let refused = verify_receipt(desk, &kept.json, &self.service_cert, Some(&one_link))?;
+        refused.failed(7, "COCO-7001");
+        Ok(())
+    }
+
     fn status(&self) -> anyhow::Result<String> {
         let (_, network) = self.get("/node/network")?;
         Ok(network["service_status"].as_str().unwrap_or_default().to_owned())
@@ -123,6 +152,30 @@ impl Phoenix {
             if signs { &["--service-cert", cert, "--yes"] } else { &["--service-cert", cert] };
         desk.ask(name, self.client, &[words, more].concat())
     }
+}
+
+/// `coco ledger verify` under a service's certificate.
+fn verify_ledger(
+    desk: &Desk,
+    ledger: &Path,
+    service: &Path,
+    more: &[&str],
+) -> anyhow::Result<Ended> {
+    let [ledger, service] = [ledger, service].map(|path| path.to_str().context("UTF-8"));
+    desk.run(&[&["ledger", "verify", ledger?, "--service-cert", service?], more].concat())
+}
+
+/// The ledger of a recovered service, with all that members did, and receipts of before.
+fn verify_recovered(
+    desk: &Desk,
+    ledger: &Path,
+    service: &Path,
+    kept: &Receipts,
+) -> anyhow::Result<()> {
+    verify_ledger(desk, ledger, service, &["--governance"])?.ok();
+    let [json, cose] = [&kept.json, &kept.cose].map(|path| path.to_str().context("UTF-8"));
+    verify_ledger(desk, ledger, service, &["--receipt", json?, "--receipt", cose?])?.ok();
+    Ok(())
 }
 
 /// `coco network recover`, which may fail; where the node would serve.
@@ -289,30 +342,12 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         let now = phoenix.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
         Ok(now["result"] == format!("{:#x}", balance + U256::from(1000)))
     })?;
-    // Whoever trusts the service of today believes receipts of before: those that were kept, and those that it hands out.
-    phoenix.vouches_for(&desk, &receipts)?;
-    let name = scratch.join("receipt of today");
-    let again = Receipts::fetch(receipts.transaction.clone(), &name, |words| {
-        phoenix.receipt(&desk, words)
-    })?;
-    verify_receipt(&desk, &again.json, &phoenix.service_cert, None)?.ok();
-    assert_eq!(fs::read(&again.cose)?, fs::read(&receipts.cose)?, "as it was");
-    let own: Value = serde_json::from_slice(&fs::read(&again.json)?)?;
-    assert_eq!(own["service_endorsements"].as_array().map(Vec::len), Some(1), "{own}");
+    phoenix.hands_out(&desk, &receipts)?;
     // The shares of the new secret are dealt: they bring it back once more.
     drop(running);
     let ledger = phoenix.config.with_file_name("ledger");
-    let verify = |cert: &Path| {
-        let paths = [&ledger, cert].map(|path| path.to_str().context("UTF-8"));
-        let [ledger, cert] = paths;
-        desk.run(&["ledger", "verify", ledger?, "--governance", "--service-cert", cert?])
-    };
-    verify(&phoenix.service_cert)?.ok();
-    let paths = [&ledger, &phoenix.service_cert, &receipts.json, &receipts.cose];
-    let [folder, cert, json, cose] = paths.map(|path| path.to_str().context("UTF-8"));
-    let words = ["ledger", "verify", folder?, "--service-cert", cert?];
-    desk.run(&[&words[..], &["--receipt", json?, "--receipt", cose?]].concat())?.ok();
-    let other = verify(&lost)?.failed(7, "COCO-7001");
+    verify_recovered(&desk, &ledger, &phoenix.service_cert, &receipts)?;
+    let other = verify_ledger(&desk, &ledger, &lost, &[])?.failed(7, "COCO-7001");
     ensure!(other.contains("recovered as another one"), "{other}");
     let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
@@ -320,14 +355,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     assert_eq!(info["recovery_count"], 2, "{info}");
     let (_, before) = second.get("/node/service/previous_identity")?;
     assert_eq!(before["previous_service_identity"], phoenix.pem);
-    // Nobody can make receipts of before again until it is open; those that were kept are believed at once, by two links.
-    second.vouches_for(&desk, &receipts)?;
-    let words = ["receipt", "get", &receipts.transaction];
-    let sealed = second.receipt(&desk, &words)?;
-    ensure!(sealed.exit != 0 && sealed.err.contains("once the service has been"), "{}", sealed.err);
-    let first_only = phoenix.service_cert.with_file_name("endorsements.cbor");
-    verify_receipt(&desk, &receipts.json, &second.service_cert, Some(&first_only))?
-        .failed(7, "COCO-7001");
+    second.vouches_while_sealed(&desk, &receipts, &phoenix)?;
     network.finish()
 }
 
