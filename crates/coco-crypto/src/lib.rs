@@ -33,6 +33,6 @@ pub use sharing::{
 };
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    EndorseNode, MEMBER_NAME_CHARACTERS_MAX, Validity, endorse_node, is_root_authority,
-    member_certificate, read_bundle, service_certificate,
+    EndorseNode, MEMBER_NAME_CHARACTERS_MAX, Validity, endorse_node, endorse_service,
+    is_root_authority, member_certificate, read_bundle, service_certificate,
 };

@@ -182,22 +182,31 @@ impl Certificate {
         if this.issuer().as_raw() != above.subject().as_raw() {
             return Err(CertificateError::Issuer);
         }
+        self.verify_signed_by(&issuer.key)
+    }
+
+    /// Checks that this certificate is signed with a key. It says nothing of who has the key, nor whether it may issue.
+    ///
+    /// # Errors
+    /// [`CertificateError`] with the first thing that is wrong.
+    pub fn verify_signed_by(&self, issuer: &PublicKey) -> Result<(), CertificateError> {
+        let this = parse(&self.der)?;
         // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
         // within it by what the parser made of them.
         let tbs: &[u8] = this.tbs_certificate.as_ref();
         let after = header_bytes(&self.der).saturating_add(tbs.len());
         let stated = self.der.get(after..).unwrap_or_default();
-        if !stated.starts_with(algorithm_der(issuer.key.curve()))
+        if !stated.starts_with(algorithm_der(issuer.curve()))
             || this.signature_algorithm != this.tbs_certificate.signature
         {
             return Err(CertificateError::Algorithm);
         }
         // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
         let signature = &this.signature_value.data;
-        if encoded(tbs, algorithm_der(issuer.key.curve()), signature) != self.der {
+        if encoded(tbs, algorithm_der(issuer.curve()), signature) != self.der {
             return Err(CertificateError::Der);
         }
-        Ok(issuer.key.verify_der(tbs, signature)?)
+        Ok(issuer.verify_der(tbs, signature)?)
     }
 }
 
@@ -317,6 +326,31 @@ pub fn endorse_node(
     Ok(made)
 }
 
+/// Makes the certificate by which a service endorses the key of one before it, so that whom that one endorsed is believed
+/// by whoever trusts this one.
+///
+/// # Errors
+/// [`CertificateError`] when `service` is not the certificate of `service_key` as [`service_certificate`] makes it.
+///
+/// # Panics
+/// Never: a certificate that was read has a period.
+pub fn endorse_service(
+    service_key: &SigningKey,
+    service: &Certificate,
+    previous: &PublicKey,
+) -> Result<Certificate, CertificateError> {
+    let mut params = service_params();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    set_validity(&mut params, service.validity)?;
+    params.serial_number = Some(serial(previous, service.validity, &[]));
+    params.use_authority_key_identifier_extension = true;
+    let issuer = Issuer::new(service_params(), Issuing(service_key));
+    let made = params.signed_by(&Endorsed(previous), &issuer).expect("every field was checked");
+    let made = Certificate::from_der(made.der())?;
+    made.verify_issued_by(service)?;
+    Ok(made)
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
@@ -366,7 +400,8 @@ const fn algorithm_der(curve: Curve) -> &'static [u8] {
 fn service_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(SERVICE_COMMON_NAME);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // Between the service and a node may stand the certificate of a service before it, see `endorse_service`.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::CrlSign,
@@ -538,6 +573,21 @@ mod tests {
         ] {
             assert_eq!(member_certificate(&key, &name, VALIDITY).is_ok(), ok, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_service_endorses_the_one_before_it_and_so_its_nodes() {
+        let (old, new, other) = (service(), service(), service());
+        let node = node(&old, &[]).unwrap();
+        let link = endorse_service(&new.0, &new.1, old.0.public()).unwrap();
+        assert_eq!((link.key(), link.validity()), (old.0.public(), new.1.validity()));
+        assert_eq!(node.verify_issued_by(&link), Ok(()));
+        assert_eq!(link.verify_issued_by(&new.1), Ok(()));
+        assert!(link.verify_issued_by(&other.1).is_err());
+        assert!(node.verify_issued_by(&new.1).is_err());
+        assert_eq!(node.verify_signed_by(old.0.public()), Ok(()));
+        assert!(node.verify_signed_by(new.0.public()).is_err());
+        assert!(endorse_service(&other.0, &new.1, old.0.public()).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Entries, chunks and receipts, read as an auditor and as a node that starts reads them.
+//! Entries, chunks, receipts and endorsements, read as an auditor and as a node that starts reads them.
 //!
 //! The corpora were made by a service whose keys are gone; its certificate lies in `fixture/`.
 
@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use coco_crypto::Certificate;
 use coco_ledger::{
-    CHUNK_HEADER_BYTES, Chunk, ENTRY_HEADER_BYTES, EntryView, LedgerSecret, SignatureRecord,
-    VerifiedReceipt, Verifier, entry_bytes, seal, verify_cose, verify_json,
+    CHUNK_HEADER_BYTES, Chunk, ENTRY_HEADER_BYTES, EndorsementRow, Endorsements, EntryView,
+    LedgerSecret, SignatureRecord, VerifiedReceipt, Verifier, entry_bytes, seal, verify_cose,
+    verify_json,
 };
 use coco_replica::Loader;
 
@@ -106,6 +107,17 @@ pub(crate) fn receipt_cose(data: &[u8]) {
     if let Ok(verified) = verify_cose(data, SERVICE_PEM) {
         believed(&verified);
         assert!(verified.leaf_components.is_some());
+    }
+}
+
+pub(crate) fn endorsements(data: &[u8]) {
+    // Nobody has the service's key any more, so only a list of none holds.
+    if let Ok(list) = Endorsements::decode(data) {
+        assert_eq!(list.encode(), data, "a list has one encoding");
+        assert_eq!(list.verify(service().key()).is_ok(), list.messages().is_empty());
+    }
+    if let Ok(row) = EndorsementRow::read(data) {
+        assert!(row.verify(service().key()).is_err());
     }
 }
 

@@ -48,9 +48,10 @@ pub enum From {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     stranger("certificate", 4 << 10, crypto::certificate, hostile::certificate),
     stranger("cose_sign1", 4 << 10, crypto::cose_sign1, hostile::cbor),
+    stranger("endorsements", 4 << 10, ledger::endorsements, hostile::cbor),
     stranger("entry", 8 << 10, ledger::entry, hostile::none),
     stranger("governance_document", 8 << 10, governance::document, hostile::governance_document),
     stranger("governance_request", 4 << 10, governance::request, hostile::governance_request),

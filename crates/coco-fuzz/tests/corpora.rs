@@ -69,6 +69,7 @@ macro_rules! corpora {
 corpora!(
     certificate,
     cose_sign1,
+    endorsements,
     entry,
     governance_document,
     governance_request,

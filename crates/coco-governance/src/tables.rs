@@ -81,6 +81,9 @@ pub const VIRTUAL_HOST_DATA: &str = "public:ccf.gov.nodes.virtual.host_data";
 pub const VIRTUAL_MEASUREMENTS: &str = "public:ccf.gov.nodes.virtual.measurements";
 /// `one key -> PEM`: the certificate of the service before the last recovery.
 pub const PREVIOUS_SERVICE_IDENTITY: &str = "public:ccf.gov.service.previous_service_identity";
+/// `one key -> JSON`: the endorsement of the service before the last recovery. The ledger's own crate writes and checks it.
+pub const PREVIOUS_SERVICE_ENDORSEMENT: &str =
+    "public:ccf.internal.previous_service_identity_endorsement";
 /// `name -> JSON text`: certificates, in PEM, by which issuers of tokens are recognised.
 pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
@@ -135,7 +138,7 @@ pub const TABLES: [&str; 51] = [
     PREVIOUS_SERVICE_IDENTITY,
     "public:ccf.gov.service.previous_service_last_signed_root",
     CA_CERT_BUNDLES,
-    "public:ccf.internal.previous_service_identity_endorsement",
+    PREVIOUS_SERVICE_ENDORSEMENT,
     "public:ccf.internal.last_recovery_type",
 ];
 

@@ -14,6 +14,8 @@
 //! - The **tree** ([`MerkleTree`]) has one leaf an entry, and a leaf of zeros before the first.
 //! - A **signature entry** at seqno *s* signs the root over leaves 0 to *s* − 1, then becomes leaf *s* itself.
 //! - A **receipt** ([`Receipt`]) proves to anyone who knows the service certificate that an entry is under such a root.
+//! - An **endorsement** ([`EndorsementRow`], [`Endorsements`]) says of a service that was recovered which key it had and up to
+//!   where it signed.
 //! - A **chunk** ([`Chunk`], [`ChunkName`]) is one file of entries; a closed one ends on a signature entry and a table.
 //! - A **snapshot** ([`seal_snapshot`], [`SnapshotFile`]) is the state as of a signature entry, with a receipt of its
 //!   evidence.
@@ -21,6 +23,7 @@
 //! - The **verifier** ([`Verifier`]) is fed chunks and believes nothing but the service certificate.
 
 mod chunk;
+mod endorsement;
 mod entry;
 mod files;
 mod first;
@@ -41,6 +44,10 @@ pub use chunk::{
     ParseChunkNameError, chunk_files, close_chunk, open_chunk,
 };
 pub use coco_crypto::SealError;
+pub use endorsement::{
+    ENDORSEMENTS_MAX, EndorsedService, EndorsementError, EndorsementRow, Endorsements, Epoch,
+    PREVIOUS_ENDORSEMENT_MAP,
+};
 pub use entry::{
     ENTRY_HEADER_BYTES, EntryFlags, EntryView, OpenEntry, OpenEntryError, SealEntryError,
     SealedEntry, entry_bytes, seal,
@@ -62,10 +69,10 @@ pub use membership::{
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};
 pub use receipt::{
-    LeafComponents, Receipt, ReceiptError, ServiceKey, VerifiedReceipt, VerifyReceiptError,
-    verify_cose, verify_json,
+    EarlierService, LeafComponents, Receipt, ReceiptError, ReceiptVerifier, ServiceKey,
+    VerifiedReceipt, VerifyReceiptError, verify_cose, verify_json,
 };
-pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery};
+pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery, service_began};
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
 pub use signature::{
     COSE_SIGNATURES_MAP, ParseSignatureError, SIGNATURES_MAP, ServiceSigner, SignatureRecord,

@@ -3,15 +3,21 @@
 //! Two forms of one thing. The JSON form carries the node's signature and the certificate by which the service endorses
 //! the node; the COSE form carries the service's own signature. Both lead from the parts of a leaf along a path to the
 //! signed root. Validity periods of certificates are not checked: a receipt is for years.
+//!
+//! A receipt of a service that was recovered since then is signed under another key than the one that is trusted. It is
+//! believed along endorsements, and within the epoch that they give that key ([`ReceiptVerifier`]).
 
 mod cose;
 mod json;
 
-use coco_crypto::{CertificateError, sha256};
+use coco_crypto::{Certificate, CertificateError, sha256};
 use coco_types::{Digest, NodeId, ParseIdError, TxId, codec::DecodeError};
 use thiserror::Error;
 
-use crate::{EntryView, MerkleTree, PathStep, SignatureRecord, entry, root_from_path};
+use crate::{
+    EndorsedService, EndorsementError, Endorsements, EntryView, MerkleTree, PathStep,
+    SignatureRecord, entry, root_from_path,
+};
 
 pub(crate) use cose::verify_cose_under;
 pub use cose::{ServiceKey, verify_cose};
@@ -58,6 +64,16 @@ pub struct Receipt {
     leaf: Option<LeafComponents>,
     path: Vec<PathStep>,
     signature: SignatureRecord,
+    earlier: Option<EarlierService>,
+}
+
+/// How the service that signed a receipt is endorsed by the one of today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierService {
+    /// A certificate of its key, issued by the service of today.
+    pub certificate: Certificate,
+    /// The endorsements from the service of today to that one.
+    pub endorsements: Endorsements,
 }
 
 /// Parts that make no receipt.
@@ -123,13 +139,20 @@ impl Receipt {
             signature.root,
             "a path leads to the root of its tree"
         );
-        Ok(Self { tx_id, leaf: Some(leaf), path, signature: signature.clone() })
+        Ok(Self { tx_id, leaf: Some(leaf), path, signature: signature.clone(), earlier: None })
     }
 
     /// The receipt of a signature entry by itself: its root, signed. There is no COSE form.
     #[must_use]
     pub fn of_signature(signature: &SignatureRecord) -> Self {
-        Self { tx_id: signature.tx_id, leaf: None, path: Vec::new(), signature: signature.clone() }
+        let (tx_id, signature) = (signature.tx_id, signature.clone());
+        Self { tx_id, leaf: None, path: Vec::new(), signature, earlier: None }
+    }
+
+    /// The same receipt, of a service that was recovered since then.
+    #[must_use]
+    pub fn of_earlier(self, service: EarlierService) -> Self {
+        Self { earlier: Some(service), ..self }
     }
 
     /// The transaction it is about.
@@ -176,6 +199,72 @@ pub struct VerifiedReceipt {
     pub node_id: Option<NodeId>,
 }
 
+/// Verifies receipts for somebody who trusts one service, and, as far as it endorses them, those before it.
+#[derive(Clone, Debug)]
+pub struct ReceiptVerifier {
+    pub(crate) service: Certificate,
+    /// The newest first.
+    pub(crate) before: Vec<EndorsedService>,
+}
+
+impl ReceiptVerifier {
+    /// `service` is what is trusted.
+    #[must_use]
+    pub const fn new(service: Certificate) -> Self {
+        Self { service, before: Vec::new() }
+    }
+
+    /// Also takes receipts of the services that `endorsements` lead to.
+    ///
+    /// # Errors
+    /// [`EndorsementError`] when they do not begin with the service that is trusted, or break off.
+    pub fn with_endorsements(self, endorsements: &Endorsements) -> Result<Self, EndorsementError> {
+        let before = endorsements.verify(self.service.key())?;
+        Ok(Self { before, ..self })
+    }
+
+    /// Verifies the JSON form. A receipt may bring endorsements of its own.
+    ///
+    /// # Errors
+    /// [`VerifyReceiptError`] with the first thing that is wrong.
+    pub fn json(&self, receipt: &[u8]) -> Result<VerifiedReceipt, VerifyReceiptError> {
+        json::verify(receipt, self)
+    }
+
+    /// Verifies the COSE form.
+    ///
+    /// # Errors
+    /// [`VerifyReceiptError`] with the first thing that is wrong.
+    pub fn cose(&self, receipt: &[u8]) -> Result<VerifiedReceipt, VerifyReceiptError> {
+        cose::verify(receipt, self)
+    }
+}
+
+/// What the key of a service of before signed counts up to its last signature, and nothing after. `signature` is where the
+/// form says that it was signed.
+fn check_epoch(
+    service: &EndorsedService,
+    signature: Option<TxId>,
+    verified: &VerifiedReceipt,
+) -> Result<(), VerifyReceiptError> {
+    let epoch = &service.epoch;
+    let is_within = match (verified.tx_id, signature) {
+        (Some(tx_id), Some(signature)) => {
+            epoch.reaches(tx_id)
+                && epoch.contains(signature)
+                && (signature != epoch.last || verified.root == epoch.root)
+        }
+        (Some(tx_id), None) => epoch.reaches(tx_id),
+        // A root alone names no place, so nobody can say that it is not newer; but for the last one.
+        (None, _) => verified.root == epoch.root,
+    };
+    if is_within {
+        Ok(())
+    } else {
+        Err(VerifyReceiptError::Epoch { tx_id: verified.tx_id, last: epoch.last })
+    }
+}
+
 /// A receipt that proves nothing.
 #[derive(Debug, Error)]
 pub enum VerifyReceiptError {
@@ -213,6 +302,23 @@ pub enum VerifyReceiptError {
     /// The node's certificate does not lead to the service's.
     #[error("node certificate is not endorsed by the service")]
     Endorsement(#[source] CertificateError),
+    /// Endorsements of earlier services, which the receipt brought, do not hold.
+    #[error("endorsements of earlier services do not hold")]
+    Earlier(#[source] EndorsementError),
+    /// The node was endorsed by an earlier service, and nothing says up to where that one signed.
+    #[error("receipt is of an earlier service, and nothing says up to where that one signed")]
+    NoEpoch,
+    /// Signed with the key of an earlier service, and not within what that one signed.
+    #[error("receipt is signed by a service that ended at {last}, {}", match .tx_id {
+        Some(tx_id) => format!("and {tx_id} is not of its time"),
+        None => "and nothing says that its root is not newer".to_owned(),
+    })]
+    Epoch {
+        /// What the receipt is about; none when it is of a signature entry.
+        tx_id: Option<TxId>,
+        /// The last signature of that service.
+        last: TxId,
+    },
     /// The node's certificate is of another key than the node id says.
     #[error("node certificate does not belong to node {0}")]
     NodeId(NodeId),

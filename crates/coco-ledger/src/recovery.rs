@@ -1,16 +1,19 @@
 //! What the ledger says when a service begins anew after a disaster: one entry, by the one node that has the ledger.
 //!
 //! The service has another key from then on, and so another certificate; the node signs under it, and nobody of before
-//! takes part any more. Tables and fields are CCF's.
+//! takes part any more. Tables and fields are CCF's, which endorses the service before only once the new one opens. Here that
+//! stands in the first entry: then every service that ever signed has a link, one that was lost again before it opened, too;
+//! the entry says nothing that must wait for members, since who does not trust the new key believes none of it.
 
 use coco_kv::{MapName, WriteSet};
 use coco_types::{Digest, NodeId, Seqno, TxId};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeStatus, SERVICE_MAP,
-    ServiceStatus, genesis::NodeInfo, put_endorsed_certificate, put_retired_committed, put_status,
-    read_node, singleton_key,
+    ConfigurationRow, EndorsementRow, GenesisNode, MembershipError, NODES_MAP, NodeStatus,
+    SERVICE_MAP, ServiceStatus, genesis::NodeInfo, put_endorsed_certificate, put_retired_committed,
+    put_status, read_node, singleton_key,
 };
 
 /// `one key -> JSON text`: the certificate of the service before the last recovery, in PEM.
@@ -29,6 +32,8 @@ pub struct Recovery<'a> {
     pub previous_pem: &'a str,
     /// The root that the service before signed last.
     pub signed_root: Digest,
+    /// What the service says of the one before.
+    pub endorsement: &'a EndorsementRow,
     /// The row of the service until now.
     pub service_row: &'a [u8],
     /// The rows of all nodes until now.
@@ -50,6 +55,7 @@ impl Recovery<'_> {
         put(SERVICE_MAP, singleton_key(), &self.service()?);
         put(PREVIOUS_SERVICE_MAP, singleton_key(), &json!(self.previous_pem));
         put(LAST_SIGNED_ROOT_MAP, singleton_key(), &json!(self.signed_root.to_string()));
+        self.endorsement.put(&mut set);
         for (node, row) in self.node_rows {
             if read_node(*node, row)?.status != NodeStatus::Retired {
                 put_status(&mut set, *node, row, NodeStatus::Retired)?;
@@ -75,16 +81,13 @@ impl Recovery<'_> {
         let before: Map<String, Value> =
             serde_json::from_slice(self.service_row).map_err(failed)?;
         let count = before.get("recovery_count").and_then(Value::as_u64).unwrap_or(0);
-        let made: Option<TxId> =
-            before.get("current_service_create_txid").and_then(|id| id.as_str()?.parse().ok());
-        // A service that was never recovered began with the ledger.
-        let made = made.map_or(Seqno(1), |id| id.seqno);
+        let made = service_began(self.service_row)?;
         let mut row = json!({
             "cert": self.certificate_pem,
             "status": ServiceStatus::Recovering,
             "recovery_count": count + 1,
             "current_service_create_txid": self.id.to_string(),
-            "previous_service_identity_version": made.0,
+            "previous_service_identity_version": made.map_or(Seqno(1), |made| made.seqno).0,
         });
         if let Some(data) = before.get("service_data") {
             row["service_data"] = data.clone();
@@ -93,9 +96,26 @@ impl Recovery<'_> {
     }
 }
 
+/// The entry with which a service began, from its row. None when it began with the ledger.
+///
+/// # Errors
+/// [`MembershipError`] when the row cannot be read.
+pub fn service_began(service_row: &[u8]) -> Result<Option<TxId>, MembershipError> {
+    #[derive(Deserialize)]
+    struct Row {
+        current_service_create_txid: Option<String>,
+    }
+    let row: Row = serde_json::from_slice(service_row)
+        .map_err(|source| MembershipError { map: SERVICE_MAP, source })?;
+    Ok(row.current_service_create_txid.and_then(|id| id.parse().ok()))
+}
+
 #[cfg(test)]
 mod tests {
+    use coco_crypto::{Curve, SigningKey};
+
     use super::*;
+    use crate::{EndorsedService, Epoch, PREVIOUS_ENDORSEMENT_MAP};
 
     #[test]
     fn nobody_of_before_takes_part_and_the_service_counts_its_recoveries() {
@@ -110,11 +130,17 @@ mod tests {
         };
         let (old, new) = (node(1), node(2));
         let row = serde_json::to_vec(&NodeInfo::of(&old, NodeStatus::Trusted, None)).unwrap();
+        let key = SigningKey::generate(Curve::P384);
+        let (first, last) = (TxId::new(2, 1), TxId::new(2, 8));
+        let epoch = Epoch { first, last, root: Digest([3; 32]) };
+        let before = EndorsedService { key: key.public().clone(), epoch };
+        let endorsement = EndorsementRow::new(&before, &key, None, 0);
         let recovery = |service_row: &'static [u8]| Recovery {
             id: TxId::new(4, 9),
             certificate_pem: "NEW",
             previous_pem: "OLD",
             signed_root: Digest([3; 32]),
+            endorsement: &endorsement,
             service_row,
             node_rows: &[],
             node: &new,
@@ -129,6 +155,8 @@ mod tests {
         };
         assert_eq!(status(old.node_id), (NodeStatus::Retired, true));
         assert_eq!(status(new.node_id), (NodeStatus::Trusted, false));
+        let row = set.get(&MapName::from_static(PREVIOUS_ENDORSEMENT_MAP), singleton_key());
+        assert_eq!(EndorsementRow::read(row.unwrap()), Ok(endorsement.clone()));
         let service = |set: &WriteSet| -> Value {
             let row = set.get(&MapName::from_static(SERVICE_MAP), singleton_key());
             serde_json::from_slice(row.unwrap()).unwrap()

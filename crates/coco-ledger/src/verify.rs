@@ -13,12 +13,14 @@ mod service;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, PublicKey};
+use coco_kv::WriteSetView;
 use coco_types::{Digest, Seqno, TxId, View};
 
 use crate::{
-    Chunk, ChunkName, EntryFlags, EntryView, LedgerSecrets, MerkleTree, SignatureRecord,
-    SnapshotEvidence, TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
+    Chunk, ChunkName, EndorsedService, EndorsementRow, EntryFlags, EntryView, Epoch, LedgerSecrets,
+    MerkleTree, PREVIOUS_ENDORSEMENT_MAP, ReceiptVerifier, SignatureRecord, SnapshotEvidence,
+    TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
 };
@@ -37,6 +39,10 @@ pub struct Verifier {
     next: Seqno,
     /// The snapshot that verification began from.
     began: Option<Seqno>,
+    /// The entry with which the service began. None before it, and after a snapshot.
+    service_began: Option<TxId>,
+    /// The services before it that were endorsed, and where that stands; the oldest first.
+    endorsed: Vec<(Seqno, EndorsedService)>,
     /// What entries said of snapshots, by their seqno.
     evidence: BTreeMap<Seqno, SnapshotEvidence>,
     /// The first seqno of each view.
@@ -121,6 +127,8 @@ impl Verifier {
             tree: MerkleTree::new(),
             next: Seqno(1),
             began: None,
+            service_began: None,
+            endorsed: Vec::new(),
             evidence: BTreeMap::new(),
             views: Vec::new(),
             files: Vec::new(),
@@ -207,6 +215,14 @@ impl Verifier {
     #[must_use]
     pub fn root(&self, upto: Seqno) -> Option<Digest> {
         self.tree.root_at(upto.0.checked_add(1)?)
+    }
+
+    /// What verifies receipts for somebody who trusts the service that the ledger has come to: those of services before it,
+    /// too, as far as the ledger endorses them.
+    #[must_use]
+    pub fn receipts(&self) -> ReceiptVerifier {
+        let before = self.endorsed.iter().rev().map(|(_, service)| service.clone()).collect();
+        ReceiptVerifier { service: self.service.certificate().clone(), before }
     }
 
     /// Ends the ledger. With `at_least`, that transaction must be in it, under a signature.
@@ -383,13 +399,48 @@ impl Verifier {
     /// Takes in what an entry says of the service and of snapshots.
     fn writes(&mut self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
         let writes = entry.public_writes()?;
+        let (before, was_named) = (self.service.key().clone(), self.service.status().is_some());
         self.service.apply(&writes)?;
+        let is_recovery = self.service.key() != &before;
+        if let Some(endorsed) = self.endorsement(&writes, is_recovery.then_some(before))? {
+            self.endorsed.push((entry.tx_id().seqno, endorsed));
+        }
+        if is_recovery || (!was_named && self.service.status().is_some()) {
+            self.service_began = Some(entry.tx_id());
+        }
         if let Some(evidence) = SnapshotEvidence::read(&writes)
             && evidence.digest == *entry.claims()
         {
             self.evidence.insert(entry.tx_id().seqno, evidence);
         }
         Ok(())
+    }
+
+    /// Checks what a service says of the one before it, where it begins. In ledgers of before there were endorsements it says
+    /// nothing.
+    fn endorsement(
+        &self,
+        writes: &WriteSetView<'_>,
+        before: Option<PublicKey>,
+    ) -> Result<Option<EndorsedService>, LedgerFault> {
+        let mut maps = writes.maps().iter();
+        let Some(map) = maps.find(|map| map.name() == PREVIOUS_ENDORSEMENT_MAP) else {
+            return Ok(None);
+        };
+        let (Some(before), Some(last)) = (before, self.signed) else {
+            return Err(LedgerFault::EndorsementPlace);
+        };
+        let row =
+            map.get(singleton_key()).ok_or(LedgerFault::Row { map: PREVIOUS_ENDORSEMENT_MAP })?;
+        let row = EndorsementRow::read(row).map_err(LedgerFault::Endorsement)?;
+        let found = row.verify(self.service.key()).map_err(LedgerFault::Endorsement)?;
+        let root = self.tree.root_at(last.seqno.0).unwrap_or(Digest::ZERO);
+        let epoch = Epoch { first: self.service_began.unwrap_or_default(), last, root };
+        let expected = EndorsedService { key: before, epoch };
+        if found != expected || row.previous() != self.endorsed.last().map(|(at, _)| *at) {
+            return Err(LedgerFault::Endorsed);
+        }
+        Ok(Some(found))
     }
 
     /// Opens the entry, if the secrets are known, and reads its writes.

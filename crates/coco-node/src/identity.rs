@@ -16,11 +16,11 @@ use std::{
 use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
     CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey, SecretBytes, SigningKey,
-    endorse_node, hkdf_sha256,
+    endorse_node, endorse_service, hkdf_sha256,
 };
-use coco_ledger::LedgerSecrets;
+use coco_ledger::{EndorsedService, EndorsementRow, LedgerSecrets};
 use coco_types::{
-    NodeId,
+    NodeId, Seqno,
     codec::{Reader, put_bytes},
 };
 use thiserror::Error;
@@ -141,6 +141,32 @@ impl Identity {
         let validity = self.service_cert.validity();
         let endorsement = EndorseNode { key, names: &names, validity };
         endorse_node(&self.service_key(), &self.service_cert, &endorsement)
+    }
+
+    /// A certificate by which the service endorses the key of one of before.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when the certificate of the service is not one of ours.
+    ///
+    /// # Panics
+    /// Never: the keys were checked when the identity was opened.
+    pub fn endorse_service(&self, before: &PublicKey) -> Result<Certificate, CertificateError> {
+        endorse_service(&self.service_key(), &self.service_cert, before)
+    }
+
+    /// What the service says in the ledger of the one that it goes on from. `previous` is the entry in which that one said the
+    /// same; `now` is in seconds since 1970.
+    ///
+    /// # Panics
+    /// Never: the keys were checked when the identity was opened.
+    #[must_use]
+    pub fn endorse_before(
+        &self,
+        before: &EndorsedService,
+        previous: Option<Seqno>,
+        now: u64,
+    ) -> EndorsementRow {
+        EndorsementRow::new(before, &self.service_key(), previous, now)
     }
 
     fn service_key(&self) -> SigningKey {

@@ -26,10 +26,10 @@ use coco_evm::state;
 use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
-    Chunk, ChunkName, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES, LedgerFilesError,
-    LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP,
-    SealEntryError, ServiceSigner, VerifiedReceipt, Verifier, VerifyLedgerError, note_services,
-    singleton_key,
+    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
+    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, PREVIOUS_ENDORSEMENT_MAP,
+    Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, VerifiedReceipt,
+    Verifier, VerifyLedgerError, note_services, service_began, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -152,7 +152,8 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     let first = signed.seqno.next();
     let secrets = LedgerSecrets::new([Period { from: first, secret: secret.clone() }])
         .expect("one period is a sequence");
-    let view = View(last.view.0 + 1);
+    // Later than all views that there were, and as far after what is kept as CCF's tools expect it.
+    let view = View((last.view.0 + 1).max(signed.view.0 + RECOVERY_VIEWS));
     if view > View::MAX {
         return Err(RecoverError::Views);
     }
@@ -187,6 +188,9 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     sync(spec.folder)?;
     Ok(Recovered { service: identity.service_cert.clone(), node: identity.node_id, signed, last })
 }
+
+/// How many views after the last signature of the service before a recovered one begins.
+const RECOVERY_VIEWS: u64 = 2;
 
 /// The ledger's files in their order.
 fn chunks(folder: &Path) -> Result<Vec<(ChunkName, PathBuf)>, RecoverError> {
@@ -312,11 +316,20 @@ fn first_entries(
         .into_iter()
         .filter_map(|(key, row)| Some((str::from_utf8(&key).ok()?.parse().ok()?, row.to_vec())))
         .collect();
-    let (tree, last) = {
+    let (tree, last, genesis) = {
         let state = loader.state();
         let state = state.read();
-        (state.tree().clone(), state.last().seqno)
+        (state.tree().clone(), state.last().seqno, state.tx_id(Seqno(1)))
     };
+    let signed_root = tree.root_at(last.0).unwrap_or_else(|| tree.root());
+    let began = service_began(&service_row)?;
+    let epoch =
+        Epoch { first: began.unwrap_or(genesis), last: spec.reach.signed, root: signed_root };
+    let before = EndorsedService { key: spec.previous.key().clone(), epoch };
+    // The row before this one stands where the service began that is endorsed now.
+    let has_row = head.get(map(PREVIOUS_ENDORSEMENT_MAP)?, singleton_key()).is_some();
+    let previous = began.filter(|_| has_row).map(|began| began.seqno);
+    let endorsement = identity.endorse_before(&before, previous, spec.now);
     let id = TxId { view, seqno: last.next() };
     let node = GenesisNode {
         node_id: identity.node_id,
@@ -331,7 +344,8 @@ fn first_entries(
         id,
         certificate_pem: &identity.service_cert.pem(),
         previous_pem: &spec.previous.pem(),
-        signed_root: tree.root_at(last.0).unwrap_or_else(|| tree.root()),
+        signed_root,
+        endorsement: &endorsement,
         service_row: &service_row,
         node_rows: &node_rows,
         node: &node,

@@ -1,5 +1,6 @@
 """All nodes are given up. The service comes back from one node's ledger; members send their shares with
-`submit_recovery_share.sh` of the package `ccf`, and `read_ledger.py` accepts the ledger that goes on.
+`submit_recovery_share.sh` of the package `ccf`, and `read_ledger.py` accepts the ledger that goes on. A receipt that was kept, and
+the same one asked for again, verify against the certificate of the service that came back.
 """
 
 import json
@@ -9,12 +10,15 @@ import socket
 import ssl
 import subprocess
 import time
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from members import Member, pass_proposal
 
+HERE = Path(__file__).resolve().parent
 SECONDS_MAX = 30
+DOES_NOT_VERIFY = 7
 
 
 class Node:
@@ -56,7 +60,73 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def recover(coco, tools, folder, check):
+def run(*command):
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+class Receipts:
+    """Both receipts of one transaction, as a service hands them out at one time."""
+
+    def __init__(self, coco, transaction, folder, *of):
+        self.transaction = transaction
+        self.json, self.cose = (folder / f"{transaction}.receipt.{form}" for form in ["json", "cose"])
+        of = [*map(str, of)]
+        self.codes = [
+            run(coco, "receipt", "get", transaction, "--form", path.suffix[1:], "--out", path, *of)
+            for path in [self.json, self.cose]
+        ]
+
+    def are_there(self):
+        return all(code == 0 for code, _ in self.codes)
+
+
+def keep(coco, network, folder):
+    """Receipts of one of the last transactions, that is no signature entry."""
+    view, last = network.committed().split(".")
+    for position in [int(last) - 1, int(last) - 2]:
+        receipts = Receipts(coco, f"{view}.{position}", folder, "--url", network.url)
+        if receipts.are_there():
+            return receipts
+    raise RuntimeError(f"no receipts: {receipts.codes}")
+
+
+def verify_kept(coco, tools, node, kept, folder, check):
+    """What was signed before the recovery is believed by who trusts the service of after it."""
+    of = ["--url", node.url, "--service-cert", node.service]
+    path = folder / "endorsements.cbor"
+    code, text = run(coco, "receipt", "endorsements", kept.transaction, "--out", path, *of)
+    check("the service endorses the one before it", code == 0, text)
+    later = folder / "later"
+    later.mkdir()
+    later = Receipts(coco, kept.transaction, later, *of)
+    check("receipts of before are handed out again", later.are_there(), later.codes)
+    for name, receipt in {"kept json": kept.json, "kept cose": kept.cose, "later cose": later.cose}.items():
+        verify = [coco, "receipt", "verify", receipt, "--service-cert", node.service]
+        code, text = run(*verify, "--endorsements", path)
+        check(f"coco verifies the {name} receipt with endorsements", code == 0, text)
+        code, text = run(*verify)
+        check(f"coco refuses the {name} receipt without them", code == DOES_NOT_VERIFY, text)
+    code, text = run(coco, "receipt", "verify", later.json, "--service-cert", node.service)
+    check("coco verifies the later json receipt by itself", code == 0, text)
+    verify = [tools / "python", HERE / "verify_receipts.py", node.service, later.json]
+    for name, receipt in {"kept": kept.cose, "later": later.cose}.items():
+        code, text = run(*verify, receipt, path)
+        check(f"the package ccf verifies both receipts of before, the {name} one as COSE", code == 0, text)
+    code, text = run(*verify, kept.cose)
+    check("the package ccf refuses them without endorsements", code == 1, text)
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path.write_bytes(changed)
+    code, text = run(*verify, kept.cose, path)
+    check("the package ccf refuses changed endorsements", code == 1, text)
+    code, text = run(coco, "receipt", "verify", kept.cose, "--service-cert", node.service, "--endorsements", path)
+    check("coco refuses changed endorsements", code == DOES_NOT_VERIFY, text)
+    before = json.loads(node.get("/node/service/previous_identity"))["previous_service_identity"]
+    check("the node names the service before", before == (folder / "service_cert.pem").read_text())
+
+
+def recover(coco, tools, folder, receipts, check):
     lacking = [name for name in ["curl", "jq", "openssl"] if shutil.which(name) is None]
     if lacking:
         print(f"skipped: recovery, for lack of {', '.join(lacking)}")
@@ -89,6 +159,7 @@ def recover(coco, tools, folder, check):
             text = sent.stdout.decode()
             check(f"submit_recovery_share.sh sends share {number}", sent.returncode == 0 and f"{number}/2" in text, text)
         check("the service is open again", node.waits_for("Open"))
+        verify_kept(coco, tools, node, receipts, folder, check)
     finally:
         code = node.stop()
     check("the node stops cleanly", code == 0, code)

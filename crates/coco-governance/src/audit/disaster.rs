@@ -19,17 +19,19 @@ use crate::{
     recovery::{Dealt, check_dealt, has_enough, has_recovery_members},
     tables::{
         self, ENCRYPTED_SUBMITTED_SHARES, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
-        PAST_LEDGER_SECRET, PREVIOUS_SERVICE_IDENTITY, RECOVERY_SHARES, SERVICE_INFO,
-        singleton_key,
+        PAST_LEDGER_SECRET, PREVIOUS_SERVICE_ENDORSEMENT, PREVIOUS_SERVICE_IDENTITY,
+        RECOVERY_SHARES, SERVICE_INFO, singleton_key,
     },
 };
 
 const LAST_SIGNED_ROOT: &str = "public:ccf.gov.service.previous_service_last_signed_root";
 
 /// What a beginning writes.
-const OF_BEGINNING: [&str; 7] = [
+const OF_BEGINNING: [&str; 8] = [
     SERVICE_INFO,
     PREVIOUS_SERVICE_IDENTITY,
+    // It is held against keys and roots where the ledger is verified.
+    PREVIOUS_SERVICE_ENDORSEMENT,
     LAST_SIGNED_ROOT,
     NODES_INFO,
     NODES_ENDORSED_CERTIFICATES,

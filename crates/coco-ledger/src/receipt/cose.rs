@@ -12,7 +12,10 @@ use coco_planted::Bug;
 use coco_types::Digest;
 use minicbor::{Decoder, Encoder};
 
-use super::{LeafComponents, VerifiedReceipt, VerifyReceiptError, check_limits, check_path};
+use super::{
+    LeafComponents, ReceiptVerifier, VerifiedReceipt, VerifyReceiptError, check_epoch,
+    check_limits, check_path,
+};
 use crate::{PathStep, SignatureRecord, root_from_path, signature::Headers};
 
 pub(super) fn encode(
@@ -40,7 +43,29 @@ pub fn verify_cose(
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
     let service =
         Certificate::from_pem(service_certificate_pem).map_err(VerifyReceiptError::Service)?;
-    verify_cose_under(receipt, service.key())
+    ReceiptVerifier::new(service).cose(receipt)
+}
+
+pub(super) fn verify(
+    receipt: &[u8],
+    verifier: &ReceiptVerifier,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    let (_, headers) = parts(receipt)?;
+    let earlier = verifier.before.iter().find(|service| service.key.digest() == headers.key);
+    let Some(earlier) = earlier else {
+        return verify_cose_under(receipt, verifier.service.key());
+    };
+    let verified = verify_cose_under(receipt, &earlier.key)?;
+    check_epoch(earlier, Some(headers.tx_id), &verified)?;
+    Ok(verified)
+}
+
+/// The message, and what its protected headers say.
+fn parts(receipt: &[u8]) -> Result<(message::Sign1<'_>, Headers), VerifyReceiptError> {
+    check_limits(receipt.len())?;
+    let sign1 = message::Sign1::decode(receipt).map_err(|_| VerifyReceiptError::Cose)?;
+    let headers = Headers::decode(sign1.protected).ok_or(VerifyReceiptError::Cose)?;
+    Ok((sign1, headers))
 }
 
 /// Whose signature a COSE receipt needs. The service's public key is the one that counts; a simulation, whose signers
@@ -68,9 +93,7 @@ pub(crate) fn verify_cose_under(
     receipt: &[u8],
     service: &dyn ServiceKey,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
-    check_limits(receipt.len())?;
-    let sign1 = message::Sign1::decode(receipt).map_err(|_| VerifyReceiptError::Cose)?;
-    let headers = Headers::decode(sign1.protected).ok_or(VerifyReceiptError::Cose)?;
+    let (sign1, headers) = parts(receipt)?;
     let (expected, found) = (service.digest(), headers.key);
     if expected != found {
         return Err(VerifyReceiptError::ServiceKey { expected, found });

@@ -1,4 +1,8 @@
 //! The JSON form of a receipt.
+//!
+//! A receipt of an earlier service carries two proofs of that service. One is CCF's: `service_endorsements`, a certificate of its
+//! key by the service of today, which no tool can tell the end of that service from. The other is ours:
+//! `service_endorsements_cose`, the endorsements of the ledger, which say it. Here both have to hold.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::Certificate;
@@ -6,9 +10,10 @@ use coco_types::{Digest, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LeafComponents, Receipt, VerifiedReceipt, VerifyReceiptError, check_limits, check_path,
+    EarlierService, LeafComponents, Receipt, ReceiptVerifier, VerifiedReceipt, VerifyReceiptError,
+    check_epoch, check_limits, check_path,
 };
-use crate::{PathStep, root_from_path};
+use crate::{ENDORSEMENTS_MAX, EndorsedService, Endorsements, PathStep, root_from_path};
 
 #[derive(Serialize, Deserialize)]
 struct Form {
@@ -22,6 +27,9 @@ struct Form {
     /// Certificates of earlier services, from the one that endorsed the node to the one that the next endorsed.
     #[serde(skip_serializing_if = "Option::is_none")]
     service_endorsements: Option<Vec<String>>,
+    /// Endorsements of earlier services in base64, the newest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_endorsements_cose: Option<Vec<String>>,
     signature: String,
 }
 
@@ -49,13 +57,18 @@ pub(super) fn encode(receipt: &Receipt) -> String {
         commit_evidence: leaf.commit_evidence.clone(),
         write_set_digest: leaf.write_set_digest.to_string(),
     };
+    let earlier = receipt.earlier.as_ref();
+    let messages = |earlier: &EarlierService| {
+        earlier.endorsements.messages().iter().map(|message| STANDARD.encode(message)).collect()
+    };
     let form = Form {
         cert: receipt.signature.node_certificate_pem.clone(),
         leaf: receipt.leaf.is_none().then(|| receipt.signature.root.to_string()),
         leaf_components: receipt.leaf.as_ref().map(components),
         node_id: receipt.signature.node_id.to_string(),
         proof: receipt.path.iter().map(step).collect(),
-        service_endorsements: None,
+        service_endorsements: earlier.map(|earlier| vec![earlier.certificate.pem()]),
+        service_endorsements_cose: earlier.map(messages),
         signature: STANDARD.encode(&receipt.signature.signature),
     };
     serde_json::to_string(&form).expect("text has a JSON form")
@@ -69,11 +82,18 @@ pub fn verify_json(
     receipt: &[u8],
     service_certificate_pem: &str,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
-    check_limits(receipt.len())?;
-    let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
     let service =
         Certificate::from_pem(service_certificate_pem).map_err(VerifyReceiptError::Service)?;
-    let node = endorsed(&form, &service)?;
+    ReceiptVerifier::new(service).json(receipt)
+}
+
+pub(super) fn verify(
+    receipt: &[u8],
+    verifier: &ReceiptVerifier,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    check_limits(receipt.len())?;
+    let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
+    let (node, earlier) = endorsed(&form, verifier)?;
     let node_id: NodeId = form.node_id.parse().map_err(|_| VerifyReceiptError::Field("node_id"))?;
     if node.key().node_id() != node_id {
         return Err(VerifyReceiptError::NodeId(node_id));
@@ -96,24 +116,61 @@ pub fn verify_json(
 
     let tx_id = leaf_components.as_ref().map(LeafComponents::tx_id).transpose();
     let tx_id = tx_id.map_err(VerifyReceiptError::CommitEvidence)?;
-    Ok(VerifiedReceipt { tx_id, leaf_components, root, node_id: Some(node_id) })
+    let verified = VerifiedReceipt { tx_id, leaf_components, root, node_id: Some(node_id) };
+    if let Some(earlier) = earlier {
+        check_epoch(&earlier, None, &verified)?;
+    }
+    Ok(verified)
 }
 
-/// The node's certificate, once the chain from it to the service holds.
-fn endorsed(form: &Form, service: &Certificate) -> Result<Certificate, VerifyReceiptError> {
-    let endorsements = form.service_endorsements.as_deref().unwrap_or_default();
-    if endorsements.len() > ENDORSEMENTS_MAX {
+/// The node's certificate, once it leads to the service, and the earlier service that endorsed it, if one did.
+fn endorsed(
+    form: &Form,
+    verifier: &ReceiptVerifier,
+) -> Result<(Certificate, Option<EndorsedService>), VerifyReceiptError> {
+    let node = Certificate::from_pem(&form.cert).map_err(VerifyReceiptError::Endorsement)?;
+    let own = own_endorsements(form, verifier)?;
+    let mut before = verifier.before.iter().chain(&own);
+    let earlier = before.find(|earlier| node.verify_signed_by(&earlier.key).is_ok()).cloned();
+    let links = form.service_endorsements.as_deref().unwrap_or_default();
+    // A receipt of before the recovery has no certificates of its service, and needs none when endorsements are known.
+    if !links.is_empty() || earlier.is_none() {
+        check_certificates(&node, links, &verifier.service)?;
+    }
+    if !links.is_empty() && earlier.is_none() {
+        return Err(VerifyReceiptError::NoEpoch);
+    }
+    Ok((node, earlier))
+}
+
+/// Checks that certificates lead from the node to the service.
+fn check_certificates(
+    node: &Certificate,
+    links: &[String],
+    service: &Certificate,
+) -> Result<(), VerifyReceiptError> {
+    if links.len() > ENDORSEMENTS_MAX {
         return Err(VerifyReceiptError::Field("service_endorsements"));
     }
-    let node = Certificate::from_pem(&form.cert).map_err(VerifyReceiptError::Endorsement)?;
     let mut below = node.clone();
-    for pem in endorsements {
+    for pem in links {
         let above = Certificate::from_pem(pem).map_err(VerifyReceiptError::Endorsement)?;
         below.verify_issued_by(&above).map_err(VerifyReceiptError::Endorsement)?;
         below = above;
     }
-    below.verify_issued_by(service).map_err(VerifyReceiptError::Endorsement)?;
-    Ok(node)
+    below.verify_issued_by(service).map_err(VerifyReceiptError::Endorsement)
+}
+
+/// The services that the receipt's own endorsements lead to.
+fn own_endorsements(
+    form: &Form,
+    verifier: &ReceiptVerifier,
+) -> Result<Vec<EndorsedService>, VerifyReceiptError> {
+    let messages = form.service_endorsements_cose.iter().flatten();
+    let messages = messages.map(|text| STANDARD.decode(text)).collect::<Result<_, _>>();
+    let messages = messages.map_err(|_| VerifyReceiptError::Field("service_endorsements_cose"))?;
+    let endorsements = Endorsements::new(messages).map_err(VerifyReceiptError::Earlier)?;
+    endorsements.verify(verifier.service.key()).map_err(VerifyReceiptError::Earlier)
 }
 
 impl Components {
@@ -138,6 +195,3 @@ impl Step {
 fn digest(text: &str, field: &'static str) -> Result<Digest, VerifyReceiptError> {
     text.parse().map_err(|_| VerifyReceiptError::Field(field))
 }
-
-/// Most recoveries between the service that endorsed a node and the one that is trusted.
-const ENDORSEMENTS_MAX: usize = 16;

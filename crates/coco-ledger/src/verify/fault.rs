@@ -5,8 +5,8 @@ use coco_types::{Digest, NodeId, Seqno, TxId, View, codec::DecodeError};
 use thiserror::Error;
 
 use crate::{
-    ChunkFault, OpenEntryError, ParseChunkNameError, ParseSignatureError, SnapshotFault,
-    VerifySignatureError,
+    ChunkFault, EndorsementError, OpenEntryError, ParseChunkNameError, ParseSignatureError,
+    SnapshotFault, VerifySignatureError,
     genesis::{NodeStatus, ServiceStatus},
 };
 
@@ -141,6 +141,15 @@ pub enum LedgerFault {
     /// The ledger ends before the recovery from which the trusted service is.
     #[error("ledger ends before the service that is trusted: it is one of before a recovery")]
     EarlierService,
+    /// The endorsement of the service before a recovery does not hold.
+    #[error("endorsement of the service before does not hold")]
+    Endorsement(#[source] EndorsementError),
+    /// The endorsement of the service before a recovery is of another key, or of another part of the ledger.
+    #[error("endorsement is not of the service before and of what it signed here")]
+    Endorsed,
+    /// A service endorses another one elsewhere than in its first entry.
+    #[error("endorsement of a service stands where no service begins")]
+    EndorsementPlace,
     /// A certificate in the ledger is unreadable, or not endorsed by the service.
     #[error("certificate of {whose} is not acceptable")]
     Certificate {

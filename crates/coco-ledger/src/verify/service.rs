@@ -43,7 +43,8 @@ impl Service {
         self.certificate().key()
     }
 
-    fn certificate(&self) -> &Certificate {
+    /// Its certificate.
+    pub(super) fn certificate(&self) -> &Certificate {
         self.trusted.first().expect("the last one is never taken away")
     }
 

@@ -13,6 +13,7 @@ use hyper::{
 };
 
 use super::{
+    earlier,
     respond::{self, Reply},
     route::Query,
     service::Service,
@@ -26,6 +27,7 @@ pub(crate) async fn answer(service: &Arc<Service>, call: LedgerCall, query: &Que
         LedgerCall::Tx => status(service, query),
         LedgerCall::Receipt => receipt(service, query, Form::Json).await,
         LedgerCall::CoseReceipt => receipt(service, query, Form::Cose).await,
+        LedgerCall::Endorsements => receipt(service, query, Form::Endorsements).await,
     }
 }
 
@@ -82,6 +84,8 @@ fn status(service: &Service, query: &Query<'_>) -> Reply {
 enum Form {
     Json,
     Cose,
+    /// Not the receipt, but what it takes to believe it when its service was recovered since then.
+    Endorsements,
 }
 
 async fn receipt(service: &Arc<Service>, query: &Query<'_>, form: Form) -> Reply {
@@ -121,33 +125,81 @@ fn make_receipt(service: &Service, id: TxId, form: Form) -> Reply {
     }
     // Only the last signature entry is covered by none, and it is proven by its own signature.
     let covering = covering.unwrap_or(id.seqno);
-    match assemble(service, id.seqno, covering) {
-        Ok(receipt) => render(&receipt, id, form),
-        Err(NoReceipt::Archived(error)) => respond::error(
-            ErrorCode::TransactionNotFound,
-            format!("the receipt of {id} cannot be made here: {error}"),
-        ),
-        Err(NoReceipt::Broken(error)) => {
-            tracing::error!(error, %id, "cannot make a receipt");
-            respond::error(
-                ErrorCode::InternalError,
-                "the receipt could not be made from this node's ledger",
-            )
-        }
+    let made = match form {
+        Form::Json => json(service, id, covering),
+        Form::Cose => cose(service, id, covering),
+        Form::Endorsements => endorsements(service, id, covering),
+    };
+    match made {
+        Ok(reply) => respond::at(reply, id),
+        Err(none) => none.reply(id),
     }
 }
 
+fn json(service: &Service, id: TxId, covering: Seqno) -> Result<Reply, NoReceipt> {
+    let receipt = assemble(service, id.seqno, covering)?;
+    let earlier = earlier::certified(service, &receipt.signature().service_key)?;
+    let receipt = match earlier {
+        Some(earlier) => receipt.of_earlier(earlier),
+        None => receipt,
+    };
+    Ok(respond::json_text(receipt.json()))
+}
+
+fn cose(service: &Service, id: TxId, covering: Seqno) -> Result<Reply, NoReceipt> {
+    match assemble(service, id.seqno, covering)?.cose() {
+        Some(cose) => Ok(respond::body(StatusCode::OK, COSE, cose)),
+        None => Err(NoReceipt::OfSignature),
+    }
+}
+
+fn endorsements(service: &Service, id: TxId, covering: Seqno) -> Result<Reply, NoReceipt> {
+    let own = signature_at(service, id.seqno)?;
+    let record = own.map_or_else(|| covering_signature(service, covering), Ok)?;
+    let (_, endorsements) =
+        earlier::endorsed(service, &record.service_key)?.ok_or(NoReceipt::Unendorsed)?;
+    Ok(respond::body(StatusCode::OK, CBOR, endorsements.encode()))
+}
+
+const COSE: HeaderValue = HeaderValue::from_static("application/cose");
+const CBOR: HeaderValue = HeaderValue::from_static("application/cbor");
+
 /// Why there is no receipt.
-enum NoReceipt {
+pub(super) enum NoReceipt {
     /// The ledger's files around it are kept elsewhere.
     Archived(HistoryError),
+    /// It is asked for as COSE and of a signature entry, which is proven by its node's signature alone.
+    OfSignature,
+    /// The service is being recovered, and nobody has given the ledger secret of that time back yet.
+    Sealed,
+    /// It was recovered by a version that endorsed no service of before.
+    Unendorsed,
     /// This node's ledger does not give it.
     Broken(String),
 }
 
 impl NoReceipt {
-    fn broken(error: &dyn std::error::Error) -> Self {
+    pub(super) fn broken(error: &dyn std::error::Error) -> Self {
         Self::Broken(error.to_string())
+    }
+
+    fn reply(self, id: TxId) -> Reply {
+        let message = match self {
+            Self::Archived(error) => format!("the receipt of {id} cannot be made here: {error}"),
+            Self::OfSignature => format!("{id} is a signature entry, which has no COSE receipt"),
+            Self::Sealed => {
+                format!("the receipt of {id} can be made once the service has been recovered")
+            }
+            Self::Unendorsed => {
+                format!("the service that signed {id} is not endorsed in this ledger")
+            }
+            Self::Broken(error) => {
+                tracing::error!(error, %id, "cannot make a receipt");
+                let message = "the receipt could not be made from this node's ledger";
+                return respond::error(ErrorCode::InternalError, message);
+            }
+        };
+        respond::error(ErrorCode::TransactionNotFound, message)
     }
 }
 
@@ -162,38 +214,30 @@ impl From<HistoryError> for NoReceipt {
 
 /// Reads the entry and the signature that covers it, and puts the receipt together.
 fn assemble(service: &Service, seqno: Seqno, covering: Seqno) -> Result<Receipt, NoReceipt> {
-    let history = &service.parts().history;
-    let entry = history.entry(seqno)?;
-    let signature_of = |entry: &[u8]| -> Result<Option<SignatureRecord>, NoReceipt> {
-        let entry = EntryView::parse(entry).map_err(|error| NoReceipt::broken(&error))?;
-        SignatureRecord::read(&entry).map_err(|error| NoReceipt::broken(&error))
-    };
-    if let Some(record) = signature_of(&entry)? {
+    if let Some(record) = signature_at(service, seqno)? {
         return Ok(Receipt::of_signature(&record));
     }
-    let signature = history.entry(covering)?;
-    let no_signature = || NoReceipt::Broken("the covering entry is no signature".to_owned());
-    let record = signature_of(&signature)?.ok_or_else(no_signature)?;
+    let record = covering_signature(service, covering)?;
+    let entry = service.parts().history.entry(seqno)?;
     let state = service.state();
+    if !state.secrets().knows(seqno) {
+        return Err(NoReceipt::Sealed);
+    }
     let evidence = state.secrets().at(seqno).commit_evidence(state.tx_id(seqno));
     Receipt::assemble(&entry, evidence, state.tree(), &record)
         .map_err(|error| NoReceipt::broken(&error))
 }
 
-fn render(receipt: &Receipt, id: TxId, form: Form) -> Reply {
-    let response = match form {
-        Form::Json => respond::json_text(receipt.json()),
-        Form::Cose => match receipt.cose() {
-            Some(cose) => {
-                respond::body(StatusCode::OK, HeaderValue::from_static("application/cose"), cose)
-            }
-            None => {
-                let message = format!("{id} is a signature entry, which has no COSE receipt");
-                return respond::error(ErrorCode::TransactionNotFound, message);
-            }
-        },
-    };
-    respond::at(response, id)
+/// The signatures in an entry; none when it is no signature entry.
+fn signature_at(service: &Service, seqno: Seqno) -> Result<Option<SignatureRecord>, NoReceipt> {
+    let entry = service.parts().history.entry(seqno)?;
+    let entry = EntryView::parse(&entry).map_err(|error| NoReceipt::broken(&error))?;
+    SignatureRecord::read(&entry).map_err(|error| NoReceipt::broken(&error))
+}
+
+fn covering_signature(service: &Service, covering: Seqno) -> Result<SignatureRecord, NoReceipt> {
+    let record = signature_at(service, covering)?;
+    record.ok_or_else(|| NoReceipt::Broken("the covering entry is no signature".to_owned()))
 }
 
 /// Headers for pages of another origin, as browser wallets need them.

@@ -132,6 +132,10 @@ fn responses(row: &Row) -> Value {
             let bytes = json!({ "type": "string", "format": "binary" });
             json!({ "200": body("application/cose", bytes) })
         }
+        Answer::CoseList => {
+            let bytes = json!({ "type": "string", "format": "binary" });
+            json!({ "200": body("application/cbor", bytes) })
+        }
         Answer::Metrics => json!({ "200": body("application/openmetrics-text", text) }),
         Answer::Nothing => json!({ "204": empty("Done") }),
         Answer::Redirect => {

@@ -101,6 +101,8 @@ pub enum Answer {
     Script,
     /// COSE.
     Cose,
+    /// A list of COSE messages, as CBOR.
+    CoseList,
     /// Text for Prometheus.
     Metrics,
     /// Nothing.
@@ -142,6 +144,7 @@ pub enum LedgerCall {
     Tx,
     Receipt,
     CoseReceipt,
+    Endorsements,
 }
 
 /// Calls about this node and its network.
@@ -245,12 +248,14 @@ pub static ROWS: &[Row] = &[
     tx("/app/tx"),
     receipt("/app/receipt"),
     cose_receipt("/app/receipt/cose"),
+    endorsements("/app/receipt/cose/endorsements"),
     api("/app/api", Frontend::App),
     //
     commit("/node/commit"),
     tx("/node/tx"),
     receipt("/node/receipt"),
     cose_receipt("/node/receipt/cose"),
+    endorsements("/node/receipt/cose/endorsements"),
     api("/node/api", Frontend::Node),
     node("/node/state", NodeCall::State, "NodeState", "This node's id and state"),
     node("/node/network", NodeCall::Network, "Network", "The service and its primary"),
@@ -311,6 +316,7 @@ pub static ROWS: &[Row] = &[
     tx("/gov/tx"),
     receipt("/gov/receipt"),
     cose_receipt("/gov/receipt/cose"),
+    endorsements("/gov/receipt/cose/endorsements"),
     api("/gov/api", Frontend::Gov),
     write(
         "/gov/members/proposals:create",
@@ -517,6 +523,13 @@ const fn cose_receipt(path: &'static str) -> Row {
     let call = Call::Ledger(LedgerCall::CoseReceipt);
     let summary = "The receipt of a transaction, signed by the service";
     get(path, call, Answer::Cose, summary).asks(&[TRANSACTION_ID])
+}
+
+const fn endorsements(path: &'static str) -> Row {
+    let call = Call::Ledger(LedgerCall::Endorsements);
+    let summary =
+        "How the service endorses the one that signed a receipt, when it was recovered since then";
+    get(path, call, Answer::CoseList, summary).asks(&[TRANSACTION_ID])
 }
 
 const fn api(path: &'static str, frontend: Frontend) -> Row {

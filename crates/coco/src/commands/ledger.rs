@@ -108,13 +108,11 @@ enum Values {
     Hidden,
 }
 
-/// The service's certificate, as text and as it is read.
-fn certificate(path: &Path) -> anyhow::Result<(String, Certificate)> {
+/// The service's certificate.
+pub(crate) fn certificate(path: &Path) -> anyhow::Result<Certificate> {
     let pem =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let certificate = Certificate::from_pem(&pem)
-        .with_context(|| format!("{} is no certificate", path.display()))?;
-    Ok((pem, certificate))
+    Certificate::from_pem(&pem).with_context(|| format!("{} is no certificate", path.display()))
 }
 
 /// What the ledger has to hold. Without any of it, a ledger that was cut short at a signature passes.
@@ -206,7 +204,7 @@ fn verify(
     expected: &Expected<'_>,
     output: Output,
 ) -> Result<(), Failure> {
-    let (pem, service) = certificate(service_cert)?;
+    let service = certificate(service_cert)?;
     let chunks = copy::chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let snapshot = copy::beginning(first, &snapshots)?;
@@ -233,8 +231,10 @@ fn verify(
         })?;
         checked.push(name);
     }
+    // Of a recovered ledger also those of services before, which it endorses.
+    let receipts = verifier.receipts();
     for path in expected.receipts {
-        let receipt = receipt::read_verified(path, &pem)?;
+        let receipt = receipt::read_verified(path, &receipts)?;
         verifier.check_receipt(&receipt).map_err(|error| {
             Failure::DoesNotVerify(anyhow!(error).context(path.display().to_string()))
         })?;

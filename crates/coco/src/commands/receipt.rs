@@ -1,4 +1,4 @@
-//! `coco receipt`: fetch a receipt from a node, and check one offline.
+//! `coco receipt`: fetch a receipt from a node, and what it takes to believe it after a recovery; check one offline.
 
 use std::{
     io::{Read, Write},
@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use coco_ledger::{VerifiedReceipt, verify_cose, verify_json};
+use coco_ledger::{EndorsementError, Endorsements, ReceiptVerifier, VerifiedReceipt};
 use coco_types::TxId;
 
-use crate::{Failure, commands::http};
+use crate::{
+    Failure,
+    commands::{http, ledger::certificate},
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ReceiptCommand {
@@ -33,6 +36,24 @@ pub(crate) enum ReceiptCommand {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Fetch what it takes to believe a receipt whose service was recovered since then: how the service of today endorses that
+    /// one. JSON receipts that are fetched after the recovery bring it along
+    #[command(
+        after_help = "Example:\n  coco receipt endorsements 2.14 --url http://127.0.0.1:8545 --out endorsements.cbor"
+    )]
+    Endorsements {
+        /// The transaction that the receipt is of, for example 3.17
+        transaction: TxId,
+        /// A node's base URL, plain or with TLS: `http://host:port`, `https://host:port`
+        #[arg(long, default_value = "http://127.0.0.1:8545")]
+        url: String,
+        /// The service's certificate (PEM), needed for https
+        #[arg(long, value_name = "PEM")]
+        service_cert: Option<PathBuf>,
+        /// Where to write it; standard output when absent
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Verify a receipt offline
     #[command(
         after_help = "Example:\n  coco receipt verify receipt.json --service-cert .coco-dev/service_cert.pem"
@@ -43,6 +64,9 @@ pub(crate) enum ReceiptCommand {
         /// The service's certificate (PEM), which you trust
         #[arg(long, value_name = "PEM")]
         service_cert: PathBuf,
+        /// How that service endorses those before it, from `coco receipt endorsements`
+        #[arg(long, value_name = "FILE")]
+        endorsements: Option<PathBuf>,
     },
 }
 
@@ -61,26 +85,48 @@ pub(crate) fn run(command: &ReceiptCommand) -> Result<(), Failure> {
                 Form::Json => "/app/receipt",
                 Form::Cose => "/app/receipt/cose",
             };
-            let path = format!("{path}?transaction_id={transaction}");
-            let receipt = http::get(url, &path, service_cert.as_deref())?;
-            match out {
-                Some(path) => std::fs::write(path, receipt)
-                    .with_context(|| format!("cannot write {}", path.display()))?,
-                None => std::io::stdout().write_all(&receipt)?,
-            }
-            Ok(())
+            fetch(path, *transaction, url, service_cert.as_deref(), out.as_deref())
         }
-        ReceiptCommand::Verify { receipt, service_cert } => verify(receipt, service_cert),
+        ReceiptCommand::Endorsements { transaction, url, service_cert, out } => {
+            let path = "/app/receipt/cose/endorsements";
+            fetch(path, *transaction, url, service_cert.as_deref(), out.as_deref())
+        }
+        ReceiptCommand::Verify { receipt, service_cert, endorsements } => {
+            verify(receipt, service_cert, endorsements.as_deref())
+        }
     }
 }
 
-/// Largest receipt that is read, in bytes.
+fn fetch(
+    path: &str,
+    transaction: TxId,
+    url: &str,
+    service_cert: Option<&Path>,
+    out: Option<&Path>,
+) -> Result<(), Failure> {
+    let path = format!("{path}?transaction_id={transaction}");
+    let answer = http::get(url, &path, service_cert)?;
+    match out {
+        Some(path) => std::fs::write(path, answer)
+            .with_context(|| format!("cannot write {}", path.display()))?,
+        None => std::io::stdout().write_all(&answer)?,
+    }
+    Ok(())
+}
+
+/// Largest receipt or list of endorsements that is read, in bytes.
 const RECEIPT_BYTES_MAX: u64 = 1 << 20;
 
-fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
-    let pem = std::fs::read_to_string(service_cert)
-        .with_context(|| format!("cannot read {}", service_cert.display()))?;
-    let verified = read_verified(receipt, &pem)?;
+fn verify(receipt: &Path, service_cert: &Path, endorsements: Option<&Path>) -> Result<(), Failure> {
+    let mut verifier = ReceiptVerifier::new(certificate(service_cert)?);
+    if let Some(path) = endorsements {
+        let wrong = |error: EndorsementError| {
+            Failure::DoesNotVerify(anyhow!(error).context(path.display().to_string()))
+        };
+        let endorsements = Endorsements::decode(&read(path)?).map_err(wrong)?;
+        verifier = verifier.with_endorsements(&endorsements).map_err(wrong)?;
+    }
+    let verified = read_verified(receipt, &verifier)?;
     match verified.tx_id {
         Some(id) => println!("verified: transaction {id}"),
         None => println!("verified: a signature over root {}", verified.root),
@@ -89,21 +135,30 @@ fn verify(receipt: &Path, service_cert: &Path) -> Result<(), Failure> {
 }
 
 /// Reads a receipt of either form from a file, or standard input for `-`, and verifies it.
-pub(crate) fn read_verified(receipt: &Path, pem: &str) -> Result<VerifiedReceipt, Failure> {
-    let mut bytes = Vec::new();
-    if receipt == Path::new("-") {
-        std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
-    } else {
-        let file = std::fs::File::open(receipt)
-            .with_context(|| format!("cannot read {}", receipt.display()))?;
-        file.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
-    }
+pub(crate) fn read_verified(
+    receipt: &Path,
+    verifier: &ReceiptVerifier,
+) -> Result<VerifiedReceipt, Failure> {
+    let bytes = read(receipt)?;
     // COSE_Sign1 begins with its CBOR tag, JSON with a brace.
     let verified = match bytes.first() {
-        Some(b'{') => verify_json(&bytes, pem),
-        _ => verify_cose(&bytes, pem),
+        Some(b'{') => verifier.json(&bytes),
+        _ => verifier.cose(&bytes),
     };
     verified.map_err(|error| {
         Failure::DoesNotVerify(anyhow!(error).context(receipt.display().to_string()))
     })
+}
+
+/// Reads a file, or standard input for `-`.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
+    } else {
+        let file =
+            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        file.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }

@@ -372,6 +372,7 @@ fn wrong_requests() -> anyhow::Result<()> {
         "/app/tx?transaction_id",
         "/app/receipt?transaction_id=x.y",
         "/app/receipt/cose",
+        "/app/receipt/cose/endorsements?transaction_id=2",
         "/app/commit?view_history=perhaps",
         "/app/commit?view_history_since=-1",
     ] {

@@ -78,6 +78,61 @@ impl Phoenix {
         Ok((response.status, response.json().unwrap_or_default()))
     }
 
+    /// `coco receipt` with these words, of this node.
+    fn receipt(&self, desk: &Desk, words: &[&str]) -> anyhow::Result<Ended> {
+        let (url, cert) = (format!("https://{}", self.client), self.service_cert.to_str());
+        desk.run(&[words, &["--url", &url, "--service-cert", cert.context("UTF-8")?]].concat())
+    }
+
+    /// How this service endorses the one that signed a receipt.
+    fn endorsements(&self, desk: &Desk, transaction: &str) -> anyhow::Result<PathBuf> {
+        let path = self.service_cert.with_file_name("endorsements.cbor");
+        let out = path.to_str().context("UTF-8")?;
+        self.receipt(desk, &["receipt", "endorsements", transaction, "--out", out])?.ok();
+        Ok(path)
+    }
+
+    /// Receipts of before a recovery are believed by whoever trusts this service, and nothing else.
+    fn vouches_for(&self, desk: &Desk, kept: &Receipts) -> anyhow::Result<()> {
+        let endorsements = self.endorsements(desk, &kept.transaction)?;
+        for receipt in [&kept.json, &kept.cose] {
+            verify_receipt(desk, receipt, &self.service_cert, None)?.failed(7, "COCO-7001");
+            let verified =
+                verify_receipt(desk, receipt, &self.service_cert, Some(&endorsements))?.ok();
+            ensure!(verified.contains(&kept.transaction), "{verified}");
+        }
+        Ok(())
+    }
+
+    /// Once it is open it hands receipts of before out again, and they need nothing else.
+    fn hands_out(&self, desk: &Desk, kept: &Receipts) -> anyhow::Result<()> {
+        self.vouches_for(desk, kept)?;
+        let name = self.service_cert.with_file_name("receipt");
+        let again =
+            Receipts::fetch(kept.transaction.clone(), &name, |words| self.receipt(desk, words))?;
+        verify_receipt(desk, &again.json, &self.service_cert, None)?.ok();
+        assert_eq!(fs::read(&again.cose)?, fs::read(&kept.cose)?, "as it was");
+        let own: Value = serde_json::from_slice(&fs::read(&again.json)?)?;
+        assert_eq!(own["service_endorsements"].as_array().map(Vec::len), Some(1), "{own}");
+        Ok(())
+    }
+
+    /// Until it is open nobody can make receipts of before again; those that were kept are believed at once, by two links.
+    fn vouches_while_sealed(
+        &self,
+        desk: &Desk,
+        kept: &Receipts,
+        before: &Self,
+    ) -> anyhow::Result<()> {
+        self.vouches_for(desk, kept)?;
+        let sealed = self.receipt(desk, &["receipt", "get", &kept.transaction])?;
+        ensure!(sealed.exit != 0 && sealed.err.contains("once the service has"), "{}", sealed.err);
+        let one_link = before.service_cert.with_file_name("endorsements.cbor");
+        let refused = verify_receipt(desk, &kept.json, &self.service_cert, Some(&one_link))?;
+        refused.failed(7, "COCO-7001");
+        Ok(())
+    }
+
     fn status(&self) -> anyhow::Result<String> {
         let (_, network) = self.get("/node/network")?;
         Ok(network["service_status"].as_str().unwrap_or_default().to_owned())
@@ -97,6 +152,30 @@ impl Phoenix {
             if signs { &["--service-cert", cert, "--yes"] } else { &["--service-cert", cert] };
         desk.ask(name, self.client, &[words, more].concat())
     }
+}
+
+/// `coco ledger verify` under a service's certificate.
+fn verify_ledger(
+    desk: &Desk,
+    ledger: &Path,
+    service: &Path,
+    more: &[&str],
+) -> anyhow::Result<Ended> {
+    let [ledger, service] = [ledger, service].map(|path| path.to_str().context("UTF-8"));
+    desk.run(&[&["ledger", "verify", ledger?, "--service-cert", service?], more].concat())
+}
+
+/// The ledger of a recovered service, with all that members did, and receipts of before.
+fn verify_recovered(
+    desk: &Desk,
+    ledger: &Path,
+    service: &Path,
+    kept: &Receipts,
+) -> anyhow::Result<()> {
+    verify_ledger(desk, ledger, service, &["--governance"])?.ok();
+    let [json, cose] = [&kept.json, &kept.cose].map(|path| path.to_str().context("UTF-8"));
+    verify_ledger(desk, ledger, service, &["--receipt", json?, "--receipt", cose?])?.ok();
+    Ok(())
 }
 
 /// `coco network recover`, which may fail; where the node would serve.
@@ -139,17 +218,55 @@ fn pay(network: &Network, nonce: u64) -> anyhow::Result<()> {
     until("the transfer counts", TIME, || Ok(rpc.nonces(&[account.address], "latest")?[0] > nonce))
 }
 
-/// A receipt of what was committed last, but for a signature.
-fn receipt_of_last(network: &Network, desk: &Desk) -> anyhow::Result<PathBuf> {
-    let node = network.addresses(1)?.development;
-    let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
-    let committed = committed["transaction_id"].as_str().context("an id")?;
-    let (view, seqno) = committed.split_once('.').context("an id")?;
-    let before = format!("{view}.{}", seqno.parse::<u64>()? - 1);
-    let (path, url) = (network.scratch().join("receipt.json"), format!("http://{node}"));
-    let out = path.to_str().context("UTF-8")?;
-    desk.run(&["receipt", "get", &before, "--url", &url, "--out", out])?.ok();
-    Ok(path)
+/// What was committed last, but for a signature, and its receipts.
+struct Receipts {
+    transaction: String,
+    json: PathBuf,
+    cose: PathBuf,
+}
+
+impl Receipts {
+    fn of_last(network: &Network, desk: &Desk) -> anyhow::Result<Self> {
+        let node = network.addresses(1)?.development;
+        let committed = Connection::plain(node, PATIENCE)?.get("/node/commit")?.json()?;
+        let committed = committed["transaction_id"].as_str().context("an id")?;
+        let (view, seqno) = committed.split_once('.').context("an id")?;
+        let transaction = format!("{view}.{}", seqno.parse::<u64>()? - 1);
+        Self::fetch(transaction, &network.scratch().join("receipt"), |words| {
+            desk.run(&[words, &["--url", &format!("http://{node}")]].concat())
+        })
+    }
+
+    /// Both forms, in files of this name.
+    fn fetch(
+        transaction: String,
+        name: &Path,
+        run: impl Fn(&[&str]) -> anyhow::Result<Ended>,
+    ) -> anyhow::Result<Self> {
+        let (json, cose) = (name.with_extension("json"), name.with_extension("cose"));
+        for (form, path) in [("json", &json), ("cose", &cose)] {
+            let out = path.to_str().context("UTF-8")?;
+            run(&["receipt", "get", &transaction, "--form", form, "--out", out])?.ok();
+        }
+        Ok(Self { transaction, json, cose })
+    }
+}
+
+/// `coco receipt verify` under a service's certificate, with endorsements or without.
+fn verify_receipt(
+    desk: &Desk,
+    receipt: &Path,
+    service: &Path,
+    endorsements: Option<&Path>,
+) -> anyhow::Result<Ended> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("UTF-8");
+    let (receipt, service) = (text(receipt)?, text(service)?);
+    let mut words = vec!["receipt", "verify", &receipt, "--service-cert", &service];
+    let endorsements = endorsements.map(text).transpose()?;
+    if let Some(path) = &endorsements {
+        words.extend(["--endorsements", path]);
+    }
+    desk.run(&words)
 }
 
 /// A proposal of these words by acme, for which bank votes as well.
@@ -183,6 +300,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         Ok(rpc.balances(&[PAYEE]).is_ok_and(|balances| balances == [balance]))
     })?;
 
+    let receipts = Receipts::of_last(&network, &desk)?;
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
     lose(&mut network, &kept)?;
 
@@ -224,21 +342,20 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
         let now = phoenix.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
         Ok(now["result"] == format!("{:#x}", balance + U256::from(1000)))
     })?;
+    phoenix.hands_out(&desk, &receipts)?;
     // The shares of the new secret are dealt: they bring it back once more.
     drop(running);
     let ledger = phoenix.config.with_file_name("ledger");
-    let verify = |cert: &Path| {
-        let paths = [&ledger, cert].map(|path| path.to_str().context("UTF-8"));
-        let [ledger, cert] = paths;
-        desk.run(&["ledger", "verify", ledger?, "--governance", "--service-cert", cert?])
-    };
-    verify(&phoenix.service_cert)?.ok();
-    let other = verify(&lost)?.failed(7, "COCO-7001");
+    verify_recovered(&desk, &ledger, &phoenix.service_cert, &receipts)?;
+    let other = verify_ledger(&desk, &ledger, &lost, &[])?.failed(7, "COCO-7001");
     ensure!(other.contains("recovered as another one"), "{other}");
     let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
     let (_, info) = second.get("/node/network")?;
     assert_eq!(info["recovery_count"], 2, "{info}");
+    let (_, before) = second.get("/node/service/previous_identity")?;
+    assert_eq!(before["previous_service_identity"], phoenix.pem);
+    second.vouches_while_sealed(&desk, &receipts, &phoenix)?;
     network.finish()
 }
 
@@ -271,7 +388,7 @@ impl Lost {
         let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
         decide(&desk, &network, &["remove-member", &corp])?;
         pay(&network, 1)?;
-        let receipt = receipt_of_last(&network, &desk)?;
+        let receipt = Receipts::of_last(&network, &desk)?.json;
         let (cert, kept) = (network.service_cert(), scratch.join("kept"));
         lose(&mut network, &kept)?;
         Ok(Self { network, desk, scratch, early, kept, cert, receipt })

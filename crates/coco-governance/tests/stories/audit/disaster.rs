@@ -32,6 +32,7 @@ fn beginning(b: &Books, service: &str, change: Change<'_>) -> WriteSet {
     one(&mut set, tables::PREVIOUS_SERVICE_IDENTITY, &json!(before["cert"].to_string()));
     let signed = root(Seqno(at.0 - 2)).to_string();
     one(&mut set, LAST_ROOT, &json!(json!(signed).to_string()));
+    one(&mut set, tables::PREVIOUS_SERVICE_ENDORSEMENT, &json!("{}"));
     let gone = json!({ "retired_committed": true });
     put(&mut set, tables::NODES_INFO, hex(1).as_bytes(), &node("Retired", 9, &gone));
     put(&mut set, tables::NODES_INFO, hex(5).as_bytes(), &node("Trusted", 9, &json!({})));

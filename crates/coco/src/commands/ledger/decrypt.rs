@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
 
 /// Verifies the copy, and takes in what it says of secrets and disclosures.
 fn read(arguments: &DecryptArgs) -> Result<Copy, Failure> {
-    let (chunks, (_, service)) =
+    let (chunks, service) =
         (copy::chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
     let mut verifier = verifier(&chunks, &service, None)?;
     let (mut secrets, mut disclosures) = (RecoverSecrets::new(), Vec::new());

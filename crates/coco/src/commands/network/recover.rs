@@ -7,7 +7,7 @@ use std::{
 
 use coco_client::ServiceIdentity;
 use coco_crypto::{AltName, Certificate, sha256};
-use coco_ledger::VerifiedReceipt;
+use coco_ledger::{ReceiptVerifier, VerifiedReceipt};
 use coco_node::{
     config::{NodeAddress, Restart},
     recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover},
@@ -112,10 +112,11 @@ fn furthest<'a>(
     arguments: &'a RecoverArgs,
     previous: &Certificate,
 ) -> Result<(&'a Path, Reach), Fault> {
+    let verifier = ReceiptVerifier::new(previous.clone());
     let receipts: Vec<VerifiedReceipt> = arguments
         .receipt
         .iter()
-        .map(|path| receipt::read_verified(path, &previous.pem()).map_err(Fault::from))
+        .map(|path| receipt::read_verified(path, &verifier).map_err(Fault::from))
         .collect::<Result<_, _>>()?;
     let (mut best, mut refused) = (None::<(&Path, Reach)>, None);
     for path in &arguments.ledgers {
