@@ -51,6 +51,8 @@ pub enum Who {
     Member,
     /// An active member, by a signed request.
     ActiveMember,
+    /// Whoever shows nothing, or shows in TLS or as a token who it is, and is recognised.
+    Recognised,
     /// Whoever shows the certificate of a node's key in TLS, with evidence.
     Node,
 }
@@ -130,6 +132,8 @@ pub enum Call {
     Simulate,
     /// A node that wants to belong to the network.
     Join,
+    /// As whom the service takes whoever asks.
+    Caller,
     /// The document about the calls below a prefix.
     Api(Frontend),
 }
@@ -185,6 +189,7 @@ pub enum GovernanceRead {
     Member,
     Users,
     User,
+    Organisations,
     Nodes,
     Node,
     JoinPolicy,
@@ -245,6 +250,7 @@ pub static ROWS: &[Row] = &[
     tx("/app/tx"),
     receipt("/app/receipt"),
     cose_receipt("/app/receipt/cose"),
+    CALLER,
     api("/app/api", Frontend::App),
     //
     commit("/node/commit"),
@@ -396,6 +402,12 @@ pub static ROWS: &[Row] = &[
     list("/gov/service/users", GovernanceRead::Users, "Users", "All users"),
     read("/gov/service/users/{userId}", GovernanceRead::User, "User", "A user"),
     list(
+        "/gov/service/organisations",
+        GovernanceRead::Organisations,
+        "Organisations",
+        "All organisations whose users are recognised",
+    ),
+    list(
         "/gov/service/nodes",
         GovernanceRead::Nodes,
         "ServiceNodes",
@@ -445,6 +457,16 @@ pub static ROWS: &[Row] = &[
         "Whether a transaction is committed",
     ),
 ];
+
+const CALLER: Row = Row {
+    who: Who::Recognised,
+    ..get(
+        "/app/caller",
+        Call::Caller,
+        Answer::Json("Caller"),
+        "As whom the service takes whoever asks, by the certificate shown in TLS or by a token",
+    )
+};
 
 const JOIN: Row = Row {
     verb: Verb::Post,
