@@ -183,6 +183,10 @@ codes! {
     "the node does not serve governance"
     "it is of an older version"
     "upgrade the node, or ask another: --url"
+2016 UserNotFound NotFound
+    "there is no such participant"
+    "the id is mistyped, the participant was removed, or it is the user of an organisation: those are not listed"
+    "coco user ls"
 3001 Unreachable Unreachable
     "no node can be reached"
     "it does not run, the address is wrong, or a firewall is between"

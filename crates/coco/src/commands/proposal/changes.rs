@@ -1,7 +1,7 @@
 //! What a proposal would change, in lines for people: `+` is added, `-` is removed, `~` is changed, `!` is not known here.
 
-use coco_client::{MemberId, ServiceIdentity, reply::Action};
-use coco_crypto::{Certificate, sha256};
+use coco_client::{ServiceIdentity, reply::Action};
+use coco_crypto::{Certificate, read_bundle, sha256};
 use serde_json::Value;
 
 use crate::output::{plain, short, span};
@@ -39,6 +39,28 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "set_user_data" => {
             one(format!("~ participant    {} data {}", text("user_id"), json(&args["user_data"])))
         }
+        "set_organisation" => one(format!(
+            "+ organisation   {:?} with the authority {}{}",
+            text("name"),
+            id_of(text("cert")),
+            named(args.get("user_data"))
+        )),
+        "remove_organisation" => one(format!("- organisation   {:?}", text("name"))),
+        "set_organisation_revocations" => one(format!(
+            "~ organisation   {:?} revokes exactly {}",
+            text("name"),
+            json(&args["serials"])
+        )),
+        "set_jwt_issuer" => issuer(args),
+        "set_jwt_public_signing_keys" => {
+            one(format!("~ token issuer   {} {}", text("issuer"), keys(args.get("jwks"))))
+        }
+        "remove_jwt_issuer" => one(format!("- token issuer   {}", text("issuer"))),
+        "set_ca_cert_bundle" => {
+            let digest = sha256(text("cert_bundle").as_bytes());
+            one(format!("+ certificates   {:?}, sha256:{digest}", text("name")))
+        }
+        "remove_ca_cert_bundle" => one(format!("- certificates   {:?}", text("name"))),
         "transition_node_to_trusted" => one(format!("+ trusted node   {}", text("node_id"))),
         "remove_node" => one(format!("- node           {}", text("node_id"))),
         "add_virtual_measurement" => one(format!("+ node code      {}", text("measurement"))),
@@ -82,6 +104,27 @@ fn disclosure(args: &Value) -> String {
     format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")
 }
 
+fn issuer(args: &Value) -> Vec<String> {
+    let issuer = args.get("issuer").and_then(Value::as_str).unwrap_or("?");
+    let mut lines = vec![format!("+ token issuer   {issuer} {}", keys(args.get("jwks")))];
+    lines.push(match args.get("audience") {
+        None | Some(Value::Null) => "                 for any audience".to_owned(),
+        Some(audience) => format!("                 for the audience {}", json(audience)),
+    });
+    lines
+}
+
+/// The keys of an issuer, by their ids and by what they are.
+fn keys(jwks: Option<&Value>) -> String {
+    let Some(jwks) = jwks.filter(|jwks| !jwks.is_null()) else {
+        return "with the keys that it has".to_owned();
+    };
+    let keys = jwks.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ids: Vec<String> = keys.iter().map(|key| json(&key["kid"])).collect();
+    let digest = sha256(jwks.to_string().as_bytes());
+    format!("with the keys {}, sha256:{digest}", ids.join(" "))
+}
+
 fn policy(args: &Value) -> Vec<String> {
     let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
     if let Some(Value::Object(rules)) = args.get("actions") {
@@ -96,12 +139,11 @@ fn policy(args: &Value) -> Vec<String> {
     lines
 }
 
-/// The id that belongs to a certificate.
+/// The id that belongs to a certificate, whatever its key.
 fn id_of(pem: &str) -> String {
-    Certificate::from_pem(pem).map_or_else(
-        |_| "(no certificate)".to_owned(),
-        |certificate| MemberId(certificate.digest()).to_string(),
-    )
+    let bundle = read_bundle(pem).ok();
+    let first = bundle.as_deref().and_then(<[_]>::first);
+    first.map_or_else(|| "(no certificate)".to_owned(), |der| sha256(der).to_string())
 }
 
 /// The name in the data of a member or participant.
@@ -227,6 +269,27 @@ mod tests {
                     .to_owned(),
             ),
             ("new_thing", json!({ "x": "\u{1b}" }), "! new_thing {\"x\":\"\\u001b\"}".to_owned()),
+            (
+                "set_organisation",
+                json!({ "name": "acme", "cert": "x", "user_data": { "a": 1 } }),
+                "+ organisation   \"acme\" with the authority (no certificate) data {\"a\":1}"
+                    .to_owned(),
+            ),
+            (
+                "set_jwt_issuer",
+                json!({ "issuer": "https://i", "audience": "coco" }),
+                "+ token issuer   https://i with the keys that it has\n                 \
+                    for the audience \"coco\""
+                    .to_owned(),
+            ),
+            (
+                "set_jwt_public_signing_keys",
+                json!({ "issuer": "https://i", "jwks": { "keys": [{ "kid": "a" }, {}] } }),
+                format!(
+                    "~ token issuer   https://i with the keys \"a\" null, sha256:{}",
+                    sha256(br#"{"keys":[{"kid":"a"},{}]}"#)
+                ),
+            ),
             ("set_user", json!({ "cert": "x" }), "+ participant    (no certificate)".to_owned()),
         ] {
             assert_eq!(line(name, args), expected);
