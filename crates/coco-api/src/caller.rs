@@ -16,7 +16,7 @@ pub enum Caller {
     },
     /// A participant by the word of its organisation, which issued its certificate.
     OrganisationUser {
-        /// 64 hexadecimal digits.
+        /// 64 hexadecimal digits: SHA-256 of the signed part of its certificate.
         id: String,
         /// The organisation's name.
         organisation: String,

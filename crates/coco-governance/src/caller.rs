@@ -36,7 +36,7 @@ pub enum Caller {
     },
     /// A user of an organisation.
     OrganisationUser {
-        /// SHA-256 of its certificate.
+        /// SHA-256 of the signed part of its certificate: whoever has a certificate can change the rest a little.
         id: Digest,
         /// Whose user.
         organisation: String,

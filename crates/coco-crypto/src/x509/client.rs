@@ -33,10 +33,17 @@ impl<'a> ClientCertificate<'a> {
         Ok(Self { der, parsed: parse(der)? })
     }
 
-    /// SHA-256 of the DER: the id of whoever it belongs to.
+    /// SHA-256 of the DER: what names one certificate that is known by its bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
         sha256(self.der)
+    }
+
+    /// SHA-256 of the part that its issuer signed: what names one that is known by its issuer. Whoever has an ECDSA signature
+    /// can make a second one of it that verifies as well, and so another certificate, but no other signed part.
+    #[must_use]
+    pub fn signed_digest(&self) -> Digest {
+        sha256(self.parsed.tbs_certificate.as_ref())
     }
 
     /// The period it claims.

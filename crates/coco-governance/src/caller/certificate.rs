@@ -110,8 +110,7 @@ fn user_of_an_organisation(
     shown: &ClientCertificate<'_>,
     now: u64,
 ) -> Result<Caller, ByCertificateError> {
-    let id = shown.digest();
-    let mut refused = ByCertificateError::Unknown { id };
+    let mut refused = ByCertificateError::Unknown { id: shown.digest() };
     for row in rows.page(ORGANISATIONS, None, ORGANISATIONS_MAX)? {
         let OrganisationRow { cert, user_data } = parse(ORGANISATIONS, &row)?;
         // Another constitution may have let in what is no authority; then it has no users.
@@ -137,6 +136,7 @@ fn user_of_an_organisation(
         if revoked.is_some_and(|revoked| revoked.contains(&serial)) {
             return Err(ByCertificateError::Revoked { organisation, serial });
         }
+        let id = shown.signed_digest();
         return Ok(Caller::OrganisationUser { id, organisation, data: user_data });
     }
     Err(refused)

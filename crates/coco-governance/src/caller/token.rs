@@ -29,8 +29,9 @@ pub const KEYS_OF_AN_ID_MAX: usize = 16;
 /// Most characters of a token's own words that an error repeats.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// Longest id of a key, in bytes: shorter than any key of a row may be.
-const KEY_ID_BYTES_MAX: usize = 1000;
+/// Longest id of a key, in bytes: a thousand characters, as our own constitution has it, and shorter than any key of a row
+/// may be.
+const KEY_ID_BYTES_MAX: usize = 3000;
 
 /// Why nobody is recognised by a token.
 #[derive(Debug, Error)]

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use coco_client::Message;
-use coco_crypto::{Curve, SigningKey, sha256};
+use coco_crypto::{ClientCertificate, Curve, SigningKey, sha256};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber,
     SignatureAlgorithm, date_time_ymd,
@@ -46,6 +46,11 @@ impl Card {
 
     fn id(&self) -> String {
         sha256(&self.der).to_string()
+    }
+
+    /// As an organisation's user is called.
+    fn signed_id(&self) -> anyhow::Result<String> {
+        Ok(ClientCertificate::read(&self.der)?.signed_digest().to_string())
     }
 }
 
@@ -210,7 +215,8 @@ fn everybody_is_taken_for_who_they_are() -> anyhow::Result<()> {
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
     let bearer = json!({ "kind": "jwt", "id": "carol", "issuer": ISSUER, "claims": claims });
     let bank_user = json!({
-        "kind": "organisation_user", "id": bob.id(), "organisation": "bank", "data": { "desk": 7 },
+        "kind": "organisation_user", "id": bob.signed_id()?, "organisation": "bank",
+        "data": { "desk": 7 },
     });
     // A node that wants to join shows what it made itself, and is no participant.
     let node = Member::new("node")?;

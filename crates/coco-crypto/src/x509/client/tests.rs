@@ -97,6 +97,50 @@ fn a_flipped_bit_is_noticed() {
     }
 }
 
+/// The order of P-256 (FIPS 186-5).
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// What an integer in DER takes off the order, as an integer in DER.
+fn off_the_order(integer: &[u8]) -> Vec<u8> {
+    let mut digits = [0; 32];
+    let plain = &integer[integer.len().saturating_sub(32)..];
+    digits[32 - plain.len()..].copy_from_slice(plain);
+    let mut borrow = 0;
+    for (digit, of_order) in digits.iter_mut().zip(ORDER).rev() {
+        let left = i16::from(of_order) - i16::from(*digit) - borrow;
+        borrow = i16::from(left < 0);
+        *digit = left.rem_euclid(256).to_le_bytes()[0];
+    }
+    let start = digits.iter().position(|digit| *digit != 0).unwrap();
+    let sign: &[u8] = if digits[start] >= 0x80 { &[0] } else { &[] };
+    [sign, &digits[start..]].concat()
+}
+
+#[test]
+fn a_second_signature_makes_another_certificate_and_nobody_else() {
+    let (authority, issuer) = authority("acme", KINDS[0]);
+    let der = issue(&named("alice"), &issuer);
+    let one = ClientCertificate::read(&der).unwrap();
+    // A sequence of two integers, each with a tag and a length of one byte.
+    let signature = &one.parsed.signature_value.data;
+    let (r, s) = signature[2..].split_at(2 + usize::from(signature[3]));
+    let s = off_the_order(&s[2..]);
+    let s = [&[2, u8::try_from(s.len()).unwrap()], &*s].concat();
+    let length = u8::try_from(r.len() + s.len()).unwrap();
+    let signature = [&[0x30, length], r, &s].concat();
+    let tbs = one.parsed.tbs_certificate.as_ref();
+    let changed = super::super::encoded(tbs, algorithm_der(crate::Curve::P256), &signature);
+    let other = ClientCertificate::read(&changed).unwrap();
+    assert_eq!(other.verify_issued_by(&authority), Ok(()));
+    assert_ne!(other.digest(), one.digest());
+    assert_eq!(other.signed_digest(), one.signed_digest());
+    let next = issue(&named("alice"), &issuer);
+    assert_ne!(ClientCertificate::read(&next).unwrap().signed_digest(), one.signed_digest());
+}
+
 #[test]
 fn only_certificates_for_clients_are_taken() {
     let (_, issuer) = authority("acme", KINDS[0]);

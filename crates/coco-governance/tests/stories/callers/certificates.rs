@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coco_crypto::{Validity, sha256};
+use coco_crypto::{ClientCertificate, Validity, sha256};
 use coco_governance::{MemberId, caller::ORGANISATIONS_MAX, tables};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -145,7 +145,7 @@ fn an_organisations_users_are_recognised_by_its_authority() {
     for kind in [P256, ED25519] {
         let der = acme.issue(&params("alice", LONG), kind);
         let expected = Caller::OrganisationUser {
-            id: sha256(&der),
+            id: ClientCertificate::read(&der).unwrap().signed_digest(),
             organisation: "acme".to_owned(),
             data: data.clone(),
         };
