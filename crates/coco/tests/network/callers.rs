@@ -169,6 +169,51 @@ impl Door<'_> {
     }
 }
 
+/// Has members vote for participants, an organisation with one revoked user, and an issuer of tokens.
+fn admit(
+    connection: &mut Connection,
+    voters: &[&Member],
+    participants: &[&Card],
+    bank: &Authority,
+    issuer: &TokenIssuer,
+) -> anyhow::Result<()> {
+    for card in participants {
+        let args = json!({ "cert": card.pem, "user_data": { "role": "trader" } });
+        decide(connection, voters, "set_user", &args)?;
+    }
+    let args = json!({ "name": "bank", "cert": bank.pem, "user_data": { "desk": 7 } });
+    decide(connection, voters, "set_organisation", &args)?;
+    let args = json!({ "name": "bank", "serials": ["AB"] });
+    decide(connection, voters, "set_organisation_revocations", &args)?;
+    let args = json!({ "issuer": ISSUER, "audience": "coco", "jwks": issuer.key_set() });
+    decide(connection, voters, "set_jwt_issuer", &args)
+}
+
+/// What a member is told.
+fn member(member: &Member, status: &str, name: &str) -> Value {
+    json!({ "kind": "member", "id": member.id(), "status": status, "data": { "name": name } })
+}
+
+/// What a participant is told.
+fn user(card: &Card) -> Value {
+    json!({ "kind": "user", "id": card.id(), "data": { "role": "trader" } })
+}
+
+/// What a user of the organisation is told.
+fn user_of_the_bank(card: &Card) -> anyhow::Result<Value> {
+    let id = card.signed_id()?;
+    Ok(json!({
+        "kind": "organisation_user", "id": id, "organisation": "bank", "data": { "desk": 7 },
+    }))
+}
+
+/// What the bearer of a token is told.
+fn bearer(token: &str) -> anyhow::Result<Value> {
+    let payload = token.split('.').nth(1).context("a payload")?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
+    Ok(json!({ "kind": "jwt", "id": "carol", "issuer": ISSUER, "claims": claims }))
+}
+
 #[test]
 fn everybody_is_taken_for_who_they_are() -> anyhow::Result<()> {
     let [acme, dock, removed] = ["acme", "dock", "removed"].map(Member::new);
@@ -191,33 +236,11 @@ fn everybody_is_taken_for_who_they_are() -> anyhow::Result<()> {
     }
 
     let voters = [&acme, &removed];
-    let data = json!({ "role": "trader" });
-    for card in [&alice, &ed25519] {
-        let args = json!({ "cert": card.pem, "user_data": data });
-        decide(&mut connection, &voters, "set_user", &args)?;
-    }
-    let args = json!({ "name": "bank", "cert": bank.pem, "user_data": { "desk": 7 } });
-    decide(&mut connection, &voters, "set_organisation", &args)?;
-    let args = json!({ "name": "bank", "serials": ["AB"] });
-    decide(&mut connection, &voters, "set_organisation_revocations", &args)?;
-    let args = json!({ "issuer": ISSUER, "audience": "coco", "jwks": issuer.key_set() });
-    decide(&mut connection, &voters, "set_jwt_issuer", &args)?;
+    admit(&mut connection, &voters, &[&alice, &ed25519], &bank, &issuer)?;
     decide(&mut connection, &voters, "remove_member", &json!({ "member_id": removed.id() }))?;
 
     let now = now()?;
-    let user = |card: &Card| json!({ "kind": "user", "id": card.id(), "data": data });
-    let member = |member: &Member, status: &str, name: &str| {
-        let data = json!({ "name": name });
-        json!({ "kind": "member", "id": member.id(), "status": status, "data": data })
-    };
     let good = issuer.token(ISSUER, "coco", now + 600)?;
-    let payload = good.split('.').nth(1).context("a payload")?;
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
-    let bearer = json!({ "kind": "jwt", "id": "carol", "issuer": ISSUER, "claims": claims });
-    let bank_user = json!({
-        "kind": "organisation_user", "id": bob.signed_id()?, "organisation": "bank",
-        "data": { "desk": 7 },
-    });
     // A node that wants to join shows what it made itself, and is no participant.
     let node = Member::new("node")?;
     for (identity, shown, expected) in [
@@ -228,11 +251,11 @@ fn everybody_is_taken_for_who_they_are() -> anyhow::Result<()> {
         (Identity::RemovedMember, Shown::Member(&removed), Err(refused_yet)),
         (Identity::Participant, Shown::Card(&alice), Ok(user(&alice))),
         (Identity::Participant, Shown::Card(&ed25519), Ok(user(&ed25519))),
-        (Identity::OrganisationUser, Shown::Card(&bob), Ok(bank_user)),
+        (Identity::OrganisationUser, Shown::Card(&bob), Ok(user_of_the_bank(&bob)?)),
         (Identity::OrganisationUser, Shown::Card(&late), Err("the certificate is valid from")),
         (Identity::OrganisationUser, Shown::Card(&revoked), Err("serial number ab of \"bank\"")),
         (Identity::SelfSigned, Shown::Card(&forger.issue(1, 600)?), Err("not issued by it")),
-        (Identity::ValidToken, Shown::Token(good.clone()), Ok(bearer)),
+        (Identity::ValidToken, Shown::Token(good.clone()), Ok(bearer(&good)?)),
         (
             Identity::ExpiredToken,
             Shown::Token(issuer.token(ISSUER, "coco", now - 1)?),
