@@ -105,6 +105,20 @@ pub struct User {
     pub user_data: Value,
 }
 
+/// An organisation whose users are participants without being registered. Ours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Organisation {
+    /// Its name.
+    pub name: String,
+    /// The certificate of the authority that issues its users' certificates, in PEM.
+    pub certificate: String,
+    /// What members say of all its users.
+    pub user_data: Value,
+    /// The serial numbers of certificates that count no more, in hexadecimal.
+    pub revoked_serials: Vec<String>,
+}
+
 /// A node, as members see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -231,6 +245,9 @@ pub struct JwtIssuer {
     /// The certificates by which its server is recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_cert_bundle_name: Option<String>,
+    /// For whom its tokens must be, one of these. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<String>>,
 }
 
 /// A key that signs tokens.

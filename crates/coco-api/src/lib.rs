@@ -1,11 +1,13 @@
 //! The JSON that the outside sees: responses and error codes of `/node`, `/app` and `/gov`, in CCF's shapes and words
 //! (CCF 7.0 HTTP API), so that tools written for it work unchanged. How anything is computed is not known here.
 
+mod caller;
 mod error;
 pub mod gov;
 pub mod join;
 mod node;
 
+pub use caller::Caller;
 pub use error::{AuthenticationDetail, ErrorBody, ErrorCode, ErrorDetail};
 pub use node::{
     Attestations, Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode,

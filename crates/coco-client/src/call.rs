@@ -42,6 +42,16 @@ impl Call {
         Self::get(versioned(path))
     }
 
+    /// Reads participants, or those whose ids come after a text.
+    pub(crate) fn users(after: Option<&str>) -> Self {
+        let mut call = Self::gov(USERS);
+        if let Some(after) = after {
+            call.target.push_str("&after=");
+            call.target.extend(after.bytes().map(|byte| format!("%{byte:02X}")));
+        }
+        call
+    }
+
     /// Hands a member's request in.
     pub(crate) fn submit(envelope: &Envelope) -> Self {
         Self {
@@ -89,6 +99,9 @@ fn versioned(path: &str) -> String {
     format!("{path}?api-version={API_VERSION}")
 }
 
+/// Where participants are listed.
+pub(crate) const USERS: &str = "/gov/service/users";
+
 pub(crate) fn proposal_path(proposal: ProposalId) -> String {
     format!("/gov/members/proposals/{proposal}")
 }
@@ -118,6 +131,14 @@ mod tests {
     use coco_types::Digest;
 
     use super::*;
+
+    #[test]
+    fn a_list_goes_on_after_any_text() {
+        let target = |after| Call::users(after).target;
+        let all = format!("/gov/service/users?api-version={API_VERSION}");
+        assert_eq!(target(None), all);
+        assert_eq!(target(Some("3f&")), format!("{all}&after=%33%66%26"));
+    }
 
     #[test]
     fn every_kind_of_request_has_its_place() {

@@ -7,17 +7,17 @@ use std::{
 
 use coco_api::join::{JoinRequest, JoinResponse};
 use coco_crypto::{Certificate, SigningKey};
-use coco_types::TxId;
+use coco_types::{Digest, TxId};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::{
     Answer, CallError, Endpoint, Envelope, MemberId, ProposalId, ServiceIdentity, TrustError,
-    call::{Call, Kind, member_path, proposal_path},
+    call::{Call, Kind, USERS, member_path, proposal_path},
     exchange::{Progress, ask},
     reply::{
-        Actions, Commit, Constitution, List, Member, Network, Node, NodeState, Nodes, Proposal,
-        ServiceInfo, Simulated, TxStatus,
+        Actions, Commit, Constitution, List, Member, Network, Node, NodeState, Nodes, Organisation,
+        Proposal, ServiceInfo, Simulated, TxStatus, User,
     },
     trust,
 };
@@ -256,6 +256,12 @@ reads! {
     "The nodes that governance knows." service_nodes()
         Call::gov("/gov/service/nodes") => List<Node>;
     "All members." members() Call::gov("/gov/service/members") => List<Member>;
+    "The participants, or those whose ids come after a text: as many as one answer has."
+        users(after: Option<&str>)
+        Call::users(after) => List<User>;
+    "One participant." user(id: Digest) Call::gov(&format!("{USERS}/{id}")) => User;
+    "The organisations whose users are participants." organisations()
+        Call::gov("/gov/service/organisations") => List<Organisation>;
     "One member." member(id: MemberId) Call::gov(&member_path(id)) => Member;
     "The proposals that are open, and the last that was decided." proposals()
         Call::gov("/gov/members/proposals") => List<Proposal>;

@@ -12,6 +12,9 @@ use serde_json::Value;
 pub struct List<T> {
     /// What is in it.
     pub value: Vec<T>,
+    /// Where it goes on, if this is not all.
+    #[serde(default, rename = "nextLink", skip_serializing_if = "Option::is_none")]
+    pub next_link: Option<String>,
 }
 
 /// A member.
@@ -42,6 +45,37 @@ impl Member {
     pub fn name(&self) -> Option<&str> {
         self.member_data.get("name").and_then(Value::as_str)
     }
+}
+
+/// A participant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// SHA-256 of its certificate.
+    pub user_id: String,
+    /// PEM.
+    #[serde(default)]
+    pub certificate: String,
+    /// What the members say of it.
+    #[serde(default)]
+    pub user_data: Value,
+}
+
+/// An organisation whose users are participants without being registered. Services of CCF have none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Organisation {
+    /// Its name.
+    pub name: String,
+    /// The certificate of its authority, in PEM.
+    #[serde(default)]
+    pub certificate: String,
+    /// What the members say of its users.
+    #[serde(default)]
+    pub user_data: Value,
+    /// The serial numbers of certificates that count no more.
+    #[serde(default)]
+    pub revoked_serials: Vec<String>,
 }
 
 /// A proposal.

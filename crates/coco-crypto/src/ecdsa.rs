@@ -189,6 +189,23 @@ impl PublicKey {
         Err(KeyError::Public)
     }
 
+    /// The key with these coordinates, big-endian and of the curve's full length.
+    ///
+    /// # Errors
+    /// [`KeyError::Public`] when they are no point of the curve.
+    pub fn from_coordinates(curve: Curve, x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let (prefix, bytes): (&[u8], usize) = match curve {
+            Curve::P256 => (SPKI_P256, 32),
+            Curve::P384 => (SPKI_P384, 48),
+            Curve::P521 => (SPKI_P521, 66),
+        };
+        if x.len() != bytes || y.len() != bytes {
+            return Err(KeyError::Public);
+        }
+        let key = Self::from_spki_der(&[prefix, x, y].concat())?;
+        if key.curve == curve { Ok(key) } else { Err(KeyError::Public) }
+    }
+
     /// Its curve.
     #[must_use]
     pub const fn curve(&self) -> Curve {
@@ -307,6 +324,11 @@ impl Curve {
     }
 }
 
+/// What comes before the coordinates in SPKI: the curve, and that the point is uncompressed.
+const SPKI_P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04";
+const SPKI_P384: &[u8] = b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00\x04";
+const SPKI_P521: &[u8] = b"\x30\x81\x9b\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23\x03\x81\x86\x00\x04";
+
 pub(crate) fn pkcs8(pair: &EcdsaKeyPair) -> SecretBytes {
     let document = pair.to_pkcs8v1().expect("a private key has an encoding");
     SecretBytes::new(document.as_ref().to_vec())
@@ -345,6 +367,19 @@ mod tests {
             assert_eq!(again.public(), key.public());
             let public = PublicKey::from_spki_der(key.public().spki_der()).unwrap();
             assert_eq!(public.verify_der(b"m", &again.sign_der(b"m")), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_of_its_coordinates() {
+        for curve in Curve::ALL {
+            let key = SigningKey::generate(curve);
+            let point = &key.public().point()[1..];
+            let (x, y) = point.split_at(point.len() / 2);
+            assert_eq!(PublicKey::from_coordinates(curve, x, y), Ok(key.public().clone()));
+            for (x, y) in [(y, x), (&x[1..], y), (x, &y[1..]), (point, b"")] {
+                assert_eq!(PublicKey::from_coordinates(curve, x, y), Err(KeyError::Public));
+            }
         }
     }
 

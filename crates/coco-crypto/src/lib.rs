@@ -14,6 +14,7 @@ mod pem;
 mod rsa;
 mod secret;
 mod sharing;
+mod token_key;
 mod wrap;
 mod x509;
 
@@ -31,8 +32,10 @@ pub use sharing::{
     CombineError, DealError, RecoveryShare, SHARE_BYTES, SHARES_MAX, SHARING_SEED_BYTES, Share,
     ShareError, SharedSecret,
 };
+pub use token_key::{TokenKey, TokenKeyError};
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    EndorseNode, MEMBER_NAME_CHARACTERS_MAX, Validity, endorse_node, endorse_service,
-    is_root_authority, member_certificate, read_bundle, service_certificate,
+    ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, UserAuthority, Validity,
+    certificate_key, endorse_node, endorse_service, is_root_authority, member_certificate,
+    read_bundle, service_certificate,
 };

@@ -1,5 +1,7 @@
 //! Certificates: the service's own, and those by which it endorses its nodes.
 
+mod client;
+
 use std::{fmt, net::IpAddr, time::Duration};
 
 use coco_types::Digest;
@@ -16,6 +18,8 @@ use crate::{
     pem::{self, Label},
     sha256,
 };
+
+pub use client::{ClientCertificate, UserAuthority, certificate_key};
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
 pub const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
@@ -89,6 +93,18 @@ pub enum CertificateError {
     /// The issuer may not issue.
     #[error("the issuer is no certificate authority")]
     NoAuthority,
+    /// The certificate is not one by which a client is recognised.
+    #[error("certificate is not for clients: {0}")]
+    NotForClients(&'static str),
+    /// It says that nobody may believe it without an extension that is not known here.
+    #[error("certificate has a critical extension that is not known here")]
+    CriticalExtension,
+    /// Not exactly one certificate.
+    #[error("{found} certificates, where one is expected")]
+    NotOne {
+        /// How many there are.
+        found: usize,
+    },
     /// A name that no certificate can carry.
     #[error("{0:?} cannot stand in a certificate")]
     Name(String),
@@ -122,12 +138,7 @@ impl Certificate {
         }
         let parsed = parse(der)?;
         let key = PublicKey::from_spki_der(parsed.public_key().raw)?;
-        let seconds =
-            |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-        let validity = Validity {
-            not_before: seconds(parsed.validity().not_before),
-            not_after: seconds(parsed.validity().not_after),
-        };
+        let validity = validity_of(&parsed);
         let is_authority = parsed.is_ca();
         Ok(Self { der: der.to_vec(), key, validity, is_authority })
     }
@@ -190,24 +201,35 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] with the first thing that is wrong.
     pub fn verify_signed_by(&self, issuer: &PublicKey) -> Result<(), CertificateError> {
-        let this = parse(&self.der)?;
-        // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
-        // within it by what the parser made of them.
-        let tbs: &[u8] = this.tbs_certificate.as_ref();
-        let after = header_bytes(&self.der).saturating_add(tbs.len());
-        let stated = self.der.get(after..).unwrap_or_default();
-        if !stated.starts_with(algorithm_der(issuer.curve()))
-            || this.signature_algorithm != this.tbs_certificate.signature
-        {
-            return Err(CertificateError::Algorithm);
-        }
-        // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
-        let signature = &this.signature_value.data;
-        if encoded(tbs, algorithm_der(issuer.curve()), signature) != self.der {
-            return Err(CertificateError::Der);
-        }
-        Ok(issuer.verify_der(tbs, signature)?)
+        let algorithm = algorithm_der(issuer.curve());
+        check_signed(&self.der, &parse(&self.der)?, algorithm, |signed, signature| {
+            issuer.verify_der(signed, signature)
+        })
     }
+}
+
+/// Checks that a certificate is signed under exactly this algorithm.
+fn check_signed(
+    der: &[u8],
+    this: &X509Certificate<'_>,
+    algorithm: &[u8],
+    verify: impl FnOnce(&[u8], &[u8]) -> Result<(), SignatureInvalid>,
+) -> Result<(), CertificateError> {
+    // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
+    // within it by what the parser made of them.
+    let tbs: &[u8] = this.tbs_certificate.as_ref();
+    let after = header_bytes(der).saturating_add(tbs.len());
+    let stated = der.get(after..).unwrap_or_default();
+    if !stated.starts_with(algorithm) || this.signature_algorithm != this.tbs_certificate.signature
+    {
+        return Err(CertificateError::Algorithm);
+    }
+    // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
+    let signature = &this.signature_value.data;
+    if encoded(tbs, algorithm, signature) != der {
+        return Err(CertificateError::Der);
+    }
+    Ok(verify(tbs, signature)?)
 }
 
 impl fmt::Debug for Certificate {
@@ -355,6 +377,14 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(CertificateError::Der),
+    }
+}
+
+fn validity_of(certificate: &X509Certificate<'_>) -> Validity {
+    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+    Validity {
+        not_before: seconds(certificate.validity().not_before),
+        not_after: seconds(certificate.validity().not_after),
     }
 }
 

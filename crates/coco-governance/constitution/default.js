@@ -178,6 +178,107 @@ const ACTIONS = {
         apply: ({ user_id, user_data }) => setUserData(user_id, user_data),
     },
 
+    // Organisations whose users are participants without being registered: whoever has a certificate that the
+    // organisation's authority issued, as long as it is valid and not revoked. `user_data` is said of all of them.
+    set_organisation: {
+        check: (args) => {
+            expectName(args.name);
+            expectType(args.cert, "string", "cert");
+            expect(ccf.crypto.isUserAuthority(args.cert), "cert must be one certificate of an authority, in PEM");
+            expectOptional(args.user_data, "object", "user_data");
+        },
+        // Another certificate takes the place of the one before, and its users with it. What is revoked stays so.
+        apply: ({ name, cert, user_data }) => {
+            const organisations = ccf.kv["public:coco.gov.organisations.info"];
+            let count = organisations.has(key(name)) ? 0 : 1;
+            organisations.forEach((row, other) => {
+                count += 1;
+                expect(ccf.bufToStr(other) === name || ccf.pemToId(ccf.bufToJsonCompatible(row).cert) !== ccf.pemToId(cert),
+                    `this is the certificate of ${ccf.bufToStr(other)}`);
+            });
+            expect(count <= ORGANISATIONS_MAX, `there are ${ORGANISATIONS_MAX} organisations already`);
+            organisations.set(key(name), ccf.jsonCompatibleToBuf({ cert, user_data: user_data ?? undefined }));
+        },
+    },
+    remove_organisation: {
+        check: (args) => expectName(args.name),
+        apply: ({ name }) => {
+            ccf.kv["public:coco.gov.organisations.info"].delete(key(name));
+            ccf.kv["public:coco.gov.organisations.revocations"].delete(key(name));
+        },
+    },
+    // Says which of an organisation's certificates count no more: all of them, by serial number in hexadecimal.
+    set_organisation_revocations: {
+        check: ({ name, serials }) => {
+            expectName(name);
+            expect(Array.isArray(serials) && serials.length <= 1000, "serials must be a list of at most 1000");
+            serials.forEach((serial) => expect(isText(serial, 64) && /^[0-9a-f]+$/.test(plainSerial(serial)),
+                "each of serials must be a number in hexadecimal"));
+        },
+        apply: ({ name, serials }) => {
+            expect(ccf.kv["public:coco.gov.organisations.info"].has(key(name)), `there is no organisation ${name}`);
+            const sorted = [...new Set(serials.map(plainSerial))].sort();
+            ccf.kv["public:coco.gov.organisations.revocations"].set(key(name), ccf.jsonCompatibleToBuf(sorted));
+        },
+    },
+
+    // Issuers of tokens (JWT), whose bearers are participants ---------------------------------------------------------
+
+    // Certificates by which the servers of issuers are recognised.
+    set_ca_cert_bundle: {
+        check: ({ name, cert_bundle }) => {
+            expectName(name);
+            expectCertificate(cert_bundle, "cert_bundle");
+        },
+        apply: ({ name, cert_bundle }) => writeRow("tls.ca_cert_bundles", name, cert_bundle),
+    },
+    remove_ca_cert_bundle: {
+        check: (args) => expectName(args.name),
+        apply: ({ name }) => erase("tls.ca_cert_bundles", name),
+    },
+    // Believes an issuer. `audience` says for whom its tokens must be: one of these; ours, as everything else is CCF's.
+    set_jwt_issuer: {
+        check: (args) => {
+            expectIssuer(args.issuer);
+            expectOptional(args.ca_cert_bundle_name, "string", "ca_cert_bundle_name");
+            expectOptional(args.auto_refresh, "boolean", "auto_refresh");
+            expect(!args.auto_refresh, "this service does not fetch keys: members renew them with set_jwt_public_signing_keys");
+            if (args.jwks !== undefined && args.jwks !== null) expectTokenKeys(args.jwks);
+            const { audience } = args;
+            if (audience !== undefined && audience !== null) {
+                const names = Array.isArray(audience) ? audience : [audience];
+                expect(0 < names.length && names.length <= 16, "audience must be a name, or a list of at most 16");
+                names.forEach((name) => expect(isText(name, 1000), "audience must consist of names of 1 to 1000 characters"));
+            }
+        },
+        apply: ({ issuer, auto_refresh, ca_cert_bundle_name, audience, jwks }) => {
+            const bundle = ca_cert_bundle_name ?? undefined;
+            expect(bundle === undefined || table("tls.ca_cert_bundles").has(key(bundle)), `there is no bundle ${bundle}`);
+            const row = { issuer, auto_refresh: auto_refresh ?? false, ca_cert_bundle_name: bundle, audience: audience ?? undefined };
+            if (jwks) ccf.setJwtPublicSigningKeys(issuer, row, jwks);
+            writeRow("jwt.issuers", issuer, row);
+        },
+    },
+    // Gives an issuer these keys, and no others.
+    set_jwt_public_signing_keys: {
+        check: (args) => {
+            expectText(args.issuer, 1000, "issuer");
+            expectTokenKeys(args.jwks);
+        },
+        apply: ({ issuer, jwks }) => {
+            const row = readRow("jwt.issuers", key(issuer));
+            expect(row !== undefined, `there is no issuer ${issuer}`);
+            ccf.setJwtPublicSigningKeys(issuer, row, jwks);
+        },
+    },
+    remove_jwt_issuer: {
+        check: (args) => expectText(args.issuer, 1000, "issuer"),
+        apply: ({ issuer }) => {
+            erase("jwt.issuers", issuer);
+            ccf.removeJwtPublicSigningKeys(issuer);
+        },
+    },
+
     // Nodes -----------------------------------------------------------------------------------------------------------
 
     transition_node_to_trusted: {
@@ -370,6 +471,9 @@ export function apply(proposal, proposalId) {
 
 const ONLY_ROW = new ArrayBuffer(8);
 
+// Whoever shows a certificate is looked for in all of them.
+const ORGANISATIONS_MAX = 100;
+
 function table(name) { return ccf.kv[`public:ccf.gov.${name}`]; }
 function key(id) { return ccf.strToBuf(id); }
 function writeRow(name, id, row) { table(name).set(key(id), ccf.jsonCompatibleToBuf(row)); }
@@ -414,6 +518,8 @@ function setUserData(id, user_data) {
     if (user_data === undefined || user_data === null) erase("users.info", id);
     else writeRow("users.info", id, { user_data });
 }
+// A serial number in its one spelling.
+function plainSerial(serial) { return serial.toLowerCase().replaceAll(":", "").replace(/^0+(?=.)/, ""); }
 function serviceStatus() { return readRow("service.info", ONLY_ROW)?.status; }
 function configuration() { return readRow("service.config", ONLY_ROW) ?? {}; }
 function setConfiguration(changes) {
@@ -458,6 +564,28 @@ function expectId(value, name) {
 }
 function expectCertificate(value, name) {
     expect(typeof value === "string" && ccf.crypto.isValidX509CertBundle(value), `${name} must be a certificate in PEM`);
+}
+function isText(value, most) { return typeof value === "string" && value !== "" && value.length <= most; }
+function expectText(value, most, name) { expect(isText(value, most), `${name} must be a text of 1 to ${most} characters`); }
+function expectName(value) { expectText(value, 128, "name"); }
+function expectIssuer(value) {
+    expectText(value, 1000, "issuer");
+    expect(/^https:\/\/[^\/?#\s]+[^?#\s]*$/.test(value), "issuer must be a URL that begins with https://, without query and fragment");
+}
+function expectTokenKeys(jwks) {
+    expectType(jwks, "object", "jwks");
+    expect(Array.isArray(jwks.keys) && 0 < jwks.keys.length && jwks.keys.length <= 100, "jwks must have keys, 1 to 100");
+    for (const jwk of jwks.keys) {
+        expectType(jwk, "object", "a key of jwks");
+        expectText(jwk.kid, 1000, "kid");
+        expectOptional(jwk.issuer, "string", "issuer of a key");
+        if (jwk.n) ccf.crypto.pubRsaJwkToPem(jwk);
+        else if (jwk.x) ccf.crypto.pubJwkToPem(jwk);
+        else {
+            expect(Array.isArray(jwk.x5c), `the key ${jwk.kid} has neither n and e, nor x and y, nor x5c`);
+            expectCertificate(`-----BEGIN CERTIFICATE-----\n${jwk.x5c[0]}\n-----END CERTIFICATE-----`, "x5c");
+        }
+    }
 }
 function expectRule(rule, name) {
     expectType(rule, "object", `the rule of ${name}`);

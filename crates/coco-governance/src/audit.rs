@@ -282,7 +282,7 @@ impl Audit {
 
 /// Whether members have a say in what is written to a table.
 fn is_governed(table: &str) -> bool {
-    table.starts_with("public:ccf.gov.")
+    tables::is_of_governance(table)
         || TABLES.contains(&table)
         || [CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, SNAPSHOT_ASKED]
             .contains(&table)

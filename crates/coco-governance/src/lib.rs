@@ -14,12 +14,16 @@
 //! it, and with limits. Tables, formats and codes are CCF's, so that its tools and constitutions work. The same
 //! transaction, request and situation give the same writes everywhere.
 //!
-//! Absent: HTTP, the sending of ledger secrets to nodes, keys of JSON web tokens, certificates on request of a constitution.
+//! [`caller`] tells who calls, from the certificate or the token that a client shows and the tables that members filled.
+//!
+//! Absent: HTTP, the sending of ledger secrets to nodes, the fetching of issuers' keys, certificates on request of a
+//! constitution.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod acks;
 mod audit;
+pub mod caller;
 mod constitution;
 mod document;
 mod error;
@@ -27,6 +31,7 @@ mod expiry;
 mod genesis;
 mod history;
 mod id;
+mod jwk;
 mod members;
 mod outside;
 mod proposals;

@@ -3,14 +3,18 @@
 //! Which tables: governance may read what is public and write what is governance's, as in CCF. While a proposal is
 //! validated or decided, and in ballots, nothing is written. A table must be in the store already, and listable.
 
-use coco_crypto::{Certificate, SharedSecret, is_root_authority, read_bundle, sha256};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::{
+    Certificate, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
+};
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
 
 use crate::{
     Situation,
     constitution::Prelude,
-    tables::{SIGNATURES, singleton_key},
+    jwk::{Jwk, may_constrain},
+    tables::{SIGNATURES, is_of_governance, singleton_key},
 };
 
 /// Something that the node is to do once the changes are committed.
@@ -101,7 +105,7 @@ impl<'a, 's> Outside<'a, 's> {
         if self.access == Access::Read {
             return Err(refused(format!("{name}: nothing can be written here")));
         }
-        if !name.starts_with("public:ccf.gov.") {
+        if !is_of_governance(name) {
             return Err(refused(format!("{name}: governance writes to its own tables only")));
         }
         let map = self.readable(name)?.filter(|map| self.tx.is_ordered(*map));
@@ -235,6 +239,21 @@ impl Host for Outside<'_, '_> {
             }
             ("isValidX509CertChain", [Value::Text(chain), Value::Text(trusted)]) => {
                 Ok(Value::Bool(is_chain(chain, trusted)))
+            }
+            ("isUserAuthority", [Value::Text(pem)]) => {
+                Ok(Value::Bool(UserAuthority::from_pem(pem).is_ok()))
+            }
+            ("jwkToPem", [Value::Text(jwk)]) => {
+                let pem = Jwk::read(jwk).and_then(|jwk| jwk.pem());
+                pem.map(Value::Text).map_err(|error| refused(error.to_string()))
+            }
+            ("jwkToTokenKey", [Value::Text(jwk)]) => {
+                let key = Jwk::read(jwk).and_then(|jwk| jwk.token_key());
+                let key = key.map_err(|error| refused(error.to_string()))?;
+                Ok(Value::Text(STANDARD.encode(key.spki_der())))
+            }
+            ("mayConstrain", [Value::Text(constraint), Value::Text(issuer)]) => {
+                Ok(Value::Bool(may_constrain(constraint, issuer)))
             }
             ("validateConstitution", [Value::Text(text)]) => self.validate_constitution(text),
             ("ledgerSecretSeqno", []) => {

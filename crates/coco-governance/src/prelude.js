@@ -62,6 +62,41 @@
     const bufToJsonCompatible = (buffer) => JSON.parse(bufToStr(buffer));
     const digest = (algorithm, data) => ask("digest", text(algorithm, "algorithm"), bytes(data, "data"));
     const pemToId = (pem) => ask("pemToId", text(pem, "argument"));
+    const jwkToPem = (jwk, kind) => {
+        if (jwk?.kty !== kind) throw new TypeError(`kty must be ${kind}`);
+        return ask("jwkToPem", JSON.stringify(jwk));
+    };
+
+    // The keys of issuers of tokens: a row for each key id, with a list, since issuers may happen to use the same id.
+    const tokenKeys = (issuer, jwks) => {
+        if (!Array.isArray(jwks?.keys) || jwks.keys.length === 0) throw new TypeError("jwks has no keys");
+        const found = new Map();
+        for (const jwk of jwks.keys) {
+            const constraint = jwk.issuer ?? undefined;
+            if (constraint !== undefined && !ask("mayConstrain", text(constraint, "issuer of a key"), text(issuer, "issuer"))) {
+                throw new Error(`the key ${jwk.kid} is for ${constraint}, of which ${issuer} is no part`);
+            }
+            found.set(text(jwk.kid, "kid"), { public_key: ask("jwkToTokenKey", JSON.stringify(jwk)), issuer, constraint });
+        }
+        return found;
+    };
+    // Leaves an issuer with exactly these keys.
+    const replaceTokenKeys = (issuer, keys) => {
+        const rows = kv["public:ccf.gov.jwt.public_signing_keys_metadata_v2"];
+        text(issuer, "issuer");
+        rows.forEach((row, id) => {
+            const before = bufToJsonCompatible(row);
+            const others = before.filter((key) => key.issuer !== issuer);
+            if (others.length === before.length) return;
+            if (others.length === 0) rows.delete(id);
+            else rows.set(id, jsonCompatibleToBuf(others));
+        });
+        for (const [id, key] of keys) {
+            const row = rows.get(strToBuf(id));
+            const others = row === undefined ? [] : bufToJsonCompatible(row);
+            rows.set(strToBuf(id), jsonCompatibleToBuf([...others, key]));
+        }
+    };
     const effect = (name) => () => { ask("effect", name); };
     const absent = (name) => () => { throw new Error(`${name} is not offered by this service`); };
 
@@ -71,8 +106,10 @@
             digest,
             isValidX509CertBundle: (pem) => ask("isValidX509CertBundle", text(pem, "argument")),
             isValidX509RootCACert: (pem) => ask("isValidX509RootCACert", text(pem, "argument")),
-            pubJwkToPem: absent("ccf.crypto.pubJwkToPem"),
-            pubRsaJwkToPem: absent("ccf.crypto.pubRsaJwkToPem"),
+            pubJwkToPem: (jwk) => jwkToPem(jwk, "EC"),
+            pubRsaJwkToPem: (jwk) => jwkToPem(jwk, "RSA"),
+            // Ours: whether an organisation's users can be recognised by this certificate.
+            isUserAuthority: (pem) => ask("isUserAuthority", text(pem, "argument")),
             isValidX509CertChain: (chain, trusted) =>
                 ask("isValidX509CertChain", text(chain, "chain"), text(trusted, "trusted")),
         },
@@ -94,8 +131,8 @@
             generateEndorsedCertificate: absent("ccf.network.generateEndorsedCertificate"),
             generateNetworkCertificate: absent("ccf.network.generateNetworkCertificate"),
         },
-        setJwtPublicSigningKeys: absent("ccf.setJwtPublicSigningKeys"),
-        removeJwtPublicSigningKeys: absent("ccf.removeJwtPublicSigningKeys"),
+        setJwtPublicSigningKeys: (issuer, metadata, jwks) => { replaceTokenKeys(issuer, tokenKeys(issuer, jwks)); },
+        removeJwtPublicSigningKeys: (issuer) => { replaceTokenKeys(issuer, new Map()); },
         tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
         // There is no such cache here: sources are what is kept.
         refreshAppBytecodeCache: () => {},

@@ -188,6 +188,40 @@ pub struct JwtIssuerRow {
     pub auto_refresh: bool,
     /// The certificates by which its server is recognised.
     pub ca_cert_bundle_name: Option<String>,
+    /// For whom its tokens must be, one of these, if it is said. Ours.
+    #[serde(default)]
+    pub audience: Option<Audience>,
+}
+
+/// Whom a token is for: a name or several, as in RFC 7519.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Audience {
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// A row of [`tables::ORGANISATIONS`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct OrganisationRow {
+    /// The certificate of the authority that issues its users' certificates, in PEM.
+    pub cert: String,
+    /// Whatever the members say of all its users.
+    #[serde(default)]
+    pub user_data: Value,
 }
 
 /// A key of a row of [`tables::JWT_KEYS`].

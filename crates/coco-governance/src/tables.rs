@@ -1,4 +1,5 @@
-//! The tables of governance: CCF's, name by name and field by field, and ours for voting policies and disclosures.
+//! The tables of governance: CCF's, name by name and field by field, and ours for voting policies, disclosures and
+//! organisations.
 //!
 //! All are public, so that anyone who holds the ledger reads them. Ids are keys as the bytes of their hexadecimal text;
 //! a table with one row has the key of eight zero bytes. Values are JSON, except for certificates, keys, modules and
@@ -87,8 +88,19 @@ pub const PREVIOUS_SERVICE_ENDORSEMENT: &str =
 /// `name -> JSON text`: certificates, in PEM, by which issuers of tokens are recognised.
 pub const CA_CERT_BUNDLES: &str = "public:ccf.gov.tls.ca_cert_bundles";
 
+/// `name -> JSON`: [`OrganisationRow`](crate::rows::OrganisationRow). Ours.
+pub const ORGANISATIONS: &str = "public:coco.gov.organisations.info";
+/// `name -> JSON`: which serial numbers of an organisation's users are revoked, as a list. Ours.
+pub const ORGANISATIONS_REVOCATIONS: &str = "public:coco.gov.organisations.revocations";
+
+/// Whether members alone write to a table, by their votes: by its name.
+#[must_use]
+pub fn is_of_governance(name: &str) -> bool {
+    name.starts_with("public:ccf.gov.") || name.starts_with("public:coco.gov.")
+}
+
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 51] = [
+pub const TABLES: [&str; 53] = [
     AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
@@ -140,6 +152,8 @@ pub const TABLES: [&str; 51] = [
     CA_CERT_BUNDLES,
     PREVIOUS_SERVICE_ENDORSEMENT,
     "public:ccf.internal.last_recovery_type",
+    ORGANISATIONS,
+    ORGANISATIONS_REVOCATIONS,
 ];
 
 /// The tables as maps of a store's schema, in ranges.
@@ -363,7 +377,11 @@ mod tests {
     fn the_tables_are_public_and_named_once() {
         let names: std::collections::BTreeSet<&str> = TABLES.into_iter().collect();
         assert_eq!(names.len(), TABLES.len());
-        assert!(names.iter().all(|name| name.starts_with("public:ccf.")));
+        assert!(
+            names
+                .iter()
+                .all(|name| is_of_governance(name) || name.starts_with("public:ccf.internal."))
+        );
         assert_eq!(maps().len(), TABLES.len());
     }
 

@@ -1,6 +1,7 @@
 //! The client side: HTTPS (and, for development, plain HTTP on loopback), HTTP/1.1 and HTTP/2, with a limit on
 //! everything a client controls: connections, headers, bodies and time.
 
+mod caller;
 mod earlier;
 mod ethereum;
 #[cfg(test)]

@@ -187,6 +187,10 @@ codes! {
     "there is no such node"
     "the id is mistyped, or the node never asked to join this network"
     "coco status"
+2017 UserNotFound NotFound
+    "there is no such participant"
+    "the id is mistyped, the participant was removed, or it is the user of an organisation: those are not listed"
+    "coco user ls"
 3001 Unreachable Unreachable
     "no node can be reached"
     "it does not run, the address is wrong, or a firewall is between"

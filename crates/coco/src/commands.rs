@@ -15,3 +15,4 @@ pub(crate) mod proposal;
 pub(crate) mod receipt;
 pub(crate) mod shares;
 pub(crate) mod status;
+pub(crate) mod user;

@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use codes::Code;
 use commands::{
     completions, context, dev, explain, keys, ledger, man, member, network, node, proposal,
-    receipt, shares, status,
+    receipt, shares, status, user,
 };
 use fault::Fault;
 use output::Output;
@@ -66,6 +66,8 @@ enum Command {
     Network(network::NetworkCommand),
     /// The members who govern
     Member(member::MemberArgs),
+    /// The participants, who use the service
+    User(user::UserArgs),
     /// What members decide
     Proposal(proposal::ProposalArgs),
     /// The keys of members
@@ -145,6 +147,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Context(command) => Ok(context::run(&command, output)?),
         Command::Network(command) => Ok(network::run(&command, output)?),
         Command::Member(arguments) => Ok(member::run(&arguments, output)?),
+        Command::User(arguments) => Ok(user::run(&arguments, output)?),
         Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
         Command::Shares(arguments) => Ok(shares::run(&arguments, output)?),
         Command::Keys(command) => Ok(keys::run(&command, output)?),

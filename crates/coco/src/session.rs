@@ -192,6 +192,17 @@ impl Session {
         found.map(|id| NodeId(id.0)).map_err(|missed| missed.fault(Code::NodeNotFound, text))
     }
 
+    /// The participant that somebody means by an id or its first digits.
+    pub(crate) fn find_user(&self, text: &str) -> Result<Digest, Fault> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        // There may be many: ids come in their order, and so those that begin like this first of all after it.
+        let known = self.ask(|client| client.users(Some(text)))?.value;
+        let found = find(text, known.iter().map(|user| user.user_id.as_str()));
+        found.map_err(|missed| missed.fault(Code::UserNotFound, text))
+    }
+
     /// The member that somebody means by an id, its first digits, or a name that the members gave it.
     pub(crate) fn find_member(&self, text: &str) -> Result<MemberId, Fault> {
         if let Ok(id) = text.parse() {

@@ -6,6 +6,7 @@ mod acknowledge;
 mod audit;
 mod automatic;
 mod ballots;
+mod callers;
 mod ccf_constitution;
 mod consortium;
 mod constitutions;

@@ -208,7 +208,7 @@ impl Fixture {
     }
 }
 
-fn read_response(response: Response) -> Got {
+pub(super) fn read_response(response: Response) -> Got {
     let status = response.status().as_u16();
     let content_type = response.headers().get("content-type");
     let content_type = content_type.map_or("", |value| value.to_str().unwrap()).to_owned();

@@ -137,7 +137,7 @@ pub(crate) fn check_content_type<B>(row: &Row, request: &hyper::Request<B>) -> R
 const fn policy(who: Who) -> &'static str {
     match who {
         Who::ActiveMember => "active_member_cose_sign1",
-        Who::Member | Who::Anyone | Who::Node => "member_cose_sign1",
+        Who::Member | Who::Anyone | Who::Recognised | Who::Node => "member_cose_sign1",
     }
 }
 

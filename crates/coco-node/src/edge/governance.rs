@@ -7,15 +7,15 @@ use coco_api::{
     ErrorCode,
     gov::{
         EncryptedShare, JavascriptApp, JavascriptEndpoint, JavascriptModule, JoinPolicy, Jwk,
-        JwtIssuer, JwtKey, Member, Page, PublishedInterface, QuoteDetails, QuoteInfo,
+        JwtIssuer, JwtKey, Member, Organisation, Page, PublishedInterface, QuoteDetails, QuoteInfo,
         ServiceConfiguration, ServiceInfo, ServiceNode, StateDigest, TransactionStatus, User,
     },
 };
 use coco_governance::{
     GovernanceError, MemberId, ProposalId, ProposalView, WINDOW_DEFAULT,
     rows::{
-        EndpointRow, JwtIssuerRow, JwtKeyRow, NodeRow, PAGE_ROWS_MAX, QuoteRow, Rows, ServiceRow,
-        UserRow, parse,
+        EndpointRow, JwtIssuerRow, JwtKeyRow, NodeRow, OrganisationRow, PAGE_ROWS_MAX, QuoteRow,
+        Rows, ServiceRow, UserRow, parse,
     },
     tables::{
         self, AckRow, ConfigurationRow, MemberRow, MemberStatus, ProposalRow, RecoveryRole, Row,
@@ -78,6 +78,7 @@ pub(crate) fn answer(
             list(rows, ask, tables::USERS_CERTS, |rows, row| user(rows, key_id(row)?, row))
         }
         GovernanceRead::User => one(rows, ask, "userId", "user", tables::USERS_CERTS, user),
+        GovernanceRead::Organisations => list(rows, ask, tables::ORGANISATIONS, organisation),
         GovernanceRead::Nodes => {
             list(rows, ask, tables::NODES_INFO, |rows, row| node(rows, key_id(row)?, row))
         }
@@ -263,6 +264,17 @@ fn user(rows: &mut Rows, id: Digest, row: &Row) -> Result<User, GovernanceError>
     })
 }
 
+fn organisation(rows: &mut Rows, row: &Row) -> Result<Organisation, GovernanceError> {
+    let OrganisationRow { cert, user_data } = parse(tables::ORGANISATIONS, row)?;
+    let revoked: Option<Vec<String>> = rows.read(tables::ORGANISATIONS_REVOCATIONS, &row.0)?;
+    Ok(Organisation {
+        name: text(&row.0),
+        certificate: cert,
+        user_data,
+        revoked_serials: revoked.unwrap_or_default(),
+    })
+}
+
 fn node(rows: &mut Rows, id: Digest, row: &Row) -> Result<ServiceNode, GovernanceError> {
     let known: NodeRow = parse(tables::NODES_INFO, row)?;
     let interfaces = known.rpc_interfaces.into_iter().map(|(name, interface)| {
@@ -326,8 +338,9 @@ fn jwk(rows: &mut Rows) -> Answered {
     Ok(respond::json(&Jwk {
         issuers: issuers
             .map(|(name, row)| {
-                let JwtIssuerRow { auto_refresh, ca_cert_bundle_name } = row;
-                (name, JwtIssuer { auto_refresh, ca_cert_bundle_name })
+                let JwtIssuerRow { auto_refresh, ca_cert_bundle_name, audience } = row;
+                let audience = audience.map(|audience| audience.names().to_vec());
+                (name, JwtIssuer { auto_refresh, ca_cert_bundle_name, audience })
             })
             .collect(),
         keys: keys.map(|(id, keys)| (id, keys.into_iter().map(key).collect())).collect(),

@@ -55,7 +55,12 @@ fn make(frontend: Frontend) -> Value {
                 "description": "What was wrong",
                 "content": { "application/json": { "schema": reference("Error") } },
             } },
-            "securitySchemes": { MEMBER: {
+            "securitySchemes": { TOKEN: {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token under RS256 or ES256, of an issuer that members have admitted",
+            }, MEMBER: {
                 "type": "http",
                 "scheme": "cose_sign1",
                 "description": "A COSE_Sign1 message, signed by a member, whose protected headers name the message \
@@ -67,7 +72,7 @@ fn make(frontend: Frontend) -> Value {
 
 fn about(frontend: Frontend) -> &'static str {
     match frontend {
-        Frontend::App => "Where transactions stand, and receipts for them",
+        Frontend::App => "Who calls, where transactions stand, and receipts for them",
         Frontend::Node => "A node and its network",
         Frontend::Gov => "What members decide, and what they have decided",
     }
@@ -112,8 +117,11 @@ fn operation(row: &Row) -> Value {
             });
         }
     }
-    if matches!(row.who, Who::Member | Who::ActiveMember) {
-        operation["security"] = json!([{ MEMBER: [] }]);
+    match row.who {
+        Who::Anyone | Who::Node => {}
+        Who::Member | Who::ActiveMember => operation["security"] = json!([{ MEMBER: [] }]),
+        // This version of OpenAPI has no word for certificates in TLS.
+        Who::Recognised => operation["security"] = json!([{}, { TOKEN: [] }]),
     }
     operation
 }
@@ -215,6 +223,7 @@ fn named(value: &Value) -> Vec<String> {
 pub(super) const SCHEMAS: &str = include_str!("schemas.json");
 const SCHEMA_PREFIX: &str = "#/components/schemas/";
 const MEMBER: &str = "member_cose_sign1";
+const TOKEN: &str = "jwt";
 
 #[cfg(test)]
 mod tests {

@@ -91,17 +91,49 @@ pub(crate) fn later(code: ErrorCode, message: impl Into<String>) -> Reply {
 
 /// What a request is answered with that is not signed by somebody who may make it. `policy` is who that would be.
 pub(crate) fn unauthenticated(policy: &str, message: impl Into<String>) -> Reply {
+    let challenge = HeaderValue::from_static("COSE-SIGN1 realm=\"Signed request access\"");
+    authentication_error(
+        "this call needs the signed request of a member",
+        policy,
+        message,
+        challenge,
+    )
+}
+
+/// 401: what was needed, why `policy` was not met, and what would be.
+fn authentication_error(
+    needed: &str,
+    policy: &str,
+    message: impl Into<String>,
+    challenge: HeaderValue,
+) -> Reply {
     let code = ErrorCode::InvalidAuthenticationInfo;
-    let mut error = ErrorBody::new(code, "this call needs the signed request of a member");
+    let mut error = ErrorBody::new(code, needed);
     error.error.details.push(AuthenticationDetail {
         auth_policy: policy.to_owned(),
         code,
         message: message.into(),
     });
     let mut response = error_body(&error);
-    let challenge = HeaderValue::from_static("COSE-SIGN1 realm=\"Signed request access\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// What whoever brings a token is answered with that does not count.
+pub(crate) fn token_refused(message: impl Into<String>) -> Reply {
+    let challenge = "Bearer realm=\"JWT bearer token access\", error=\"invalid_token\"";
+    not_recognised("jwt", message, HeaderValue::from_static(challenge))
+}
+
+/// What whoever shows a certificate is answered with that says nothing here.
+pub(crate) fn certificate_refused(message: impl Into<String>) -> Reply {
+    // There is no challenge for TLS; a token would do.
+    let challenge = "Bearer realm=\"JWT bearer token access\"";
+    not_recognised("user_cert", message, HeaderValue::from_static(challenge))
+}
+
+fn not_recognised(policy: &str, message: impl Into<String>, challenge: HeaderValue) -> Reply {
+    authentication_error("who calls is not recognised", policy, message, challenge)
 }
 
 /// What governance refuses, but for missing authentication.

@@ -17,7 +17,7 @@ use hyper::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    ethereum, govern,
+    caller, ethereum, govern,
     governance::{self, Ask},
     ledger_api::{self, invalid_query},
     newcomers, node_api, openapi, parameters,
@@ -257,6 +257,7 @@ impl Service {
             Call::Write(write) => govern::write(self, row, write, names, request).await,
             Call::Simulate => self.simulate(row, request).await.unwrap_or_else(Refused::reply),
             Call::Join => newcomers::join(self, request).await.unwrap_or_else(Refused::reply),
+            Call::Caller => caller::answer(self, &request).unwrap_or_else(Refused::reply),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }
     }

@@ -51,6 +51,8 @@ pub enum Who {
     Member,
     /// An active member, by a signed request.
     ActiveMember,
+    /// Whoever shows nothing, or shows in TLS or as a token who it is, and is recognised.
+    Recognised,
     /// Whoever shows the certificate of a node's key in TLS, with evidence.
     Node,
 }
@@ -132,6 +134,8 @@ pub enum Call {
     Simulate,
     /// A node that wants to belong to the network.
     Join,
+    /// As whom the service takes whoever asks.
+    Caller,
     /// The document about the calls below a prefix.
     Api(Frontend),
 }
@@ -188,6 +192,7 @@ pub enum GovernanceRead {
     Member,
     Users,
     User,
+    Organisations,
     Nodes,
     Node,
     JoinPolicy,
@@ -249,6 +254,7 @@ pub static ROWS: &[Row] = &[
     receipt("/app/receipt"),
     cose_receipt("/app/receipt/cose"),
     endorsements("/app/receipt/cose/endorsements"),
+    CALLER,
     api("/app/api", Frontend::App),
     //
     commit("/node/commit"),
@@ -402,6 +408,12 @@ pub static ROWS: &[Row] = &[
     list("/gov/service/users", GovernanceRead::Users, "Users", "All users"),
     read("/gov/service/users/{userId}", GovernanceRead::User, "User", "A user"),
     list(
+        "/gov/service/organisations",
+        GovernanceRead::Organisations,
+        "Organisations",
+        "All organisations whose users are recognised",
+    ),
+    list(
         "/gov/service/nodes",
         GovernanceRead::Nodes,
         "ServiceNodes",
@@ -451,6 +463,16 @@ pub static ROWS: &[Row] = &[
         "Whether a transaction is committed",
     ),
 ];
+
+const CALLER: Row = Row {
+    who: Who::Recognised,
+    ..get(
+        "/app/caller",
+        Call::Caller,
+        Answer::Json("Caller"),
+        "As whom the service takes whoever asks, by the certificate shown in TLS or by a token",
+    )
+};
 
 const JOIN: Row = Row {
     verb: Verb::Post,

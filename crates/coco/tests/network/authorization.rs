@@ -19,6 +19,8 @@ enum Allowed {
     ActiveMembers,
     /// Nodes that show their keys, with evidence.
     Nodes,
+    /// Whoever shows nothing, and whoever shows a certificate or token that counts.
+    Recognised,
 }
 
 /// When a call is answered.
@@ -29,7 +31,7 @@ enum When {
     Open,
 }
 
-use Allowed::{ActiveMembers, Everybody, Members, Nodes};
+use Allowed::{ActiveMembers, Everybody, Members, Nodes, Recognised};
 use When::{Always, Open};
 
 const STATEMENT: &[(&str, Allowed, When)] = &[
@@ -38,6 +40,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("POST /eth", Everybody, Open),
     ("OPTIONS /eth", Everybody, Always),
     ("GET /app/api", Everybody, Always),
+    ("GET /app/caller", Recognised, Always),
     ("GET /app/commit", Everybody, Always),
     ("GET /app/receipt", Everybody, Always),
     ("GET /app/receipt/cose", Everybody, Always),
@@ -100,6 +103,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /gov/service/members/{memberId}", Everybody, Always),
     ("GET /gov/service/nodes", Everybody, Always),
     ("GET /gov/service/nodes/{nodeId}", Everybody, Always),
+    ("GET /gov/service/organisations", Everybody, Always),
     ("GET /gov/service/transactions/commit", Everybody, Always),
     ("GET /gov/service/transactions/{transactionId}", Everybody, Always),
     ("GET /gov/service/users", Everybody, Always),
@@ -188,6 +192,15 @@ fn expected(allowed: Allowed, when: When, identity: Identity, state: &str) -> Ex
         Members => matches!(identity, Identity::PendingMember | Identity::ActiveMember),
         ActiveMembers => identity == Identity::ActiveMember,
         Nodes => identity == Identity::Node,
+        Recognised => matches!(
+            identity,
+            Identity::Nobody
+                | Identity::PendingMember
+                | Identity::ActiveMember
+                | Identity::Participant
+                | Identity::OrganisationUser
+                | Identity::ValidToken
+        ),
     };
     if is_let_in { Expected::Answered } else { Expected::Unauthenticated }
 }
@@ -216,6 +229,7 @@ fn every_call_is_stated_and_lets_in_whom_the_statement_says() {
             Who::Anyone => Everybody,
             Who::Member => Members,
             Who::ActiveMember => ActiveMembers,
+            Who::Recognised => Recognised,
             Who::Node => Nodes,
         };
         let service = match row.service {

@@ -9,6 +9,7 @@
 //! | `bad_input.rs` | no input stops a node, and each gets a clear answer or a closed connection |
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
+//! | `callers.rs` | who calls is recognised by certificates, organisations and tokens, as members voted |
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
@@ -25,6 +26,7 @@ mod accounts;
 mod api;
 mod authorization;
 mod bad_input;
+mod callers;
 mod cluster;
 mod copies;
 mod dev;

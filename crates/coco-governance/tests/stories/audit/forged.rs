@@ -244,6 +244,8 @@ fn what_the_service_may_not_do_by_itself_is_named() {
         (written(tables::RECOVERY_SHARES, one, &json!({})), asked),
         (written(tables::ENCRYPTED_SUBMITTED_SHARES, &member, &json!("AA==")), asked),
         (written("public:ccf.gov.anything", one, &json!({})), asked),
+        (written(tables::ORGANISATIONS, b"acme", &json!({ "cert": "PEM" })), asked),
+        (written("public:coco.gov.anything", one, &json!({})), asked),
         (written(SNAPSHOT_ASKED, one, &json!({})), asked),
         (written(tables::NODES_INFO, new.as_bytes(), &node("Trusted", 9, &key)), "never pending"),
         (written(tables::NODES_INFO, new.as_bytes(), &node("Pending", 8, &key)), "not admitted"),

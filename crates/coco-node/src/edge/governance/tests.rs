@@ -166,17 +166,31 @@ fn policies_keys_and_the_application_are_shown() {
     fixture.put(
         tables::JWT_ISSUERS,
         b"https://i",
-        br#"{"auto_refresh":true,"ca_cert_bundle_name":"b"}"#,
+        br#"{"auto_refresh":true,"ca_cert_bundle_name":"b","audience":"coco"}"#,
     );
     fixture.put(tables::JWT_KEYS, b"k1", br#"[{"public_key":"AAAA","issuer":"https://i"}]"#);
     fixture.put(tables::CA_CERT_BUNDLES, b"b", br#""PEM""#);
     let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
     let expected = json!({
-        "issuers": { "https://i": { "autoRefresh": true, "caCertBundleName": "b" } },
+        "issuers": {
+            "https://i": { "autoRefresh": true, "caCertBundleName": "b", "audience": ["coco"] },
+        },
         "keys": { "k1": [{ "publicKey": pem, "issuer": "https://i" }] },
         "caCertBundles": { "b": "PEM" },
     });
     assert_eq!(fixture.get("/gov/service/jwk").json(), expected);
+
+    let row = br#"{"cert":"PEM","user_data":{"n":1}}"#;
+    fixture.put(tables::ORGANISATIONS, b"acme", row);
+    fixture.put(tables::ORGANISATIONS, b"bank", br#"{"cert":"PEM"}"#);
+    fixture.put(tables::ORGANISATIONS_REVOCATIONS, b"acme", br#"["7","abc"]"#);
+    let shown = |name: &str, data, serials| json!({ "name": name, "certificate": "PEM", "userData": data, "revokedSerials": serials });
+    let expected = [
+        shown("acme", json!({ "n": 1 }), json!(["7", "abc"])),
+        shown("bank", json!(null), json!([])),
+    ];
+    let organisations = fixture.get("/gov/service/organisations").json();
+    assert_eq!(organisations, json!({ "value": expected }));
 
     let endpoint = br#"{"js_module":"/a.js","js_function":"f","authn_policies":["user_cert"],"mode":"readonly"}"#;
     fixture.put(tables::ENDPOINTS, b"POST /log", endpoint);

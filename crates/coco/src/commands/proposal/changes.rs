@@ -1,7 +1,9 @@
 //! What a proposal would change, in lines for people: `+` is added, `-` is removed, `~` is changed, `!` is not known here.
 
-use coco_client::{MemberId, ServiceIdentity, reply::Action};
-use coco_crypto::{Certificate, sha256};
+mod callers;
+
+use coco_client::{ServiceIdentity, reply::Action};
+use coco_crypto::{Certificate, read_bundle, sha256};
 use serde_json::Value;
 
 use crate::output::{plain, short, span};
@@ -32,13 +34,6 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             text("member_id"),
             json(&args["member_data"])
         )),
-        "set_user" => {
-            one(format!("+ participant    {}{}", id_of(text("cert")), named(args.get("user_data"))))
-        }
-        "remove_user" => one(format!("- participant    {}", text("user_id"))),
-        "set_user_data" => {
-            one(format!("~ participant    {} data {}", text("user_id"), json(&args["user_data"])))
-        }
         "transition_node_to_trusted" => one(format!("+ trusted node   {}", text("node_id"))),
         "remove_node" => one(format!("- node           {}", text("node_id"))),
         "add_virtual_measurement" => one(format!("+ node code      {}", text("measurement"))),
@@ -72,7 +67,9 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             let (bytes, digest) = (constitution.len(), sha256(constitution.as_bytes()));
             one(format!("~ constitution   {bytes} bytes, sha256:{digest}"))
         }
-        other => one(format!("! {other} {}", json(args))),
+        other => {
+            callers::lines(other, args).unwrap_or_else(|| vec![format!("! {other} {}", json(args))])
+        }
     }
 }
 
@@ -96,12 +93,11 @@ fn policy(args: &Value) -> Vec<String> {
     lines
 }
 
-/// The id that belongs to a certificate.
+/// The id that belongs to a certificate, whatever its key.
 fn id_of(pem: &str) -> String {
-    Certificate::from_pem(pem).map_or_else(
-        |_| "(no certificate)".to_owned(),
-        |certificate| MemberId(certificate.digest()).to_string(),
-    )
+    let bundle = read_bundle(pem).ok();
+    let first = bundle.as_deref().and_then(<[_]>::first);
+    first.map_or_else(|| "(no certificate)".to_owned(), |der| sha256(der).to_string())
 }
 
 /// The name in the data of a member or participant.
@@ -227,6 +223,27 @@ mod tests {
                     .to_owned(),
             ),
             ("new_thing", json!({ "x": "\u{1b}" }), "! new_thing {\"x\":\"\\u001b\"}".to_owned()),
+            (
+                "set_organisation",
+                json!({ "name": "acme", "cert": "x", "user_data": { "a": 1 } }),
+                "+ organisation   \"acme\" with the authority (no certificate) data {\"a\":1}"
+                    .to_owned(),
+            ),
+            (
+                "set_jwt_issuer",
+                json!({ "issuer": "https://i", "audience": "coco" }),
+                "+ token issuer   https://i with the keys that it has\n                 \
+                    for the audience \"coco\""
+                    .to_owned(),
+            ),
+            (
+                "set_jwt_public_signing_keys",
+                json!({ "issuer": "https://i", "jwks": { "keys": [{ "kid": "a" }, {}] } }),
+                format!(
+                    "~ token issuer   https://i with the keys \"a\" null, sha256:{}",
+                    sha256(br#"{"keys":[{"kid":"a"},{}]}"#)
+                ),
+            ),
             ("set_user", json!({ "cert": "x" }), "+ participant    (no certificate)".to_owned()),
         ] {
             assert_eq!(line(name, args), expected);

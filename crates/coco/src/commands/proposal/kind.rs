@@ -1,13 +1,16 @@
 //! The kinds of proposals that have a command of their own, and the actions that they consist of.
 
+mod issuer;
 mod member;
 mod node;
+mod organisation;
 mod participant;
 mod service;
 
 use std::path::{Path, PathBuf};
 
 use coco_client::reply::{Action, Actions};
+use coco_crypto::{encode_pem, read_bundle};
 use serde_json::{Map, Value};
 
 use super::document;
@@ -19,6 +22,10 @@ pub(super) enum Kind {
     Member(member::Kind),
     #[command(flatten)]
     Participant(participant::Kind),
+    #[command(flatten)]
+    Organisation(organisation::Kind),
+    #[command(flatten)]
+    Issuer(issuer::Kind),
     #[command(flatten)]
     Node(node::Kind),
     #[command(flatten)]
@@ -40,6 +47,8 @@ impl Kind {
         let (name, args) = match self {
             Self::Member(kind) => kind.action(session)?,
             Self::Participant(kind) => kind.action()?,
+            Self::Organisation(kind) => kind.action()?,
+            Self::Issuer(kind) => kind.action()?,
             Self::Node(kind) => kind.action(session)?,
             Self::Service(kind) => kind.action(session)?,
             Self::Raw { file } => return Ok(document::read(file)?.0),
@@ -52,6 +61,18 @@ impl Kind {
 fn pem_of(path: &Path) -> Result<String, Fault> {
     let read = certificate(&files::read_text(path)?);
     Ok(read.map_err(|fault| fault.with("file", path.display().to_string()))?.pem())
+}
+
+/// The same for a participant, whose key may be of any kind.
+fn client_pem_of(path: &Path) -> Result<String, Fault> {
+    let unusable = |error: &dyn std::error::Error| {
+        Fault::new(Code::KeyUnusable, error.to_string()).with("file", path.display().to_string())
+    };
+    let text = files::read_text(path)?;
+    let bundle = read_bundle(&text).map_err(|error| unusable(&error))?;
+    let first = bundle.first().map(Vec::as_slice).unwrap_or_default();
+    let pem = encode_pem("CERTIFICATE", first);
+    Ok(String::from_utf8_lossy(pem.expose()).into_owned())
 }
 
 /// JSON as it is typed, or in a file that is named after an `@`.

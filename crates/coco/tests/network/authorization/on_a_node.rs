@@ -1,6 +1,6 @@
 //! The matrix on a node: every call by nobody, a stranger and members of all kinds, while the service opens and when it is
 //! open. Participants, tokens, nodes and members of other networks do not call here: this version gives them no rights, and
-//! to a node they are strangers.
+//! the one call that tells them apart is made in `callers.rs`.
 //!
 //! Whoever has a key shows it in TLS, too. A call that carries a request is made twice: as it was signed, and with one bit
 //! of the signature changed, which makes it nobody's. Whatever is refused leaves governance as it was.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use coco_types::Digest;
 use serde_json::json;
 
-use super::{Args, object, pem_of, without_null};
+use super::{Args, client_pem_of, object, without_null};
 use crate::fault::Fault;
 
 #[derive(Debug, clap::Subcommand)]
@@ -46,7 +46,7 @@ impl Kind {
     pub(super) fn action(&self) -> Result<(&'static str, Args), Fault> {
         Ok(match self {
             Self::SetUser { certificate, data } => {
-                let cert = pem_of(certificate)?;
+                let cert = client_pem_of(certificate)?;
                 let data = data.as_deref().map(object).transpose()?;
                 ("set_user", without_null(json!({ "cert": cert, "user_data": data })))
             }

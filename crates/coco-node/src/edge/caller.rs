@@ -1,0 +1,171 @@
+//! Who calls: what a client shows in TLS or brings as a token, and `GET /app/caller`, which says as whom it is taken.
+//!
+//! A token counts before a certificate: it is brought with this one request, while the connection may be somebody's who
+//! passes requests on. Whoever shows nothing is anyone. What is shown must count: a token or certificate that says nothing
+//! here is refused and not passed over, so that nobody is taken for anyone by mistake.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coco_api::Caller as Shown;
+use coco_governance::{
+    caller::{ByCertificateError, ByTokenError, Caller, by_certificate, by_token},
+    rows::Rows,
+    tables::MemberStatus,
+};
+use hyper::{
+    Request,
+    header::{AUTHORIZATION, HeaderMap},
+};
+use serde_json::Value;
+
+use super::{
+    newcomers::ShownCertificate,
+    respond::{self, Refused, Reply},
+    service::Service,
+};
+
+/// Says as whom the service takes whoever asks, as of what is committed.
+pub(super) fn answer<B>(service: &Service, request: &Request<B>) -> Result<Reply, Refused> {
+    let (at, mut rows) = service.committed_rows();
+    let caller = recognise(&mut rows, request, now())?;
+    Ok(respond::at(respond::json(&caller.map_or(Shown::Anyone, show)), at))
+}
+
+/// Who makes a request; nobody, when it brings nothing.
+fn recognise<B>(
+    rows: &mut Rows,
+    request: &Request<B>,
+    now: u64,
+) -> Result<Option<Caller>, Refused> {
+    if let Some(token) = token(request.headers())? {
+        return by_token(rows, token, now).map(Some).map_err(|error| match error {
+            ByTokenError::Tables(error) => error.into(),
+            error => respond::token_refused(error.to_string()).into(),
+        });
+    }
+    let Some(ShownCertificate(der)) = request.extensions().get() else { return Ok(None) };
+    by_certificate(rows, der, now).map(Some).map_err(|error| match error {
+        ByCertificateError::Tables(error) => error.into(),
+        error => respond::certificate_refused(error.to_string()).into(),
+    })
+}
+
+/// The token in the headers, if there is one.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let Some(header) = all.next() else { return Ok(None) };
+    let bearer = header.to_str().ok().and_then(|header| header.split_once(' '));
+    match (bearer, all.next()) {
+        (Some((scheme, token)), None) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(token.trim()))
+        }
+        _ => {
+            let message = "there is one authorization header: Bearer, a space, and the token";
+            Err(respond::token_refused(message).into())
+        }
+    }
+}
+
+fn show(caller: Caller) -> Shown {
+    match caller {
+        Caller::User { id, data } => Shown::User { id: id.to_string(), data },
+        Caller::OrganisationUser { id, organisation, data } => {
+            Shown::OrganisationUser { id: id.to_string(), organisation, data }
+        }
+        Caller::Member { id, status, data } => {
+            let status = match status {
+                MemberStatus::Accepted => "Accepted",
+                MemberStatus::Active => "Active",
+            };
+            Shown::Member { id: id.to_string(), status: status.to_owned(), data }
+        }
+        Caller::Bearer { issuer, claims } => {
+            let id = claims.get("sub").and_then(Value::as_str).map(str::to_owned);
+            Shown::Jwt { id, issuer, claims }
+        }
+    }
+}
+
+/// Seconds since 1970, by this machine's clock.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::Certificate;
+    use hyper::body::Bytes;
+    use serde_json::json;
+
+    use super::{
+        super::fixture::{Fixture, fits, read_response},
+        *,
+    };
+
+    const NOW: u64 = 1_700_000_500;
+
+    /// What somebody is told who shows this certificate and these headers, with what stands in `www-authenticate`.
+    fn ask(fixture: &Fixture, pem: Option<&str>, headers: &[&str]) -> (u16, Value, String) {
+        let mut request = Request::new(());
+        for header in headers {
+            request.headers_mut().append(AUTHORIZATION, header.parse().unwrap());
+        }
+        if let Some(pem) = pem {
+            let der = Certificate::from_pem(pem).unwrap().der().to_vec();
+            request.extensions_mut().insert(ShownCertificate(Bytes::from(der)));
+        }
+        let mut rows = Rows::as_of(&fixture.store.reader().head());
+        let reply = match recognise(&mut rows, &request, NOW) {
+            Ok(caller) => respond::json(&caller.map_or(Shown::Anyone, show)),
+            Err(refused) => refused.reply(),
+        };
+        let challenge = reply.headers().get("www-authenticate");
+        let challenge = challenge.map_or("", |value| value.to_str().unwrap()).to_owned();
+        let got = read_response(reply);
+        let schema = if got.status == 200 { "Caller" } else { "Error" };
+        fits(schema, &got.json()).unwrap_or_else(|error| panic!("{error}"));
+        (got.status, got.json(), challenge)
+    }
+
+    #[test]
+    fn whoever_shows_nothing_is_anyone_and_who_shows_something_must_be_known() {
+        let mut fixture = Fixture::new();
+        let alice = fixture.outsider();
+        assert_eq!(ask(&fixture, None, &[]).1, json!({ "kind": "anyone" }));
+        let (status, error, challenge) = ask(&fixture, Some(&alice.pem), &[]);
+        assert_eq!((status, &*challenge), (401, r#"Bearer realm="JWT bearer token access""#));
+        assert_eq!(error["error"]["code"], "InvalidAuthenticationInfo");
+        assert_eq!(error["error"]["details"][0]["auth_policy"], "user_cert");
+
+        fixture.pass("set_user", &json!({ "cert": alice.pem, "user_data": { "n": 1 } }));
+        let user = json!({ "kind": "user", "id": alice.id, "data": { "n": 1 } });
+        assert_eq!(ask(&fixture, Some(&alice.pem), &[]).1, user);
+        let member = json!({
+            "kind": "member", "id": fixture.members[0].id, "status": "Active", "data": null,
+        });
+        assert_eq!(ask(&fixture, Some(&fixture.members[0].pem), &[]).1, member);
+    }
+
+    #[test]
+    fn a_token_counts_before_a_certificate_and_is_never_passed_over() {
+        let fixture = Fixture::new();
+        let member = Some(fixture.members[0].pem.as_str());
+        for headers in [
+            &["Bearer a.b.c"][..],
+            &["bearer  x"],
+            &["Bearer"],
+            &["Basic YTpi"],
+            &["Bearer a", "Bearer a"],
+            &[""],
+            &["Bearer \u{e9}"],
+        ] {
+            for certificate in [None, member] {
+                let (status, error, challenge) = ask(&fixture, certificate, headers);
+                assert_eq!(status, 401, "{headers:?}");
+                assert_eq!(error["error"]["details"][0]["auth_policy"], "jwt", "{headers:?}");
+                let expected = r#"Bearer realm="JWT bearer token access", error="invalid_token""#;
+                assert_eq!(challenge, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Who calls a real node: everybody of the authorization matrix shows what they have, and hears as whom they are taken.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use coco_client::Message;
+use coco_crypto::{ClientCertificate, Curve, SigningKey, sha256};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber,
+    SignatureAlgorithm, date_time_ymd,
+};
+use serde_json::{Value, json};
+
+use super::{
+    authorization::Identity,
+    cluster::Network,
+    http::{Connection, Response},
+    members::{Desk, Member, decide},
+    opening,
+};
+
+const ISSUER: &str = "https://login.acme.example";
+const P256: &SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
+const ED25519: &SignatureAlgorithm = &rcgen::PKCS_ED25519;
+
+/// What somebody holds to show in TLS.
+struct Card {
+    der: Vec<u8>,
+    pem: String,
+    key_pem: String,
+}
+
+impl Card {
+    fn new(made: &rcgen::Certificate, key: &KeyPair) -> Self {
+        Self { der: made.der().to_vec(), pem: made.pem(), key_pem: key.serialize_pem() }
+    }
+
+    fn self_signed(kind: &'static SignatureAlgorithm) -> anyhow::Result<Self> {
+        let key = KeyPair::generate_for(kind)?;
+        Ok(Self::new(&params("alice", 3600)?.self_signed(&key)?, &key))
+    }
+
+    fn id(&self) -> String {
+        sha256(&self.der).to_string()
+    }
+
+    /// As an organisation's user is called.
+    fn signed_id(&self) -> anyhow::Result<String> {
+        Ok(ClientCertificate::read(&self.der)?.signed_digest().to_string())
+    }
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> anyhow::Result<Self> {
+        let key = KeyPair::generate_for(P256)?;
+        let mut params = params(name, 3600)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// A certificate that ends so many seconds from now.
+    fn issue(&self, serial: u8, ends_in_s: i64) -> anyhow::Result<Card> {
+        let key = KeyPair::generate_for(P256)?;
+        let mut params = params("bob", ends_in_s)?;
+        params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+        Ok(Card::new(&params.signed_by(&key, &self.issuer)?, &key))
+    }
+}
+
+fn params(name: &str, ends_in_s: i64) -> anyhow::Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let at = |seconds: u64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    params.not_before = at(now()? - 3600);
+    params.not_after = at(now()?.saturating_add_signed(ends_in_s));
+    Ok(params)
+}
+
+fn now() -> anyhow::Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+/// An issuer of tokens under ES256.
+struct TokenIssuer(SigningKey);
+
+impl TokenIssuer {
+    fn key_set(&self) -> Value {
+        let spki = self.0.public().spki_der();
+        let (x, y) = spki[spki.len() - 64..].split_at(32);
+        let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
+        json!({ "keys": [{ "kty": "EC", "kid": "k1", "crv": "P-256", "x": x, "y": y }] })
+    }
+
+    fn token(&self, iss: &str, aud: &str, exp: u64) -> anyhow::Result<String> {
+        let header = json!({ "alg": "ES256", "kid": "k1" });
+        let claims =
+            json!({ "iss": iss, "aud": aud, "sub": "carol", "nbf": now()? - 60, "exp": exp });
+        let [header, claims] =
+            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(self.0.sign_fixed(signed.as_bytes()));
+        Ok(format!("{signed}.{signature}"))
+    }
+}
+
+/// What is shown.
+enum Shown<'a> {
+    Nothing,
+    Card(&'a Card),
+    Member(&'a Member),
+    Token(String),
+}
+
+struct Door<'n> {
+    network: &'n Network,
+    service_cert_pem: String,
+}
+
+impl Door<'_> {
+    fn ask(&self, shown: &Shown<'_>) -> anyhow::Result<Response> {
+        let node = self.network.addresses(0)?.client;
+        let pem = &self.service_cert_pem;
+        let mut connection = match shown {
+            Shown::Card(card) => Connection::tls_as(node, pem, &card.der, &card.key_pem)?,
+            Shown::Member(member) => member.connect(node, pem)?,
+            Shown::Nothing | Shown::Token(_) => Connection::tls(node, pem)?,
+        };
+        let bearer = match shown {
+            Shown::Token(token) => Some(format!("Bearer {token}")),
+            Shown::Nothing | Shown::Card(_) | Shown::Member(_) => None,
+        };
+        let headers: Vec<_> =
+            bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        connection.request("GET", "/app/caller", &headers, b"")
+    }
+
+    fn is_taken_for(&self, shown: &Shown<'_>, expected: &Value) -> anyhow::Result<()> {
+        let response = self.ask(shown)?;
+        let found = response.json()?;
+        ensure!(response.status == 200 && &found == expected, "{found}, where {expected}");
+        Ok(())
+    }
+
+    fn is_refused(&self, shown: &Shown<'_>, reason: &str) -> anyhow::Result<()> {
+        let response = self.ask(shown)?;
+        let found = response.json()?;
+        ensure!(response.status == 401, "{}: {found}", response.status);
+        ensure!(response.error_code()? == "InvalidAuthenticationInfo", "{found}");
+        let said = found["error"]["details"][0]["message"].as_str().context("a reason")?;
+        ensure!(said.contains(reason), "{said:?}, where {reason:?}");
+        let challenge = response.header("www-authenticate").context("a challenge")?;
+        let realm = r#"Bearer realm="JWT bearer token access""#;
+        let expected = match shown {
+            Shown::Token(_) => format!(r#"{realm}, error="invalid_token""#),
+            Shown::Nothing | Shown::Card(_) | Shown::Member(_) => realm.to_owned(),
+        };
+        ensure!(challenge == expected, "{challenge}");
+        Ok(())
+    }
+}
+
+/// Has members vote for participants, an organisation with one revoked user, and an issuer of tokens.
+fn admit(
+    connection: &mut Connection,
+    voters: &[&Member],
+    participants: &[&Card],
+    bank: &Authority,
+    issuer: &TokenIssuer,
+) -> anyhow::Result<()> {
+    for card in participants {
+        let args = json!({ "cert": card.pem, "user_data": { "role": "trader" } });
+        decide(connection, voters, "set_user", &args)?;
+    }
+    let args = json!({ "name": "bank", "cert": bank.pem, "user_data": { "desk": 7 } });
+    decide(connection, voters, "set_organisation", &args)?;
+    let args = json!({ "name": "bank", "serials": ["AB"] });
+    decide(connection, voters, "set_organisation_revocations", &args)?;
+    let args = json!({ "issuer": ISSUER, "audience": "coco", "jwks": issuer.key_set() });
+    decide(connection, voters, "set_jwt_issuer", &args)
+}
+
+/// What a member is told.
+fn member(member: &Member, status: &str, name: &str) -> Value {
+    json!({ "kind": "member", "id": member.id(), "status": status, "data": { "name": name } })
+}
+
+/// What a participant is told.
+fn user(card: &Card) -> Value {
+    json!({ "kind": "user", "id": card.id(), "data": { "role": "trader" } })
+}
+
+/// What a user of the organisation is told.
+fn user_of_the_bank(card: &Card) -> anyhow::Result<Value> {
+    let id = card.signed_id()?;
+    Ok(json!({
+        "kind": "organisation_user", "id": id, "organisation": "bank", "data": { "desk": 7 },
+    }))
+}
+
+/// What the bearer of a token is told.
+fn bearer(token: &str) -> anyhow::Result<Value> {
+    let payload = token.split('.').nth(1).context("a payload")?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?;
+    Ok(json!({ "kind": "jwt", "id": "carol", "issuer": ISSUER, "claims": claims }))
+}
+
+#[test]
+fn everybody_is_taken_for_who_they_are() -> anyhow::Result<()> {
+    let [acme, dock, removed] = ["acme", "dock", "removed"].map(Member::new);
+    let (acme, dock, removed) = (acme?, dock?, removed?);
+    let network = opening::start(&[&acme, &dock, &removed])?;
+    let service_cert_pem = network.service_cert_pem()?;
+    let mut connection = Connection::tls(network.addresses(0)?.client, &service_cert_pem)?;
+    acme.activate(&mut connection)?;
+    removed.activate(&mut connection)?;
+    let door = Door { network: &network, service_cert_pem };
+
+    let [alice, ed25519, stranger] = [P256, ED25519, P256].map(Card::self_signed);
+    let (alice, ed25519, stranger) = (alice?, ed25519?, stranger?);
+    let (bank, forger) = (Authority::new("bank users")?, Authority::new("bank users")?);
+    let (bob, late, revoked) = (bank.issue(1, 600)?, bank.issue(2, -60)?, bank.issue(0xab, 600)?);
+    let [issuer, other] = [(); 2].map(|()| TokenIssuer(SigningKey::generate(Curve::P256)));
+    let refused_yet = "no participant's, no member's, and no organisation's";
+    for card in [&alice, &ed25519, &bob] {
+        door.is_refused(&Shown::Card(card), refused_yet)?;
+    }
+
+    let voters = [&acme, &removed];
+    admit(&mut connection, &voters, &[&alice, &ed25519], &bank, &issuer)?;
+    decide(&mut connection, &voters, "remove_member", &json!({ "member_id": removed.id() }))?;
+
+    let now = now()?;
+    let good = issuer.token(ISSUER, "coco", now + 600)?;
+    // A node that wants to join shows what it made itself, and is no participant.
+    let node = Member::new("node")?;
+    for (identity, shown, expected) in [
+        (Identity::Nobody, Shown::Nothing, Ok(json!({ "kind": "anyone" }))),
+        (Identity::SelfSigned, Shown::Card(&stranger), Err(refused_yet)),
+        (Identity::PendingMember, Shown::Member(&dock), Ok(member(&dock, "Accepted", "m1"))),
+        (Identity::ActiveMember, Shown::Member(&acme), Ok(member(&acme, "Active", "m0"))),
+        (Identity::RemovedMember, Shown::Member(&removed), Err(refused_yet)),
+        (Identity::Participant, Shown::Card(&alice), Ok(user(&alice))),
+        (Identity::Participant, Shown::Card(&ed25519), Ok(user(&ed25519))),
+        (Identity::OrganisationUser, Shown::Card(&bob), Ok(user_of_the_bank(&bob)?)),
+        (Identity::OrganisationUser, Shown::Card(&late), Err("the certificate is valid from")),
+        (Identity::OrganisationUser, Shown::Card(&revoked), Err("serial number ab of \"bank\"")),
+        (Identity::SelfSigned, Shown::Card(&forger.issue(1, 600)?), Err("not issued by it")),
+        (Identity::ValidToken, Shown::Token(good.clone()), Ok(bearer(&good)?)),
+        (
+            Identity::ExpiredToken,
+            Shown::Token(issuer.token(ISSUER, "coco", now - 1)?),
+            Err("the token counted until"),
+        ),
+        (
+            Identity::TokenOfAnotherIssuer,
+            Shown::Token(issuer.token("https://other.example", "coco", now + 600)?),
+            Err("is from \"https://other.example\""),
+        ),
+        (
+            Identity::TokenOfAnotherIssuer,
+            Shown::Token(other.token(ISSUER, "coco", now + 600)?),
+            Err("does not verify"),
+        ),
+        (
+            Identity::TokenForAnotherAudience,
+            Shown::Token(issuer.token(ISSUER, "else", now + 600)?),
+            Err("not for the audience"),
+        ),
+        (Identity::Node, Shown::Member(&node), Err(refused_yet)),
+        (Identity::MemberOfAnotherNetwork, Shown::Member(&Member::new("x")?), Err(refused_yet)),
+    ] {
+        match &expected {
+            Ok(caller) => door.is_taken_for(&shown, caller),
+            Err(reason) => door.is_refused(&shown, reason),
+        }
+        .with_context(|| format!("{identity:?}"))?;
+    }
+    as_seen_by_commands(&network, &acme, &alice, &bank)?;
+    network.finish()
+}
+
+/// The same as commands show and change it.
+fn as_seen_by_commands(
+    network: &Network,
+    acme: &Member,
+    alice: &Card,
+    bank: &Authority,
+) -> anyhow::Result<()> {
+    let desk = Desk::in_folder(network.scratch());
+    let url = format!("https://{}", network.addresses(0)?.client);
+    let service = network.service_cert();
+    let here = ["--url", &url, "--service-cert", service.to_str().context("UTF-8")?];
+    let run = |arguments: &[&str]| desk.run(&[arguments, &here].concat());
+    let listed = run(&["user", "ls", "--output", "json"])?.json();
+    assert_eq!(listed["users"].as_array().map(Vec::len), Some(2), "{listed}");
+    assert_eq!(listed["organisations"][0]["revokedSerials"], json!(["ab"]));
+    let shown = run(&["user", "show", &alice.id()[..6]])?.ok();
+    ensure!(shown.contains(&alice.id()) && shown.contains(r#"{"role":"trader"}"#), "{shown}");
+    let text = run(&["user", "ls"])?.ok();
+    ensure!(text.contains(&alice.id()[..8]) && text.contains("bank"), "{text}");
+    let first = listed["users"][0]["userId"].as_str().context("an id")?;
+    let rest = run(&["user", "ls", "--after", first, "--output", "json"])?.json();
+    assert_eq!(rest["users"].as_array().map(Vec::len), Some(1), "{rest}");
+    run(&["user", "show", &"0".repeat(64)])?.failed(4, "COCO-2017");
+
+    // What the commands propose, the constitution takes.
+    let file = |name: &str, content: &str| -> anyhow::Result<String> {
+        let path = network.scratch().join(name);
+        fs::write(&path, content)?;
+        Ok(path.to_str().context("UTF-8")?.to_owned())
+    };
+    let keys = TokenIssuer(SigningKey::generate(Curve::P256)).key_set();
+    let (keys, authority) = (file("keys.json", &keys.to_string())?, file("ca.pem", &bank.pem)?);
+    let mut connection =
+        Connection::tls(network.addresses(0)?.client, &network.service_cert_pem()?)?;
+    for kind in [
+        &["set-organisation", "bank", &authority, "--data", r#"{"desk":8}"#][..],
+        &["set-organisation-revocations", "bank", "0A:BC", "7"],
+        &["set-organisation-revocations", "bank"],
+        &["set-ca-bundle", "roots", &authority],
+        &["set-jwt-issuer", ISSUER, "--keys", &keys, "--audience", "a", "--audience", "b"],
+        &["set-jwt-issuer", "https://more.example", "--ca-bundle", "roots"],
+        &["set-jwt-keys", ISSUER, &keys],
+        &["remove-jwt-issuer", ISSUER],
+        &["remove-ca-bundle", "roots"],
+        &["remove-organisation", "bank"],
+    ] {
+        let create = [&["proposal", "create", "--dry-run"], kind].concat();
+        let document: Value = serde_json::from_str(&run(&create)?.ok())?;
+        let id = acme.ask(&mut connection, Message::Proposal, &document)?["proposalId"].clone();
+        let id = id.as_str().context("an id")?.parse()?;
+        let ballot = json!({ "ballot": super::members::YES });
+        let voted = acme.ask(&mut connection, Message::Ballot(id), &ballot)?;
+        ensure!(voted["proposalState"] == "Accepted", "{kind:?}: {voted}");
+    }
+    Ok(())
+}
