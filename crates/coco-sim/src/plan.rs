@@ -16,8 +16,10 @@ pub const LIVENESS_US: Micros = 30_000_000;
 /// Where nodes come back as others, seats are given one after the other, and with the smallest messages and the slowest
 /// network each newcomer is sent an entry a round trip.
 pub const LIVENESS_WITH_SEATS_US: Micros = 90_000_000;
-/// Most nodes of a network.
+/// Most nodes of a network in its beginning.
 pub const NODES_MAX: usize = 7;
+/// Most nodes of new operators that come in one run.
+pub const NEWCOMERS_MAX: usize = 3;
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -50,6 +52,10 @@ pub struct Plan {
     pub rekeys: u64,
     /// Mean time that a node's thread takes for a request of a member.
     pub governed_us: Micros,
+    /// Nodes of new operators that come during the run; they come only where members trust and remove nodes.
+    pub newcomers: usize,
+    /// Nodes that members propose to remove, at the most.
+    pub removals: usize,
     /// How long faults may begin.
     pub safety_us: Micros,
     /// Whether signatures are real.
@@ -146,9 +152,15 @@ impl Plan {
     #[must_use]
     pub const fn liveness_us(&self) -> Micros {
         match self.restart {
-            Restart::FromDisk => LIVENESS_US,
-            Restart::Rejoin => LIVENESS_WITH_SEATS_US,
+            Restart::FromDisk if !self.changes_nodes() => LIVENESS_US,
+            Restart::FromDisk | Restart::Rejoin => LIVENESS_WITH_SEATS_US,
         }
+    }
+
+    /// Whether members trust and remove nodes.
+    #[must_use]
+    pub const fn changes_nodes(&self) -> bool {
+        self.newcomers > 0 || self.removals > 0
     }
 
     /// Draws a plan.
@@ -198,6 +210,8 @@ impl Plan {
             govern_us: None,
             rekeys: 0,
             governed_us: 0,
+            newcomers: 0,
+            removals: 0,
             safety_us,
             real_keys: false,
             restart,
@@ -217,6 +231,18 @@ impl Plan {
                 self.govern_us = Some(200_000);
             }
         }
+    }
+
+    /// Decides about nodes that come and go: in six of ten seeds where members govern. The dice are others, as above.
+    pub fn draw_nodes(&mut self, dice: &mut Dice) {
+        if self.govern_us.is_none() || !dice.per_mille(600) {
+            return;
+        }
+        self.newcomers = dice.one_of(&[1, 1, 2, NEWCOMERS_MAX]);
+        self.removals = dice.one_of(&[0, 1, 2, 3]);
+        // Else nothing would be decided before the world heals.
+        self.govern_us = Some(dice.one_of(&[100_000, 300_000]));
+        self.governed_us = dice.one_of(&[300, 5_000, 30_000]);
     }
 
     /// Decides about snapshots: in half of the seeds there are none. The dice are others, so that seeds without them stay

@@ -48,13 +48,14 @@ impl World {
     }
 
     /// Whether a node is out of what the network promises to bear.
-    fn is_lost(&self, node: usize) -> bool {
+    pub(super) fn is_lost(&self, node: usize) -> bool {
         self.given_up[node] || self.machines[node].damage.is_some()
     }
 
     /// How many are.
     pub(super) fn lost(&self) -> usize {
-        (0..self.plan.nodes).filter(|node| self.is_lost(*node)).count()
+        let is_lost = |node: &usize| self.is_lost(*node) && !self.is_out(*node);
+        (0..self.plan.nodes).filter(is_lost).count()
     }
 
     /// Gives up nodes from `first` on until `ill` are lost.
@@ -69,6 +70,9 @@ impl World {
             if self.is_lost(node) || (has_vote && !self.may_lose(node)) {
                 continue;
             }
+            if self.is_out(node) || !self.bears(Some(node), None) {
+                continue;
+            }
             self.given_up[node] = true;
             if is_up {
                 self.crash(node);
@@ -80,7 +84,8 @@ impl World {
     pub fn victim(&mut self) -> Option<usize> {
         let nodes = self.plan.nodes;
         let node = self.dice.place(nodes);
-        (!self.is_lost(node) && (self.lost() + 1) * 2 < nodes).then_some(node)
+        let may_be = !self.is_lost(node) && !self.is_out(node) && self.bears(Some(node), None);
+        may_be.then_some(node)
     }
 
     /// A node is never started again.
