@@ -9,6 +9,9 @@
 //!    change, so the configuration is joint for a while;
 //! 3. *leave*: once that is committed, the old configuration is.
 //!
+//! A node that members trust and that never had a vote passes this trust on to whoever comes in its seat. A seat whose node
+//! members removed is none any more, for those in it that listen either.
+//!
 //! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that it is over:
 //! earlier, those that still count by the joint configuration could need its vote.
 //!
@@ -19,7 +22,7 @@ use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
-    put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
+    put_endorsed_certificate, put_resumed, put_retired_committed, put_seated_node, put_status,
     read_node,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -144,17 +147,22 @@ impl Replica {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
+        let mut status = NodeStatus::Pending;
         if let Some(gone) = learner {
+            if voter.is_none() && self.status(gone)? == Some(NodeStatus::Trusted) {
+                status = NodeStatus::Trusted;
+            }
             self.retire(&mut writes, gone)?;
         }
-        put_pending_node(&mut writes, node, *seat);
+        put_seated_node(&mut writes, node, *seat, status);
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }
 
-    /// A node that members trust, and that is not in the configuration, comes for its place.
+    /// A node that members trust, and that is not in the configuration, comes for its place; or another does in its seat,
+    /// since its process started again before it had one.
     fn admit_newcomer(&mut self, node: &GenesisNode, seat: NodeId) -> Result<JoinReply, StepError> {
-        if seat != node.node_id || !self.is_trusted_newcomer(seat)? {
+        if !self.is_trusted_newcomer(seat)? {
             return Ok(JoinReply::NoSuchSeat);
         }
         // It may have been admitted when the node introduced itself, and not any more.
@@ -163,13 +171,18 @@ impl Replica {
         }
         let now = self.engine.configuration();
         let mut learners = now.learners.clone();
-        learners.push(seat);
+        learners.push(node.node_id);
         let next = now.step_to(now.voters.clone(), learners);
         if now.is_joint() || !self.can_reconfigure() || !now.may_become(&next) {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
+        if node.node_id == seat {
+            put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
+        } else {
+            self.retire(&mut writes, seat)?;
+            put_seated_node(&mut writes, node, seat, NodeStatus::Trusted);
+        }
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }
@@ -215,6 +228,8 @@ impl Replica {
                 continue;
             }
             match self.occupants(seat)?.voter {
+                // Members removed it: it leaves, and so does whoever comes in its seat.
+                Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
                 Some(voter) => return self.swap(voter, learner, &row),
                 None if status == NodeStatus::Trusted => return self.promote(learner),
                 None => {}
@@ -231,6 +246,25 @@ impl Replica {
         let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
         let next = now.step_to(voters, learners);
         self.propose_configuration(WriteSet::new(), next)
+    }
+
+    /// Learners that wait in a seat that is none any more; none of them is known to the ledger, or has been trusted.
+    fn stranded(&self, gone: &[NodeId]) -> Result<Vec<NodeId>, StepError> {
+        let mut stranded = Vec::new();
+        for learner in &self.engine.configuration().learners {
+            let is_stranded = match self.row(*learner) {
+                None => true,
+                Some(row) => {
+                    let NodeRow { seat, status, .. } = read_node(*learner, &row)?;
+                    let voter = self.occupants(seat)?.voter;
+                    status == NodeStatus::Pending && voter.is_none_or(|voter| gone.contains(&voter))
+                }
+            };
+            if is_stranded {
+                stranded.push(*learner);
+            }
+        }
+        Ok(stranded)
     }
 
     /// The next step towards what members decided of nodes: who is retired leaves. Who is trusted comes by itself.
@@ -260,7 +294,8 @@ impl Replica {
             }
             return Ok(());
         }
-        let stays = |node: &NodeId| !gone.contains(node);
+        let stranded = self.stranded(&gone)?;
+        let stays = |node: &NodeId| !gone.contains(node) && !stranded.contains(node);
         let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
         let learners = now.learners.iter().copied().filter(stays).collect();
         let next = now.step_to(voters, learners);
@@ -268,11 +303,15 @@ impl Replica {
             self.nodes_changed = false;
             return Ok(());
         }
-        if !now.may_become(&next) {
-            // Nobody would be left: what can be done later stays asked for.
+        if !now.may_become(&next) || !next.majority(|node| self.answers(node)) {
+            // Nobody would be left, or too few to go on: what can be done later stays asked for.
             return Ok(());
         }
-        self.propose_configuration(WriteSet::new(), next)
+        let mut writes = WriteSet::new();
+        for node in stranded {
+            self.retire(&mut writes, node)?;
+        }
+        self.propose_configuration(writes, next)
     }
 
     /// Writes down that nobody needs these nodes any more.
@@ -400,6 +439,10 @@ impl Replica {
             }
         }
         Ok(occupants)
+    }
+
+    fn status(&self, node: NodeId) -> Result<Option<NodeStatus>, MembershipError> {
+        self.row(node).map(|row| read_node(node, &row).map(|row| row.status)).transpose()
     }
 
     /// What the ledger says of a node.

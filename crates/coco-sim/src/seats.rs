@@ -76,7 +76,8 @@ impl World {
         let is_sure = |id: NodeId| is_up(id) && !uncertain.contains(&seat(id));
         let newcomers_down = |configuration: &Configuration| {
             let is_new = |learner: &NodeId| {
-                !is_up(*learner) && configuration.voters.iter().all(|id| seat(*id) != seat(*learner))
+                !is_up(*learner)
+                    && configuration.voters.iter().all(|id| seat(*id) != seat(*learner))
             };
             configuration.learners.iter().filter(|learner| is_new(learner)).count()
         };

@@ -75,7 +75,7 @@ fn check(roster: &Roster, before: &Configuration, after: &Configuration, at: Seq
     for node in before.voters.iter().filter(|node| !after.voters.contains(node)) {
         assert_eq!(status(node), Some(NodeStatus::Retired), "{node} votes no more from {at} on");
     }
-    for node in &after.learners {
+    for node in after.learners.iter().filter(|node| !before.learners.contains(node)) {
         assert!(status(node).is_some(), "nobody knows {node}, which listens from {at} on");
     }
     let seats: BTreeSet<NodeId> = after.voters.iter().map(|node| roster.seat(*node)).collect();

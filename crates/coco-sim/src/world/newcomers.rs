@@ -134,7 +134,7 @@ impl World {
 
     /// What a member proposes about nodes, if it does.
     pub(super) fn choose_about_nodes(&mut self) -> Option<Ask> {
-        if !self.plan.changes_nodes() || !self.dice.per_mille(500) {
+        if !self.plan.changes_nodes() || !self.dice.per_mille(600) {
             return None;
         }
         let roster = &self.nodes.roster;
@@ -143,10 +143,10 @@ impl World {
             .filter(|(node, row)| row.seat == *node)
             .map(|(node, _)| node)
             .collect();
-        if !pending.is_empty() && self.dice.per_mille(700) {
+        if !pending.is_empty() && self.dice.per_mille(800) {
             return Some(Ask::Trust(pending[self.dice.place(pending.len())]));
         }
-        if !self.dice.per_mille(300) {
+        if !self.dice.per_mille(500) {
             return None;
         }
         let roster = &self.nodes.roster;
@@ -252,7 +252,8 @@ impl World {
         if now.iter().any(|node| !voters.contains(node) && is_newcomer(node)) {
             self.marks.reach("a node of a new operator votes");
         }
-        let lost = voters.iter().any(|node| self.nodes.roster.is_out(self.nodes.roster.seat(*node)));
+        let lost =
+            voters.iter().any(|node| self.nodes.roster.is_out(self.nodes.roster.seat(*node)));
         if lost {
             self.marks.reach("members removed a node");
             if now.iter().any(is_newcomer) {
