@@ -56,8 +56,8 @@ pub use genesis::{
 };
 pub use membership::{
     CONFIGURATION_MAP, ConfigurationRow, MembershipError, NodeRow, RESUMED_MAP,
-    put_endorsed_certificate, put_introduced_node, put_resumed, put_retired_committed,
-    put_seated_node, put_status, read_node,
+    put_endorsed_certificate, put_introduced_node, put_pending_node, put_resumed,
+    put_retired_committed, put_status, read_node,
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};

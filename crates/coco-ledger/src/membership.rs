@@ -120,13 +120,13 @@ impl ConfigurationRow {
     }
 }
 
-/// Writes a node that asks for a seat, with its endorsed certificate.
+/// Writes a node that asks for a seat: `Pending`, with its endorsed certificate.
 ///
 /// # Panics
 /// Never: every value has a JSON form.
-pub fn put_seated_node(set: &mut WriteSet, node: &GenesisNode, seat: NodeId, status: NodeStatus) {
+pub fn put_pending_node(set: &mut WriteSet, node: &GenesisNode, seat: NodeId) {
     let key = node.node_id.to_string();
-    let info = NodeInfo::of(node, status, Some(seat));
+    let info = NodeInfo::of(node, NodeStatus::Pending, Some(seat));
     let info = serde_json::to_vec(&info).expect("every value has a JSON form");
     set.insert(&MapName::from_static(NODES_MAP), key.as_bytes(), info);
     put_endorsed_certificate(set, node.node_id, &node.certificate_pem);

@@ -9,8 +9,8 @@
 //!    change, so the configuration is joint for a while;
 //! 3. *leave*: once that is committed, the old configuration is.
 //!
-//! A node that members trust and that never had a vote passes this trust on to whoever comes in its seat. A seat whose node
-//! members removed is none any more, for those in it that listen either.
+//! A node that members trust and that never had a vote keeps this trust for whoever comes in its seat, and passes it on when
+//! that one gets the vote. A seat whose node members removed is none any more, for those in it that listen either.
 //!
 //! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that it is over:
 //! earlier, those that still count by the joint configuration could need its vote.
@@ -22,7 +22,7 @@ use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
-    put_endorsed_certificate, put_resumed, put_retired_committed, put_seated_node, put_status,
+    put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
     read_node,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -147,14 +147,13 @@ impl Replica {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        let mut status = NodeStatus::Pending;
-        if let Some(gone) = learner {
-            if voter.is_none() && self.status(gone)? == Some(NodeStatus::Trusted) {
-                status = NodeStatus::Trusted;
-            }
+        // A node that members trust keeps that until it, or one in its seat, has a vote.
+        if let Some(gone) = learner
+            && !(voter.is_none() && gone == *seat)
+        {
             self.retire(&mut writes, gone)?;
         }
-        put_seated_node(&mut writes, node, *seat, status);
+        put_pending_node(&mut writes, node, *seat);
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }
@@ -180,8 +179,7 @@ impl Replica {
         if node.node_id == seat {
             put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
         } else {
-            self.retire(&mut writes, seat)?;
-            put_seated_node(&mut writes, node, seat, NodeStatus::Trusted);
+            put_pending_node(&mut writes, node, seat);
         }
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
@@ -231,21 +229,28 @@ impl Replica {
                 // Members removed it: it leaves, and so does whoever comes in its seat.
                 Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
                 Some(voter) => return self.swap(voter, learner, &row),
-                None if status == NodeStatus::Trusted => return self.promote(learner),
+                None if status == NodeStatus::Trusted || self.is_trusted_newcomer(seat)? => {
+                    return self.promote(learner, seat);
+                }
                 None => {}
             }
         }
         if self.nodes_changed { self.follow_members() } else { Ok(()) }
     }
 
-    /// A node that members trust, and that has everything, votes from now on.
-    fn promote(&mut self, learner: NodeId) -> Result<(), StepError> {
+    /// A node that members trust, or that comes in the seat of such a one, and has everything, votes from now on.
+    fn promote(&mut self, learner: NodeId, seat: NodeId) -> Result<(), StepError> {
         let now = self.engine.configuration();
         let mut voters = now.voters.clone();
         voters.push(learner);
         let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
         let next = now.step_to(voters, learners);
-        self.propose_configuration(WriteSet::new(), next)
+        let mut writes = WriteSet::new();
+        if let Some(row) = self.row(learner).filter(|_| learner != seat) {
+            put_status(&mut writes, learner, &row, NodeStatus::Trusted)?;
+            self.retire(&mut writes, seat)?;
+        }
+        self.propose_configuration(writes, next)
     }
 
     /// Learners that wait in a seat that is none any more; none of them is known to the ledger, or has been trusted.
@@ -257,7 +262,9 @@ impl Replica {
                 Some(row) => {
                     let NodeRow { seat, status, .. } = read_node(*learner, &row)?;
                     let voter = self.occupants(seat)?.voter;
-                    status == NodeStatus::Pending && voter.is_none_or(|voter| gone.contains(&voter))
+                    status == NodeStatus::Pending
+                        && voter.is_none_or(|voter| gone.contains(&voter))
+                        && !self.is_trusted_newcomer(seat)?
                 }
             };
             if is_stranded {

@@ -221,6 +221,9 @@ impl World {
                 return false;
             }
         }
+        if self.plan.changes_nodes() && !self.nodes_settled() {
+            return false;
+        }
         let is_given_up = |node: usize| {
             let seat = self.machines[node].seat;
             self.machines.iter().all(|machine| machine.seat != seat || machine.replica.is_none())

@@ -233,6 +233,14 @@ impl World {
         }
     }
 
+    /// Whether nobody takes part any more whom members removed.
+    pub(crate) fn nodes_settled(&self) -> bool {
+        let roster = &self.nodes.roster;
+        let is_retired =
+            |node| roster.row(node).is_none_or(|row| row.status == NodeStatus::Retired);
+        !roster.configuration().nodes().any(is_retired)
+    }
+
     /// Follows what is committed.
     pub(super) fn follow_nodes(&mut self) {
         if !self.plan.changes_nodes() && self.time > 0 {
