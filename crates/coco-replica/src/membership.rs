@@ -25,6 +25,7 @@ use coco_ledger::{
     put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
     read_node,
 };
+use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
@@ -302,6 +303,9 @@ impl Replica {
             return Ok(());
         }
         let stranded = self.stranded(&gone)?;
+        if coco_planted::is(Bug::KeepRemoved) {
+            return Ok(());
+        }
         let stays = |node: &NodeId| !gone.contains(node) && !stranded.contains(node);
         let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
         let learners = now.learners.iter().copied().filter(stays).collect();
