@@ -49,6 +49,10 @@ pub struct Faults {
     pub bytes_left: Option<u64>,
     /// The next sync fails. What it was to make durable is seen and taken for durable, and is not.
     pub sync_fails: bool,
+    /// The next sync of a folder fails: its names stay as they are seen until the power goes.
+    pub folder_sync_fails: bool,
+    /// All syncs fail from now on. Reading and writing go on.
+    pub never_syncs: bool,
     /// The next sync of a file puts one sector somewhere else.
     pub misdirects: Option<u64>,
     /// Nothing works any more.
@@ -79,6 +83,8 @@ impl Faults {
 pub struct Fired {
     /// A sync has failed.
     pub failed_sync: bool,
+    /// It was one of a folder.
+    pub failed_folder_sync: bool,
     /// A write has landed somewhere else.
     pub misdirected: bool,
 }
@@ -176,6 +182,18 @@ impl State {
             }
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+impl State {
+    /// Whether a sync of a file, or of a folder, fails.
+    fn sync_fails(&mut self, is_folder: bool) -> bool {
+        let faults = &mut self.faults;
+        let once = if is_folder { &mut faults.folder_sync_fails } else { &mut faults.sync_fails };
+        let fails = std::mem::take(once) || faults.never_syncs;
+        self.fired.failed_sync |= fails;
+        self.fired.failed_folder_sync |= fails && is_folder;
+        fails
     }
 }
 
@@ -560,6 +578,10 @@ impl Folder for SimFolder {
     fn sync(&self) -> Result<(), FileError> {
         let state = &mut *self.change();
         state.allow(FileOperation::Sync, "the folder", None)?;
+        if state.sync_fails(true) {
+            let source = io::Error::other("input/output error");
+            return Err(FileError::new(FileOperation::Sync, "the folder", source));
+        }
         let is_here = |name: &str| inside(self.within, name).is_some();
         if state.faults.lie != Some(Lie::Names)
             && state.name_changes.iter().any(|change| is_here(change.name()))
@@ -644,8 +666,7 @@ impl FolderFile for SimFile {
     fn sync_data(&self) -> Result<(), FileError> {
         let mut state = self.state();
         state.allow(FileOperation::Sync, &self.name, None)?;
-        if std::mem::take(&mut state.faults.sync_fails) {
-            state.fired.failed_sync = true;
+        if state.sync_fails(false) {
             let file = &mut state.files[self.number];
             file.dirty.clear();
             file.cut = None;

@@ -60,8 +60,8 @@ pub struct Machine {
     pub hint: Option<usize>,
     /// Who has told it, in this life, that its seat is another's.
     pub farewells: BTreeSet<NodeId>,
-    /// A disk that its host has put aside, with what had been acknowledged of it.
-    pub copy: Option<(Promise, SimFolder)>,
+    /// A disk that its host has put aside, with what had been acknowledged of it, and what it had suffered.
+    pub copy: Option<(Promise, SimFolder, Option<Damage>)>,
     /// Its mind; none while it is down.
     pub replica: Option<Replica>,
     /// All entries that the replica has handed out, durable or not.
@@ -313,7 +313,7 @@ impl Machine {
             ledger: Vec::new(),
             disk: other.disk.clone(),
             folder: other.folder.copy(),
-            damage: None,
+            damage: other.damage.filter(Damage::is_of_bytes),
             writes: VecDeque::new(),
             in_sync: None,
             name_waits: false,
@@ -572,6 +572,7 @@ impl Machine {
         self.folder.set_faults(Faults {
             operations_left: None,
             sync_fails: false,
+            folder_sync_fails: false,
             misdirects: None,
             ..self.folder.faults()
         });

@@ -109,6 +109,8 @@ pub struct FaultPlan {
     pub slow_disk: Option<Micros>,
     /// A sync that fails, after which the node stops.
     pub failed_sync: Option<Micros>,
+    /// Syncs that fail from some time on.
+    pub broken_sync: Option<Micros>,
     /// A disk without room.
     pub full_disk: Option<Micros>,
     /// Bits that flip on a disk.
@@ -269,13 +271,11 @@ impl FaultPlan {
             let every_us = dice.between(1, most_s) * 1_000_000;
             is_about.then_some(every_us)
         };
-        // What ends a node for the rest of the run is rarer, since there is less left to see; and it stays away where
-        // nodes ask the others for their seats, which needs all the majority that there is.
+        // What ends a disk is rarer: where nodes start from theirs, it ends them for the rest of the run.
         let full_disk = drawn(200, 60);
-        let is_for_good = |_: &Micros| restart == Restart::FromDisk;
-        let rot = drawn(400, 30).filter(is_for_good);
-        let astray = drawn(200, 30).filter(is_for_good);
-        let dead_disk = drawn(200, 60).filter(is_for_good);
+        let rot = drawn(400, 30);
+        let astray = drawn(200, 30);
+        let dead_disk = drawn(200, 60);
         // Such a node comes back where it may copy the ledger of another.
         let lost_disk = drawn(200, 60);
         let mut often = |most_s| drawn(450, most_s);
@@ -301,6 +301,8 @@ impl FaultPlan {
             lag: often(20),
             slow_node: often(60),
             drift: often(20),
+            // After the others, since what they draw stays what it was.
+            broken_sync: drawn(150, 60),
             archive: None,
             spoil: None,
         }

@@ -63,7 +63,11 @@ impl World {
             })
             .flatten()
             .collect();
-        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id);
+        // One with a damaged disk may go at any time.
+        let is_well = |id: NodeId| {
+            self.machines.iter().any(|machine| machine.id == id && machine.damage.is_none())
+        };
+        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id) && is_well(id);
         // A node that listens may be about to take its seat from whoever has it, also when it has just been lost.
         let seat =
             |id: NodeId| self.machines.iter().find(|m| m.lives.contains(&id)).map(|m| m.seat);

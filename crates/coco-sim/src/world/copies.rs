@@ -145,8 +145,7 @@ impl World {
             assert!(is_excused, "n{node} cannot keep a copy: {}", in_full(fault));
             // As a start that finds damage: nothing but another disk would help.
             self.marks.reach("a damaged disk could not keep a copy");
-            self.given_up[node] = true;
-            return;
+            return self.disk_is_lost(node);
         }
         let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
         self.start_in(node, wait_us);
