@@ -94,6 +94,12 @@ impl World {
                     Err(CopyFault::Short) => {
                         self.marks.reach("a node was offered too little to copy");
                     }
+                    Err(CopyFault::Refused(why)) if self.is_out(node) => {
+                        // Later secrets are not for it.
+                        assert!(why.contains("not encrypted to this node"), "{why}");
+                        self.leaves(node);
+                        return false;
+                    }
                     Err(CopyFault::Refused(why)) => {
                         self.excuse_copy(from, &why);
                         self.marks.reach("a node refused the copy that another gave it");
