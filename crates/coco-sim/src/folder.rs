@@ -47,18 +47,25 @@ pub struct Faults {
     pub operations_left: Option<u64>,
     /// It is full after so many bytes.
     pub bytes_left: Option<u64>,
-    /// The next sync fails. What it was to make durable is seen and taken for durable, and is not.
-    pub sync_fails: bool,
-    /// The next sync of a folder fails: its names stay as they are seen until the power goes.
-    pub folder_sync_fails: bool,
-    /// All syncs fail from now on. Reading and writing go on.
-    pub never_syncs: bool,
+    /// Syncs fail.
+    pub sync_fails: Option<FailingSync>,
     /// The next sync of a file puts one sector somewhere else.
     pub misdirects: Option<u64>,
     /// Nothing works any more.
     pub is_dead: bool,
     /// Its syncs do nothing of this kind, and say that all is well.
     pub lie: Option<Lie>,
+}
+
+/// Which syncs fail. Reading and writing go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailingSync {
+    /// The next one of a file. What it was to make durable is seen and taken for durable, and is not.
+    File,
+    /// The next one of a folder. Its names stay as they are seen until the power goes.
+    Folder,
+    /// All from now on.
+    All,
 }
 
 /// What a sync says to have done.
@@ -68,6 +75,14 @@ pub enum Lie {
     Files,
     /// To have made the names in a folder durable.
     Names,
+}
+
+impl FailingSync {
+    /// Whether no operator mends it.
+    #[must_use]
+    pub const fn is_for_good(self) -> bool {
+        matches!(self, Self::All)
+    }
 }
 
 impl Faults {
@@ -188,9 +203,10 @@ impl State {
 impl State {
     /// Whether a sync of a file, or of a folder, fails.
     fn sync_fails(&mut self, is_folder: bool) -> bool {
-        let faults = &mut self.faults;
-        let once = if is_folder { &mut faults.folder_sync_fails } else { &mut faults.sync_fails };
-        let fails = std::mem::take(once) || faults.never_syncs;
+        let once = if is_folder { FailingSync::Folder } else { FailingSync::File };
+        let failing = &mut self.faults.sync_fails;
+        let fails = failing.take_if(|it| *it == once).is_some()
+            || failing.is_some_and(FailingSync::is_for_good);
         self.fired.failed_sync |= fails;
         self.fired.failed_folder_sync |= fails && is_folder;
         fails

@@ -569,12 +569,12 @@ impl Machine {
             Down::Dark => self.folder.lose_power(dice),
             Down::Ended => Lost::default(),
         };
+        let faults = self.folder.faults();
         self.folder.set_faults(Faults {
             operations_left: None,
-            sync_fails: false,
-            folder_sync_fails: false,
+            sync_fails: faults.sync_fails.filter(|it| it.is_for_good()),
             misdirects: None,
-            ..self.folder.faults()
+            ..faults
         });
         self.writes.clear();
         self.in_sync = None;

@@ -3,7 +3,7 @@
 //! then on every one, with reading and writing as before.
 
 use crate::{
-    folder::Faults,
+    folder::{FailingSync, Faults},
     world::{Damage, World},
 };
 
@@ -20,10 +20,9 @@ pub(super) fn fail(world: &mut World) {
     let machine = &world.machines[node];
     if machine.replica.is_some() {
         let faults = machine.folder.faults();
-        machine.folder.set_faults(match is_of_folder {
-            true => Faults { folder_sync_fails: true, ..faults },
-            false => Faults { sync_fails: true, ..faults },
-        });
+        let once = if is_of_folder { FailingSync::Folder } else { FailingSync::File };
+        let sync_fails = faults.sync_fails.or(Some(once));
+        machine.folder.set_faults(Faults { sync_fails, ..faults });
     }
 }
 
@@ -31,5 +30,6 @@ pub(super) fn fail_for_good(world: &mut World) {
     let Some(node) = world.victim() else { return };
     let machine = &mut world.machines[node];
     machine.damage = Some(Damage::Unsynced);
-    machine.folder.set_faults(Faults { never_syncs: true, ..machine.folder.faults() });
+    let sync_fails = Some(FailingSync::All);
+    machine.folder.set_faults(Faults { sync_fails, ..machine.folder.faults() });
 }

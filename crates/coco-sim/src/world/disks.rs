@@ -7,7 +7,7 @@ use coco_types::Seqno;
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
-    folder::{Faults, Lie, Lost},
+    folder::{FailingSync, Faults, Lie, Lost},
     log::Happened,
     machine::{Down, Found, StartFault, WantedCopy, in_full, index},
     plan::Restart,
@@ -252,7 +252,7 @@ impl World {
         }
         let fired = folder.fired();
         let has_failed = fired.failed_sync;
-        if faults.is_dead || faults.never_syncs && has_failed {
+        if faults.is_dead || has_failed && faults.sync_fails.is_some_and(FailingSync::is_for_good) {
             self.marks.reach(match faults.is_dead {
                 true => "a disk died and its node stopped",
                 false => "a sync failed for good and its node stopped",
@@ -369,8 +369,7 @@ pub(super) fn mended(faults: Faults) -> Faults {
     Faults {
         operations_left,
         bytes_left: None,
-        sync_fails: false,
-        folder_sync_fails: false,
+        sync_fails: faults.sync_fails.filter(|it| it.is_for_good()),
         misdirects: None,
         ..faults
     }
