@@ -63,6 +63,8 @@ struct Node {
     /// The last signature among what is committed.
     signed: usize,
     active: Option<Active>,
+    /// Up to where its log says who is active: what is committed, and what must be, since a later change was made after it.
+    known: usize,
     disk: Disk,
     /// What was handed to the disk since, in order.
     writes: VecDeque<Write>,
@@ -288,6 +290,7 @@ impl Checker {
             committed,
             signed: last_signature(&log[..committed]),
             active: Some(active),
+            known,
             disk: Disk { ballot, log: log.clone() },
             log,
             writes: VecDeque::new(),
@@ -477,6 +480,11 @@ impl Checker {
             return Err(Rule::Takes(last(&node.log)));
         }
         node.log.extend_from_slice(append);
+        let changes = |item: &Item| matches!(item.kind, ItemKind::Reconfigure(_) | ItemKind::Leave);
+        if append.iter().any(changes) {
+            let known = implied_commit(self.kinds(&self.nodes[number].log));
+            self.knows(number, known);
+        }
         Ok(())
     }
 
@@ -509,12 +517,22 @@ impl Checker {
         let node = &self.nodes[number];
         let new = &node.log[node.committed..to];
         let signed = last_signature(new);
-        let active = node.active.map(|active| active.after_all(self.kinds(new)));
         let node = &mut self.nodes[number];
         if signed > 0 {
             node.signed = node.committed + signed;
         }
-        (node.active, node.committed) = (active, to);
+        node.committed = to;
+        self.knows(number, to);
+    }
+
+    /// It goes by the configurations of its log up to there.
+    fn knows(&mut self, number: usize, to: usize) {
+        let node = &self.nodes[number];
+        if to > node.known {
+            let active = self.first.after_all(self.kinds(&node.log[..to]));
+            let node = &mut self.nodes[number];
+            (node.active, node.known) = (Some(active), to);
+        }
     }
 
     /// Whether the node may commit up to `to` by counting who has it. What it commits on the way may change who counts.

@@ -276,14 +276,20 @@ pub(crate) struct Seeker {
 impl Seeker {
     /// Does what this node has to, under its configuration.
     pub(crate) async fn look_after(self, restart: Restart) {
-        match restart {
-            Restart::FromDisk if self.votes.load(Ordering::Relaxed) => self.announce().await,
-            Restart::Rejoin | Restart::FromDisk => self.run().await,
+        // Whoever asks for its seat does not say again how it came here.
+        let question = Question { resumed: None, ..self.question.clone() };
+        if restart == Restart::FromDisk && self.votes.load(Ordering::Relaxed) {
+            tokio::join!(self.announce(), self.run(&question));
+        } else {
+            self.run(&question).await;
         }
     }
 
     /// Says to the primary that this node went on from its own disk, until it was heard once.
-    async fn announce(self) {
+    async fn announce(&self) {
+        if self.question.resumed.is_none() {
+            return;
+        }
         let me = self.certificate.key().node_id();
         loop {
             sleep(ASK_EVERY).await;
@@ -314,8 +320,9 @@ impl Seeker {
         }
     }
 
-    /// Asks as long as this node has no vote, or hears of no primary. Ends with the node.
-    async fn run(self) {
+    /// Asks as long as this node has no vote, or hears of no primary: members may have removed it, and nobody sends anything
+    /// to a node that has left. Ends with the node.
+    async fn run(&self, question: &Question) {
         let mut silent: u32 = 0;
         let mut next: usize = 0;
         let mut hint = None;
@@ -330,7 +337,7 @@ impl Seeker {
             }
             next = next.wrapping_add(1);
             let Some(address) = hint.take().or_else(|| self.whom_to_ask(next)) else { continue };
-            let (by, answer) = match self.peers.ask(&address, &self.question).await {
+            let (by, answer) = match self.peers.ask(&address, question).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     debug!(address, %error, "cannot ask for this node's seat");
@@ -346,6 +353,10 @@ impl Seeker {
                 if known.saturating_mul(2) <= answer.nodes.len() {
                     continue;
                 }
+            }
+            if votes && answer.reply == JoinReply::NoSuchSeat {
+                // That one was primary before this node was trusted, and is none any more.
+                continue;
             }
             hint = self.take(&address, &answer);
         }

@@ -76,7 +76,8 @@ pub(crate) fn may_resume(reader: &Reader) -> bool {
         .is_ok_and(|row| row.restart_from_disk == Some(true))
 }
 
-/// What the node says to get its seat, or of having gone on from its disk; nothing when there is nothing to say.
+/// What the node says to get its seat, or of having gone on from its disk; nothing when its configuration does not say where
+/// it is.
 pub(crate) fn question(
     config: &NodeConfig,
     seat: &Identity,
@@ -92,11 +93,8 @@ pub(crate) fn question(
     };
     match config.consensus.restart {
         // One that was never in the configuration comes for its first place.
-        Restart::FromDisk if votes => Ok(resumed.map(|from| Question {
-            resumed: Some(from),
-            // Nobody compares the code of a node that has its seat.
-            ..question(Digest::ZERO)
-        })),
+        // Nobody compares the code of a node that has its seat.
+        Restart::FromDisk if votes => Ok(Some(Question { resumed, ..question(Digest::ZERO) })),
         Restart::Rejoin | Restart::FromDisk => {
             let program = std::env::current_exe().and_then(std::fs::read);
             let digest = sha256(&program.map_err(StartNodeError::Program)?);

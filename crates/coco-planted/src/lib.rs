@@ -36,6 +36,8 @@ pub enum Bug {
     CommitOlderView,
     /// `coco-consensus`: data of voided entries stays in the window, under positions that others take.
     KeepVoidData,
+    /// `coco-consensus`: a configuration in which more than one voter changes follows without a joint one between.
+    SkipJoint,
     /// `coco-replica`: the Merkle tree is not rolled back.
     ForgetTreeRollback,
     /// `coco-replica`: the disk is not told to cut what was rolled back.
@@ -64,6 +66,8 @@ pub enum Bug {
     NameBeforeProof,
     /// `coco-ledger`: a snapshot is believed whoever signed its proof.
     BelieveAnyProof,
+    /// `coco-replica`: a node that members removed keeps its vote.
+    KeepRemoved,
     /// `coco-kv`: what a transaction read may have been written since.
     SkipReadCheck,
     /// `coco-kv`: ranges that a transaction read may have been written since.
@@ -83,12 +87,13 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 27] = [
+pub const ALL: [Bug; 29] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
     Bug::CommitOlderView,
     Bug::KeepVoidData,
+    Bug::SkipJoint,
     Bug::ForgetTreeRollback,
     Bug::ForgetCut,
     Bug::CommitUnsigned,
@@ -103,6 +108,7 @@ pub const ALL: [Bug; 27] = [
     Bug::ForgetEvidenceRollback,
     Bug::NameBeforeProof,
     Bug::BelieveAnyProof,
+    Bug::KeepRemoved,
     Bug::SkipReadCheck,
     Bug::SkipRangeCheck,
     Bug::CompactTooFar,

@@ -9,6 +9,9 @@
 //!    change, so the configuration is joint for a while;
 //! 3. *leave*: once that is committed, the old configuration is.
 //!
+//! A node that members trust and that never had a vote keeps this trust for whoever comes in its seat, and passes it on when
+//! that one gets the vote. A seat whose node members removed is none any more, for those in it that listen either.
+//!
 //! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that it is over:
 //! earlier, those that still count by the joint configuration could need its vote.
 //!
@@ -22,6 +25,7 @@ use coco_ledger::{
     put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
     read_node,
 };
+use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
@@ -144,7 +148,10 @@ impl Replica {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        if let Some(gone) = learner {
+        // A node that members trust keeps that until it, or one in its seat, has a vote.
+        if let Some(gone) = learner
+            && !(voter.is_none() && gone == *seat)
+        {
             self.retire(&mut writes, gone)?;
         }
         put_pending_node(&mut writes, node, *seat);
@@ -152,9 +159,10 @@ impl Replica {
         Ok(JoinReply::Admitted)
     }
 
-    /// A node that members trust, and that is not in the configuration, comes for its place.
+    /// A node that members trust, and that is not in the configuration, comes for its place; or another does in its seat,
+    /// since its process started again before it had one.
     fn admit_newcomer(&mut self, node: &GenesisNode, seat: NodeId) -> Result<JoinReply, StepError> {
-        if seat != node.node_id || !self.is_trusted_newcomer(seat)? {
+        if !self.is_trusted_newcomer(seat)? {
             return Ok(JoinReply::NoSuchSeat);
         }
         // It may have been admitted when the node introduced itself, and not any more.
@@ -163,13 +171,17 @@ impl Replica {
         }
         let now = self.engine.configuration();
         let mut learners = now.learners.clone();
-        learners.push(seat);
+        learners.push(node.node_id);
         let next = now.step_to(now.voters.clone(), learners);
         if now.is_joint() || !self.can_reconfigure() || !now.may_become(&next) {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
+        if node.node_id == seat {
+            put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
+        } else {
+            put_pending_node(&mut writes, node, seat);
+        }
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }
@@ -215,22 +227,52 @@ impl Replica {
                 continue;
             }
             match self.occupants(seat)?.voter {
+                // Members removed it: it leaves, and so does whoever comes in its seat.
+                Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
                 Some(voter) => return self.swap(voter, learner, &row),
-                None if status == NodeStatus::Trusted => return self.promote(learner),
+                None if status == NodeStatus::Trusted || self.is_trusted_newcomer(seat)? => {
+                    return self.promote(learner, seat);
+                }
                 None => {}
             }
         }
         if self.nodes_changed { self.follow_members() } else { Ok(()) }
     }
 
-    /// A node that members trust, and that has everything, votes from now on.
-    fn promote(&mut self, learner: NodeId) -> Result<(), StepError> {
+    /// A node that members trust, or that comes in the seat of such a one, and has everything, votes from now on.
+    fn promote(&mut self, learner: NodeId, seat: NodeId) -> Result<(), StepError> {
         let now = self.engine.configuration();
         let mut voters = now.voters.clone();
         voters.push(learner);
         let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
         let next = now.step_to(voters, learners);
-        self.propose_configuration(WriteSet::new(), next)
+        let mut writes = WriteSet::new();
+        if let Some(row) = self.row(learner).filter(|_| learner != seat) {
+            put_status(&mut writes, learner, &row, NodeStatus::Trusted)?;
+            self.retire(&mut writes, seat)?;
+        }
+        self.propose_configuration(writes, next)
+    }
+
+    /// Learners that wait in a seat that is none any more; none of them is known to the ledger, or has been trusted.
+    fn stranded(&self, gone: &[NodeId]) -> Result<Vec<NodeId>, StepError> {
+        let mut stranded = Vec::new();
+        for learner in &self.engine.configuration().learners {
+            let is_stranded = match self.row(*learner) {
+                None => true,
+                Some(row) => {
+                    let NodeRow { seat, status, .. } = read_node(*learner, &row)?;
+                    let voter = self.occupants(seat)?.voter;
+                    status == NodeStatus::Pending
+                        && voter.is_none_or(|voter| gone.contains(&voter))
+                        && !self.is_trusted_newcomer(seat)?
+                }
+            };
+            if is_stranded {
+                stranded.push(*learner);
+            }
+        }
+        Ok(stranded)
     }
 
     /// The next step towards what members decided of nodes: who is retired leaves. Who is trusted comes by itself.
@@ -260,7 +302,11 @@ impl Replica {
             }
             return Ok(());
         }
-        let stays = |node: &NodeId| !gone.contains(node);
+        let stranded = self.stranded(&gone)?;
+        if coco_planted::is(Bug::KeepRemoved) {
+            return Ok(());
+        }
+        let stays = |node: &NodeId| !gone.contains(node) && !stranded.contains(node);
         let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
         let learners = now.learners.iter().copied().filter(stays).collect();
         let next = now.step_to(voters, learners);
@@ -268,11 +314,15 @@ impl Replica {
             self.nodes_changed = false;
             return Ok(());
         }
-        if !now.may_become(&next) {
-            // Nobody would be left: what can be done later stays asked for.
+        if !now.may_become(&next) || !next.majority(|node| self.answers(node)) {
+            // Nobody would be left, or too few to go on: what can be done later stays asked for.
             return Ok(());
         }
-        self.propose_configuration(WriteSet::new(), next)
+        let mut writes = WriteSet::new();
+        for node in stranded {
+            self.retire(&mut writes, node)?;
+        }
+        self.propose_configuration(writes, next)
     }
 
     /// Writes down that nobody needs these nodes any more.
@@ -400,6 +450,10 @@ impl Replica {
             }
         }
         Ok(occupants)
+    }
+
+    fn status(&self, node: NodeId) -> Result<Option<NodeStatus>, MembershipError> {
+        self.row(node).map(|row| read_node(node, &row).map(|row| row.status)).transpose()
     }
 
     /// What the ledger says of a node.

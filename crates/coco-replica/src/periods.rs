@@ -242,7 +242,7 @@ fn unwind_rows<'a>(
     Ok(periods)
 }
 
-/// Who reads on: nodes that members trust, and those that take part, with their keys.
+/// Who reads on: nodes that members trust, and those that take part or may still do so, with their keys.
 fn recipients(tx: &mut Transaction<'_>) -> Result<Vec<(NodeId, String)>, GovernanceError> {
     let map = tx.map(&MapName::from_static(CONFIGURATION_MAP));
     let row = map.and_then(|map| tx.get(map, singleton_key()));
@@ -258,7 +258,12 @@ fn recipients(tx: &mut Transaction<'_>) -> Result<Vec<(NodeId, String)>, Governa
             continue;
         };
         let row = read_node(node, &row).map_err(|error| refused(error.to_string()))?;
-        if row.status != NodeStatus::Trusted && !taking_part.contains(&node) {
+        // A node that leaves is sent entries until the configuration without it is in effect.
+        let is_leaving = row.status == NodeStatus::Retired && !row.retired_committed;
+        if row.status != NodeStatus::Trusted && !taking_part.contains(&node) && !is_leaving {
+            continue;
+        }
+        if is_leaving && row.encryption_key_pem.is_none() {
             continue;
         }
         let key = row.encryption_key_pem.ok_or_else(|| {

@@ -46,6 +46,8 @@ pub enum Fault {
     SlowDisk,
     /// Makes the next sync of a disk fail.
     FailedSync,
+    /// Makes all syncs of a disk fail from then on.
+    BrokenSync,
     /// Leaves no room on a disk.
     FullDisk,
     /// Flips bits of a disk.
@@ -85,7 +87,7 @@ pub enum Fault {
 }
 
 /// All of them.
-pub const ALL: [Fault; 23] = [
+pub const ALL: [Fault; 24] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -109,6 +111,7 @@ pub const ALL: [Fault; 23] = [
     Fault::Drift,
     Fault::Archive,
     Fault::Spoil,
+    Fault::BrokenSync,
 ];
 
 impl Fault {
@@ -121,6 +124,7 @@ impl Fault {
             Self::Pause => plan.pause,
             Self::SlowDisk => plan.slow_disk,
             Self::FailedSync => plan.failed_sync,
+            Self::BrokenSync => plan.broken_sync,
             Self::FullDisk => plan.full_disk,
             Self::Rot => plan.rot,
             Self::Astray => plan.astray,
@@ -151,6 +155,7 @@ impl Fault {
             Self::Pause => "pause",
             Self::SlowDisk => "slow_disk",
             Self::FailedSync => "failed_sync",
+            Self::BrokenSync => "broken_sync",
             Self::FullDisk => "full_disk",
             Self::Rot => "rot",
             Self::Astray => "astray",
@@ -180,6 +185,7 @@ impl Fault {
             Self::Pause => pause::act(world),
             Self::SlowDisk => disk::slow(world),
             Self::FailedSync => disk::fail(world),
+            Self::BrokenSync => disk::fail_for_good(world),
             Self::FullDisk => full::act(world),
             Self::Rot => rot::act(world),
             Self::Astray => astray::act(world),

@@ -47,14 +47,25 @@ pub struct Faults {
     pub operations_left: Option<u64>,
     /// It is full after so many bytes.
     pub bytes_left: Option<u64>,
-    /// The next sync fails. What it was to make durable is seen and taken for durable, and is not.
-    pub sync_fails: bool,
+    /// Syncs fail.
+    pub sync_fails: Option<FailingSync>,
     /// The next sync of a file puts one sector somewhere else.
     pub misdirects: Option<u64>,
     /// Nothing works any more.
     pub is_dead: bool,
     /// Its syncs do nothing of this kind, and say that all is well.
     pub lie: Option<Lie>,
+}
+
+/// Which syncs fail. Reading and writing go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailingSync {
+    /// The next one of a file. What it was to make durable is seen and taken for durable, and is not.
+    File,
+    /// The next one of a folder. Its names stay as they are seen until the power goes.
+    Folder,
+    /// All from now on.
+    All,
 }
 
 /// What a sync says to have done.
@@ -64,6 +75,14 @@ pub enum Lie {
     Files,
     /// To have made the names in a folder durable.
     Names,
+}
+
+impl FailingSync {
+    /// Whether no operator mends it.
+    #[must_use]
+    pub const fn is_for_good(self) -> bool {
+        matches!(self, Self::All)
+    }
 }
 
 impl Faults {
@@ -79,6 +98,8 @@ impl Faults {
 pub struct Fired {
     /// A sync has failed.
     pub failed_sync: bool,
+    /// It was one of a folder.
+    pub failed_folder_sync: bool,
     /// A write has landed somewhere else.
     pub misdirected: bool,
 }
@@ -176,6 +197,19 @@ impl State {
             }
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+impl State {
+    /// Whether a sync of a file, or of a folder, fails.
+    fn sync_fails(&mut self, is_folder: bool) -> bool {
+        let once = if is_folder { FailingSync::Folder } else { FailingSync::File };
+        let failing = &mut self.faults.sync_fails;
+        let fails = failing.take_if(|it| *it == once).is_some()
+            || failing.is_some_and(FailingSync::is_for_good);
+        self.fired.failed_sync |= fails;
+        self.fired.failed_folder_sync |= fails && is_folder;
+        fails
     }
 }
 
@@ -560,6 +594,10 @@ impl Folder for SimFolder {
     fn sync(&self) -> Result<(), FileError> {
         let state = &mut *self.change();
         state.allow(FileOperation::Sync, "the folder", None)?;
+        if state.sync_fails(true) {
+            let source = io::Error::other("input/output error");
+            return Err(FileError::new(FileOperation::Sync, "the folder", source));
+        }
         let is_here = |name: &str| inside(self.within, name).is_some();
         if state.faults.lie != Some(Lie::Names)
             && state.name_changes.iter().any(|change| is_here(change.name()))
@@ -644,8 +682,7 @@ impl FolderFile for SimFile {
     fn sync_data(&self) -> Result<(), FileError> {
         let mut state = self.state();
         state.allow(FileOperation::Sync, &self.name, None)?;
-        if std::mem::take(&mut state.faults.sync_fails) {
-            state.fired.failed_sync = true;
+        if state.sync_fails(false) {
             let file = &mut state.files[self.number];
             file.dirty.clear();
             file.cut = None;

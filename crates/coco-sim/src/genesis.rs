@@ -15,7 +15,10 @@ use coco_ledger::{
 use coco_replica::{Keyring, NodeCipher, NodeKeyError};
 use coco_types::{Digest, NodeId};
 
-use crate::{ethereum, members, plan::NODES_MAX};
+use crate::{
+    ethereum, members,
+    plan::{NEWCOMERS_MAX, NODES_MAX},
+};
 
 /// Seconds since 1970 at which every run begins.
 pub const START_S: u64 = 1_700_000_000;
@@ -153,7 +156,7 @@ impl NodeCipher for DoubleCipher {
 /// What was encrypted to any machine, for whoever checks them all.
 #[must_use]
 pub fn opened_by_any(encrypted: &[u8]) -> Option<SecretBytes> {
-    (0..NODES_MAX).find_map(|machine| DoubleCipher::new(machine).decrypt(encrypted))
+    (0..NODES_MAX + NEWCOMERS_MAX).find_map(|machine| DoubleCipher::new(machine).decrypt(encrypted))
 }
 
 /// What a machine of a simulated network reads its ledger with.

@@ -19,6 +19,7 @@
 //! - `seats`: nodes that come back as others, copies, and who has a seat.
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`members`]: what members ask for, and the model that judges what became of it.
+//! - [`roster`]: who is of the network and who votes, as checkers read it.
 //! - [`periods`]: the secrets of ledgers, as checkers and auditors read them.
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger with real signatures.
@@ -44,6 +45,7 @@ pub mod periods;
 pub mod plan;
 pub mod planted;
 mod recorded;
+pub mod roster;
 mod seats;
 pub mod store;
 pub mod trace;

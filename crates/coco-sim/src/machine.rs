@@ -12,7 +12,8 @@ use bytes::Bytes;
 use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
 use coco_ledger::{
-    EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, ReplayError,
+    EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, LedgerSecrets,
+    ReplayError,
 };
 use coco_replica::{
     Effects, HardStateFile, HardStateFileError, Input, Keyring, LoadLedger, LoadLedgerError,
@@ -43,6 +44,10 @@ pub const HARD_STATE_FILE: &str = "consensus.state";
 /// A node.
 #[derive(Debug)]
 pub struct Machine {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The secrets that a newcomer was given.
+    pub given: Option<LedgerSecrets>,
     /// The node that it is in its present or last life.
     pub id: NodeId,
     /// The node that it was in its first life, which names its seat for ever.
@@ -55,8 +60,8 @@ pub struct Machine {
     pub hint: Option<usize>,
     /// Who has told it, in this life, that its seat is another's.
     pub farewells: BTreeSet<NodeId>,
-    /// A disk that its host has put aside, with what had been acknowledged of it.
-    pub copy: Option<(Promise, SimFolder)>,
+    /// A disk that its host has put aside, with what had been acknowledged of it, and what it had suffered.
+    pub copy: Option<(Promise, SimFolder, Option<Damage>)>,
     /// Its mind; none while it is down.
     pub replica: Option<Replica>,
     /// All entries that the replica has handed out, durable or not.
@@ -97,6 +102,17 @@ pub struct Machine {
     pub making: Making,
     storage: Option<Storage<SimFolder>>,
     number: usize,
+}
+
+/// Where a machine comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there in the beginning.
+    First,
+    /// A host has made it from another one.
+    Copy,
+    /// A new operator brings it.
+    Newcomer,
 }
 
 /// A copy that a node wants of another one's ledger.
@@ -228,6 +244,8 @@ impl Machine {
         let hard_state = HardState { view: View::GENESIS, vote: None };
         let id = keys.signer(number).node_id();
         Self {
+            origin: Origin::First,
+            given: None,
             id,
             seat: id,
             lives: vec![id],
@@ -259,10 +277,31 @@ impl Machine {
         }
     }
 
+    /// A machine of a new operator, with an empty disk. Nobody knows it yet.
+    ///
+    /// # Panics
+    /// Never: a new disk works.
+    #[must_use]
+    pub fn newcomer(number: usize, keys: &Keys) -> Self {
+        let mut machine = Self::new(number, keys, &[]);
+        machine.origin = Origin::Newcomer;
+        machine.lives.clear();
+        machine.lose_all();
+        machine
+    }
+
+    /// Whether it is a newcomer that was given no secrets yet.
+    #[must_use]
+    pub fn is_stranger(&self) -> bool {
+        self.origin == Origin::Newcomer && self.given.is_none()
+    }
+
     /// A machine with a copy of another's disk, whose lives begin where that one's never come.
     #[must_use]
     pub fn copy_of(other: &Self, place: usize) -> Self {
         Self {
+            origin: Origin::Copy,
+            given: other.given.clone(),
             id: other.seat,
             seat: other.seat,
             lives: Vec::new(),
@@ -274,7 +313,7 @@ impl Machine {
             ledger: Vec::new(),
             disk: other.disk.clone(),
             folder: other.folder.copy(),
-            damage: None,
+            damage: other.damage.filter(Damage::is_of_bytes),
             writes: VecDeque::new(),
             in_sync: None,
             name_waits: false,
@@ -297,7 +336,9 @@ impl Machine {
     /// What it reads its ledger with.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
-        keyring(self.number)
+        let given = keyring(self.number);
+        let secrets = self.given.clone().unwrap_or(given.secrets);
+        Keyring { secrets, cipher: given.cipher }
     }
 
     /// Starts it from its disk: as the node that it was, or as a new one.
@@ -528,11 +569,12 @@ impl Machine {
             Down::Dark => self.folder.lose_power(dice),
             Down::Ended => Lost::default(),
         };
+        let faults = self.folder.faults();
         self.folder.set_faults(Faults {
             operations_left: None,
-            sync_fails: false,
+            sync_fails: faults.sync_fails.filter(|it| it.is_for_good()),
             misdirects: None,
-            ..self.folder.faults()
+            ..faults
         });
         self.writes.clear();
         self.in_sync = None;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 90] = [
+pub const REQUIRED: [&str; 99] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -98,6 +98,15 @@ pub const REQUIRED: [&str; 90] = [
     "members gave the ledger another secret",
     "a new secret was rolled back with its entry",
     "a node started from a snapshot of a later period",
+    "a node of a new operator introduced itself",
+    "a node of a new operator was trusted",
+    "a node of a new operator votes",
+    "members removed a node",
+    "members removed the primary",
+    "a node that members removed left",
+    "a node was replaced by one of a new operator",
+    "a sync failed for good and its node stopped",
+    "a folder could not be synced and its node stopped",
 ];
 
 impl Marks {

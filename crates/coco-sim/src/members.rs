@@ -3,6 +3,8 @@
 //! Three members propose, vote and withdraw, each one request after the other, as clients do. Their signatures are real,
 //! and by RFC 6979 the same in every run of a seed.
 
+mod nodes;
+
 use std::{array, collections::BTreeMap, sync::LazyLock};
 
 use coco_crypto::{
@@ -17,9 +19,12 @@ use coco_governance::{
 use coco_kv::{MapName, MapView, Reader, WriteSet};
 use coco_ledger::{EntryView, LedgerSecrets};
 use coco_replica::{GovernRequest, NODE_SECRETS_MAP};
-use coco_types::{Seqno, TxId};
+use coco_types::{Digest, NodeId, Seqno, TxId};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value, json};
+
+use self::nodes::Decided;
+use crate::roster::Roster;
 
 /// How many members there are.
 pub const MEMBERS: usize = 3;
@@ -45,6 +50,10 @@ pub enum Ask {
     Snapshot,
     /// Gives the ledger another secret.
     Rekey,
+    /// Trusts a node of a new operator.
+    Trust(NodeId),
+    /// Removes a node.
+    Remove(NodeId),
     /// Votes.
     Vote(ProposalId, bool),
     /// Takes a proposal back.
@@ -98,6 +107,9 @@ pub fn opening(writes: &mut WriteSet) {
     for member in 0..MEMBERS {
         writes.insert(&infos, &id(member).key(), br#"{"status":"Active"}"#.as_slice());
     }
+    let code = Digest::ZERO.to_string();
+    let admitted = MapName::from_static(tables::VIRTUAL_MEASUREMENTS);
+    writes.insert(&admitted, code.as_bytes(), br#""AllowedToJoin""#.as_slice());
 }
 
 /// The request of a member, signed at a time in seconds since 1970.
@@ -123,6 +135,15 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
         }
         Ask::Rekey => {
             (Route::CreateProposal, Message::Proposal, action("trigger_ledger_rekey", json!({})))
+        }
+        Ask::Trust(node) => {
+            let args = json!({ "node_id": node.to_string() });
+            let content = action("transition_node_to_trusted", args);
+            (Route::CreateProposal, Message::Proposal, content)
+        }
+        Ask::Remove(node) => {
+            let args = json!({ "node_id": node.to_string() });
+            (Route::CreateProposal, Message::Proposal, action("remove_node", args))
         }
         Ask::Vote(proposal, yes) => {
             let ballot = format!("export function vote (proposal, proposerId) {{ return {yes}; }}");
@@ -164,10 +185,20 @@ struct Proposal {
     state: String,
     /// Who voted, and how.
     ballots: BTreeMap<String, bool>,
-    /// What it would set.
+    does: Does,
+}
+
+/// What a proposal would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Does {
+    /// Sets somebody's data.
     sets: Option<(String, u64)>,
-    /// Whether it would give the ledger another secret.
+    /// Gives the ledger another secret.
     rekeys: bool,
+    /// Trusts this node.
+    trusts: Option<NodeId>,
+    /// Removes this node.
+    removes: Option<NodeId>,
 }
 
 /// The politics of a ledger, from its public entries. Runs no script.
@@ -177,6 +208,8 @@ pub struct Politics {
     /// Those that are no longer in the table, too.
     ever: BTreeMap<String, Proposal>,
     data: BTreeMap<String, u64>,
+    /// The nodes.
+    pub roster: Roster,
     /// How many proposals were accepted.
     pub accepted: u64,
     /// How many of them gave the ledger another secret.
@@ -203,6 +236,7 @@ impl Politics {
         };
         let texts: BTreeMap<_, _> = rows(tables::PROPOSALS).into_iter().collect();
         let (mut set, mut rekeys) = (None, false);
+        let mut decided = Decided::default();
         for (id, row) in rows(tables::PROPOSALS_INFO) {
             let Some(row) = row else {
                 let gone = self.proposals.remove(&id).expect("what is removed was there");
@@ -214,8 +248,10 @@ impl Politics {
             let after = self.follow(&id, &row, text, seqno);
             if after.state == "Accepted" {
                 self.accepted += 1;
-                set = after.sets.clone().or(set);
-                rekeys |= after.rekeys;
+                set = after.does.sets.clone().or(set);
+                rekeys |= after.does.rekeys;
+                decided.trusted.extend(after.does.trusts);
+                decided.removed.extend(after.does.removes);
             }
             self.ever.insert(id.clone(), after.clone());
             self.proposals.insert(id, after);
@@ -223,9 +259,11 @@ impl Politics {
         let has_new_secret = !rows(NODE_SECRETS_MAP).is_empty();
         assert_eq!(has_new_secret, rekeys, "secrets change as members say, at {seqno}");
         self.rekeyed += u64::from(rekeys);
+        let nodes = self.roster.take(entry);
         if seqno.0 <= crate::genesis::FIRST_ENTRIES {
             return;
         }
+        decided.judge(&self.roster, &nodes, seqno);
         let changed: BTreeMap<String, u64> = rows(tables::MEMBERS_INFO)
             .into_iter()
             .map(|(id, row)| {
@@ -253,8 +291,8 @@ impl Politics {
             .collect();
         let by = row["proposer_id"].as_str().expect("an id").to_owned();
         let before = self.proposals.get(id);
-        let (sets, rekeys) = match before {
-            Some(before) => (before.sets.clone(), before.rekeys),
+        let does = match before {
+            Some(before) => before.does.clone(),
             None => what_it_does(text.expect("a new proposal has its text")),
         };
         if let Some(before) = before {
@@ -279,7 +317,7 @@ impl Politics {
             _ => "Open",
         };
         assert_eq!(state, expected, "{id} with {yes} for it and {no} against, at {seqno}");
-        Proposal { by, state, ballots, sets, rekeys }
+        Proposal { by, state, ballots, does }
     }
 
     /// Judges what a member was told.
@@ -296,7 +334,12 @@ impl Politics {
                 assert_eq!(found.ballots.get(&name), Some(yes), "a vote of {name} is final");
             }
             Ask::Withdraw(_) => assert_eq!(found.state, "Withdrawn", "{proposal} is taken back"),
-            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot | Ask::Rekey => {
+            Ask::SetData { .. }
+            | Ask::EndChunk
+            | Ask::Snapshot
+            | Ask::Rekey
+            | Ask::Trust(_)
+            | Ask::Remove(_) => {
                 assert_eq!(found.by, name, "{proposal} is its proposer's");
             }
         }
@@ -325,15 +368,27 @@ impl Politics {
             .collect();
         assert_eq!(data, self.data, "data of members");
     }
+
+    /// Whether those vote in the end whom members trust, but for nodes in seats that `may_stay_away`.
+    ///
+    /// # Panics
+    /// When it is otherwise.
+    pub fn check_voters(&self, may_stay_away: impl Fn(NodeId) -> bool) {
+        nodes::check_end(&self.roster, may_stay_away);
+    }
 }
 
-/// Whose data a proposal sets, and to what; and whether it gives the ledger another secret.
-fn what_it_does(text: &[u8]) -> (Option<(String, u64)>, bool) {
+fn what_it_does(text: &[u8]) -> Does {
     let text: Value = serde_json::from_slice(text).expect("a proposal");
     let action = &text["actions"][0];
     let (member, to) = (&action["args"]["member_id"], &action["args"]["member_data"]["to"]);
-    let sets = member.as_str().map(str::to_owned).zip(to.as_u64());
-    (sets, action["name"] == "trigger_ledger_rekey")
+    let node = || action["args"]["node_id"].as_str()?.parse().ok();
+    Does {
+        sets: member.as_str().map(str::to_owned).zip(to.as_u64()),
+        rekeys: action["name"] == "trigger_ledger_rekey",
+        trusts: node().filter(|_| action["name"] == "transition_node_to_trusted"),
+        removes: node().filter(|_| action["name"] == "remove_node"),
+    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,10 @@ pub const LIVENESS_US: Micros = 30_000_000;
 /// Where nodes come back as others, seats are given one after the other, and with the smallest messages and the slowest
 /// network each newcomer is sent an entry a round trip.
 pub const LIVENESS_WITH_SEATS_US: Micros = 90_000_000;
-/// Most nodes of a network.
+/// Most nodes of a network in its beginning.
 pub const NODES_MAX: usize = 7;
+/// Most nodes of new operators that come in one run.
+pub const NEWCOMERS_MAX: usize = 3;
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -50,6 +52,10 @@ pub struct Plan {
     pub rekeys: u64,
     /// Mean time that a node's thread takes for a request of a member.
     pub governed_us: Micros,
+    /// Nodes of new operators that come during the run; they come only where members trust and remove nodes.
+    pub newcomers: usize,
+    /// Nodes that members propose to remove, at the most.
+    pub removals: usize,
     /// How long faults may begin.
     pub safety_us: Micros,
     /// Whether signatures are real.
@@ -103,6 +109,8 @@ pub struct FaultPlan {
     pub slow_disk: Option<Micros>,
     /// A sync that fails, after which the node stops.
     pub failed_sync: Option<Micros>,
+    /// Syncs that fail from some time on.
+    pub broken_sync: Option<Micros>,
     /// A disk without room.
     pub full_disk: Option<Micros>,
     /// Bits that flip on a disk.
@@ -146,9 +154,15 @@ impl Plan {
     #[must_use]
     pub const fn liveness_us(&self) -> Micros {
         match self.restart {
-            Restart::FromDisk => LIVENESS_US,
-            Restart::Rejoin => LIVENESS_WITH_SEATS_US,
+            Restart::FromDisk if !self.changes_nodes() => LIVENESS_US,
+            Restart::FromDisk | Restart::Rejoin => LIVENESS_WITH_SEATS_US,
         }
+    }
+
+    /// Whether members trust and remove nodes.
+    #[must_use]
+    pub const fn changes_nodes(&self) -> bool {
+        self.newcomers > 0 || self.removals > 0
     }
 
     /// Draws a plan.
@@ -198,6 +212,8 @@ impl Plan {
             govern_us: None,
             rekeys: 0,
             governed_us: 0,
+            newcomers: 0,
+            removals: 0,
             safety_us,
             real_keys: false,
             restart,
@@ -217,6 +233,18 @@ impl Plan {
                 self.govern_us = Some(200_000);
             }
         }
+    }
+
+    /// Decides about nodes that come and go: in six of ten seeds where members govern. The dice are others, as above.
+    pub fn draw_nodes(&mut self, dice: &mut Dice) {
+        if self.govern_us.is_none() || !dice.per_mille(600) {
+            return;
+        }
+        self.newcomers = dice.one_of(&[1, 1, 2, NEWCOMERS_MAX]);
+        self.removals = dice.one_of(&[0, 1, 2, 3]);
+        // Else nothing would be decided before the world heals.
+        self.govern_us = Some(dice.one_of(&[100_000, 300_000]));
+        self.governed_us = dice.one_of(&[300, 5_000, 30_000]);
     }
 
     /// Decides about snapshots: in half of the seeds there are none. The dice are others, so that seeds without them stay
@@ -243,13 +271,11 @@ impl FaultPlan {
             let every_us = dice.between(1, most_s) * 1_000_000;
             is_about.then_some(every_us)
         };
-        // What ends a node for the rest of the run is rarer, since there is less left to see; and it stays away where
-        // nodes ask the others for their seats, which needs all the majority that there is.
+        // What ends a disk is rarer: where nodes start from theirs, it ends them for the rest of the run.
         let full_disk = drawn(200, 60);
-        let is_for_good = |_: &Micros| restart == Restart::FromDisk;
-        let rot = drawn(400, 30).filter(is_for_good);
-        let astray = drawn(200, 30).filter(is_for_good);
-        let dead_disk = drawn(200, 60).filter(is_for_good);
+        let rot = drawn(400, 30);
+        let astray = drawn(200, 30);
+        let dead_disk = drawn(200, 60);
         // Such a node comes back where it may copy the ledger of another.
         let lost_disk = drawn(200, 60);
         let mut often = |most_s| drawn(450, most_s);
@@ -275,6 +301,8 @@ impl FaultPlan {
             lag: often(20),
             slow_node: often(60),
             drift: often(20),
+            // After the others, since what they draw stays what it was.
+            broken_sync: drawn(150, 60),
             archive: None,
             spoil: None,
         }

@@ -8,7 +8,7 @@ use coco_types::NodeId;
 
 use crate::{
     client::Doing,
-    machine::{Machine, StartAs},
+    machine::{Machine, Origin, StartAs},
     plan::{Micros, Restart},
     world::{Event, OPERATOR_US_MAX, World},
 };
@@ -42,11 +42,17 @@ impl World {
     /// back by themselves it always can.
     #[must_use]
     pub fn may_lose(&self, node: usize) -> bool {
+        self.holds(Some(node), None)
+    }
+
+    /// Whether the network can go on without a machine, and whatever becomes of what members have proposed about nodes, the
+    /// removal of one more included.
+    pub(crate) fn holds(&self, without: Option<usize>, removed: Option<NodeId>) -> bool {
         if self.plan.restart == Restart::FromDisk {
             return true;
         }
         let up = self.machines.iter().enumerate().filter_map(|(at, machine)| {
-            let replica = machine.replica.as_ref().filter(|_| at != node)?;
+            let replica = machine.replica.as_ref().filter(|_| Some(at) != without)?;
             Some((machine.id, replica))
         });
         let all: Vec<_> = up.collect();
@@ -57,7 +63,11 @@ impl World {
             })
             .flatten()
             .collect();
-        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id);
+        // One with a damaged disk may go at any time.
+        let is_well = |id: NodeId| {
+            self.machines.iter().any(|machine| machine.id == id && machine.damage.is_none())
+        };
+        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id) && is_well(id);
         // A node that listens may be about to take its seat from whoever has it, also when it has just been lost.
         let seat =
             |id: NodeId| self.machines.iter().find(|m| m.lives.contains(&id)).map(|m| m.seat);
@@ -68,7 +78,17 @@ impl World {
             .map(|learner| seat(*learner))
             .collect();
         let is_sure = |id: NodeId| is_up(id) && !uncertain.contains(&seat(id));
-        !all.is_empty() && known.iter().all(|configuration| configuration.majority(is_sure))
+        let newcomers_down = |configuration: &Configuration| {
+            let is_new = |learner: &NodeId| {
+                !is_up(*learner)
+                    && configuration.voters.iter().all(|id| seat(*id) != seat(*learner))
+            };
+            configuration.learners.iter().filter(|learner| is_new(learner)).count()
+        };
+        let has = |configuration: &Configuration| {
+            self.has_majority(configuration, is_sure, newcomers_down(configuration), removed)
+        };
+        !all.is_empty() && known.into_iter().all(has)
     }
 
     /// A node without a vote, or without a primary, asks somebody for its seat.
@@ -111,6 +131,9 @@ impl World {
                 }
                 JoinReply::NotPrimary(_) => "a node asked somebody for its seat who cannot give it",
                 JoinReply::Retired => "a node asked for the seat that it had lost",
+                JoinReply::NoSuchSeat if self.plan.changes_nodes() => {
+                    "a node asked for a seat that is none"
+                }
                 JoinReply::NoSuchSeat | JoinReply::OtherCode => {
                     panic!("every seat was there from the beginning, with the same code")
                 }
@@ -141,17 +164,26 @@ impl World {
                     self.retired(node);
                 }
             }
+            // A primary that is none any more may not know of a seat yet. Then somebody starts the node again.
+            JoinReply::NoSuchSeat if !self.is_out(node) => self.ends_and_starts(node),
+            JoinReply::NoSuchSeat => self.leaves(node),
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)
-            | JoinReply::NoSuchSeat
             | JoinReply::OtherCode => {}
         }
     }
 
     /// A node has learned that its seat is another's: its process ends, and starts again as another node.
     pub(crate) fn retired(&mut self, node: usize) {
+        if self.is_out(node) {
+            return self.leaves(node);
+        }
         self.marks.reach("a node learned that its seat is another's");
+        self.ends_and_starts(node);
+    }
+
+    fn ends_and_starts(&mut self, node: usize) {
         self.crash(node);
         let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);
         self.start_in(node, wait_us);
@@ -159,12 +191,15 @@ impl World {
 
     /// A host copies a disk and starts what it takes for the same node.
     pub(crate) fn start_copy(&mut self, node: usize) {
-        if self.machines.len() >= self.plan.nodes + COPIES_MAX {
+        let is_copy = |machine: &&Machine| machine.origin == Origin::Copy;
+        if self.machines.iter().filter(is_copy).count() >= COPIES_MAX {
             return;
         }
         let copy = Machine::copy_of(&self.machines[node], self.machines.len());
-        self.machines.push(copy);
-        self.add_copy();
+        let at = self.add_machine(copy);
+        self.start(at);
+        // It will not be healed.
+        self.given_up[at] = true;
         self.marks.reach("a host started a copy of a node");
     }
 
@@ -190,6 +225,9 @@ impl World {
                 return false;
             }
         }
+        if self.plan.changes_nodes() && !self.nodes_settled() {
+            return false;
+        }
         let is_given_up = |node: usize| {
             let seat = self.machines[node].seat;
             self.machines.iter().all(|machine| machine.seat != seat || machine.replica.is_none())
@@ -198,7 +236,8 @@ impl World {
             let seat = self.machines[node].seat;
             ends.contains_key(&seat) || self.given_up[node] && is_given_up(node)
         };
-        let all_filled = (0..self.plan.nodes).all(is_filled);
+        let all_filled =
+            (0..self.machines.len()).filter(|node| self.is_expected(*node)).all(is_filled);
         let distinct: BTreeSet<_> = ends.into_values().collect();
         all_filled && distinct.len() == 1
     }
@@ -244,6 +283,8 @@ impl World {
             seats.windows(2).all(|pair| pair[0] != pair[1]),
             "a seat has two votes: {voters:?}"
         );
-        assert_eq!(voters.len(), self.plan.nodes, "every seat has a vote");
+        if !self.plan.changes_nodes() {
+            assert_eq!(voters.len(), self.plan.nodes, "every seat has a vote");
+        }
     }
 }

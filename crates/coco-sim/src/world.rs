@@ -11,7 +11,7 @@ use coco_adapter::Ticket;
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
 use coco_planted::Bug;
-use coco_replica::{Effects, GovernTask, Input, JoinRequest};
+use coco_replica::{Effects, GovernTask, Input, IntroductionReply, JoinRequest};
 use coco_types::{NodeId, Role, Seqno, TxId};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries},
     log::{Happened, Recorder, said},
-    machine::{Machine, StartAs, ends_chunk, index},
+    machine::{Machine, Origin, StartAs, ends_chunk, index},
     marks::Marks,
     periods,
     plan::{Micros, Plan, Restart, TICK_US},
@@ -36,6 +36,7 @@ use crate::{
 mod clients;
 mod copies;
 mod members;
+mod newcomers;
 mod notes;
 mod queues;
 mod rare;
@@ -44,6 +45,7 @@ mod way;
 
 use self::{
     members::Members,
+    newcomers::Nodes,
     queues::{Queues, Turn},
     way::Wires,
 };
@@ -58,6 +60,8 @@ pub(crate) const WORK_US: Micros = 100;
 const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
 /// What the dice for members begin with, beside the seed.
 const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
+/// What the dice for nodes that come and go begin with, beside the seed.
+const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// How long an operator takes to start a node that has stopped.
@@ -81,6 +85,10 @@ pub(crate) enum Event {
     /// A node's thread has carried a member's request out.
     Governed(usize, Box<GovernTask>),
     Fault(Fault),
+    /// A newcomer with this number introduces itself, from its machine if it has one.
+    Newcomer(Option<usize>, usize),
+    /// A newcomer hears from a node.
+    Introduced(usize, usize, IntroductionReply),
     AskForSeat(usize),
     SeatAsked(usize, Box<JoinRequest>),
     SeatAnswered(usize, Box<Answered>),
@@ -107,6 +115,7 @@ impl Event {
             Self::Crash(node) | Self::Input(node, _) | Self::Snapshot(node) => Some(*node),
             Self::Behind(node, ..) | Self::Governed(node, _) => Some(*node),
             Self::Late(event) => event.node(),
+            Self::Newcomer(..) | Self::Introduced(..) => None,
             Self::Start(_) | Self::Client(_) | Self::Member(_) | Self::Fault(_) => None,
         }
     }
@@ -150,6 +159,7 @@ pub struct World {
     done: Vec<Done>,
     seen: Vec<Seen>,
     members: Members,
+    nodes: Nodes,
 }
 
 /// What a run came to.
@@ -205,6 +215,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
     plan.draw_snapshots(&mut Dice::new(seed.rotate_left(32) ^ SNAPSHOT_DICE));
     plan.draw_members(&mut Dice::new(seed.rotate_left(16) ^ MEMBERS_DICE));
+    plan.draw_nodes(&mut Dice::new(seed.rotate_left(48) ^ NODES_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -225,7 +236,8 @@ impl World {
     fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
         recorder.plan(&plan);
         let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
-        let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
+        let count = plan.nodes + plan.newcomers;
+        let keys = if plan.real_keys { Keys::real(count) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
@@ -254,10 +266,12 @@ impl World {
             done: Vec::new(),
             seen: Vec::new(),
             members: Members::default(),
+            nodes: Nodes::default(),
             time: 0,
             plan,
             dice,
         };
+        world.follow_nodes();
         for node in 0..world.machines.len() {
             world.plant_in_disk(node);
             world.start(node);
@@ -267,6 +281,7 @@ impl World {
             world.plan_event(at, Event::Client(client), None);
         }
         world.begin_members();
+        world.begin_newcomers();
         for fault in faults::ALL {
             world.plan_fault(fault);
         }
@@ -312,8 +327,9 @@ impl World {
         primaries.max().map(|(_, node)| node)
     }
 
-    fn start(&mut self, node: usize) {
-        if self.machines[node].replica.is_some() || self.given_up[node] {
+    pub(crate) fn start(&mut self, node: usize) {
+        let machine = &self.machines[node];
+        if machine.replica.is_some() || machine.is_stranger() || self.given_up[node] {
             return;
         }
         let start_as = self.start_as(node);
@@ -343,18 +359,17 @@ impl World {
         self.note_start(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
-        if self.plan.restart == Restart::Rejoin {
+        if self.nodes_ask() {
             self.plan_for(node, first_tick, Event::AskForSeat(node));
         }
     }
 
-    /// Makes room for the machine that was added last, and starts it. It will not be healed.
-    pub(crate) fn add_copy(&mut self) {
+    /// One more machine, which is down.
+    pub(crate) fn add_machine(&mut self, machine: Machine) -> usize {
+        self.machines.push(machine);
         self.check.add();
         self.given_up.push(false);
-        let node = self.machines.len() - 1;
-        self.start(node);
-        self.given_up[node] = true;
+        self.machines.len() - 1
     }
 
     /// Takes the power of a node.
@@ -437,6 +452,8 @@ impl World {
                     self.step(to, Input::Message(from, bytes));
                 }
             }
+            Event::Newcomer(at, number) => self.newcomer(at, number),
+            Event::Introduced(at, by, reply) => self.introduced(at, by, reply),
             Event::AskForSeat(node) => self.ask_for_seat(node),
             Event::SeatAsked(node, request) => self.seat_asked(node, *request),
             Event::SeatAnswered(node, answered) => self.seat_answered(node, *answered),
@@ -545,6 +562,7 @@ impl World {
             self.marks.reach("a primary stepped down");
         }
         self.check.look(&self.machines, node);
+        self.follow_nodes();
         if let Some(configuration) = effects.configuration {
             self.marks.reach(match (configuration.is_joint(), configuration.learners.is_empty()) {
                 (true, _) => "two majorities were needed",
@@ -554,6 +572,7 @@ impl World {
             self.check_seats(node);
         }
         self.answer_seats(node, effects.joins);
+        self.answer_newcomers(node, effects.introduced);
         self.take_snapshot_tasks(node, effects.snapshots);
         self.tell_behind(node, effects.behind);
         self.sync(node);
@@ -619,7 +638,9 @@ impl World {
         self.queues.heal();
         let nodes = self.machines.len();
         for copy in self.plan.nodes..nodes {
-            if self.machines[copy].replica.is_some() && self.may_lose(copy) {
+            let machine = &self.machines[copy];
+            let is_copy = machine.origin == Origin::Copy;
+            if is_copy && machine.replica.is_some() && self.may_lose(copy) {
                 self.crash(copy);
             }
         }

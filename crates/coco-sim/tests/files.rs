@@ -8,7 +8,7 @@ use coco_ledger::{
 };
 use coco_sim::{
     dice::Dice,
-    folder::{Faults, SimFolder},
+    folder::{FailingSync, Faults, SimFolder},
 };
 use coco_types::{Digest, Seqno, TxId, View};
 
@@ -143,7 +143,7 @@ fn what_a_failed_sync_left_is_written_again_before_it_counts() {
     append(&folder, &all[..1]).expect("the disk works");
     let mut writer =
         LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
-    folder.set_faults(Faults { sync_fails: true, ..Faults::default() });
+    folder.set_faults(Faults { sync_fails: Some(FailingSync::File), ..Faults::default() });
     writer.append(&all[1], false).expect("it is only gathered");
     writer.sync().expect_err("the sync fails");
     drop(writer);

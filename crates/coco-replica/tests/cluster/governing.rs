@@ -392,8 +392,13 @@ impl Story {
 
     /// The node asks for its place; what it is told.
     fn join(&mut self, introduction: &Introduction) -> JoinReply {
+        self.join_in(introduction.node.node_id, introduction)
+    }
+
+    /// The node asks for a seat.
+    fn join_in(&mut self, seat: NodeId, introduction: &Introduction) -> JoinReply {
         let node = introduction.node.clone();
-        let request = JoinRequest { seat: node.node_id, node, resumed: None };
+        let request = JoinRequest { seat, node, resumed: None };
         self.cluster.step(0, Input::Join(Box::new(request)));
         self.cluster.run(3);
         self.cluster.nodes[0].joins.pop().expect("it was answered").1
@@ -441,6 +446,56 @@ fn a_stranger_is_pending_until_members_trust_it() {
     assert!(story.cluster.replica(0).configuration().learners.is_empty());
     assert_eq!(status(story.introduce(&node)), NodeStatus::Retired);
     assert_eq!(story.join(&node), JoinReply::Retired);
+}
+
+/// Its process starts again before it asks for its place, and again while it listens: each time it is another node. When members
+/// remove the one that they trusted, the seat is none any more.
+#[test]
+fn a_trusted_node_that_starts_again_before_it_votes_keeps_its_seat_until_members_take_it() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
+    let [first, second, third] = [9, 10, 11].map(|n| newcomer(n, CODE));
+    let seat = first.node.node_id;
+    let _pending = story.introduce(&first);
+    assert_eq!(story.join_in(seat, &second), JoinReply::NoSuchSeat, "nobody trusts it yet");
+    story.accepted("transition_node_to_trusted", &json!({ "node_id": seat.to_string() }));
+    assert_eq!(story.join_in(seat, &second), JoinReply::Admitted);
+    let learners = |story: &Story| story.cluster.replica(0).configuration().learners.clone();
+    assert_eq!(learners(&story), [second.node.node_id]);
+    let status = |story: &Story, node: &Introduction| {
+        let key = node.node.node_id.to_string();
+        let row = story.cluster.row(1, coco_ledger::NODES_MAP, key.as_bytes());
+        row.map(|row| row["status"].as_str().expect("a status").to_owned())
+    };
+    assert_eq!(status(&story, &first).as_deref(), Some("Trusted"), "it passes that on later");
+    assert_eq!(status(&story, &second).as_deref(), Some("Pending"));
+    // Until it was silent for long enough, it may still be there.
+    story.cluster.run(100);
+    assert_eq!(story.join_in(seat, &third), JoinReply::Admitted);
+    assert_eq!(learners(&story), [third.node.node_id]);
+    assert_eq!(status(&story, &second).as_deref(), Some("Retired"));
+    story.accepted("remove_node", &json!({ "node_id": seat.to_string() }));
+    story.cluster.run(20);
+    assert!(learners(&story).is_empty(), "its seat is none any more");
+    assert_eq!(status(&story, &third).as_deref(), Some("Retired"));
+    assert_eq!(story.join_in(seat, &newcomer(12, CODE)), JoinReply::NoSuchSeat);
+}
+
+/// One of three is away. Were another removed now, its vote would be needed for ever.
+#[test]
+fn a_node_is_not_removed_while_too_few_of_the_others_answer() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let ids = story.cluster.keys.ids();
+    story.cluster.isolate(2);
+    story.cluster.run(100);
+    story.accepted("remove_node", &json!({ "node_id": ids[1].to_string() }));
+    story.cluster.run(100);
+    assert_eq!(story.cluster.replica(0).configuration().voters.len(), 3);
+    story.cluster.heal();
+    story.cluster.run(100);
+    let primary = story.cluster.primary().expect("there is one");
+    let found = story.cluster.replica(primary).configuration();
+    assert_eq!(*found, Configuration::of(vec![ids[0], ids[2]]));
 }
 
 #[test]

@@ -121,6 +121,27 @@ fn a_secret_that_is_too_old_is_replaced_without_a_vote() {
     story.cluster.assert_equal();
 }
 
+/// It leaves and the secret changes before either is committed: as long as it takes part it reads on.
+#[test]
+fn a_node_that_is_about_to_leave_reads_on_until_it_has_left() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let gone = story.cluster.keys.ids()[2];
+    story.cluster.isolate(0);
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    story.cluster.run(2);
+    let newest = story.cluster.replica(0).newest_configuration().expect("it is under way");
+    assert_eq!(newest.voters.len(), 2);
+    story.accepted("trigger_ledger_rekey", &json!({}));
+    story.cluster.heal();
+    story.cluster.run(50);
+    assert_eq!(story.cluster.replica(0).configuration().voters.len(), 2);
+    assert_eq!(story.secrets(1).periods().len(), 2);
+    // It left with the configuration, and the next secret is not for it.
+    story.rekey();
+    assert_eq!(story.secrets(1).periods().len(), 3);
+    assert!(story.secrets(2).periods().len() <= 2);
+}
+
 #[test]
 fn a_secret_that_was_not_committed_is_nobodys() {
     let mut story = Story::new(Keys::real(3), EAGER);

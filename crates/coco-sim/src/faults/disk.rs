@@ -1,7 +1,11 @@
 //! Disks that are slow, and syncs that fail. After a failed sync nothing on that disk can be promised, so the node stops.
-//! The system goes on to show what was not written, and takes it for written.
+//! The system goes on to show what was not written, and takes it for written. It is one sync of a file or of a folder, or from
+//! then on every one, with reading and writing as before.
 
-use crate::{folder::Faults, world::World};
+use crate::{
+    folder::{FailingSync, Faults},
+    world::{Damage, World},
+};
 
 const SLOW_US_MAX: u64 = 10_000_000;
 
@@ -12,8 +16,20 @@ pub(super) fn slow(world: &mut World) {
 
 pub(super) fn fail(world: &mut World) {
     let node = world.dice.place(world.machines.len());
+    let is_of_folder = world.dice.per_mille(300);
     let machine = &world.machines[node];
     if machine.replica.is_some() {
-        machine.folder.set_faults(Faults { sync_fails: true, ..machine.folder.faults() });
+        let faults = machine.folder.faults();
+        let once = if is_of_folder { FailingSync::Folder } else { FailingSync::File };
+        let sync_fails = faults.sync_fails.or(Some(once));
+        machine.folder.set_faults(Faults { sync_fails, ..faults });
     }
+}
+
+pub(super) fn fail_for_good(world: &mut World) {
+    let Some(node) = world.victim() else { return };
+    let machine = &mut world.machines[node];
+    machine.damage = Some(Damage::Unsynced);
+    let sync_fails = Some(FailingSync::All);
+    machine.folder.set_faults(Faults { sync_fails, ..machine.folder.faults() });
 }

@@ -1,6 +1,6 @@
 //! A malicious host puts a disk aside, and some other time gives its node that old one instead of its own.
 
-use crate::world::World;
+use crate::world::{Damage, World};
 
 const DARK_US_MAX: u64 = 3_000_000;
 
@@ -9,7 +9,8 @@ pub(super) fn act(world: &mut World) {
     let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
     let Some(old) = old else {
         let machine = &mut world.machines[node];
-        machine.copy = Some((machine.disk.clone(), machine.folder.copy()));
+        let damage = machine.damage.filter(Damage::is_of_bytes);
+        machine.copy = Some((machine.disk.clone(), machine.folder.copy(), damage));
         return;
     };
     if world.machines[node].replica.is_some() {
@@ -17,9 +18,10 @@ pub(super) fn act(world: &mut World) {
         let dark_us = world.dice.between(1_000, DARK_US_MAX);
         world.start_in(node, dark_us);
     }
-    let (promise, folder) = old;
+    let (promise, folder, damage) = old;
     if promise.entries.len() < world.machines[node].disk.entries.len() {
         world.marks.reach("a disk was set back");
     }
-    (world.machines[node].disk, world.machines[node].folder) = (promise, folder);
+    let machine = &mut world.machines[node];
+    (machine.disk, machine.folder, machine.damage) = (promise, folder, damage);
 }

@@ -108,6 +108,7 @@ impl Machine {
         let hard_state = HardState { view: View::GENESIS, vote: None };
         self.disk = Promise { hard_state, entries: Vec::new() };
         self.copied_at = None;
+        self.damage = None;
         self.wants_copy = Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
         self.copy = None;
     }

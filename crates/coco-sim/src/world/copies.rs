@@ -94,6 +94,12 @@ impl World {
                     Err(CopyFault::Short) => {
                         self.marks.reach("a node was offered too little to copy");
                     }
+                    Err(CopyFault::Refused(why)) if self.is_out(node) => {
+                        // Later secrets are not for it.
+                        assert!(why.contains("not encrypted to this node"), "{why}");
+                        self.leaves(node);
+                        return false;
+                    }
                     Err(CopyFault::Refused(why)) => {
                         self.excuse_copy(from, &why);
                         self.marks.reach("a node refused the copy that another gave it");
@@ -145,8 +151,7 @@ impl World {
             assert!(is_excused, "n{node} cannot keep a copy: {}", in_full(fault));
             // As a start that finds damage: nothing but another disk would help.
             self.marks.reach("a damaged disk could not keep a copy");
-            self.given_up[node] = true;
-            return;
+            return self.disk_is_lost(node);
         }
         let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
         self.start_in(node, wait_us);

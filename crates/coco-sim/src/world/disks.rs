@@ -7,7 +7,7 @@ use coco_types::Seqno;
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
-    folder::{Faults, Lie, Lost},
+    folder::{FailingSync, Faults, Lie, Lost},
     log::Happened,
     machine::{Down, Found, StartFault, WantedCopy, in_full, index},
     plan::Restart,
@@ -29,8 +29,18 @@ pub enum Damage {
     Misdirected,
     /// It does nothing any more.
     Dead,
+    /// It makes nothing durable any more.
+    Unsynced,
     /// Everything on it is gone.
     Gone,
+}
+
+impl Damage {
+    /// Whether a copy of the disk has it, too.
+    #[must_use]
+    pub const fn is_of_bytes(&self) -> bool {
+        matches!(self, Self::Rot | Self::Misdirected)
+    }
 }
 
 impl World {
@@ -48,13 +58,14 @@ impl World {
     }
 
     /// Whether a node is out of what the network promises to bear.
-    fn is_lost(&self, node: usize) -> bool {
+    pub(super) fn is_lost(&self, node: usize) -> bool {
         self.given_up[node] || self.machines[node].damage.is_some()
     }
 
     /// How many are.
     pub(super) fn lost(&self) -> usize {
-        (0..self.plan.nodes).filter(|node| self.is_lost(*node)).count()
+        let is_lost = |node: &usize| self.is_lost(*node) && !self.is_out(*node);
+        (0..self.plan.nodes).filter(is_lost).count()
     }
 
     /// Gives up nodes from `first` on until `ill` are lost.
@@ -69,6 +80,9 @@ impl World {
             if self.is_lost(node) || (has_vote && !self.may_lose(node)) {
                 continue;
             }
+            if self.is_out(node) || !self.bears(Some(node), None) {
+                continue;
+            }
             self.given_up[node] = true;
             if is_up {
                 self.crash(node);
@@ -80,7 +94,14 @@ impl World {
     pub fn victim(&mut self) -> Option<usize> {
         let nodes = self.plan.nodes;
         let node = self.dice.place(nodes);
-        (!self.is_lost(node) && (self.lost() + 1) * 2 < nodes).then_some(node)
+        let may_be = !self.is_lost(node)
+            && !self.is_out(node)
+            && match self.plan.restart {
+                Restart::FromDisk => self.bears(Some(node), None),
+                // It comes back with another disk.
+                Restart::Rejoin => self.may_lose(node),
+            };
+        may_be.then_some(node)
     }
 
     /// A node is never started again.
@@ -156,6 +177,13 @@ impl World {
     pub(super) fn judge_start(&mut self, node: usize, started: Result<Found, StartFault>) -> bool {
         let damage = self.machines[node].damage;
         match started {
+            Ok(found) if found.is_less && self.plan.restart == Restart::Rejoin => {
+                assert!(damage.is_some(), "n{node} starts with less than was on its disk");
+                self.marks.reach("a node goes on without what a damaged disk had");
+                self.end(node);
+                self.replace_disk(node);
+                false
+            }
             Ok(found) if found.is_less => {
                 let is_excused = damage == Some(Damage::Misdirected);
                 assert!(
@@ -204,9 +232,10 @@ impl World {
                 assert!(damage.is_some(), "n{node} does not start: {text}");
                 let names_file =
                     ["ledger_", "consensus.state", "snapshot_"].iter().any(|of| text.contains(of));
-                assert!(names_file || damage == Some(Damage::Dead), "no file is named: {text}");
+                let is_of_disk = matches!(damage, Some(Damage::Dead | Damage::Unsynced));
+                assert!(names_file || is_of_disk, "no file is named: {text}");
                 self.marks.reach("a node refused a damaged file");
-                self.given_up[node] = true;
+                self.disk_is_lost(node);
                 false
             }
         }
@@ -221,11 +250,23 @@ impl World {
             self.marks.reach("the power went in the middle of a write");
             return self.went_dark(node);
         }
-        let has_failed = folder.fired().failed_sync;
-        let wait_us = if faults.is_dead {
-            self.marks.reach("a disk died and its node stopped");
-            self.given_up[node] = true;
-            0
+        let fired = folder.fired();
+        let has_failed = fired.failed_sync;
+        if faults.is_dead || has_failed && faults.sync_fails.is_some_and(FailingSync::is_for_good) {
+            self.marks.reach(match faults.is_dead {
+                true => "a disk died and its node stopped",
+                false => "a sync failed for good and its node stopped",
+            });
+            if self.dice.per_mille(500) {
+                self.crash(node);
+            } else {
+                self.end(node);
+            }
+            return self.disk_is_lost(node);
+        }
+        let wait_us = if fired.failed_folder_sync {
+            self.marks.reach("a folder could not be synced and its node stopped");
+            self.dice.between(1_000_000, OPERATOR_US_MAX)
         } else if faults.bytes_left.is_some() {
             self.marks.reach("a disk was full and its node stopped");
             self.dice.between(1_000_000, 6 * OPERATOR_US_MAX)
@@ -244,6 +285,17 @@ impl World {
             self.end(node);
         }
         self.start_in(node, wait_us);
+    }
+
+    /// Nothing but another disk would help a node that is down. It gets one where it may come back as another.
+    pub(super) fn disk_is_lost(&mut self, node: usize) {
+        match self.plan.restart {
+            Restart::FromDisk => self.given_up[node] = true,
+            Restart::Rejoin => {
+                self.marks.reach("a node with a damaged disk got another one");
+                self.replace_disk(node);
+            }
+        }
     }
 
     pub(super) fn went_dark(&mut self, node: usize) {
@@ -314,5 +366,11 @@ impl World {
 /// The faults that end with a node's troubles.
 pub(super) fn mended(faults: Faults) -> Faults {
     let operations_left = None;
-    Faults { operations_left, bytes_left: None, sync_fails: false, misdirects: None, ..faults }
+    Faults {
+        operations_left,
+        bytes_left: None,
+        sync_fails: faults.sync_fails.filter(|it| it.is_for_good()),
+        misdirects: None,
+        ..faults
+    }
 }

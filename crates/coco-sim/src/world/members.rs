@@ -1,13 +1,15 @@
 //! What a world does for its members.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use coco_adapter::Ticket;
 use coco_crypto::SHARING_SEED_BYTES;
-use coco_governance::{Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply};
+use coco_governance::{
+    Engine, ErrorCode, Governance, GovernanceError, ProposalId, Reply, tables::ProposalState,
+};
 use coco_ledger::LedgerSecrets;
 use coco_replica::{GovernReply, GovernRequest, GovernTask, Input};
-use coco_types::{TxId, TxStatus};
+use coco_types::{NodeId, TxId, TxStatus};
 
 use super::{Event, World};
 use crate::{
@@ -34,6 +36,8 @@ pub(super) struct Members {
     doing: Vec<Doing>,
     /// Proposals that somebody was told of.
     proposals: Vec<(ProposalId, usize)>,
+    /// Those of them that would remove a node.
+    removals: BTreeMap<ProposalId, NodeId>,
     tickets: u64,
     next_value: u64,
     told: Vec<Told>,
@@ -137,6 +141,9 @@ impl World {
             }
             return Ask::Vote(proposal, self.dice.per_mille(750));
         }
+        if let Some(ask) = self.choose_about_nodes() {
+            return ask;
+        }
         if self.dice.per_mille(self.plan.rekeys) {
             return Ask::Rekey;
         }
@@ -214,6 +221,14 @@ impl World {
                     let proposal = view.proposal_id.parse().expect("an id");
                     if !self.members.proposals.iter().any(|(known, _)| *known == proposal) {
                         self.members.proposals.push((proposal, member));
+                        if let Ask::Remove(of) = ask {
+                            self.members.removals.insert(proposal, of);
+                        }
+                    }
+                    let removed = self.members.removals.get(&proposal);
+                    let is_own = removed == Some(&self.machines[node].id);
+                    if is_own && view.proposal_state == ProposalState::Accepted {
+                        self.marks.reach("members removed the primary");
                     }
                     self.check.told(id);
                     Doing::Waiting { told: (ask, proposal, id) }
@@ -266,6 +281,11 @@ impl World {
                 politics.compare(&replica.reader());
             }
         }
+        let may_stay_away = |seat: NodeId| {
+            let of_seat = |machine: &&crate::machine::Machine| machine.seat == seat;
+            self.machines.iter().filter(of_seat).all(|machine| machine.replica.is_none())
+        };
+        politics.check_voters(may_stay_away);
         // It carries every script out again, which is as much as the run itself.
         if self.dice.place(AUDITED_ONE_IN) == 0 {
             audit::check_governance(ledger);
@@ -296,10 +316,23 @@ fn allowed_refusal(ask: Ask, error: &GovernanceError) -> &'static str {
         }
         (Ask::Vote(..), ErrorCode::VoteAlreadyExists) => "a member voted twice",
         (
-            Ask::SetData { .. } | Ask::EndChunk | Ask::Snapshot | Ask::Rekey,
+            Ask::SetData { .. }
+            | Ask::EndChunk
+            | Ask::Snapshot
+            | Ask::Rekey
+            | Ask::Trust(_)
+            | Ask::Remove(_),
             ErrorCode::ProposalReplay,
         ) => "a member sent its proposal again that had been taken",
+        (Ask::Vote(..), ErrorCode::InternalError) if is_of_a_node_that_is_gone(error) => {
+            "members would trust a node that they had removed"
+        }
         (_, ErrorCode::TooManyOpenProposals) => "a member had too many open proposals",
         _ => panic!("{ask:?} is refused: {error:?}"),
     }
+}
+
+/// Whether a proposal cannot be carried out because its node was removed meanwhile.
+fn is_of_a_node_that_is_gone(error: &GovernanceError) -> bool {
+    ["there is no node ", "is retired"].iter().any(|of| error.message.contains(of))
 }

@@ -1,0 +1,114 @@
+//! Who is of the network and who votes, as the entries of a ledger say.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use coco_consensus::Configuration;
+use coco_kv::MapName;
+use coco_ledger::{
+    CONFIGURATION_MAP, ConfigurationRow, EntryView, NODES_MAP, NodeRow, NodeStatus, read_node,
+    singleton_key,
+};
+use coco_types::NodeId;
+
+/// The tables about nodes, after some entries.
+#[derive(Debug, Default)]
+pub struct Roster {
+    rows: BTreeMap<NodeId, NodeRow>,
+    configuration: Configuration,
+    entries: usize,
+}
+
+/// What an entry does to them.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Rows of nodes, before and after.
+    pub rows: Vec<(NodeId, Option<NodeRow>, Option<NodeRow>)>,
+    /// The configuration, before and after, if the entry carries one.
+    pub configuration: Option<(Configuration, Configuration)>,
+}
+
+impl Roster {
+    /// Takes those entries of a ledger that it has not taken yet.
+    pub fn follow(&mut self, ledger: &[Bytes]) {
+        for entry in ledger.get(self.entries..).unwrap_or_default() {
+            let _seen = self.take(entry);
+        }
+    }
+
+    /// Takes the next entry.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn take(&mut self, entry: &[u8]) -> Changed {
+        self.entries += 1;
+        let view = EntryView::parse(entry).expect("ledgers hold entries");
+        let writes = view.public_writes().expect("nodes keep entries");
+        let mut changed = Changed::default();
+        for (key, row) in
+            writes.maps().iter().filter(|map| map.name() == NODES_MAP).flat_map(|map| map.iter())
+        {
+            let key = std::str::from_utf8(key).expect("an id");
+            let node: NodeId = key.parse().expect("an id");
+            let after = row.map(|row| read_node(node, row).expect("a row"));
+            let before = match &after {
+                Some(row) => self.rows.insert(node, row.clone()),
+                None => self.rows.remove(&node),
+            };
+            changed.rows.push((node, before, after));
+        }
+        let configurations = MapName::from_static(CONFIGURATION_MAP);
+        if let Some(row) = writes.get(&configurations, singleton_key()) {
+            let row = ConfigurationRow::read(row).expect("a configuration");
+            let ConfigurationRow { voters, outgoing, learners } = row;
+            let after = Configuration { voters, outgoing, learners };
+            let before = std::mem::replace(&mut self.configuration, after.clone());
+            changed.configuration = Some((before, after));
+        }
+        changed
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub const fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// The row of a node.
+    #[must_use]
+    pub fn row(&self, node: NodeId) -> Option<&NodeRow> {
+        self.rows.get(&node)
+    }
+
+    /// All nodes in this state, with their rows.
+    pub fn all(&self, status: NodeStatus) -> impl Iterator<Item = (NodeId, &NodeRow)> {
+        let rows = self.rows.iter().filter(move |(_, row)| row.status == status);
+        rows.map(|(node, row)| (*node, row))
+    }
+
+    /// The seat of a node; its own, as long as no row says otherwise.
+    #[must_use]
+    pub fn seat(&self, node: NodeId) -> NodeId {
+        self.rows.get(&node).map_or(node, |row| row.seat)
+    }
+
+    /// The node that has a vote in this seat.
+    #[must_use]
+    pub fn voter(&self, seat: NodeId) -> Option<NodeId> {
+        self.configuration.voters.iter().copied().find(|node| self.seat(*node) == seat)
+    }
+
+    /// Whether members trust a node in this seat.
+    #[must_use]
+    pub fn trusts(&self, seat: NodeId) -> bool {
+        self.all(NodeStatus::Trusted).any(|(_, row)| row.seat == seat)
+    }
+
+    /// Whether a seat was taken away: a node in it is retired, none is trusted, and none takes part any more.
+    #[must_use]
+    pub fn is_out(&self, seat: NodeId) -> bool {
+        self.all(NodeStatus::Retired).any(|(_, row)| row.seat == seat)
+            && !self.trusts(seat)
+            && self.configuration.nodes().all(|node| self.seat(node) != seat)
+    }
+}

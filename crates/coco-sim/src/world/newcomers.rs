@@ -1,0 +1,277 @@
+//! Nodes that come and go by members' votes.
+//!
+//! A newcomer is a machine with an empty disk. It introduces itself until members trust it, is given the secrets of the ledger
+//! by a node that knows this trust to be committed, copies a ledger, and asks for its place like any other. What a world
+//! can bear of removals and losses together is decided here, too: members of a simulated network are not careless.
+
+use std::collections::BTreeMap;
+
+use coco_consensus::Configuration;
+use coco_kv::MapName;
+use coco_ledger::{LedgerSecrets, NODES_MAP, NodeStatus, read_node};
+use coco_replica::{Input, Introduction, IntroductionReply};
+use coco_types::NodeId;
+
+use super::{Event, OPERATOR_US_MAX, World};
+use crate::{
+    machine::{Machine, Origin},
+    members::Ask,
+    plan::{Micros, Restart},
+    roster::Roster,
+};
+
+/// Time between two introductions.
+const INTRODUCE_US: Micros = 700_000;
+
+/// What a world knows of nodes that come and go.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    /// What the network has committed.
+    pub(super) roster: Roster,
+    /// Nodes that some member has proposed to remove.
+    removals: Vec<NodeId>,
+    /// Whom newcomers ask next.
+    hints: BTreeMap<usize, usize>,
+}
+
+impl World {
+    /// The nodes of new operators that will come.
+    pub(super) fn begin_newcomers(&mut self) {
+        for number in 0..self.plan.newcomers {
+            let number = self.plan.nodes + number;
+            let at = self.dice.below(self.plan.safety_us / 2);
+            self.plan_event(at, Event::Newcomer(None, number), None);
+        }
+    }
+
+    /// A newcomer's machine is made, or introduces itself.
+    pub(super) fn newcomer(&mut self, at: Option<usize>, number: usize) {
+        let at = at.unwrap_or_else(|| {
+            let machine = Machine::newcomer(number, &self.keys);
+            self.add_machine(machine)
+        });
+        if self.given_up[at] || !self.machines[at].is_stranger() {
+            return;
+        }
+        self.plan_event(INTRODUCE_US, Event::Newcomer(Some(at), number), None);
+        let hint = self.nodes.hints.remove(&at);
+        let to = hint.unwrap_or_else(|| self.dice.place(self.machines.len()));
+        if to == at || self.machines[to].replica.is_none() {
+            return;
+        }
+        let Some(wait_us) = self.way(at, to) else { return };
+        let node = self.machines[at].record.clone();
+        let introduction = Introduction { node, public_key_pem: "double".into() };
+        let input = Input::Introduce(Box::new(introduction));
+        self.plan_event(wait_us, Event::Input(to, input), None);
+    }
+
+    /// Answers to newcomers go the same way back.
+    pub(super) fn answer_newcomers(
+        &mut self,
+        node: usize,
+        answers: Vec<(NodeId, IntroductionReply)>,
+    ) {
+        for (id, reply) in answers {
+            let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
+                continue;
+            };
+            if let Some(wait_us) = self.way(node, to) {
+                self.plan_event(wait_us, Event::Introduced(to, node, reply), None);
+            }
+        }
+    }
+
+    pub(super) fn introduced(&mut self, at: usize, by: usize, reply: IntroductionReply) {
+        if !self.machines[at].is_stranger() {
+            return;
+        }
+        match reply {
+            IntroductionReply::Known { status: NodeStatus::Pending, .. } => {
+                self.marks.reach("a node of a new operator introduced itself");
+            }
+            IntroductionReply::Known { status: NodeStatus::Trusted, .. } => {
+                let Some(secrets) = self.secrets_for(at, by) else { return };
+                self.marks.reach("a node of a new operator was trusted");
+                self.machines[at].given = Some(secrets);
+                let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
+                self.start_in(at, wait_us);
+            }
+            IntroductionReply::Known { status: NodeStatus::Retired, .. } => {
+                self.marks.reach("a node of a new operator was removed before it came");
+                self.given_up[at] = true;
+            }
+            IntroductionReply::NotPrimary(primary) => {
+                let primary = primary
+                    .and_then(|id| self.machines.iter().position(|machine| machine.id == id));
+                self.nodes.hints.extend(primary.map(|primary| (at, primary)));
+            }
+            IntroductionReply::Later => {}
+            IntroductionReply::OtherCode | IntroductionReply::TooMany => {
+                panic!("all run the same code, and few come: {reply:?}")
+            }
+        }
+    }
+
+    /// What a node gives to one whose trust it knows to be committed: the secrets of all periods that are.
+    fn secrets_for(&self, at: usize, by: usize) -> Option<LedgerSecrets> {
+        let replica = self.machines[by].replica.as_ref()?;
+        let state = replica.state();
+        let state = state.read();
+        let committed = state.committed().seqno;
+        let snapshot = replica.reader().snapshot(committed).ok()?;
+        let map = snapshot.map(&MapName::from_static(NODES_MAP))?;
+        let id = self.machines[at].seat;
+        let row = snapshot.get(map, id.to_string().as_bytes())?;
+        let status = read_node(id, &row).expect("nodes write rows that can be read").status;
+        if status != NodeStatus::Trusted {
+            return None;
+        }
+        let periods = state.secrets().periods().iter();
+        let known = periods.filter(|period| period.from <= committed.next()).cloned();
+        Some(LedgerSecrets::new(known).expect("they are a sequence"))
+    }
+
+    /// What a member proposes about nodes, if it does.
+    pub(super) fn choose_about_nodes(&mut self) -> Option<Ask> {
+        if !self.plan.changes_nodes() || !self.dice.per_mille(600) {
+            return None;
+        }
+        let roster = &self.nodes.roster;
+        let pending: Vec<_> = roster
+            .all(NodeStatus::Pending)
+            .filter(|(node, row)| row.seat == *node)
+            .map(|(node, _)| node)
+            .collect();
+        if !pending.is_empty() && self.dice.per_mille(800) {
+            return Some(Ask::Trust(pending[self.dice.place(pending.len())]));
+        }
+        if !self.dice.per_mille(500) {
+            return None;
+        }
+        let roster = &self.nodes.roster;
+        let mut known: Vec<_> = roster.all(NodeStatus::Trusted).map(|(node, _)| node).collect();
+        known.extend(roster.all(NodeStatus::Pending).map(|(node, _)| node));
+        if known.is_empty() {
+            return None;
+        }
+        let node = known[self.dice.place(known.len())];
+        let is_again = self.nodes.removals.contains(&node);
+        let has_more = self.nodes.removals.len() < self.plan.removals;
+        if !is_again {
+            if !has_more || !self.bears(None, Some(node)) || !self.holds(None, Some(node)) {
+                return None;
+            }
+            self.nodes.removals.push(node);
+        }
+        Some(Ask::Remove(node))
+    }
+
+    /// Whether a machine's seat was taken away by members.
+    pub(crate) fn is_out(&self, at: usize) -> bool {
+        self.plan.changes_nodes() && self.nodes.roster.is_out(self.machines[at].seat)
+    }
+
+    /// Whether somebody may be about to remove the node that has this vote.
+    pub(crate) fn is_leaving(&self, node: NodeId, also: Option<NodeId>) -> bool {
+        Some(node) == also || self.nodes.removals.contains(&node)
+    }
+
+    /// Whether more voters are well than are lost for good, also when this machine is lost, and whatever becomes of what
+    /// members have proposed, and of the removal of that node.
+    pub(crate) fn bears(&self, lost: Option<usize>, removed: Option<NodeId>) -> bool {
+        let (mut well, mut ill) = (0, 0);
+        for (at, machine) in self.machines.iter().enumerate() {
+            if machine.origin == Origin::Copy || self.is_out(at) {
+                continue;
+            }
+            let voter = self.nodes.roster.voter(machine.seat);
+            if self.is_lost(at) || lost == Some(at) {
+                // A newcomer may get its vote in the moment in which it is lost.
+                ill += usize::from(voter.is_some() || machine.life > 0);
+            } else if voter.is_some_and(|voter| !self.is_leaving(voter, removed)) {
+                well += 1;
+            }
+        }
+        well > ill
+    }
+
+    /// Whether a configuration has a majority for certain: of the voters those are up that `is_sure` names, members may be
+    /// about to remove some of them, and newcomers that are down may be about to vote.
+    pub(crate) fn has_majority(
+        &self,
+        configuration: &Configuration,
+        is_sure: impl Fn(NodeId) -> bool,
+        newcomers_down: usize,
+        removed: Option<NodeId>,
+    ) -> bool {
+        let has = |voters: &[NodeId]| {
+            let sure = voters.iter().filter(|node| is_sure(**node));
+            let (leave, stay): (Vec<NodeId>, Vec<NodeId>) =
+                sure.partition(|node| self.is_leaving(**node, removed));
+            2 * stay.len() > voters.len() - leave.len() + newcomers_down
+        };
+        has(&configuration.voters) && (!configuration.is_joint() || has(&configuration.outgoing))
+    }
+
+    /// A node has learned that members took its seat away: nobody starts it again.
+    pub(crate) fn leaves(&mut self, node: usize) {
+        assert!(self.is_out(node), "n{node} has no seat, and nobody removed it");
+        self.marks.reach("a node that members removed left");
+        if self.machines[node].replica.is_some() {
+            self.crash(node);
+        }
+        self.given_up[node] = true;
+    }
+
+    /// Whether a seat has to have a vote in the end.
+    pub(crate) fn is_expected(&self, at: usize) -> bool {
+        match self.machines[at].origin {
+            Origin::Copy => false,
+            Origin::First => !self.is_out(at),
+            Origin::Newcomer => self.nodes.roster.trusts(self.machines[at].seat),
+        }
+    }
+
+    /// Whether nobody takes part any more whom members removed.
+    pub(crate) fn nodes_settled(&self) -> bool {
+        let roster = &self.nodes.roster;
+        let is_retired =
+            |node| roster.row(node).is_none_or(|row| row.status == NodeStatus::Retired);
+        !roster.configuration().nodes().any(is_retired)
+    }
+
+    /// Follows what is committed.
+    pub(super) fn follow_nodes(&mut self) {
+        if !self.plan.changes_nodes() && self.time > 0 {
+            return;
+        }
+        let (voters, entries) = (self.nodes.roster.configuration().voters.clone(), &self.check);
+        self.nodes.roster.follow(&entries.committed);
+        let now = &self.nodes.roster.configuration().voters;
+        if *now == voters || voters.is_empty() {
+            return;
+        }
+        let is_newcomer = |node: &NodeId| {
+            let seat = self.nodes.roster.seat(*node);
+            let found = self.machines.iter().find(|machine| machine.seat == seat);
+            found.is_some_and(|machine| machine.origin == Origin::Newcomer)
+        };
+        if now.iter().any(|node| !voters.contains(node) && is_newcomer(node)) {
+            self.marks.reach("a node of a new operator votes");
+        }
+        let lost =
+            voters.iter().any(|node| self.nodes.roster.is_out(self.nodes.roster.seat(*node)));
+        if lost {
+            self.marks.reach("members removed a node");
+            if now.iter().any(is_newcomer) {
+                self.marks.reach("a node was replaced by one of a new operator");
+            }
+        }
+    }
+
+    /// Whether nodes of this world ask for their places.
+    pub(super) fn nodes_ask(&self) -> bool {
+        self.plan.restart == Restart::Rejoin || self.plan.changes_nodes()
+    }
+}
