@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use coco_consensus::Configuration;
 use coco_ledger::{EntryView, SnapshotEvidence, SnapshotName};
-use coco_types::{NodeId, Role, TxId, TxStatus, View};
+use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 mod entries;
 mod snapshots;
+mod states;
 mod votes;
 
-use self::{entries::Entries, snapshots::Snapshots, votes::Votes};
+pub use self::states::{Image, image};
+use self::{entries::Entries, snapshots::Snapshots, states::States, votes::Votes};
 use crate::{
     Plan,
     ethereum::Canary,
@@ -30,6 +32,7 @@ pub struct Check {
     entries: Entries,
     votes: Votes,
     snapshots: Snapshots,
+    states: States,
     /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
     uncommitted_max: usize,
     /// What clients were told, and what was said to be final of it.
@@ -53,6 +56,7 @@ impl Check {
             entries: Entries::default(),
             votes: Votes::default(),
             snapshots: Snapshots::default(),
+            states: States::default(),
             uncommitted_max: plan.settings.uncommitted_entries_max,
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
@@ -125,6 +129,12 @@ impl Check {
         self.snapshots.count()
     }
 
+    /// How often a node's state was compared with that of another at the same seqno.
+    #[must_use]
+    pub fn states(&self) -> usize {
+        self.states.compared()
+    }
+
     /// A host sees these bytes, on the network or on a disk.
     ///
     /// # Panics
@@ -195,6 +205,8 @@ impl Check {
                 }
             }
         }
+        let before = Seqno(self.compared[node] as u64);
+        self.states.committed(node, &replica.reader(), before, state.committed().seqno);
         self.compared[node] = committed;
         let is_signature =
             EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());

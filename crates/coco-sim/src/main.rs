@@ -66,6 +66,7 @@ struct Sum {
     entries: usize,
     audited: usize,
     reads: usize,
+    states: usize,
     simulated_us: u64,
     faults: BTreeMap<&'static str, u64>,
     marks: Marks,
@@ -197,6 +198,7 @@ impl Sum {
         self.entries += report.entries;
         self.audited += report.audited;
         self.reads += report.reads;
+        self.states += report.states;
         self.simulated_us += report.time_us;
         for (fault, acts) in &report.faults {
             *self.faults.entry(fault).or_default() += acts;
@@ -207,12 +209,13 @@ impl Sum {
 
 fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
     println!(
-        "{} seeds, {} transfers committed, {} entries, {} reads compared, {} receipts verified, {} simulated seconds in \
+        "{} seeds, {} transfers committed, {} entries, {} reads and {} states compared, {} receipts verified, {} simulated seconds in \
          {:.1} s",
         sum.seeds,
         sum.committed,
         sum.entries,
         sum.reads,
+        sum.states,
         sum.audited,
         sum.simulated_us / 1_000_000,
         started.elapsed().as_secs_f64()

@@ -163,6 +163,8 @@ pub struct Report {
     pub entries: usize,
     /// Receipts that were verified, of a run with real keys.
     pub audited: usize,
+    /// How often a node's state was compared with that of another at the same seqno.
+    pub states: usize,
     /// Reads of balances that were compared with the model.
     pub reads: usize,
     /// Simulated microseconds.
@@ -708,6 +710,7 @@ impl World {
             digest: self.digest,
             committed: self.done.len(),
             entries: ledger.len(),
+            states: self.check.states(),
             reads,
             time_us: self.time,
             faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),
