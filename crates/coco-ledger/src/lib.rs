@@ -62,8 +62,8 @@ pub use membership::{
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};
 pub use receipt::{
-    LeafComponents, Receipt, ReceiptError, ServiceKey, VerifiedReceipt, VerifyReceiptError,
-    verify_cose, verify_json,
+    LeafComponents, NodeWord, Receipt, ReceiptError, ServiceKey, ServiceNodes, VerifiedReceipt,
+    VerifyReceiptError, verify_cose, verify_cose_under, verify_json, verify_json_under,
 };
 pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery};
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};

@@ -13,9 +13,8 @@ use thiserror::Error;
 
 use crate::{EntryView, MerkleTree, PathStep, SignatureRecord, entry, root_from_path};
 
-pub(crate) use cose::verify_cose_under;
-pub use cose::{ServiceKey, verify_cose};
-pub use json::verify_json;
+pub use cose::{ServiceKey, verify_cose, verify_cose_under};
+pub use json::{NodeWord, ServiceNodes, verify_json, verify_json_under};
 
 /// What a leaf is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

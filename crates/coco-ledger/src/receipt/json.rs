@@ -69,16 +69,59 @@ pub fn verify_json(
     receipt: &[u8],
     service_certificate_pem: &str,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
-    check_limits(receipt.len())?;
-    let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
     let service =
         Certificate::from_pem(service_certificate_pem).map_err(VerifyReceiptError::Service)?;
-    let node = endorsed(&form, &service)?;
-    let node_id: NodeId = form.node_id.parse().map_err(|_| VerifyReceiptError::Field("node_id"))?;
-    if node.key().node_id() != node_id {
-        return Err(VerifyReceiptError::NodeId(node_id));
-    }
+    verify_json_under(receipt, &service)
+}
 
+/// What a JSON receipt says of the node that signed its root.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeWord<'a> {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its certificate, in PEM.
+    pub certificate_pem: &'a str,
+    /// Certificates of earlier services, from the one that endorsed the node to the one that the next endorsed.
+    pub endorsements: &'a [String],
+    /// Where leaf and path lead.
+    pub root: Digest,
+    /// The node's signature over the root.
+    pub signature: &'a [u8],
+}
+
+/// Whose nodes may sign JSON receipts. The service's certificate is the one that counts; a simulation, whose signers sign
+/// faster and mean less, has another.
+pub trait ServiceNodes {
+    /// Checks that the node is one of the service, and that it signed the root.
+    ///
+    /// # Errors
+    /// [`VerifyReceiptError`] with the first thing that is wrong.
+    fn check(&self, word: &NodeWord<'_>) -> Result<(), VerifyReceiptError>;
+}
+
+impl ServiceNodes for Certificate {
+    fn check(&self, word: &NodeWord<'_>) -> Result<(), VerifyReceiptError> {
+        let node = endorsed(word, self)?;
+        if node.key().node_id() != word.node_id {
+            return Err(VerifyReceiptError::NodeId(word.node_id));
+        }
+        node.key()
+            .verify_prehashed(&word.root, word.signature)
+            .map_err(|_| VerifyReceiptError::Signature { root: word.root })
+    }
+}
+
+/// Verifies the JSON form of a receipt under whoever answers for nodes.
+///
+/// # Errors
+/// [`VerifyReceiptError`] with the first thing that is wrong.
+pub fn verify_json_under(
+    receipt: &[u8],
+    service: &dyn ServiceNodes,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    check_limits(receipt.len())?;
+    let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
+    let node_id: NodeId = form.node_id.parse().map_err(|_| VerifyReceiptError::Field("node_id"))?;
     let leaf_components = form.leaf_components.as_ref().map(Components::read).transpose()?;
     let leaf = match (&leaf_components, &form.leaf) {
         (Some(components), _) => components.leaf(),
@@ -90,24 +133,27 @@ pub fn verify_json(
     let root = root_from_path(leaf, &path);
     let signature =
         STANDARD.decode(&form.signature).map_err(|_| VerifyReceiptError::Field("signature"))?;
-    node.key()
-        .verify_prehashed(&root, &signature)
-        .map_err(|_| VerifyReceiptError::Signature { root })?;
-
+    service.check(&NodeWord {
+        node_id,
+        certificate_pem: &form.cert,
+        endorsements: form.service_endorsements.as_deref().unwrap_or_default(),
+        root,
+        signature: &signature,
+    })?;
     let tx_id = leaf_components.as_ref().map(LeafComponents::tx_id).transpose();
     let tx_id = tx_id.map_err(VerifyReceiptError::CommitEvidence)?;
     Ok(VerifiedReceipt { tx_id, leaf_components, root, node_id: Some(node_id) })
 }
 
 /// The node's certificate, once the chain from it to the service holds.
-fn endorsed(form: &Form, service: &Certificate) -> Result<Certificate, VerifyReceiptError> {
-    let endorsements = form.service_endorsements.as_deref().unwrap_or_default();
-    if endorsements.len() > ENDORSEMENTS_MAX {
+fn endorsed(word: &NodeWord<'_>, service: &Certificate) -> Result<Certificate, VerifyReceiptError> {
+    if word.endorsements.len() > ENDORSEMENTS_MAX {
         return Err(VerifyReceiptError::Field("service_endorsements"));
     }
-    let node = Certificate::from_pem(&form.cert).map_err(VerifyReceiptError::Endorsement)?;
+    let node =
+        Certificate::from_pem(word.certificate_pem).map_err(VerifyReceiptError::Endorsement)?;
     let mut below = node.clone();
-    for pem in endorsements {
+    for pem in word.endorsements {
         let above = Certificate::from_pem(pem).map_err(VerifyReceiptError::Endorsement)?;
         below.verify_issued_by(&above).map_err(VerifyReceiptError::Endorsement)?;
         below = above;
