@@ -9,8 +9,8 @@ use coco_crypto::{
 };
 use coco_kv::WriteSet;
 use coco_ledger::{
-    FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, ServiceKey, ServiceSigner,
-    ServiceStatus, Signer, genesis_write_set, put_service,
+    FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, NodeWord, ServiceKey, ServiceNodes,
+    ServiceSigner, ServiceStatus, Signer, VerifyReceiptError, genesis_write_set, put_service,
 };
 use coco_replica::{Keyring, NodeCipher, NodeKeyError};
 use coco_types::{Digest, NodeId};
@@ -55,7 +55,7 @@ impl Signer for DoubleSigner {
     }
 
     fn node_certificate_pem(&self) -> &'static str {
-        "no certificate"
+        DOUBLE_CERTIFICATE
     }
 
     fn service_key_digest(&self) -> Digest {
@@ -84,6 +84,22 @@ impl ServiceKey for DoubleService {
         signature == sha256(to_be_signed).0.repeat(3)
     }
 }
+
+impl ServiceNodes for DoubleService {
+    fn check(&self, word: &NodeWord<'_>) -> Result<(), VerifyReceiptError> {
+        let NodeWord { node_id, root, .. } = *word;
+        if word.certificate_pem != DOUBLE_CERTIFICATE || !word.endorsements.is_empty() {
+            return Err(VerifyReceiptError::NodeId(node_id));
+        }
+        let signer = DoubleSigner(node_id);
+        (signer.sign_root(&root) == word.signature)
+            .then_some(())
+            .ok_or(VerifyReceiptError::Signature { root })
+    }
+}
+
+/// What doubles have for certificates.
+const DOUBLE_CERTIFICATE: &str = "no certificate";
 
 /// What doubles say of the service's key.
 const DOUBLE_SERVICE: Digest = Digest([0x5e; 32]);
@@ -219,6 +235,15 @@ impl Keys {
         }
     }
 
+    /// Whose nodes may sign receipts.
+    #[must_use]
+    pub fn nodes_of_service(&self) -> &dyn ServiceNodes {
+        match self {
+            Self::Doubles => &DoubleService,
+            Self::Real { service, .. } => service.as_ref(),
+        }
+    }
+
     /// Says that the service is open.
     fn open(&self, writes: &mut WriteSet) {
         if let Self::Real { service, .. } = self {
@@ -229,7 +254,7 @@ impl Keys {
     /// Names nodes and service.
     fn nodes(&self, nodes: usize) -> WriteSet {
         let service = match self {
-            Self::Doubles => "no certificate".to_owned(),
+            Self::Doubles => DOUBLE_CERTIFICATE.to_owned(),
             Self::Real { service, .. } => service.pem(),
         };
         let nodes: Vec<_> =

@@ -21,7 +21,7 @@
 //! - [`members`]: what members ask for, and the model that judges what became of it.
 //! - [`periods`]: the secrets of ledgers, as checkers and auditors read them.
 //! - [`store`]: the store alone, under transactions that overlap.
-//! - [`audit`]: what an auditor makes of a ledger with real signatures.
+//! - [`audit`]: what an auditor makes of a ledger and its receipts.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
 //! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`trace`]: holds what the engines do against the model of consensus.
