@@ -16,15 +16,14 @@ pub use self::states::{Image, image};
 use self::{entries::Entries, snapshots::Snapshots, states::States, votes::Votes};
 use crate::{
     Plan,
-    ethereum::Canary,
     machine::{Machine, index, tx_id},
+    private::Private,
 };
 
 /// Remembers what was promised.
 #[derive(Debug)]
 pub struct Check {
-    /// What must not be seen outside of a node.
-    canary: Canary,
+    private: Private,
     primaries: BTreeMap<View, usize>,
     /// What the network has committed.
     pub committed: Vec<Bytes>,
@@ -48,9 +47,9 @@ pub struct Check {
 impl Check {
     /// Nothing was promised but the first entries.
     #[must_use]
-    pub fn new(plan: &Plan, first: &[Bytes], canary: Canary) -> Self {
+    pub fn new(plan: &Plan, first: &[Bytes], private: Private) -> Self {
         Self {
-            canary,
+            private,
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
             entries: Entries::default(),
@@ -87,7 +86,7 @@ impl Check {
     /// # Panics
     /// When it is not what an entry must be.
     pub fn sealed(&mut self, before: &[Bytes], entry: &Bytes) {
-        self.entries.sealed(before, entry);
+        self.entries.sealed(before, entry, &self.private);
     }
 
     /// A node found these on its disk.
@@ -140,8 +139,15 @@ impl Check {
     /// # Panics
     /// When something private is among them.
     pub fn shown(&self, bytes: &[u8]) {
-        let leak = bytes.windows(self.canary.len()).position(|part| part == self.canary);
-        assert_eq!(leak, None, "private bytes leave a node");
+        self.private.shown(bytes);
+    }
+
+    /// A node says this of itself: its log may have it, or whoever asked.
+    ///
+    /// # Panics
+    /// When something private is in it.
+    pub fn written(&self, text: &str) {
+        self.private.shown(text.as_bytes());
     }
 
     /// A node says something to another.

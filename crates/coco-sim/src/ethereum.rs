@@ -25,6 +25,8 @@ use coco_ledger::{EntryView, LedgerSecrets};
 use coco_replica::{OUTSIDE_MAP, decode_outside};
 use coco_types::Seqno;
 
+use crate::private::Marker;
+
 const CHAIN_ID: u64 = 31_337;
 /// Wei of each client's account in the beginning.
 const FUNDS: u64 = 1_000_000;
@@ -44,17 +46,13 @@ pub fn account(client: usize) -> Address {
     Address::repeat_byte(0xa0 | client)
 }
 
-/// Bytes that every transfer of a run carries. They are private: whoever finds them outside of a node's memory and its
-/// clients' has found a leak.
-pub type Canary = [u8; 16];
-
-/// A transfer as the edge would hand it to the replica.
+/// A transfer as the edge would hand it to the replica. It carries a marker, which is private.
 #[must_use]
 pub fn transfer(
     client: usize,
     nonce: u64,
     (to, value): (Address, u64),
-    canary: Canary,
+    marker: Marker,
 ) -> PooledTx {
     let sender = account(client);
     let transaction = TxEip1559 {
@@ -63,7 +61,7 @@ pub fn transfer(
         gas_limit: 30_000,
         to: TxKind::Call(to),
         value: U256::from(value),
-        input: canary.to_vec().into(),
+        input: marker.to_vec().into(),
         ..TxEip1559::default()
     };
     // Each signature differs, as real ones do.

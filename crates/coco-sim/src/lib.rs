@@ -20,6 +20,7 @@
 //! - [`client`]: what clients do; [`ethereum`]: what they ask for, and the model that judges the outcome.
 //! - [`members`]: what members ask for, and the model that judges what became of it.
 //! - [`periods`]: the secrets of ledgers, as checkers and auditors read them.
+//! - [`private`]: what nobody outside may see.
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger and its receipts.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
@@ -43,6 +44,7 @@ pub mod members;
 pub mod periods;
 pub mod plan;
 pub mod planted;
+pub mod private;
 mod recorded;
 mod seats;
 pub mod store;

@@ -7,7 +7,7 @@ pub use disks::Damage;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coco_adapter::Ticket;
+use coco_adapter::{Entropy, Ticket};
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
 use coco_planted::Bug;
@@ -19,15 +19,16 @@ use crate::{
     check::Check,
     client::{Client, Done, check_order},
     dice::Dice,
-    ethereum::{self, Canary, Model, Seen},
+    ethereum::{self, Model, Seen},
     faults::{self, Cuts, Fault},
-    genesis::{FIRST_ENTRIES, Keys, first_entries},
+    genesis::{FIRST_ENTRIES, Keys, first_entries, secret},
     log::{Happened, Recorder, said},
     machine::{Machine, StartAs, ends_chunk, index},
     marks::Marks,
     periods,
     plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
+    private::{MARKER_BYTES, Private},
     seats::Answered,
     store,
     trace::Trace,
@@ -61,6 +62,8 @@ const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
 const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
+/// Of so many steps one is printed, as a log may have it.
+const PRINTED_EVERY: u64 = 64;
 /// How long an operator takes to start a node that has stopped.
 pub(crate) const OPERATOR_US_MAX: Micros = 10_000_000;
 
@@ -143,7 +146,9 @@ pub struct World {
     digest: [u8; 32],
     check: Check,
     trace: Trace,
-    canary: Canary,
+    private: Private,
+    entropy: u64,
+    steps: u64,
     pub(crate) clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
     next_ticket: u64,
@@ -227,16 +232,19 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
 impl World {
     fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
         recorder.plan(&plan);
-        let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
+        let private = Private::draw(&mut dice);
+        private.add(secret().secret().expose());
         let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
         let mut world = Self {
-            check: Check::new(&plan, &first, canary),
+            check: Check::new(&plan, &first, private.clone()),
             trace: Trace::new(&ids, &first),
-            canary,
+            private,
+            entropy: 0,
+            steps: 0,
             machines,
             recorder,
             keys,
@@ -262,6 +270,7 @@ impl World {
             dice,
         };
         for node in 0..world.machines.len() {
+            world.machines[node].folder.watch(&world.private);
             world.plant_in_disk(node);
             world.start(node);
         }
@@ -430,7 +439,7 @@ impl World {
             Event::Work(node) => {
                 self.machines[node].works = false;
                 self.note(node, || Happened::Works);
-                let entropy = self.dice.bytes();
+                let entropy = self.entropy();
                 self.step(node, Input::Work(entropy));
             }
             Event::Message { to: (to, id), from, bytes } => {
@@ -464,6 +473,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What a batch gets, which is private.
+    fn entropy(&mut self) -> Entropy {
+        let mut entropy = self.dice.bytes();
+        self.entropy += 1;
+        entropy[..MARKER_BYTES].copy_from_slice(&self.private.marker(b'e', self.entropy));
+        Entropy(entropy)
     }
 
     fn synced(&mut self, node: usize) {
@@ -505,9 +522,19 @@ impl World {
     /// # Panics
     /// When the node would stop: nothing here gives it a reason to.
     pub fn step(&mut self, node: usize, input: Input) {
+        self.steps += 1;
+        let is_printed = self.steps.is_multiple_of(PRINTED_EVERY);
+        if is_printed {
+            self.check.written(&format!("{input:?}"));
+        }
         match self.machines[node].step(self.time, input) {
             None => {}
-            Some(Ok(effects)) => self.carry_out(node, effects),
+            Some(Ok(effects)) => {
+                if is_printed {
+                    self.check.written(&format!("{effects:?}"));
+                }
+                self.carry_out(node, effects);
+            }
             Some(Err(error)) => panic!("n{node} stops: {error}: {error:?}"),
         }
     }

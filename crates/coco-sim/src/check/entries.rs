@@ -9,6 +9,7 @@ use coco_types::{Digest, TxId, View};
 use crate::{
     machine::{Machine, tx_id},
     periods::Named,
+    private::Private,
 };
 
 /// Bytes of a keystream that are remembered: one block of the cipher.
@@ -33,7 +34,7 @@ impl Entries {
     /// A transaction id names one entry for ever: clients hold it, and it is the nonce of the entry's seal. That the
     /// cipher really took it is seen by the keystream, which two entries never share: who has both would have the
     /// difference of their private writes.
-    pub(super) fn sealed(&mut self, before: &[Bytes], entry: &Bytes) {
+    pub(super) fn sealed(&mut self, before: &[Bytes], entry: &Bytes, private: &Private) {
         let id = tx_id(entry);
         if let Some(first) = self.sealed.get(&id) {
             assert!(first == entry, "two entries are sealed as {id}");
@@ -43,7 +44,9 @@ impl Entries {
         let view = EntryView::parse(entry).expect("nodes hand out entries");
         let ends_chunk = view.flags().contains(EntryFlags::CHUNK_AFTER);
         assert!(!ends_chunk || view.is_signature(), "a chunk ends with {id}, which signs nothing");
-        self.named.note(&view);
+        if let Some(secret) = self.named.note(&view) {
+            private.add(secret.secret().expose());
+        }
         let secret = self.named.at(before, id.seqno);
         let open = view.open(&secret);
         let open =

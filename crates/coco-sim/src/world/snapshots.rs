@@ -132,6 +132,7 @@ impl World {
 
     /// A snapshot that is not there needs a reason.
     fn excuse_snapshot(&self, node: usize, has_failed: bool, why: &str) {
+        self.check.written(why);
         let machine = &self.machines[node];
         let faults = machine.folder.faults();
         let is_excused = has_failed
@@ -181,6 +182,7 @@ impl World {
         let making = &machine.making;
         let mut spoiled = 0;
         for refused in &making.refused {
+            self.check.written(&refused.text);
             self.note_snapshot(node, || format!("{} is refused: {}", refused.name, refused.text));
             let is_spoiled = folder.is_spoiled(&refused.name.to_string());
             let is_excused = is_spoiled
