@@ -8,12 +8,19 @@ use coco_ledger::{EntryView, SnapshotEvidence, SnapshotName};
 use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 mod entries;
+mod maxima;
 mod snapshots;
 mod states;
 mod votes;
 
 pub use self::states::{Image, image};
-use self::{entries::Entries, snapshots::Snapshots, states::States, votes::Votes};
+use self::{
+    entries::{Entries, Room},
+    maxima::Maxima,
+    snapshots::Snapshots,
+    states::States,
+    votes::Votes,
+};
 use crate::{
     Plan,
     machine::{Machine, index, tx_id},
@@ -32,8 +39,9 @@ pub struct Check {
     votes: Votes,
     snapshots: Snapshots,
     states: States,
-    /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
-    uncommitted_max: usize,
+    /// What a primary may have uncommitted when it executes a batch.
+    room: Room,
+    maxima: Maxima,
     /// What clients were told, and what was said to be final of it.
     told: BTreeMap<TxId, Option<TxStatus>>,
     /// Of each node in its present life: up to where its committed entries were compared.
@@ -56,7 +64,8 @@ impl Check {
             votes: Votes::default(),
             snapshots: Snapshots::default(),
             states: States::default(),
-            uncommitted_max: plan.settings.uncommitted_entries_max,
+            room: Room::of(&plan.settings),
+            maxima: Maxima::new(plan.settings, plan.limits),
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
             left: BTreeMap::new(),
@@ -155,6 +164,7 @@ impl Check {
     /// # Panics
     /// When it said the opposite before.
     pub fn said(&mut self, from: NodeId, to: NodeId, message: &Bytes) {
+        self.maxima.sent(message);
         self.votes.hear(from, to, message);
     }
 
@@ -186,12 +196,13 @@ impl Check {
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1, "the tree has every entry");
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
+        self.maxima.look(node, replica, &this.ledger);
         if !self.configurations.contains(replica.configuration()) {
             self.configurations.push(replica.configuration().clone());
         }
         let committed = index(state.committed().seqno);
         if state.role() == Role::Primary {
-            entries::check_room(&this.ledger, state.view(), committed, self.uncommitted_max);
+            self.room.check(&this.ledger, state.view(), committed);
         }
         assert!(committed >= self.compared[node], "n{node} takes back what is committed");
         if committed == self.compared[node] {
@@ -213,6 +224,7 @@ impl Check {
         }
         let before = Seqno(self.compared[node] as u64);
         self.states.committed(node, &replica.reader(), before, state.committed().seqno);
+        self.maxima.committed(node, &replica.reader(), state.committed().seqno);
         self.compared[node] = committed;
         let is_signature =
             EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());

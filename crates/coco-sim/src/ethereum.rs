@@ -10,17 +10,17 @@ use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Signature, TxKind, U256, keccak256};
 use bytes::Bytes;
-use coco_adapter::Adapter;
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Ticket};
 use coco_evm::{
     adapter::EvmAdapter,
     block::{Block, PooledTx, TxEnvelope},
     executor::Executor,
     genesis::{ChainConfig, Genesis, GenesisAccount},
-    pool::PoolLimits,
+    pool::{PoolLimits, PoolStatus},
     rpc::BlockCache,
     state::{self, EvmMaps, names},
 };
-use coco_kv::{MapName, Reader, Store, WriteSet};
+use coco_kv::{MapName, MapSpec, Reader, Store, Transaction, WriteSet};
 use coco_ledger::{EntryView, LedgerSecrets};
 use coco_replica::{OUTSIDE_MAP, decode_outside};
 use coco_types::Seqno;
@@ -96,11 +96,68 @@ pub fn opening(clients: usize) -> WriteSet {
 /// # Panics
 /// When the store holds no chain: every ledger here begins with one.
 #[must_use]
-pub fn adapter(reader: &Reader) -> Box<dyn Adapter> {
+pub fn adapter(reader: &Reader, limits: PoolLimits) -> Box<dyn Adapter> {
     let maps = EvmMaps::find(|name| reader.map(name)).expect("the schema is the adapter's");
     let config = state::config(&mut reader.head(), &maps).expect("the ledger begins with a chain");
     let executor = Executor::new(Arc::new(config), maps);
-    Box::new(EvmAdapter::new(executor, PoolLimits::default(), Arc::new(BlockCache::default())))
+    let adapter = EvmAdapter::new(executor, limits, Arc::new(BlockCache::default()));
+    Box::new(Watched { adapter, limits })
+}
+
+/// An adapter whose pool is held against its limits after every step.
+struct Watched {
+    adapter: EvmAdapter,
+    limits: PoolLimits,
+}
+
+impl Watched {
+    fn look(&self) {
+        let PoolStatus { executable, gapped, bytes } = self.adapter.pool_status();
+        let (waiting, most) = (executable + gapped, self.limits.transactions);
+        assert!(waiting <= most, "{waiting} transactions wait in a pool, {most} at most");
+        assert!(bytes <= self.limits.bytes, "transactions of {bytes} bytes wait in a pool");
+    }
+}
+
+impl Adapter for Watched {
+    fn schema(&self) -> Vec<MapSpec> {
+        self.adapter.schema()
+    }
+
+    fn admit(
+        &mut self,
+        head: &Reader,
+        clocks: Clocks,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer> {
+        let answers = self.adapter.admit(head, clocks, ticket, transaction);
+        self.look();
+        answers
+    }
+
+    fn ready(&self) -> usize {
+        self.adapter.ready()
+    }
+
+    fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
+        let execution = self.adapter.execute(tx, outside);
+        self.look();
+        execution
+    }
+
+    fn expire(&mut self, running_ms: u64) -> Vec<Answer> {
+        self.adapter.expire(running_ms)
+    }
+
+    fn rolled_back(&mut self, head: &Reader) {
+        self.adapter.rolled_back(head);
+        self.look();
+    }
+
+    fn abandon(&mut self) -> Vec<Ticket> {
+        self.adapter.abandon()
+    }
 }
 
 /// What a node shows of an account at a position.

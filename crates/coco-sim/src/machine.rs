@@ -16,8 +16,8 @@ use coco_ledger::{
 };
 use coco_replica::{
     Effects, HardStateFile, HardStateFileError, Input, Keyring, LoadLedger, LoadLedgerError,
-    Loader, Now, Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage,
-    StorageError, UseSnapshotError, read_entries,
+    Loader, Now, Persist, RECENT_BYTES_MAX, ReadEntriesError, Replica, SnapshotFiles, StepError,
+    Storage, StorageError, UseSnapshotError, read_entries,
 };
 use coco_types::{NodeId, Role, Seqno, TxId, View};
 use thiserror::Error;
@@ -363,7 +363,10 @@ impl Machine {
             // Such a node does not come up; what it would do is no step of the model.
             return Ok(Found { has_cut, is_less });
         }
-        let adapter = ethereum::adapter(&loader.reader());
+        let adapter = ethereum::adapter(&loader.reader(), plan.pool);
+        let recent = loader.take_recent();
+        let recent_bytes: usize = recent.iter().map(|entry| entry.data.len()).sum();
+        assert!(recent_bytes <= RECENT_BYTES_MAX, "a start keeps {recent_bytes} bytes in memory");
         let start = Start {
             me: self.id,
             configuration,
@@ -372,7 +375,7 @@ impl Machine {
             views,
             last,
             committed,
-            recent: loader.take_recent(),
+            recent,
             timing: plan.timing,
             seed: engine_seed,
             limits: plan.limits,

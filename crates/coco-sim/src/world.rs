@@ -58,6 +58,8 @@ const REAL_KEYS_EVERY: u64 = 50;
 pub(crate) const WORK_US: Micros = 100;
 /// What the dice for snapshots begin with, beside the seed.
 const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
+/// What the dice for the pool begin with, beside the seed.
+const POOL_DICE: u64 = 0x504f_4f4c_5f5f_5f5f;
 /// What the dice for members begin with, beside the seed.
 const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
 /// How much slower a slow disk is.
@@ -213,6 +215,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     let mut plan = Plan { planted, real_keys, ..Plan::draw(&mut dice) };
     plan.draw_snapshots(&mut Dice::new(seed.rotate_left(32) ^ SNAPSHOT_DICE));
     plan.draw_members(&mut Dice::new(seed.rotate_left(16) ^ MEMBERS_DICE));
+    plan.draw_pool(&mut Dice::new(seed.rotate_left(48) ^ POOL_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);

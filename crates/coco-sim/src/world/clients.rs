@@ -190,6 +190,7 @@ fn allowed_refusal(message: &str) -> &'static str {
     let allowed = [
         ("nonce too high", "a primary refused a nonce that it did not know of"),
         ("transaction expired", "a primary that reached no quorum let a transfer expire"),
+        ("txpool is full", "a primary's pool was full"),
         ("already known", "a primary that reached no quorum was asked too often for one transfer"),
     ];
     // No run is as long as an hour by which a clock may be set, and no wait is longer than its run.
