@@ -192,7 +192,7 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, None)
 }
 
-/// Whether the run of a seed has real keys. Its digest then differs from one time to the next.
+/// Whether the run of a seed has real keys.
 #[must_use]
 pub const fn has_real_keys(seed: u64) -> bool {
     seed % REAL_KEYS_EVERY == 1
@@ -225,7 +225,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
         plan.governed_us = 300;
         plan.rekeys = 700;
     }
-    let mut world = World::new(plan, dice, recorder);
+    let mut world = World::new(seed, plan, dice, recorder);
     world.safety();
     world.heal();
     world.liveness();
@@ -233,11 +233,11 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
 }
 
 impl World {
-    fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
+    fn new(seed: u64, plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
         recorder.plan(&plan);
         let private = Private::draw(&mut dice);
         private.add(secret().secret().expose());
-        let keys = if plan.real_keys { Keys::real(plan.nodes) } else { Keys::Doubles };
+        let keys = if plan.real_keys { Keys::real(seed, plan.nodes) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
