@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
 mod counts;
+mod figures;
 mod hunt;
 
 use std::{
@@ -21,7 +22,9 @@ use std::{
 };
 
 use clap::Parser;
-use coco_sim::{Report, marks::Marks, run, run_recorded};
+use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
+
+use self::figures::{Costs, thread_time};
 
 /// Runs simulated worlds, each from one seed. The same seed always gives the same run.
 #[derive(Debug, Parser)]
@@ -47,6 +50,9 @@ struct Arguments {
     /// Append how often each fault fired and each rare state was reached to this file, as comma-separated values
     #[arg(long)]
     counts: Option<PathBuf>,
+    /// Append what the run came to, and what its seeds cost, to this file, as comma-separated values
+    #[arg(long)]
+    figures: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -70,6 +76,9 @@ struct Sum {
     simulated_us: u64,
     faults: BTreeMap<&'static str, u64>,
     marks: Marks,
+    /// Processor time of each seed, and of those with doubles of keys.
+    costs: Costs,
+    quick_costs: Costs,
 }
 
 /// What the threads share.
@@ -126,6 +135,12 @@ fn main() -> ExitCode {
         eprintln!("error: cannot append to {}: {error}", path.display());
         return ExitCode::FAILURE;
     }
+    if let Some(path) = &arguments.figures
+        && let Err(error) = figures::append(path, from, &sum)
+    {
+        eprintln!("error: cannot append to {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     conclude(&sum, started, arguments.require_marks)
 }
 
@@ -149,6 +164,7 @@ fn work(shared: &Shared, always_twice: bool) {
         if seed >= shared.end {
             return;
         }
+        let started = thread_time();
         let times = if always_twice || seed.is_multiple_of(TWICE_EVERY) { 2 } else { 1 };
         let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
         let Ok(reports) = runs.collect::<Result<Vec<_>, _>>() else {
@@ -159,7 +175,12 @@ fn work(shared: &Shared, always_twice: bool) {
             fail(shared, seed, "gives two different runs");
             return;
         }
+        let cost = thread_time().saturating_sub(started) / times;
         let mut sum = shared.sum.lock().expect("no thread panics while it adds up");
+        sum.costs.add(cost);
+        if !has_real_keys(seed) {
+            sum.quick_costs.add(cost);
+        }
         reports.first().into_iter().for_each(|report| sum.add(report));
     }
 }
@@ -219,6 +240,15 @@ fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
         sum.audited,
         sum.simulated_us / 1_000_000,
         started.elapsed().as_secs_f64()
+    );
+    let (all, quick) = (&sum.costs, &sum.quick_costs);
+    println!(
+        "CPU seconds of a seed: median {:.3}, mean {:.3}, most {:.3}; with doubles of keys: median {:.3}, mean {:.3}",
+        all.median(),
+        all.mean(),
+        all.most(),
+        quick.median(),
+        quick.mean()
     );
     for (fault, acts) in &sum.faults {
         println!("fault  {acts:8}  {fault}");
