@@ -5,6 +5,7 @@
 mod counts;
 mod figures;
 mod hunt;
+mod seeds;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use std::{
     process::ExitCode,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -24,7 +25,10 @@ use std::{
 use clap::Parser;
 use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
 
-use self::figures::{Costs, thread_time};
+use self::{
+    figures::{Costs, thread_time},
+    seeds::Seeds,
+};
 
 /// Runs simulated worlds, each from one seed. The same seed always gives the same run.
 #[derive(Debug, Parser)]
@@ -38,6 +42,9 @@ struct Arguments {
     /// Begin with this seed
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Run as many seeds from this one on, too
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "planted"])]
+    and_from: Option<u64>,
     /// Stop after so many minutes, whatever `--seeds` says
     #[arg(long)]
     minutes: Option<u64>,
@@ -83,8 +90,7 @@ struct Sum {
 
 /// What the threads share.
 struct Shared {
-    next: AtomicU64,
-    end: u64,
+    seeds: Seeds,
     until: Option<Instant>,
     failed: AtomicBool,
     log: Option<PathBuf>,
@@ -97,18 +103,17 @@ fn main() -> ExitCode {
     if let Some(names) = &arguments.planted {
         return plant(names, arguments.from, arguments.seeds);
     }
-    let (from, end) = match (arguments.seed, arguments.minutes) {
-        (Some(seed), _) => (seed, seed.saturating_add(1)),
+    let (from, count) = match (arguments.seed, arguments.minutes) {
+        (Some(seed), _) => (seed, 1),
         (None, Some(_)) => (arguments.from, u64::MAX),
-        (None, None) => {
-            let seeds = arguments.seeds.unwrap_or(SEEDS);
-            (arguments.from, arguments.from.saturating_add(seeds))
-        }
+        (None, None) => (arguments.from, arguments.seeds.unwrap_or(SEEDS)),
     };
+    if let Some(and_from) = arguments.and_from {
+        println!("{count} seeds from {from} on, and {count} from {and_from} on");
+    }
     let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
     let shared = Shared {
-        next: AtomicU64::new(from),
-        end,
+        seeds: Seeds::new([from].into_iter().chain(arguments.and_from), count),
         until,
         failed: AtomicBool::new(false),
         log: arguments.log.clone(),
@@ -160,10 +165,7 @@ fn work(shared: &Shared, always_twice: bool) {
     while !shared.failed.load(Ordering::Relaxed)
         && shared.until.is_none_or(|until| Instant::now() < until)
     {
-        let seed = shared.next.fetch_add(1, Ordering::Relaxed);
-        if seed >= shared.end {
-            return;
-        }
+        let Some(seed) = shared.seeds.next() else { return };
         let started = thread_time();
         let times = if always_twice || seed.is_multiple_of(TWICE_EVERY) { 2 } else { 1 };
         let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
