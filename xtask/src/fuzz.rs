@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 
 use crate::{
+    git::git,
     step::{Step, timed},
     workspace::{Workspace, files},
 };
@@ -135,7 +136,7 @@ fn fuzz(workspace: &Workspace, target: &Target, minutes: f64) -> anyhow::Result<
         figures.corpus_bytes += fs::metadata(&file)?.len();
         figures.corpus_files += 1;
     }
-    let line = figures.line(&commit(workspace)?, target);
+    let line = figures.line(&git(workspace, &["rev-parse", "--short=12", "HEAD"])?, target);
     println!("{line}");
     let path = workspace.root.join(FIGURES);
     let mut file = fs::OpenOptions::new()
@@ -222,15 +223,6 @@ fn minimise(folder: &Path, target: &Target, corpus: &Path, work: &Path) -> anyho
     }
     fs::remove_dir_all(&fresh)?;
     Ok(())
-}
-
-fn commit(workspace: &Workspace) -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .current_dir(&workspace.root)
-        .output()
-        .context("cannot run git")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// What a run did.

@@ -19,6 +19,7 @@
 mod chaos;
 mod ci;
 mod fuzz;
+mod git;
 mod layers;
 mod model;
 mod reproduce;

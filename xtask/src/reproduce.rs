@@ -7,12 +7,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, bail, ensure};
 
 use crate::{
+    git::git,
     step::{Step, timed},
     workspace::Workspace,
 };
@@ -87,21 +87,6 @@ fn twice(workspace: &Workspace, request: &Request<'_>) -> anyhow::Result<()> {
     Step::new("digest", "sha256sum", &folder).argument(request.package).run()?;
     println!("both builds are the same, byte for byte");
     Ok(())
-}
-
-fn git(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(arguments)
-        .current_dir(&workspace.root)
-        .output()
-        .context("cannot run git")?;
-    ensure!(
-        output.status.success(),
-        "git {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The files of a commit, without history.

@@ -1,9 +1,13 @@
 //! The simulator, in the profile of the tests, so that nothing is built twice.
 
-use crate::{step::Step, workspace::Workspace};
+use anyhow::Context;
 
-/// Seeds of a run of `ci`.
-const SEEDS: &str = "2000";
+use crate::{git::git, step::Step, workspace::Workspace};
+
+/// Seeds of a run of `ci` that are the same for every commit, and as many that each commit has for itself.
+const SEEDS: &str = "1000";
+/// Hexadecimal digits of a commit that its own seeds begin with: enough that no two commits share any.
+const COMMIT_DIGITS: usize = 12;
 
 /// Runs what the command line asks for.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
@@ -17,12 +21,23 @@ pub(crate) fn replay(workspace: &Workspace, arguments: &[String]) -> anyhow::Res
     arguments.iter().fold(step, Step::argument).run()
 }
 
-/// Runs the budget of `ci`, which must reach every required state.
+/// Runs the budget of `ci`, which must reach every required state. Half of its seeds are fixed, for the rarest states; the
+/// other half follows from the commit, so that each commit tries others and a run can be repeated.
 pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
+    let commit = git(workspace, &["rev-parse", "HEAD"])?;
     step(workspace, "coco-sim", Bugs::None)
         .arguments("--require-marks --seeds")
         .argument(SEEDS)
+        .argument("--and-from")
+        .argument(first_of(&commit)?.to_string())
         .run()
+}
+
+/// The first seed of a commit's own.
+fn first_of(commit: &str) -> anyhow::Result<u64> {
+    let digits = commit.get(..COMMIT_DIGITS).context("git names no commit")?;
+    // Whole thousands: where a run is made twice, and where keys are real, goes by the last digits.
+    Ok(u64::from_str_radix(digits, 16)? * 1000)
 }
 
 /// Plants every known bug, each of which must be found. Those inside the crates are compiled in for this step alone, in
@@ -53,4 +68,17 @@ fn step(workspace: &Workspace, binary: &str, bugs: Bugs) -> Step {
         Bugs::CompiledIn => step.arguments("--features planted"),
     };
     step.argument("--")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_has_seeds_of_its_own() {
+        assert_eq!(first_of("0000000000ff1234").expect("it is a commit"), 255_000);
+        assert!(first_of(&"f".repeat(40)).expect("it is a commit") > 1 << 57);
+        assert!(first_of("abc").is_err());
+        assert!(first_of("not a commit").is_err());
+    }
 }

@@ -85,13 +85,23 @@ pub struct Clocks {
     pub running_ms: u64,
 }
 
+/// Fresh entropy for one batch. It is private: `Debug` prints its name only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Entropy(pub [u8; 32]);
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy")
+    }
+}
+
 /// What a batch reads from outside. The framework records it in the batch's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outside {
     /// Milliseconds since 1970 by the primary's clock; never decreases from entry to entry.
     pub time_ms: u64,
     /// Fresh entropy.
-    pub entropy: [u8; 32],
+    pub entropy: Entropy,
 }
 
 /// One executed batch.
@@ -184,6 +194,12 @@ pub trait History: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entropy_prints_its_name_only() {
+        let outside = Outside { time_ms: 1, entropy: Entropy([7; 32]) };
+        assert_eq!(format!("{outside:?}"), "Outside { time_ms: 1, entropy: Entropy }");
+    }
 
     #[test]
     fn a_checked_transaction_opens_only_as_what_it_is() {

@@ -169,6 +169,8 @@ pub struct Progress {
     pub matched: Seqno,
     /// It was heard of since the last check, which is made once per `election_ticks_min`.
     pub active: bool,
+    /// Messages with entries that are on their way to it: at most [`Limits::inflight_messages`].
+    pub inflight: usize,
 }
 
 /// Numbers for metrics and for people.

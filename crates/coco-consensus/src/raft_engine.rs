@@ -299,12 +299,13 @@ impl RaftEngine {
         for message in messages {
             let to =
                 self.node_id(message.to).expect("raft sends only to nodes that it was told of");
-            let message = convert::outgoing(message, data);
-            let alone = match whole.iter_mut().rev().find(|(other, _)| *other == to) {
-                Some((_, earlier)) => earlier.join(message, self.limits.message_bytes),
-                None => Some(message),
-            };
-            whole.extend(alone.map(|message| (to, message)));
+            for message in convert::outgoing(message, data).split(self.limits.message_bytes) {
+                let alone = match whole.iter_mut().rev().find(|(other, _)| *other == to) {
+                    Some((_, earlier)) => earlier.join(message, self.limits.message_bytes),
+                    None => Some(message),
+                };
+                whole.extend(alone.map(|message| (to, message)));
+            }
         }
         whole.into_iter().map(|(to, message)| (to, message.encode())).collect()
     }
@@ -633,7 +634,8 @@ impl Engine for RaftEngine {
         let progress = |node: NodeId| {
             let progress = self.node.raft.prs().get(raft_id(node))?;
             let active = progress.recent_active || node == self.me;
-            Some(Progress { node, matched: Seqno(progress.matched), active })
+            let (matched, inflight) = (Seqno(progress.matched), progress.ins.count());
+            Some(Progress { node, matched, active, inflight })
         };
         self.configuration.nodes().filter_map(progress).collect()
     }

@@ -177,7 +177,7 @@ impl Adapter for EvmAdapter {
         let executed = self.executor.execute_block(
             tx,
             outside.time_ms,
-            B256::from(outside.entropy),
+            B256::from(outside.entropy.0),
             |gas_left| {
                 let (transaction, held) = pool.take(gas_left, bytes_left)?;
                 bytes_left -= transaction.raw.len();

@@ -62,6 +62,11 @@ impl Shared {
         (versions.oldest, versions.newest)
     }
 
+    /// The lowest version that a snapshot holds.
+    pub(crate) fn pinned(&self) -> Option<Seqno> {
+        self.versions.lock().pins.first_key_value().map(|(version, _)| *version)
+    }
+
     /// Makes `version` the newest, once all its writes are in their maps.
     pub(crate) fn publish(&self, version: Seqno) {
         let mut versions = self.versions.lock();

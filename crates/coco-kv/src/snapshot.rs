@@ -84,6 +84,12 @@ impl Reader {
     pub fn oldest(&self) -> Seqno {
         self.shared.range().0
     }
+
+    /// The lowest version that a snapshot holds, if any does: it is not forgotten, nor is what came after it.
+    #[must_use]
+    pub fn pinned(&self) -> Option<Seqno> {
+        self.shared.pinned()
+    }
 }
 
 impl Snapshot {

@@ -69,8 +69,9 @@ pub use membership::{
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};
 pub use receipt::{
-    EarlierService, LeafComponents, Receipt, ReceiptError, ReceiptVerifier, ServiceKey,
-    VerifiedReceipt, VerifyReceiptError, verify_cose, verify_json,
+    EarlierService, LeafComponents, NodeWord, Receipt, ReceiptError, ReceiptVerifier, ServiceKey,
+    ServiceNodes, VerifiedReceipt, VerifyReceiptError, verify_cose, verify_cose_under, verify_json,
+    verify_json_under,
 };
 pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery, service_began};
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};

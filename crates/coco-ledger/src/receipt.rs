@@ -19,9 +19,8 @@ use crate::{
     SignatureRecord, entry, root_from_path,
 };
 
-pub(crate) use cose::verify_cose_under;
-pub use cose::{ServiceKey, verify_cose};
-pub use json::verify_json;
+pub use cose::{ServiceKey, verify_cose, verify_cose_under};
+pub use json::{NodeWord, ServiceNodes, verify_json, verify_json_under};
 
 /// What a leaf is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,7 +227,7 @@ impl ReceiptVerifier {
     /// # Errors
     /// [`VerifyReceiptError`] with the first thing that is wrong.
     pub fn json(&self, receipt: &[u8]) -> Result<VerifiedReceipt, VerifyReceiptError> {
-        json::verify(receipt, self)
+        verify_json_under(receipt, self)
     }
 
     /// Verifies the COSE form.

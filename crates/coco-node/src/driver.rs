@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_adapter::{Checked, Ticket};
+use coco_adapter::{Checked, Entropy, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
@@ -319,7 +319,7 @@ impl Driver {
                 let mut entropy = [0; 32];
                 aws_lc_rs::rand::fill(&mut entropy)
                     .map_err(|_| DriverError::Disk("no entropy from the system".into()))?;
-                self.step(Input::Work(entropy))?;
+                self.step(Input::Work(Entropy(entropy)))?;
             }
             let now = Instant::now();
             if now >= next_tick {

@@ -11,7 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Ticket, Verdict};
+use coco_adapter::{
+    Adapter, Answer, Checked, Clocks, Entropy, Execution, Outside, Ticket, Verdict,
+};
 use coco_consensus::{Configuration, HardState, Limits, RaftEngine, Start, Timing};
 use coco_crypto::{Curve, SigningKey, Validity, service_certificate};
 use coco_kv::{MapKind, MapName, MapSpec, Reader, Transaction, WriteSet};
@@ -231,7 +233,7 @@ impl Network {
         let mut ticks = 0;
         for batch in batches {
             self.inputs.push_back((0, Input::Submit(batch)));
-            self.inputs.push_back((0, Input::Work([0; 32])));
+            self.inputs.push_back((0, Input::Work(Entropy([0; 32]))));
             while self.inputs.len() > AHEAD * self.ids.len() {
                 self.step();
             }
@@ -242,7 +244,7 @@ impl Network {
         }
         self.settle();
         while self.replicas[0].has_work() {
-            self.inputs.push_back((0, Input::Work([0; 32])));
+            self.inputs.push_back((0, Input::Work(Entropy([0; 32]))));
             self.settle();
         }
         let took = self.started.elapsed();

@@ -454,6 +454,11 @@ struct Running {
 }
 
 impl Governing {
+    /// How many requests wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whoever waits, when this node is primary no more.
     pub(crate) fn abandon(&mut self) -> Vec<Ticket> {
         self.chunk_asked = false;

@@ -24,6 +24,7 @@ mod copy_ledger;
 mod effects;
 mod governing;
 mod hard_state_file;
+mod held;
 mod introductions;
 mod ledger_state;
 mod load;
@@ -47,9 +48,10 @@ pub use governing::{
     SECRET_LOOK_MS, SNAPSHOT_ASKED_MAP,
 };
 pub use hard_state_file::{HardStateFile, HardStateFileError};
+pub use held::Held;
 pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
 pub use ledger_state::{LedgerState, SharedLedgerState};
-pub use load::{LoadError, Loader, RestoreSnapshotError};
+pub use load::{LoadError, Loader, RECENT_BYTES_MAX, RestoreSnapshotError};
 pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use node_cipher::{Keyring, NodeCipher, NodeKeyError};

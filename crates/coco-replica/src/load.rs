@@ -522,7 +522,7 @@ fn configuration_of(
 
 /// How many bytes of the newest entries the loader hands to the engine, so that a lagging node can be served without
 /// reading the disk.
-const RECENT_BYTES_MAX: usize = 16 << 20;
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
 
 impl Loader {
     /// An empty ledger under the secrets of `keyring`, with the maps of the adapter. `index_key` keys the fingerprints of history

@@ -1,6 +1,6 @@
 //! How values from outside are kept in the entry that used them.
 
-use coco_adapter::Outside;
+use coco_adapter::{Entropy, Outside};
 use coco_kv::{MapKind, MapName, MapSpec};
 use coco_types::codec::{DecodeError, Reader};
 
@@ -19,7 +19,7 @@ pub(crate) fn outside_map() -> MapSpec {
 pub fn encode_outside(outside: &Outside) -> Vec<u8> {
     let mut out = Vec::with_capacity(40);
     out.extend_from_slice(&outside.time_ms.to_le_bytes());
-    out.extend_from_slice(&outside.entropy);
+    out.extend_from_slice(&outside.entropy.0);
     out
 }
 
@@ -29,7 +29,8 @@ pub fn encode_outside(outside: &Outside) -> Vec<u8> {
 /// [`DecodeError`] when the bytes are not of that form.
 pub fn decode_outside(bytes: &[u8]) -> Result<Outside, DecodeError> {
     let mut reader = Reader::new(bytes);
-    let outside = Outside { time_ms: reader.u64("time")?, entropy: reader.array("entropy")? };
+    let outside =
+        Outside { time_ms: reader.u64("time")?, entropy: Entropy(reader.array("entropy")?) };
     reader.end()?;
     Ok(outside)
 }
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn outside_values_come_back() {
-        let outside = Outside { time_ms: 1_700_000_000_123, entropy: [9; 32] };
+        let outside = Outside { time_ms: 1_700_000_000_123, entropy: Entropy([9; 32]) };
         let bytes = encode_outside(&outside);
         assert_eq!(decode_outside(&bytes), Ok(outside));
         assert!(decode_outside(&bytes[..39]).is_err());

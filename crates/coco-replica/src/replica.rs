@@ -1,7 +1,7 @@
 //! The state machine.
 
 use bytes::Bytes;
-use coco_adapter::{Adapter, Answer, Checked, Clocks, Outside, Ticket, Verdict};
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Entropy, Outside, Ticket, Verdict};
 use coco_consensus::{
     Configuration, Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress,
     ReceiveError, TransferError,
@@ -89,7 +89,7 @@ pub enum Input {
     /// Checked transactions, each with the name of the caller who waits.
     Submit(Vec<(Ticket, Checked)>),
     /// Execute the next batch, if there is one and room for it; fresh entropy for it.
-    Work([u8; 32]),
+    Work(Entropy),
     /// A message of another node, authenticated by the channel.
     Message(NodeId, Bytes),
     /// The writes up to this token are durable.
@@ -347,7 +347,7 @@ impl Replica {
     }
 
     /// Executes one batch, seals it and proposes it.
-    fn work(&mut self, entropy: [u8; 32], effects: &mut Effects) -> Result<(), StepError> {
+    fn work(&mut self, entropy: Entropy, effects: &mut Effects) -> Result<(), StepError> {
         if !self.has_work() {
             return Ok(());
         }

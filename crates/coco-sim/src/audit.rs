@@ -1,31 +1,27 @@
-//! What an auditor makes of a ledger who knows the service's certificate and, for what is private, its secrets.
+//! What an auditor makes of a ledger and of receipts who knows the service and, for what is private, its secrets.
 
 use bytes::Bytes;
 use coco_crypto::Certificate;
 use coco_governance::{Audit, AuditedEntry, Engine, tables};
 use coco_kv::{Domain, StateImage, Store, WriteSet};
 use coco_ledger::{
-    EntryView, LedgerSecrets, MerkleTree, Receipt, SignatureRecord, Verifier, chunk_files,
-    verify_cose, verify_json,
+    EntryView, LedgerSecrets, MerkleTree, Receipt, SignatureRecord, VerifiedReceipt, Verifier,
+    chunk_files, verify_cose_under, verify_json_under,
 };
+use coco_replica::LedgerState;
 use coco_types::Seqno;
 
-use crate::{dice::Dice, genesis::FIRST_ENTRIES};
+use crate::{
+    dice::Dice,
+    genesis::{FIRST_ENTRIES, Keys},
+    machine::index,
+};
 
-/// Receipts that are made and verified of one ledger.
-const RECEIPTS: usize = 5;
-
-/// Verifies a ledger, and some receipts in both forms; returns how many.
+/// Verifies a ledger with real signatures.
 ///
 /// # Panics
-/// When anything does not verify.
-#[must_use]
-pub fn check(
-    service: &Certificate,
-    entries: &[Bytes],
-    secrets: &LedgerSecrets,
-    dice: &mut Dice,
-) -> usize {
+/// When it does not verify.
+pub fn check(service: &Certificate, entries: &[Bytes], secrets: &LedgerSecrets) {
     let mut verifier = Verifier::new(service.clone()).with_secret(secrets.clone());
     for (name, bytes) in chunk_files(entries) {
         verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
@@ -33,19 +29,57 @@ pub fn check(
     let report = verifier.finish(None).expect("the auditor accepts the ledger");
     assert_eq!(report.entries, entries.len() as u64, "the auditor sees every entry");
     assert_eq!(report.signed, report.last, "a ledger at rest is signed to its end");
+}
 
-    let mut tree = MerkleTree::new();
-    let views: Vec<EntryView<'_>> = entries
-        .iter()
-        .map(|entry| EntryView::parse(entry).expect("ledgers hold entries"))
-        .collect();
-    views.iter().for_each(|view| tree.append(view.leaf()));
-    let pem = service.pem();
-    for _ in 0..RECEIPTS {
-        let at = dice.place(views.len());
-        verify(&views, at, secrets, (&tree, &pem));
+/// Makes the receipt of an entry as a node does that has these entries and lives in this state, and verifies it in both
+/// forms as whoever knows the service.
+///
+/// # Panics
+/// When it does not verify, says something else than the entry, or verifies with a bit flipped.
+pub fn check_receipt(
+    keys: &Keys,
+    (state, entries): (&LedgerState, &[Bytes]),
+    seqno: Seqno,
+    dice: &mut Dice,
+) {
+    let at = |seqno| EntryView::parse(&entries[index(seqno) - 1]).expect("ledgers hold entries");
+    let record = |view: &EntryView<'_>| SignatureRecord::read(view).expect("a readable signature");
+    let entry = at(seqno);
+    let tx_id = entry.tx_id();
+    let own = record(&entry);
+    let is_signature = own.is_some();
+    let (receipt, root) = match own {
+        Some(own) => (Receipt::of_signature(&own), own.root),
+        None => {
+            let covering = state.covering_signature(seqno).expect("a committed entry is covered");
+            let covering = record(&at(covering)).expect("a signature covers it");
+            let evidence = state.secrets().at(seqno).commit_evidence(tx_id);
+            let receipt = Receipt::assemble(entry.bytes(), evidence, state.tree(), &covering);
+            (receipt.expect("parts of one ledger belong together"), covering.root)
+        }
+    };
+    let says = |verified: &VerifiedReceipt| {
+        assert_eq!(verified.root, root, "the receipt of {tx_id} leads to the root that was signed");
+        assert_eq!(verified.tx_id, (!is_signature).then_some(tx_id), "a receipt names its entry");
+        let claims = verified.leaf_components.as_ref().map(|leaf| leaf.claims_digest);
+        assert_eq!(claims, (!is_signature).then_some(*entry.claims()), "and what it claims");
+    };
+    match verify_json_under(receipt.json().as_bytes(), keys.nodes_of_service()) {
+        Ok(verified) => says(&verified),
+        Err(error) => panic!("the receipt of {tx_id}: {error}"),
     }
-    RECEIPTS
+    let Some(mut cose) = receipt.cose() else { return };
+    match verify_cose_under(&cose, keys.service()) {
+        Ok(verified) => says(&verified),
+        Err(error) => panic!("the COSE receipt of {tx_id}: {error}"),
+    }
+    let (at, bit) = (dice.place(cose.len()), dice.below(8));
+    cose[at] ^= 1 << bit;
+    let spoiled = verify_cose_under(&cose, keys.service());
+    assert!(
+        spoiled.is_err(),
+        "the receipt of {tx_id} verifies with bit {bit} of byte {at} flipped"
+    );
 }
 
 /// Has everything that members did carried out again, from the public writes alone. Members are active from the start here,
@@ -87,29 +121,4 @@ pub fn check_governance(entries: &[Bytes]) {
             panic!("the auditor refuses an act: {error}: {}", error.fault);
         }
     }
-}
-
-fn verify(
-    views: &[EntryView<'_>],
-    at: usize,
-    secrets: &LedgerSecrets,
-    (tree, service_pem): (&MerkleTree, &str),
-) {
-    let record = |view: &EntryView<'_>| SignatureRecord::read(view).expect("a readable signature");
-    let entry = &views[at];
-    if let Some(own) = record(entry) {
-        let receipt = Receipt::of_signature(&own);
-        let verified = verify_json(receipt.json().as_bytes(), service_pem);
-        assert!(verified.is_ok(), "the receipt of {}: {verified:?}", entry.tx_id());
-        return;
-    }
-    let covering = views[at..].iter().find_map(record).expect("the last entry is a signature");
-    let evidence = secrets.at(entry.tx_id().seqno).commit_evidence(entry.tx_id());
-    let receipt = Receipt::assemble(entry.bytes(), evidence, tree, &covering)
-        .expect("parts of one ledger belong together");
-    let json = verify_json(receipt.json().as_bytes(), service_pem);
-    assert!(json.is_ok(), "the receipt of {}: {json:?}", entry.tx_id());
-    let cose = receipt.cose().expect("an entry with writes has a COSE receipt");
-    let cose = verify_cose(&cose, service_pem);
-    assert!(cose.is_ok(), "the receipt of {}: {cose:?}", entry.tx_id());
 }

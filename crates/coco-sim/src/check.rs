@@ -5,24 +5,32 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use coco_consensus::Configuration;
 use coco_ledger::{EntryView, SnapshotEvidence, SnapshotName};
-use coco_types::{NodeId, Role, TxId, TxStatus, View};
+use coco_types::{NodeId, Role, Seqno, TxId, TxStatus, View};
 
 mod entries;
+mod maxima;
 mod snapshots;
+mod states;
 mod votes;
 
-use self::{entries::Entries, snapshots::Snapshots, votes::Votes};
+pub use self::states::{Image, image};
+use self::{
+    entries::{Entries, Room},
+    maxima::Maxima,
+    snapshots::Snapshots,
+    states::States,
+    votes::Votes,
+};
 use crate::{
     Plan,
-    ethereum::Canary,
     machine::{Machine, index, tx_id},
+    private::Private,
 };
 
 /// Remembers what was promised.
 #[derive(Debug)]
 pub struct Check {
-    /// What must not be seen outside of a node.
-    canary: Canary,
+    private: Private,
     primaries: BTreeMap<View, usize>,
     /// What the network has committed.
     pub committed: Vec<Bytes>,
@@ -30,8 +38,10 @@ pub struct Check {
     entries: Entries,
     votes: Votes,
     snapshots: Snapshots,
-    /// Entries that a primary may have uncommitted when it executes a batch, that batch included.
-    uncommitted_max: usize,
+    states: States,
+    /// What a primary may have uncommitted when it executes a batch.
+    room: Room,
+    maxima: Maxima,
     /// What clients were told, and what was said to be final of it.
     told: BTreeMap<TxId, Option<TxStatus>>,
     /// Of each node in its present life: up to where its committed entries were compared.
@@ -45,15 +55,17 @@ pub struct Check {
 impl Check {
     /// Nothing was promised but the first entries.
     #[must_use]
-    pub fn new(plan: &Plan, first: &[Bytes], canary: Canary) -> Self {
+    pub fn new(plan: &Plan, first: &[Bytes], private: Private) -> Self {
         Self {
-            canary,
+            private,
             primaries: BTreeMap::new(),
             committed: first.to_vec(),
             entries: Entries::default(),
             votes: Votes::default(),
             snapshots: Snapshots::default(),
-            uncommitted_max: plan.settings.uncommitted_entries_max,
+            states: States::default(),
+            room: Room::of(&plan.settings),
+            maxima: Maxima::new(plan.settings, plan.limits),
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
             left: BTreeMap::new(),
@@ -83,7 +95,7 @@ impl Check {
     /// # Panics
     /// When it is not what an entry must be.
     pub fn sealed(&mut self, before: &[Bytes], entry: &Bytes) {
-        self.entries.sealed(before, entry);
+        self.entries.sealed(before, entry, &self.private);
     }
 
     /// A node found these on its disk.
@@ -125,13 +137,26 @@ impl Check {
         self.snapshots.count()
     }
 
+    /// How often a node's state was compared with that of another at the same seqno.
+    #[must_use]
+    pub fn states(&self) -> usize {
+        self.states.compared()
+    }
+
     /// A host sees these bytes, on the network or on a disk.
     ///
     /// # Panics
     /// When something private is among them.
     pub fn shown(&self, bytes: &[u8]) {
-        let leak = bytes.windows(self.canary.len()).position(|part| part == self.canary);
-        assert_eq!(leak, None, "private bytes leave a node");
+        self.private.shown(bytes);
+    }
+
+    /// A node says this of itself: its log may have it, or whoever asked.
+    ///
+    /// # Panics
+    /// When something private is in it.
+    pub fn written(&self, text: &str) {
+        self.private.shown(text.as_bytes());
     }
 
     /// A node says something to another.
@@ -139,6 +164,7 @@ impl Check {
     /// # Panics
     /// When it said the opposite before.
     pub fn said(&mut self, from: NodeId, to: NodeId, message: &Bytes) {
+        self.maxima.sent(message);
         self.votes.hear(from, to, message);
     }
 
@@ -170,12 +196,13 @@ impl Check {
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1, "the tree has every entry");
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
+        self.maxima.look(node, replica, &this.ledger);
         if !self.configurations.contains(replica.configuration()) {
             self.configurations.push(replica.configuration().clone());
         }
         let committed = index(state.committed().seqno);
         if state.role() == Role::Primary {
-            entries::check_room(&this.ledger, state.view(), committed, self.uncommitted_max);
+            self.room.check(&this.ledger, state.view(), committed);
         }
         assert!(committed >= self.compared[node], "n{node} takes back what is committed");
         if committed == self.compared[node] {
@@ -195,6 +222,9 @@ impl Check {
                 }
             }
         }
+        let before = Seqno(self.compared[node] as u64);
+        self.states.committed(node, &replica.reader(), before, state.committed().seqno);
+        self.maxima.committed(node, &replica.reader(), state.committed().seqno);
         self.compared[node] = committed;
         let is_signature =
             EntryView::parse(&this.ledger[committed - 1]).is_ok_and(|entry| entry.is_signature());

@@ -31,8 +31,13 @@ pub(crate) fn append(path: &Path, first_seed: u64, sum: &Sum) -> io::Result<()> 
 }
 
 /// The commit that is checked out where the simulator runs, as git names it.
-fn commit() -> String {
-    let asked = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+pub(crate) fn commit() -> String {
+    asked_git(&["rev-parse", "--short", "HEAD"])
+}
+
+/// What git answers.
+pub(crate) fn asked_git(words: &[&str]) -> String {
+    let asked = Command::new("git").args(words).output();
     let said = asked.ok().filter(|output| output.status.success());
     said.map_or_else(
         || "unknown".to_owned(),

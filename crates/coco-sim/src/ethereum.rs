@@ -10,20 +10,22 @@ use alloy_consensus::{SignableTransaction, Transaction as _, TxEip1559};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Signature, TxKind, U256, keccak256};
 use bytes::Bytes;
-use coco_adapter::Adapter;
+use coco_adapter::{Adapter, Answer, Checked, Clocks, Execution, Outside, Ticket};
 use coco_evm::{
     adapter::EvmAdapter,
     block::{Block, PooledTx, TxEnvelope},
     executor::Executor,
     genesis::{ChainConfig, Genesis, GenesisAccount},
-    pool::PoolLimits,
+    pool::{PoolLimits, PoolStatus},
     rpc::BlockCache,
     state::{self, EvmMaps, names},
 };
-use coco_kv::{MapName, Reader, Store, WriteSet};
+use coco_kv::{MapName, MapSpec, Reader, Store, Transaction, WriteSet};
 use coco_ledger::{EntryView, LedgerSecrets};
 use coco_replica::{OUTSIDE_MAP, decode_outside};
 use coco_types::Seqno;
+
+use crate::private::Marker;
 
 const CHAIN_ID: u64 = 31_337;
 /// Wei of each client's account in the beginning.
@@ -44,17 +46,13 @@ pub fn account(client: usize) -> Address {
     Address::repeat_byte(0xa0 | client)
 }
 
-/// Bytes that every transfer of a run carries. They are private: whoever finds them outside of a node's memory and its
-/// clients' has found a leak.
-pub type Canary = [u8; 16];
-
-/// A transfer as the edge would hand it to the replica.
+/// A transfer as the edge would hand it to the replica. It carries a marker, which is private.
 #[must_use]
 pub fn transfer(
     client: usize,
     nonce: u64,
     (to, value): (Address, u64),
-    canary: Canary,
+    marker: Marker,
 ) -> PooledTx {
     let sender = account(client);
     let transaction = TxEip1559 {
@@ -63,7 +61,7 @@ pub fn transfer(
         gas_limit: 30_000,
         to: TxKind::Call(to),
         value: U256::from(value),
-        input: canary.to_vec().into(),
+        input: marker.to_vec().into(),
         ..TxEip1559::default()
     };
     // Each signature differs, as real ones do.
@@ -98,11 +96,68 @@ pub fn opening(clients: usize) -> WriteSet {
 /// # Panics
 /// When the store holds no chain: every ledger here begins with one.
 #[must_use]
-pub fn adapter(reader: &Reader) -> Box<dyn Adapter> {
+pub fn adapter(reader: &Reader, limits: PoolLimits) -> Box<dyn Adapter> {
     let maps = EvmMaps::find(|name| reader.map(name)).expect("the schema is the adapter's");
     let config = state::config(&mut reader.head(), &maps).expect("the ledger begins with a chain");
     let executor = Executor::new(Arc::new(config), maps);
-    Box::new(EvmAdapter::new(executor, PoolLimits::default(), Arc::new(BlockCache::default())))
+    let adapter = EvmAdapter::new(executor, limits, Arc::new(BlockCache::default()));
+    Box::new(Watched { adapter, limits })
+}
+
+/// An adapter whose pool is held against its limits after every step.
+struct Watched {
+    adapter: EvmAdapter,
+    limits: PoolLimits,
+}
+
+impl Watched {
+    fn look(&self) {
+        let PoolStatus { executable, gapped, bytes } = self.adapter.pool_status();
+        let (waiting, most) = (executable + gapped, self.limits.transactions);
+        assert!(waiting <= most, "{waiting} transactions wait in a pool, {most} at most");
+        assert!(bytes <= self.limits.bytes, "transactions of {bytes} bytes wait in a pool");
+    }
+}
+
+impl Adapter for Watched {
+    fn schema(&self) -> Vec<MapSpec> {
+        self.adapter.schema()
+    }
+
+    fn admit(
+        &mut self,
+        head: &Reader,
+        clocks: Clocks,
+        ticket: Ticket,
+        transaction: Checked,
+    ) -> Vec<Answer> {
+        let answers = self.adapter.admit(head, clocks, ticket, transaction);
+        self.look();
+        answers
+    }
+
+    fn ready(&self) -> usize {
+        self.adapter.ready()
+    }
+
+    fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
+        let execution = self.adapter.execute(tx, outside);
+        self.look();
+        execution
+    }
+
+    fn expire(&mut self, running_ms: u64) -> Vec<Answer> {
+        self.adapter.expire(running_ms)
+    }
+
+    fn rolled_back(&mut self, head: &Reader) {
+        self.adapter.rolled_back(head);
+        self.look();
+    }
+
+    fn abandon(&mut self) -> Vec<Ticket> {
+        self.adapter.abandon()
+    }
 }
 
 /// What a node shows of an account at a position.

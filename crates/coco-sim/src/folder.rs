@@ -17,7 +17,10 @@ use std::{
 
 use coco_ledger::{ChunkName, FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES};
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    private::{BEFORE_BYTES, Private},
+};
 
 /// Bytes of a sector, as a length in memory.
 const SECTOR: usize = 512;
@@ -136,6 +139,8 @@ struct State {
     spoiled: BTreeSet<usize>,
     faults: Faults,
     fired: Fired,
+    /// What its host must not see.
+    private: Option<Private>,
 }
 
 #[derive(Debug, Default)]
@@ -210,6 +215,13 @@ impl State {
         self.fired.failed_sync |= fails;
         self.fired.failed_folder_sync |= fails && is_folder;
         fails
+    }
+
+    /// A host sees these bytes.
+    fn show(&self, bytes: &[u8]) {
+        if let Some(private) = &self.private {
+            private.shown(bytes);
+        }
     }
 }
 
@@ -307,6 +319,11 @@ impl SimFolder {
     /// Makes something wrong with the disk, or right again.
     pub fn set_faults(&self, faults: Faults) {
         self.change().faults = faults;
+    }
+
+    /// Looks at every byte that is written, and at every name, from now on.
+    pub fn watch(&self, private: &Private) {
+        self.change().private = Some(private.clone());
     }
 
     /// Faults that have shown since this was asked last.
@@ -459,6 +476,7 @@ impl SimFolder {
             durable_names: state.names.clone(),
             archive: state.archive.clone(),
             spoiled: state.spoiled.clone(),
+            private: state.private.clone(),
             ..State::default()
         };
         Self { disk: Rc::new(RefCell::new(copy)), within: self.within }
@@ -466,7 +484,8 @@ impl SimFolder {
 
     /// Everything is gone.
     pub fn wipe(&self) {
-        *self.change() = State::default();
+        let private = self.change().private.take();
+        *self.change() = State { private, ..State::default() };
     }
 
     /// One file is gone.
@@ -561,6 +580,7 @@ impl Folder for SimFolder {
             let source = io::ErrorKind::AlreadyExists.into();
             return Err(FileError::new(FileOperation::Create, name, source));
         }
+        state.show(path.as_bytes());
         let number = state.files.len();
         state.files.push(FileState::default());
         state.names.insert(path.clone(), number);
@@ -575,6 +595,7 @@ impl Folder for SimFolder {
         let number = state.names.remove(&old).ok_or_else(|| {
             FileError::new(FileOperation::Rename, from, io::ErrorKind::NotFound.into())
         })?;
+        state.show(new.as_bytes());
         state.names.insert(new.clone(), number);
         state.name_changes.push(NameChange::Rename(old, new, number));
         Ok(())
@@ -657,7 +678,11 @@ impl FolderFile for SimFile {
             room = room.min(Self::place(*left));
             *left -= room as u64;
         }
-        state.files[self.number].write(&bytes[..room], Self::place(offset));
+        let start = Self::place(offset);
+        state.files[self.number].write(&bytes[..room], start);
+        // A value that is written in pieces is whole on the disk.
+        let from = start.saturating_sub(BEFORE_BYTES);
+        state.show(&state.files[self.number].seen[from..start + room]);
         if room < bytes.len() {
             let source = io::ErrorKind::StorageFull.into();
             return Err(FileError::at(FileOperation::Write, &self.name, offset, source));

@@ -1,20 +1,20 @@
 //! Keys or their doubles, and the first entries of a network, as provisioning makes them.
 
+mod derived;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coco_crypto::{
-    AEAD_NONCE_BYTES, AeadKey, Certificate, Curve, EndorseNode, SecretBytes, SigningKey, Validity,
-    endorse_node, service_certificate, sha256,
-};
+use coco_crypto::{AEAD_NONCE_BYTES, AeadKey, Certificate, SecretBytes, sha256};
 use coco_kv::WriteSet;
 use coco_ledger::{
-    FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, ServiceKey, ServiceSigner,
-    ServiceStatus, Signer, genesis_write_set, put_service,
+    EndorsedService, FirstLedger, GenesisNode, LedgerSecret, LedgerSecrets, NodeWord, ServiceKey,
+    ServiceNodes, ServiceStatus, Signer, VerifyReceiptError, genesis_write_set, put_service,
 };
 use coco_replica::{Keyring, NodeCipher, NodeKeyError};
 use coco_types::{Digest, NodeId};
 
+pub use self::derived::{DerivedKey, DerivedSigner};
 use crate::{
     ethereum, members,
     plan::{NEWCOMERS_MAX, NODES_MAX},
@@ -58,7 +58,7 @@ impl Signer for DoubleSigner {
     }
 
     fn node_certificate_pem(&self) -> &'static str {
-        "no certificate"
+        DOUBLE_CERTIFICATE
     }
 
     fn service_key_digest(&self) -> Digest {
@@ -88,6 +88,22 @@ impl ServiceKey for DoubleService {
     }
 }
 
+impl ServiceNodes for DoubleService {
+    fn check(&self, word: &NodeWord<'_>) -> Result<Option<EndorsedService>, VerifyReceiptError> {
+        let NodeWord { node_id, root, .. } = *word;
+        if word.certificate_pem != DOUBLE_CERTIFICATE || !word.endorsements.is_empty() {
+            return Err(VerifyReceiptError::NodeId(node_id));
+        }
+        let signer = DoubleSigner(node_id);
+        (signer.sign_root(&root) == word.signature)
+            .then_some(None)
+            .ok_or(VerifyReceiptError::Signature { root })
+    }
+}
+
+/// What doubles have for certificates.
+const DOUBLE_CERTIFICATE: &str = "no certificate";
+
 /// What doubles say of the service's key.
 const DOUBLE_SERVICE: Digest = Digest([0x5e; 32]);
 
@@ -96,28 +112,17 @@ const DOUBLE_SERVICE: Digest = Digest([0x5e; 32]);
 pub enum Keys {
     /// Doubles, for most seeds.
     Doubles,
-    /// Real keys under a real certificate. The library draws its nonces itself, so no two runs sign alike.
+    /// Real keys under a real certificate.
     Real {
+        /// The seed that they follow from.
+        seed: u64,
         /// One for each node.
-        signers: Vec<ServiceSigner>,
+        signers: Vec<DerivedSigner>,
         /// What an auditor knows.
         service: Box<Certificate>,
         /// What every node of the service holds.
-        service_key: Box<SigningKey>,
+        service_key: Box<DerivedKey>,
     },
-}
-
-fn validity() -> Validity {
-    Validity { not_before: START_S - 3600, not_after: START_S + 3600 }
-}
-
-/// A node's key that was just made, endorsed.
-fn endorsed(service_key: &SigningKey, service: &Certificate) -> ServiceSigner {
-    let key = SigningKey::generate(Curve::P384);
-    let endorse = EndorseNode { key: key.public(), names: &[], validity: validity() };
-    let cert = endorse_node(service_key, service, &endorse).expect("it can be made");
-    ServiceSigner::new(&key.pkcs8_der(), cert.pem(), &service_key.pkcs8_der())
-        .expect("keys that were just made can sign")
 }
 
 /// What a machine's double is encrypted to. All its lives have one: a key is sealed with a seat.
@@ -180,16 +185,21 @@ pub fn node_record(signer: &dyn Signer, machine: usize) -> GenesisNode {
 }
 
 impl Keys {
-    /// Real keys for so many nodes.
+    /// Real keys for so many nodes, in the run of a seed.
     ///
     /// # Panics
-    /// When the system has no entropy.
+    /// As [`DerivedKey::new`].
     #[must_use]
-    pub fn real(nodes: usize) -> Self {
-        let service_key = SigningKey::generate(Curve::P384);
-        let service = service_certificate(&service_key, validity()).expect("it can be made");
+    pub fn real(seed: u64, nodes: usize) -> Self {
+        let service_key = DerivedKey::new(seed, "service");
+        let service = service_key.service_certificate();
+        let signer = |node: usize| {
+            let key = DerivedKey::new(seed, &format!("machine {node}"));
+            DerivedSigner::new(key, service_key.clone(), &service)
+        };
         Self::Real {
-            signers: (0..nodes).map(|_| endorsed(&service_key, &service)).collect(),
+            seed,
+            signers: (0..nodes).map(signer).collect(),
             service: Box::new(service),
             service_key: Box::new(service_key),
         }
@@ -200,7 +210,10 @@ impl Keys {
     pub fn again(&self, node: usize, life: u64) -> Box<dyn Signer + Send> {
         match self {
             Self::Doubles => Box::new(DoubleSigner::again(node, life)),
-            Self::Real { service, service_key, .. } => Box::new(endorsed(service_key, service)),
+            Self::Real { seed, service, service_key, .. } => {
+                let key = DerivedKey::new(*seed, &format!("machine {node} in life {life}"));
+                Box::new(DerivedSigner::new(key, service_key.as_ref().clone(), service))
+            }
         }
     }
 
@@ -222,6 +235,15 @@ impl Keys {
         }
     }
 
+    /// Whose nodes may sign receipts.
+    #[must_use]
+    pub fn nodes_of_service(&self) -> &dyn ServiceNodes {
+        match self {
+            Self::Doubles => &DoubleService,
+            Self::Real { service, .. } => service.as_ref(),
+        }
+    }
+
     /// Says that the service is open.
     fn open(&self, writes: &mut WriteSet) {
         if let Self::Real { service, .. } = self {
@@ -232,7 +254,7 @@ impl Keys {
     /// Names nodes and service.
     fn nodes(&self, nodes: usize) -> WriteSet {
         let service = match self {
-            Self::Doubles => "no certificate".to_owned(),
+            Self::Doubles => DOUBLE_CERTIFICATE.to_owned(),
             Self::Real { service, .. } => service.pem(),
         };
         let nodes: Vec<_> =

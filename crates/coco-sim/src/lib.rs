@@ -21,8 +21,9 @@
 //! - [`members`]: what members ask for, and the model that judges what became of it.
 //! - [`roster`]: who is of the network and who votes, as checkers read it.
 //! - [`periods`]: the secrets of ledgers, as checkers and auditors read them.
+//! - [`private`]: what nobody outside may see.
 //! - [`store`]: the store alone, under transactions that overlap.
-//! - [`audit`]: what an auditor makes of a ledger with real signatures.
+//! - [`audit`]: what an auditor makes of a ledger and its receipts.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
 //! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`trace`]: holds what the engines do against the model of consensus.
@@ -44,6 +45,7 @@ pub mod members;
 pub mod periods;
 pub mod plan;
 pub mod planted;
+pub mod private;
 mod recorded;
 pub mod roster;
 mod seats;

@@ -17,8 +17,8 @@ use coco_ledger::{
 };
 use coco_replica::{
     Effects, HardStateFile, HardStateFileError, Input, Keyring, LoadLedger, LoadLedgerError,
-    Loader, Now, Persist, ReadEntriesError, Replica, SnapshotFiles, StepError, Storage,
-    StorageError, UseSnapshotError, read_entries,
+    Loader, Now, Persist, RECENT_BYTES_MAX, ReadEntriesError, Replica, SnapshotFiles, StepError,
+    Storage, StorageError, UseSnapshotError, read_entries,
 };
 use coco_types::{NodeId, Role, Seqno, TxId, View};
 use thiserror::Error;
@@ -359,10 +359,10 @@ impl Machine {
     ) -> Result<Found, StartFault> {
         assert!(self.replica.is_none(), "it is up");
         self.life += 1;
-        let index_key = [dice.bits(), dice.bits()];
-        let engine_seed = dice.bits();
+        // Nothing takes the first two: they stay, so that saved seeds draw everything else as they did.
+        let [_, _, engine_seed] = [dice.bits(), dice.bits(), dice.bits()];
         let mut files = LedgerFiles::open(self.folder.clone())?;
-        let (mut loader, entries) = self.load(plan, keys, index_key, &mut files, committed)?;
+        let (mut loader, entries) = self.load(plan, keys, &mut files, committed)?;
         if entries.is_empty() {
             return Err(StartFault::Nothing);
         }
@@ -404,7 +404,10 @@ impl Machine {
             // Such a node does not come up; what it would do is no step of the model.
             return Ok(Found { has_cut, is_less });
         }
-        let adapter = ethereum::adapter(&loader.reader());
+        let adapter = ethereum::adapter(&loader.reader(), plan.pool);
+        let recent = loader.take_recent();
+        let recent_bytes: usize = recent.iter().map(|entry| entry.data.len()).sum();
+        assert!(recent_bytes <= RECENT_BYTES_MAX, "a start keeps {recent_bytes} bytes in memory");
         let start = Start {
             me: self.id,
             configuration,
@@ -413,7 +416,7 @@ impl Machine {
             views,
             last,
             committed,
-            recent: loader.take_recent(),
+            recent,
             timing: plan.timing,
             seed: engine_seed,
             limits: plan.limits,
@@ -431,20 +434,16 @@ impl Machine {
         &mut self,
         plan: &Plan,
         keys: &Keys,
-        drawn: [u64; 2],
         files: &mut LedgerFiles<SimFolder>,
         committed: &[Bytes],
     ) -> Result<(Loader, Vec<Bytes>), StartFault> {
         let snapshots = SnapshotFiles::open(self.snapshot_folder())?;
         let keyring = self.keyring();
-        // Snapshots hold fingerprints, and those of all nodes must be equal.
-        let makes_snapshots = plan.settings.snapshot_entries > 0;
-        let index_key = if makes_snapshots { keyring.secrets.index_key() } else { drawn };
         let load = LoadLedger {
             keyring: &keyring,
             service: keys.service(),
             schema: &state::schema(),
-            index_key,
+            index_key: keyring.secrets.index_key(),
             retained_entries: plan.settings.retained_entries,
         };
         let making = &mut self.making;

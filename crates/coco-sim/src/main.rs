@@ -3,7 +3,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer is its output")]
 
 mod counts;
+mod figures;
 mod hunt;
+mod seeds;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +16,7 @@ use std::{
     process::ExitCode,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -22,6 +24,11 @@ use std::{
 
 use clap::Parser;
 use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
+
+use self::{
+    figures::{Costs, thread_time},
+    seeds::Seeds,
+};
 
 /// Runs simulated worlds, each from one seed. The same seed always gives the same run.
 #[derive(Debug, Parser)]
@@ -35,6 +42,9 @@ struct Arguments {
     /// Begin with this seed
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Run as many seeds from this one on, too
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "planted"])]
+    and_from: Option<u64>,
     /// Stop after so many minutes, whatever `--seeds` says
     #[arg(long)]
     minutes: Option<u64>,
@@ -47,6 +57,9 @@ struct Arguments {
     /// Append how often each fault fired and each rare state was reached to this file, as comma-separated values
     #[arg(long)]
     counts: Option<PathBuf>,
+    /// Append what the run came to, and what its seeds cost, to this file, as comma-separated values
+    #[arg(long)]
+    figures: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -66,15 +79,18 @@ struct Sum {
     entries: usize,
     audited: usize,
     reads: usize,
+    states: usize,
     simulated_us: u64,
     faults: BTreeMap<&'static str, u64>,
     marks: Marks,
+    /// Processor time of each seed, and of those with doubles of keys.
+    costs: Costs,
+    quick_costs: Costs,
 }
 
 /// What the threads share.
 struct Shared {
-    next: AtomicU64,
-    end: u64,
+    seeds: Seeds,
     until: Option<Instant>,
     failed: AtomicBool,
     log: Option<PathBuf>,
@@ -87,18 +103,17 @@ fn main() -> ExitCode {
     if let Some(names) = &arguments.planted {
         return plant(names, arguments.from, arguments.seeds);
     }
-    let (from, end) = match (arguments.seed, arguments.minutes) {
-        (Some(seed), _) => (seed, seed.saturating_add(1)),
+    let (from, count) = match (arguments.seed, arguments.minutes) {
+        (Some(seed), _) => (seed, 1),
         (None, Some(_)) => (arguments.from, u64::MAX),
-        (None, None) => {
-            let seeds = arguments.seeds.unwrap_or(SEEDS);
-            (arguments.from, arguments.from.saturating_add(seeds))
-        }
+        (None, None) => (arguments.from, arguments.seeds.unwrap_or(SEEDS)),
     };
+    if let Some(and_from) = arguments.and_from {
+        println!("{count} seeds from {from} on, and {count} from {and_from} on");
+    }
     let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
     let shared = Shared {
-        next: AtomicU64::new(from),
-        end,
+        seeds: Seeds::new([from].into_iter().chain(arguments.and_from), count),
         until,
         failed: AtomicBool::new(false),
         log: arguments.log.clone(),
@@ -125,6 +140,12 @@ fn main() -> ExitCode {
         eprintln!("error: cannot append to {}: {error}", path.display());
         return ExitCode::FAILURE;
     }
+    if let Some(path) = &arguments.figures
+        && let Err(error) = figures::append(path, from, &sum)
+    {
+        eprintln!("error: cannot append to {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     conclude(&sum, started, arguments.require_marks)
 }
 
@@ -144,21 +165,24 @@ fn work(shared: &Shared, always_twice: bool) {
     while !shared.failed.load(Ordering::Relaxed)
         && shared.until.is_none_or(|until| Instant::now() < until)
     {
-        let seed = shared.next.fetch_add(1, Ordering::Relaxed);
-        if seed >= shared.end {
-            return;
-        }
+        let Some(seed) = shared.seeds.next() else { return };
+        let started = thread_time();
         let times = if always_twice || seed.is_multiple_of(TWICE_EVERY) { 2 } else { 1 };
         let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
         let Ok(reports) = runs.collect::<Result<Vec<_>, _>>() else {
             fail(shared, seed, "fails");
             return;
         };
-        if !has_real_keys(seed) && reports.first() != reports.last() {
+        if reports.first() != reports.last() {
             fail(shared, seed, "gives two different runs");
             return;
         }
+        let cost = thread_time().saturating_sub(started) / times;
         let mut sum = shared.sum.lock().expect("no thread panics while it adds up");
+        sum.costs.add(cost);
+        if !has_real_keys(seed) {
+            sum.quick_costs.add(cost);
+        }
         reports.first().into_iter().for_each(|report| sum.add(report));
     }
 }
@@ -197,6 +221,7 @@ impl Sum {
         self.entries += report.entries;
         self.audited += report.audited;
         self.reads += report.reads;
+        self.states += report.states;
         self.simulated_us += report.time_us;
         for (fault, acts) in &report.faults {
             *self.faults.entry(fault).or_default() += acts;
@@ -207,15 +232,25 @@ impl Sum {
 
 fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
     println!(
-        "{} seeds, {} transfers committed, {} entries, {} reads compared, {} receipts verified, {} simulated seconds in \
+        "{} seeds, {} transfers committed, {} entries, {} reads and {} states compared, {} receipts verified, {} simulated seconds in \
          {:.1} s",
         sum.seeds,
         sum.committed,
         sum.entries,
         sum.reads,
+        sum.states,
         sum.audited,
         sum.simulated_us / 1_000_000,
         started.elapsed().as_secs_f64()
+    );
+    let (all, quick) = (&sum.costs, &sum.quick_costs);
+    println!(
+        "CPU seconds of a seed: median {:.3}, mean {:.3}, most {:.3}; with doubles of keys: median {:.3}, mean {:.3}",
+        all.median(),
+        all.mean(),
+        all.most(),
+        quick.median(),
+        quick.mean()
     );
     for (fault, acts) in &sum.faults {
         println!("fault  {acts:8}  {fault}");

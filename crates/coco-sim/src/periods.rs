@@ -21,14 +21,13 @@ use crate::{
 pub struct Named(BTreeMap<TxId, LedgerSecret>);
 
 impl Named {
-    /// Notes what an entry says.
+    /// Notes what an entry says: the secret that it names, if it does.
     ///
     /// # Panics
     /// As [`named`].
-    pub fn note(&mut self, entry: &EntryView<'_>) {
-        if let Some(secret) = named(entry) {
-            self.0.insert(entry.tx_id(), secret);
-        }
+    pub fn note(&mut self, entry: &EntryView<'_>) -> Option<&LedgerSecret> {
+        self.0.insert(entry.tx_id(), named(entry)?);
+        self.0.get(&entry.tx_id())
     }
 
     /// The secret of the entry that stands at `seqno` after these: the newest that one of them names.

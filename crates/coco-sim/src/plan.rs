@@ -2,6 +2,7 @@
 //! reaches states that one with all of them hides.
 
 use coco_consensus::{Limits, Timing};
+use coco_evm::pool::PoolLimits;
 use coco_replica::{SNAPSHOT_ENTRIES_MIN, Settings};
 
 use crate::{dice::Dice, planted::Planted};
@@ -44,6 +45,8 @@ pub struct Plan {
     pub disk: DiskPlan,
     /// How often each adversary acts: the mean time between two acts, or never.
     pub faults: FaultPlan,
+    /// How many transactions may wait at a primary.
+    pub pool: PoolLimits,
     /// Mean time that a node's thread takes for a snapshot.
     pub snapshot_us: Micros,
     /// Mean time between two requests of a member; none without members.
@@ -209,6 +212,7 @@ impl Plan {
             disk: DiskPlan { sync_us: dice.one_of(&[300, 1_000, 10_000]) },
             faults: FaultPlan::draw(dice, restart),
             snapshot_us: 0,
+            pool: PoolLimits::default(),
             govern_us: None,
             rekeys: 0,
             governed_us: 0,
@@ -218,6 +222,15 @@ impl Plan {
             real_keys: false,
             restart,
             planted: None,
+        }
+    }
+
+    /// Decides about the pool: in a quarter of the seeds it is so small that the few clients of a run fill it. The dice are others,
+    /// as for members.
+    pub fn draw_pool(&mut self, dice: &mut Dice) {
+        if dice.per_mille(250) {
+            self.pool.transactions = dice.one_of(&[1, 2, 3]);
+            self.pool.bytes = dice.one_of(&[200, 400, self.pool.bytes]);
         }
     }
 

@@ -7,7 +7,7 @@ pub use disks::Damage;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coco_adapter::Ticket;
+use coco_adapter::{Entropy, Ticket};
 use coco_consensus::Fetch;
 use coco_crypto::sha256;
 use coco_planted::Bug;
@@ -19,15 +19,16 @@ use crate::{
     check::Check,
     client::{Client, Done, check_order},
     dice::Dice,
-    ethereum::{self, Canary, Model, Seen},
+    ethereum::{self, Model, Seen},
     faults::{self, Cuts, Fault},
-    genesis::{FIRST_ENTRIES, Keys, first_entries},
+    genesis::{FIRST_ENTRIES, Keys, first_entries, secret},
     log::{Happened, Recorder, said},
     machine::{Machine, Origin, StartAs, ends_chunk, index},
     marks::Marks,
     periods,
     plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
+    private::{MARKER_BYTES, Private},
     seats::Answered,
     store,
     trace::Trace,
@@ -40,6 +41,7 @@ mod newcomers;
 mod notes;
 mod queues;
 mod rare;
+mod receipts;
 mod snapshots;
 mod way;
 
@@ -58,12 +60,16 @@ const REAL_KEYS_EVERY: u64 = 50;
 pub(crate) const WORK_US: Micros = 100;
 /// What the dice for snapshots begin with, beside the seed.
 const SNAPSHOT_DICE: u64 = 0x534e_4150_5348_4f54;
+/// What the dice for the pool begin with, beside the seed.
+const POOL_DICE: u64 = 0x504f_4f4c_5f5f_5f5f;
 /// What the dice for members begin with, beside the seed.
 const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
 /// What the dice for nodes that come and go begin with, beside the seed.
 const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
+/// Of so many steps one is printed, as a log may have it.
+const PRINTED_EVERY: u64 = 64;
 /// How long an operator takes to start a node that has stopped.
 pub(crate) const OPERATOR_US_MAX: Micros = 10_000_000;
 
@@ -151,7 +157,9 @@ pub struct World {
     digest: [u8; 32],
     check: Check,
     trace: Trace,
-    canary: Canary,
+    private: Private,
+    entropy: u64,
+    steps: u64,
     pub(crate) clients: Vec<Client>,
     tickets: BTreeMap<Ticket, usize>,
     next_ticket: u64,
@@ -171,8 +179,10 @@ pub struct Report {
     pub committed: usize,
     /// Entries of the ledger.
     pub entries: usize,
-    /// Receipts that were verified, of a run with real keys.
+    /// Receipts that were verified.
     pub audited: usize,
+    /// How often a node's state was compared with that of another at the same seqno.
+    pub states: usize,
     /// Reads of balances that were compared with the model.
     pub reads: usize,
     /// Simulated microseconds.
@@ -192,7 +202,7 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, None)
 }
 
-/// Whether the run of a seed has real keys. Its digest then differs from one time to the next.
+/// Whether the run of a seed has real keys.
 #[must_use]
 pub const fn has_real_keys(seed: u64) -> bool {
     seed % REAL_KEYS_EVERY == 1
@@ -216,6 +226,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     plan.draw_snapshots(&mut Dice::new(seed.rotate_left(32) ^ SNAPSHOT_DICE));
     plan.draw_members(&mut Dice::new(seed.rotate_left(16) ^ MEMBERS_DICE));
     plan.draw_nodes(&mut Dice::new(seed.rotate_left(48) ^ NODES_DICE));
+    plan.draw_pool(&mut Dice::new(seed.rotate_left(48) ^ POOL_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -225,7 +236,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
         plan.governed_us = 300;
         plan.rekeys = 700;
     }
-    let mut world = World::new(plan, dice, recorder);
+    let mut world = World::new(seed, plan, dice, recorder);
     world.safety();
     world.heal();
     world.liveness();
@@ -233,19 +244,22 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
 }
 
 impl World {
-    fn new(plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
+    fn new(seed: u64, plan: Plan, mut dice: Dice, recorder: Recorder) -> Self {
         recorder.plan(&plan);
-        let canary = (u128::from(dice.bits()) << 64 | u128::from(dice.bits())).to_le_bytes();
+        let private = Private::draw(&mut dice);
+        private.add(secret().secret().expose());
         let count = plan.nodes + plan.newcomers;
-        let keys = if plan.real_keys { Keys::real(count) } else { Keys::Doubles };
+        let keys = if plan.real_keys { Keys::real(seed, count) } else { Keys::Doubles };
         let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
         let mut world = Self {
-            check: Check::new(&plan, &first, canary),
+            check: Check::new(&plan, &first, private.clone()),
             trace: Trace::new(&ids, &first),
-            canary,
+            private,
+            entropy: 0,
+            steps: 0,
             machines,
             recorder,
             keys,
@@ -273,6 +287,7 @@ impl World {
         };
         world.follow_nodes();
         for node in 0..world.machines.len() {
+            world.machines[node].folder.watch(&world.private);
             world.plant_in_disk(node);
             world.start(node);
         }
@@ -366,6 +381,7 @@ impl World {
 
     /// One more machine, which is down.
     pub(crate) fn add_machine(&mut self, machine: Machine) -> usize {
+        machine.folder.watch(&self.private);
         self.machines.push(machine);
         self.check.add();
         self.given_up.push(false);
@@ -442,7 +458,7 @@ impl World {
             Event::Work(node) => {
                 self.machines[node].works = false;
                 self.note(node, || Happened::Works);
-                let entropy = self.dice.bytes();
+                let entropy = self.entropy();
                 self.step(node, Input::Work(entropy));
             }
             Event::Message { to: (to, id), from, bytes } => {
@@ -478,6 +494,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What a batch gets, which is private.
+    fn entropy(&mut self) -> Entropy {
+        let mut entropy = self.dice.bytes();
+        self.entropy += 1;
+        entropy[..MARKER_BYTES].copy_from_slice(&self.private.marker(b'e', self.entropy));
+        Entropy(entropy)
     }
 
     fn synced(&mut self, node: usize) {
@@ -519,9 +543,19 @@ impl World {
     /// # Panics
     /// When the node would stop: nothing here gives it a reason to.
     pub fn step(&mut self, node: usize, input: Input) {
+        self.steps += 1;
+        let is_printed = self.steps.is_multiple_of(PRINTED_EVERY);
+        if is_printed {
+            self.check.written(&format!("{input:?}"));
+        }
         match self.machines[node].step(self.time, input) {
             None => {}
-            Some(Ok(effects)) => self.carry_out(node, effects),
+            Some(Ok(effects)) => {
+                if is_printed {
+                    self.check.written(&format!("{effects:?}"));
+                }
+                self.carry_out(node, effects);
+            }
             Some(Err(error)) => panic!("n{node} stops: {error}: {error:?}"),
         }
     }
@@ -719,16 +753,17 @@ impl World {
         let ledger = well.ledger.clone();
         self.check_politics(&ledger, &secrets);
         self.check_states();
+        let audited = self.check_receipts();
         self.check_disks();
-        let audited = match &self.keys {
-            Keys::Doubles => 0,
-            Keys::Real { service, .. } => audit::check(service, &ledger, &secrets, &mut self.dice),
-        };
+        if let Keys::Real { service, .. } = &self.keys {
+            audit::check(service, &ledger, &secrets);
+        }
         Report {
             audited,
             digest: self.digest,
             committed: self.done.len(),
             entries: ledger.len(),
+            states: self.check.states(),
             reads,
             time_us: self.time,
             faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),

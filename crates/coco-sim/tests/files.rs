@@ -9,6 +9,7 @@ use coco_ledger::{
 use coco_sim::{
     dice::Dice,
     folder::{FailingSync, Faults, SimFolder},
+    private::Private,
 };
 use coco_types::{Digest, Seqno, TxId, View};
 
@@ -301,4 +302,25 @@ fn a_file_that_is_put_aside_replaces_none() {
     let lengths = [PUT_ASIDE, ".aside.aside"]
         .map(|end| folder.seen(&format!("ledger_1{end}")).unwrap().len());
     assert_eq!(lengths, [8 + all[0].len(), 8 + all[0].len() + all[1].len()]);
+}
+
+#[test]
+#[should_panic(expected = "private bytes leave a node")]
+fn a_disk_sees_a_marker_that_comes_in_two_writes() {
+    let private = Private::draw(&mut Dice::new(5));
+    let (folder, marker) = (SimFolder::default(), private.marker(b't', 1));
+    folder.watch(&private);
+    let file = folder.create("a file").expect("a new disk works");
+    file.write_at(&marker[..6], 100).expect("a part is no marker");
+    file.write_at(&marker[6..], 106).expect("unreachable");
+}
+
+#[test]
+#[should_panic(expected = "private bytes leave a node")]
+fn a_disk_sees_a_marker_in_a_name() {
+    let private = Private::draw(&mut Dice::new(5));
+    let folder = SimFolder::default();
+    folder.watch(&private);
+    let name = String::from_utf8(private.marker(b't', 1).to_vec()).expect("markers are letters");
+    drop(folder.create(&name));
 }

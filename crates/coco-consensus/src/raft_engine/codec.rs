@@ -102,6 +102,29 @@ impl Message {
         None
     }
 
+    /// Cuts an append whose entries do not fit `bytes_max` into ones that continue one another; a larger entry travels
+    /// alone. The `raft` crate puts what it was just given behind what it read from the log, whatever both come to.
+    pub(super) fn split(self, bytes_max: usize) -> Vec<Self> {
+        let Self { view, body: Body::Append { mut previous, commit, entries } } = self else {
+            return vec![self];
+        };
+        let append =
+            |previous, entries| Self { view, body: Body::Append { previous, commit, entries } };
+        let mut parts = Vec::new();
+        let (mut part, mut bytes, mut end) = (Vec::new(), 0_usize, previous);
+        for entry in entries {
+            bytes = bytes.saturating_add(entry.data.len());
+            if bytes > bytes_max && !part.is_empty() {
+                parts.push(append(previous, std::mem::take(&mut part)));
+                (previous, bytes) = (end, entry.data.len());
+            }
+            end = TxId { view: entry.view, seqno: end.seqno.next() };
+            part.push(entry);
+        }
+        parts.push(append(previous, part));
+        parts
+    }
+
     /// The bytes of the message.
     pub(super) fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.body.bytes_about());
@@ -442,6 +465,29 @@ pub(super) mod tests {
                 prop_assert_eq!(read.encode(), bad);
             }
         }
+    }
+
+    #[test]
+    fn an_append_over_the_limit_is_cut_between_entries() {
+        let entry = |view, bytes| WireEntry { view: View(view), data: Bytes::from(vec![7; bytes]) };
+        let append = |previous, entries| Message {
+            view: View(5),
+            body: Body::Append { previous, commit: Seqno(3), entries },
+        };
+        let all = vec![entry(2, 40), entry(2, 60), entry(4, 1), entry(4, 500), entry(5, 9)];
+        let parts = append(TxId::new(2, 8), all.clone()).split(100);
+        let expected = [
+            append(TxId::new(2, 8), all[..2].to_vec()),
+            append(TxId::new(2, 10), all[2..3].to_vec()),
+            append(TxId::new(4, 11), all[3..4].to_vec()),
+            append(TxId::new(4, 12), all[4..].to_vec()),
+        ];
+        assert_eq!(parts, expected);
+        let whole = append(TxId::new(2, 8), all);
+        assert_eq!(whole.clone().split(609).len(), 2);
+        assert_eq!(whole.clone().split(610), vec![whole]);
+        let empty = append(TxId::new(2, 8), Vec::new());
+        assert_eq!(empty.clone().split(1), vec![empty]);
     }
 
     fn refused(message: &Message) -> bool {

@@ -10,8 +10,8 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex, keccak256};
 use coco_adapter::{
-    Adapter, Answer, Check, Checked, Clocks, History, HistoryError, Outside, Refusal, Ticket,
-    Verdict,
+    Adapter, Answer, Check, Checked, Clocks, Entropy, History, HistoryError, Outside, Refusal,
+    Ticket, Verdict,
 };
 use coco_evm::{
     adapter::EvmAdapter,
@@ -300,7 +300,7 @@ impl Chain {
     /// Executes one batch, a second later.
     pub(crate) fn execute(&mut self) -> Vec<Answer> {
         self.now_ms += 1_000;
-        let outside = Outside { time_ms: self.clocks().time_ms, entropy: [5; 32] };
+        let outside = Outside { time_ms: self.clocks().time_ms, entropy: Entropy([5; 32]) };
         let mut tx = self.store.begin();
         let execution = self.adapter.execute(&mut tx, &outside);
         let changes = tx.finish();

@@ -2,7 +2,7 @@
 
 use alloy_consensus::{TxEip1559, TxEip7702};
 use alloy_primitives::{TxKind, U256, hex};
-use coco_adapter::{Adapter, Answer, Outside, Refusal, Verdict};
+use coco_adapter::{Adapter, Answer, Entropy, Outside, Refusal, Verdict};
 use coco_evm::{
     genesis::Fees,
     pool::{GAP_MEMORY_MS, GAP_WAIT_MS, PoolLimits},
@@ -409,7 +409,7 @@ fn the_block_hash_is_what_the_entry_claims() {
     let mut chain = Chain::new();
     chain.queue(&one.transfer(0));
     let mut tx = chain.store.begin();
-    let outside = Outside { time_ms: chain.now_ms, entropy: [1; 32] };
+    let outside = Outside { time_ms: chain.now_ms, entropy: Entropy([1; 32]) };
     let execution = chain.adapter.execute(&mut tx, &outside);
     drop(tx);
     assert!(!execution.is_empty);

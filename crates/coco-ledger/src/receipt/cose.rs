@@ -89,7 +89,10 @@ impl ServiceKey for PublicKey {
 }
 
 /// Verifies the COSE form of a receipt under the service's key.
-pub(crate) fn verify_cose_under(
+///
+/// # Errors
+/// [`VerifyReceiptError`] with the first thing that is wrong.
+pub fn verify_cose_under(
     receipt: &[u8],
     service: &dyn ServiceKey,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {

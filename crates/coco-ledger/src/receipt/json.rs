@@ -87,18 +87,63 @@ pub fn verify_json(
     ReceiptVerifier::new(service).json(receipt)
 }
 
-pub(super) fn verify(
+/// What a JSON receipt says of the node that signed its root.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeWord<'a> {
+    /// The node.
+    pub node_id: NodeId,
+    /// Its certificate, in PEM.
+    pub certificate_pem: &'a str,
+    /// Certificates of earlier services, from the one that endorsed the node to the one that the next endorsed.
+    pub endorsements: &'a [String],
+    /// Endorsements of earlier services in base64, the newest first.
+    pub endorsements_cose: &'a [String],
+    /// Where leaf and path lead.
+    pub root: Digest,
+    /// The node's signature over the root.
+    pub signature: &'a [u8],
+}
+
+/// Whose nodes may sign JSON receipts. The service's certificate is what counts; a simulation, whose signers sign faster and
+/// mean less, has another.
+pub trait ServiceNodes {
+    /// Checks that the node is one of the service and that it signed the root; which earlier service it is of, if it is.
+    ///
+    /// # Errors
+    /// [`VerifyReceiptError`] with the first thing that is wrong.
+    fn check(&self, word: &NodeWord<'_>) -> Result<Option<EndorsedService>, VerifyReceiptError>;
+}
+
+impl ServiceNodes for ReceiptVerifier {
+    fn check(&self, word: &NodeWord<'_>) -> Result<Option<EndorsedService>, VerifyReceiptError> {
+        let (node, earlier) = endorsed(word, self)?;
+        if node.key().node_id() != word.node_id {
+            return Err(VerifyReceiptError::NodeId(word.node_id));
+        }
+        node.key()
+            .verify_prehashed(&word.root, word.signature)
+            .map_err(|_| VerifyReceiptError::Signature { root: word.root })?;
+        Ok(earlier)
+    }
+}
+
+impl ServiceNodes for Certificate {
+    fn check(&self, word: &NodeWord<'_>) -> Result<Option<EndorsedService>, VerifyReceiptError> {
+        ReceiptVerifier::new(self.clone()).check(word)
+    }
+}
+
+/// Verifies the JSON form of a receipt under whoever answers for nodes.
+///
+/// # Errors
+/// [`VerifyReceiptError`] with the first thing that is wrong.
+pub fn verify_json_under(
     receipt: &[u8],
-    verifier: &ReceiptVerifier,
+    service: &dyn ServiceNodes,
 ) -> Result<VerifiedReceipt, VerifyReceiptError> {
     check_limits(receipt.len())?;
     let form: Form = serde_json::from_slice(receipt).map_err(VerifyReceiptError::Json)?;
-    let (node, earlier) = endorsed(&form, verifier)?;
     let node_id: NodeId = form.node_id.parse().map_err(|_| VerifyReceiptError::Field("node_id"))?;
-    if node.key().node_id() != node_id {
-        return Err(VerifyReceiptError::NodeId(node_id));
-    }
-
     let leaf_components = form.leaf_components.as_ref().map(Components::read).transpose()?;
     let leaf = match (&leaf_components, &form.leaf) {
         (Some(components), _) => components.leaf(),
@@ -110,9 +155,14 @@ pub(super) fn verify(
     let root = root_from_path(leaf, &path);
     let signature =
         STANDARD.decode(&form.signature).map_err(|_| VerifyReceiptError::Field("signature"))?;
-    node.key()
-        .verify_prehashed(&root, &signature)
-        .map_err(|_| VerifyReceiptError::Signature { root })?;
+    let earlier = service.check(&NodeWord {
+        node_id,
+        certificate_pem: &form.cert,
+        endorsements: form.service_endorsements.as_deref().unwrap_or_default(),
+        endorsements_cose: form.service_endorsements_cose.as_deref().unwrap_or_default(),
+        root,
+        signature: &signature,
+    })?;
 
     let tx_id = leaf_components.as_ref().map(LeafComponents::tx_id).transpose();
     let tx_id = tx_id.map_err(VerifyReceiptError::CommitEvidence)?;
@@ -125,19 +175,19 @@ pub(super) fn verify(
 
 /// The node's certificate, once it leads to the service, and the earlier service that endorsed it, if one did.
 fn endorsed(
-    form: &Form,
+    word: &NodeWord<'_>,
     verifier: &ReceiptVerifier,
 ) -> Result<(Certificate, Option<EndorsedService>), VerifyReceiptError> {
-    let node = Certificate::from_pem(&form.cert).map_err(VerifyReceiptError::Endorsement)?;
-    let own = own_endorsements(form, verifier)?;
+    let node =
+        Certificate::from_pem(word.certificate_pem).map_err(VerifyReceiptError::Endorsement)?;
+    let own = own_endorsements(word, verifier)?;
     let mut before = verifier.before.iter().chain(&own);
     let earlier = before.find(|earlier| node.verify_signed_by(&earlier.key).is_ok()).cloned();
-    let links = form.service_endorsements.as_deref().unwrap_or_default();
     // A receipt of before the recovery has no certificates of its service, and needs none when endorsements are known.
-    if !links.is_empty() || earlier.is_none() {
-        check_certificates(&node, links, &verifier.service)?;
+    if !word.endorsements.is_empty() || earlier.is_none() {
+        check_certificates(&node, word.endorsements, &verifier.service)?;
     }
-    if !links.is_empty() && earlier.is_none() {
+    if !word.endorsements.is_empty() && earlier.is_none() {
         return Err(VerifyReceiptError::NoEpoch);
     }
     Ok((node, earlier))
@@ -163,10 +213,10 @@ fn check_certificates(
 
 /// The services that the receipt's own endorsements lead to.
 fn own_endorsements(
-    form: &Form,
+    word: &NodeWord<'_>,
     verifier: &ReceiptVerifier,
 ) -> Result<Vec<EndorsedService>, VerifyReceiptError> {
-    let messages = form.service_endorsements_cose.iter().flatten();
+    let messages = word.endorsements_cose.iter();
     let messages = messages.map(|text| STANDARD.decode(text)).collect::<Result<_, _>>();
     let messages = messages.map_err(|_| VerifyReceiptError::Field("service_endorsements_cose"))?;
     let endorsements = Endorsements::new(messages).map_err(VerifyReceiptError::Earlier)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use coco_adapter::{Checked, Ticket};
+use coco_adapter::{Checked, Entropy, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, HardState, Limits, LogEntry, RaftEngine, Start, Timing,
 };
@@ -396,7 +396,7 @@ impl Cluster {
         }
         self.next_entropy += 1;
         let entropy = sha256(&self.next_entropy.to_le_bytes()).0;
-        self.step(node, Input::Work(entropy));
+        self.step(node, Input::Work(Entropy(entropy)));
         true
     }
 

@@ -67,7 +67,8 @@ impl World {
             if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
         let value = self.dice.between(1, VALUE_MAX);
         let nonce = self.clients[number].nonce;
-        let transfer = ethereum::transfer(number, nonce, (to, value), self.canary);
+        let marker = self.private.marker(b't', self.begun);
+        let transfer = ethereum::transfer(number, nonce, (to, value), marker);
         let begun_us = self.time;
         self.ask(number, transfer, begun_us);
     }
@@ -109,6 +110,7 @@ impl World {
         if waits != ticket {
             return;
         }
+        self.check.written(&format!("{reply:?}"));
         self.note(node, || Happened::Answers { client: number, reply: format!("{reply:?}") });
         self.clients[number].doing = match reply {
             Reply::Executed(id) | Reply::Earlier(id) => {
@@ -188,6 +190,7 @@ fn allowed_refusal(message: &str) -> &'static str {
     let allowed = [
         ("nonce too high", "a primary refused a nonce that it did not know of"),
         ("transaction expired", "a primary that reached no quorum let a transfer expire"),
+        ("txpool is full", "a primary's pool was full"),
         ("already known", "a primary that reached no quorum was asked too often for one transfer"),
     ];
     // No run is as long as an hour by which a clock may be set, and no wait is longer than its run.

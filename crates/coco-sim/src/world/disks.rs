@@ -175,6 +175,7 @@ impl World {
     /// # Panics
     /// When a node starts with less than it has acknowledged, or an undamaged one does not start.
     pub(super) fn judge_start(&mut self, node: usize, started: Result<Found, StartFault>) -> bool {
+        started.as_ref().err().into_iter().for_each(|fault| self.check.written(&in_full(fault)));
         let damage = self.machines[node].damage;
         match started {
             Ok(found) if found.is_less && self.plan.restart == Restart::Rejoin => {
@@ -243,6 +244,7 @@ impl World {
 
     /// A write or a sync failed, and the node stops. An operator starts it again, after it has room, or power, again.
     pub(super) fn disk_failed(&mut self, node: usize, error: &StorageError) {
+        self.check.written(&in_full(error));
         let folder = self.machines[node].folder.clone();
         let faults = folder.faults();
         self.machines[node].fail();

@@ -212,6 +212,7 @@ impl World {
             return;
         };
         let what = format!("{reply:?}");
+        self.check.written(&what);
         self.note(node, || Happened::Governs { member, what });
         let again =
             |favourite| Doing::Asking { ask, signed_at, question: None, questions, favourite };

@@ -1,8 +1,6 @@
 //! Snapshots in a world: when a node's thread makes them, what a start may make of them, and whether they and the entries
 //! after them give the state that nodes live in.
 
-use coco_crypto::sha256;
-use coco_kv::{Domain, Reader, WriteSet};
 use coco_ledger::{Folder, LedgerFiles, SnapshotEvidence, SnapshotFile};
 use coco_replica::{
     Effects, Input, LoadLedger, Loader, SNAPSHOTS_KEPT, SNAPSHOTS_WAITING_MAX, SnapshotFiles,
@@ -12,6 +10,7 @@ use coco_types::{Digest, Role};
 
 use super::{Event, World};
 use crate::{
+    check::{Image, image},
     genesis::Keys,
     log::Happened,
     machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
@@ -133,6 +132,7 @@ impl World {
 
     /// A snapshot that is not there needs a reason.
     fn excuse_snapshot(&self, node: usize, has_failed: bool, why: &str) {
+        self.check.written(why);
         let machine = &self.machines[node];
         let faults = machine.folder.faults();
         let is_excused = has_failed
@@ -182,6 +182,7 @@ impl World {
         let making = &machine.making;
         let mut spoiled = 0;
         for refused in &making.refused {
+            self.check.written(&refused.text);
             self.note_snapshot(node, || format!("{} is refused: {}", refused.name, refused.text));
             let is_spoiled = folder.is_spoiled(&refused.name.to_string());
             let is_excused = is_spoiled
@@ -220,37 +221,41 @@ impl World {
     /// # Panics
     /// When one of them is another state, or a snapshot does not verify.
     pub(super) fn check_states(&mut self) {
-        if self.plan.settings.snapshot_entries == 0 {
-            return;
-        }
         let voters: Vec<usize> =
             (0..self.machines.len()).filter(|node| self.machines[*node].votes()).collect();
-        let image =
-            |node: usize| self.machines[node].replica.as_ref().map(|it| image(&it.reader()));
-        let live = image(voters[0]);
+        let live = self.live_image(voters[0]);
         for node in &voters {
-            assert!(image(*node) == live, "n{node} lives in another state than n{}", voters[0]);
+            let own = self.live_image(*node);
+            assert!(own == live, "n{node} lives in another state than n{}", voters[0]);
         }
-        let keyring = self.machines[voters[0]].keyring();
-        let index_key = keyring.secrets.index_key();
-        let mut loader = Loader::new(keyring, coco_evm::state::schema(), index_key, 0);
-        for entry in &self.machines[voters[0]].ledger {
-            loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
-        }
-        assert!(
-            Some(self::image(&loader.reader())) == live,
-            "n{} lives in another state",
-            voters[0]
-        );
+        let replayed = self.replayed_image(voters[0]);
+        assert!(replayed == live, "the ledger gives another state than n{} lives in", voters[0]);
         let node = voters[self.dice.place(voters.len())];
         self.verify_snapshots(node);
         let machine = &self.machines[node];
         // A disk may be behind what the disks of others made committed.
         if machine.damage.is_none() && machine.disk.entries == machine.ledger {
             let loaded = self.load_again(node);
-            let is_same = loaded.is_none_or(|loaded| Some(loaded) == live);
+            let is_same = loaded.is_none_or(|loaded| loaded == live);
             assert!(is_same, "the disk of n{node} gives back another state");
         }
+    }
+
+    /// The state that a node lives in.
+    fn live_image(&self, node: usize) -> Image {
+        let replica = self.machines[node].replica.as_ref().expect("who votes is up");
+        image(&replica.reader().head())
+    }
+
+    /// The state that a node's ledger makes from its first entry.
+    fn replayed_image(&self, node: usize) -> Image {
+        let keyring = self.machines[node].keyring();
+        let index_key = keyring.secrets.index_key();
+        let mut loader = Loader::new(keyring, coco_evm::state::schema(), index_key, 0);
+        for entry in &self.machines[node].ledger {
+            loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
+        }
+        image(&loader.reader().head())
     }
 
     /// The state that a node would start from, were its process to end now; none when it would need another copy.
@@ -270,7 +275,7 @@ impl World {
         let folder = folder.expect("a healthy disk is read");
         let mut files = LedgerFiles::open(disk).expect("a healthy disk is read");
         match load.load(&mut files, &folder, |_, _| {}) {
-            Ok((loader, _)) => Some(image(&loader.reader())),
+            Ok((loader, _)) => Some(image(&loader.reader().head())),
             Err(error)
                 if error.is_loss()
                     && machine.copied_at.is_some()
@@ -295,14 +300,6 @@ impl World {
             assert!(is_excused || verified.is_ok(), "{name} of n{node}: {:?}", verified.err());
         }
     }
-}
-
-type Image = [Digest; 2];
-
-/// All that a store holds, as digests.
-fn image(reader: &Reader) -> Image {
-    let head = reader.head();
-    [Domain::Public, Domain::Private].map(|domain| sha256(&head.encode(domain, &WriteSet::new())))
 }
 
 /// What an entry says of a snapshot.
