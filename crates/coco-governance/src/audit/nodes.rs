@@ -203,8 +203,12 @@ impl Nodes {
         let Some(seat) = node.asked_seat() else {
             return if is_admitted { Ok(()) } else { Err("members have not admitted its code") };
         };
-        let occupants = self.before.iter().filter(|(id, _)| self.configuration.has(id));
-        let mut occupants = occupants.filter(|(id, node)| node.seat(id) == seat).peekable();
+        // A node that members trust has its seat before it listens.
+        let has_seat = |id: &String, node: &Node| {
+            node.seat(id) == seat
+                && (self.configuration.has(id) || id == seat && node.status() == "Trusted")
+        };
+        let mut occupants = self.before.iter().filter(|(id, node)| has_seat(id, node)).peekable();
         if occupants.peek().is_none() {
             return Err("nobody has the seat that it asks for");
         }
