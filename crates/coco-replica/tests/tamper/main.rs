@@ -20,6 +20,7 @@
 #[path = "../../../coco-ledger/tests/fixture/ledger.rs"]
 mod fixture;
 mod flips;
+mod memory;
 mod mutants;
 mod pieces;
 mod readers;
