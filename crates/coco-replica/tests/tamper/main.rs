@@ -1,5 +1,5 @@
 //! A ledger of several chunks, changed in every way that a host can change files: each change is refused by the offline
-//! verifier and by a node that starts, with file, offset and seqno.
+//! verifier and by a node that starts, with file, offset and seqno, and by a node that is sent its entries, with the seqno.
 //!
 //! What is tried, and what cannot be seen in the ledger alone:
 //!

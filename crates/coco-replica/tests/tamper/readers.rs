@@ -2,19 +2,26 @@
 
 use std::error::Error;
 
+use bytes::Bytes;
 use coco_crypto::Certificate;
-use coco_ledger::{LedgerFiles, LedgerFilesError, LedgerReport, Verifier};
-use coco_replica::{Keyring, LoadError, LoadLedger, LoadLedgerError, SnapshotFiles};
+use coco_ledger::{
+    CHUNK_HEADER_BYTES, LedgerFiles, LedgerFilesError, LedgerReport, Verifier, entry_bytes,
+};
+use coco_replica::{CopiedLedger, Keyring, LoadError, LoadLedger, LoadLedgerError, SnapshotFiles};
+use coco_types::Seqno;
 
-use crate::{fixture::Ledger, memory::MemoryFolder};
+use crate::{ENTRIES, fixture::Ledger, memory::MemoryFolder};
 
 /// Names and contents, in the order in which a folder lists them.
-pub(crate) type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<File>;
+
+/// One of them.
+pub(crate) type File = (String, Vec<u8>);
 
 /// Where a reader saw something wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
-    /// The file; none when it is one that is missing.
+    /// The file; none when it is one that is missing, and for a reader without files.
     pub(crate) file: Option<String>,
     /// Where in it; none when all of it stands in a wrong place.
     pub(crate) offset: Option<u64>,
@@ -38,13 +45,18 @@ impl Refusal {
 /// A reader that has read some chunks of the untouched ledger.
 pub(crate) trait Reader {
     /// Reads on, to the end.
-    fn read(&mut self, files: &[(String, Vec<u8>)]) -> Result<Option<LedgerReport>, Refusal>;
+    fn read(&mut self, files: &[File]) -> Result<Option<LedgerReport>, Refusal>;
 
     /// Reads one more chunk of the untouched ledger.
-    fn advance(&mut self, chunk: &(String, Vec<u8>));
+    fn advance(&mut self, chunk: &File);
+
+    /// Whether it reads names, headers and tables.
+    fn has_files(&self) -> bool {
+        true
+    }
 
     /// Whether these files are others than the untouched ones to this reader.
-    fn is_change(&self, untouched: &Files, files: &Files) -> bool;
+    fn is_change(&self, untouched: &[File], files: &[File]) -> bool;
 }
 
 /// `coco ledger verify`.
@@ -57,7 +69,7 @@ impl Auditor {
 }
 
 impl Reader for Auditor {
-    fn read(&mut self, files: &[(String, Vec<u8>)]) -> Result<Option<LedgerReport>, Refusal> {
+    fn read(&mut self, files: &[File]) -> Result<Option<LedgerReport>, Refusal> {
         let mut verifier = self.0.clone();
         files
             .iter()
@@ -72,11 +84,11 @@ impl Reader for Auditor {
             })
     }
 
-    fn advance(&mut self, (name, bytes): &(String, Vec<u8>)) {
+    fn advance(&mut self, (name, bytes): &File) {
         self.0.chunk(name, bytes).unwrap();
     }
 
-    fn is_change(&self, _: &Files, _: &Files) -> bool {
+    fn is_change(&self, _: &[File], _: &[File]) -> bool {
         true
     }
 }
@@ -118,7 +130,7 @@ impl Start {
 }
 
 impl Reader for Start {
-    fn read(&mut self, files: &[(String, Vec<u8>)]) -> Result<Option<LedgerReport>, Refusal> {
+    fn read(&mut self, files: &[File]) -> Result<Option<LedgerReport>, Refusal> {
         let folder: MemoryFolder = self.before.iter().chain(files).collect();
         let mut files = LedgerFiles::open(folder).map_err(|error| of_files(&error))?;
         let snapshots = SnapshotFiles::open(MemoryFolder::default()).unwrap();
@@ -128,20 +140,95 @@ impl Reader for Start {
         Ok(None)
     }
 
-    fn advance(&mut self, chunk: &(String, Vec<u8>)) {
+    fn advance(&mut self, chunk: &File) {
         self.before.push(chunk.clone());
     }
 
     /// A folder has no order, and no name twice.
-    fn is_change(&self, untouched: &Files, files: &Files) -> bool {
-        let folder = |files: &Files| {
-            let mut files = files.clone();
+    fn is_change(&self, untouched: &[File], files: &[File]) -> bool {
+        let folder = |files: &[File]| {
+            let mut files = files.to_vec();
             files.sort_by(|one, other| one.0.cmp(&other.0));
             files.dedup_by(|one, other| one.0 == other.0);
             files
         };
         folder(untouched) != folder(files)
     }
+}
+
+/// A node that joins, or has lost its ledger: it is sent the entries of these files, as a table or a walk finds them, by a
+/// node that does not look at them.
+pub(crate) struct Join {
+    known: Known,
+    before: Files,
+}
+
+impl Join {
+    pub(crate) fn new(ledger: &Ledger) -> Self {
+        Self { known: Known::new(ledger), before: Vec::new() }
+    }
+}
+
+impl Reader for Join {
+    fn read(&mut self, files: &[File]) -> Result<Option<LedgerReport>, Refusal> {
+        let mut copied = CopiedLedger::begin(&self.known.load(), None).unwrap();
+        for entry in self.before.iter().chain(files).flat_map(|(_, bytes)| sent(bytes)) {
+            copied.push(Bytes::copy_from_slice(entry)).map_err(|error| Refusal {
+                file: None,
+                offset: None,
+                seqno: seqno_of(&error),
+                what: chain(&error),
+            })?;
+        }
+        // Who sent them has said how far its ledger is committed.
+        if copied.is_enough(Seqno(ENTRIES)) {
+            return Ok(None);
+        }
+        let seqno = copied.next().0;
+        let what = format!("the copy ends before {seqno}");
+        Err(Refusal { file: None, offset: None, seqno, what })
+    }
+
+    fn advance(&mut self, chunk: &File) {
+        self.before.push(chunk.clone());
+    }
+
+    fn has_files(&self) -> bool {
+        false
+    }
+
+    fn is_change(&self, untouched: &[File], files: &[File]) -> bool {
+        let entries = |files: &[File]| -> Vec<Vec<u8>> {
+            files.iter().flat_map(|(_, bytes)| sent(bytes)).map(<[u8]>::to_vec).collect()
+        };
+        entries(untouched) != entries(files)
+    }
+}
+
+/// The entries of a chunk file: where its table puts them, and without one, one after the other.
+fn sent(file: &[u8]) -> Vec<&[u8]> {
+    by_table(file).unwrap_or_else(|| {
+        let mut rest = file.get(CHUNK_HEADER_BYTES..).unwrap_or_default();
+        let mut entries = Vec::new();
+        while let Some((entry, after)) = rest
+            .split_first_chunk()
+            .and_then(|(header, _)| rest.split_at_checked(entry_bytes(header).ok()?))
+        {
+            entries.push(entry);
+            rest = after;
+        }
+        entries
+    })
+}
+
+fn by_table(file: &[u8]) -> Option<Vec<&[u8]>> {
+    let (header, _) = file.split_first_chunk()?;
+    let end = usize::try_from(u64::from_le_bytes(*header)).ok()?;
+    let (positions, []) = file.get(end..)?.as_chunks() else { return None };
+    let mut ends: Vec<usize> =
+        positions.iter().map(|position| u32::from_le_bytes(*position) as usize).collect();
+    ends.push(end);
+    ends.windows(2).map(|pair| file.get(pair[0]..pair[1])).collect()
 }
 
 fn of_start(error: &LoadLedgerError) -> Refusal {
