@@ -8,6 +8,7 @@ use coco_ledger::{
 
 use crate::{
     ENTRIES,
+    dice::Dice,
     fixture::Ledger,
     ledger,
     mutants::Table,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Share of the bytes outside headers and tables in which a random bit is flipped, in percent.
-const REST_PERCENT: u64 = 5;
+pub(crate) const REST_PERCENT: u64 = 5;
 
 /// What a flipped bit belongs to.
 #[derive(Clone)]
@@ -65,29 +66,6 @@ fn regions(file: &[u8], first: u64) -> Vec<Region> {
     regions
 }
 
-/// The same choice in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// The bits of one byte that are flipped, one after the other.
-    fn bits(&mut self, region: &Region) -> Range<u64> {
-        if region.is_header {
-            return 0..8;
-        }
-        let (is_chosen, bit) = (self.next() % 100 < REST_PERCENT, self.next() % 8);
-        if is_chosen { bit..bit + 1 } else { 0..0 }
-    }
-}
-
 /// What became of the flips in one chunk.
 #[derive(Default)]
 struct Outcome {
@@ -111,7 +89,7 @@ fn flip(reader: &mut dyn Reader, files: &Files, c: usize, unsigned: &[UnsignedRa
     regions.retain(|region| reader.has_files() || !region.is_framing());
     for region in &regions {
         for at in region.bytes.clone() {
-            for bit in dice.bits(region) {
+            for bit in dice.bits(if region.is_header { 100 } else { REST_PERCENT }) {
                 rest[0].1[at] ^= 1 << bit;
                 let place = format!("{name} byte {at} bit {bit}");
                 outcome.all += 1;

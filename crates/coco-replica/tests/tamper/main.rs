@@ -9,7 +9,7 @@
 //! - a ledger that was cut at a signature entry is a valid one, and so is one that somebody with the keys went on with
 //!   differently: a receipt from later shows both ([`receipts`]).
 //!
-//! A further kind of file (a snapshot) is one more constructor of [`mutants::Mutant`] and one more [`readers::Reader`].
+//! Snapshots are treated likewise ([`snapshots`]): the error names file, offset and seqno, too.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@
     reason = "a test stops at what it did not expect, and counts"
 )]
 
+mod dice;
 #[path = "../../../coco-ledger/tests/fixture/ledger.rs"]
 mod fixture;
 mod flips;
@@ -25,6 +26,9 @@ mod mutants;
 mod pieces;
 mod readers;
 mod receipts;
+#[path = "../../../coco-ledger/tests/fixture/snapshot.rs"]
+mod snapshot;
+mod snapshots;
 
 use fixture::Ledger;
 

@@ -97,7 +97,7 @@ impl Reader for Auditor {
 #[derive(Clone)]
 pub(crate) struct Known {
     keyring: Keyring,
-    service: Certificate,
+    pub(crate) service: Certificate,
 }
 
 impl Known {
@@ -206,7 +206,7 @@ impl Reader for Join {
 }
 
 /// The entries of a chunk file: where its table puts them, and without one, one after the other.
-fn sent(file: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn sent(file: &[u8]) -> Vec<&[u8]> {
     by_table(file).unwrap_or_else(|| {
         let mut rest = file.get(CHUNK_HEADER_BYTES..).unwrap_or_default();
         let mut entries = Vec::new();
