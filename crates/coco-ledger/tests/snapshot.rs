@@ -7,7 +7,7 @@ mod fixture;
 #[path = "fixture/snapshot.rs"]
 mod snapshot;
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, sha256};
 use coco_kv::{Domain, MapName, StateImage, Store, WriteSet};
 use coco_ledger::{
     EntryFlags, LedgerFault, SnapshotError, SnapshotEvidence, SnapshotFault, SnapshotFile,
@@ -107,6 +107,21 @@ fn proof_name_and_service_must_be_its_own() {
     let receipt = ledger.receipt(name.seqno.0 - 1).cose().unwrap();
     let forged = [&file[..entry(&file)], &receipt].concat();
     assert!(matches!(fault(verify(&ledger, name, &forged)), SnapshotFault::Digest { .. }));
+}
+
+#[test]
+fn an_error_points_into_the_snapshot_however_short_it_is() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    ledger.sign(EntryFlags::NONE);
+    let entry = [1, 0, 0, 0, 0, 0, 0, 0];
+    ledger.append(EntryFlags::NONE, sha256(&entry), &WriteSet::new());
+    let name = SnapshotName { seqno: Seqno(4), evidence: Seqno(5) };
+    ledger.sign(EntryFlags::NONE);
+    let receipt = ledger.receipt(name.evidence.0).cose().unwrap();
+    let error = verify(&ledger, name, &[&entry[..], &receipt].concat()).unwrap_err();
+    assert!(matches!(error.fault, SnapshotFault::Entry(_)));
+    assert_eq!(error.offset, 0);
 }
 
 #[test]
