@@ -54,7 +54,7 @@ pub(super) async fn join(
     let _place = service.joining().try_acquire().map_err(|_| not_now())?;
     let body = service.body(request, JOIN_BYTES_MAX).await?;
     let introduction = introduction::read(&certificate, &body)
-        .map_err(|error| -> Refused { respond::error(error.code(), &error.to_string()).into() })?;
+        .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;

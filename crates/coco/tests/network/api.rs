@@ -573,42 +573,8 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
 
     let chunks = chunks(&ledger)?;
     ensure!(chunks.len() > 2, "only {} chunks", chunks.len());
-    for (name, path) in &chunks {
-        let bytes = fs::read(path)?;
-        let end = usize::try_from(signed_end(&bytes, committed)?)?;
-        let file = name.to_string();
-        for at in (0..end).step_by(end * chunks.len() / FLIPS + 1) {
-            flip(path, at)?;
-            let output = verify()?;
-            flip(path, at)?;
-            refused_at(&output, &format!("{file}, byte {at} flipped"), name, &bytes)?;
-        }
-    }
-    // The service's own row, which is looked at before anything is verified.
-    let (name, path) = &chunks[0];
-    let bytes = fs::read(path)?;
-    let find = |from: usize, word: &[u8]| {
-        let at = bytes[from..].windows(word.len()).position(|window| window == word);
-        at.map(|at| from + at).with_context(|| format!("{name} does not have what is sought"))
-    };
-    let pem = find(find(0, SERVICE_MAP.as_bytes())?, b"BEGIN CERT")?;
-    for at in [2, 40, 200].map(|after| pem + after) {
-        flip(path, at)?;
-        let output = verify()?;
-        flip(path, at)?;
-        refused_at(&output, &format!("byte {at} of the service's row flipped"), name, &bytes)?;
-    }
-    for (n, (name, path)) in chunks.iter().enumerate().filter(|(_, (name, _))| name.last.is_some())
-    {
-        let bytes = fs::read(path)?;
-        let next = chunks.get(n + 1).map(|(_, path)| fs::read(path)).transpose()?;
-        for (what, changed) in rearranged(&bytes, next)? {
-            fs::write(path, &changed)?;
-            let output = verify()?;
-            fs::write(path, &bytes)?;
-            refused_at(&output, &format!("{name}: {what}"), name, &changed)?;
-        }
-    }
+    refuse_flips(&chunks, committed, &verify)?;
+    refuse_pieces(&chunks, &verify)?;
     // A chunk that is missing, and a ledger that ends before what the auditor was shown.
     let (name, path) = &chunks[1];
     let aside = network.scratch().join("aside");
@@ -634,6 +600,58 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
     ensure!(cut.status.success(), "cut at a signature: {}", errors_of(&cut));
     refused(&with_receipt()?, "a cut ledger under a later receipt", &[&receipt, "seqno"])?;
     network.finish()
+}
+
+type Verify<'a> = &'a dyn Fn() -> anyhow::Result<Output>;
+
+/// Flips bytes of all chunks that are under a signature, one after the other.
+fn refuse_flips(
+    chunks: &[(ChunkName, PathBuf)],
+    committed: TxId,
+    verify: Verify<'_>,
+) -> anyhow::Result<()> {
+    for (name, path) in chunks {
+        let bytes = fs::read(path)?;
+        let end = usize::try_from(signed_end(&bytes, committed)?)?;
+        let file = name.to_string();
+        for at in (0..end).step_by(end * chunks.len() / FLIPS + 1) {
+            flip(path, at)?;
+            let output = verify()?;
+            flip(path, at)?;
+            refused_at(&output, &format!("{file}, byte {at} flipped"), name, &bytes)?;
+        }
+    }
+    // The service's own row, which is looked at before anything is verified.
+    let (name, path) = &chunks[0];
+    let bytes = fs::read(path)?;
+    let find = |from: usize, word: &[u8]| {
+        let at = bytes[from..].windows(word.len()).position(|window| window == word);
+        at.map(|at| from + at).with_context(|| format!("{name} does not have what is sought"))
+    };
+    let pem = find(find(0, SERVICE_MAP.as_bytes())?, b"BEGIN CERT")?;
+    for at in [2, 40, 200].map(|after| pem + after) {
+        flip(path, at)?;
+        let output = verify()?;
+        flip(path, at)?;
+        refused_at(&output, &format!("byte {at} of the service's row flipped"), name, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Puts other entries into each closed chunk, and other chunks into its place.
+fn refuse_pieces(chunks: &[(ChunkName, PathBuf)], verify: Verify<'_>) -> anyhow::Result<()> {
+    for (n, (name, path)) in chunks.iter().enumerate().filter(|(_, (name, _))| name.last.is_some())
+    {
+        let bytes = fs::read(path)?;
+        let next = chunks.get(n + 1).map(|(_, path)| fs::read(path)).transpose()?;
+        for (what, changed) in rearranged(&bytes, next)? {
+            fs::write(path, &changed)?;
+            let output = verify()?;
+            fs::write(path, &bytes)?;
+            refused_at(&output, &format!("{name}: {what}"), name, &changed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Refused, with the chunk, and an offset and a seqno in it.
