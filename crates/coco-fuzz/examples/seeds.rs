@@ -2,7 +2,8 @@
 //! transactions. Needed only when a format has changed; the corpora must be fuzzed again after it,
 //! since what they hold of the old service then fails its signatures.
 //!
-//! `cargo run --package coco-fuzz --example seeds`
+//! `cargo run --package coco-fuzz --example seeds`, or with `snapshots` behind it for those of snapshots alone, which are of a
+//! service of their own
 
 #![expect(
     clippy::expect_used,
@@ -12,6 +13,8 @@
 
 #[path = "../../coco-ledger/tests/fixture/ledger.rs"]
 mod fixture;
+#[path = "../../coco-ledger/tests/fixture/snapshot.rs"]
+mod snapshot;
 
 use std::{fs, path::Path};
 
@@ -23,19 +26,31 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use coco_crypto::cose::Sign1;
-use coco_kv::{Domain, WriteSet};
-use coco_ledger::EntryView;
+use coco_kv::{Domain, MapName, WriteSet};
+use coco_ledger::{EntryFlags, EntryView, SnapshotFile};
+use coco_types::codec::Reader;
 use fixture::Ledger;
 use secp256k1::{Message, Secp256k1, SecretKey};
 
 fn main() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let corpus = here.join("../../fuzz/seeds");
-    let put = |target: &str, name: &str, bytes: &[u8]| {
-        let folder = corpus.join(target);
-        fs::create_dir_all(&folder).expect("the folder can be made");
-        fs::write(folder.join(name), bytes).expect("the file can be written");
-    };
+    if std::env::args().nth(1).as_deref() != Some("snapshots") {
+        ledger_and_transactions();
+    }
+    snapshots();
+}
+
+fn put(target: &str, name: &str, bytes: &[u8]) {
+    let folder = here().join("../../fuzz/seeds").join(target);
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    fs::write(folder.join(name), bytes).expect("the file can be written");
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn ledger_and_transactions() {
+    let here = here();
     let ledger = Ledger::small(2);
     let node_pem = coco_ledger::Signer::node_certificate_pem(&ledger.signer).to_owned();
     fs::write(here.join("fixture/service_cert.pem"), &ledger.service_pem).expect("written");
@@ -70,6 +85,44 @@ fn main() {
         .iter()
         .enumerate()
         .for_each(|(n, raw)| put("raw_transaction", &format!("tx-{n}"), raw));
+}
+
+fn snapshots() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    (0..12).for_each(|n| ledger.record(n));
+    ledger.sign(EntryFlags::CHUNK_AFTER);
+    // What a replica wants to find of itself.
+    let (mut marks, map) = (WriteSet::new(), MapName::from_static("coco.snapshot.replica"));
+    for key in ["chunk bytes", "time ms"] {
+        marks.insert(&map, key.as_bytes(), 0_u64.to_le_bytes());
+    }
+    let (name, file) = snapshot::take(&mut ledger, marks);
+    let verified = SnapshotFile::split(&file).unwrap().verify(name, &ledger.service_pem).unwrap();
+    let fixture = here().join("fixture");
+    fs::write(fixture.join("snapshot_service_cert.pem"), &ledger.service_pem).expect("written");
+    let digest = format!("{}\n", verified.digest());
+    fs::write(fixture.join("snapshot_digest.txt"), digest).expect("written");
+    put("snapshot", "named", &[name.to_string().as_bytes(), b"\n", &file].concat());
+    put("snapshot", "bare", &file);
+
+    let mut reader = Reader::new(&file[2..8]);
+    let mut size = [0; 8];
+    size[..6].copy_from_slice(reader.take(6, "size").unwrap());
+    let end = 8 + usize::try_from(u64::from_le_bytes(size)).unwrap();
+    put("snapshot_entry", "entry", &file[8..end]);
+    let version = u8::try_from(name.seqno.0).unwrap();
+    put(
+        "state_image",
+        "private",
+        &[&[1, version], &verified.open(&ledger.secret).unwrap()[..]].concat(),
+    );
+    // After the entry's header, tag and nonce, and the public part's length, header and views.
+    let mut reader = Reader::new(&file[36..end]);
+    let mut public = Reader::new(reader.bytes("public part").unwrap());
+    public.take(57, "header").unwrap();
+    public.bytes("views").unwrap();
+    put("state_image", "public", &[&[0, version], public.rest()].concat());
 }
 
 fn transactions() -> Vec<Vec<u8>> {

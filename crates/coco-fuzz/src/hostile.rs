@@ -1,11 +1,12 @@
 //! Inputs made by hand: forms that are too deep, too many, twice or much longer than they say, and a few well-formed
 //! ones of text formats for the fuzzer to start from. What real nodes write lies in the corpora.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_consensus::HardState;
 use coco_crypto::cose::{AttachedSign1, EMPTY_MAP};
 use coco_types::{NodeId, View, codec::put_u64};
 
-use crate::governance::SIGNED;
+use crate::{client::KINDS, governance::SIGNED};
 
 /// Deeper than any parser may follow on its stack.
 const DEPTH: usize = 20_000;
@@ -372,4 +373,153 @@ pub(crate) fn stored_values() -> Vec<Vec<u8>> {
         vec![0, 1, 0xff, 0xff, 0xff, 0xff],
         vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ]
+}
+
+pub(crate) fn snapshot() -> Vec<Vec<u8>> {
+    let header = |size: u64| [&[1, 0], &size.to_le_bytes()[..6]].concat();
+    vec![
+        Vec::new(),
+        header(0),
+        // Entries of 2^48 - 1 bytes, of the longest that is read, and of one more.
+        [header(u64::MAX), vec![7; 100]].concat(),
+        [header((16 << 30) - 8), vec![7; 100]].concat(),
+        [header((16 << 30) - 7), vec![7; 100]].concat(),
+        [b"snapshot_1_2.committed\n".to_vec(), header(4), vec![7; 100]].concat(),
+        b"snapshot_18446744073709551614_18446744073709551615.committed\n\x01\0\0\0\0\0\0\0x"
+            .to_vec(),
+        // A public part of 2^64 - 1 bytes.
+        [vec![0; 16], 16_u64.to_le_bytes().to_vec(), vec![0, 0, 0, 0x80], vec![0xff; 8]].concat(),
+    ]
+}
+
+pub(crate) fn state_image() -> Vec<Vec<u8>> {
+    let map = |name: &str, version: u64, length: u64, items: &[u8]| {
+        let mut out = vec![0, 9];
+        put_u64(&mut out, name.len() as u64);
+        out.extend_from_slice(name.as_bytes());
+        put_u64(&mut out, version);
+        put_u64(&mut out, length);
+        [out, items.to_vec()].concat()
+    };
+    let item = |key: u64, value: u64, seqno: u64| {
+        [key, 0, value, seqno].iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>()
+    };
+    vec![
+        map("public:a", 9, 32, &item(8, 8, 9)),
+        map("public:a", 9, 64, &[item(8, 8, 9), item(8, 8, 9)].concat()),
+        map("public:a", 9, 32, &item(8, 8, 10)),
+        map("public:a", 9, 32, &item(8, 8, 0)),
+        map("public:a", 9, 32, &item(u64::MAX, 8, 9)),
+        map("public:a", 9, 32, &item(8, u64::MAX, 9)),
+        map("public:a", 9, 0, &[]),
+        map("public:a", 9, u64::MAX, &[]),
+        map("a", 9, 32, &item(8, 8, 9)),
+        vec![0, 9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ]
+}
+
+pub(crate) fn recovery_share() -> Vec<Vec<u8>> {
+    let share = |position: u32, limb: u32| {
+        [position.to_le_bytes().to_vec(), limb.to_le_bytes().repeat(10)].concat()
+    };
+    // The field is of the numbers below 2^31 - 1.
+    let prime = (1 << 31) - 1;
+    [(1, 5), (0, 5), (255, 7), (256, 5), (u32::MAX, 5), (1, prime - 1), (1, prime), (1, u32::MAX)]
+        .map(|(position, limb)| share(position, limb))
+        .into_iter()
+        .chain([vec![1; 43], vec![1; 45], vec![0; 44]])
+        .collect()
+}
+
+pub(crate) fn ledger_secrets() -> Vec<Vec<u8>> {
+    let period = |from: u64| [&from.to_le_bytes()[..], &[7; 32]].concat();
+    vec![
+        period(1),
+        [period(1), period(9)].concat(),
+        [period(9), period(1)].concat(),
+        [period(9), period(9)].concat(),
+        [period(0), period(u64::MAX)].concat(),
+        period(5),
+        period(1)[..39].to_vec(),
+        (1..=25).flat_map(period).collect(),
+    ]
+}
+
+pub(crate) fn key_pem() -> Vec<Vec<u8>> {
+    let mut all = texts(&[
+        include_str!("../fixture/encryption_pubk.pem"),
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN PRIVATE KEY-----\nMIL/////\n-----END PRIVATE KEY-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIA==\n-----END EC PRIVATE KEY-----\n",
+        "-----BEGIN PUBLIC KEY-----\nMIIBIjAN\n-----END PUBLIC KEY-----\n",
+    ]);
+    all.push("-----BEGIN PRIVATE KEY-----\n".repeat(200).into_bytes());
+    all.push(format!("-----BEGIN PUBLIC KEY-----\n{}", "A".repeat(8000)).into_bytes());
+    all
+}
+
+pub(crate) fn node_join() -> Vec<Vec<u8>> {
+    let id = crate::ledger::node().key().node_id().to_string();
+    let pem = include_str!("../fixture/encryption_pubk.pem").replace('\n', "\\n");
+    let quote = |measurement: &str, of: &str| {
+        STANDARD.encode(format!(r#"{{"measurement":"{measurement}","report_data":"{of}"}}"#))
+    };
+    let body = |format: &str, quote: &str, address: &str, pem: &str| {
+        format!(
+            r#"{{"node_info_network":{{"node_to_node_interface":{{"published_address":"{address}"}},"rpc_interfaces":{{"primary_rpc_interface":{{"published_address":"127.0.0.1:8000"}}}}}},"quote_info":{{"format":"{format}","quote":"{quote}","endorsements":""}},"public_encryption_key":"{pem}"}}"#
+        )
+    };
+    let (kind, code) = ("Insecure_Virtual", "ab".repeat(32));
+    let good = quote(&code, &id);
+    let mut all = texts(&[
+        &body(kind, &good, "127.0.0.1:8001", &pem),
+        &body(kind, &good, "[::1]:1", &pem),
+        &body(kind, &good, "a", &pem),
+        &body(kind, &good, &"a:".repeat(300), &pem),
+        &body(kind, &good, "a\\u0000:\\ud83d\\ude00", &pem),
+        &body(kind, &good, "a:1", &"A".repeat(2000)),
+        &body(kind, &quote(&code, &"00".repeat(32)), "a:1", &pem),
+        &body(kind, &quote("ab", &id), "a:1", &pem),
+        &body(kind, &STANDARD.encode("[".repeat(3000)), "a:1", &pem),
+        &body(kind, "====", "a:1", &pem),
+        &body("AMD_SEV_SNP_v1", &good, "a:1", &pem),
+        r#"{"quote_info":{},"quote_info":{}}"#,
+    ]);
+    all.push(r#"{"node_info_network":"#.repeat(2000).into_bytes());
+    all
+}
+
+/// An answer of each kind, and each kind as what it is not.
+pub(crate) fn client_answer() -> Vec<Vec<u8>> {
+    let id = "ab".repeat(32);
+    let bodies = [
+        format!(r#"{{"service_status":"Open","service_certificate":"PEM","current_view":2,"primary_id":"{id}","recovery_count":0,"service_data":{{"a":[1]}},"current_service_create_txid":"2.1"}}"#),
+        format!(r#"{{"nodes":[{{"node_id":"{id}","status":"Trusted","primary":true,"rpc_interfaces":{{"a":{{"bind_address":"a:1","published_address":"a:1","protocol":"HTTP2"}}}},"node_data":null,"last_written":3}}]}}"#),
+        format!(r#"{{"node_id":"{id}","state":"PartOfNetwork","last_signed_seqno":5,"startup_seqno":0,"stop_notice":false}}"#),
+        r#"{"transaction_id":"2.18","view_history":["2.1"]}"#.to_owned(),
+        r#"{"status":"Open","certificate":"PEM","recoveryCount":1,"creationTransactionId":"2.1","serviceData":{"a":[1]},"configuration":null}"#.to_owned(),
+        format!(r#"{{"value":[{{"nodeId":"{id}","status":"Trusted","nodeData":{{"name":"a"}},"quoteInfo":{{"format":"Insecure_Virtual","details":[]}}}}]}}"#),
+        format!(r#"{{"value":[{{"memberId":"{id}","status":"Active","memberData":{{"name":"a"}},"certificate":"PEM","publicEncryptionKey":"PEM","recoveryRole":"Participant"}}]}}"#),
+        format!(r#"{{"memberId":"{id}","status":"Accepted","memberData":null,"certificate":"PEM","extra":1}}"#),
+        format!(r#"{{"value":[{{"proposalId":"{id}","proposerId":"{id}","proposalState":"Open","ballotCount":1,"ballotSubmitters":["{id}"],"finalVotes":{{"{id}":true}}}}]}}"#),
+        format!(r#"{{"proposalId":"{id}","proposerId":"{id}","proposalState":"Failed","voteFailures":{{"{id}":{{"reason":"a","trace":"b"}}}},"failure":{{"reason":"a","trace":null}},"admittedAt":1,"expiresAt":18446744073709551615}}"#),
+        r#"{"actions":[{"name":"set_note","args":{"text":"hello","x":[0.1,-1,1e300]}}]}"#.to_owned(),
+        r#"{"writes":[{"table":"public:a","key":"k","value":null}],"effects":["a"]}"#.to_owned(),
+        r#"{"status":"Committed","transaction_id":"2.18"}"#.to_owned(),
+        format!(r#"{{"node_status":"Trusted","node_id":"{id}","network_info":{{"public_only":false,"service_status":"Open","identity":{{"cert":"PEM","priv_key":"AA=="}},"ledger_secrets":[{{"seqno":1,"secret":"AA=="}}],"endorsed_certificate":"PEM","nodes":[{{"node_id":"{id}","peer_address":"a:1","client_address":"a:2"}}]}}}}"#),
+        r#"{"error":{"code":"ProposalNotFound","message":"no","details":[1]}}"#.to_owned(),
+    ];
+    let mut all = Vec::new();
+    for kind in 0..KINDS {
+        let body = &bodies[usize::from(kind)];
+        all.push([&[kind], body.as_bytes()].concat());
+        all.push([&[kind], "[".repeat(5000).as_bytes()].concat());
+        all.push([&[kind], r#"{"value":"#.repeat(500).as_bytes()].concat());
+        all.push([&[kind], body.replacen(":", ":null,\"a\":", 1).as_bytes()].concat());
+    }
+    all.push([&[KINDS - 1], &b"\xff\xf0"[..]].concat());
+    all.push([&[KINDS - 1][..], "ü".repeat(300).as_bytes()].concat());
+    all
 }

@@ -16,7 +16,7 @@ use coco_replica::Loader;
 const SERVICE_PEM: &str = include_str!("../fixture/service_cert.pem");
 
 /// The secret under which the corpora are sealed: the one of the tests of `coco-ledger`.
-static SECRET: LazyLock<LedgerSecret> = LazyLock::new(|| LedgerSecret::new(&[0x42; 32]));
+pub(crate) static SECRET: LazyLock<LedgerSecret> = LazyLock::new(|| LedgerSecret::new(&[0x42; 32]));
 
 /// The service that made the corpora.
 pub(crate) fn service() -> &'static Certificate {

@@ -7,6 +7,7 @@
 //! What targets assert beyond not panicking: a value that was read comes back from its own encoding, and where a format
 //! promises one encoding for each value, the bytes that were read are that encoding.
 
+mod client;
 mod consensus;
 mod crypto;
 mod ethereum;
@@ -14,6 +15,8 @@ mod governance;
 mod hostile;
 mod ledger;
 mod node;
+mod secrets;
+mod snapshot;
 mod store;
 
 use std::sync::{Mutex, PoisonError};
@@ -48,8 +51,9 @@ pub enum From {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 31] = [
     stranger("certificate", 4 << 10, crypto::certificate, hostile::certificate),
+    stranger("client_answer", 8 << 10, client::answer, hostile::client_answer),
     stranger("cose_sign1", 4 << 10, crypto::cose_sign1, hostile::cbor),
     stranger("endorsements", 4 << 10, ledger::endorsements, hostile::cbor),
     stranger("entry", 8 << 10, ledger::entry, hostile::none),
@@ -57,20 +61,27 @@ pub const TARGETS: [Target; 23] = [
     stranger("governance_request", 4 << 10, governance::request, hostile::governance_request),
     stranger("http_route", 8 << 10, node::http_route, hostile::http_route),
     stranger("json_rpc", 16 << 10, ethereum::json_rpc, hostile::json_rpc),
+    stranger("key_pem", 8 << 10, secrets::key_pem, hostile::key_pem),
     stranger("ledger", 32 << 10, ledger::ledger, hostile::chunk),
     stranger("log_filter", 8 << 10, ethereum::log_filter, hostile::log_filter),
+    stranger("node_join", 8 << 10, node::node_join, hostile::node_join),
     stranger("raw_transaction", 4 << 10, ethereum::raw_transaction, hostile::rlp),
     stranger("receipt_cose", 4 << 10, ledger::receipt_cose, hostile::cbor),
     stranger("receipt_json", 8 << 10, ledger::receipt_json, hostile::json),
+    stranger("recovery_share", 64, secrets::recovery_share, hostile::recovery_share),
     stranger("rpc_params", 8 << 10, ethereum::rpc_params, hostile::rpc_params),
+    stranger("snapshot", 16 << 10, snapshot::snapshot, hostile::snapshot),
     stranger("write_set", 4 << 10, store::write_set, hostile::write_set),
     insider("codec", 1 << 10, store::codec, hostile::none),
     insider("consensus_message", 4 << 10, consensus::message, hostile::consensus_message),
     insider("genesis", 8 << 10, ethereum::genesis, hostile::genesis),
     insider("hard_state", 64, consensus::hard_state, hostile::hard_state),
     insider("identifiers", 256, store::identifiers, hostile::identifiers),
+    insider("ledger_secrets", 1 << 10, secrets::ledger_secrets, hostile::ledger_secrets),
     insider("node_config", 4 << 10, node::config, hostile::config),
     insider("peer_frame", 4 << 10, node::peer_frame, hostile::peer_frame),
+    insider("snapshot_entry", 8 << 10, snapshot::snapshot_entry, hostile::snapshot),
+    insider("state_image", 4 << 10, snapshot::state_image, hostile::state_image),
     insider("stored_values", 8 << 10, ethereum::stored_values, hostile::stored_values),
 ];
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use coco_api::join::JoinRequest;
 use coco_node::{
     NodeConfig,
     copy::{CopyAnswer, CopyQuestion},
     edge::{
+        introduction,
         route::{QUERY_BYTES_MAX, Query, Route, route, waits_for_commit},
         table::Verb,
     },
@@ -16,6 +18,8 @@ use coco_node::{
 };
 use coco_types::limits::PEER_MESSAGE_BYTES_MAX;
 use hyper::{Method, Uri};
+
+use crate::ledger::node;
 
 pub(crate) fn peer_frame(data: &[u8]) {
     if let Some(prefix) = data.first_chunk::<4>()
@@ -63,6 +67,22 @@ pub(crate) fn peer_frame(data: &[u8]) {
             }
         }
     }
+}
+
+/// What the holder of the fixture's node key says of itself.
+pub(crate) fn node_join(data: &[u8]) {
+    let read = |body: &[u8]| introduction::read(node(), body);
+    let Ok(introduction) = read(data) else { return };
+    let said = &introduction.node;
+    assert_eq!(said.node_id, node().key().node_id());
+    assert_eq!(introduction.public_key_pem, node().key().to_pem());
+    for address in [&said.rpc_address, &said.peer_address] {
+        assert!(address.len() <= introduction::ADDRESS_BYTES_MAX && address.contains(':'));
+    }
+    let request: JoinRequest = serde_json::from_slice(data).expect("it was read as one");
+    let written = serde_json::to_vec(&request).expect("text has a JSON form");
+    let again = read(&written).expect("what was written can be read");
+    assert_eq!(format!("{again:?}"), format!("{introduction:?}"));
 }
 
 /// A method, a space, and a request target, as they stand in the first line of a request.
@@ -116,5 +136,17 @@ pub(crate) fn config(data: &[u8]) {
         let written = toml::to_string(&config).expect("what was read can be written");
         let again = NodeConfig::parse(path, &written).expect("what was written can be read");
         assert_eq!(toml::to_string(&again).as_ref(), Ok(&written));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn introductions_that_are_taken_are_among_the_inputs_made_by_hand() {
+        let seeds = crate::hostile::node_join();
+        let taken = seeds.iter().filter(|seed| introduction::read(node(), seed).is_ok()).count();
+        assert!((2..seeds.len()).contains(&taken), "{taken} of {}", seeds.len());
     }
 }

@@ -78,7 +78,7 @@ pub enum LedgerFilesError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A file is no chunk.
-    #[error("{file} is damaged")]
+    #[error("{file} is damaged from seqno {} on", file.first.0.saturating_add(source.entries_before))]
     Chunk {
         /// Which one.
         file: ChunkName,

@@ -261,9 +261,10 @@ impl<'a> SnapshotFile<'a> {
         if expected != digest {
             return Err(wrong(SnapshotFault::Digest { expected, found: digest }));
         }
+        // Before it is read, the entry may be too short to have a public part.
+        let entry = Entry::read(self.entry).map_err(|error| wrong(error.into()))?;
         let inside =
             |error: SnapshotFault| SnapshotError { offset: PUBLIC_START as u64, fault: error };
-        let entry = Entry::read(self.entry).map_err(|error| inside(error.into()))?;
         let seqno = entry.seqno;
         if name != (SnapshotName { seqno, evidence: evidence.seqno }) || evidence.seqno <= seqno {
             return Err(wrong(SnapshotFault::Name { seqno, evidence }));

@@ -132,7 +132,7 @@ fn the_package_reads_snapshots_and_believes_no_changed_one() {
     ledger.genesis();
     (0..20).for_each(|n| ledger.record(n));
     ledger.sign(EntryFlags::CHUNK_AFTER);
-    let (name, file) = snapshot::take(&mut ledger);
+    let (name, file) = snapshot::take(&mut ledger, coco_kv::WriteSet::new());
     let path = folder.join(name.to_string());
     let driver =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/auditor/read_snapshot.py");

@@ -7,7 +7,7 @@ mod fixture;
 #[path = "fixture/snapshot.rs"]
 mod snapshot;
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, sha256};
 use coco_kv::{Domain, MapName, StateImage, Store, WriteSet};
 use coco_ledger::{
     EntryFlags, LedgerFault, SnapshotError, SnapshotEvidence, SnapshotFault, SnapshotFile,
@@ -22,7 +22,7 @@ fn ledger() -> (Ledger, SnapshotName, Vec<u8>) {
     ledger.genesis();
     (0..5).for_each(|n| ledger.record(n));
     ledger.sign(EntryFlags::CHUNK_AFTER);
-    let (name, file) = snapshot::take(&mut ledger);
+    let (name, file) = snapshot::take(&mut ledger, WriteSet::new());
     (5..9).for_each(|n| ledger.record(n));
     ledger.sign(EntryFlags::CHUNK_AFTER);
     (9..12).for_each(|n| ledger.record(n));
@@ -95,7 +95,7 @@ fn proof_name_and_service_must_be_its_own() {
     let other = Ledger::small(0);
     assert!(matches!(fault(verify(&other, name, &file)), SnapshotFault::Receipt(_)));
 
-    let (_, second) = snapshot::take(&mut ledger);
+    let (_, second) = snapshot::take(&mut ledger, WriteSet::new());
     let entry = |file: &[u8]| {
         let mut size = [0; 8];
         size[..6].copy_from_slice(&file[2..8]);
@@ -107,6 +107,21 @@ fn proof_name_and_service_must_be_its_own() {
     let receipt = ledger.receipt(name.seqno.0 - 1).cose().unwrap();
     let forged = [&file[..entry(&file)], &receipt].concat();
     assert!(matches!(fault(verify(&ledger, name, &forged)), SnapshotFault::Digest { .. }));
+}
+
+#[test]
+fn an_error_points_into_the_snapshot_however_short_it_is() {
+    let mut ledger = Ledger::new();
+    ledger.genesis();
+    ledger.sign(EntryFlags::NONE);
+    let entry = [1, 0, 0, 0, 0, 0, 0, 0];
+    ledger.append(EntryFlags::NONE, sha256(&entry), &WriteSet::new());
+    let name = SnapshotName { seqno: Seqno(4), evidence: Seqno(5) };
+    ledger.sign(EntryFlags::NONE);
+    let receipt = ledger.receipt(name.evidence.0).cose().unwrap();
+    let error = verify(&ledger, name, &[&entry[..], &receipt].concat()).unwrap_err();
+    assert!(matches!(error.fault, SnapshotFault::Entry(_)));
+    assert_eq!(error.offset, 0);
 }
 
 #[test]
@@ -125,8 +140,8 @@ fn no_key_and_nonce_seal_two_plaintexts() {
     ledger.record(1);
     ledger.sign(EntryFlags::NONE);
     let store = snapshot::store(&ledger);
-    let first = snapshot::seal(&ledger, &store);
-    let again = snapshot::seal(&ledger, &store);
+    let first = snapshot::seal(&ledger, &store, WriteSet::new());
+    let again = snapshot::seal(&ledger, &store, WriteSet::new());
     assert_eq!((&first.head, &first.sealed), (&again.head, &again.sealed), "equal states");
 
     // The same maps at the same version, but one private value is another, of equal length.
@@ -138,7 +153,7 @@ fn no_key_and_nonce_seal_two_plaintexts() {
         }
         other.apply(Seqno(seqno), &set).unwrap();
     }
-    let second = snapshot::seal(&ledger, &other);
+    let second = snapshot::seal(&ledger, &other, WriteSet::new());
     let salt = |head: &[u8]| head[head.len() - 32..].to_vec();
     assert_ne!(salt(&first.head), salt(&second.head));
     assert_eq!(first.sealed.len(), second.sealed.len());
@@ -152,7 +167,7 @@ fn no_key_and_nonce_seal_two_plaintexts() {
     let mut set = WriteSet::new();
     set.insert(&MapName::from_static("public:records"), b"key 1", *b"PUBLIC");
     third.apply(next, &set).unwrap();
-    let third = snapshot::seal(&ledger, &third);
+    let third = snapshot::seal(&ledger, &third, WriteSet::new());
     assert_ne!(salt(&first.head), salt(&third.head));
 }
 
@@ -197,7 +212,7 @@ fn a_claim_that_is_no_evidence_proves_no_snapshot_to_the_ledger() {
     let mut ledger = Ledger::new();
     ledger.genesis();
     ledger.sign(EntryFlags::NONE);
-    let sealed = snapshot::seal(&ledger, &snapshot::store(&ledger));
+    let sealed = snapshot::seal(&ledger, &snapshot::store(&ledger), WriteSet::new());
     let seqno = Seqno(ledger.tree.len() - 1);
     // An application may claim any digest. Only the evidence table says what is claimed.
     ledger.append(EntryFlags::NONE, sealed.digest, &WriteSet::new());

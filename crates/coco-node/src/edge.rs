@@ -8,6 +8,7 @@ mod ethereum;
 mod fixture;
 mod govern;
 mod governance;
+pub mod introduction;
 mod ledger_api;
 mod newcomers;
 mod node_api;

@@ -12,16 +12,13 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_api::{
     ErrorCode,
-    join::{
-        JoinRequest, JoinResponse, LedgerSecretInfo, NetworkInfo, NetworkNode, ServiceIdentity,
-        VirtualQuote,
-    },
+    join::{JoinResponse, LedgerSecretInfo, NetworkInfo, NetworkNode, ServiceIdentity},
 };
-use coco_crypto::{Certificate, Curve, EncryptionKey};
+use coco_crypto::{Certificate, Curve};
 use coco_governance::tables::NODES_INFO;
-use coco_ledger::{GenesisNode, NodeStatus, Period, read_node};
+use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
-use coco_types::{Digest, NodeId, TxId, TxStatus};
+use coco_types::{NodeId, TxId, TxStatus};
 use hyper::{
     StatusCode,
     body::{Bytes, Incoming},
@@ -29,16 +26,15 @@ use hyper::{
 };
 
 use super::{
+    introduction,
     respond::{self, Refused, Reply},
     service::Service,
     submit::RETRY,
 };
-use crate::{join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
+use crate::seat::host_name;
 
 /// Longest request, in bytes: evidence of real platforms has some thousands.
 const JOIN_BYTES_MAX: usize = 64 << 10;
-/// Longest address of a node, in bytes.
-const ADDRESS_BYTES_MAX: usize = 300;
 /// Most nodes that are answered at one time: strangers ask, and each costs the replica a look at all nodes.
 pub(super) const JOINS_MAX: usize = 4;
 /// How long a node waits here for its entry to be committed.
@@ -57,7 +53,8 @@ pub(super) async fn join(
     let certificate = certificate(shown)?;
     let _place = service.joining().try_acquire().map_err(|_| not_now())?;
     let body = service.body(request, JOIN_BYTES_MAX).await?;
-    let introduction = read(&certificate, &body)?;
+    let introduction = introduction::read(&certificate, &body)
+        .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
@@ -88,59 +85,6 @@ fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> 
     } else {
         Err(refused("the key of a node is on P-384"))
     }
-}
-
-/// Reads what a node says of itself, and appraises its evidence but for the code.
-fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Refused> {
-    let invalid =
-        |message: String| -> Refused { respond::error(ErrorCode::InvalidInput, message).into() };
-    let request: JoinRequest =
-        serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
-    let node_id = certificate.key().node_id();
-    let code_digest = appraise(&request, node_id).map_err(|message| -> Refused {
-        respond::error(ErrorCode::InvalidQuote, message).into()
-    })?;
-    let rpc_address =
-        request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
-    let peer_address = request.node_info_network.node_to_node_interface.published_address;
-    for address in [&rpc_address, &peer_address] {
-        if address.len() > ADDRESS_BYTES_MAX || host_name(address).is_none() {
-            return Err(invalid(format!(
-                "published_address is host:port, of at most {ADDRESS_BYTES_MAX} bytes"
-            )));
-        }
-    }
-    let encryption_key_pem = request.public_encryption_key;
-    if encryption_key_pem.len() > KEY_BYTES_MAX {
-        return Err(invalid(format!("public_encryption_key has at most {KEY_BYTES_MAX} bytes")));
-    }
-    EncryptionKey::from_pem(&encryption_key_pem)
-        .map_err(|error| invalid(format!("public_encryption_key: {error}")))?;
-    let node = GenesisNode {
-        node_id,
-        certificate_pem: String::new(),
-        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
-        code_digest,
-        rpc_address,
-        peer_address,
-        encryption_key_pem,
-    };
-    Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
-}
-
-/// What code the evidence names, if it is this node's.
-fn appraise(request: &JoinRequest, node: NodeId) -> Result<Digest, String> {
-    let quote = &request.quote_info;
-    if quote.format != VIRTUAL_QUOTE_FORMAT {
-        return Err(format!("evidence of the kind {VIRTUAL_QUOTE_FORMAT} is known here"));
-    }
-    let bytes = STANDARD.decode(&quote.quote).map_err(|_| "the quote is not base64".to_owned())?;
-    let quote: VirtualQuote =
-        serde_json::from_slice(&bytes).map_err(|error| format!("the quote: {error}"))?;
-    if quote.report_data != node.to_string() {
-        return Err("the quote is of another key".to_owned());
-    }
-    quote.measurement.parse().map_err(|_| "the measurement is no digest".to_owned())
 }
 
 /// What the committed tables say of a node, and as of which entry.

@@ -2,17 +2,21 @@
 
 use std::ops::Range;
 
-use coco_ledger::{CHUNK_HEADER_BYTES, Chunk, ENTRY_HEADER_BYTES, UnsignedRange};
+use coco_ledger::{
+    CHUNK_HEADER_BYTES, Chunk, ENTRY_HEADER_BYTES, EntryFlags, UnsignedRange, UnsignedWhat,
+};
 
 use crate::{
+    ENTRIES,
+    dice::Dice,
     fixture::Ledger,
     ledger,
     mutants::Table,
-    readers::{Auditor, Files, Reader, Refusal, Start},
+    readers::{Auditor, Files, Join, Reader, Refusal, Start},
 };
 
 /// Share of the bytes outside headers and tables in which a random bit is flipped, in percent.
-const REST_PERCENT: u64 = 5;
+pub(crate) const REST_PERCENT: u64 = 5;
 
 /// What a flipped bit belongs to.
 #[derive(Clone)]
@@ -26,6 +30,16 @@ struct Region {
     is_header: bool,
 }
 
+impl Region {
+    /// Whether it belongs to no entry.
+    fn is_framing(&self) -> bool {
+        [CHUNK_HEADER_BIT, TABLE_BIT].contains(&self.kind)
+    }
+}
+
+const CHUNK_HEADER_BIT: &str = "bit of a chunk's header";
+const TABLE_BIT: &str = "bit of a chunk's table";
+
 fn regions(file: &[u8], first: u64) -> Vec<Region> {
     let chunk = Chunk::parse(file).unwrap();
     let region = |kind, bytes: Range<usize>, offset, seqno, is_header| Region {
@@ -35,7 +49,7 @@ fn regions(file: &[u8], first: u64) -> Vec<Region> {
         seqno,
         is_header,
     };
-    let mut regions = vec![region("bit of a chunk's header", 0..CHUNK_HEADER_BYTES, 0, None, true)];
+    let mut regions = vec![region(CHUNK_HEADER_BIT, 0..CHUNK_HEADER_BYTES, 0, None, true)];
     for (n, (offset, entry)) in chunk.entries.iter().enumerate() {
         let (start, seqno) = (usize::try_from(*offset).unwrap(), first + n as u64);
         let (head, end) = (start + ENTRY_HEADER_BYTES, start + entry.bytes().len());
@@ -47,32 +61,9 @@ fn regions(file: &[u8], first: u64) -> Vec<Region> {
     let end = usize::try_from(chunk.end).unwrap();
     for (n, start) in (end..file.len()).step_by(4).enumerate() {
         let seqno = Some(first + n as u64);
-        regions.push(region("bit of a chunk's table", start..start + 4, start as u64, seqno, true));
+        regions.push(region(TABLE_BIT, start..start + 4, start as u64, seqno, true));
     }
     regions
-}
-
-/// The same choice in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// The bits of one byte that are flipped, one after the other.
-    fn bits(&mut self, region: &Region) -> Range<u64> {
-        if region.is_header {
-            return 0..8;
-        }
-        let (is_chosen, bit) = (self.next() % 100 < REST_PERCENT, self.next() % 8);
-        if is_chosen { bit..bit + 1 } else { 0..0 }
-    }
 }
 
 /// What became of the flips in one chunk.
@@ -94,16 +85,22 @@ fn flip(reader: &mut dyn Reader, files: &Files, c: usize, unsigned: &[UnsignedRa
     let mut dice = Dice(c as u64);
     let mut outcome = Outcome::default();
     let mut rest = files[c..].to_vec();
-    for region in regions(bytes, first) {
+    let mut regions = regions(bytes, first);
+    regions.retain(|region| reader.has_files() || !region.is_framing());
+    for region in &regions {
         for at in region.bytes.clone() {
-            for bit in dice.bits(&region) {
+            for bit in dice.bits(if region.is_header { 100 } else { REST_PERCENT }) {
                 rest[0].1[at] ^= 1 << bit;
                 let place = format!("{name} byte {at} bit {bit}");
                 outcome.all += 1;
                 match reader.read(&rest) {
                     Err(refusal) => {
-                        located(&refusal, &region, name, &place, files);
-                        outcome.exact += usize::from(refusal.offset == region.offset);
+                        located(&refusal, region, name, &place, files);
+                        let is_exact = match refusal.offset {
+                            Some(offset) => offset == region.offset,
+                            None => Some(refusal.seqno) == region.seqno,
+                        };
+                        outcome.exact += usize::from(is_exact);
                         outcome.table.note(region.kind, true);
                     }
                     Ok(_) => {
@@ -123,15 +120,17 @@ fn flip(reader: &mut dyn Reader, files: &Files, c: usize, unsigned: &[UnsignedRa
 }
 
 /// The error names the file, and the entry or one after it in the same file.
-fn located(refusal: &Refusal, region: &Region, name: &str, place: &str, files: &Files) {
-    assert_eq!(refusal.file, *name, "{place}: {refusal:?}");
+fn located(refusal: &Refusal, region: &Region, name: &String, place: &str, files: &Files) {
     let file = files.iter().find(|(file, _)| file == name).unwrap();
-    assert!(refusal.offset <= file.1.len() as u64, "{place}: {refusal:?}");
+    if let Some(offset) = refusal.offset {
+        assert_eq!(refusal.file.as_ref(), Some(name), "{place}: {refusal:?}");
+        assert!(offset <= file.1.len() as u64, "{place}: {refusal:?}");
+    }
     // A damaged length of the whole chunk is seen at its start, whatever it belongs to.
-    let is_framing = refusal.offset == 0;
+    let is_framing = refusal.offset == Some(0);
     let seqno = region.seqno.unwrap_or(refusal.seqno);
     assert!(is_framing || refusal.seqno >= seqno, "{place} is of {seqno}: {refusal:?}");
-    assert!(refusal.what.contains(&format!("seqno {}", refusal.seqno)), "{place}: {refusal:?}");
+    assert!(refusal.is_told(), "{place}: {refusal:?}");
 }
 
 /// Flips bits in every chunk, half of the chunks on another thread.
@@ -199,4 +198,40 @@ fn a_node_that_starts_misses_no_flipped_bit() {
         outcome.exact,
         outcome.all
     );
+}
+
+#[test]
+fn a_node_that_joins_misses_no_flipped_bit() {
+    let ledger = ledger();
+    // The last entry's flags are in no seal, and no root that was sent is over them.
+    let (file, bytes) = ledger.files.last().unwrap();
+    let flags = Chunk::parse(bytes).unwrap().entries.last().unwrap().0 + 1;
+    let what = UnsignedWhat::SignatureSeal;
+    let unsigned = UnsignedRange { file: file.clone(), offsets: flags..flags + 1, what };
+    let outcome = flip_all(&ledger, "join", || Join::new(&ledger), &[unsigned]);
+    assert_eq!(outcome.reported, 2);
+    assert!(
+        outcome.all > 15_000 && outcome.exact * 100 > outcome.all * 85,
+        "{} of {}",
+        outcome.exact,
+        outcome.all
+    );
+}
+
+#[test]
+fn a_flag_of_the_last_entry_that_a_node_was_sent_is_seen_with_the_next_root() {
+    let mut ledger = ledger();
+    let (_, mut bytes) = ledger.files.last().unwrap().clone();
+    let flags = Chunk::parse(&bytes).unwrap().entries.last().unwrap().0 + 1;
+    ledger.record(1000);
+    ledger.sign(EntryFlags::NONE);
+    for bit in [1, 2] {
+        bytes[usize::try_from(flags).unwrap()] ^= bit;
+        let mut files = ledger.files.clone();
+        let at = files.len() - 2;
+        files[at].1.clone_from(&bytes);
+        let refusal = Join::new(&ledger).read(&files).unwrap_err();
+        assert_eq!(refusal.seqno, ENTRIES + 2, "{refusal:?}");
+        assert!(refusal.what.contains("signs root"), "{refusal:?}");
+    }
 }

@@ -1,5 +1,5 @@
 //! A ledger of several chunks, changed in every way that a host can change files: each change is refused by the offline
-//! verifier and by a node that starts, with file, offset and seqno.
+//! verifier and by a node that starts, with file, offset and seqno, and by a node that is sent its entries, with the seqno.
 //!
 //! What is tried, and what cannot be seen in the ledger alone:
 //!
@@ -9,7 +9,7 @@
 //! - a ledger that was cut at a signature entry is a valid one, and so is one that somebody with the keys went on with
 //!   differently: a receipt from later shows both ([`receipts`]).
 //!
-//! A further kind of file (a snapshot) is one more constructor of [`mutants::Mutant`] and one more [`readers::Reader`].
+//! Snapshots are treated likewise ([`snapshots`]): the error names file, offset and seqno, too.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,13 +17,18 @@
     reason = "a test stops at what it did not expect, and counts"
 )]
 
+mod dice;
 #[path = "../../../coco-ledger/tests/fixture/ledger.rs"]
 mod fixture;
 mod flips;
+mod memory;
 mod mutants;
 mod pieces;
 mod readers;
 mod receipts;
+#[path = "../../../coco-ledger/tests/fixture/snapshot.rs"]
+mod snapshot;
+mod snapshots;
 
 use fixture::Ledger;
 

@@ -8,7 +8,7 @@ use crate::{
     fixture::Ledger,
     foreign_ledger, ledger,
     mutants::{Mutant, refuse_all},
-    readers::{Auditor, Files, Start},
+    readers::{Auditor, Files, Join, Start},
 };
 
 /// The entries of each chunk.
@@ -139,6 +139,8 @@ fn of_chunks(one: &Ledger, other: &Ledger) -> Vec<Mutant> {
     mutants
 }
 
+const CUT_IN_TABLE: &str = "chunk cut in its table";
+
 fn cut(one: &Ledger) -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for (c, (_, bytes)) in one.files.iter().enumerate() {
@@ -159,11 +161,7 @@ fn cut(one: &Ledger) -> Vec<Mutant> {
         for left in 0..bytes.len() - usize::try_from(chunk.end).unwrap() {
             let mut files = one.files.clone();
             files[c].1.truncate(usize::try_from(chunk.end).unwrap() + left);
-            mutants.push(Mutant {
-                kind: "chunk cut in its table",
-                place: format!("chunk {c}"),
-                files,
-            });
+            mutants.push(Mutant { kind: CUT_IN_TABLE, place: format!("chunk {c}"), files });
         }
     }
     mutants
@@ -185,8 +183,16 @@ fn entries_and_chunks_that_were_moved_are_refused() {
     let (one, other) = (ledger(), foreign_ledger());
     let kinds = [of_entries(&one, &other), of_chunks(&one, &other), cut(&one)];
     let mutants: Vec<Mutant> = kinds.into_iter().flatten().collect();
-    let audited = refuse_all("auditor", Auditor::new(&one), &mutants);
-    let started = refuse_all("start", Start::new(&one), &mutants);
-    assert_eq!((audited, started), (mutants.len(), mutants.len()));
-    println!("{} changed ledgers, all refused by both", mutants.len());
+    let audited = refuse_all("auditor", Auditor::new(&one), &one.files, &mutants);
+    let started = refuse_all("start", Start::new(&one), &one.files, &mutants);
+    let joined = refuse_all("join", Join::new(&one), &one.files, &mutants);
+    // A node that joins is not sent the table.
+    let in_tables = mutants.iter().filter(|mutant| mutant.kind == CUT_IN_TABLE).count();
+    assert!(joined >= mutants.len() - in_tables, "{joined}");
+    // A folder shows neither the order of its files nor one of them twice.
+    let unseen = (one.files.len() - 1) + one.files.len();
+    assert_eq!((audited, started), (mutants.len(), mutants.len() - unseen));
+    println!(
+        "{audited} changed ledgers refused by the auditor, {started} by a start, {joined} by a join"
+    );
 }

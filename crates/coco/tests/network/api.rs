@@ -11,7 +11,7 @@ use std::{
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, bail, ensure};
-use coco_ledger::Chunk;
+use coco_ledger::{Chunk, ChunkName, SERVICE_MAP, close_chunk, open_chunk};
 use coco_types::TxId;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Version, body::Bytes, header::CONTENT_TYPE};
@@ -573,17 +573,8 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
 
     let chunks = chunks(&ledger)?;
     ensure!(chunks.len() > 2, "only {} chunks", chunks.len());
-    for (name, path) in &chunks {
-        let bytes = fs::read(path)?;
-        let end = usize::try_from(signed_end(&bytes, committed)?)?;
-        let file = name.to_string();
-        for at in (0..end).step_by(end * chunks.len() / FLIPS + 1) {
-            flip(path, at)?;
-            let output = verify()?;
-            flip(path, at)?;
-            refused(&output, &format!("{file}, byte {at} flipped"), &[&file, "offset"])?;
-        }
-    }
+    refuse_flips(&chunks, committed, &verify)?;
+    refuse_pieces(&chunks, &verify)?;
     // A chunk that is missing, and a ledger that ends before what the auditor was shown.
     let (name, path) = &chunks[1];
     let aside = network.scratch().join("aside");
@@ -609,6 +600,116 @@ fn flipped_ledgers_do_not_verify() -> anyhow::Result<()> {
     ensure!(cut.status.success(), "cut at a signature: {}", errors_of(&cut));
     refused(&with_receipt()?, "a cut ledger under a later receipt", &[&receipt, "seqno"])?;
     network.finish()
+}
+
+type Verify<'a> = &'a dyn Fn() -> anyhow::Result<Output>;
+
+/// Flips bytes of all chunks that are under a signature, one after the other.
+fn refuse_flips(
+    chunks: &[(ChunkName, PathBuf)],
+    committed: TxId,
+    verify: Verify<'_>,
+) -> anyhow::Result<()> {
+    for (name, path) in chunks {
+        let bytes = fs::read(path)?;
+        let end = usize::try_from(signed_end(&bytes, committed)?)?;
+        let file = name.to_string();
+        for at in (0..end).step_by(end * chunks.len() / FLIPS + 1) {
+            flip(path, at)?;
+            let output = verify()?;
+            flip(path, at)?;
+            refused_at(&output, &format!("{file}, byte {at} flipped"), name, &bytes)?;
+        }
+    }
+    // The service's own row, which is looked at before anything is verified.
+    let (name, path) = &chunks[0];
+    let bytes = fs::read(path)?;
+    let find = |from: usize, word: &[u8]| {
+        let at = bytes[from..].windows(word.len()).position(|window| window == word);
+        at.map(|at| from + at).with_context(|| format!("{name} does not have what is sought"))
+    };
+    let pem = find(find(0, SERVICE_MAP.as_bytes())?, b"BEGIN CERT")?;
+    for at in [2, 40, 200].map(|after| pem + after) {
+        flip(path, at)?;
+        let output = verify()?;
+        flip(path, at)?;
+        refused_at(&output, &format!("byte {at} of the service's row flipped"), name, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Puts other entries into each closed chunk, and other chunks into its place.
+fn refuse_pieces(chunks: &[(ChunkName, PathBuf)], verify: Verify<'_>) -> anyhow::Result<()> {
+    for (n, (name, path)) in chunks.iter().enumerate().filter(|(_, (name, _))| name.last.is_some())
+    {
+        let bytes = fs::read(path)?;
+        let next = chunks.get(n + 1).map(|(_, path)| fs::read(path)).transpose()?;
+        for (what, changed) in rearranged(&bytes, next)? {
+            fs::write(path, &changed)?;
+            let output = verify()?;
+            fs::write(path, &bytes)?;
+            refused_at(&output, &format!("{name}: {what}"), name, &changed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refused, with the chunk, and an offset and a seqno in it.
+fn refused_at(output: &Output, what: &str, name: &ChunkName, bytes: &[u8]) -> anyhow::Result<()> {
+    refused(output, what, &[&format!("{name} at offset ")])?;
+    let errors = errors_of(output);
+    let number = |after: &str| -> anyhow::Result<u64> {
+        let (_, rest) = errors.split_once(after).with_context(|| format!("{what}: {errors}"))?;
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        Ok(rest[..end].parse()?)
+    };
+    let (offset, seqno) = (number("at offset ")?, number(", seqno ")?);
+    ensure!(offset <= bytes.len() as u64, "{what}: offset {offset}");
+    // What is missing at the end of a chunk is the entry after it.
+    let end = name.last.map_or(u64::MAX, |last| last.0 + 1);
+    ensure!((name.first.0..=end).contains(&seqno), "{what}: seqno {seqno}");
+    Ok(())
+}
+
+/// A closed chunk with its entries changed under a table that fits them, cut, and with the contents of the next one.
+fn rearranged(bytes: &[u8], next: Option<Vec<u8>>) -> anyhow::Result<Vec<(&'static str, Vec<u8>)>> {
+    let chunk = Chunk::parse(bytes)?;
+    let entries: Vec<&[u8]> = chunk.entries.iter().map(|(_, entry)| entry.bytes()).collect();
+    let middle = entries.len() / 2;
+    let changed = |change: &dyn Fn(&mut Vec<&[u8]>)| {
+        let mut entries = entries.clone();
+        change(&mut entries);
+        closed(&entries)
+    };
+    let (at, _) = chunk.entries[middle];
+    let mut all = vec![
+        (
+            "an entry dropped",
+            changed(&|entries| {
+                entries.remove(middle);
+            })?,
+        ),
+        ("two entries swapped", changed(&|entries| entries.swap(middle - 1, middle))?),
+        ("an entry doubled", changed(&|entries| entries.insert(middle, entries[middle]))?),
+        ("an entry instead of another", changed(&|entries| entries[middle] = entries[middle - 1])?),
+        ("cut before an entry", bytes[..usize::try_from(at)?].to_vec()),
+        ("cut inside of an entry", bytes[..usize::try_from(at)? + 40].to_vec()),
+        ("cut in its table", bytes[..bytes.len() - 2].to_vec()),
+    ];
+    all.extend(next.map(|next| ("the contents of the next chunk", next)));
+    Ok(all)
+}
+
+/// A closed chunk file of these entries.
+fn closed(entries: &[&[u8]]) -> anyhow::Result<Vec<u8>> {
+    let (mut file, mut offsets) = (open_chunk().to_vec(), Vec::new());
+    for entry in entries {
+        offsets.push(u32::try_from(file.len())?);
+        file.extend_from_slice(entry);
+    }
+    let (header, table) = close_chunk(&offsets, file.len() as u64);
+    file[..header.len()].copy_from_slice(&header);
+    Ok([file, table].concat())
 }
 
 /// Fetches the receipt of a transaction into a file.

@@ -1,0 +1,110 @@
+//! The body of `POST /node/join`: what a node says of itself, and its evidence appraised but for the code, of which the
+//! primary knows whether members have admitted it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_api::{
+    ErrorCode,
+    join::{JoinRequest, VirtualQuote},
+};
+use coco_crypto::{Certificate, EncryptionKey, EncryptionKeyError};
+use coco_ledger::GenesisNode;
+use coco_replica::Introduction;
+use coco_types::{Digest, NodeId};
+use thiserror::Error;
+
+use crate::{join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
+
+/// Longest address of a node, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 300;
+
+/// What is wrong with what a node says of itself.
+#[derive(Debug, Error)]
+pub enum IntroductionError {
+    /// Not the JSON that it should be.
+    #[error("{0}")]
+    Json(serde_json::Error),
+    /// Nobody can be reached there.
+    #[error("published_address is host:port, of at most {ADDRESS_BYTES_MAX} bytes")]
+    Address,
+    /// The key has too many bytes to be looked at.
+    #[error("public_encryption_key has at most {KEY_BYTES_MAX} bytes")]
+    LongKey,
+    /// Nothing can be encrypted to it.
+    #[error("public_encryption_key: {0}")]
+    Key(EncryptionKeyError),
+    /// Evidence of a platform that is not known.
+    #[error("evidence of the kind {VIRTUAL_QUOTE_FORMAT} is known here")]
+    Format,
+    /// The evidence is not base64.
+    #[error("the quote is not base64")]
+    Base64,
+    /// The evidence is not the JSON that it should be.
+    #[error("the quote: {0}")]
+    Quote(serde_json::Error),
+    /// The evidence binds another key than the one that the channel has proved.
+    #[error("the quote is of another key")]
+    OtherKey,
+    /// The evidence names no code.
+    #[error("the measurement is no digest")]
+    Measurement,
+}
+
+impl IntroductionError {
+    /// The stable code under which a node hears of it.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Json(_) | Self::Address | Self::LongKey | Self::Key(_) => ErrorCode::InvalidInput,
+            Self::Format | Self::Base64 | Self::Quote(_) | Self::OtherKey | Self::Measurement => {
+                ErrorCode::InvalidQuote
+            }
+        }
+    }
+}
+
+/// Reads what the holder of a certificate's key says of itself.
+///
+/// # Errors
+/// [`IntroductionError`] with the first thing that is wrong.
+pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, IntroductionError> {
+    let request: JoinRequest = serde_json::from_slice(body).map_err(IntroductionError::Json)?;
+    let node_id = certificate.key().node_id();
+    let code_digest = appraise(&request, node_id)?;
+    let rpc_address =
+        request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
+    let peer_address = request.node_info_network.node_to_node_interface.published_address;
+    for address in [&rpc_address, &peer_address] {
+        if address.len() > ADDRESS_BYTES_MAX || host_name(address).is_none() {
+            return Err(IntroductionError::Address);
+        }
+    }
+    let encryption_key_pem = request.public_encryption_key;
+    if encryption_key_pem.len() > KEY_BYTES_MAX {
+        return Err(IntroductionError::LongKey);
+    }
+    EncryptionKey::from_pem(&encryption_key_pem).map_err(IntroductionError::Key)?;
+    let node = GenesisNode {
+        node_id,
+        certificate_pem: String::new(),
+        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+        code_digest,
+        rpc_address,
+        peer_address,
+        encryption_key_pem,
+    };
+    Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
+}
+
+/// What code the evidence names, if it is this node's.
+fn appraise(request: &JoinRequest, node: NodeId) -> Result<Digest, IntroductionError> {
+    let quote = &request.quote_info;
+    if quote.format != VIRTUAL_QUOTE_FORMAT {
+        return Err(IntroductionError::Format);
+    }
+    let bytes = STANDARD.decode(&quote.quote).map_err(|_| IntroductionError::Base64)?;
+    let quote: VirtualQuote = serde_json::from_slice(&bytes).map_err(IntroductionError::Quote)?;
+    if quote.report_data != node.to_string() {
+        return Err(IntroductionError::OtherKey);
+    }
+    quote.measurement.parse().map_err(|_| IntroductionError::Measurement)
+}
