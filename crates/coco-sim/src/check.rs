@@ -65,7 +65,7 @@ impl Check {
             snapshots: Snapshots::default(),
             states: States::default(),
             room: Room::of(&plan.settings),
-            maxima: Maxima::new(plan.settings, plan.limits),
+            maxima: Maxima::new(plan),
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
             left: BTreeMap::new(),
@@ -183,6 +183,13 @@ impl Check {
     /// # Panics
     /// When something does not hold.
     pub fn look(&mut self, machines: &[Machine], node: usize) {
+        self.look_at_ledger(machines, node);
+        if let Some(replica) = &machines[node].replica {
+            self.maxima.look(node, replica, &machines[node].ledger);
+        }
+    }
+
+    fn look_at_ledger(&mut self, machines: &[Machine], node: usize) {
         let this = &machines[node];
         let Some(replica) = &this.replica else { return };
         let state = replica.state();
@@ -196,7 +203,6 @@ impl Check {
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1, "the tree has every entry");
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
-        self.maxima.look(node, replica, &this.ledger);
         if !self.configurations.contains(replica.configuration()) {
             self.configurations.push(replica.configuration().clone());
         }

@@ -8,7 +8,6 @@
 //! The signature is the service's over the root, taken from the signature entry as it is.
 
 use coco_crypto::{Certificate, PublicKey, cose as message};
-use coco_planted::Bug;
 use coco_types::Digest;
 use minicbor::{Decoder, Encoder};
 
@@ -110,9 +109,7 @@ pub fn verify_cose_under(
     }
     let root = root_from_path(leaf.leaf(), &path);
     let to_be_signed = message::to_be_signed(sign1.protected, &root.0);
-    if !service.has_signed(&to_be_signed, sign1.signature)
-        && !coco_planted::is(Bug::BelieveAnyProof)
-    {
+    if !service.has_signed(&to_be_signed, sign1.signature) {
         return Err(VerifyReceiptError::Signature { root });
     }
     let tx_id = leaf.tx_id().map_err(VerifyReceiptError::CommitEvidence)?;

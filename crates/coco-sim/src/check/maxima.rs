@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use coco_consensus::{Limits, Said, What};
 use coco_kv::Reader;
+use coco_planted::Bug;
 use coco_replica::{GOVERN_WAITING_MAX, Replica, Settings};
 use coco_types::{Role, Seqno};
+
+use crate::{Plan, Planted};
 
 /// Of so many looks at nodes one counts what consensus holds.
 const COUNTED_EVERY: u64 = 4;
@@ -16,12 +19,19 @@ const MESSAGE_OWN_BYTES: usize = 64;
 pub(super) struct Maxima {
     settings: Settings,
     limits: Limits,
+    /// A planted bug that lies about what is committed is to be found by what comes of that.
+    knows_committed: bool,
     looks: u64,
 }
 
 impl Maxima {
-    pub(super) const fn new(settings: Settings, limits: Limits) -> Self {
-        Self { settings, limits, looks: 0 }
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            settings: plan.settings,
+            limits: plan.limits,
+            knows_committed: plan.planted != Some(Planted::Inside(Bug::CommitOlderView)),
+            looks: 0,
+        }
     }
 
     /// A node holds more for committed, and has forgotten what is far below.
@@ -47,7 +57,8 @@ impl Maxima {
         let status = held.consensus;
         let (bytes, bytes_max) = (status.window_bytes, self.limits.window_bytes);
         // What is not committed, or not on the disk, is kept beyond the limit.
-        let is_needed = status.window_first > status.committed.min(status.persisted);
+        let is_needed =
+            !self.knows_committed || status.window_first > status.committed.min(status.persisted);
         assert!(
             is_needed || bytes <= bytes_max,
             "n{node} has {bytes} bytes in memory, {bytes_max} at most"
