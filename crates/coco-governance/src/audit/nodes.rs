@@ -62,6 +62,13 @@ impl Node {
         self.text("status").unwrap_or_default()
     }
 
+    /// Whether it was removed and is still sent entries: until the configuration without it is in effect.
+    pub(super) fn reads_until_it_has_left(&self) -> bool {
+        self.status() == "Retired"
+            && self.0.get("retired_committed") != Some(&Value::Bool(true))
+            && self.text("encryption_pub_key").is_some()
+    }
+
     /// The seat that it asked for; a node that introduced itself, and one of the first entry, has its own.
     fn asked_seat(&self) -> Option<&str> {
         self.text("seat")

@@ -81,7 +81,7 @@ pub(super) fn check_next(
     let taking_part = Configuration::of(tx);
     let nodes = all_nodes(tx)?.into_iter();
     let reads_on = |(id, node): &(String, super::nodes::Node)| {
-        node.status() == "Trusted" || taking_part.has(id)
+        node.status() == "Trusted" || taking_part.has(id) || node.reads_until_it_has_left()
     };
     let nodes: Vec<String> = nodes.filter(reads_on).map(|(id, _)| id).collect();
     row.check_recipients(&nodes)?;
