@@ -505,7 +505,7 @@ pub(crate) fn client_answer() -> Vec<Vec<u8>> {
         format!(r#"{{"memberId":"{id}","status":"Accepted","memberData":null,"certificate":"PEM","extra":1}}"#),
         format!(r#"{{"value":[{{"proposalId":"{id}","proposerId":"{id}","proposalState":"Open","ballotCount":1,"ballotSubmitters":["{id}"],"finalVotes":{{"{id}":true}}}}]}}"#),
         format!(r#"{{"proposalId":"{id}","proposerId":"{id}","proposalState":"Failed","voteFailures":{{"{id}":{{"reason":"a","trace":"b"}}}},"failure":{{"reason":"a","trace":null}},"admittedAt":1,"expiresAt":18446744073709551615}}"#),
-        r#"{"actions":[{"name":"set_note","args":{"text":"hello","x":[0.1,-1,1e300]}}]}"#.to_owned(),
+        r#"{"actions":[{"name":"set_note","args":{"text":"hello","x":[0.1,-1,1e300,2222222222222212222222221]}}]}"#.to_owned(),
         r#"{"writes":[{"table":"public:a","key":"k","value":null}],"effects":["a"]}"#.to_owned(),
         r#"{"status":"Committed","transaction_id":"2.18"}"#.to_owned(),
         format!(r#"{{"node_status":"Trusted","node_id":"{id}","network_info":{{"public_only":false,"service_status":"Open","identity":{{"cert":"PEM","priv_key":"AA=="}},"ledger_secrets":[{{"seqno":1,"secret":"AA=="}}],"endorsed_certificate":"PEM","nodes":[{{"node_id":"{id}","peer_address":"a:1","client_address":"a:2"}}]}}}}"#),
