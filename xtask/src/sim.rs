@@ -7,7 +7,9 @@ use crate::{git::git, step::Step, workspace::Workspace};
 /// Seeds of a run of `ci` that are the same for every commit, and as many that each commit has for itself.
 const SEEDS: &str = "1000";
 /// Hexadecimal digits of a commit that its own seeds begin with: enough that no two commits share any.
-const COMMIT_DIGITS: usize = 12;
+const DIGITS: usize = 12;
+/// The first of the others where nothing has a version.
+const FIXED: u64 = 1000;
 
 /// Runs what the command line asks for.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
@@ -22,20 +24,26 @@ pub(crate) fn replay(workspace: &Workspace, arguments: &[String]) -> anyhow::Res
 }
 
 /// Runs the budget of `ci`, which must reach every required state. Half of its seeds are fixed, for the rarest states; the
-/// other half follows from the commit, so that each commit tries others and a run can be repeated.
+/// other half follows from the files of the crates, so that each change of them tries others and a run can be repeated.
 pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
-    let commit = git(workspace, &["rev-parse", "HEAD"])?;
+    let first = match git(workspace, &["rev-parse", "HEAD:crates"]) {
+        Ok(version) => first_of(&version)?,
+        Err(error) => {
+            println!("no version, so that all seeds are fixed: {error:#}");
+            FIXED
+        }
+    };
     step(workspace, "coco-sim", Bugs::None)
         .arguments("--require-marks --seeds")
         .argument(SEEDS)
         .argument("--and-from")
-        .argument(first_of(&commit)?.to_string())
+        .argument(first.to_string())
         .run()
 }
 
-/// The first seed of a commit's own.
-fn first_of(commit: &str) -> anyhow::Result<u64> {
-    let digits = commit.get(..COMMIT_DIGITS).context("git names no commit")?;
+/// The first seed of a version's own.
+fn first_of(version: &str) -> anyhow::Result<u64> {
+    let digits = version.get(..DIGITS).context("git names no version of the crates")?;
     // Whole thousands: where a run is made twice, and where keys are real, goes by the last digits.
     Ok(u64::from_str_radix(digits, 16)? * 1000)
 }
@@ -76,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_commit_has_seeds_of_its_own() {
-        assert_eq!(first_of("0000000000ff1234").expect("it is a commit"), 255_000);
-        assert!(first_of(&"f".repeat(40)).expect("it is a commit") > 1 << 57);
+        assert_eq!(first_of("0000000000ff1234").expect("it is a version"), 255_000);
+        assert!(first_of(&"f".repeat(40)).expect("it is a version") > 1 << 57);
         assert!(first_of("abc").is_err());
-        assert!(first_of("not a commit").is_err());
+        assert!(first_of("not a version").is_err());
     }
 }
