@@ -4,9 +4,9 @@ use anyhow::Context;
 
 use crate::{git::git, step::Step, workspace::Workspace};
 
-/// Seeds of a run of `ci` that are the same for every commit, and as many that each commit has for itself.
+/// Seeds of a run of `ci` that are the same for every version, and as many that each version has for itself.
 const SEEDS: &str = "1000";
-/// Hexadecimal digits of a commit that its own seeds begin with: enough that no two commits share any.
+/// Hexadecimal digits of a version that its own seeds begin with: enough that no two versions share any.
 const DIGITS: usize = 12;
 /// The first of the others where nothing has a version.
 const FIXED: u64 = 1000;
