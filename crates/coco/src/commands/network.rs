@@ -2,24 +2,10 @@
 
 mod create;
 mod join;
+mod place;
 mod recover;
 
-use std::{net::SocketAddr, path::PathBuf};
-
-use coco_node::{
-    NodeConfig,
-    config::{
-        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface, Restart,
-    },
-};
-
 use crate::{fault::Fault, output::Output};
-
-/// The file of settings in a node's folder.
-const CONFIG_FILE: &str = "node.toml";
-/// The service's certificate beside it, where this program has made the service.
-const SERVICE_CERT_FILE: &str = "service_cert.pem";
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum NetworkCommand {
@@ -45,25 +31,5 @@ pub(crate) fn run(command: &NetworkCommand, output: Output) -> Result<(), Fault>
         NetworkCommand::Create(arguments) => create::run(arguments, output),
         NetworkCommand::Join(arguments) => join::run(arguments, output),
         NetworkCommand::Recover(arguments) => recover::run(arguments, output),
-    }
-}
-
-/// The settings of a node, whose folder is that of their file.
-fn node_config(
-    client: SocketAddr,
-    peer: SocketAddr,
-    nodes: Vec<NodeAddress>,
-    restart: Restart,
-) -> NodeConfig {
-    NodeConfig {
-        data_dir: PathBuf::from("."),
-        client: ClientInterface { listen: client },
-        development_http: None,
-        peer: PeerInterface { listen: peer },
-        nodes,
-        ledger: LedgerSettings::default(),
-        consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
-        limits: Limits::default(),
-        ethereum: EthereumSettings::default(),
     }
 }

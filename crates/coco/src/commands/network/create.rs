@@ -1,22 +1,16 @@
 //! `coco network create`: the first node of a new network, which members govern from its first entry on. The nodes of the
 //! others join it, on machines of their own.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use coco_client::ServiceIdentity;
-use coco_crypto::{AltName, Certificate, EncryptionKey, sha256};
+use coco_crypto::{AltName, Certificate, EncryptionKey};
 use coco_evm::genesis::{ChainConfig, Genesis};
 use coco_governance::{DEFAULT_CONSTITUTION, FirstGovernance, FirstMember};
-use coco_node::{
-    config::{NodeAddress, Restart},
-    provision::{NetworkSpec, NodeSpec, ProvisionError, provision},
-};
+use coco_node::provision::{NetworkSpec, NodeSpec, ProvisionError, provision};
 use serde_json::{Map, Value, json};
 
-use super::{CONFIG_FILE, SERVICE_CERT_FILE, node_config};
+use super::place::{PlaceArgs, code_digest};
 use crate::{
     codes::Code,
     commands::proposal::policy,
@@ -30,15 +24,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[group(id = "ledger", required = true, args = ["genesis", "chain_id"])]
 pub(crate) struct CreateArgs {
-    /// Where the node's folder is made
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
-    /// Where the node serves clients
-    #[arg(long, value_name = "HOST:PORT")]
-    client: SocketAddr,
-    /// Where other nodes will reach it
-    #[arg(long, value_name = "HOST:PORT")]
-    peer: SocketAddr,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// A member: what to call it, its certificate, and the public key to which its recovery share is encrypted, if it holds
     /// one (both PEM, from `coco keys new NAME --encryption`). May be given more than once
     #[arg(long, value_name = "NAME=CERT[,KEY]", required = true, value_parser = member)]
@@ -83,64 +70,48 @@ fn member(text: &str) -> Result<Member, String> {
 }
 
 pub(crate) fn run(arguments: &CreateArgs, output: Output) -> Result<(), Fault> {
-    let [config_path, cert_path] =
-        [CONFIG_FILE, SERVICE_CERT_FILE].map(|file| arguments.dir.join(file));
-    if let Some(path) = [&config_path, &cert_path].into_iter().find(|path| path.exists()) {
-        return Err(Fault::new(Code::FileExists, path.display().to_string()));
+    let place = &arguments.place;
+    let cert_path = place.service_cert_path();
+    place.check_free()?;
+    if cert_path.exists() {
+        return Err(Fault::new(Code::FileExists, cert_path.display().to_string()));
     }
     let now = now()?;
     let governance = governance(arguments)?;
     let genesis = genesis(arguments, now)?;
-    let program = std::env::current_exe().and_then(std::fs::read);
-    let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
     let node = NodeSpec {
-        folder: arguments.dir.clone(),
-        client_address: arguments.client.to_string(),
-        peer_address: arguments.peer.to_string(),
+        folder: place.dir.clone(),
+        client_address: place.client.to_string(),
+        peer_address: place.peer.to_string(),
     };
     let network = provision(&NetworkSpec {
         nodes: &[node],
-        code_digest: sha256(&program),
-        names: &[AltName::Ip(arguments.client.ip())],
+        code_digest: code_digest()?,
+        names: &[AltName::Ip(place.client.ip())],
         genesis: &genesis,
         governance: Some(&governance),
         now,
     })
     .map_err(fault)?;
     let id = network.nodes.first().map(ToString::to_string).unwrap_or_default();
-    let me = NodeAddress {
-        id: id.clone(),
-        peer: arguments.peer.to_string(),
-        client: arguments.client.to_string(),
-    };
-    let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
-    let config = node_config(arguments.client, arguments.peer, vec![me], restart);
-    let config = toml::to_string_pretty(&config)
-        .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
-    files::create(&config_path, config.as_bytes(), Rights::Public)?;
+    place.write_config(id.clone(), Vec::new(), arguments.from_disk)?;
     // Written last: its presence says that all else is there.
     files::create(&cert_path, network.service_cert_pem.as_bytes(), Rights::Public)?;
-    say(&config_path, &cert_path, &certificate(&network.service_cert_pem)?, &id, arguments, output);
+    say(place, &certificate(&network.service_cert_pem)?, &id, output);
     Ok(())
 }
 
-fn say(
-    config: &Path,
-    cert: &Path,
-    service: &Certificate,
-    node: &str,
-    arguments: &CreateArgs,
-    output: Output,
-) {
+fn say(place: &PlaceArgs, service: &Certificate, node: &str, output: Output) {
     let identity = ServiceIdentity::of(service).to_string();
-    let [config, cert] = [config, cert].map(|path| path.display().to_string());
+    let paths = [place.config_path(), place.service_cert_path()];
+    let [config, cert] = paths.map(|path| path.display().to_string());
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
         "node_id": node,
         "config": config,
     });
-    let client = arguments.client;
+    let client = place.client;
     output.print("network.create", details, || {
         format!(
             "the service is {identity}\n\

@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,23 +16,16 @@ use coco_client::{
 };
 use coco_crypto::{
     Certificate, Curve, DecryptionKey, SecretBytes, SigningKey, Validity, member_certificate,
-    sha256,
 };
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
-use coco_node::{
-    NodeConfig,
-    config::{NodeAddress, Restart},
-    identity::Identity,
-    provision::VIRTUAL_QUOTE_FORMAT,
-};
+use coco_node::{config::NodeAddress, identity::Identity, provision::VIRTUAL_QUOTE_FORMAT};
 use coco_types::Seqno;
 use serde_json::json;
 
-use super::{CONFIG_FILE, node_config};
+use super::place::{PlaceArgs, code_digest};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
-    files::{self, Rights},
     output::{Output, short},
     session::{certificate, endpoint, runtime},
     signing::now,
@@ -51,15 +43,8 @@ pub(crate) struct JoinArgs {
     /// The identity of the service, as a member told it: `sha256:` and 64 digits
     #[arg(long, value_name = "SHA256")]
     service_id: ServiceIdentity,
-    /// Where the node's folder is made
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
-    /// Where the node serves clients
-    #[arg(long, value_name = "HOST:PORT")]
-    client: SocketAddr,
-    /// Where the other nodes reach it
-    #[arg(long, value_name = "HOST:PORT")]
-    peer: SocketAddr,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Go on from its own disk after a stop, if members have allowed that: believes the host of this machine
     #[arg(long)]
     from_disk: bool,
@@ -78,10 +63,7 @@ struct Newcomer {
 }
 
 pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
-    let config_path = arguments.dir.join(CONFIG_FILE);
-    if config_path.exists() {
-        return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
-    }
+    arguments.place.check_free()?;
     let first = endpoint(&arguments.url)?;
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -95,9 +77,9 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
         let newcomer = Newcomer::new(service, arguments)?;
         let node = newcomer.certificate.key().node_id().to_string();
         let info = newcomer.wait(first, &node, arguments.wait).await?;
-        newcomer.write(&info, arguments, &config_path)?;
-        eprintln!("4/4 keys sealed, {} written", config_path.display());
-        let path = config_path.display().to_string();
+        newcomer.write(&info, arguments)?;
+        let path = arguments.place.config_path().display().to_string();
+        eprintln!("4/4 keys sealed, {path} written");
         output.print("network.join", json!({ "node_id": node, "config": path }), || {
             format!("joined as node {}\nnext  coco node --config {path}", short(&node))
         });
@@ -115,19 +97,17 @@ impl Newcomer {
         let failed = |error: &dyn std::error::Error| Fault::new(Code::Failed, chain(error));
         let certificate =
             member_certificate(&key, "node", validity).map_err(|error| failed(&error))?;
-        let program =
-            std::env::current_exe().and_then(std::fs::read).map_err(|error| failed(&error))?;
         let quote = VirtualQuote {
-            measurement: sha256(&program).to_string(),
+            measurement: code_digest()?.to_string(),
             report_data: key.public().node_id().to_string(),
         };
         let quote = serde_json::to_vec(&quote).map_err(|error| failed(&error))?;
         let interface = |address: SocketAddr| Interface { published_address: address.to_string() };
         let request = JoinRequest {
             node_info_network: NodeInfoNetwork {
-                node_to_node_interface: interface(arguments.peer),
+                node_to_node_interface: interface(arguments.place.peer),
                 rpc_interfaces: RpcInterfaces {
-                    primary_rpc_interface: interface(arguments.client),
+                    primary_rpc_interface: interface(arguments.place.client),
                 },
             },
             quote_info: QuoteInfo {
@@ -200,12 +180,7 @@ impl Newcomer {
     }
 
     /// Writes the node's folder.
-    fn write(
-        &self,
-        info: &NetworkInfo,
-        arguments: &JoinArgs,
-        config_path: &Path,
-    ) -> Result<(), Fault> {
+    fn write(&self, info: &NetworkInfo, arguments: &JoinArgs) -> Result<(), Fault> {
         let wrong = |what: &str| {
             Fault::new(Code::NotUnderstood, format!("the answer of the network: {what}"))
         };
@@ -236,25 +211,15 @@ impl Newcomer {
         let identity =
             Identity::new(&self.key, endorsed, &service_key, service, encryption_key, secrets);
         let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
-        std::fs::create_dir_all(&arguments.dir).map_err(|error| failed(&error))?;
-        identity.seal(&arguments.dir).map_err(|error| failed(&error))?;
-        let config = toml::to_string_pretty(&self.config(info, arguments))
-            .map_err(|error| failed(&error))?;
-        files::create(config_path, config.as_bytes(), Rights::Public)
-    }
-
-    fn config(&self, info: &NetworkInfo, arguments: &JoinArgs) -> NodeConfig {
-        let me = NodeAddress {
-            id: self.certificate.key().node_id().to_string(),
-            peer: arguments.peer.to_string(),
-            client: arguments.client.to_string(),
-        };
+        let place = &arguments.place;
+        std::fs::create_dir_all(&place.dir).map_err(|error| failed(&error))?;
+        identity.seal(&place.dir).map_err(|error| failed(&error))?;
         let others = info.nodes.iter().map(|node| NodeAddress {
             id: node.node_id.clone(),
             peer: node.peer_address.clone(),
             client: node.client_address.clone(),
         });
-        let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
-        node_config(arguments.client, arguments.peer, others.chain([me]).collect(), restart)
+        let id = self.certificate.key().node_id().to_string();
+        place.write_config(id, others.collect(), arguments.from_disk)
     }
 }

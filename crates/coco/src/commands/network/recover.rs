@@ -1,21 +1,15 @@
 //! `coco network recover`: the folder of a node with which a lost service begins anew.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use coco_client::ServiceIdentity;
-use coco_crypto::{AltName, Certificate, sha256};
+use coco_crypto::{AltName, Certificate};
 use coco_ledger::{ReceiptVerifier, VerifiedReceipt};
-use coco_node::{
-    config::{NodeAddress, Restart},
-    recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover},
-};
+use coco_node::recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover};
 use coco_types::TxId;
 use serde_json::json;
 
-use super::{CONFIG_FILE, SERVICE_CERT_FILE, node_config};
+use super::place::{PlaceArgs, code_digest};
 use crate::{
     codes::Code,
     commands::receipt,
@@ -38,47 +32,36 @@ pub(crate) struct RecoverArgs {
     /// The certificate (PEM) of the service that was lost
     #[arg(long, value_name = "PEM")]
     service_cert: PathBuf,
-    /// Where the node's folder is made
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
-    /// Where the node serves clients
-    #[arg(long, value_name = "HOST:PORT")]
-    client: SocketAddr,
-    /// Where other nodes will reach it
-    #[arg(long, value_name = "HOST:PORT")]
-    peer: SocketAddr,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Go on from its own disk after a stop, if members have allowed that: believes the host of this machine
     #[arg(long)]
     from_disk: bool,
 }
 
 pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> {
-    let config_path = arguments.dir.join(CONFIG_FILE);
-    if config_path.exists() {
-        return Err(Fault::new(Code::FileExists, config_path.display().to_string()));
-    }
+    let place = &arguments.place;
+    place.check_free()?;
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
     let (ledger, reach) = furthest(arguments, &previous)?;
-    let program = std::env::current_exe().and_then(std::fs::read);
-    let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
     let spec = RecoverSpec {
         ledger,
         reach,
         previous: &previous,
-        folder: &arguments.dir,
-        client_address: arguments.client.to_string(),
-        peer_address: arguments.peer.to_string(),
-        names: &[AltName::Ip(arguments.client.ip())],
-        code_digest: sha256(&program),
+        folder: &place.dir,
+        client_address: place.client.to_string(),
+        peer_address: place.peer.to_string(),
+        names: &[AltName::Ip(place.client.ip())],
+        code_digest: code_digest()?,
         now: now()?,
     };
     let Recovered { service, node, signed, last } = recover(&spec).map_err(fault)?;
-    let cert_path = arguments.dir.join(SERVICE_CERT_FILE);
+    let cert_path = place.service_cert_path();
     files::create(&cert_path, service.pem().as_bytes(), Rights::Public)?;
-    write_config(arguments, node.to_string(), &config_path)?;
+    place.write_config(node.to_string(), Vec::new(), arguments.from_disk)?;
 
     let identity = ServiceIdentity::of(&service).to_string();
-    let [config, cert] = [&config_path, &cert_path].map(|path| path.display().to_string());
+    let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
@@ -140,16 +123,6 @@ fn furthest<'a>(
         (None, Some(refused)) => Err(refused),
         (None, None) => Err(Fault::new(Code::FileUnreadable, "no copy of the ledger is named")),
     }
-}
-
-fn write_config(arguments: &RecoverArgs, id: String, path: &Path) -> Result<(), Fault> {
-    let me =
-        NodeAddress { id, peer: arguments.peer.to_string(), client: arguments.client.to_string() };
-    let restart = if arguments.from_disk { Restart::FromDisk } else { Restart::Rejoin };
-    let config = node_config(arguments.client, arguments.peer, vec![me], restart);
-    let config = toml::to_string_pretty(&config)
-        .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
-    files::create(path, config.as_bytes(), Rights::Public)
 }
 
 fn fault(error: RecoverError) -> Fault {

@@ -1,0 +1,89 @@
+//! Where a node is made: its folder, its addresses, and the file of its settings.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use coco_crypto::sha256;
+use coco_node::{
+    NodeConfig,
+    config::{
+        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
+        PeerInterface, Restart,
+    },
+};
+use coco_types::Digest;
+
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+    files::{self, Rights},
+};
+
+/// The file of settings in a node's folder.
+const CONFIG_FILE: &str = "node.toml";
+/// The service's certificate beside it, where this program has made the service.
+const SERVICE_CERT_FILE: &str = "service_cert.pem";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlaceArgs {
+    /// Where the node's folder is made
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Where the node serves clients
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) client: SocketAddr,
+    /// Where other nodes reach it
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) peer: SocketAddr,
+}
+
+impl PlaceArgs {
+    pub(super) fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG_FILE)
+    }
+
+    pub(super) fn service_cert_path(&self) -> PathBuf {
+        self.dir.join(SERVICE_CERT_FILE)
+    }
+
+    /// Refuses a folder in which there is a node already.
+    pub(super) fn check_free(&self) -> Result<(), Fault> {
+        let path = self.config_path();
+        if path.exists() {
+            return Err(Fault::new(Code::FileExists, path.display().to_string()));
+        }
+        Ok(())
+    }
+
+    /// Writes the settings of the node with this id, in a network of these others.
+    pub(super) fn write_config(
+        &self,
+        id: String,
+        others: Vec<NodeAddress>,
+        from_disk: bool,
+    ) -> Result<(), Fault> {
+        let me = NodeAddress { id, peer: self.peer.to_string(), client: self.client.to_string() };
+        let restart = if from_disk { Restart::FromDisk } else { Restart::Rejoin };
+        let config = NodeConfig {
+            // The folder of the file.
+            data_dir: PathBuf::from("."),
+            client: ClientInterface { listen: self.client },
+            development_http: None,
+            peer: PeerInterface { listen: self.peer },
+            nodes: others.into_iter().chain([me]).collect(),
+            ledger: LedgerSettings::default(),
+            consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
+            limits: Limits::default(),
+            ethereum: EthereumSettings::default(),
+        };
+        let config = toml::to_string_pretty(&config)
+            .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
+        files::create(&self.config_path(), config.as_bytes(), Rights::Public)
+    }
+}
+
+/// The measurement of this program on the virtual platform.
+pub(super) fn code_digest() -> Result<Digest, Fault> {
+    let program = std::env::current_exe().and_then(std::fs::read);
+    let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
+    Ok(sha256(&program))
+}
