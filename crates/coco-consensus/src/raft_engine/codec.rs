@@ -76,6 +76,11 @@ pub(super) struct VoteAnswer {
     pub(super) commit: TxId,
 }
 
+/// How long the entries of an append are together.
+fn data_bytes(entries: &[WireEntry]) -> usize {
+    entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.data.len()))
+}
+
 impl Message {
     /// Adds to this append the entries of one that continues it, when both fit `bytes_max`; else gives the other back.
     /// The receiver acknowledges the end of the whole, which acknowledges both.
@@ -90,10 +95,7 @@ impl Message {
             view: last.view,
             seqno: Seqno(previous.seqno.0.saturating_add(entries.len() as u64)),
         });
-        let bytes = entries
-            .iter()
-            .chain(more)
-            .fold(0_usize, |sum, entry| sum.saturating_add(entry.data.len()));
+        let bytes = data_bytes(entries).saturating_add(data_bytes(more));
         if *view != next.view || *continues != end || more.is_empty() || bytes > bytes_max {
             return Some(next);
         }
@@ -110,6 +112,9 @@ impl Message {
         };
         let append =
             |previous, entries| Self { view, body: Body::Append { previous, commit, entries } };
+        if data_bytes(&entries) <= bytes_max {
+            return vec![append(previous, entries)];
+        }
         let mut parts = Vec::new();
         let (mut part, mut bytes, mut end) = (Vec::new(), 0_usize, previous);
         for entry in entries {
