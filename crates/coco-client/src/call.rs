@@ -84,9 +84,7 @@ impl Call {
             kind: Kind::Question,
         }
     }
-}
 
-impl Call {
     /// Whether the answer is read from what is committed, and says up to where.
     pub(crate) fn reads_state(&self) -> bool {
         self.kind == Kind::Question
