@@ -64,13 +64,8 @@ pub(crate) fn snapshot_entry(data: &[u8]) {
     }
     // As a node that joins.
     let keyring = Keyring::from(SECRET.clone());
-    let load = LoadLedger {
-        keyring: &keyring,
-        service: &Anything,
-        schema: &[],
-        index_key: [1, 2],
-        retained_entries: 16,
-    };
+    let load =
+        LoadLedger { keyring: &keyring, service: &Anything, schema: &[], retained_entries: 16 };
     if let Ok(copied) = CopiedLedger::begin(&load, Some((name, &file))) {
         assert_eq!(copied.next(), name.seqno.next());
         assert!(!copied.is_enough(Seqno::ZERO), "its evidence has not come yet");

@@ -45,7 +45,6 @@ impl Known {
             keyring: &self.keyring,
             service: self.service.key(),
             schema: &self.schema,
-            index_key: self.keyring.secrets.index_key(),
             retained_entries: self.retained_entries,
         }
     }

@@ -110,8 +110,6 @@ pub struct LoadLedger<'a> {
     pub service: &'a dyn ServiceKey,
     /// The maps of the adapter.
     pub schema: &'a [MapSpec],
-    /// Keys the fingerprints of history maps.
-    pub index_key: [u64; 2],
     /// Entries below the committed one that stay readable.
     pub retained_entries: u64,
 }
@@ -193,7 +191,8 @@ impl LoadLedger<'_> {
     #[must_use]
     pub(crate) fn empty(&self) -> Loader {
         let (keyring, schema) = (self.keyring.clone(), self.schema.to_vec());
-        Loader::new(keyring, schema, self.index_key, self.retained_entries)
+        let index_key = keyring.secrets.index_key();
+        Loader::new(keyring, schema, index_key, self.retained_entries)
     }
 
     /// The ledger up to a snapshot, whose file is not believed. What comes after must show its evidence.

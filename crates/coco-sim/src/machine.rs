@@ -443,7 +443,6 @@ impl Machine {
             keyring: &keyring,
             service: keys.service(),
             schema: &state::schema(),
-            index_key: keyring.secrets.index_key(),
             retained_entries: plan.settings.retained_entries,
         };
         let making = &mut self.making;

@@ -111,7 +111,6 @@ impl Known {
             keyring: &self.keyring,
             service: self.service.key(),
             schema: &[],
-            index_key: [1, 2],
             retained_entries: 16,
         }
     }

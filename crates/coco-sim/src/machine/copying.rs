@@ -70,7 +70,6 @@ impl Machine {
             keyring: &keyring,
             service,
             schema: &state::schema(),
-            index_key: keyring.secrets.index_key(),
             retained_entries: 0,
         };
         let refused = |error: &dyn std::error::Error| CopyFault::Refused(in_full(error));

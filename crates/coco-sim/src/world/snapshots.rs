@@ -266,7 +266,6 @@ impl World {
             keyring: &keyring,
             service: self.keys.service(),
             schema: &coco_evm::state::schema(),
-            index_key: keyring.secrets.index_key(),
             retained_entries: 0,
         };
         // A copy, since opening files changes them under a node that is up.
