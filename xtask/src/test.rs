@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn suites_are_found_by_name() {
-        let folder = std::env::temp_dir().join(format!("coco-xtask-suites-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("makes a folder").keep();
         for name in ["b", "a", "empty"] {
             fs::create_dir_all(folder.join(name)).expect("makes folders");
         }

@@ -152,24 +152,21 @@ mod tests {
         sign::sign(&keys, &[draft], fees).remove(0)
     }
 
-    fn scratch(name: &str) -> std::path::PathBuf {
-        std::env::temp_dir().join(format!("coco-bench-{}-{name}", std::process::id()))
-    }
-
     #[test]
     fn saved_plan_reads_back() {
-        let path = scratch("plan");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan");
         let plan = Plan { setup: vec![vec![some(0)], vec![some(1)]], load: vec![some(2), some(3)] };
         plan.save(&path).unwrap();
         let read = Plan::read(&path, 1).unwrap();
-        std::fs::remove_file(&path).unwrap();
         assert_eq!(read.setup, plan.setup);
         assert_eq!(read.load, plan.load[..1]);
     }
 
     #[test]
     fn bare_lines_get_their_sender_by_recovery() {
-        let path = scratch("bare");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bare");
         let signed = some(7);
         std::fs::write(&path, format!("# a comment\n\n{}\n", signed.raw.trim_start_matches("0x")))
             .unwrap();
@@ -177,6 +174,5 @@ mod tests {
         assert_eq!(read.load, [signed]);
         std::fs::write(&path, "0xzz\n").unwrap();
         assert!(Plan::read(&path, 10).is_err());
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -24,12 +24,7 @@ fn data() -> Option<PathBuf> {
 }
 
 fn args(data: PathBuf, blocks: &[u64]) -> (MainnetArgs, PathBuf) {
-    let scratch = std::env::temp_dir().join(format!(
-        "coco-bench-mainnet-{}-{}",
-        std::process::id(),
-        blocks.len()
-    ));
-    fs::create_dir_all(&scratch).unwrap();
+    let scratch = tempfile::tempdir().unwrap().keep();
     let args = MainnetArgs {
         data,
         blocks: blocks.to_vec(),

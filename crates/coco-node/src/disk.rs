@@ -197,9 +197,8 @@ mod tests {
     }
 
     /// A folder of this test with a ledger of two entries, which the loader has, too.
-    fn ledger(test: &str, chunk_ends: bool) -> (PathBuf, LedgerWriter<DiskFolder>, Loader) {
-        let path = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("makes a folder");
+    fn ledger(chunk_ends: bool) -> (PathBuf, LedgerWriter<DiskFolder>, Loader) {
+        let path = tempfile::tempdir().expect("makes a folder").keep();
         let secret = LedgerSecret::new(&[7; 32]);
         let mut first = FirstLedger::new(secret.clone());
         first.append(&WriteSet::new()).expect("it is small");
@@ -222,7 +221,7 @@ mod tests {
     /// A backup that were given the damaged entry could not open it, and would stop in this node's stead.
     #[test]
     fn a_damaged_entry_is_not_served() {
-        let (path, writer, loader) = ledger("fetch", false);
+        let (path, writer, loader) = ledger(false);
         let (files, state) = (writer.files(), loader.state());
         let entries = read_entries(&files, &state, &FETCH).expect("reads");
         assert_eq!(entries.len(), 2);
@@ -243,7 +242,7 @@ mod tests {
     /// An operator may move old chunks away while another node lags.
     #[test]
     fn an_archived_entry_is_not_served_and_does_not_stop_the_node() {
-        let (path, mut writer, loader) = ledger("fetch-archived", true);
+        let (path, mut writer, loader) = ledger(true);
         let (files, state) = (writer.files(), loader.state());
         files.note_committed(Seqno(2));
         writer.name_committed().expect("names");

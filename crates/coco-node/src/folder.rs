@@ -149,9 +149,8 @@ mod tests {
     use super::*;
 
     /// A folder of this test.
-    fn folder(test: &str) -> DiskFolder {
-        let path = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("makes a folder");
+    fn folder() -> DiskFolder {
+        let path = tempfile::tempdir().expect("makes a folder").keep();
         DiskFolder::new(&path)
     }
 
@@ -175,7 +174,7 @@ mod tests {
     /// A node hears that its peers committed an entry while its own disk still writes.
     #[test]
     fn an_entry_is_readable_from_its_announcement_on() {
-        let folder = folder("ledger-files");
+        let folder = folder();
         let mut writer =
             LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
         let files = writer.files();
@@ -208,8 +207,8 @@ mod tests {
     }
 
     /// A folder of closed, committed chunks of two entries, and an open one of one.
-    fn chunks(test: &str) -> (DiskFolder, Vec<Bytes>) {
-        let folder = folder(test);
+    fn chunks() -> (DiskFolder, Vec<Bytes>) {
+        let folder = folder();
         let mut writer =
             LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
         let entries: Vec<Bytes> = (1..=7)
@@ -226,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_archived_entry_is_said_to_be_and_found_when_it_is_back() {
-        let (folder, entries) = chunks("archive");
+        let (folder, entries) = chunks();
         let name = |first, last| ChunkName::committed(Seqno(first), Seqno(last)).to_string();
         let (away, elsewhere) = (folder.path.join(name(3, 4)), folder.path.join("elsewhere"));
         let archived = |files: &LedgerFiles, seqno| {
@@ -257,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_ledger_that_goes_on_after_a_snapshot_keeps_what_is_committed_before() {
-        let (folder, entries) = chunks("skip");
+        let (folder, entries) = chunks();
         let mut files = LedgerFiles::open(folder.clone()).expect("opens");
         files.skip_to(Seqno(9)).expect("renames");
         let mut writer = files.into_writer().expect("writes");
@@ -283,7 +282,7 @@ mod tests {
 
     #[test]
     fn readers_who_find_a_chunk_back_do_not_hinder_each_other() {
-        let (folder, entries) = chunks("put-back");
+        let (folder, entries) = chunks();
         let away = folder.path.join(ChunkName::committed(Seqno(3), Seqno(4)).to_string());
         let elsewhere = folder.path.join("elsewhere");
         for _ in 0..200 {
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_replay_begins_where_it_is_told_and_bears_no_gap_from_there() {
-        let (folder, entries) = chunks("gap");
+        let (folder, entries) = chunks();
         let replay = |from: u64| {
             let mut taken = Vec::new();
             let mut files = LedgerFiles::open(folder.clone()).expect("opens");
@@ -336,7 +335,7 @@ mod tests {
     /// In a data centre whose power goes, what was written and not synced is gone; and disks wear.
     #[test]
     fn a_write_that_stops_anywhere_forgets_nothing() {
-        let (folder, name) = (folder("hard-state-torn"), "consensus.state");
+        let (folder, name) = (folder(), "consensus.state");
         let state = |view| HardState { view: View(view), vote: None };
         let path = folder.path.join(name);
         let (mut file, _) = HardStateFile::open(&folder, name).expect("opens");
@@ -362,7 +361,7 @@ mod tests {
 
     #[test]
     fn view_and_vote_are_kept_or_said_to_be_lost() {
-        let (folder, name) = (folder("hard-state"), "consensus.state");
+        let (folder, name) = (folder(), "consensus.state");
         let state = |view| HardState { view: View(view), vote: None };
         let open = || HardStateFile::open(&folder, name);
         let found = || open().expect("opens").1;
@@ -407,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_error_names_operation_file_and_offset() {
-        let folder = folder("file-errors");
+        let folder = folder();
         let file = folder.create("short").expect("makes a file");
         file.write_at(b"four", 0).expect("writes");
         let error = file.read_at(&mut [0; 4], 2).expect_err("the file ends before");

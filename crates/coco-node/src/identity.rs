@@ -371,9 +371,7 @@ mod tests {
 
     #[test]
     fn all_periods_are_kept_in_the_file() {
-        let name = format!("coco-identity-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap().keep();
         let periods = [(1, 1), (10, 2), (30, 3)];
         let periods = periods.map(|(from, of)| Period { from: Seqno(from), secret: secret(of) });
         let sealed = identity(LedgerSecrets::new(periods).unwrap());

@@ -262,7 +262,7 @@ mod tests {
     /// What a making that was cut short left is never taken for a part of the next network.
     #[test]
     fn nothing_is_made_over_what_is_there() {
-        let folder = std::env::temp_dir().join(format!("coco-provision-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("makes a folder").keep();
         let nodes = [0, 1].map(|i| NodeSpec {
             folder: folder.join(format!("n{i}")),
             client_address: format!("127.0.0.1:{}", 1000 + i),

@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_file_has_its_name_with_its_proof_only() {
-        let folder = std::env::temp_dir().join(format!("coco-snapshots-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("makes a folder").keep();
         let files = open(&folder).expect("opens");
         let name = |n: u64| SnapshotName { seqno: Seqno(n), evidence: Seqno(n + 2) };
         let write = |n: u64| {

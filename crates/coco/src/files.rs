@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_private_file_is_made_once_and_is_its_owners() {
-        let folder = std::env::temp_dir().join(format!("coco-files-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap().keep();
         let path = folder.join("key.pem");
         create(&path, b"secret", Rights::Private).unwrap();
         assert!(is_private(&path).unwrap());

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_as_far_as_its_length_says() {
-        let path = std::env::temp_dir().join(format!("coco-chaos-met-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let path = folder.path().join("snapshot");
         let with = |bytes: &[u8]| {
             fs::write(&path, bytes).expect("writes");
             unfinished(&path).expect("reads")
@@ -95,6 +96,5 @@ mod tests {
         assert_eq!(with(&[0; 40]), "snapshot being written");
         assert_eq!(with(&entry), "snapshot without its proof");
         assert_eq!(with(&[&entry[..], b"p"].concat()), "snapshot without its final name");
-        fs::remove_file(&path).expect("removes");
     }
 }

@@ -142,8 +142,8 @@ struct Folder {
 impl Folder {
     fn take(arguments: &DevArgs) -> anyhow::Result<Self> {
         let path = if arguments.ephemeral {
-            let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-            std::env::temp_dir().join(format!("coco-dev-{}-{nanos}", std::process::id()))
+            let made = tempfile::Builder::new().prefix("coco-dev-").tempdir();
+            made.context("cannot make a temporary folder")?.keep()
         } else {
             arguments.dir.clone()
         };

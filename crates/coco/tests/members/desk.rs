@@ -5,7 +5,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use coco_crypto::Certificate;
@@ -23,11 +22,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// Somebody without keys.
     pub(crate) fn empty() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("coco-members-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::Builder::new().prefix("coco-members-").tempdir().unwrap().keep();
         Self { folder }
     }
 

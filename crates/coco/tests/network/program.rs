@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -61,10 +60,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("coco-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path)?;
+        let path = tempfile::Builder::new().prefix("coco-test-").tempdir()?.keep();
         println!("folder: {}", path.display());
         Ok(Self(path))
     }

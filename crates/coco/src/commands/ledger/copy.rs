@@ -95,15 +95,9 @@ fn named<N: std::str::FromStr + Ord>(folder: &Path) -> anyhow::Result<Vec<(N, Pa
 mod tests {
     use super::*;
 
-    fn folder(test: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("coco-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("there is room");
-        folder
-    }
-
     #[test]
     fn a_chunk_is_read_under_the_name_that_it_has_now() {
-        let folder = folder("copy-chunk");
+        let folder = tempfile::tempdir().expect("there is room").keep();
         fs::write(folder.join("ledger_7"), b"entries").expect("writes");
         let (name, path) = chunks(&folder).expect("lists").remove(0);
         for now in ["ledger_7-9", "ledger_7-9.committed"] {
@@ -121,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_ledger_goes_on_from_the_oldest_snapshot_that_is_still_there() {
-        let folder = folder("copy-snapshots");
+        let folder = tempfile::tempdir().expect("there is room").keep();
         for name in ["snapshot_5_6", "snapshot_9_10", "snapshot_12_13"] {
             fs::write(folder.join(format!("{name}.committed")), name).expect("writes");
         }
