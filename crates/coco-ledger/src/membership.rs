@@ -6,7 +6,7 @@
 //! of our own beside CCF's: consensus and auditors read it there instead of deriving it.
 
 use coco_kv::{MapName, WriteSet};
-use coco_types::{Digest, NodeId, TxId};
+use coco_types::{Digest, NodeId, Seqno, TxId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -17,6 +17,10 @@ use crate::{
 
 /// `one key -> JSON`: who takes part in consensus.
 pub const CONFIGURATION_MAP: &str = "public:coco.internal.configuration";
+
+/// `one key -> JSON`: which configuration is in effect, written once its own entry is committed. A node that finds this in its
+/// ledger counts by that configuration from its start on, and not by the one before it.
+pub const IN_EFFECT_MAP: &str = "public:coco.internal.configuration_in_effect";
 
 /// The row of [`CONFIGURATION_MAP`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +61,11 @@ pub struct NodeRow {
     pub encryption_key_pem: Option<String>,
     /// It is retired, and nobody needs it any more.
     pub retired_committed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InEffect {
+    seqno: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +127,25 @@ impl ConfigurationRow {
             learners: ids(written.learners).map_err(failed)?,
         })
     }
+}
+
+/// Writes that the configuration in the entry at `at` is in effect.
+///
+/// # Panics
+/// Never: a number has a JSON form.
+pub fn put_in_effect(set: &mut WriteSet, at: Seqno) {
+    let row = serde_json::to_vec(&InEffect { seqno: at.0 }).expect("a number has a JSON form");
+    set.insert(&MapName::from_static(IN_EFFECT_MAP), singleton_key(), row);
+}
+
+/// Reads it back.
+///
+/// # Errors
+/// [`MembershipError`].
+pub fn read_in_effect(row: &[u8]) -> Result<Seqno, MembershipError> {
+    let read: Result<InEffect, _> = serde_json::from_slice(row);
+    let failed = |source| MembershipError { map: IN_EFFECT_MAP, source };
+    read.map(|row| Seqno(row.seqno)).map_err(failed)
 }
 
 /// Writes a node that asks for a seat: `Pending`, with its endorsed certificate.
@@ -251,6 +279,15 @@ mod tests {
         assert!(ConfigurationRow::read(b"{}").is_err());
         let short = br#"{"voters":["07"],"outgoing":[],"learners":[]}"#;
         assert!(ConfigurationRow::read(short).is_err());
+    }
+
+    #[test]
+    fn a_configuration_is_in_effect_by_its_entry() {
+        let mut set = WriteSet::new();
+        put_in_effect(&mut set, Seqno(17));
+        let row = set.get(&MapName::from_static(IN_EFFECT_MAP), singleton_key()).unwrap();
+        assert_eq!((&**row, read_in_effect(row).unwrap()), (&br#"{"seqno":17}"#[..], Seqno(17)));
+        assert!(read_in_effect(b"17").is_err());
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub enum Kind {
     Client,
     /// The root of all before it, signed.
     Signature,
+    /// Says that the newest configuration before it is in effect.
+    InEffect,
     /// A new configuration.
     Reconfigure(Configuration),
     /// The end of a joint state.
@@ -143,7 +145,7 @@ impl Active {
             }
             Kind::Reconfigure(next) => Self { now: next, outgoing: Some(self.now.voters) },
             Kind::Leave => Self { now: self.now, outgoing: None },
-            Kind::Opening | Kind::Client | Kind::Signature => self,
+            Kind::Opening | Kind::Client | Kind::Signature | Kind::InEffect => self,
         }
     }
 
@@ -232,6 +234,12 @@ pub fn may_reconfigure(
         && !uncommitted.into_iter().any(Kind::changes_configuration)
 }
 
+/// Whether a primary may say that the newest configuration is in effect: it counts by it, and it is none that is to be left.
+#[must_use]
+pub fn may_say_in_effect(active: &Active, uncommitted: impl IntoIterator<Item = Kind>) -> bool {
+    !active.is_joint() && !uncommitted.into_iter().any(Kind::changes_configuration)
+}
+
 /// Whether a primary may append the end of the joint state: it is in it, and no end of it waits to be committed.
 #[must_use]
 pub fn may_leave(active: &Active, uncommitted: impl IntoIterator<Item = Kind>) -> bool {
@@ -248,6 +256,23 @@ pub fn implied_commit(log: impl IntoIterator<Item = Kind>) -> usize {
     let changes = log.into_iter().zip(1..).filter(|(kind, _)| kind.changes_configuration());
     let (before, _) = changes.fold((0, 0), |(_, last), (_, position)| (last, position));
     before
+}
+
+/// What a log that a node starts from says to be committed: a change of configuration is, too, once a primary said above it
+/// that it is in effect.
+///
+/// A node that runs hears soon what is committed. One that starts again may have lost whom it would have to ask, when it
+/// counted by the voters before.
+#[must_use]
+pub fn committed_at_start(log: impl IntoIterator<Item = Kind> + Clone) -> usize {
+    let implied = implied_commit(log.clone());
+    let said =
+        log.into_iter().zip(1..).fold((0, 0), |(said, change), (kind, position)| match kind {
+            Kind::InEffect => (change, change),
+            _ if kind.changes_configuration() => (said, position),
+            _ => (said, change),
+        });
+    implied.max(said.0)
 }
 
 /// What is final for clients: up to the last signature among what is committed.

@@ -18,8 +18,9 @@ use coco_types::{NodeId, Role, Seqno, TxId, View};
 pub use event::{EntryKind, Event, Members, Rejection, Rule, Started, Stepped, TracedEntry};
 
 use crate::rules::{
-    Active, Ballot, Configuration, IDENTITIES_MAX, Kind, NodeSet, agreed, implied_commit,
-    is_up_to_date, may_become, may_commit, may_leave, may_reconfigure, may_truncate,
+    Active, Ballot, Configuration, IDENTITIES_MAX, Kind, NodeSet, agreed, committed_at_start,
+    implied_commit, is_up_to_date, may_become, may_commit, may_leave, may_reconfigure,
+    may_say_in_effect, may_truncate,
 };
 
 /// Judges the events of one run.
@@ -48,6 +49,7 @@ enum ItemKind {
     Opening,
     Plain,
     Signature,
+    InEffect,
     Reconfigure(usize),
     Leave,
 }
@@ -205,6 +207,7 @@ impl Checker {
             EntryKind::Opening => ItemKind::Opening,
             EntryKind::Plain => ItemKind::Plain,
             EntryKind::Signature => ItemKind::Signature,
+            EntryKind::InEffect => ItemKind::InEffect,
             EntryKind::Leave => ItemKind::Leave,
             EntryKind::Reconfigure(members) => {
                 let change = self.configuration(members)?;
@@ -230,12 +233,13 @@ impl Checker {
         Ok(items)
     }
 
-    fn kinds<'a>(&'a self, items: &'a [Item]) -> impl Iterator<Item = Kind> + 'a {
+    fn kinds<'a>(&'a self, items: &'a [Item]) -> impl Iterator<Item = Kind> + Clone + 'a {
         items.iter().map(|item| match item.kind {
             ItemKind::Opening => Kind::Opening,
             ItemKind::Plain => Kind::Client,
             ItemKind::Signature => Kind::Signature,
             ItemKind::Reconfigure(at) => Kind::Reconfigure(self.changes[at]),
+            ItemKind::InEffect => Kind::InEffect,
             ItemKind::Leave => Kind::Leave,
         })
     }
@@ -280,7 +284,7 @@ impl Checker {
         if same < committed {
             return Err(Rule::Disagrees(same + 1));
         }
-        let known = committed.max(implied_commit(self.kinds(&log)));
+        let known = committed.max(committed_at_start(self.kinds(&log)));
         let active = self.first.after_all(self.kinds(&log[..known]));
         let life = self.nodes[number].life.map_or(0, |life| life + 1);
         self.nodes[number] = Node {
@@ -440,6 +444,7 @@ impl Checker {
                     may_reconfigure(view, committed_view, &active, uncommitted())
                 }
                 ItemKind::Leave => may_leave(&active, uncommitted()),
+                ItemKind::InEffect => may_say_in_effect(&active, uncommitted()),
                 ItemKind::Opening | ItemKind::Plain | ItemKind::Signature => true,
             };
             if !may {

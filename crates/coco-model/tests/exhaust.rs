@@ -90,6 +90,13 @@ fn forgetting_the_configuration_in_a_crash_makes_two_networks() {
 }
 
 #[test]
+fn saying_too_early_that_a_configuration_is_in_effect_cuts_commits() {
+    let changes = Changes { learners: 0, singles: 1, swaps: 0 };
+    let bounds = Bounds { crashes: 1, changes, ..SWAP };
+    expect_broken(bounds, Fault::SayPending, &[CUT, LOST, DISAGREE]);
+}
+
+#[test]
 fn calling_final_what_is_not_signed_is_noticed() {
     expect_broken(PLAIN, Fault::CommitUnsigned, &[FINAL]);
 }

@@ -9,9 +9,10 @@ use coco_kv::{
     ApplyError, Domain, MapKind, MapName, MapSpec, RestoreError, StateImage, Store, WriteSet,
 };
 use coco_ledger::{
-    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, LedgerSecret,
-    MembershipError, OpenEntry, OpenEntryError, ParseSignatureError, SIGNATURES_MAP, SealError,
-    SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, seal, singleton_key,
+    CONFIGURATION_MAP, COSE_SIGNATURES_MAP, ConfigurationRow, EntryFlags, EntryView, IN_EFFECT_MAP,
+    LedgerSecret, MembershipError, OpenEntry, OpenEntryError, ParseSignatureError, SIGNATURES_MAP,
+    SealError, SignatureRecord, SnapshotEvidence, TREE_MAP, VerifiedSnapshot, read_in_effect, seal,
+    singleton_key,
 };
 use coco_types::{Digest, Seqno, TxId, View, codec::DecodeError};
 use parking_lot::RwLock;
@@ -177,6 +178,9 @@ pub(crate) struct Core {
     /// The last two configurations of the ledger, with their entries: only the newest may have to be rolled back, or be
     /// one that is not in effect yet.
     configurations: VecDeque<(Seqno, Configuration)>,
+    in_effect_map: MapName,
+    /// The entry that says that the newest configuration is in effect.
+    in_effect: Option<Seqno>,
 }
 
 impl std::fmt::Debug for Core {
@@ -219,6 +223,8 @@ impl Core {
             node_secrets_map: MapName::from_static(NODE_SECRETS_MAP),
             snapshots_asked: VecDeque::new(),
             configurations: VecDeque::new(),
+            in_effect_map: MapName::from_static(IN_EFFECT_MAP),
+            in_effect: None,
         }
     }
 
@@ -278,6 +284,25 @@ impl Core {
             self.configurations.pop_front();
         }
         self.configurations.push_back((at, next));
+        self.in_effect = None;
+    }
+
+    /// Notes that this entry says which configuration is in effect.
+    pub(crate) fn note_in_effect(&mut self, at: Seqno, configuration: Seqno) {
+        if self.configurations.back().is_some_and(|(newest, _)| *newest == configuration) {
+            self.in_effect = Some(at);
+        }
+    }
+
+    /// The entry of the newest configuration, if it changed who votes and no entry after it says yet that it is in effect.
+    pub(crate) fn unsaid_configuration(&self) -> Option<Seqno> {
+        let (Some((_, before)), Some((at, now))) =
+            (self.configurations.front(), self.configurations.get(1))
+        else {
+            return None;
+        };
+        let is_same = before.voters == now.voters && before.outgoing == now.outgoing;
+        (!is_same && self.in_effect.is_none()).then_some(*at)
     }
 
     /// The newest configuration of the ledger.
@@ -380,6 +405,11 @@ impl Core {
             .get(&self.configuration_map, singleton_key())
             .map(|row| self.check_configuration(id, row))
             .transpose()?;
+        let in_effect = writes
+            .get(&self.in_effect_map, singleton_key())
+            .map(|row| read_in_effect(row))
+            .transpose()
+            .map_err(|source| LoadError::Configuration { id, source })?;
         if let Some(evidence) = SnapshotEvidence::read(&writes)
             && evidence.digest == *entry.claims()
         {
@@ -400,6 +430,9 @@ impl Core {
         );
         if let Some(next) = configuration {
             self.note_configuration(id.seqno, next);
+        }
+        if let Some(of) = in_effect {
+            self.note_in_effect(id.seqno, of);
         }
         if let Some(row) = period {
             self.take_period(id.seqno, row).map_err(|source| LoadError::Period { id, source })?;
@@ -449,6 +482,7 @@ impl Core {
         self.evidence.rollback(to);
         while self.snapshots_asked.pop_back_if(|at| *at > to).is_some() {}
         self.configurations.pop_back_if(|(at, _)| *at > to);
+        self.in_effect.take_if(|at| *at > to);
     }
 
     /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
@@ -637,13 +671,15 @@ impl Loader {
     }
 
     /// The newest configuration that is known to be in effect, and the one after it that may not be: a primary adds one
-    /// only when the one before is committed. Nothing when the ledger names none.
+    /// only when the one before is committed, and may say of one that it is in effect. Nothing when the ledger names none.
     #[must_use]
     pub fn configuration(&self) -> Option<(Configuration, Option<(Seqno, Configuration)>)> {
         let (at, newest) = self.core.configurations.back()?.clone();
         let committed = self.core.state.read().committed;
         match self.core.configurations.front() {
-            Some((before, in_effect)) if *before < at && at > committed => {
+            Some((before, in_effect))
+                if *before < at && at > committed && self.core.in_effect.is_none() =>
+            {
                 Some((in_effect.clone(), Some((at, newest))))
             }
             Some(_) | None => Some((newest, None)),

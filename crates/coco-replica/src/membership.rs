@@ -7,13 +7,15 @@
 //! 1. *admit*: the new node listens (learner); it brings what its disk has, and gets the rest;
 //! 2. *swap*: once it has everything that is committed, it votes instead of the node that had the seat. Two voters
 //!    change, so the configuration is joint for a while;
-//! 3. *leave*: once that is committed, the old configuration is.
+//! 3. *leave*: once that is committed, the old configuration is left;
+//! 4. *say so*: once that is committed, an entry says that the new configuration is in effect, and which nodes nobody needs
+//!    any more. A node that starts with this in its ledger counts by the new one.
 //!
 //! A node that members trust and that never had a vote keeps this trust for whoever comes in its seat, and passes it on when
 //! that one gets the vote. A seat whose node members removed is none any more, for those in it that listen either.
 //!
-//! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that it is over:
-//! earlier, those that still count by the joint configuration could need its vote.
+//! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that the last of these is
+//! committed: earlier, those that count by the configuration before, or would after a start, could need its vote.
 //!
 //! A seat whose node still answers is not given away: then one of the two is a copy that a host has made. Nobody asks
 //! people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
@@ -22,8 +24,8 @@ use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
-    put_endorsed_certificate, put_pending_node, put_resumed, put_retired_committed, put_status,
-    read_node,
+    put_endorsed_certificate, put_in_effect, put_pending_node, put_resumed, put_retired_committed,
+    put_status, read_node,
 };
 use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -104,15 +106,17 @@ impl Replica {
 
     fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
         let JoinRequest { node, seat, resumed } = request;
+        let is_retired = !self.engine.configuration().contains(node.node_id)
+            && self.status(node.node_id)? == Some(NodeStatus::Retired);
         // Anybody knows that, once the change has ended here. While it lasts the vote of the node that leaves may be needed.
-        if let Some(row) = self.row(node.node_id)
-            && !self.engine.configuration().contains(node.node_id)
-            && read_node(node.node_id, &row)?.status == NodeStatus::Retired
-        {
+        if is_retired && self.is_gone(node.node_id)? {
             return Ok(JoinReply::Retired);
         }
         if self.engine.role() != Role::Primary {
             return Ok(JoinReply::NotPrimary(self.engine.primary()));
+        }
+        if is_retired {
+            return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let Occupants { voter, learner } = self.occupants(*seat)?;
         if voter == Some(node.node_id) || learner == Some(node.node_id) {
@@ -212,13 +216,19 @@ impl Replica {
     pub(crate) fn advance_membership(&mut self) -> Result<(), StepError> {
         let now = self.engine.configuration();
         if self.engine.role() != Role::Primary
-            || (!now.is_joint() && now.learners.is_empty() && !self.nodes_changed)
+            || (!now.is_joint()
+                && now.learners.is_empty()
+                && !self.nodes_changed
+                && self.core.unsaid_configuration().is_none())
             || !self.can_reconfigure()
         {
             return Ok(());
         }
         if now.is_joint() {
             return self.leave(&now.clone());
+        }
+        if let Some(configuration) = self.core.unsaid_configuration() {
+            return self.say_in_effect(configuration);
         }
         for learner in now.learners.clone() {
             let Some(row) = self.row(learner) else { continue };
@@ -278,16 +288,18 @@ impl Replica {
     /// The next step towards what members decided of nodes: who is retired leaves. Who is trusted comes by itself.
     fn follow_members(&mut self) -> Result<(), StepError> {
         let now = self.engine.configuration().clone();
-        let (mut gone, mut forgotten) = (Vec::new(), Vec::new());
+        let (mut gone, mut is_unsaid) = (Vec::new(), false);
         for (node, row) in self.all_rows()? {
             match row.status {
                 NodeStatus::Retired if now.contains(node) => gone.push(node),
-                NodeStatus::Retired if !row.retired_committed => forgotten.push(node),
-                NodeStatus::Trusted | NodeStatus::Retired | NodeStatus::Pending => {}
+                NodeStatus::Retired => is_unsaid |= !row.retired_committed,
+                NodeStatus::Trusted | NodeStatus::Pending => {}
             }
         }
-        if !forgotten.is_empty() {
-            return self.note_gone(&forgotten);
+        if is_unsaid {
+            let mut writes = WriteSet::new();
+            self.put_gone(&mut writes)?;
+            return self.next_tx_id().map_or(Ok(()), |id| self.write_down(id, &writes));
         }
         if gone.contains(&self.me()) {
             // Another primary lets this node go.
@@ -325,16 +337,40 @@ impl Replica {
         self.propose_configuration(writes, next)
     }
 
-    /// Writes down that nobody needs these nodes any more.
-    fn note_gone(&mut self, nodes: &[NodeId]) -> Result<(), StepError> {
+    /// Writes down that the configuration of this entry is in effect, and that nobody needs those any more who were retired for
+    /// it.
+    fn say_in_effect(&mut self, configuration: Seqno) -> Result<(), StepError> {
         let Some(id) = self.next_tx_id() else { return Ok(()) };
         let mut writes = WriteSet::new();
-        for node in nodes {
-            if let Some(row) = self.row(*node) {
-                put_retired_committed(&mut writes, *node, &row)?;
+        put_in_effect(&mut writes, configuration);
+        self.put_gone(&mut writes)?;
+        self.write_down(id, &writes)?;
+        self.core.note_in_effect(id.seqno, configuration);
+        Ok(())
+    }
+
+    /// Writes that nobody needs the nodes any more that are retired and not in the configuration in effect.
+    fn put_gone(&self, writes: &mut WriteSet) -> Result<(), MembershipError> {
+        let now = self.engine.configuration();
+        for (node, NodeRow { status, retired_committed, .. }) in self.all_rows()? {
+            if status == NodeStatus::Retired
+                && !retired_committed
+                && !now.contains(node)
+                && let Some(row) = self.row(node)
+            {
+                put_retired_committed(writes, node, &row)?;
             }
         }
-        self.write_down(id, &writes)
+        Ok(())
+    }
+
+    /// Whether it is committed that nobody needs this node any more.
+    fn is_gone(&self, node: NodeId) -> Result<bool, MembershipError> {
+        let committed = self.core.state.read().committed;
+        let Ok(snapshot) = self.core.store.reader().snapshot(committed) else { return Ok(false) };
+        let map = snapshot.map(&MapName::from_static(NODES_MAP));
+        let row = map.and_then(|map| snapshot.get(map, node.to_string().as_bytes()));
+        row.map_or(Ok(false), |row| Ok(read_node(node, &row)?.retired_committed))
     }
 
     /// What the ledger says of all nodes that ever were.
@@ -373,13 +409,7 @@ impl Replica {
 
     fn leave(&mut self, now: &Configuration) -> Result<(), StepError> {
         let next = now.step_to(now.voters.clone(), now.learners.clone());
-        let mut writes = WriteSet::new();
-        for gone in now.outgoing.iter().filter(|node| !now.voters.contains(node)) {
-            if let Some(row) = self.row(*gone) {
-                put_retired_committed(&mut writes, *gone, &row)?;
-            }
-        }
-        self.propose_configuration(writes, next)
+        self.propose_configuration(WriteSet::new(), next)
     }
 
     fn retire(&self, writes: &mut WriteSet, node: NodeId) -> Result<(), MembershipError> {

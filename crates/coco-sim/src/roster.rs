@@ -6,8 +6,8 @@ use bytes::Bytes;
 use coco_consensus::Configuration;
 use coco_kv::MapName;
 use coco_ledger::{
-    CONFIGURATION_MAP, ConfigurationRow, EntryView, NODES_MAP, NodeRow, NodeStatus, read_node,
-    singleton_key,
+    CONFIGURATION_MAP, ConfigurationRow, EntryView, IN_EFFECT_MAP, NODES_MAP, NodeRow, NodeStatus,
+    read_node, singleton_key,
 };
 use coco_types::NodeId;
 
@@ -16,6 +16,8 @@ use coco_types::NodeId;
 pub struct Roster {
     rows: BTreeMap<NodeId, NodeRow>,
     configuration: Configuration,
+    /// Whether those that start count by another configuration than this one.
+    is_unsaid: bool,
     entries: usize,
 }
 
@@ -63,7 +65,12 @@ impl Roster {
             let ConfigurationRow { voters, outgoing, learners } = row;
             let after = Configuration { voters, outgoing, learners };
             let before = std::mem::replace(&mut self.configuration, after.clone());
+            let is_same = before.voters == after.voters && before.outgoing == after.outgoing;
+            self.is_unsaid = !is_same && !before.voters.is_empty();
             changed.configuration = Some((before, after));
+        }
+        if writes.get(&MapName::from_static(IN_EFFECT_MAP), singleton_key()).is_some() {
+            self.is_unsaid = false;
         }
         changed
     }
@@ -72,6 +79,12 @@ impl Roster {
     #[must_use]
     pub const fn configuration(&self) -> &Configuration {
         &self.configuration
+    }
+
+    /// Whether everybody who starts knows that the configuration is in effect.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        !self.is_unsaid
     }
 
     /// The row of a node.

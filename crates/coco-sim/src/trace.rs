@@ -10,7 +10,7 @@ use coco_consensus::{
     Configuration, Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress,
     ProposeError, ReceiveError, Said, Start, Status, TransferError, What,
 };
-use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, EntryView, singleton_key};
+use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, EntryView, IN_EFFECT_MAP, singleton_key};
 use coco_model::trace::{Checker, EntryKind, Event, Members, Started, Stepped, TracedEntry};
 use coco_types::{NodeId, Role, Seqno, TxId, View};
 
@@ -132,6 +132,7 @@ fn plain(data: &[u8]) -> EntryKind {
     let writes = entry.public_writes().expect("nodes keep entries");
     match writes.maps() {
         [] => EntryKind::Opening,
+        maps if maps.iter().any(|map| map.name() == IN_EFFECT_MAP) => EntryKind::InEffect,
         _ if entry.is_signature() => EntryKind::Signature,
         _ => EntryKind::Plain,
     }

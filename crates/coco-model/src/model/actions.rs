@@ -12,7 +12,7 @@ use super::{
 };
 use crate::rules::{
     Ballot, Kind, NodeSet, is_up_to_date, may_become, may_commit, may_leave, may_reconfigure,
-    may_truncate,
+    may_say_in_effect, may_truncate,
 };
 
 /// Something that a node does, or that happens to it.
@@ -163,6 +163,10 @@ impl Network {
         let uncommitted: Vec<Kind> = log.kinds().skip(commit).collect();
         if may_leave(&active, uncommitted.iter().copied()) {
             codes.push(Code::Leave);
+        }
+        let is_settled = may_say_in_effect(&active, uncommitted.iter().copied());
+        if log.has_more_to_say() && (is_settled || self.has(Fault::SayPending)) {
+            codes.push(Code::InEffect);
         }
         let committed_view = log.at(commit).map_or(0, Entry::view);
         let may = may_reconfigure(

@@ -63,6 +63,8 @@ pub enum Fault {
     ChangeWhilePending,
     /// A node that starts again counts by the first configuration until it hears more, whatever its log says.
     ForgetConfiguration,
+    /// A primary says that a configuration is in effect while it is pending.
+    SayPending,
     /// A node calls final what no signature covers.
     CommitUnsigned,
 }
@@ -91,7 +93,10 @@ const PLAIN: Bounds = Bounds {
 pub const SMALL: [(&str, Bounds); 5] = [
     ("elections", Bounds { views: 4, signatures: 0, ..PLAIN }),
     ("restart from an honest disk", Bounds { crashes: 1, ..PLAIN }),
-    ("a voter more or less", Bounds { clients: 0, signatures: 0, changes: SINGLE, ..PLAIN }),
+    (
+        "a voter more or less",
+        Bounds { clients: 0, signatures: 0, changes: SINGLE, crashes: 1, ..PLAIN },
+    ),
     ("a voter for another", Bounds { clients: 0, signatures: 0, changes: SWAP, ..PLAIN }),
     (
         "a disk set back, return as another",

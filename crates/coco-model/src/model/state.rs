@@ -4,7 +4,9 @@ use std::fmt;
 
 use coco_types::{TxId, View};
 
-use crate::rules::{Active, Ballot, Configuration, Kind, agreed, implied_commit};
+use crate::rules::{
+    Active, Ballot, Configuration, Kind, agreed, committed_at_start, implied_commit,
+};
 
 /// Nodes at the start, which vote.
 pub const FOUNDERS: usize = 3;
@@ -28,6 +30,8 @@ pub enum Code {
     Client,
     /// Signs what is before it.
     Signature,
+    /// Says that the newest change of the configuration is in effect.
+    InEffect,
     /// Ends the joint state.
     Leave,
     /// Makes the spare a learner.
@@ -150,6 +154,7 @@ impl Code {
             Self::Client => Kind::Client,
             Self::Opening => Kind::Opening,
             Self::Signature => Kind::Signature,
+            Self::InEffect => Kind::InEffect,
             Self::Leave => Kind::Leave,
             Self::AddLearner => {
                 Kind::Reconfigure(Configuration { voters, learners: learners.with(SPARE) })
@@ -174,11 +179,12 @@ impl Code {
             Self::Opening => 0,
             Self::Client => 1,
             Self::Signature => 2,
-            Self::Leave => 3,
-            Self::AddLearner => 4,
-            Self::Promote => 5,
-            Self::Remove(node) => 6 + node,
-            Self::Swap(node) => 9 + node,
+            Self::InEffect => 3,
+            Self::Leave => 4,
+            Self::AddLearner => 5,
+            Self::Promote => 6,
+            Self::Remove(node) => 7 + node,
+            Self::Swap(node) => 10 + node,
         }
     }
 }
@@ -208,12 +214,13 @@ impl Entry {
             0 => Code::Opening,
             1 => Code::Client,
             2 => Code::Signature,
-            3 => Code::Leave,
-            4 => Code::AddLearner,
-            5 => Code::Promote,
-            number @ 6..=8 => Code::Remove(number - 6),
-            number @ 9..=11 => Code::Swap(number - 9),
-            12.. => panic!("no code has this number"),
+            3 => Code::InEffect,
+            4 => Code::Leave,
+            5 => Code::AddLearner,
+            6 => Code::Promote,
+            number @ 7..=9 => Code::Remove(number - 7),
+            number @ 10..=12 => Code::Swap(number - 10),
+            13.. => panic!("no code has this number"),
         }
     }
 
@@ -309,8 +316,24 @@ impl Log {
         implied_commit(self.kinds())
     }
 
+    /// What it says so to a node that starts.
+    #[must_use]
+    pub fn committed_at_start(&self) -> usize {
+        committed_at_start(self.kinds())
+    }
+
+    /// Whether the last entry that changed who votes, or said that this is in effect, is a change.
+    #[must_use]
+    pub fn has_more_to_say(&self) -> bool {
+        let about = |code: &Code| {
+            matches!(code, Code::InEffect | Code::Leave | Code::Promote | Code::Remove(_))
+        };
+        let mut codes = self.entries().iter().rev().map(|entry| entry.code());
+        codes.find(about).is_some_and(|code| code != Code::InEffect)
+    }
+
     /// The kinds of its entries, but for what configurations hold.
-    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + Clone {
         self.entries().iter().map(|entry| entry.bare_kind())
     }
 
@@ -346,7 +369,7 @@ impl Node {
     #[must_use]
     pub fn with_log(log: Log) -> Self {
         let view = log.entries().last().map_or(0, |entry| entry.view());
-        let commit = small(log.implied_commit().max(1));
+        let commit = small(log.committed_at_start().max(1));
         Self { role: Role::Backup, view, commit, log, durable: log.len, ..Self::default() }
     }
 

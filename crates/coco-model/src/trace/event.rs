@@ -16,6 +16,8 @@ pub enum EntryKind {
     Signature,
     /// A new configuration.
     Reconfigure(Members),
+    /// Says that the newest configuration before it is in effect.
+    InEffect,
     /// The end of a joint state.
     Leave,
 }

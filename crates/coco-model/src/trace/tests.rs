@@ -468,6 +468,40 @@ fn a_start_counts_by_what_the_log_implies() {
 }
 
 #[test]
+fn a_start_counts_by_what_the_log_says_to_be_in_effect() {
+    let leave = entry(3, 6, EntryKind::Leave);
+    let said = entry(3, 7, EntryKind::InEffect);
+    let early = [(A, proposes(3, &[leave.clone(), said.clone()]))];
+    expect(joint(), &early, Rule::Changes(TxId::new(3, 7)));
+    expect(
+        joint(),
+        &[(A, proposes(3, &[entry(3, 6, EntryKind::InEffect)]))],
+        Rule::Changes(TxId::new(3, 6)),
+    );
+    let log = [opening(3, 3), change(3, 4, &[A, B, C], &[D]), change(3, 5, &[A, B, D], &[])];
+    let now = || Members { voters: vec![A, B, D], learners: vec![] };
+    let mut trace = vec![
+        (A, proposes(3, std::slice::from_ref(&leave))),
+        (B, takes(3, std::slice::from_ref(&leave))),
+        (D, takes(3, &[log[2].clone(), leave.clone()])),
+        (A, ALL),
+        (B, ALL),
+        (D, ALL),
+        (A, Event::Acknowledged(B, Seqno(6))),
+        (A, Event::Acknowledged(D, Seqno(6))),
+        (A, commits(3, Role::Primary, 6)),
+        (A, proposes(3, std::slice::from_ref(&said))),
+        (B, takes(3, std::slice::from_ref(&said))),
+        (B, ALL),
+        (B, started(3, Some(A), &[log.as_slice(), &[leave, said]].concat(), 2)),
+        (B, Event::Applied(now(), None)),
+    ];
+    accept(joint(), &trace);
+    *trace.last_mut().expect("it has events") = (B, Event::Applied(now(), Some(vec![A, B, C])));
+    expect(joint(), &trace, Rule::Applies);
+}
+
+#[test]
 fn what_is_final_is_signed() {
     let said = (A, Event::Final(Seqno(3)));
     expect(open(), &[said], Rule::Final { said: 3, signed: 2 });

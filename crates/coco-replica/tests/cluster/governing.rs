@@ -368,6 +368,24 @@ fn a_node_that_members_remove_leaves() {
     }
 }
 
+/// The ledger says that the configuration without the other is in effect, so it is not asked any more.
+#[test]
+fn one_of_two_goes_on_alone_from_its_disk_after_the_other_was_removed() {
+    let mut story = Story::new(Keys::real(2), EAGER);
+    let ids = story.cluster.keys.ids();
+    story.accepted("remove_node", &json!({ "node_id": ids[1].to_string() }));
+    story.cluster.run(10);
+    story.cluster.crash(1);
+    story.cluster.crash(0);
+    story.cluster.start(0);
+    story.cluster.run(50);
+    assert_eq!(story.cluster.primary(), Some(0));
+    assert_eq!(*story.cluster.replica(0).configuration(), Configuration::of(vec![ids[0]]));
+    let id = story.cluster.execute(0);
+    story.cluster.settle();
+    assert_eq!(story.cluster.status(0, id), TxStatus::Committed);
+}
+
 fn newcomer(n: u8, code: Digest) -> Introduction {
     let node = GenesisNode {
         node_id: NodeId([n; 32]),

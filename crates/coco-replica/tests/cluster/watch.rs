@@ -126,9 +126,24 @@ impl Watch {
 
     fn commit(&mut self, nodes: &[Node], entry: &Bytes) {
         let at = self.committed.len();
-        let durable = nodes.iter().filter(|node| node.disk.entries.get(at) == Some(entry)).count();
+        let has = |node: &Node| node.disk.entries.get(at) == Some(entry);
+        let durable = nodes.iter().filter(|node| has(node)).count();
+        // Whom a primary counts, since members may have removed some.
+        let configurations = nodes.iter().filter_map(|node| {
+            let replica = node.replica.as_ref()?;
+            let state = replica.state();
+            let state = state.read();
+            (state.role() == Role::Primary).then(|| (state.view(), replica.configuration()))
+        });
+        let newest = configurations.max_by_key(|(view, _)| *view);
+        let is_durable = match newest {
+            Some((_, now)) => {
+                now.majority(|id| nodes.iter().any(|node| node.id == id && has(node)))
+            }
+            None => durable > nodes.len() / 2,
+        };
         assert!(
-            durable > nodes.len() / 2 || self.has_forgery,
+            is_durable || self.has_forgery,
             "{} is committed, on {durable} disks",
             tx_id(entry)
         );

@@ -180,7 +180,7 @@ impl World {
     /// Whether more voters are well than are lost for good, also when this machine is lost, and whatever becomes of what
     /// members have proposed, and of the removal of that node.
     pub(crate) fn bears(&self, lost: Option<usize>, removed: Option<NodeId>) -> bool {
-        let (mut well, mut ill, mut leaving) = (0, 0, 0);
+        let (mut well, mut ill) = (0, 0);
         for (at, machine) in self.machines.iter().enumerate() {
             if machine.origin == Origin::Copy || self.is_out(at) {
                 continue;
@@ -191,14 +191,12 @@ impl World {
                 ill += usize::from(voter.is_some() || machine.life > 0);
             } else if voter.is_some_and(|voter| !self.is_leaving(voter, removed)) {
                 well += 1;
-            } else {
-                leaving += usize::from(voter.is_some());
             }
         }
-        // A node that goes on from its disk may not know that the newest configuration is in effect, and counts by the one
-        // before: a majority of that one must be left.
-        let is_known = self.plan.restart != Restart::FromDisk || well > leaving;
-        well > ill && is_known
+        // Until an entry says that the newest configuration is in effect, a node that goes on from its disk counts by the one
+        // before, whose voters may be needed.
+        let is_said = self.plan.restart != Restart::FromDisk || self.nodes.roster.is_settled();
+        well > ill && is_said
     }
 
     /// Whether a configuration has a majority for certain: of the voters those are up that `is_sure` names, members may be
