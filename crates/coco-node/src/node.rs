@@ -25,7 +25,11 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{FileError, LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
+use coco_kv::MapName;
+use coco_ledger::{
+    FileError, LedgerFilesError, MembershipError, NODES_MAP, NodeRow, NodeStatus, ServiceSigner,
+    read_node,
+};
 use coco_replica::{
     HardStateFile, HardStateFileError, LoadLedgerError, Loader, Replica, Settings,
     SharedLedgerState, SnapshotTask, Storage,
@@ -285,7 +289,7 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
         Origin::Life(Life { identity, hard_state }) => (*identity, Some(hard_state)),
         Origin::Recovered => (seat.clone(), hard_state_found),
         Origin::Disk => {
-            let is_newcomer = !has_started && is_nowhere(&loader, seat.node_id);
+            let is_newcomer = !has_started && is_newcomer(&loader, seat.node_id);
             let may_resume = seat::may_resume(&loader.reader());
             seat::node_of(config, &seat, hard_state_found, is_newcomer, may_resume)?
         }
@@ -293,12 +297,19 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
 }
 
-/// Whether the ledger's newest configuration is without this node: it was never given its place, or has lost it.
-fn is_nowhere(loader: &Loader, node: NodeId) -> bool {
-    loader.configuration().is_some_and(|(in_effect, pending)| {
+/// Whether members trust this node, and the ledger's newest configuration is without it: it was never given its place. One
+/// that had it, and whose process was replaced by another in its seat, is retired.
+fn is_newcomer(loader: &Loader, node: NodeId) -> bool {
+    let is_nowhere = loader.configuration().is_some_and(|(in_effect, pending)| {
         let pending = pending.map(|(_, pending)| pending);
         [Some(in_effect), pending].into_iter().flatten().all(|one| !one.contains(node))
-    })
+    });
+    let head = loader.reader().head();
+    let row = head
+        .map(&MapName::from_static(NODES_MAP))
+        .and_then(|map| head.get(map, node.to_string().as_bytes()));
+    let row = row.and_then(|row| read_node(node, &row).ok());
+    is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
 }
 
 /// The last entry that provisioning made; committed from the start.
