@@ -22,6 +22,8 @@ use crate::{
 
 /// Most bytes of a committed corpus. `tests/corpora.rs` of `coco-fuzz` holds them to it.
 const CORPUS_BYTES_MAX: u64 = 100 << 10;
+/// Most files of a committed corpus, held in the same way.
+const CORPUS_FILES_MAX: usize = 1000;
 /// Longest run of a target, in minutes of processor time: a day.
 const MINUTES_MAX: f64 = 24.0 * 60.0;
 /// Most times that the program of a target is started to get its minutes.
@@ -194,6 +196,16 @@ fn program(
     Ok((figures, !child.wait()?.success()))
 }
 
+/// At most so many of them, from all parts of the list alike.
+fn thinned<T>(all: Vec<T>, most: usize) -> Vec<T> {
+    // As many as there are, where there are fewer.
+    let count = all.len().max(most).max(1);
+    let before = |place: usize| place * most / count;
+    let is_kept = |place: &usize| before(place + 1) > before(*place);
+    let kept = all.into_iter().enumerate().filter(|(place, _)| is_kept(place));
+    kept.map(|(_, one)| one).collect()
+}
+
 /// Puts the smallest set of inputs with the same coverage in the corpus' place.
 fn minimise(folder: &Path, target: &Target, corpus: &Path, work: &Path) -> anyhow::Result<()> {
     let fresh = folder.join("work").join(format!("{}.fresh", target.name));
@@ -214,7 +226,7 @@ fn minimise(folder: &Path, target: &Target, corpus: &Path, work: &Path) -> anyho
     fs::remove_dir_all(corpus)?;
     fs::create_dir_all(corpus)?;
     let mut bytes = 0;
-    for (length, path) in inputs {
+    for (length, path) in thinned(inputs, CORPUS_FILES_MAX) {
         bytes += length;
         if bytes > CORPUS_BYTES_MAX {
             break;
@@ -266,6 +278,14 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_files_are_thinned_evenly() {
+        assert_eq!(thinned((0..10).collect(), 4), [2, 4, 7, 9]);
+        assert_eq!(thinned((0..4).collect(), 4), [0, 1, 2, 3]);
+        assert_eq!(thinned((0..3).collect(), 4), [0, 1, 2]);
+        assert_eq!(thinned(Vec::<u8>::new(), 4), []);
+    }
 
     #[test]
     fn figures_are_read_from_the_fuzzers_lines() {

@@ -12,6 +12,8 @@ use coco_fuzz::{TARGETS, Target, check, target};
 
 /// Most bytes of one committed corpus.
 const CORPUS_BYTES_MAX: u64 = 100 << 10;
+/// Most files of one.
+const CORPUS_FILES_MAX: usize = 1000;
 
 fn fuzz_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
@@ -36,8 +38,11 @@ fn run(name: &str) {
     if real.exists() {
         run_files(target, &real);
     }
-    let (bytes, held) = run_files(target, &fuzz_folder().join("corpus").join(name));
+    let corpus = fuzz_folder().join("corpus").join(name);
+    let count = files(&corpus).len();
+    let (bytes, held) = run_files(target, &corpus);
     assert!(bytes > 0, "the corpus of {name} is empty");
+    assert!(count <= CORPUS_FILES_MAX, "the corpus of {name} has {count} files: minimise it");
     assert!(bytes <= CORPUS_BYTES_MAX, "the corpus of {name} has {bytes} bytes: minimise it");
     println!("{name}: {bytes} bytes in the corpus, at most {held} bytes of memory held");
 }
