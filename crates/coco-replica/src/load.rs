@@ -294,15 +294,20 @@ impl Core {
         }
     }
 
-    /// The entry of the newest configuration, if it changed who votes and no entry after it says yet that it is in effect.
-    pub(crate) fn unsaid_configuration(&self) -> Option<Seqno> {
-        let (Some((_, before)), Some((at, now))) =
+    /// Whether the newest configuration changed who votes, and no entry after it says yet that it is in effect.
+    pub(crate) fn has_unsaid_configuration(&self) -> bool {
+        let (Some((_, before)), Some((_, now))) =
             (self.configurations.front(), self.configurations.get(1))
         else {
-            return None;
+            return false;
         };
         let is_same = before.voters == now.voters && before.outgoing == now.outgoing;
-        (!is_same && self.in_effect.is_none()).then_some(*at)
+        !is_same && self.in_effect.is_none()
+    }
+
+    /// The entry of the newest configuration.
+    pub(crate) fn newest_configuration_at(&self) -> Option<Seqno> {
+        self.configurations.back().map(|(at, _)| *at)
     }
 
     /// The newest configuration of the ledger.

@@ -219,7 +219,7 @@ impl Replica {
             || (!now.is_joint()
                 && now.learners.is_empty()
                 && !self.nodes_changed
-                && self.core.unsaid_configuration().is_none())
+                && !self.core.has_unsaid_configuration())
             || !self.can_reconfigure()
         {
             return Ok(());
@@ -227,8 +227,8 @@ impl Replica {
         if now.is_joint() {
             return self.leave(&now.clone());
         }
-        if let Some(configuration) = self.core.unsaid_configuration() {
-            return self.say_in_effect(configuration);
+        if self.core.has_unsaid_configuration() {
+            return self.say_in_effect();
         }
         for learner in now.learners.clone() {
             let Some(row) = self.row(learner) else { continue };
@@ -297,9 +297,7 @@ impl Replica {
             }
         }
         if is_unsaid {
-            let mut writes = WriteSet::new();
-            self.put_gone(&mut writes)?;
-            return self.next_tx_id().map_or(Ok(()), |id| self.write_down(id, &writes));
+            return self.say_in_effect();
         }
         if gone.contains(&self.me()) {
             // Another primary lets this node go.
@@ -337,29 +335,25 @@ impl Replica {
         self.propose_configuration(writes, next)
     }
 
-    /// Writes down that the configuration of this entry is in effect, and that nobody needs those any more who were retired for
-    /// it.
-    fn say_in_effect(&mut self, configuration: Seqno) -> Result<(), StepError> {
+    /// Writes down that the newest configuration is in effect, and that nobody needs those any more who are retired and not in it.
+    fn say_in_effect(&mut self) -> Result<(), StepError> {
         let Some(id) = self.next_tx_id() else { return Ok(()) };
         let mut writes = WriteSet::new();
-        put_in_effect(&mut writes, configuration);
-        self.put_gone(&mut writes)?;
-        self.write_down(id, &writes)?;
-        self.core.note_in_effect(id.seqno, configuration);
-        Ok(())
-    }
-
-    /// Writes that nobody needs the nodes any more that are retired and not in the configuration in effect.
-    fn put_gone(&self, writes: &mut WriteSet) -> Result<(), MembershipError> {
-        let now = self.engine.configuration();
+        let newest = self.core.newest_configuration_at();
+        if let Some(newest) = newest {
+            put_in_effect(&mut writes, newest);
+        }
         for (node, NodeRow { status, retired_committed, .. }) in self.all_rows()? {
-            if status == NodeStatus::Retired
+            let is_gone = status == NodeStatus::Retired
                 && !retired_committed
-                && !now.contains(node)
-                && let Some(row) = self.row(node)
-            {
-                put_retired_committed(writes, node, &row)?;
+                && !self.engine.configuration().contains(node);
+            if let Some(row) = self.row(node).filter(|_| is_gone) {
+                put_retired_committed(&mut writes, node, &row)?;
             }
+        }
+        self.write_down(id, &writes)?;
+        if let Some(newest) = newest {
+            self.core.note_in_effect(id.seqno, newest);
         }
         Ok(())
     }
