@@ -218,10 +218,11 @@ impl<F: Folder> LedgerWriter<F> {
         let chunk = {
             let mut index = self.files.index.write();
             let chunk = *index.closed.last().expect("there are entries to cut, in some chunk");
-            if chunk.is_committed {
+            if index.is_committed(&chunk) {
                 return Err(LedgerFilesError::Committed(chunk));
             }
             index.closed.pop();
+            index.doubted = index.doubted.min(chunk.first.previous());
             chunk
         };
         let open = ChunkName::open(chunk.first);
