@@ -418,6 +418,11 @@ impl<F: Folder> LedgerFiles<F> {
         coming.iter().rev().find(|(at, _)| *at == seqno).map(|(_, entry)| entry.clone())
     }
 
+    /// The lowest place for which an entry is announced.
+    fn first_coming(&self) -> Option<Seqno> {
+        self.coming.lock().iter().map(|(seqno, _)| *seqno).min()
+    }
+
     /// The last entry of the last chunk that is known to be committed.
     #[must_use]
     pub fn committed(&self) -> Seqno {

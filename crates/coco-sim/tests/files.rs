@@ -322,6 +322,26 @@ fn a_doubted_name_makes_nothing_committed_until_it_is_given_again() {
     assert!(matches!(refused, LedgerFilesError::Committed(_)), "{refused}");
 }
 
+/// A commit is known as soon as the entries are that it names, and these may still wait for the disk.
+#[test]
+fn a_chunk_is_not_called_committed_for_what_comes_in_its_place() {
+    let all = ledger(3);
+    let folder = SimFolder::default();
+    append(&folder, &all).expect("the disk works");
+    let mut writer =
+        LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
+    writer.files().announce(all[1..].iter());
+    writer.files().note_committed(Seqno(3));
+    writer.name_committed().expect("the disk works");
+    assert_eq!(names(&folder), ["ledger_1-3"]);
+    writer.truncate(Seqno(1)).expect("it is not committed");
+    writer.append(&all[1], false).expect("the disk works");
+    writer.append(&all[2], true).and_then(|()| writer.sync()).expect("the disk works");
+    writer.files().arrived(2);
+    writer.name_committed().expect("the disk works");
+    assert_eq!(names(&folder), ["ledger_1-3.committed"]);
+}
+
 /// Whoever starts from a snapshot needs the entries after it only, and an older chunk has none of these.
 #[test]
 fn an_older_chunk_under_a_newer_ones_name_is_not_passed_over() {
