@@ -199,6 +199,8 @@ pub enum ReplayError<E> {
 struct Index {
     /// A snapshot stands for everything up to here.
     skipped: Seqno,
+    /// Up to here, that a chunk is called committed says nothing.
+    doubted: Seqno,
     /// Closed chunks, in order.
     closed: Vec<ChunkName>,
     open: Option<OpenChunk>,
@@ -248,6 +250,11 @@ impl OpenChunk {
 }
 
 impl Index {
+    /// Whether a chunk is known to be committed.
+    fn is_committed(&self, chunk: &ChunkName) -> bool {
+        chunk.is_committed && chunk.last.is_some_and(|last| last > self.doubted)
+    }
+
     /// The closed chunk that holds an entry.
     fn chunk_of(&self, seqno: Seqno) -> Option<ChunkName> {
         let at = self.closed.partition_point(|chunk| last_of(chunk) < seqno);
@@ -334,6 +341,13 @@ impl<F: Folder> LedgerFiles<F> {
         })
     }
 
+    /// That a chunk which is there is called committed says nothing from now on: whoever has the disk may have given that
+    /// name to entries that no quorum ever had.
+    pub fn doubt_names(&mut self) {
+        let index = self.index.get_mut();
+        index.doubted = index.closed.last().map_or(Seqno::ZERO, last_of);
+    }
+
     /// Puts aside what a snapshot of `seqno` does not need and others have: the open chunk, closed ones that are not known
     /// to be committed, and those that reach over `seqno`. The ledger goes on with the entry after `seqno`; zero is for a
     /// ledger from its first entry on. Nothing is removed: a file that is put aside has [`PUT_ASIDE`] after its name.
@@ -404,11 +418,21 @@ impl<F: Folder> LedgerFiles<F> {
         coming.iter().rev().find(|(at, _)| *at == seqno).map(|(_, entry)| entry.clone())
     }
 
+    /// The lowest place for which an entry is announced.
+    fn first_coming(&self) -> Option<Seqno> {
+        self.coming.lock().iter().map(|(seqno, _)| *seqno).min()
+    }
+
     /// The last entry of the last chunk that is known to be committed.
     #[must_use]
     pub fn committed(&self) -> Seqno {
         let index = self.index.read();
-        index.closed.iter().rev().find(|chunk| chunk.is_committed).map_or(Seqno::ZERO, last_of)
+        index
+            .closed
+            .iter()
+            .rev()
+            .find(|chunk| index.is_committed(chunk))
+            .map_or(Seqno::ZERO, last_of)
     }
 
     /// Hands every entry from `from` on to `take`, in order, with whether its chunk is known to be committed. What `take`
@@ -436,13 +460,15 @@ impl<F: Folder> LedgerFiles<F> {
             if let Some(last) = name.last {
                 next = last.next();
             }
+            let is_committed = index.is_committed(&name);
             let file = whole(&self.folder, name).map_err(ReplayError::Files)?;
             let chunk = parse(name, &file).map_err(ReplayError::Files)?;
-            for (offset, entry) in &chunk.entries {
-                if entry.tx_id().seqno < from {
+            for ((offset, entry), seqno) in chunk.entries.iter().zip(name.first.0..) {
+                // By its place: an entry that says to be an earlier one is for the taker to refuse.
+                if Seqno(seqno) < from {
                     continue;
                 }
-                let Err(source) = take(file.slice_ref(entry.bytes()), name.is_committed) else {
+                let Err(source) = take(file.slice_ref(entry.bytes()), is_committed) else {
                     continue;
                 };
                 if name.last.is_some() || !misses_sector(&file, *offset) {

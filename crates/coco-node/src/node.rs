@@ -255,6 +255,12 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
     let known = Known::of(&seat, config.ledger.retained_entries);
     let wanted = copy_wanted(&config.data_dir)?;
     let has_started = hard_state_found.is_some();
+    // A new node learns from the others what is committed. Its host may have given any chunk the name of one that is.
+    let is_new = matches!(origin, Origin::Disk | Origin::Life(_));
+    let doubts = is_new && has_started && config.consensus.restart == Restart::Rejoin;
+    if doubts {
+        files.doubt_names();
+    }
     let loaded =
         if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
     let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
@@ -268,6 +274,9 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
             copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?;
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
+            if doubts {
+                files.doubt_names();
+            }
             load_ledger(&known, &mut files, &snapshots)
         }
     };

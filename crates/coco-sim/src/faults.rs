@@ -20,6 +20,8 @@ mod rollback;
 mod rot;
 mod slow_node;
 mod spoil;
+mod swap_chunks;
+mod swap_snapshots;
 mod swizzle;
 mod transfer;
 
@@ -84,10 +86,14 @@ pub enum Fault {
     Archive,
     /// Tampers with a snapshot.
     Spoil,
+    /// Swaps a closed chunk.
+    SwapChunks,
+    /// Removes a snapshot, or swaps it.
+    SwapSnapshots,
 }
 
 /// All of them.
-pub const ALL: [Fault; 24] = [
+pub const ALL: [Fault; 26] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -112,6 +118,8 @@ pub const ALL: [Fault; 24] = [
     Fault::Archive,
     Fault::Spoil,
     Fault::BrokenSync,
+    Fault::SwapChunks,
+    Fault::SwapSnapshots,
 ];
 
 impl Fault {
@@ -143,6 +151,8 @@ impl Fault {
             Self::Drift => plan.drift,
             Self::Archive => plan.archive,
             Self::Spoil => plan.spoil,
+            Self::SwapChunks => plan.swap_chunks,
+            Self::SwapSnapshots => plan.swap_snapshots,
         }
     }
 
@@ -174,6 +184,8 @@ impl Fault {
             Self::Drift => "drift",
             Self::Archive => "archive",
             Self::Spoil => "spoil",
+            Self::SwapChunks => "swap_chunks",
+            Self::SwapSnapshots => "swap_snapshots",
         }
     }
 
@@ -204,6 +216,8 @@ impl Fault {
             Self::Drift => drift::act(world),
             Self::Archive => archive::act(world),
             Self::Spoil => spoil::act(world),
+            Self::SwapChunks => swap_chunks::act(world),
+            Self::SwapSnapshots => swap_snapshots::act(world),
         }
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! A sector of 512 bytes is written whole or not at all: that is what disks promise, and what the ledger's files lean on.
 
+mod host;
+
 use std::{
     cell::{Ref, RefCell, RefMut},
     collections::{BTreeMap, BTreeSet},

@@ -275,13 +275,19 @@ pub fn secret() -> LedgerSecret {
     LedgerSecret::new(&[0x42; 32])
 }
 
-/// The first entries of a network with so many nodes and clients, and members or none, under the first node's signature.
+/// The first entries of a network with so many nodes and clients, and members or none, sealed under a secret and signed by
+/// the first node.
 ///
 /// # Panics
 /// Never: the constant counts what is made here, and it is small.
 #[must_use]
-pub fn first_entries(keys: &Keys, nodes: usize, clients: usize, has_members: bool) -> Vec<Bytes> {
-    let mut ledger = FirstLedger::new(secret());
+pub fn first_entries(
+    secret: LedgerSecret,
+    keys: &Keys,
+    (nodes, clients): (usize, usize),
+    has_members: bool,
+) -> Vec<Bytes> {
+    let mut ledger = FirstLedger::new(secret);
     let signer = keys.signer(0);
     let mut chain = ethereum::opening(clients);
     keys.open(&mut chain);

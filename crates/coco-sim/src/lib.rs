@@ -25,6 +25,7 @@
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger and its receipts.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
+//! - [`foreign`]: another network, whose files hosts put in place.
 //! - [`log`]: what happened, for whoever looks for the cause of a failure; [`diagram`] draws it.
 //! - [`trace`]: holds what the engines do against the model of consensus.
 //! - [`marks`]: rare states that runs should reach; [`planted`]: bugs that they must find.
@@ -37,6 +38,7 @@ pub mod dice;
 pub mod ethereum;
 pub mod faults;
 pub mod folder;
+pub mod foreign;
 pub mod genesis;
 pub mod log;
 pub mod machine;

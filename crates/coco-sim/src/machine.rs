@@ -29,7 +29,7 @@ use crate::{
     faults::Drift,
     folder::{Faults, Lost, SimFolder},
     genesis::{FIRST_ENTRIES, Keys, START_S, keyring, node_record},
-    plan::{Micros, Plan},
+    plan::{Micros, Plan, Restart},
     trace::{Trace, Traced},
     world::Damage,
 };
@@ -362,6 +362,9 @@ impl Machine {
         // Nothing takes the first two: they stay, so that saved seeds draw everything else as they did.
         let [_, _, engine_seed] = [dice.bits(), dice.bits(), dice.bits()];
         let mut files = LedgerFiles::open(self.folder.clone())?;
+        if plan.restart == Restart::Rejoin {
+            files.doubt_names();
+        }
         let (mut loader, entries) = self.load(plan, keys, &mut files, committed)?;
         if entries.is_empty() {
             return Err(StartFault::Nothing);
@@ -615,7 +618,9 @@ impl Machine {
         // A copy, since opening files changes them, and the power may be about to go.
         let mut files = LedgerFiles::open(self.folder.copy())?;
         let newest = snapshots(self).pop().map_or(Seqno::ZERO, |name| name.seqno);
-        let has_gap = (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
+        // What is damaged below a snapshot may be read, and not be what it was.
+        let has_gap =
+            self.damage.is_some() || (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
         let base = if has_gap { newest } else { Seqno::ZERO };
         let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();
         let replayed = files.replay(base.next(), |entry, _| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 100] = [
+pub const REQUIRED: [&str; 111] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client that had heard nothing was told of its first entry",
@@ -108,6 +108,17 @@ pub const REQUIRED: [&str; 100] = [
     "a node was replaced by one of a new operator",
     "a sync failed for good and its node stopped",
     "a folder could not be synced and its node stopped",
+    "a host put an older version of a chunk in its place",
+    "a host put another network's chunk in a chunk's place",
+    "a host exchanged two chunks",
+    "a host swapped a closed chunk and the node refused it",
+    "a host swapped a closed chunk and the node started without it",
+    "a node started with another's chunk, the same",
+    "a host removed a snapshot",
+    "a host exchanged two snapshots",
+    "a host put an older snapshot under a newer one's name",
+    "a host put another network's snapshot in a snapshot's place",
+    "a node started from another's snapshot",
 ];
 
 impl Marks {

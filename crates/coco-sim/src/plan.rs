@@ -150,6 +150,10 @@ pub struct FaultPlan {
     pub archive: Option<Micros>,
     /// A host that tampers with snapshots.
     pub spoil: Option<Micros>,
+    /// A host that swaps closed chunks.
+    pub swap_chunks: Option<Micros>,
+    /// A host that removes and swaps snapshots.
+    pub swap_snapshots: Option<Micros>,
 }
 
 impl Plan {
@@ -275,6 +279,19 @@ impl Plan {
         };
         (self.faults.archive, self.faults.spoil) = (often(10), often(20));
     }
+
+    /// Decides about hosts that swap whole files: chunks in three of ten seeds, snapshots in four of ten that have some. The
+    /// dice are others, as above.
+    pub fn draw_hosts(&mut self, dice: &mut Dice) {
+        let mut drawn = |per_mille: u64, most_s: u64| {
+            let is_about = dice.per_mille(per_mille);
+            let every_us = dice.between(1, most_s) * 1_000_000;
+            is_about.then_some(every_us)
+        };
+        self.faults.swap_chunks = drawn(300, 20);
+        let has_snapshots = self.settings.snapshot_entries > 0;
+        self.faults.swap_snapshots = drawn(400, 10).filter(|_| has_snapshots);
+    }
 }
 
 impl FaultPlan {
@@ -318,6 +335,8 @@ impl FaultPlan {
             broken_sync: drawn(150, 60),
             archive: None,
             spoil: None,
+            swap_chunks: None,
+            swap_snapshots: None,
         }
     }
 }

@@ -53,7 +53,7 @@ impl World {
         }
         let up = self.machines.iter().enumerate().filter_map(|(at, machine)| {
             let replica = machine.replica.as_ref().filter(|_| Some(at) != without)?;
-            Some((machine.id, replica))
+            Some((machine, replica))
         });
         let all: Vec<_> = up.collect();
         let known: Vec<_> = all
@@ -64,10 +64,8 @@ impl World {
             .flatten()
             .collect();
         // One with a damaged disk may go at any time.
-        let is_well = |id: NodeId| {
-            self.machines.iter().any(|machine| machine.id == id && machine.damage.is_none())
-        };
-        let is_up = |id: NodeId| all.iter().any(|(other, _)| *other == id) && is_well(id);
+        let is_up =
+            |id: NodeId| all.iter().any(|(other, _)| other.id == id && other.damage.is_none());
         // A node that listens may be about to take its seat from whoever has it, also when it has just been lost.
         let seat =
             |id: NodeId| self.machines.iter().find(|m| m.lives.contains(&id)).map(|m| m.seat);
@@ -255,14 +253,19 @@ impl World {
             }
         }
         for (node, machine) in self.machines.iter().enumerate() {
-            let Some(replica) = &machine.replica else { continue };
+            let Some(replica) = &machine.replica else {
+                let Machine { damage, wants_copy, .. } = machine;
+                text += &format!(" n{node} is down, damage {damage:?}, wants {wants_copy:?};");
+                continue;
+            };
             let state = replica.state();
             let state = state.read();
             text += &format!(
-                " n{node} is {} {:?} in view {}, last {}, committed {}, {:?};",
+                " n{node} is {} {:?} in view {}, damage {:?}, last {}, committed {}, {:?};",
                 machine.id,
                 state.role(),
                 state.view(),
+                machine.damage,
                 state.last(),
                 state.committed(),
                 replica.configuration()

@@ -3,6 +3,7 @@
 mod disks;
 
 pub use disks::Damage;
+pub use hosts::Gift;
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ use crate::{
 
 mod clients;
 mod copies;
+mod hosts;
 mod members;
 mod newcomers;
 mod notes;
@@ -46,6 +48,7 @@ mod snapshots;
 mod way;
 
 use self::{
+    hosts::Hosts,
     members::Members,
     newcomers::Nodes,
     queues::{Queues, Turn},
@@ -66,6 +69,9 @@ const POOL_DICE: u64 = 0x504f_4f4c_5f5f_5f5f;
 const MEMBERS_DICE: u64 = 0x4d45_4d42_4552_5300;
 /// What the dice for nodes that come and go begin with, beside the seed.
 const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
+/// What the dice for hosts that swap files begin with, beside the seed. It ends so that the seeds that are kept because they
+/// once failed have none of these hosts, and stay what they were.
+const HOSTS_DICE: u64 = 0x484f_5354_5302_3a1c;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// Of so many steps one is printed, as a log may have it.
@@ -168,6 +174,7 @@ pub struct World {
     seen: Vec<Seen>,
     members: Members,
     nodes: Nodes,
+    hosts: Hosts,
 }
 
 /// What a run came to.
@@ -227,6 +234,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     plan.draw_members(&mut Dice::new(seed.rotate_left(16) ^ MEMBERS_DICE));
     plan.draw_nodes(&mut Dice::new(seed.rotate_left(48) ^ NODES_DICE));
     plan.draw_pool(&mut Dice::new(seed.rotate_left(48) ^ POOL_DICE));
+    plan.draw_hosts(&mut Dice::new(seed.rotate_left(32) ^ HOSTS_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -250,7 +258,8 @@ impl World {
         private.add(secret().secret().expose());
         let count = plan.nodes + plan.newcomers;
         let keys = if plan.real_keys { Keys::real(seed, count) } else { Keys::Doubles };
-        let first = first_entries(&keys, plan.nodes, plan.clients, plan.govern_us.is_some());
+        let has_members = plan.govern_us.is_some();
+        let first = first_entries(secret(), &keys, (plan.nodes, plan.clients), has_members);
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
@@ -281,6 +290,7 @@ impl World {
             seen: Vec::new(),
             members: Members::default(),
             nodes: Nodes::default(),
+            hosts: Hosts::default(),
             time: 0,
             plan,
             dice,

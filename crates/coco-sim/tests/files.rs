@@ -291,6 +291,75 @@ fn a_chunk_that_comes_back_and_differs_is_refused_with_both_names() {
 }
 
 #[test]
+fn a_doubted_name_makes_nothing_committed_until_it_is_given_again() {
+    let all = ledger(3);
+    let (name, bytes) = archived(&all);
+    let folder = SimFolder::default();
+    put(&folder, &name, &bytes);
+    let opened = |doubts: bool| {
+        let mut files = LedgerFiles::open(folder.clone()).expect("it opens");
+        if doubts {
+            files.doubt_names();
+        }
+        let mut said = Vec::new();
+        let replayed = files.replay(Seqno(1), |_, is_committed| {
+            said.push(is_committed);
+            Ok::<(), OpenEntryError>(())
+        });
+        assert!(replayed.is_ok() && said == [!doubts; 3], "{said:?}");
+        assert_eq!(files.committed(), if doubts { Seqno::ZERO } else { Seqno(3) });
+        files.into_writer().expect("the disk works")
+    };
+    let refused = opened(false).truncate(Seqno(2)).expect_err("its name is believed");
+    assert!(matches!(refused, LedgerFilesError::Committed(_)), "{refused}");
+    let mut writer = opened(true);
+    writer.truncate(Seqno(2)).expect("its name is not believed");
+    writer.append(&all[2], true).and_then(|()| writer.sync()).expect("the disk works");
+    writer.files().note_committed(Seqno(3));
+    writer.name_committed().expect("the disk works");
+    assert_eq!(names(&folder), [name]);
+    let refused = writer.truncate(Seqno(2)).expect_err("its name is its writer's");
+    assert!(matches!(refused, LedgerFilesError::Committed(_)), "{refused}");
+}
+
+/// A commit is known as soon as the entries are that it names, and these may still wait for the disk.
+#[test]
+fn a_chunk_is_not_called_committed_for_what_comes_in_its_place() {
+    let all = ledger(3);
+    let folder = SimFolder::default();
+    append(&folder, &all).expect("the disk works");
+    let mut writer =
+        LedgerFiles::open(folder.clone()).and_then(LedgerFiles::into_writer).expect("opens");
+    writer.files().announce(all[1..].iter());
+    writer.files().note_committed(Seqno(3));
+    writer.name_committed().expect("the disk works");
+    assert_eq!(names(&folder), ["ledger_1-3"]);
+    writer.truncate(Seqno(1)).expect("it is not committed");
+    writer.append(&all[1], false).expect("the disk works");
+    writer.append(&all[2], true).and_then(|()| writer.sync()).expect("the disk works");
+    writer.files().arrived(2);
+    writer.name_committed().expect("the disk works");
+    assert_eq!(names(&folder), ["ledger_1-3.committed"]);
+}
+
+/// Whoever starts from a snapshot needs the entries after it only, and an older chunk has none of these.
+#[test]
+fn an_older_chunk_under_a_newer_ones_name_is_not_passed_over() {
+    let all = ledger(6);
+    let folder = SimFolder::default();
+    let (_, older) = archived(&all);
+    put(&folder, "ledger_4-6.committed", &older);
+    let mut files = LedgerFiles::open(folder).expect("it opens");
+    let mut taken = Vec::new();
+    let replayed = files.replay(Seqno(4), |entry, _| {
+        taken.push(EntryView::parse(&entry).expect("files hold entries").tx_id().seqno);
+        Ok::<(), OpenEntryError>(())
+    });
+    assert!(replayed.is_ok(), "its taker refuses");
+    assert_eq!(taken, [1, 2, 3].map(Seqno), "whoever takes them sees what they are");
+}
+
+#[test]
 fn a_file_that_is_put_aside_replaces_none() {
     let all = ledger(2);
     let folder = SimFolder::default();

@@ -153,12 +153,15 @@ impl<F: Folder> LedgerWriter<F> {
         if self.files.index.read().closed.last().is_none_or(|chunk| chunk.is_committed) {
             return Ok(());
         }
+        // What is committed may be what comes in the place of a chunk's entries, and not yet what is in it.
+        let first_coming = self.files.first_coming();
         let mut index = self.files.index.write();
         for chunk in index.closed.iter_mut().rev() {
             if chunk.is_committed {
                 break;
             }
-            if last_of(chunk) <= seqno {
+            let stays = first_coming.is_none_or(|coming| last_of(chunk) < coming);
+            if stays && last_of(chunk) <= seqno {
                 let committed = ChunkName::committed(chunk.first, last_of(chunk));
                 self.files.folder.rename(&chunk.to_string(), &committed.to_string())?;
                 *chunk = committed;
@@ -218,10 +221,11 @@ impl<F: Folder> LedgerWriter<F> {
         let chunk = {
             let mut index = self.files.index.write();
             let chunk = *index.closed.last().expect("there are entries to cut, in some chunk");
-            if chunk.is_committed {
+            if index.is_committed(&chunk) {
                 return Err(LedgerFilesError::Committed(chunk));
             }
             index.closed.pop();
+            index.doubted = index.doubted.min(chunk.first.previous());
             chunk
         };
         let open = ChunkName::open(chunk.first);

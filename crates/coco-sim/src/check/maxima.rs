@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use coco_consensus::{Limits, Said, What};
-use coco_kv::Reader;
+use coco_kv::{MapName, Reader};
+use coco_ledger::{NODES_MAP, NodeStatus, read_node};
 use coco_planted::Bug;
-use coco_replica::{GOVERN_WAITING_MAX, Replica, Settings};
+use coco_replica::{GOVERN_WAITING_MAX, PENDING_NODES_MAX, Replica, Settings};
 use coco_types::{Role, Seqno};
 
 use crate::{Plan, Planted};
@@ -21,6 +22,8 @@ pub(super) struct Maxima {
     limits: Limits,
     /// A planted bug that lies about what is committed is to be found by what comes of that.
     knows_committed: bool,
+    /// Whether strangers introduce themselves.
+    has_newcomers: bool,
     looks: u64,
 }
 
@@ -30,6 +33,7 @@ impl Maxima {
             settings: plan.settings,
             limits: plan.limits,
             knows_committed: plan.planted != Some(Planted::Inside(Bug::CommitOlderView)),
+            has_newcomers: plan.newcomers > 0,
             looks: 0,
         }
     }
@@ -55,6 +59,11 @@ impl Maxima {
         let waiting = held.govern_waiting;
         assert!(waiting <= GOVERN_WAITING_MAX, "{waiting} requests of members wait at n{node}");
         let status = held.consensus;
+        // Others have what a primary wrote.
+        if self.has_newcomers && status.role == Role::Primary {
+            let pending = pending_nodes(&replica.reader());
+            assert!(pending <= PENDING_NODES_MAX, "{pending} nodes are pending at n{node}");
+        }
         let (bytes, bytes_max) = (status.window_bytes, self.limits.window_bytes);
         // What is not committed, or not on the disk, is kept beyond the limit.
         let is_needed =
@@ -98,4 +107,16 @@ impl Maxima {
             self.limits.message_bytes
         );
     }
+}
+
+/// How many nodes nobody has decided about.
+fn pending_nodes(reader: &Reader) -> usize {
+    let head = reader.head();
+    let Some(map) = head.map(&MapName::from_static(NODES_MAP)) else { return 0 };
+    let rows = head.range(map, &[], None, usize::MAX);
+    let is_pending = |key: &[u8], row: &[u8]| {
+        let node = std::str::from_utf8(key).expect("an id").parse().expect("an id");
+        read_node(node, row).expect("a row").status == NodeStatus::Pending
+    };
+    rows.iter().filter(|(key, row)| is_pending(key, row)).count()
 }

@@ -2,8 +2,6 @@
 
 use crate::world::{Damage, World};
 
-const DARK_US_MAX: u64 = 3_000_000;
-
 pub(super) fn act(world: &mut World) {
     let node = world.dice.place(world.machines.len());
     let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
@@ -13,11 +11,7 @@ pub(super) fn act(world: &mut World) {
         machine.copy = Some((machine.disk.clone(), machine.folder.copy(), damage));
         return;
     };
-    if world.machines[node].replica.is_some() {
-        world.crash(node);
-        let dark_us = world.dice.between(1_000, DARK_US_MAX);
-        world.start_in(node, dark_us);
-    }
+    world.hold_down(node);
     let (promise, folder, damage) = old;
     if promise.entries.len() < world.machines[node].disk.entries.len() {
         world.marks.reach("a disk was set back");

@@ -101,11 +101,16 @@ impl Machine {
         copied.place(LedgerFiles::open(self.folder.clone())?, &snapshots, unfinished)
     }
 
+    /// Whoever starts from its disk is a new node, and what the one before said does not bind it.
+    pub fn promises_nothing(&mut self) {
+        let hard_state = HardState { view: View::GENESIS, vote: None };
+        self.disk = Promise { hard_state, entries: Vec::new() };
+    }
+
     /// Everything on its disk is gone. Whoever starts from it is a new node that has promised nothing.
     pub fn lose_all(&mut self) {
         self.folder.wipe();
-        let hard_state = HardState { view: View::GENESIS, vote: None };
-        self.disk = Promise { hard_state, entries: Vec::new() };
+        self.promises_nothing();
         self.copied_at = None;
         self.damage = None;
         self.wants_copy = Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });

@@ -86,8 +86,7 @@ impl World {
                         if self.plan.restart == Restart::FromDisk || goes_on {
                             self.keep_committed(node, at_least);
                         } else {
-                            // A new node has promised nothing.
-                            self.machines[node].disk.entries.clear();
+                            self.machines[node].promises_nothing();
                         }
                         return true;
                     }

@@ -27,6 +27,8 @@ pub enum Damage {
     /// looks like a write that was never durable: a node cannot know better, so nothing is asked of such a one but that
     /// it does no harm.
     Misdirected,
+    /// A host swapped closed chunks of it, or put a snapshot there of more than its ledger has.
+    Swapped,
     /// It does nothing any more.
     Dead,
     /// It makes nothing durable any more.
@@ -39,7 +41,7 @@ impl Damage {
     /// Whether a copy of the disk has it, too.
     #[must_use]
     pub const fn is_of_bytes(&self) -> bool {
-        matches!(self, Self::Rot | Self::Misdirected)
+        matches!(self, Self::Rot | Self::Misdirected | Self::Swapped)
     }
 }
 
@@ -94,14 +96,18 @@ impl World {
     pub fn victim(&mut self) -> Option<usize> {
         let nodes = self.plan.nodes;
         let node = self.dice.place(nodes);
-        let may_be = !self.is_lost(node)
+        self.may_be_damaged(node).then_some(node)
+    }
+
+    /// Whether a node's disk may be damaged for good.
+    pub(crate) fn may_be_damaged(&self, node: usize) -> bool {
+        !self.is_lost(node)
             && !self.is_out(node)
             && match self.plan.restart {
                 Restart::FromDisk => self.bears(Some(node), None),
                 // It comes back with another disk.
                 Restart::Rejoin => self.may_lose(node),
-            };
-        may_be.then_some(node)
+            }
     }
 
     /// A node is never started again.
@@ -202,6 +208,7 @@ impl World {
                 }
                 self.check.knows(&self.machines[node].ledger);
                 self.judge_snapshots(node);
+                self.notice_swapped(node);
                 true
             }
             Err(_) if self.machines[node].folder.faults().is_dark() => {
@@ -235,7 +242,7 @@ impl World {
                     ["ledger_", "consensus.state", "snapshot_"].iter().any(|of| text.contains(of));
                 let is_of_disk = matches!(damage, Some(Damage::Dead | Damage::Unsynced));
                 assert!(names_file || is_of_disk, "no file is named: {text}");
-                self.marks.reach("a node refused a damaged file");
+                self.notice_refusal(node, &fault);
                 self.disk_is_lost(node);
                 false
             }
