@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(thinned((0..10).collect(), 4), [2, 4, 7, 9]);
         assert_eq!(thinned((0..4).collect(), 4), [0, 1, 2, 3]);
         assert_eq!(thinned((0..3).collect(), 4), [0, 1, 2]);
-        assert_eq!(thinned(Vec::<u8>::new(), 4), []);
+        assert!(thinned(Vec::<u8>::new(), 4).is_empty());
     }
 
     #[test]

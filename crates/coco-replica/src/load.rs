@@ -410,11 +410,9 @@ impl Core {
             .get(&self.configuration_map, singleton_key())
             .map(|row| self.check_configuration(id, row))
             .transpose()?;
-        let in_effect = writes
-            .get(&self.in_effect_map, singleton_key())
-            .map(|row| read_in_effect(row))
-            .transpose()
-            .map_err(|source| LoadError::Configuration { id, source })?;
+        let in_effect = writes.get(&self.in_effect_map, singleton_key()).map(read_in_effect);
+        let in_effect =
+            in_effect.transpose().map_err(|source| LoadError::Configuration { id, source })?;
         if let Some(evidence) = SnapshotEvidence::read(&writes)
             && evidence.digest == *entry.claims()
         {
