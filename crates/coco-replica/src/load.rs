@@ -296,13 +296,24 @@ impl Core {
 
     /// Whether the newest configuration changed who votes, and no entry after it says yet that it is in effect.
     pub(crate) fn has_unsaid_configuration(&self) -> bool {
-        let (Some((_, before)), Some((_, now))) =
-            (self.configurations.front(), self.configurations.get(1))
-        else {
-            return false;
-        };
-        let is_same = before.voters == now.voters && before.outgoing == now.outgoing;
-        !is_same && self.in_effect.is_none()
+        self.in_effect.is_none() && self.has_changed_voters()
+    }
+
+    /// Whether everybody who starts counts by the newest configuration, whoever is lost: what says that it is in effect, if
+    /// anything has to, is committed.
+    pub(crate) fn is_configuration_settled(&self) -> bool {
+        let committed = self.state.read().committed;
+        self.in_effect.is_some_and(|at| at <= committed) || !self.has_changed_voters()
+    }
+
+    /// Whether others voted under the configuration before the newest.
+    fn has_changed_voters(&self) -> bool {
+        match (self.configurations.front(), self.configurations.get(1)) {
+            (Some((_, before)), Some((_, now))) => {
+                before.voters != now.voters || before.outgoing != now.outgoing
+            }
+            _ => false,
+        }
     }
 
     /// The entry of the newest configuration.

@@ -109,7 +109,7 @@ impl Replica {
         let is_retired = !self.engine.configuration().contains(node.node_id)
             && self.status(node.node_id)? == Some(NodeStatus::Retired);
         // Anybody knows that, once the change has ended here. While it lasts the vote of the node that leaves may be needed.
-        if is_retired && self.is_gone(node.node_id)? {
+        if is_retired && self.core.is_configuration_settled() {
             return Ok(JoinReply::Retired);
         }
         if self.engine.role() != Role::Primary {
@@ -356,15 +356,6 @@ impl Replica {
             self.core.note_in_effect(id.seqno, newest);
         }
         Ok(())
-    }
-
-    /// Whether it is committed that nobody needs this node any more.
-    fn is_gone(&self, node: NodeId) -> Result<bool, MembershipError> {
-        let committed = self.core.state.read().committed;
-        let Ok(snapshot) = self.core.store.reader().snapshot(committed) else { return Ok(false) };
-        let map = snapshot.map(&MapName::from_static(NODES_MAP));
-        let row = map.and_then(|map| snapshot.get(map, node.to_string().as_bytes()));
-        row.map_or(Ok(false), |row| Ok(read_node(node, &row)?.retired_committed))
     }
 
     /// What the ledger says of all nodes that ever were.
