@@ -37,5 +37,5 @@ pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
     ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, UserAuthority, Validity,
     certificate_key, endorse_node, endorse_service, is_root_authority, member_certificate,
-    read_bundle, service_certificate,
+    read_bundle, renew_node, service_certificate,
 };

@@ -2,7 +2,11 @@
 
 mod client;
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use coco_types::Digest;
 use rcgen::{
@@ -11,7 +15,7 @@ use rcgen::{
     date_time_ymd,
 };
 use thiserror::Error;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use crate::{
     Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey,
@@ -348,6 +352,38 @@ pub fn endorse_node(
     Ok(made)
 }
 
+/// Makes a node's certificate anew: for the same key and names, and another period.
+///
+/// # Errors
+/// [`CertificateError`] when `node` has names that [`endorse_node`] would not give it, or as there.
+///
+/// # Panics
+/// Never, as there.
+pub fn renew_node(
+    service_key: &SigningKey,
+    service: &Certificate,
+    node: &Certificate,
+    validity: Validity,
+) -> Result<Certificate, CertificateError> {
+    let names = names(&parse(node.der())?)?;
+    endorse_node(service_key, service, &EndorseNode { key: node.key(), names: &names, validity })
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Result<Vec<AltName>, CertificateError> {
+    let extension = certificate.subject_alternative_name().map_err(|_| CertificateError::Der)?;
+    let names = extension.map(|extension| &extension.value.general_names).into_iter().flatten();
+    let read = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(text) => Some(AltName::Dns((*text).to_owned())),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(|bytes| Ipv4Addr::from(bytes).into());
+            let v6 = <[u8; 16]>::try_from(*bytes).map(|bytes| Ipv6Addr::from(bytes).into());
+            v4.or(v6).ok().map(AltName::Ip)
+        }
+        _ => None,
+    };
+    names.map(|name| read(name).ok_or_else(|| CertificateError::Name(name.to_string()))).collect()
+}
+
 /// Makes the certificate by which a service endorses the key of one before it, so that whom that one endorsed is believed
 /// by whoever trusts this one.
 ///
@@ -508,7 +544,7 @@ const SERVICE_COMMON_NAME: &str = "Coco service";
 const NODE_COMMON_NAME: &str = "Coco node";
 const LOCAL_NAME: &str = "localhost";
 const LOCAL_ADDRESSES: [IpAddr; 2] =
-    [IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
+    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Longest serial number that RFC 5280 allows.
 const SERIAL_BYTES: usize = 20;
@@ -684,6 +720,24 @@ mod tests {
         let key = SigningKey::generate(Curve::P384);
         let request = EndorseNode { key: key.public(), names: &[], validity: VALIDITY };
         assert!(endorse_node(&one.0, &other.1, &request).is_err());
+    }
+
+    #[test]
+    fn a_renewed_certificate_has_the_same_key_and_names() {
+        let service = service();
+        let names = [
+            AltName::Dns("n.example".to_owned()),
+            AltName::Ip("10.1.2.3".parse().unwrap()),
+            AltName::Ip("fd00::7".parse().unwrap()),
+        ];
+        let node = node(&service, &names).unwrap();
+        let later = Validity { not_before: VALIDITY.not_after, not_after: VALIDITY.not_after + 9 };
+        let renewed = renew_node(&service.0, &service.1, &node, later).unwrap();
+        assert_eq!((renewed.key(), renewed.validity()), (node.key(), later));
+        let of = |node: &Certificate| super::names(&parse(node.der()).unwrap()).unwrap();
+        assert_eq!(of(&renewed), of(&node));
+        assert!(names.iter().all(|name| of(&node).contains(name)));
+        assert_eq!(renewed.verify_issued_by(&service.1), Ok(()));
     }
 
     #[test]

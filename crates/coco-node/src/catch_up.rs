@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,7 @@ use tokio::{runtime, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
+    clock::seconds_now,
     config::NodeConfig,
     copy::{CopyAnswer, CopyQuestion, Offer},
     disk::in_full,
@@ -35,6 +37,7 @@ use crate::{
     peers::Asked,
     replay::Known,
     seat,
+    shown::Shown,
     snapshot_files::SnapshotFiles,
     tls::PeerTls,
 };
@@ -151,7 +154,7 @@ pub(crate) fn copy_ledger(
 ) -> Result<(), CopyError> {
     let Target { files, snapshots, hard_state, found } = target;
     let started = Instant::now();
-    let tls = PeerTls::new(seat)?;
+    let tls = PeerTls::new(seat, &Arc::new(Shown::new(seat, seconds_now())?))?;
     let others = seat::others(config, seat.node_id);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let Taken { unfinished, copied } = runtime.map_err(CopyError::Runtime)?.block_on(async {

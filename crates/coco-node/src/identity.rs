@@ -16,7 +16,7 @@ use std::{
 use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
     CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey, SecretBytes, SigningKey,
-    endorse_node, endorse_service, hkdf_sha256,
+    endorse_node, endorse_service, hkdf_sha256, renew_node,
 };
 use coco_ledger::{EndorsedService, EndorsementRow, LedgerSecrets};
 use coco_types::{
@@ -25,7 +25,7 @@ use coco_types::{
 };
 use thiserror::Error;
 
-use crate::tls::peer_dns_name;
+use crate::{provision::a_year_from, tls::peer_dns_name};
 
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
@@ -101,16 +101,16 @@ impl Identity {
     }
 
     /// A node that was not there before, endorsed by the service, for the seat that this identity holds. Its key is
-    /// never sealed.
+    /// never sealed. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// [`CertificateError`] when `names` cannot stand in a certificate.
     ///
     /// # Panics
     /// Never: the keys were checked when the identity was opened.
-    pub fn new_node(&self, names: &[AltName]) -> Result<Self, CertificateError> {
+    pub fn new_node(&self, names: &[AltName], now: u64) -> Result<Self, CertificateError> {
         let key = SigningKey::generate(Curve::P384);
-        let cert = self.endorse(key.public(), names)?;
+        let cert = self.endorse(key.public(), names, now)?;
         let service_key = self.service_key();
         let service_cert = self.service_cert.clone();
         let encryption_key = Arc::clone(&self.encryption_key);
@@ -124,7 +124,7 @@ impl Identity {
         Self { ledger_secrets, ..self.clone() }
     }
 
-    /// The certificate by which the service endorses a node with this key.
+    /// The certificate by which the service endorses a node with this key, for a year. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// [`CertificateError`] when `names` cannot stand in a certificate.
@@ -135,12 +135,23 @@ impl Identity {
         &self,
         key: &PublicKey,
         names: &[AltName],
+        now: u64,
     ) -> Result<Certificate, CertificateError> {
         let mut names = names.to_vec();
         names.push(AltName::Dns(peer_dns_name(key.node_id())));
-        let validity = self.service_cert.validity();
-        let endorsement = EndorseNode { key, names: &names, validity };
+        let endorsement = EndorseNode { key, names: &names, validity: a_year_from(now) };
         endorse_node(&self.service_key(), &self.service_cert, &endorsement)
+    }
+
+    /// The node's certificate made anew, for a year. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when the certificates are not of our making.
+    ///
+    /// # Panics
+    /// Never: the keys were checked when the identity was opened.
+    pub fn renewed(&self, now: u64) -> Result<Certificate, CertificateError> {
+        renew_node(&self.service_key(), &self.service_cert, &self.node_cert, a_year_from(now))
     }
 
     /// A certificate by which the service endorses the key of one of before.

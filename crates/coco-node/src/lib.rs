@@ -10,6 +10,7 @@
 
 mod calls;
 mod catch_up;
+mod clock;
 pub mod config;
 pub mod copy;
 pub mod directory;
@@ -31,6 +32,7 @@ pub mod recover;
 pub mod replay;
 mod seat;
 pub mod service_status;
+pub mod shown;
 pub mod snapshot_files;
 mod snapshotter;
 pub mod tls;

@@ -46,6 +46,7 @@ use tracing::{info, warn};
 use crate::{
     calls::Calls,
     catch_up::{CopyError, Target, copy_ledger, copy_wanted, want_copy},
+    clock::seconds_now,
     config::{NodeAddress, NodeConfig, Restart},
     copy::CopySource,
     directory::Directory,
@@ -63,6 +64,7 @@ use crate::{
     replay::{Known, load_ledger, snapshot_folder},
     seat,
     service_status::StatusWatch,
+    shown::Shown,
     snapshot_files::{self, SnapshotFiles},
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
@@ -697,7 +699,8 @@ impl Node {
         let votes = Arc::new(AtomicBool::new(engine.configuration().votes(me)));
         let edge = runtime("edge", cores())?;
         let peer_runtime = runtime("peers", 1)?;
-        let peer_tls = PeerTls::new(&loaded.identity)?;
+        let shown = Arc::new(Shown::new(&loaded.identity, seconds_now())?);
+        let peer_tls = PeerTls::new(&loaded.identity, &shown)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
         let Clients { client, client_address, development } = edge.block_on(Clients::of(config))?;
 
@@ -706,7 +709,8 @@ impl Node {
         let peers =
             peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
-        let acceptor = client_acceptor(&loaded.identity)?;
+        let acceptor = client_acceptor(&shown)?;
+        peer_runtime.spawn(shown.look_after(identity.clone(), stopped.clone()));
         let shared = Shared {
             inbox: inbox.clone(),
             peers: Arc::clone(&peers),

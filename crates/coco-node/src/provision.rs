@@ -45,10 +45,18 @@ use crate::{
     tls::peer_dns_name,
 };
 
-/// How long the certificates of a development network are valid, in seconds.
-pub(crate) const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
+/// How long certificates are valid, in seconds.
+const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 /// Certificates begin a little in the past, since clocks differ.
-pub(crate) const CLOCK_SKEW_SECONDS: u64 = 3600;
+const CLOCK_SKEW_SECONDS: u64 = 3600;
+
+/// The period of a certificate that is made at `now`, in seconds since 1970.
+pub(crate) const fn a_year_from(now: u64) -> Validity {
+    Validity {
+        not_before: now.saturating_sub(CLOCK_SKEW_SECONDS),
+        not_after: now.saturating_add(VALIDITY_SECONDS),
+    }
+}
 
 /// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
 pub const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
@@ -129,10 +137,7 @@ pub struct Network {
 /// # Panics
 /// When the system has no entropy.
 pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
-    let validity = Validity {
-        not_before: spec.now.saturating_sub(CLOCK_SKEW_SECONDS),
-        not_after: spec.now + VALIDITY_SECONDS,
-    };
+    let validity = a_year_from(spec.now);
     let service_key = SigningKey::generate(Curve::P384);
     let service_cert = service_certificate(&service_key, validity)?;
     let mut secret = vec![0; LEDGER_SECRET_BYTES];

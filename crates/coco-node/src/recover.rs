@@ -20,7 +20,7 @@ use std::{
 
 use coco_crypto::{
     AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, SecretBytes,
-    SigningKey, Validity, endorse_node, service_certificate,
+    SigningKey, endorse_node, service_certificate,
 };
 use coco_evm::state;
 use coco_governance::tables::NODES_INFO;
@@ -38,7 +38,7 @@ use thiserror::Error;
 use crate::{
     folder::{DiskFolder, LedgerFiles},
     identity::{Identity, IdentityError},
-    provision::{CLOCK_SKEW_SECONDS, LEDGER_FOLDER, VALIDITY_SECONDS, VIRTUAL_QUOTE_FORMAT},
+    provision::{LEDGER_FOLDER, VIRTUAL_QUOTE_FORMAT, a_year_from},
     tls::peer_dns_name,
 };
 
@@ -285,10 +285,7 @@ fn sync(folder: &Path) -> Result<(), RecoverError> {
 }
 
 fn identity(spec: &RecoverSpec<'_>, secrets: LedgerSecrets) -> Result<Identity, RecoverError> {
-    let validity = Validity {
-        not_before: spec.now.saturating_sub(CLOCK_SKEW_SECONDS),
-        not_after: spec.now + VALIDITY_SECONDS,
-    };
+    let validity = a_year_from(spec.now);
     let (service_key, key) = (SigningKey::generate(Curve::P384), SigningKey::generate(Curve::P384));
     let service = service_certificate(&service_key, validity)?;
     let mut names = spec.names.to_vec();

@@ -15,6 +15,7 @@ use coco_types::{Digest, NodeId, TxId};
 use tracing::info;
 
 use crate::{
+    clock::seconds_now,
     config::{NodeConfig, Restart},
     identity::Identity,
     join::Question,
@@ -55,7 +56,7 @@ pub(crate) fn node_of(
     }
     let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
     let names: Vec<AltName> = place.and_then(|node| host_name(&node.client)).into_iter().collect();
-    let identity = seat.new_node(&names).map_err(|error| {
+    let identity = seat.new_node(&names, seconds_now()).map_err(|error| {
         StartNodeError::Configuration(format!("no certificate for a new node: {error}"))
     })?;
     info!(seat = %seat.node_id, node = %identity.node_id, "started again as a new node");

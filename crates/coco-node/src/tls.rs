@@ -9,7 +9,7 @@ use rustls::{
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -18,7 +18,7 @@ use rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::identity::Identity;
+use crate::{identity::Identity, shown::Shown};
 
 /// The TLS settings of one node.
 #[derive(Clone)]
@@ -61,11 +61,11 @@ pub(crate) fn any_peer_name() -> ServerName<'static> {
 }
 
 impl PeerTls {
-    /// Settings that present `identity` and trust what its service endorsed, nothing else.
+    /// Settings that present what `shown` shows and trust what the service of `identity` endorsed, nothing else.
     ///
     /// # Errors
-    /// When the identity's certificates or key do not belong together.
-    pub fn new(identity: &Identity) -> Result<Self, rustls::Error> {
+    /// When the service's certificate cannot be used.
+    pub fn new(identity: &Identity, shown: &Arc<Shown>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(identity.service_cert.der().to_vec()))?;
@@ -77,11 +77,11 @@ impl PeerTls {
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain(identity), key(identity))?;
+            .with_cert_resolver(Arc::clone(shown) as _);
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain(identity), key(identity))?;
+            .with_client_cert_resolver(Arc::clone(shown) as _);
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 
@@ -98,14 +98,14 @@ impl PeerTls {
 /// any: what it is worth is decided where it is used.
 ///
 /// # Errors
-/// When the identity's certificates or key do not belong together.
-pub fn client_acceptor(identity: &Identity) -> Result<TlsAcceptor, rustls::Error> {
+/// None with the protocol version that is built in.
+pub fn client_acceptor(shown: &Arc<Shown>) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let any = AnyCertificate(provider.signature_verification_algorithms);
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(any))
-        .with_single_cert(chain(identity), key(identity))?;
+        .with_cert_resolver(Arc::clone(shown) as _);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
@@ -154,12 +154,4 @@ impl ClientCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
-}
-
-fn chain(identity: &Identity) -> Vec<CertificateDer<'static>> {
-    vec![CertificateDer::from(identity.node_cert.der().to_vec())]
-}
-
-fn key(identity: &Identity) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.node_key_pkcs8().to_vec()))
 }

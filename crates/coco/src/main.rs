@@ -22,7 +22,7 @@ use commands::{
     receipt, shares, status, user,
 };
 use fault::Fault;
-use output::Output;
+use output::{Output, out, outln};
 
 const _: () = assert!(
     !coco_planted::COMPILED_IN,
@@ -176,9 +176,9 @@ fn bench(arguments: coco_bench::BenchArgs) -> Result<(), Failure> {
     let json = arguments.json;
     let report = runtime.block_on(coco_bench::run(arguments)).map_err(Failure::Failed)?;
     if json {
-        println!("{}", report.json());
+        outln!("{}", report.json());
     } else {
-        print!("{}", report.text());
+        out!("{}", report.text());
     }
     Ok(())
 }

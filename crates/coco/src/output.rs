@@ -3,7 +3,53 @@
 //! JSON names its form in `schema` and only grows within it. What comes from outside is printed to terminals without
 //! characters that could move what stands there.
 
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
 use serde_json::{Value, json};
+
+/// How a program ends whose reader went away: what shells say of one that the signal SIGPIPE ended.
+const NOBODY_READS: i32 = 141;
+
+/// Prints without a line's end.
+macro_rules! out {
+    ($($text:tt)*) => {
+        $crate::output::print(format_args!($($text)*))
+    };
+}
+
+/// Prints a line.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        $crate::output::print(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+pub(crate) use {out, outln};
+
+/// Prints to standard output. When nobody reads on, as in `coco ledger show DIR | head`, the program ends without a word.
+pub(crate) fn print(text: fmt::Arguments<'_>) {
+    written(io::stdout().lock().write_fmt(text));
+}
+
+/// Prints bytes, in the same way.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    written(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+fn written(result: io::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(NOBODY_READS),
+        Err(error) => {
+            eprintln!("cannot write to standard output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
 
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -19,13 +65,13 @@ impl Output {
     /// Prints a result: its members beside `schema` as JSON, or a text.
     pub(crate) fn print(self, schema: &str, members: Value, text: impl FnOnce() -> String) {
         match self {
-            Self::Table => println!("{}", text().trim_end()),
+            Self::Table => outln!("{}", text().trim_end()),
             Self::Json => {
                 let mut all = json!({ "schema": format!("coco.{schema}/1") });
                 if let (Value::Object(all), Value::Object(members)) = (&mut all, members) {
                     all.extend(members);
                 }
-                println!("{all}");
+                outln!("{all}");
             }
         }
     }

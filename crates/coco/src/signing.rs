@@ -14,7 +14,7 @@ use crate::{
     contexts,
     fault::Fault,
     files::{self, Rights},
-    output::short,
+    output::{out, short},
     session::{KeyArgs, Session},
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn carry_out(
         return Ok(Fate::Kept);
     }
     if arguments.print_request {
-        print!("{}", as_curl(session, &envelope));
+        out!("{}", as_curl(session, &envelope));
         return Ok(Fate::Kept);
     }
     send(session, &envelope)

@@ -4,8 +4,6 @@
 //! passes requests on. Whoever shows nothing is anyone. What is shown must count: a token or certificate that says nothing
 //! here is refused and not passed over, so that nobody is taken for anyone by mistake.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use coco_api::Caller as Shown;
 use coco_governance::{
     caller::{ByCertificateError, ByTokenError, Caller, by_certificate, by_token},
@@ -23,11 +21,12 @@ use super::{
     respond::{self, Refused, Reply},
     service::Service,
 };
+use crate::clock::seconds_now;
 
 /// Says as whom the service takes whoever asks, as of what is committed.
 pub(super) fn answer<B>(service: &Service, request: &Request<B>) -> Result<Reply, Refused> {
     let (at, mut rows) = service.committed_rows();
-    let caller = recognise(&mut rows, request, now())?;
+    let caller = recognise(&mut rows, request, seconds_now())?;
     Ok(respond::at(respond::json(&caller.map_or(Shown::Anyone, show)), at))
 }
 
@@ -84,11 +83,6 @@ fn show(caller: Caller) -> Shown {
             Shown::Jwt { id, issuer, claims }
         }
     }
-}
-
-/// Seconds since 1970, by this machine's clock.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use super::{
     service::Service,
     submit::RETRY,
 };
-use crate::seat::host_name;
+use crate::{clock::seconds_now, seat::host_name};
 
 /// Longest request, in bytes: evidence of real platforms has some thousands.
 const JOIN_BYTES_MAX: usize = 64 << 10;
@@ -180,7 +180,8 @@ fn network_info(
     let identity = &service.parts().identity;
     let names = [&introduction.node.rpc_address, &introduction.node.peer_address];
     let names: Vec<_> = names.into_iter().filter_map(|address| host_name(address)).collect();
-    let endorsed = identity.endorse(certificate.key(), &names).map_err(|error| -> Refused {
+    let endorsed = identity.endorse(certificate.key(), &names, seconds_now());
+    let endorsed = endorsed.map_err(|error| -> Refused {
         respond::error(ErrorCode::InvalidInput, error.to_string()).into()
     })?;
     let secrets = {

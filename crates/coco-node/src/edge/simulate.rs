@@ -3,10 +3,7 @@
 //! Nobody has to sign such a question, and it may take as long as a proposal: so there is room for few at one time, on
 //! threads that serve nobody else.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_api::{
@@ -20,6 +17,7 @@ use hyper::body::Bytes;
 use parking_lot::Mutex;
 
 use super::respond::{self, Reply};
+use crate::clock::seconds_now;
 
 /// Most that run at one time.
 pub(crate) const SIMULATIONS_MAX: usize = 2;
@@ -64,7 +62,7 @@ impl Simulator {
     ) -> Option<Result<Simulated, GovernanceError>> {
         let mut place = self.places.iter().find_map(Mutex::try_lock)?;
         let governance = place.get_or_insert_with(|| Governance::new(&Engine::new()));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = seconds_now();
         let situation =
             Situation { root, now, ledger_secret: LEDGER_SECRET, submitted_under: None };
         Some(governance.simulate(snapshot.begin(), proposal, &situation))

@@ -1,8 +1,6 @@
 //! `coco completions`: what a shell completes command lines with.
 
-use std::io::Write;
-
-use crate::{codes::Code, fault::Fault};
+use crate::{fault::Fault, output::print_bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
@@ -15,7 +13,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(arguments: &CompletionsArgs, mut command: clap::Command) -> Result<(), Fault> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "coco", &mut script);
-    std::io::stdout()
-        .write_all(&script)
-        .map_err(|error| Fault::new(Code::Failed, error.to_string()))
+    print_bytes(&script);
+    Ok(())
 }

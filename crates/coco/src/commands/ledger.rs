@@ -16,7 +16,11 @@ use coco_ledger::{
 };
 use coco_types::{Seqno, TxId};
 
-use crate::{Failure, commands::receipt, output::Output};
+use crate::{
+    Failure,
+    commands::receipt,
+    output::{Output, outln},
+};
 
 use governance::GovernanceAudit;
 
@@ -268,7 +272,7 @@ fn print(
                     })
                 })
                 .collect();
-            println!(
+            outln!(
                 "{}",
                 serde_json::json!({
                     "entries": report.entries,
@@ -291,26 +295,33 @@ fn print(
             );
         }
         Output::Table => {
-            println!("verified: {} entries, {} signatures", report.entries, report.signatures);
-            println!("signed up to {}, last entry {}", report.signed, report.last);
+            outln!("verified: {} entries, {} signatures", report.entries, report.signatures);
+            outln!("signed up to {}, last entry {}", report.signed, report.last);
             if first > Seqno(1) {
-                println!("entries before {first} are archived; a snapshot stands for them");
+                outln!("entries before {first} are archived; a snapshot stands for them");
             }
             for name in snapshots {
-                println!("verified: {name}");
+                outln!("verified: {name}");
             }
             if let Some(AuditReport { acts, members, active }) = governance {
-                println!(
+                outln!(
                     "governed by the rules: {} requests of members carried out again ({} proposals, {} \
                      ballots; {} proposals accepted), {} steps of the service",
-                    acts.requests, acts.proposals, acts.ballots, acts.accepted, acts.own
+                    acts.requests,
+                    acts.proposals,
+                    acts.ballots,
+                    acts.accepted,
+                    acts.own
                 );
-                println!("members at the end: {members}, of them active: {active}");
+                outln!("members at the end: {members}, of them active: {active}");
             }
             for range in &report.unsigned {
-                println!(
+                outln!(
                     "not yet under a signature: {} bytes {}..{} ({:?})",
-                    range.file, range.offsets.start, range.offsets.end, range.what
+                    range.file,
+                    range.offsets.start,
+                    range.offsets.end,
+                    range.what
                 );
             }
         }
@@ -336,7 +347,7 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
             } else {
                 ""
             };
-            println!(
+            outln!(
                 "{} {name}@{offset} {} bytes, {} private{kind}{ends}",
                 entry.tx_id(),
                 entry.bytes().len(),
@@ -345,12 +356,12 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
             for (map, key, value) in entry.public_writes()?.iter() {
                 let key = String::from_utf8_lossy(key).escape_debug().to_string();
                 match (values, value) {
-                    (_, None) => println!("    {map} {key} removed"),
+                    (_, None) => outln!("    {map} {key} removed"),
                     (Values::Hidden, Some(value)) => {
-                        println!("    {map} {key} ({} bytes)", value.len());
+                        outln!("    {map} {key} ({} bytes)", value.len());
                     }
                     (Values::Shown, Some(value)) => {
-                        println!(
+                        outln!(
                             "    {map} {key} = {}",
                             String::from_utf8_lossy(value).escape_debug()
                         );

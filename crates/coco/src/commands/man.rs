@@ -1,11 +1,8 @@
 //! `coco man`: manual pages, one a command.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use crate::{codes::Code, fault::Fault};
+use crate::{codes::Code, fault::Fault, output::print_bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
@@ -32,6 +29,7 @@ fn first_page(command: clap::Command) -> Result<(), Fault> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command)
         .render(&mut page)
-        .and_then(|()| std::io::stdout().write_all(&page))
-        .map_err(|error| Fault::new(Code::Failed, error.to_string()))
+        .map_err(|error| Fault::new(Code::Failed, error.to_string()))?;
+    print_bytes(&page);
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `coco receipt`: fetch a receipt from a node, and what it takes to believe it after a recovery; check one offline.
 
 use std::{
-    io::{Read, Write},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use coco_types::TxId;
 use crate::{
     Failure,
     commands::{http, ledger::certificate},
+    output::{outln, print_bytes},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -109,7 +110,7 @@ fn fetch(
     match out {
         Some(path) => std::fs::write(path, answer)
             .with_context(|| format!("cannot write {}", path.display()))?,
-        None => std::io::stdout().write_all(&answer)?,
+        None => print_bytes(&answer),
     }
     Ok(())
 }
@@ -128,8 +129,8 @@ fn verify(receipt: &Path, service_cert: &Path, endorsements: Option<&Path>) -> R
     }
     let verified = read_verified(receipt, &verifier)?;
     match verified.tx_id {
-        Some(id) => println!("verified: transaction {id}"),
-        None => println!("verified: a signature over root {}", verified.root),
+        Some(id) => outln!("verified: transaction {id}"),
+        None => outln!("verified: a signature over root {}", verified.root),
     }
     Ok(())
 }

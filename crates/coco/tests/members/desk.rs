@@ -84,6 +84,15 @@ impl Desk {
         self.type_in(arguments, "")
     }
 
+    /// Runs the program where nobody reads what it prints; its exit code and errors.
+    pub(crate) fn run_unread(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut program = program_in(&self.folder, Path::new(env!("CARGO_BIN_EXE_coco")));
+        let ended = program.args(arguments).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    }
+
     /// Runs the program and types something in.
     pub(crate) fn type_in(&self, arguments: &[&str], text: &str) -> Ended {
         let mut child = program_in(&self.folder, Path::new(env!("CARGO_BIN_EXE_coco")))

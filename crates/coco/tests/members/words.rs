@@ -84,6 +84,15 @@ fn a_flag_counts_more_than_a_context() {
     assert_eq!(status(&["--context", "net"]), service.identity());
 }
 
+/// As in `coco ledger show DIR | head`.
+#[test]
+fn a_command_whose_reader_went_away_ends_without_a_word() {
+    let desk = Desk::empty();
+    for arguments in [["completions", "bash"], ["explain", "COCO-1000"]] {
+        assert_eq!(desk.run_unread(&arguments), (Some(141), String::new()), "{arguments:?}");
+    }
+}
+
 #[test]
 fn manual_pages_and_completions_are_made() {
     let desk = Desk::empty();

@@ -1,7 +1,7 @@
 //! `coco keys export-public`: what others need to admit a member, and nothing secret.
 
 use super::{FolderArgs, encryption_key_beside};
-use crate::{fault::Fault, files, session::certificate};
+use crate::{fault::Fault, files, output::out, session::certificate};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
@@ -14,9 +14,9 @@ pub(crate) struct ExportArgs {
 pub(crate) fn run(arguments: &ExportArgs) -> Result<(), Fault> {
     let path = arguments.folder.find(&arguments.name)?;
     // Read and written anew, so that nothing else that may stand in the file goes out with it.
-    print!("{}", certificate(&files::read_text(&path)?)?.pem());
+    out!("{}", certificate(&files::read_text(&path)?)?.pem());
     if let Some(key) = encryption_key_beside(&path) {
-        print!("{}", super::public_key(&key)?);
+        out!("{}", super::public_key(&key)?);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::{
     Failure,
     codes::Code,
     fault::{Fault, chain},
-    output::{Output, plain},
+    output::{Output, outln, plain},
 };
 
 #[derive(Debug, clap::Args)]
@@ -182,7 +182,7 @@ fn show(tx_id: TxId, map: &str, key: &[u8], value: Option<&[u8]>, output: Output
         Output::Table => {
             let value = value
                 .map_or_else(|| "removed".to_owned(), |value| format!("= {}", readable(value)));
-            println!("{tx_id}  {map} {} {value}", readable(key));
+            outln!("{tx_id}  {map} {} {value}", readable(key));
         }
         Output::Json => {
             let line = json!({
@@ -194,7 +194,7 @@ fn show(tx_id: TxId, map: &str, key: &[u8], value: Option<&[u8]>, output: Output
                 "key_text": text(key),
                 "value_text": value.and_then(text),
             });
-            println!("{line}");
+            outln!("{line}");
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{changes, document, kind::Kind, report};
 use crate::{
     fault::Fault,
-    output::Output,
+    output::{Output, outln},
     session::Session,
     signing::{SigningArgs, Statement, carry_out},
 };
@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session, arguments: &CreateArgs, output: Output) -> 
         content = document::write(&proposed)?;
     }
     if arguments.dry_run {
-        println!("{}", String::from_utf8_lossy(&content));
+        outln!("{}", String::from_utf8_lossy(&content));
         return Ok(());
     }
     let statement = Statement {
