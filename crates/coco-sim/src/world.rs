@@ -423,7 +423,8 @@ impl World {
     }
 
     fn lose_power_again(&mut self, node: usize) {
-        if !self.is_healed {
+        // It may have its vote again, and be needed.
+        if !self.is_healed && self.may_lose(node) {
             self.marks.reach("the power went again before a node was up for long");
             self.crash(node);
             let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
