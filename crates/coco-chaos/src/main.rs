@@ -18,6 +18,7 @@ mod lan;
 mod leftovers;
 mod load;
 mod matrix;
+mod member;
 mod need;
 mod network;
 mod nodes_say;

@@ -201,7 +201,7 @@ fn ledger(program: &Path, folder: &Path, lan: &Lan) -> anyhow::Result<()> {
     let funded = accounts.funded();
     let nodes: Vec<usize> = (0..TAILS_NODES).collect();
     let namespaces = nodes.iter().map(|i| lan.node(*i)).collect();
-    let spec = Spec { program, folder, namespaces, accounts: &funded };
+    let spec = Spec { program, folder, namespaces, accounts: &funded, governance: None };
     let mut network =
         Network::provision(spec, |_, config| config.ledger.chunk_bytes = CHUNK_BYTES)?;
     network.start(&nodes)?;

@@ -19,8 +19,9 @@ use std::{
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, bail, ensure};
-use coco_crypto::{AltName, sha256};
+use coco_crypto::{AltName, Certificate, sha256};
 use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount};
+use coco_governance::FirstGovernance;
 use coco_node::{
     NodeConfig,
     config::{
@@ -47,6 +48,8 @@ const CHUNK_BYTES: u64 = 200_000;
 const SERVE_TIME: Duration = Duration::from_secs(30);
 /// Time for a node to stop in good order.
 const STOP_TIME: Duration = Duration::from_secs(15);
+/// Time for a node that joins to be heard, and then to be trusted.
+const JOIN_TIME: Duration = Duration::from_secs(20);
 /// Time for a stopped process to stand still.
 const FREEZE_TIME: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(10);
@@ -120,6 +123,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) namespaces: Vec<String>,
     /// Who has money, and how much in wei.
     pub(crate) accounts: &'a [(Address, U256)],
+    /// Who governs, if anybody.
+    pub(crate) governance: Option<&'a FirstGovernance>,
 }
 
 impl Network {
@@ -128,7 +133,7 @@ impl Network {
         spec: Spec<'_>,
         adjust: impl Fn(usize, &mut NodeConfig),
     ) -> anyhow::Result<Self> {
-        let Spec { program, folder, namespaces, accounts } = spec;
+        let Spec { program, folder, namespaces, accounts, governance } = spec;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let alloc = accounts.iter().map(|(address, balance)| {
             (*address, GenesisAccount { balance: *balance, ..GenesisAccount::default() })
@@ -154,7 +159,7 @@ impl Network {
             code_digest: sha256(&program_bytes),
             names: &names,
             genesis: &genesis,
-            governance: None,
+            governance,
             now,
         })?;
         fs::write(folder.join("service_cert.pem"), &made.service_cert_pem)?;
@@ -237,7 +242,7 @@ impl Network {
 
     /// Starts a node and does not wait for it.
     pub(crate) fn launch(&mut self, i: usize) -> anyhow::Result<()> {
-        let netns = format!("--net={}", lan::path(&self.namespaces[i]));
+        let mut command = self.command_at(i);
         let place = &mut self.places[i];
         ensure!(place.child.is_none(), "n{i} runs already");
         let ready = place.file("ready");
@@ -252,19 +257,14 @@ impl Network {
             }
             Log::Blocked => Stdio::piped(),
         };
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "nsenter", &netns])
-            .arg(&self.program)
+        let mut child = command
             .args(["node", "--stop-with-parent", "--config"])
             .arg(place.file("toml"))
             .arg("--ready-file")
             .arg(&ready)
             .envs(&place.manner.environment)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
             .stderr(standard_error)
-            // Ctrl-C reaches this process alone, which then stops its nodes.
-            .process_group(0)
             .spawn()
             .context("cannot start a node")?;
         if let Log::Blocked = log {
@@ -276,6 +276,64 @@ impl Network {
         place.child = Some(child);
         self.starts[i].fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// A new machine with the addresses of a node that is gone, and with nothing else of it, asks to take part; its id once it
+    /// waits for the members. [`Self::joined`] must follow.
+    pub(crate) fn ask_to_join(&mut self, i: usize, through: usize) -> anyhow::Result<String> {
+        let service = Certificate::from_pem(&self.service_cert_pem)?;
+        let mut command = self.command_at(i);
+        let place = &mut self.places[i];
+        ensure!(place.child.is_none() && !place.data.exists(), "n{i} is there");
+        let said = place.file("join");
+        let child = command
+            .args(["network", "join", &format!("https://{}", client_address(through))])
+            .args(["--service-id", &format!("sha256:{}", sha256(service.der()))])
+            .arg("--dir")
+            .arg(&place.data)
+            .args(["--client", &client_address(i).to_string()])
+            .args(["--peer", &peer_address(i).to_string()])
+            .args(["--wait", &JOIN_TIME.as_secs().to_string()])
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(&said)?)
+            .spawn()
+            .context("cannot start a node that joins")?;
+        place.child = Some(child);
+        let deadline = Instant::now() + JOIN_TIME;
+        loop {
+            let text = fs::read_to_string(&said)?;
+            // What the operator is told to have the members do.
+            if let Some((_, rest)) = text.split_once("coco proposal create trust-node ") {
+                return rest.split_once('\n').map(|(id, _)| id.to_owned()).context("a whole line");
+            }
+            ensure!(!self.has_ended(i)?, "n{i} may not join: {text}");
+            ensure!(Instant::now() < deadline, "n{i} gets no answer: {text}");
+            interrupt::sleep(POLL)?;
+        }
+    }
+
+    /// The members have trusted the node that asked to join: it can be started.
+    pub(crate) fn joined(&mut self, i: usize) -> anyhow::Result<()> {
+        let status = self.await_end(i, JOIN_TIME)?;
+        let place = &self.places[i];
+        ensure!(status.success(), "n{i} did not join; see {}", place.file("join").display());
+        let mut config = NodeConfig::load(&place.data.join("node.toml"))?;
+        // The settings lie beside the folder here.
+        config.data_dir.clone_from(&place.data);
+        Ok(fs::write(place.file("toml"), toml::to_string_pretty(&config)?)?)
+    }
+
+    /// The program, in the namespace of a node; it does not outlive this process.
+    fn command_at(&self, i: usize) -> Command {
+        let netns = format!("--net={}", lan::path(&self.namespaces[i]));
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "nsenter", &netns])
+            .arg(&self.program)
+            .stdout(Stdio::null())
+            // Ctrl-C reaches this process alone, which then stops its nodes.
+            .process_group(0);
+        command
     }
 
     /// Waits until a node serves that was started.

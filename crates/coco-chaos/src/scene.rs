@@ -22,7 +22,8 @@ use crate::{
     interrupt,
     lan::Lan,
     load::{Accounts, Load},
-    network::{Network, Spec},
+    member::Member,
+    network::{Network, Spec, client_address},
     nodes_say, proxy,
     report::Notes,
 };
@@ -78,6 +79,8 @@ pub(crate) struct Setup {
     pub(crate) before_start: Box<dyn Fn(&mut Network)>,
     /// The delay of the go-betweens, if there are any.
     pub(crate) delay_ms: Option<Arc<AtomicU64>>,
+    /// Whether members govern it: one does.
+    pub(crate) is_governed: bool,
     /// Whether nodes that start again go on from their disks. Otherwise the others give them their seats, which needs a
     /// majority that runs.
     pub(crate) from_disk: bool,
@@ -90,6 +93,7 @@ impl Default for Setup {
             adjust: Box::new(|_, _| {}),
             before_start: Box::new(|_| {}),
             delay_ms: None,
+            is_governed: false,
             from_disk: false,
         }
     }
@@ -100,6 +104,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) load: Load,
     pub(crate) network: Network,
     pub(crate) images: Vec<(usize, Image)>,
+    /// Who governs the network, if anybody.
+    pub(crate) member: Option<Member>,
     pub(crate) runtime: Runtime,
     _lan: Lan,
     pub(crate) tls: Tls,
@@ -128,7 +134,15 @@ impl<'a> Scene<'a> {
         }
         let accounts = Accounts::new();
         let namespaces = (0..NODES).map(|i| lan.node(i)).collect();
-        let spec = Spec { program, folder, namespaces, accounts: &accounts.funded() };
+        let (member, governance) = if setup.is_governed {
+            let urls = (0..NODES).map(|i| format!("https://{}", client_address(i)));
+            let (member, governance) = Member::make(program, folder, urls.collect())?;
+            (Some(member), Some(governance))
+        } else {
+            (None, None)
+        };
+        let governance = governance.as_ref();
+        let spec = Spec { program, folder, namespaces, accounts: &accounts.funded(), governance };
         let from_disk = setup.from_disk;
         let adjust = move |i: usize, config: &mut NodeConfig| {
             config.consensus.restart = if from_disk { Restart::FromDisk } else { Restart::Rejoin };
@@ -141,10 +155,24 @@ impl<'a> Scene<'a> {
         }
         let all: Vec<usize> = (0..NODES).collect();
         network.start(&all)?;
+        if let Some(member) = &member {
+            member.open()?;
+        }
         let tls = Tls::new(&network.service_cert_pem)?;
         let load = Load::start(&runtime, tls.clone(), accounts, network.starts());
-        let scene =
-            Self { load, network, images, runtime, _lan: lan, tls, dice, notes, folder, from_disk };
+        let scene = Self {
+            load,
+            network,
+            images,
+            member,
+            runtime,
+            _lan: lan,
+            tls,
+            dice,
+            notes,
+            folder,
+            from_disk,
+        };
         scene.primary()?;
         Ok(scene)
     }
@@ -171,7 +199,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn own_id(&self, i: usize) -> Option<String> {
+    /// The id of a node, if it answers.
+    pub(crate) fn own_id(&self, i: usize) -> Option<String> {
         self.runtime.block_on(nodes_say::own_id(&self.tls, i)).ok().flatten()
     }
 

@@ -30,6 +30,14 @@ pub(super) const CASES: &[Case] = &[
         set: Set::Ci,
         play: replaced,
     },
+    Case {
+        name: "node-admitted",
+        about: "a node's machine is lost with its keys: a member removes it, and admits a new one in its place by `coco network \
+                join`; then it is needed for a quorum",
+        needs: &[],
+        set: Set::Ci,
+        play: admitted,
+    },
 ];
 
 /// Primaries that are killed.
@@ -97,6 +105,26 @@ fn replaced(stage: Stage<'_>) -> anyhow::Result<()> {
     scene.await_seats()?;
     let log = scene.network.log(victim)?;
     ensure!(log.contains("copied the ledger from another node"), "n{victim} copied nothing");
+    is_needed(scene, victim)
+}
+
+fn admitted(stage: Stage<'_>) -> anyhow::Result<()> {
+    let mut scene = Scene::open(stage, Setup { is_governed: true, ..setup() })?;
+    scene.under_load()?;
+    let primary = scene.primary()?;
+    // In the end the whole chain is read from n0.
+    let victim = (1..NODES).find(|i| *i != primary).context("there are five")?;
+    scene.note(&format!("n{victim}"));
+    let gone = scene.own_id(victim).context("it says who it is")?;
+    scene.network.kill(&[victim])?;
+    fs::remove_dir_all(scene.network.data(victim))?;
+    let member = scene.member.as_ref().context("it is governed")?;
+    member.decide(&["remove-node", &gone])?;
+    let newcomer = scene.network.ask_to_join(victim, primary)?;
+    member.decide(&["trust-node", &newcomer])?;
+    scene.network.joined(victim)?;
+    scene.network.start(&[victim])?;
+    scene.await_seats()?;
     is_needed(scene, victim)
 }
 

@@ -93,7 +93,13 @@ fn one_ledger(
     let mut image = Image::make(&folder.join("n0"), kind, kind.bytes())?;
     let accounts = Accounts::new();
     let funded = accounts.funded();
-    let spec = Spec { program, folder, namespaces: vec![lan.node(0)], accounts: &funded };
+    let spec = Spec {
+        program,
+        folder,
+        namespaces: vec![lan.node(0)],
+        accounts: &funded,
+        governance: None,
+    };
     let mut network = Network::provision(spec, |_, config| {
         config.ledger.chunk_bytes = CHUNK_BYTES;
         config.ledger.snapshot_entries = SNAPSHOT_ENTRIES;
