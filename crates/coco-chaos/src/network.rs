@@ -288,7 +288,7 @@ impl Network {
         let said = place.file("join");
         let child = command
             .args(["network", "join", &format!("https://{}", client_address(through))])
-            .args(["--service-id", &format!("sha256:{}", sha256(service.der()))])
+            .args(["--service-id", &format!("sha256:{}", service.key().digest())])
             .arg("--dir")
             .arg(&place.data)
             .args(["--client", &client_address(i).to_string()])

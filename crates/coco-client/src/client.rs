@@ -128,8 +128,12 @@ impl Client {
         let call = Call::get("/node/network");
         let answer = call_all(std::slice::from_ref(endpoint), &tls, &call, settings, Ok).await?;
         let network: Network = answer.json()?;
-        Certificate::from_pem(&network.service_certificate).map_err(|source| {
-            CallError::NotUnderstood { endpoint: endpoint.clone(), source: source.into() }
+        let found = Certificate::from_pem(&network.service_certificate)
+            // The identity is that of the key; what else it says is by whoever has the key.
+            .and_then(|found| found.verify_issued_by(&found).map(|()| found));
+        found.map_err(|source| CallError::NotUnderstood {
+            endpoint: endpoint.clone(),
+            source: source.into(),
         })
     }
 

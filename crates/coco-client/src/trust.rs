@@ -1,8 +1,8 @@
-//! The identity of a service, which is its certificate, and what it endorses.
+//! The identity of a service, which is its key, and what it endorses.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use coco_crypto::{Certificate, CertificateError, SigningKey, sha256};
+use coco_crypto::{Certificate, CertificateError, SigningKey};
 use coco_types::Digest;
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -17,7 +17,8 @@ use rustls::{
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
-/// SHA-256 of the certificate of a service in DER: short enough to be told over the telephone.
+/// SHA-256 of the public key of a service, its SPKI in DER: short enough to be told over the telephone. It stays when the
+/// certificate is renewed, and changes with a recovery from disaster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceIdentity(pub Digest);
 
@@ -25,7 +26,7 @@ impl ServiceIdentity {
     /// The identity of the service that has this certificate.
     #[must_use]
     pub fn of(certificate: &Certificate) -> Self {
-        Self(sha256(certificate.der()))
+        Self(certificate.key().digest())
     }
 }
 
@@ -140,7 +141,20 @@ impl ServerCertVerifier for DangerAnybody {
 
 #[cfg(test)]
 mod tests {
+    use coco_crypto::{Curve, Validity, service_certificate};
+
     use super::*;
+
+    #[test]
+    fn a_renewed_certificate_is_of_the_same_service() {
+        let [ours, theirs] = [(); 2].map(|()| SigningKey::generate(Curve::P384));
+        let of = |key: &SigningKey, year: u64| {
+            let validity = Validity { not_before: year * 31_536_000, not_after: 4_000_000_000 };
+            ServiceIdentity::of(&service_certificate(key, validity).unwrap())
+        };
+        assert_eq!(of(&ours, 56), of(&ours, 57));
+        assert_ne!(of(&ours, 56), of(&theirs, 56));
+    }
 
     #[test]
     fn an_identity_is_read_as_it_is_printed() {

@@ -367,7 +367,8 @@ fn open_service(
         str::from_utf8(pem)
             .ok()
             .and_then(|pem| Certificate::from_pem(pem).ok())
-            .map(|cert| cert.digest())
+            // A service is its key; its certificate may have been renewed.
+            .map(|cert| cert.key().digest())
     };
     let row = service_row(tx)?;
     let ours = row.get("cert").and_then(|cert| read(cert.as_str()?.as_bytes()));

@@ -7,7 +7,8 @@ use std::{
 };
 
 use coco_client::{
-    CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, Settings, reply::Member,
+    CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, ServiceIdentity, Settings,
+    reply::{Member, Network},
 };
 use coco_crypto::Certificate;
 use coco_types::{Digest, NodeId};
@@ -114,6 +115,19 @@ impl Session {
             client.see(seen);
         }
         Ok(Self { runtime, client, name, context })
+    }
+
+    /// The service's certificate that a node shows, if it is of the service that is pinned. A node that proves itself by the
+    /// pinned one and shows another service's is odd; plain HTTP proves nothing before.
+    pub(crate) fn service_in(&self, network: &Network) -> Result<Certificate, Fault> {
+        let shown = certificate(&network.service_certificate)?;
+        let (found, expected) = (ServiceIdentity::of(&shown), self.client.identity());
+        if found == expected {
+            return Ok(shown);
+        }
+        Err(Fault::new(Code::ServiceIdentityOther, self.name.clone())
+            .with("found", found.to_string())
+            .with("expect", expected.to_string()))
     }
 
     /// Waits for a call to this network.

@@ -7,7 +7,8 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_client::{Answer, CallError, Draft, Envelope, Message};
+use coco_client::{Answer, CallError, Client, Draft, Envelope, Message};
+use coco_crypto::Certificate;
 
 use crate::{
     codes::Code,
@@ -100,6 +101,15 @@ pub(crate) enum Asks {
 }
 
 impl SigningArgs {
+    /// The service's certificate as it stands, which may be another than the pinned one for the same key. Without a network it
+    /// is the pinned one.
+    pub(crate) fn service(&self, session: &Session) -> Result<Certificate, Fault> {
+        if self.offline.is_some() {
+            return Ok(session.client().service().clone());
+        }
+        session.service_in(&session.ask(Client::network)?)
+    }
+
     const fn asks(&self) -> Asks {
         if self.yes { Asks::No } else { Asks::Yes }
     }

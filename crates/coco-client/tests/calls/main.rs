@@ -82,6 +82,24 @@ async fn a_certificate_is_fetched_to_be_compared() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_the_services_key_did_not_sign_is_none() {
+    let service = Service::new();
+    // The public key is for all to see; so anybody can write a certificate with it, and nobody else can sign one.
+    let mut der = service.certificate().der().to_vec();
+    *der.last_mut().unwrap() ^= 1;
+    let forged = Certificate::from_der(&der).unwrap();
+    assert_eq!(ServiceIdentity::of(&forged), ServiceIdentity::of(service.certificate()));
+    let network = service.network_json().replace(
+        &serde_json::Value::from(service.certificate().pem()).to_string(),
+        &serde_json::Value::from(forged.pem()).to_string(),
+    );
+    let server = Server::start(&service, move |_| Reply::json(200, &network)).await;
+    let fetched =
+        Client::danger_fetch_service_certificate(server.endpoint(), Settings { time: TIME }).await;
+    assert!(matches!(fetched, Err(CallError::NotUnderstood { .. })), "{fetched:?}");
+}
+
+#[tokio::test]
 async fn the_next_node_is_asked_when_one_is_down() {
     let service = Service::new();
     let server = Server::start(&service, |_| Reply::json(200, COMMIT)).await;

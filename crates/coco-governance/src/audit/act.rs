@@ -227,7 +227,8 @@ fn open_service(
     let before: Option<Map<String, Value>> =
         tables::read(tx, SERVICE_INFO, singleton_key()).map_err(AuditFault::Tables)?;
     let Some(mut row) = before else { return wrong("there was no service to open") };
-    let read = |pem: &str| Certificate::from_pem(pem).ok().map(|cert| cert.digest());
+    // A service is its key; its certificate may have been renewed.
+    let read = |pem: &str| Certificate::from_pem(pem).ok().map(|cert| cert.key().digest());
     let ours = row.get("cert").and_then(Value::as_str).and_then(read);
     if ours.is_none() || str::from_utf8(next).ok().and_then(read) != ours {
         return wrong("the service that was to be opened is another one");

@@ -1,17 +1,16 @@
 //! `coco status`: a network on one screen: the service, its nodes, what is committed, who I am, what waits for me.
 
 use coco_client::{
-    CallError, Client, MemberId, ServiceIdentity,
-    reply::{Member, Network, Nodes, Proposal},
+    CallError, Client, MemberId,
+    reply::{Member, Nodes, Proposal},
 };
 use coco_governance::tables::{MemberStatus, ProposalState};
 use serde_json::{Value, json};
 
 use crate::{
-    codes::Code,
     fault::Fault,
     output::{Output, Table, plain, short},
-    session::{KeyArgs, NetworkArgs, Session, certificate},
+    session::{KeyArgs, NetworkArgs, Session},
 };
 
 #[derive(Debug, clap::Args)]
@@ -97,7 +96,7 @@ impl Governance {
 pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let session = Session::open(&arguments.network)?;
     let network = session.ask(Client::network)?;
-    check_identity(&session, &network)?;
+    session.service_in(&network)?;
     let nodes = session.ask(Client::nodes)?;
     let commit = session.ask(Client::commit)?.transaction_id;
     let me = session.signer(&arguments.keys)?.map(|certificate| MemberId(certificate.digest()));
@@ -124,18 +123,6 @@ pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
         text + &nodes_table(&nodes)
     });
     Ok(())
-}
-
-/// A node that proves itself by the pinned certificate and shows another one is odd; plain HTTP proves nothing before.
-fn check_identity(session: &Session, network: &Network) -> Result<(), Fault> {
-    let found = ServiceIdentity::of(&certificate(&network.service_certificate)?);
-    let expected = session.client().identity();
-    if found == expected {
-        return Ok(());
-    }
-    Err(Fault::new(Code::ServiceIdentityOther, session.name.clone())
-        .with("found", found.to_string())
-        .with("expect", expected.to_string()))
 }
 
 fn nodes_table(nodes: &Nodes) -> String {

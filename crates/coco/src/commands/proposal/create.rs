@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session, arguments: &CreateArgs, output: Output) -> 
     let mut content = arguments.kind.document(session)?;
     let mut proposed = document::parse(&content)?;
     if arguments.only_here {
-        let service = session.client().service().pem();
+        let service = arguments.signing.service(session)?.pem();
         proposed.actions.insert(
             0,
             coco_client::reply::Action {
