@@ -5,7 +5,7 @@
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use coco_crypto::{Certificate, cose::AttachedSign1};
-use coco_governance::{ErrorCode, Governance, MemberId, Request, Situation, tables};
+use coco_governance::{Certificates, ErrorCode, Governance, MemberId, Request, Situation, tables};
 use coco_kv::Store;
 use coco_script::Engine;
 use coco_types::{Digest, Seqno};
@@ -66,8 +66,13 @@ pub(crate) fn document(data: &[u8]) {
     static GOVERNANCE: LazyLock<Mutex<Governance>> =
         LazyLock::new(|| Mutex::new(Governance::new(&Engine::new())));
     let store = Store::new(tables::maps(), [1, 2]);
-    let situation =
-        Situation { root: Digest::ZERO, now: 0, ledger_secret: Seqno(1), submitted_under: None };
+    let situation = Situation {
+        root: Digest::ZERO,
+        now: 0,
+        ledger_secret: Seqno(1),
+        submitted_under: None,
+        certificates: Certificates::Present,
+    };
     let mut governance = GOVERNANCE.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = governance.simulate(store.reader().begin(), data, &situation);
     let refused = refused.expect_err("there is no constitution");

@@ -344,15 +344,37 @@ const ACTIONS = {
         },
         apply: () => {},
     },
+    // Renews the certificate of the service, for the same key, from a time on that is written as in certificates:
+    // YYMMDDhhmmssZ. Clients that ask for the certificate and not for its key need the new one before the old one ends.
+    set_service_certificate_validity: {
+        check: ({ valid_from, validity_period_days }) => {
+            expect(isText(valid_from, 15) && /^([0-9]{2})?[0-9]{12}Z$/.test(valid_from), "valid_from must be a time like 261231235959Z");
+            if (validity_period_days !== undefined && validity_period_days !== null) {
+                expectWhole(validity_period_days, 1, 3650, "validity_period_days");
+            }
+        },
+        apply: ({ valid_from, validity_period_days }) => {
+            const most = configuration().maximum_service_certificate_validity_days ?? 365;
+            const days = validity_period_days ?? most;
+            expect(days <= most, `a certificate of this service is valid for at most ${most} days`);
+            const service = readRow("service.info", ONLY_ROW);
+            expect(service !== undefined, "nothing is known of the service yet");
+            const cert = ccf.network.generateNetworkCertificate(valid_from, days);
+            table("service.info").set(ONLY_ROW, ccf.jsonCompatibleToBuf({ ...service, cert }));
+        },
+    },
     set_recovery_threshold: {
         check: (args) => expectWhole(args.recovery_threshold, 1, 254, "recovery_threshold"),
         apply: (args) => setConfiguration(args),
     },
     set_service_configuration: {
         check: (args) => {
-            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "restart_from_disk"];
+            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "restart_from_disk",
+                "maximum_service_certificate_validity_days"];
             for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
             const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s } = args;
+            const days = args.maximum_service_certificate_validity_days;
+            if (days !== undefined) expectWhole(days, 1, 3650, "maximum_service_certificate_validity_days");
             // The ledger gets another secret when the one that it has is so old: after an hour at least, ten years at most.
             if (ledger_secret_age_max_s !== undefined) {
                 expectWhole(ledger_secret_age_max_s, 3600, 315360000, "ledger_secret_age_max_s");

@@ -24,6 +24,7 @@
 mod acks;
 mod audit;
 pub mod caller;
+mod certify;
 mod constitution;
 mod document;
 mod error;
@@ -52,6 +53,7 @@ pub use audit::{
     Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
     ROOT_LAG_MAX,
 };
+pub use certify::{CERTIFICATE_DAYS_MAX, Certificates, Certify, CertifyError};
 pub use constitution::{
     BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
     ConstitutionError, LOADING_LIMITS,
@@ -83,7 +85,7 @@ use proposals::Desk;
 pub const DEFAULT_CONSTITUTION: &str = include_str!("../constitution/default.js");
 
 /// What is known outside of the tables when a request comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Situation {
     /// The Merkle root over the ledger up to the version that the transaction reads.
     pub root: Digest,
@@ -93,6 +95,8 @@ pub struct Situation {
     pub ledger_secret: Seqno,
     /// The newest ledger secret, if recovery shares may be sent in: they are kept under it.
     pub submitted_under: Option<SecretBytes>,
+    /// Where a new certificate of the service comes from.
+    pub certificates: Certificates,
 }
 
 /// The call that a request came with. It must be the one that was signed.

@@ -11,10 +11,11 @@ use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
 
 use crate::{
-    Situation,
+    CERTIFICATE_DAYS_MAX, CertifyError, Situation,
     constitution::Prelude,
     jwk::{Jwk, may_constrain},
-    tables::{SIGNATURES, is_of_governance, singleton_key},
+    rows::ServiceRow,
+    tables::{SERVICE_INFO, SIGNATURES, is_of_governance, singleton_key},
 };
 
 /// Something that the node is to do once the changes are committed.
@@ -201,6 +202,24 @@ impl<'a, 's> Outside<'a, 's> {
         Ok(Value::Undefined)
     }
 
+    /// A certificate in the place of the service's, in PEM. It becomes the service's when the script writes it down.
+    fn network_certificate(&mut self, valid_from: &str, days: f64) -> Result<Value, HostError> {
+        if self.access == Access::Read {
+            return Err(refused("a certificate is made when a proposal is carried out only"));
+        }
+        let row = self.readable(SERVICE_INFO)?.and_then(|map| self.tx.get(map, singleton_key()));
+        let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(&row).ok());
+        let present = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+        let present = present.ok_or_else(|| refused(CertifyError::NoService.to_string()))?;
+        let days = (1..=CERTIFICATE_DAYS_MAX).find(|whole| f64::from(*whole) == days);
+        let renewed = days
+            .ok_or(CertifyError::Days)
+            .and_then(|days| self.situation.certificates.renew(&present, valid_from, days));
+        renewed
+            .map(|certificate| Value::Text(certificate.pem()))
+            .map_err(|error| refused(error.to_string()))
+    }
+
     fn validate_constitution(&mut self, text: &str) -> Result<Value, HostError> {
         self.checks_left = self.checks_left.checked_sub(1).ok_or_else(|| {
             refused(format!(
@@ -260,6 +279,9 @@ impl Host for Outside<'_, '_> {
                 #[expect(clippy::cast_precision_loss, reason = "no ledger reaches 2^53 entries")]
                 let seqno = self.situation.ledger_secret.0 as f64;
                 Ok(Value::Number(seqno))
+            }
+            ("networkCertificate", [Value::Text(valid_from), Value::Number(days)]) => {
+                self.network_certificate(valid_from, *days)
             }
             ("effect", [Value::Text(name), rest @ ..]) => self.effect(name, rest),
             (_, [Value::Text(name), rest @ ..]) => self.table_call(operation, name, rest),

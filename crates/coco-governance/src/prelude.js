@@ -129,7 +129,10 @@
         network: {
             getLatestLedgerSecretSeqno: () => ask("ledgerSecretSeqno"),
             generateEndorsedCertificate: absent("ccf.network.generateEndorsedCertificate"),
-            generateNetworkCertificate: absent("ccf.network.generateNetworkCertificate"),
+            generateNetworkCertificate: (validFrom, days) => {
+                if (typeof days !== "number") throw new TypeError("the days must be a number");
+                return ask("networkCertificate", text(validFrom, "valid_from"), days);
+            },
         },
         setJwtPublicSigningKeys: (issuer, metadata, jwks) => { replaceTokenKeys(issuer, tokenKeys(issuer, jwks)); },
         removeJwtPublicSigningKeys: (issuer) => { replaceTokenKeys(issuer, new Map()); },

@@ -16,8 +16,9 @@ use std::{
 use coco_crypto::{
     AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
     CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey, SecretBytes, SigningKey,
-    endorse_node, endorse_service, hkdf_sha256, renew_node,
+    Validity, endorse_node, endorse_service, hkdf_sha256, renew_node, service_certificate,
 };
+use coco_governance::Certify;
 use coco_ledger::{EndorsedService, EndorsementRow, LedgerSecrets};
 use coco_types::{
     NodeId, Seqno,
@@ -336,6 +337,12 @@ impl Identity {
     }
 }
 
+impl Certify for Identity {
+    fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError> {
+        service_certificate(&self.service_key(), validity)
+    }
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -358,7 +365,6 @@ fn virtual_sealing_key() -> AeadKey {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Validity, service_certificate};
     use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, Period};
     use coco_types::Seqno;
 

@@ -613,7 +613,8 @@ fn assemble(
         disk,
         fetches,
         snapshots,
-        governor: governor::start(shared.inbox.clone()).map_err(StartNodeError::Thread)?,
+        governor: governor::start(shared.inbox.clone(), Arc::new(identity.clone()))
+            .map_err(StartNodeError::Thread)?,
         peers: Arc::clone(&shared.peers),
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
@@ -637,7 +638,6 @@ fn assemble(
     let service = Service::new(ServiceParts {
         identity: Box::new(identity.clone()),
         node_id: identity.node_id,
-        service_cert_pem: identity.service_cert.pem(),
         node_cert_pem: identity.node_cert.pem(),
         nodes: shared.directory,
         limits: config.limits,

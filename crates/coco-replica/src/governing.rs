@@ -15,8 +15,8 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_crypto::{Certificate, SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
-    Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom, Situation,
-    forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
+    Certificates, Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
+    Situation, forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -147,6 +147,13 @@ impl std::fmt::Debug for Prepared {
 }
 
 impl GovernTask {
+    /// Has scripts that ask for a new certificate of the service get it from here.
+    #[must_use]
+    pub fn with_certificates(mut self, certificates: Certificates) -> Self {
+        self.situation.certificates = certificates;
+        self
+    }
+
     /// Carries it out. Takes up to some seconds. `seed` is drawn for this call and serves once: recovery shares may be dealt
     /// with it, and a ledger secret made of it, so it is as secret as those.
     pub fn run(self, governance: &mut Governance, seed: &[u8; SHARING_SEED_BYTES]) -> Governed {
@@ -577,7 +584,10 @@ impl Replica {
         let newest = known.newest();
         // Shares are sent in as long as secrets are missing.
         let submitted_under = (!known.is_whole()).then(|| newest.secret.secret().clone());
-        let situation = Situation { root, now, ledger_secret: newest.from, submitted_under };
+        // Whoever runs the task may have the service's key.
+        let certificates = Certificates::None;
+        let situation =
+            Situation { root, now, ledger_secret: newest.from, submitted_under, certificates };
         let cipher = Arc::clone(&self.core.cipher);
         let secrets = Secrets { unread_from: self.core.unread_from, cipher, known, now };
         let asked = running.asked.clone();

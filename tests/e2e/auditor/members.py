@@ -91,6 +91,12 @@ def govern(network, sign, check):
     pass_proposal([acme, bank], check, "set_member_data", {"member_id": acme.id, "member_data": data})
     shown = json.loads(network.get(f"/gov/service/members/{acme.id}?{VERSION}"))
     check("what was decided is shown", shown["memberData"] == data, shown)
+    before = json.loads(network.get("/node/network"))["service_certificate"]
+    valid_from = datetime.now(timezone.utc).strftime("%y%m%d%H%M%SZ")
+    period = {"valid_from": valid_from, "validity_period_days": 90}
+    pass_proposal([acme, bank], check, "set_service_certificate_validity", period)
+    after = json.loads(network.get("/node/network"))["service_certificate"]
+    check("the service has another certificate", before != after, after)
     pass_proposal([acme, bank], check, "trigger_ledger_rekey")
     # Ends a chunk, so that there is one whose name says that it is committed.
     pass_proposal([acme, bank], check, "trigger_ledger_chunk")

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_next, check_since};
 use super::{Audit, AuditError, AuditFault, AuditedEntry, ROOT_LAG_MAX, SNAPSHOT_ASKED};
 use crate::{
-    Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
+    Certificates, Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
+    rows::ServiceRow,
     tables::{
         self, AckRow, COSE_HISTORY, MEMBERS_ACKS, PAST_LEDGER_SECRET, PREVIOUS_SERVICE_IDENTITY,
         PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState, RECOVERY_SHARES, SERVICE_INFO,
@@ -50,6 +51,7 @@ impl Audit {
             now: self.time(message, entry.writes).map_err(failed)?,
             ledger_secret: self.periods.newest,
             submitted_under: None,
+            certificates: recorded_certificate(entry.writes),
         };
         let handled = self
             .governance
@@ -198,6 +200,14 @@ const fn route(member: MemberId, message: Message) -> Option<Route> {
         Message::StateDigest => Some(Route::UpdateStateDigest(member)),
         Message::RecoveryShare | Message::EncryptedRecoveryShare => None,
     }
+}
+
+/// The service's certificate that an entry writes down.
+fn recorded_certificate(writes: &WriteSetView<'_>) -> Certificates {
+    let row = writes.get(&MapName::from_static(SERVICE_INFO), singleton_key());
+    let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(row).ok());
+    let certificate = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+    certificate.map_or(Certificates::None, |made| Certificates::Recorded(Box::new(made)))
 }
 
 /// The proposals that an entry makes: one, if it is in order.

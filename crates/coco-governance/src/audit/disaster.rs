@@ -97,7 +97,9 @@ fn check_beginning(
         let row = entry.writes.get(&MapName::from_static(name), singleton_key());
         row.and_then(|row| serde_json::from_slice::<String>(row).ok())
     };
-    let read = |pem: &str| Certificate::from_pem(pem).ok().map(|certificate| certificate.digest());
+    // A service is its key; its certificate may have been renewed.
+    let read =
+        |pem: &str| Certificate::from_pem(pem).ok().map(|certificate| certificate.key().digest());
     let ours = before.get("cert").and_then(Value::as_str).and_then(read);
     if ours.is_none() || one(PREVIOUS_SERVICE_IDENTITY).as_deref().and_then(read) != ours {
         return Err(wrong("it does not name the service before it"));

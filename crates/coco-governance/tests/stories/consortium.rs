@@ -1,15 +1,15 @@
 //! Members with keys, a store, and what they send.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use coco_crypto::{
-    Certificate, Curve, SecretBytes, SigningKey, Validity,
+    Certificate, CertificateError, Curve, SecretBytes, SigningKey, Validity,
     cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
     service_certificate, sha256,
 };
 use coco_governance::{
-    Effect, ErrorCode, Governance, GovernanceError, MemberId, Message, ProposalId, ProposalView,
-    Reply, Route, Situation, sign_request, tables,
+    Certificates, Certify, Effect, ErrorCode, Governance, GovernanceError, MemberId, Message,
+    ProposalId, ProposalView, Reply, Route, Situation, sign_request, tables,
 };
 use coco_kv::{MapName, Store, WriteSet};
 use coco_script::Engine;
@@ -53,12 +53,32 @@ impl Member {
     }
 }
 
+/// The service's key, where a story has it.
+pub(crate) struct ServiceKey(SigningKey);
+
+impl ServiceKey {
+    /// That of somebody whose certificate does for the service's.
+    pub(crate) fn of(member: &Member) -> Certificates {
+        let curve = member.key.public().curve();
+        let key = SigningKey::from_pkcs8_der(curve, &member.key.pkcs8_der()).unwrap();
+        Certificates::Made(Arc::new(Self(key)))
+    }
+}
+
+impl Certify for ServiceKey {
+    fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError> {
+        service_certificate(&self.0, validity)
+    }
+}
+
 pub(crate) struct Consortium {
     pub(crate) members: Vec<Member>,
     pub(crate) store: Store,
     pub(crate) governance: Governance,
     /// What shares that are sent in are kept under.
     pub(crate) submitted_under: Option<SecretBytes>,
+    /// Where new certificates of the service come from.
+    pub(crate) certificates: Certificates,
     /// Goes on by a second with each request.
     pub(crate) now: u64,
     /// What the last request asked the node to do.
@@ -99,14 +119,22 @@ impl Consortium {
         store.apply(Seqno(1), &set).unwrap();
         let governance = Governance::new(engine());
         let (effects, written) = (Vec::new(), WriteSet::new());
-        Self { members, store, governance, submitted_under: None, now: START, effects, written }
+        let certificates = Certificates::None;
+        let (submitted_under, now) = (None, START);
+        Self { members, store, governance, submitted_under, certificates, now, effects, written }
     }
 
     pub(crate) fn situation(&self) -> Situation {
         let version = self.store.reader().version();
         let root = sha256(&version.0.to_le_bytes());
         let submitted_under = self.submitted_under.clone();
-        Situation { root, now: self.now, ledger_secret: Seqno(7), submitted_under }
+        Situation {
+            root,
+            now: self.now,
+            ledger_secret: Seqno(7),
+            submitted_under,
+            certificates: self.certificates.clone(),
+        }
     }
 
     /// Sends a request, and commits what it changes.

@@ -105,7 +105,7 @@ fn a_constitution_reaches_nothing_else() {
         ("loop", "fuel"),
         ("allocate", "memory"),
         ("no_value", "value must be an ArrayBuffer"),
-        ("network_key", "is not offered by this service"),
+        ("network_key", "the service has no certificate to renew"),
         ("effects", "one proposal has at most 64 effects"),
     ] {
         let mut c = Consortium::new(1);

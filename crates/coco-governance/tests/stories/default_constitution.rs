@@ -1,10 +1,10 @@
 //! The constitution of a service that brings none of its own.
 
-use coco_crypto::Curve;
+use coco_crypto::{Certificate, Curve, Validity};
 use coco_governance::{DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, ProposalView, tables};
 use serde_json::{Value, json};
 
-use crate::consortium::{Consortium, Member, NO, YES, code, state};
+use crate::consortium::{Consortium, Member, NO, ServiceKey, YES, code, state};
 
 fn consortium(members: usize) -> Consortium {
     Consortium::under(DEFAULT_CONSTITUTION, members)
@@ -374,4 +374,53 @@ fn a_disclosure_names_entries_and_a_reason() {
     let other = c.pass("disclose_ledger_range", &args).unwrap();
     assert_eq!(c.json(tables::DISCLOSURES, other.proposal_id.as_bytes()), Some(args));
     assert!(c.json(tables::DISCLOSURES, made.proposal_id.as_bytes()).is_some());
+}
+
+#[test]
+fn the_certificate_of_the_service_is_renewed_for_the_same_key() {
+    let mut c = consortium(3);
+    let service = Member::new(Curve::P384);
+    let one = tables::singleton_key();
+    let row = json!({ "cert": service.certificate.pem(), "status": "Open", "recovery_count": 2 });
+    set_row(&mut c, tables::SERVICE_INFO, one, &row);
+    let (name, args) =
+        ("set_service_certificate_validity", json!({ "valid_from": "20231231000000Z" }));
+    // Whoever has not the key makes none.
+    let error = c.pass(name, &args).unwrap_err();
+    assert!(error.message.contains("cannot be made here"), "{error}");
+    c.certificates = ServiceKey::of(&service);
+    passes(&mut c, name, &args);
+    let mut renewed = c.json(tables::SERVICE_INFO, one).unwrap();
+    let certificate = Certificate::from_pem(renewed["cert"].as_str().unwrap()).unwrap();
+    assert_eq!(certificate.key(), service.certificate.key());
+    let midnight = 1_703_980_800;
+    let year = Validity { not_before: midnight, not_after: midnight + 365 * 86_400 - 1 };
+    assert_eq!(certificate.validity(), year);
+    // Nothing else of the row is touched.
+    renewed["cert"] = row["cert"].clone();
+    assert_eq!(renewed, row);
+
+    // Members may allow for longer ones.
+    let args = json!({ "valid_from": "240101000000Z", "validity_period_days": 366 });
+    let error = c.pass(name, &args).unwrap_err();
+    assert!(error.message.contains("at most 365 days"), "{error}");
+    let days = json!({ "maximum_service_certificate_validity_days": 366 });
+    passes(&mut c, "set_service_configuration", &days);
+    passes(&mut c, name, &args);
+    for wrong in [
+        json!({}),
+        json!({ "valid_from": "tomorrow" }),
+        json!({ "valid_from": "2024-01-01T00:00:00Z" }),
+        json!({ "valid_from": "20240101000000Z", "validity_period_days": 0 }),
+        json!({ "valid_from": "20240101000000Z", "validity_period_days": 3651 }),
+    ] {
+        assert_eq!(
+            code(c.propose(0, name, &wrong)),
+            ErrorCode::ProposalFailedToValidate,
+            "{wrong}"
+        );
+    }
+    let month = json!({ "valid_from": "20241301000000Z" });
+    let error = c.pass(name, &month).unwrap_err();
+    assert!(error.message.contains("valid_from must be a time"), "{error}");
 }

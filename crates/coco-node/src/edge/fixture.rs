@@ -2,8 +2,8 @@
 
 use coco_crypto::{Certificate, Curve, SigningKey, Validity, service_certificate};
 use coco_governance::{
-    DEFAULT_CONSTITUTION, Engine, Governance, MemberId, Message, ProposalId, ProposalView, Reply,
-    Route, Situation, rows::Rows, sign_request, tables,
+    Certificates, DEFAULT_CONSTITUTION, Engine, Governance, MemberId, Message, ProposalId,
+    ProposalView, Reply, Route, Situation, rows::Rows, sign_request, tables,
 };
 use coco_kv::{MapName, Store, WriteSet};
 use coco_ledger::{
@@ -137,6 +137,7 @@ impl Fixture {
             now: self.now,
             ledger_secret: Seqno(1),
             submitted_under: None,
+            certificates: Certificates::None,
         };
         self.now += 1;
         let handled = self.governance.handle(reader.begin(), route, envelope, &situation).unwrap();

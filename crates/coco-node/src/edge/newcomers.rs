@@ -15,7 +15,10 @@ use coco_api::{
     join::{JoinResponse, LedgerSecretInfo, NetworkInfo, NetworkNode, ServiceIdentity},
 };
 use coco_crypto::{Certificate, Curve};
-use coco_governance::tables::NODES_INFO;
+use coco_governance::{
+    rows::ServiceRow,
+    tables::{NODES_INFO, SERVICE_INFO},
+};
 use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
 use coco_types::{NodeId, TxId, TxStatus};
@@ -195,6 +198,7 @@ fn network_info(
             .then(|| secrets.periods().iter().filter(is_committed).map(secret_info).collect())
     };
     let Some(ledger_secrets) = secrets else { return Err(not_now()) };
+    let row: Option<ServiceRow> = service.committed_rows().1.one(SERVICE_INFO)?;
     let nodes = service.parts().nodes.all().into_iter().map(|(id, node)| NetworkNode {
         node_id: id.to_string(),
         peer_address: node.peer,
@@ -204,7 +208,7 @@ fn network_info(
         public_only: false,
         service_status: service.status().word().to_owned(),
         identity: ServiceIdentity {
-            cert: identity.service_cert.pem(),
+            cert: service.certificate(row.as_ref()),
             priv_key: STANDARD.encode(identity.service_key_secret().expose()),
         },
         ledger_secrets,

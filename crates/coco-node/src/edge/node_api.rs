@@ -92,12 +92,13 @@ fn state(service: &Service) -> Reply {
 fn network(service: &Service) -> Result<Reply, GovernanceError> {
     let row: Option<ServiceRow> = service.committed_rows().1.one(SERVICE_INFO)?;
     let state = service.state();
+    let service_certificate = service.certificate(row.as_ref());
     let (created, data, count) = row.map_or_else(Default::default, |row| {
         (row.current_service_create_txid, row.service_data, row.recovery_count)
     });
     Ok(respond::json(&Network {
         service_status: service.status().word().into(),
-        service_certificate: service.parts().service_cert_pem.clone(),
+        service_certificate,
         current_view: state.view().0,
         primary_id: state.primary().map(|id| id.to_string()),
         recovery_count: count,

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
+use coco_crypto::Certificate;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
-use coco_governance::rows::Rows;
+use coco_governance::rows::{Rows, ServiceRow};
 use coco_kv::Snapshot;
 use coco_replica::{LedgerState, SharedLedgerState};
 use coco_types::{NodeId, TxId};
@@ -46,8 +47,6 @@ pub struct ServiceParts {
     pub identity: Box<Identity>,
     /// This node.
     pub node_id: NodeId,
-    /// PEM of the service's certificate.
-    pub service_cert_pem: String,
     /// PEM of this node's certificate.
     pub node_cert_pem: String,
     /// All nodes and where they serve.
@@ -146,6 +145,14 @@ impl Service {
     pub(crate) fn committed_rows(&self) -> (TxId, Rows) {
         let (at, snapshot) = self.committed();
         (at, Rows::as_of(&snapshot))
+    }
+
+    /// The service's certificate in PEM: the one that the ledger has now, or the one that this node began with as long as it
+    /// knows of no other for the same key.
+    pub(crate) fn certificate(&self, row: Option<&ServiceRow>) -> String {
+        let began_with = &self.parts.identity.service_cert;
+        let written = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+        written.filter(|now| now.key() == began_with.key()).as_ref().unwrap_or(began_with).pem()
     }
 
     pub(crate) const fn node_id(&self) -> NodeId {

@@ -10,7 +10,9 @@ use coco_api::{
     ErrorCode,
     gov::{SimulatedEffect, SimulatedWrite, Simulation},
 };
-use coco_governance::{Effect, Engine, Governance, GovernanceError, Simulated, Situation};
+use coco_governance::{
+    Certificates, Effect, Engine, Governance, GovernanceError, Simulated, Situation,
+};
 use coco_kv::Snapshot;
 use coco_types::{Digest, Seqno};
 use hyper::body::Bytes;
@@ -63,8 +65,13 @@ impl Simulator {
         let mut place = self.places.iter().find_map(Mutex::try_lock)?;
         let governance = place.get_or_insert_with(|| Governance::new(&Engine::new()));
         let now = seconds_now();
-        let situation =
-            Situation { root, now, ledger_secret: LEDGER_SECRET, submitted_under: None };
+        let situation = Situation {
+            root,
+            now,
+            ledger_secret: LEDGER_SECRET,
+            submitted_under: None,
+            certificates: Certificates::Present,
+        };
         Some(governance.simulate(snapshot.begin(), proposal, &situation))
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fault::Fault,
-    output::{Output, Table, plain, short},
+    output::{Output, Table, plain, short, utc},
     session::{KeyArgs, NetworkArgs, Session},
 };
 
@@ -96,7 +96,7 @@ impl Governance {
 pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let session = Session::open(&arguments.network)?;
     let network = session.ask(Client::network)?;
-    session.service_in(&network)?;
+    let until = utc(session.service_in(&network)?.validity().not_after);
     let nodes = session.ask(Client::nodes)?;
     let commit = session.ask(Client::commit)?.transaction_id;
     let me = session.signer(&arguments.keys)?.map(|certificate| MemberId(certificate.digest()));
@@ -104,12 +104,13 @@ pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let identity = session.client().identity().to_string();
     let members = json!({
         "network": session.name, "service_id": identity, "service_status": network.service_status,
+        "service_certificate_until": until,
         "view": network.current_view, "primary_id": network.primary_id, "commit": commit,
         "nodes": nodes.nodes, "governance": governance.as_ref().map(Governance::json),
     });
     output.print("status", members, || {
         let mut text = format!(
-            "network    {}  {}\nservice    {}\ncommitted  {}  view {}\n",
+            "network    {}  {}\nservice    {}\n           its certificate is valid until {until}\ncommitted  {}  view {}\n",
             session.name,
             plain(&network.service_status),
             identity,

@@ -16,8 +16,8 @@ use coco_crypto::{
     sha256,
 };
 use coco_governance::{
-    DEFAULT_CONSTITUTION, ErrorCode, Governance, GovernanceError, ProposalView, Reply, Route,
-    Situation, tables,
+    Certificates, DEFAULT_CONSTITUTION, ErrorCode, Governance, GovernanceError, ProposalView,
+    Reply, Route, Situation, tables,
 };
 use coco_kv::{MapName, Store, WriteSet};
 use coco_script::Engine;
@@ -159,7 +159,13 @@ impl World {
         let version = self.store.reader().version();
         let root = sha256(&version.0.to_le_bytes());
         let now = now() + self.faults.ahead_s.load(Ordering::Relaxed);
-        Situation { root, now, ledger_secret: Seqno(1), submitted_under: None }
+        Situation {
+            root,
+            now,
+            ledger_secret: Seqno(1),
+            submitted_under: None,
+            certificates: Certificates::None,
+        }
     }
 
     fn row(&self, name: &'static str, key: &[u8]) -> Option<Vec<u8>> {

@@ -46,6 +46,7 @@ mod opening;
 mod program;
 mod recovery;
 mod rejoin;
+mod renewal;
 mod replay;
 mod restart;
 mod rpc;

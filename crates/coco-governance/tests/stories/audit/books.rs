@@ -2,10 +2,10 @@
 
 use coco_crypto::{Curve, DecryptionKey, SecretBytes, sha256};
 use coco_governance::{
-    Audit, AuditError, AuditReport, AuditedEntry, DEFAULT_CONSTITUTION, Effect, FirstGovernance,
-    FirstMember, Governance, Handled, Message, Occasion, ProposalId, Reply, Route, SecretFrom,
-    Situation, forget_submitted_shares, has_recovery_members, put_virtual_measurement, seal_secret,
-    share, tables,
+    Audit, AuditError, AuditReport, AuditedEntry, Certificates, DEFAULT_CONSTITUTION, Effect,
+    FirstGovernance, FirstMember, Governance, Handled, Message, Occasion, ProposalId, Reply, Route,
+    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, put_virtual_measurement,
+    seal_secret, share, tables,
 };
 use coco_kv::{Domain, MapName, Store, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -113,6 +113,7 @@ impl Books {
             store: Store::new(schema, [1, 2]),
             governance: Governance::new(engine()),
             submitted_under: None,
+            certificates: Certificates::None,
             now: START,
             effects: Vec::new(),
             written: WriteSet::new(),
@@ -201,6 +202,7 @@ impl Books {
             now: self.c.now,
             ledger_secret: self.secret.0,
             submitted_under: None,
+            certificates: self.c.certificates.clone(),
         };
         let begun = self.c.store.reader().begin();
         let handled = self.c.governance.handle(begun, route, envelope, &situation)?;

@@ -1,7 +1,7 @@
 //! The first act against the rules of its time is named, with who is to blame.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::Curve;
+use coco_crypto::{Certificate, Curve, SigningKey, Validity, service_certificate};
 use coco_governance::{
     Audit, AuditError, AuditReport, DEFAULT_CONSTITUTION, PROPOSAL_AGE_DEFAULT_S, ProposalId,
     Request, Route, tables,
@@ -14,7 +14,7 @@ use super::books::{
     Books, CONFIGURATION, NEXT_CONSTITUTION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE,
     SNAPSHOT_ASKED, configuration, hex, node, put, root,
 };
-use crate::consortium::{Member, NO, YES, engine};
+use crate::consortium::{Member, NO, ServiceKey, YES, engine};
 
 /// The audit stops at the last entry, and says why. It begins with the state before: the store has what is honest.
 pub(super) fn check_last(books: &Books, expected: &str) {
@@ -428,5 +428,35 @@ fn a_ledger_secret_that_is_replaced_without_a_vote_is_named_unless_it_is_too_old
         b.entries.pop();
         b.entries.push(set);
         check_all(&b, expected);
+    }
+}
+
+#[test]
+fn a_certificate_of_the_service_that_is_not_the_one_voted_for_is_named() {
+    let mut b = Books::new(2);
+    b.c.certificates = ServiceKey::of(&b.c.members[0]);
+    let from = json!({ "valid_from": "20310101000000Z", "validity_period_days": 90 });
+    assert_eq!(b.pass("set_service_certificate_validity", &from).unwrap(), "Accepted");
+    b.audit().unwrap();
+    let one = tables::singleton_key();
+    let honest = b.entries.pop().unwrap();
+    let row = b.c.json(tables::SERVICE_INFO, one).unwrap();
+    let validity = Certificate::from_pem(row["cert"].as_str().unwrap()).unwrap().validity();
+    let longer = Validity { not_after: validity.not_after + 1, ..validity };
+    let made = |key: &SigningKey, validity| service_certificate(key, validity).unwrap().pem();
+    let ours = &b.c.members[0].key;
+    for cert in [
+        made(ours, longer),
+        made(&b.c.members[1].key, validity),
+        b.c.members[0].certificate.pem(),
+        "PEM".to_owned(),
+    ] {
+        let mut forged = honest.clone();
+        let mut row = row.clone();
+        row["cert"] = json!(cert);
+        put(&mut forged, tables::SERVICE_INFO, one, &row);
+        b.entries.push(forged);
+        check_all(&b, "certificate");
+        b.entries.pop();
     }
 }

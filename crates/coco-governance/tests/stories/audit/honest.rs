@@ -11,7 +11,7 @@ use serde_json::json;
 use super::books::{
     Books, CONFIGURATION, NEXT_CONSTITUTION, audit, configuration, hex, node, put, root,
 };
-use crate::consortium::{NO, YES, engine};
+use crate::consortium::{NO, ServiceKey, YES, engine};
 
 /// One introduces itself and is trusted by vote, listens, votes; another takes its seat.
 fn nodes_come_and_go(b: &mut Books) {
@@ -66,6 +66,10 @@ fn a_history_of_every_kind_of_act_holds() {
     b.vote(1, refused, "export function vote() { throw new Error('undecided') }").unwrap();
     assert_eq!(b.vote(2, refused, NO).unwrap(), "Rejected");
     assert_eq!(b.pass("trigger_snapshot", &json!({})).unwrap(), "Accepted");
+    // The service's certificate.
+    b.c.certificates = ServiceKey::of(&b.c.members[0]);
+    let from = json!({ "valid_from": "20310101000000Z", "validity_period_days": 90 });
+    assert_eq!(b.pass("set_service_certificate_validity", &from).unwrap(), "Accepted");
     // Members and secrets.
     let fourth = b.admit(Some(&DecryptionKey::generate().public().pem()));
     b.become_active(fourth).unwrap();
@@ -93,7 +97,7 @@ fn a_history_of_every_kind_of_act_holds() {
     let report = b.audit().unwrap();
     assert_eq!((report.members, report.active), (3, 3));
     let acts = report.acts;
-    assert_eq!((acts.proposals, acts.accepted, acts.own), (14, 11, 6));
+    assert_eq!((acts.proposals, acts.accepted, acts.own), (15, 12, 6));
     let others = 8 + 1;
     assert_eq!(acts.requests, acts.proposals + acts.ballots + others);
 }

@@ -52,6 +52,14 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "assert_service_identity" => {
             one(format!("  only on        {}", identity(text("service_identity"), service)))
         }
+        "set_service_certificate_validity" => one(format!(
+            "~ service        a new certificate from {} on, for {}",
+            text("valid_from"),
+            args.get("validity_period_days").and_then(Value::as_u64).map_or_else(
+                || "as long as members allow".to_owned(),
+                |days| span(days.saturating_mul(86_400))
+            )
+        )),
         "set_recovery_threshold" => {
             one(format!("~ recovery       {} shares are needed", json(&args["recovery_threshold"])))
         }
@@ -220,6 +228,12 @@ mod tests {
                     a: each member alone, up to 2; beyond, the default\n                 \
                     b: each member alone, up to 1; beyond, one\n                 \
                     proposals expire after 14 days"
+                    .to_owned(),
+            ),
+            (
+                "set_service_certificate_validity",
+                json!({ "valid_from": "20261231235959Z", "validity_period_days": 90 }),
+                "~ service        a new certificate from 20261231235959Z on, for 90 days"
                     .to_owned(),
             ),
             ("new_thing", json!({ "x": "\u{1b}" }), "! new_thing {\"x\":\"\\u001b\"}".to_owned()),

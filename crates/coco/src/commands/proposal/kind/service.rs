@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use coco_governance::CERTIFICATE_DAYS_MAX;
 use serde_json::{Value, json};
 
 use super::{Args, pem_of, value, without_null};
-use crate::{commands::proposal::policy, fault::Fault, files, session::Session};
+use crate::{
+    commands::proposal::policy, fault::Fault, files, output::utc, session::Session, signing::now,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
@@ -51,6 +54,15 @@ pub(crate) enum Kind {
         /// The certificate of the service before a recovery (PEM)
         #[arg(long, value_name = "PEM")]
         recovered_from: Option<PathBuf>,
+    },
+    /// Renew the certificate of the service, for the same key, from an hour ago on
+    #[command(
+        after_help = "Examples:\n  coco proposal create renew-certificate\n  coco proposal create renew-certificate --days 90"
+    )]
+    RenewCertificate {
+        /// For how many days; as many as members allow if left out, 365 unless they allow for more
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+        days: Option<u32>,
     },
     /// Replace the constitution
     #[command(after_help = "Example:\n  coco proposal create set-constitution constitution.js")]
@@ -134,6 +146,13 @@ impl Kind {
                     "previous_service_identity": recovered_from.as_deref().map(pem_of).transpose()?,
                 });
                 ("transition_service_to_open", without_null(args))
+            }
+            Self::RenewCertificate { days } => {
+                // Clocks are not all alike.
+                let from = utc(now()?.saturating_sub(3600));
+                let digits: String = from.chars().filter(char::is_ascii_digit).collect();
+                let args = json!({ "valid_from": digits + "Z", "validity_period_days": days });
+                ("set_service_certificate_validity", without_null(args))
             }
             Self::SetConstitution { file } => {
                 ("set_constitution", json!({ "constitution": files::read_text(file)? }))
