@@ -238,15 +238,6 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
     let folder = config.data_dir.join(LEDGER_FOLDER);
     fs::create_dir_all(&folder)
         .map_err(|source| StartNodeError::Folder { path: folder.clone(), source })?;
-    let open = || -> Result<LedgerFiles, StartNodeError> {
-        let files = LedgerFiles::open(DiskFolder::new(&folder))
-            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })?;
-        for put in files.put_aside() {
-            warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
-        }
-        Ok(files)
-    };
-    let mut files = open()?;
     let path = snapshot_folder(&config.data_dir);
     let snapshots =
         snapshot_files::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
@@ -260,9 +251,18 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
     // A new node learns from the others what is committed. Its host may have given any chunk the name of one that is.
     let is_new = matches!(origin, Origin::Disk | Origin::Life(_));
     let doubts = is_new && has_started && config.consensus.restart == Restart::Rejoin;
-    if doubts {
-        files.doubt_names();
-    }
+    let open = || -> Result<LedgerFiles, StartNodeError> {
+        let mut files = LedgerFiles::open(DiskFolder::new(&folder))
+            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })?;
+        for put in files.put_aside() {
+            warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
+        }
+        if doubts {
+            files.doubt_names();
+        }
+        Ok(files)
+    };
+    let mut files = open()?;
     let loaded =
         if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
     let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
@@ -276,9 +276,6 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
             copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?;
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
-            if doubts {
-                files.doubt_names();
-            }
             load_ledger(&known, &mut files, &snapshots)
         }
     };

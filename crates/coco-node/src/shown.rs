@@ -53,10 +53,15 @@ impl Shown {
         let certificate = identity.node_cert.clone();
         let key = Arc::clone(&certified.key);
         let shown = Self { key, now: RwLock::new(Showing { certificate, certified }) };
-        if let Err(error) = shown.renew_if_due(identity, now) {
+        shown.look(identity, now);
+        Ok(shown)
+    }
+
+    /// Renews the certificate if it is time, or says why it cannot.
+    fn look(&self, identity: &Identity, now: u64) {
+        if let Err(error) = self.renew_if_due(identity, now) {
             warn!(%error, "this node's certificate cannot be renewed");
         }
-        Ok(shown)
     }
 
     /// Makes another certificate if this one is in the last third of its time; whether it did.
@@ -87,9 +92,7 @@ impl Shown {
                 () = time::sleep(LOOK_EVERY) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
-            if let Err(error) = self.renew_if_due(&identity, seconds_now()) {
-                warn!(%error, "this node's certificate cannot be renewed");
-            }
+            self.look(&identity, seconds_now());
         }
     }
 }
