@@ -497,7 +497,7 @@ fn config(i: usize, ids: &[String]) -> NodeConfig {
     });
     NodeConfig {
         data_dir: PathBuf::from(format!("n{i}")),
-        client: ClientInterface { listen: client_address(i) },
+        client: ClientInterface::at(client_address(i)),
         development_http: None,
         peer: PeerInterface { listen: peer_address(i) },
         nodes: nodes.collect(),

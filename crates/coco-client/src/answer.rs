@@ -10,10 +10,12 @@ use crate::{CallError, Endpoint};
 pub struct Answer {
     /// Who answered.
     pub endpoint: Endpoint,
-    /// 200 to 299.
+    /// 200 to 299, or 308.
     pub status: u16,
     /// The transaction that the answer is of, where the node said it. After a member's request it is committed.
     pub transaction: Option<TxId>,
+    /// Where to ask instead; then the status is 308.
+    pub location: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -1,5 +1,7 @@
 //! The calls: what is asked for, and what for.
 
+use std::num::NonZeroU64;
+
 use coco_governance::{MemberId, Message, ProposalId};
 use hyper::{Method, body::Bytes};
 
@@ -13,6 +15,8 @@ pub(crate) struct Call {
     pub(crate) target: String,
     pub(crate) content_type: Option<&'static str>,
     pub(crate) body: Bytes,
+    /// The first and the last byte of the answer, where not all of it is asked for.
+    pub(crate) range: Option<(u64, u64)>,
     pub(crate) kind: Kind,
 }
 
@@ -33,8 +37,15 @@ impl Call {
             target: target.into(),
             content_type: None,
             body: Bytes::new(),
+            range: None,
             kind: Kind::Question,
         }
+    }
+
+    /// Reads so many bytes of a file.
+    pub(crate) fn part(target: &str, offset: u64, bytes: NonZeroU64) -> Self {
+        let last = offset.saturating_add(bytes.get() - 1);
+        Self { range: Some((offset, last)), ..Self::get(target) }
     }
 
     /// Reads a path under `/gov`.
@@ -59,6 +70,7 @@ impl Call {
             target: versioned(&envelope.path()),
             content_type: Some("application/cose"),
             body: Bytes::copy_from_slice(envelope.bytes()),
+            range: None,
             kind: Kind::Change,
         }
     }
@@ -70,6 +82,7 @@ impl Call {
             target: "/node/join".to_owned(),
             content_type: Some("application/json"),
             body: Bytes::copy_from_slice(request),
+            range: None,
             kind: Kind::Question,
         }
     }
@@ -81,6 +94,7 @@ impl Call {
             target: versioned("/gov/members/proposals:simulate"),
             content_type: Some("application/json"),
             body: Bytes::copy_from_slice(proposal),
+            range: None,
             kind: Kind::Question,
         }
     }

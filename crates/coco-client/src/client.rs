@@ -1,13 +1,14 @@
 //! A client of one service: asks one node after the other, until one answers.
 
 use std::{
+    num::NonZeroU64,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use coco_api::join::{JoinRequest, JoinResponse};
 use coco_crypto::{Certificate, SigningKey};
-use coco_types::{Digest, TxId};
+use coco_types::{Digest, Seqno, TxId};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -143,6 +144,44 @@ impl Client {
     /// [`CallError`].
     pub async fn get(&self, target: &str) -> Result<Answer, CallError> {
         self.call(&Call::get(target)).await
+    }
+
+    /// The name of the ledger file that holds an entry, as a node gives it. Nothing is believed by this.
+    ///
+    /// # Errors
+    /// [`CallError`]; a refusal with 404 when there is no complete file with that entry, or the node offers none.
+    pub async fn ledger_chunk_at(&self, seqno: Seqno) -> Result<String, CallError> {
+        let answer = self.get(&format!("/node/ledger_chunk?since={seqno}")).await?;
+        let name = answer.location.as_deref().and_then(|path| path.rsplit('/').next());
+        name.map(str::to_owned).ok_or_else(|| CallError::NotUnderstood {
+            endpoint: answer.endpoint.clone(),
+            source: "it does not say where the file is".into(),
+        })
+    }
+
+    /// So many bytes of a file from `offset` on; fewer at its end, and none after it.
+    ///
+    /// # Errors
+    /// [`CallError`]; it is not understood when the node gives something else than that part.
+    pub async fn part(
+        &self,
+        path: &str,
+        offset: u64,
+        bytes: NonZeroU64,
+    ) -> Result<Vec<u8>, CallError> {
+        match self.call(&Call::part(path, offset, bytes)).await {
+            Ok(answer) if answer.status == PARTIAL && answer.body.len() as u64 <= bytes.get() => {
+                Ok(answer.body)
+            }
+            Ok(answer) => Err(CallError::NotUnderstood {
+                endpoint: answer.endpoint,
+                source: "it is not the part of the file that was asked for".into(),
+            }),
+            Err(error) if error.refusal().is_some_and(|refusal| refusal.status == NO_SUCH_PART) => {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Hands in what a member signed. Once this returns it is committed.
@@ -347,6 +386,10 @@ async fn call_all(
 
 /// The status of an answer that says: there is no such thing.
 const NOT_FOUND: u16 = 404;
+/// The status of a part of a file.
+const PARTIAL: u16 = 206;
+/// And of one that the file does not have.
+const NO_SUCH_PART: u16 = 416;
 /// The status of an answer that says: not now.
 const TOO_EARLY: u16 = 503;
 

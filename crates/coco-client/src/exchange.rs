@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request,
     client::conn::http1,
-    header::{CONTENT_TYPE, HOST},
+    header::{CONTENT_TYPE, HOST, LOCATION, RANGE},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -24,6 +24,9 @@ use crate::{
 
 /// Largest answer that is read, in bytes. The largest there is, a list of all participants, has some thousand bytes each.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The status of an answer that only says where to ask.
+const MOVED: u16 = 308;
 
 /// How far a call came. Whoever gives up on it must know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +81,9 @@ where
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }
+    if let Some((first, last)) = call.range {
+        request = request.header(RANGE, format!("bytes={first}-{last}"));
+    }
     let request =
         request.body(Full::new(call.body.clone())).map_err(|error| broken(error.into()))?;
     progress.may_be_done |= call.kind == Kind::Change;
@@ -87,11 +93,14 @@ where
         .headers()
         .get(TRANSACTION_ID_HEADER)
         .and_then(|value| value.to_str().ok()?.parse::<TxId>().ok());
+    let is_way = status == MOVED && call.kind == Kind::Question;
+    let location = response.headers().get(LOCATION).filter(|_| is_way);
+    let location = location.and_then(|location| location.to_str().ok()).map(str::to_owned);
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(broken)?.to_bytes().to_vec();
     drop(connection);
-    if (200..300).contains(&status) {
-        return Ok(Answer { endpoint: endpoint.clone(), status, transaction, body });
+    if (200..300).contains(&status) || location.is_some() {
+        return Ok(Answer { endpoint: endpoint.clone(), status, transaction, location, body });
     }
     Err(CallError::Refused {
         endpoint: endpoint.clone(),

@@ -35,7 +35,11 @@ pub use writer::LedgerWriter;
 
 use crate::{
     CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkName, EntryFlags, EntryView, FileError, Folder,
-    FolderFile, chunk::misses_sector, close_chunk, folder::read_whole, open_chunk,
+    FolderFile,
+    chunk::misses_sector,
+    close_chunk,
+    folder::{read_part, read_whole},
+    open_chunk,
 };
 
 /// What stands after the name of a chunk file that was put aside, so that nobody takes it for one; several times when
@@ -523,6 +527,28 @@ impl<F: Folder> LedgerFiles<F> {
     /// As [`LedgerFiles::read`].
     pub fn place(&self, seqno: Seqno) -> Result<(ChunkName, u64), LedgerFilesError> {
         self.find(seqno).map(|place| (place.name, place.range.0))
+    }
+
+    /// How many bytes a chunk file has.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn length(&self, name: ChunkName) -> Result<u64, FileError> {
+        self.folder.open_to_read(&name.to_string())?.length()
+    }
+
+    /// At most `bytes` bytes of a chunk file from `offset` on; fewer at its end. They are the host's: whoever takes them
+    /// verifies them.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read_part(
+        &self,
+        name: ChunkName,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, FileError> {
+        read_part(&self.folder.open_to_read(&name.to_string())?, offset, bytes)
     }
 
     fn find(&self, seqno: Seqno) -> Result<Place<F::File>, LedgerFilesError> {

@@ -99,6 +99,17 @@ pub trait FolderFile: fmt::Debug {
     fn sync_all(&self) -> Result<(), FileError>;
 }
 
+/// At most `bytes` bytes of a file from `offset` on; fewer at its end.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_part(file: &impl FolderFile, offset: u64, bytes: usize) -> Result<Vec<u8>, FileError> {
+    let left = file.length()?.saturating_sub(offset);
+    let mut part = vec![0; usize::try_from(left).map_or(bytes, |left| left.min(bytes))];
+    file.read_at(&mut part, offset)?;
+    Ok(part)
+}
+
 /// Reads a whole file.
 ///
 /// # Errors

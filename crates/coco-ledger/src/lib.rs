@@ -56,7 +56,9 @@ pub use files::{
     LedgerFiles, LedgerFilesError, LedgerWriter, PUT_ASIDE, PutAside, ReplayError, TornTail,
 };
 pub use first::FirstLedger;
-pub use folder::{FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_whole};
+pub use folder::{
+    FileError, FileOperation, Folder, FolderFile, SECTOR_BYTES, read_part, read_whole,
+};
 pub use genesis::{
     ENDORSED_CERTIFICATES_MAP, GenesisNode, NODES_MAP, NodeStatus, SERVICE_MAP, ServiceStatus,
     genesis_write_set, put_service, singleton_key,

@@ -1,6 +1,7 @@
 //! One node's configuration: a TOML file.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -61,6 +62,27 @@ impl Default for EthereumSettings {
 pub struct ClientInterface {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What is offered to whoever asks beside what every node offers. It reads disks and gives long answers, so it is nothing
+    /// for an interface to all the world.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub enabled_operator_features: BTreeSet<OperatorFeature>,
+}
+
+impl ClientInterface {
+    /// One that offers what every node offers.
+    #[must_use]
+    pub const fn at(listen: SocketAddr) -> Self {
+        Self { listen, enabled_operator_features: BTreeSet::new() }
+    }
+}
+
+/// What a node may offer, by CCF's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OperatorFeature {
+    /// Its snapshots.
+    SnapshotRead,
+    /// The files of its ledger that are complete and committed.
+    LedgerChunkRead,
 }
 
 /// The plain HTTP interface.

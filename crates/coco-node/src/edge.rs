@@ -2,6 +2,7 @@
 //! everything a client controls: connections, headers, bodies and time.
 
 mod caller;
+mod downloads;
 mod earlier;
 mod ethereum;
 #[cfg(test)]
@@ -30,8 +31,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::Full;
-use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
+use hyper::{Request, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -168,7 +168,7 @@ async fn requests<S>(
             request.extensions_mut().insert(shown.clone());
         }
         let service = Arc::clone(&service);
-        async move { Ok::<Response<Full<Bytes>>, Infallible>(service.answer(request).await) }
+        async move { Ok::<respond::Reply, Infallible>(service.answer(request).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), handler);
     tokio::pin!(connection);

@@ -31,7 +31,7 @@ use coco_ledger::{
     read_node,
 };
 use coco_replica::{
-    HardStateFile, HardStateFileError, LoadLedgerError, Loader, Replica, Settings,
+    GovernTask, HardStateFile, HardStateFileError, LoadLedgerError, Loader, Replica, Settings,
     SharedLedgerState, SnapshotTask, Storage,
 };
 use coco_types::{NodeId, Seqno, View};
@@ -567,6 +567,15 @@ fn snapshotting(
         .map_err(StartNodeError::Thread)
 }
 
+/// Starts the thread that carries members' requests out.
+fn governing(
+    shared: &Shared,
+    identity: &Identity,
+) -> Result<mpsc::Sender<GovernTask>, StartNodeError> {
+    governor::start(shared.inbox.clone(), Arc::new(identity.clone()))
+        .map_err(StartNodeError::Thread)
+}
+
 fn shared_waiters() -> (Arc<Waiters>, tokio::sync::mpsc::Receiver<Promise>) {
     let (waiters, lost) = Waiters::new();
     (Arc::new(waiters), lost)
@@ -610,8 +619,7 @@ fn assemble(
         disk,
         fetches,
         snapshots,
-        governor: governor::start(shared.inbox.clone(), Arc::new(identity.clone()))
-            .map_err(StartNodeError::Thread)?,
+        governor: governing(&shared, &identity)?,
         peers: Arc::clone(&shared.peers),
         waiters: Arc::clone(&waiters),
         metrics: Arc::clone(&shared.metrics),
@@ -641,6 +649,8 @@ fn assemble(
         shown_config: config.shown(),
         status: known_status,
         history,
+        snapshots: copies.snapshots.clone(),
+        features: config.client.enabled_operator_features.clone(),
         state,
         reader,
         inbox: shared.inbox,

@@ -7,7 +7,7 @@ use std::io;
 
 use coco_ledger::{
     FileError, FileOperation, Folder, FolderFile, SNAPSHOT_BYTES_MAX, SealedSnapshot, SnapshotName,
-    read_whole,
+    read_part, read_whole,
 };
 use coco_planted::Bug;
 use coco_types::Seqno;
@@ -97,11 +97,7 @@ impl<F: Folder> SnapshotFiles<F> {
         offset: u64,
         bytes: usize,
     ) -> Result<Vec<u8>, FileError> {
-        let file = self.folder.open_to_read(&name.to_string())?;
-        let left = file.length()?.saturating_sub(offset);
-        let mut part = vec![0; usize::try_from(left).map_or(bytes, |left| left.min(bytes))];
-        file.read_at(&mut part, offset)?;
-        Ok(part)
+        read_part(&self.folder.open_to_read(&name.to_string())?, offset, bytes)
     }
 
     /// Begins a snapshot whose bytes come from elsewhere, one part after the other.

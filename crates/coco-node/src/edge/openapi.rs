@@ -149,6 +149,14 @@ fn responses(row: &Row) -> Value {
         Answer::Redirect => {
             json!({ "200": empty("It is"), "308": empty("Another node is: see location") })
         }
+        Answer::WayToFile => json!({ "308": empty("See location") }),
+        Answer::File => {
+            let bytes = json!({ "type": "string", "format": "binary" });
+            let mut part = body("application/octet-stream", bytes);
+            let whole = part.clone();
+            part["description"] = json!("The range that was asked for");
+            json!({ "200": whole, "206": part, "416": empty("There are no such bytes") })
+        }
         Answer::Readiness => json!({ "204": empty("Ready"), "503": empty("Not ready") }),
     };
     responses["default"] = json!({ "$ref": "#/components/responses/Error" });
@@ -181,7 +189,7 @@ fn schema_of(form: Form) -> Value {
             json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX })
         }
         Form::Text => json!({ "type": "string" }),
-        Form::View => json!({ "type": "integer", "minimum": 0 }),
+        Form::View | Form::Seqno => json!({ "type": "integer", "minimum": 0 }),
         Form::Truth => json!({ "type": "boolean" }),
         Form::TransactionId => reference("TransactionId"),
         Form::Id => reference("Id"),

@@ -39,6 +39,8 @@ pub enum Form {
     Text,
     /// A view.
     View,
+    /// The number of an entry.
+    Seqno,
     /// `true` or `false`.
     Truth,
     /// `<view>.<seqno>`.
@@ -79,6 +81,14 @@ pub(super) const TRANSACTION_ID: Parameter = Parameter {
     form: Form::TransactionId,
     is_required: true,
 };
+pub(super) const SINCE: Parameter = Parameter {
+    name: "since",
+    about: "The entry after which it must be",
+    form: Form::Seqno,
+    is_required: false,
+};
+pub(super) const SINCE_ENTRY: Parameter =
+    Parameter { about: "The entry that it must hold", is_required: true, ..SINCE };
 pub(super) const VIEW_HISTORY: &[Parameter] = &[
     Parameter {
         name: "view_history",

@@ -1,9 +1,11 @@
 //! Responses, and the one table from errors to HTTP.
 
+use std::io;
+
 use coco_api::{AuthenticationDetail, ErrorBody, ErrorCode, TRANSACTION_ID_HEADER};
 use coco_governance::GovernanceError;
 use coco_types::TxId;
-use http_body_util::Full;
+use http_body_util::{Either, Full, channel::Channel};
 use hyper::{
     Response, StatusCode,
     body::Bytes,
@@ -11,7 +13,9 @@ use hyper::{
 };
 use serde::Serialize;
 
-pub(crate) type Reply = Response<Full<Bytes>>;
+/// The body of an answer: there as a whole, or read while it is sent.
+pub(crate) type ReplyBody = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
+pub(crate) type Reply = Response<ReplyBody>;
 
 /// An answer that ends a request early. In a box, since it stands in results.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ pub(crate) fn body(
     content_type: HeaderValue,
     bytes: impl Into<Bytes>,
 ) -> Reply {
-    let mut response = Response::new(Full::new(bytes.into()));
+    let mut response = Response::new(Either::Left(Full::new(bytes.into())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -52,7 +56,7 @@ pub(crate) fn body(
 
 /// A response without a body.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
     response
 }

@@ -1,6 +1,6 @@
 //! What every request handler shares, and the way from a request to its handler.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
 use coco_crypto::Certificate;
@@ -9,7 +9,7 @@ use coco_governance::rows::{Rows, ServiceRow};
 use coco_kv::Snapshot;
 use coco_replica::{LedgerState, SharedLedgerState};
 use coco_types::{NodeId, TxId};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, StatusCode,
     body::{Body, Bytes, Incoming},
@@ -18,7 +18,7 @@ use hyper::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    caller, ethereum, govern,
+    caller, downloads, ethereum, govern,
     governance::{self, Ask},
     ledger_api::{self, invalid_query},
     newcomers, node_api, openapi, parameters,
@@ -28,7 +28,7 @@ use super::{
     table::{self, Call, Frontend, Row},
 };
 use crate::{
-    config::Limits,
+    config::{Limits, OperatorFeature},
     directory::Directory,
     driver::Inbox,
     govern::ENVELOPE_BYTES_MAX,
@@ -37,6 +37,7 @@ use crate::{
     metrics::{Metrics, StatusLabel},
     peers::Peers,
     service_status::KnownStatus,
+    snapshot_files::SnapshotFiles,
     waiters::Waiters,
 };
 
@@ -63,6 +64,10 @@ pub struct ServiceParts {
     pub reader: coco_kv::Reader,
     /// Past values.
     pub history: Arc<LedgerHistory>,
+    /// This node's snapshots.
+    pub snapshots: SnapshotFiles,
+    /// What is offered beside what every node offers.
+    pub features: BTreeSet<OperatorFeature>,
     /// The way to the replica.
     pub inbox: Inbox,
     /// The way to the other nodes.
@@ -88,6 +93,8 @@ pub struct Service {
     simulator: Arc<Simulator>,
     /// Places for nodes that want to join.
     joining: Semaphore,
+    /// Places for those who download files.
+    downloading: Arc<Semaphore>,
 }
 
 impl Service {
@@ -99,6 +106,7 @@ impl Service {
             governing: Semaphore::new(govern::REQUESTS_MAX),
             simulator: Arc::default(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
+            downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
         }
     }
 
@@ -124,6 +132,10 @@ impl Service {
 
     pub(crate) const fn joining(&self) -> &Semaphore {
         &self.joining
+    }
+
+    pub(crate) const fn downloading(&self) -> &Arc<Semaphore> {
+        &self.downloading
     }
 
     pub(crate) const fn governing(&self) -> &Semaphore {
@@ -205,7 +217,7 @@ impl Service {
             .responses
             .get_or_create(&StatusLabel { status: response.status().as_u16() })
             .inc();
-        if is_head { response.map(|_| http_body_util::Full::default()) } else { response }
+        if is_head { response.map(|_| Either::Left(Full::default())) } else { response }
     }
 
     async fn route(self: &Arc<Self>, request: Request<Incoming>) -> Reply {
@@ -251,6 +263,13 @@ impl Service {
         if let Err(refused) = parameters::check_version(row.versions, &parsed) {
             return refused.reply();
         }
+        if let Some(feature) = row.feature.filter(|feature| !self.parts.features.contains(feature))
+        {
+            let message = format!(
+                "this node does not offer it: client.enabled_operator_features is without {feature:?}"
+            );
+            return respond::error(ErrorCode::ResourceNotFound, message);
+        }
         match row.call {
             Call::Ethereum => self.ethereum(row, query, request).await,
             Call::Preflight => ethereum::preflight(),
@@ -264,6 +283,9 @@ impl Service {
             Call::Write(write) => govern::write(self, row, write, names, request).await,
             Call::Simulate => self.simulate(row, request).await.unwrap_or_else(Refused::reply),
             Call::Join => newcomers::join(self, request).await.unwrap_or_else(Refused::reply),
+            Call::Download(call) => downloads::answer(self, call, names, &parsed, &request)
+                .await
+                .unwrap_or_else(Refused::reply),
             Call::Caller => caller::answer(self, &request).unwrap_or_else(Refused::reply),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }

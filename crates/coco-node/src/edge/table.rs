@@ -4,7 +4,10 @@
 //! none of them can know a call that the others do not. A path is as its callers write it, with names in braces for the
 //! parts that vary.
 
-use super::parameters::{AFTER, API_VERSION, CASE, LIMIT, Parameter, TRANSACTION_ID, VIEW_HISTORY};
+use super::parameters::{
+    AFTER, API_VERSION, CASE, LIMIT, Parameter, SINCE, SINCE_ENTRY, TRANSACTION_ID, VIEW_HISTORY,
+};
+use crate::config::OperatorFeature;
 
 /// A call.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub struct Row {
     pub body: Body,
     /// What it gives.
     pub answer: Answer,
+    /// What a node must be configured to offer.
+    pub feature: Option<OperatorFeature>,
     /// What it is for, in one line.
     pub summary: &'static str,
 }
@@ -113,6 +118,10 @@ pub enum Answer {
     Redirect,
     /// 204, or 503.
     Readiness,
+    /// The way to a file.
+    WayToFile,
+    /// A file, or a range of it.
+    File,
 }
 
 /// What answers a call.
@@ -134,10 +143,25 @@ pub enum Call {
     Simulate,
     /// A node that wants to belong to the network.
     Join,
+    /// A file of this node.
+    Download(DownloadCall),
     /// As whom the service takes whoever asks.
     Caller,
     /// The document about the calls below a prefix.
     Api(Frontend),
+}
+
+/// Calls for files of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownloadCall {
+    /// The way to the chunk of an entry.
+    ChunkAt,
+    /// A chunk.
+    Chunk,
+    /// The way to the newest snapshot.
+    SnapshotAt,
+    /// A snapshot.
+    Snapshot,
 }
 
 /// Calls about positions of the ledger.
@@ -316,6 +340,34 @@ pub static ROWS: &[Row] = &[
         "The evidence of trusted nodes",
     ),
     node("/node/attestations/self", NodeCall::OwnQuote, "Quote", "This node's evidence"),
+    download(
+        "/node/ledger_chunk",
+        DownloadCall::ChunkAt,
+        OperatorFeature::LedgerChunkRead,
+        "The way to the ledger file that holds an entry",
+    )
+    .gives(Answer::WayToFile)
+    .asks(&[SINCE_ENTRY]),
+    download(
+        "/node/ledger_chunk/{chunkName}",
+        DownloadCall::Chunk,
+        OperatorFeature::LedgerChunkRead,
+        "A ledger file, or a range of it",
+    ),
+    download(
+        "/node/snapshot",
+        DownloadCall::SnapshotAt,
+        OperatorFeature::SnapshotRead,
+        "The way to the newest snapshot",
+    )
+    .gives(Answer::WayToFile)
+    .asks(&[SINCE]),
+    download(
+        "/node/snapshot/{snapshotName}",
+        DownloadCall::Snapshot,
+        OperatorFeature::SnapshotRead,
+        "A snapshot, or a range of it",
+    ),
     node("/metrics", NodeCall::Metrics, "", "Counters").gives(Answer::Metrics),
     //
     commit("/gov/commit"),
@@ -510,6 +562,7 @@ const fn get(path: &'static str, call: Call, answer: Answer, summary: &'static s
         query: &[],
         body: Body::Nothing,
         answer,
+        feature: None,
         summary,
     }
 }
@@ -565,6 +618,15 @@ const fn node(
     summary: &'static str,
 ) -> Row {
     get(path, Call::Node(call), Answer::Json(schema), summary)
+}
+
+const fn download(
+    path: &'static str,
+    call: DownloadCall,
+    feature: OperatorFeature,
+    summary: &'static str,
+) -> Row {
+    Row { feature: Some(feature), ..get(path, Call::Download(call), Answer::File, summary) }
 }
 
 const fn read(

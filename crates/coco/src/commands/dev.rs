@@ -26,7 +26,7 @@ use coco_node::{
     NodeConfig,
     config::{
         ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings,
-        Limits, NodeAddress, PeerInterface, Restart,
+        Limits, NodeAddress, OperatorFeature, PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -279,7 +279,15 @@ fn node_config(
 ) -> anyhow::Result<NodeConfig> {
     Ok(NodeConfig {
         data_dir: PathBuf::from("."),
-        client: ClientInterface { listen: spec.client_address.parse()? },
+        client: ClientInterface {
+            listen: spec.client_address.parse()?,
+            // Nobody else reaches it.
+            enabled_operator_features: [
+                OperatorFeature::LedgerChunkRead,
+                OperatorFeature::SnapshotRead,
+            ]
+            .into(),
+        },
         development_http: Some(development(arguments, i)),
         peer: PeerInterface { listen: spec.peer_address.parse()? },
         nodes: nodes.to_vec(),

@@ -2,6 +2,7 @@
 
 mod copy;
 mod decrypt;
+mod fetch;
 mod governance;
 mod share;
 
@@ -68,6 +69,11 @@ pub(crate) enum LedgerCommand {
         #[arg(long)]
         values: bool,
     },
+    /// Fetch the complete files of the ledger from a node that offers them
+    #[command(
+        after_help = "Example:\n  coco ledger fetch ledger --url https://n1.acme.example:8000 --service-cert service_cert.pem"
+    )]
+    Fetch(fetch::FetchArgs),
     /// Print private writes of entries whose disclosure members have agreed to, with their recovery shares
     #[command(
         after_help = "Example:\n  coco ledger decrypt ledger --service-cert service_cert.pem --share acme.share --share bank.share --from 120 --to 140"
@@ -103,6 +109,7 @@ pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure
         }
         LedgerCommand::Decrypt(arguments) => decrypt::run(arguments, output),
         LedgerCommand::Share(arguments) => share::run(arguments, output),
+        LedgerCommand::Fetch(arguments) => Ok(fetch::run(arguments, output)?),
     }
 }
 

@@ -32,6 +32,7 @@ mod copies;
 mod dev;
 mod disclosure;
 mod downgrade;
+mod downloads;
 #[path = "../members/ended.rs"]
 mod ended;
 mod faults;

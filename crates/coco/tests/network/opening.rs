@@ -54,7 +54,7 @@ pub(crate) fn start_with(governance: &FirstGovernance) -> anyhow::Result<Network
     })?;
     let config = NodeConfig {
         data_dir: ".".into(),
-        client: ClientInterface { listen: ANY_PORT.into() },
+        client: ClientInterface::at(ANY_PORT.into()),
         development_http: Some(DevelopmentInterface { listen: ANY_PORT.into() }),
         peer: PeerInterface { listen: ANY_PORT.into() },
         nodes: vec![NodeAddress {

@@ -66,7 +66,7 @@ impl PlaceArgs {
         let config = NodeConfig {
             // The folder of the file.
             data_dir: PathBuf::from("."),
-            client: ClientInterface { listen: self.client },
+            client: ClientInterface::at(self.client),
             development_http: None,
             peer: PeerInterface { listen: self.peer },
             nodes: others.into_iter().chain([me]).collect(),

@@ -114,6 +114,8 @@ impl Callers {
             ("{nodeId}", "self"),
             ("{moduleName}", "a.js"),
             ("{transactionId}", "1.1"),
+            ("{chunkName}", "ledger_1-2.committed"),
+            ("{snapshotName}", "snapshot_1_2.committed"),
         ] {
             path = path.replace(name, value);
         }

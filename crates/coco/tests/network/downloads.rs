@@ -1,0 +1,149 @@
+//! An auditor without access to any disk fetches the ledger from nodes that offer it, with `coco` and with curl.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use alloy_primitives::{Address, U256};
+use anyhow::{Context, ensure};
+use coco_ledger::{ChunkName, SnapshotName};
+use coco_node::config::OperatorFeature;
+use serde_json::json;
+
+use super::{
+    cluster::Network,
+    http::{Connection, PATIENCE},
+    ledger::chunks,
+    members::Desk,
+    program::{coco, errors_of, until},
+    rpc::Rpc,
+};
+
+/// Small files, so that there are several.
+const CHUNK_BYTES: u64 = 20_000;
+const TIME: Duration = Duration::from_secs(20);
+const TRANSFERS: u64 = 60;
+
+/// The names of complete files in a folder that are called committed.
+fn complete(folder: &Path) -> anyhow::Result<Vec<ChunkName>> {
+    let names = chunks(folder)?.into_iter().map(|(name, _)| name);
+    Ok(names.filter(|name| name.is_committed).collect())
+}
+
+fn transfer(network: &Network, count: u64) -> anyhow::Result<()> {
+    let mut rpc = Rpc::to(network.addresses(0)?.development)?;
+    let account = &network.accounts[0];
+    let first = rpc.nonces(&[account.address], "latest")?[0];
+    for nonce in first..first + count {
+        let transfer = account.transfer(nonce, Address::repeat_byte(7), U256::from(1));
+        rpc.call("eth_sendRawTransactionSync", &json!([transfer.raw]))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ledger_is_fetched_from_nodes_that_offer_it() -> anyhow::Result<()> {
+    let mut network = Network::provision(2, |config| {
+        config.ledger.chunk_bytes = CHUNK_BYTES;
+        // One of them offers no files of the ledger.
+        if config.nodes[1].peer == config.peer.listen.to_string() {
+            config.client.enabled_operator_features = [OperatorFeature::SnapshotRead].into();
+        }
+    })?;
+    network.start_all()?;
+    let desk = Desk::of(&network)?;
+    transfer(&network, TRANSFERS)?;
+    let ledger = network.ledger_folder(0);
+    until("there are some complete files", TIME, || Ok(complete(&ledger)?.len() > 2))?;
+
+    let folder = network.scratch().join("fetched");
+    let path = folder.to_str().context("UTF-8")?;
+    let node = network.addresses(0)?.client;
+    let first = desk.json("acme", node, &["ledger", "fetch", path])?;
+    let fetched = complete(&folder)?;
+    ensure!(first["fetched"] == fetched.len() && fetched.len() > 2, "{first}");
+    for name in &fetched {
+        let name = name.to_string();
+        ensure!(fs::read(folder.join(&name))? == fs::read(ledger.join(&name))?, "{name}");
+    }
+    // Later only what is new.
+    transfer(&network, TRANSFERS)?;
+    until("there are more", TIME, || Ok(complete(&ledger)?.len() > fetched.len()))?;
+    let second = desk.json("acme", node, &["ledger", "fetch", path])?;
+    let files = second["files"].as_u64().context("a number")?;
+    ensure!(second["fetched"] == files - fetched.len() as u64, "{first}, then {second}");
+    let cert = network.service_cert();
+    let cert = cert.to_str().context("UTF-8")?;
+    let output = coco(&["ledger", "verify", path, "--service-cert", cert, "--governance"])?;
+    ensure!(output.status.success(), "{}", errors_of(&output));
+
+    // With nobody's tool, one file that is found by an entry, in two parts.
+    let name = fetched[1];
+    let target = network.scratch().join("by_curl");
+    let target = target.to_str().context("UTF-8")?;
+    let url = format!("https://{node}/node/ledger_chunk?since={}", name.first);
+    for more in [&["--range", "0-99"][..], &["--continue-at", "-"]] {
+        let curl = ["--silent", "--fail", "--location", "--cacert", cert, "--output", target];
+        let ended = Command::new("curl").args(curl).args(more).arg(&url).output()?;
+        ensure!(ended.status.success(), "{more:?}: {}", errors_of(&ended));
+    }
+    ensure!(fs::read(target)? == fs::read(ledger.join(name.to_string()))?, "curl has another file");
+
+    let mut connection = Connection::tls(node, &network.service_cert_pem()?)?;
+    let path = format!("/node/ledger_chunk/{name}");
+    for (range, status) in [("bytes=0-9", 206), ("bytes=99999999-", 416), ("bytes=9-1", 200)] {
+        let answer = connection.request("GET", &path, &[("range", range)], b"")?;
+        ensure!(answer.status == status, "{range}: {}", answer.status);
+        ensure!(status != 206 || answer.body.len() == 10, "{range}: {} bytes", answer.body.len());
+    }
+    let head = connection.request("HEAD", &path, &[], b"")?;
+    ensure!(head.status == 200 && head.body.is_empty(), "HEAD: {}", head.status);
+    for (path, status) in [
+        ("/node/ledger_chunk", 400),
+        ("/node/ledger_chunk?since=0", 400),
+        ("/node/ledger_chunk?since=x", 400),
+        ("/node/ledger_chunk?since=999999999", 404),
+        ("/node/ledger_chunk/ledger_1", 404),
+        ("/node/ledger_chunk/identity.virtual-sealed", 404),
+        ("/node/ledger_chunk/..%2Fidentity.virtual-sealed", 404),
+        ("/node/snapshot/consensus.state", 404),
+    ] {
+        let answer = connection.get(path)?;
+        ensure!(answer.status == status, "{path}: {}", answer.status);
+    }
+    // A node that offers none says so.
+    let mut other = Connection::plain(network.addresses(1)?.development, PATIENCE)?;
+    let answer = other.get("/node/ledger_chunk?since=1")?;
+    let message = answer.json()?["error"]["message"].to_string();
+    ensure!(answer.status == 404 && message.contains("enabled_operator_features"), "{message}");
+    network.finish()
+}
+
+#[test]
+fn the_newest_snapshot_is_fetched() -> anyhow::Result<()> {
+    let mut network = Network::provision(1, |config| config.ledger.snapshot_entries = 20)?;
+    network.start_all()?;
+    transfer(&network, TRANSFERS)?;
+    let node = network.addresses(0)?.client;
+    let target = network.scratch().join("snapshot");
+    let target = target.to_str().context("UTF-8")?;
+    let cert = network.service_cert();
+    let cert = cert.to_str().context("UTF-8")?;
+    let mut newest = String::new();
+    until("there is a snapshot", TIME, || {
+        let curl = ["--silent", "--fail", "--location", "--cacert", cert, "--output", target];
+        let url = format!("https://{node}/node/snapshot");
+        let ended = Command::new("curl")
+            .args(curl)
+            .args(["--write-out", "%{url_effective}", &url])
+            .output()?;
+        newest = String::from_utf8_lossy(&ended.stdout).into_owned();
+        Ok(ended.status.success())
+    })?;
+    let name = newest.rsplit('/').next().context("a name")?;
+    let folder = network.scratch().join("n0/snapshots");
+    ensure!(fs::read(target)? == fs::read(folder.join(name))?, "{name} is another file");
+    ensure!(name.parse::<SnapshotName>().is_ok(), "{name:?}");
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    let answer = connection.get(&format!("/node/snapshot?since={}", u64::MAX))?;
+    ensure!(answer.status == 404, "nothing is newer: {}", answer.status);
+    network.finish()
+}
