@@ -21,7 +21,7 @@ use coco_replica::{
     CopiedLedger, HardStateFile, LoadError, PlaceCopyError, SNAPSHOT_FILE_BYTES_MAX, Unfinished,
     UseSnapshotError,
 };
-use coco_types::{Seqno, View, codec::DecodeError};
+use coco_types::{Seqno, TxId, View, codec::DecodeError};
 use thiserror::Error;
 use tokio::{runtime, time::sleep};
 use tracing::{info, warn};
@@ -144,29 +144,32 @@ pub(crate) struct Target<'a> {
     pub(crate) found: Option<HardState>,
 }
 
-/// Copies the ledger from whoever has the newest snapshot.
+/// Copies the ledger from whoever has the newest snapshot; the last entry of it that is committed.
 pub(crate) fn copy_ledger(
     config: &NodeConfig,
     seat: &Identity,
     known: &Known,
     at_least: Seqno,
     target: Target<'_>,
-) -> Result<(), CopyError> {
+) -> Result<TxId, CopyError> {
     let Target { files, snapshots, hard_state, found } = target;
     let started = Instant::now();
     let tls = PeerTls::new(seat, &Arc::new(Shown::new(seat, seconds_now())?))?;
     let others = seat::others(config, seat.node_id);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let Taken { unfinished, copied } = runtime.map_err(CopyError::Runtime)?.block_on(async {
-        loop {
-            let taker = Taker { known, tls: &tls, snapshots, at_least };
-            match taker.take(&others).await {
-                Some(taken) => return Ok(taken),
-                None if started.elapsed() > COPY_TIME_MAX => return Err(CopyError::Nobody(others)),
-                None => sleep(RETRY_WAIT).await,
+    let Taken { unfinished, copied, committed } =
+        runtime.map_err(CopyError::Runtime)?.block_on(async {
+            loop {
+                let taker = Taker { known, tls: &tls, snapshots, at_least };
+                match taker.take(&others).await {
+                    Some(taken) => return Ok(taken),
+                    None if started.elapsed() > COPY_TIME_MAX => {
+                        return Err(CopyError::Nobody(others));
+                    }
+                    None => sleep(RETRY_WAIT).await,
+                }
             }
-        }
-    })?;
+        })?;
     let last = copied.last();
     // Whoever has started once is recognised by this file: see `seat`.
     if found.is_none() {
@@ -182,13 +185,14 @@ pub(crate) fn copy_ledger(
     }
     let millis = started.elapsed().as_millis();
     info!(%last, millis, "copied the ledger from another node");
-    Ok(())
+    Ok(committed)
 }
 
 /// A copy that verifies, not yet in its place.
 struct Taken {
     unfinished: Option<Unfinished<DiskFile>>,
     copied: CopiedLedger,
+    committed: TxId,
 }
 
 struct Taker<'a> {
@@ -266,7 +270,8 @@ impl Taker<'_> {
             entries.into_iter().try_for_each(|entry| copied.push(entry))?;
         }
         info!(address, last = %copied.last(), "this node's ledger is copied from there");
-        Ok(Taken { unfinished, copied })
+        let committed = copied.committed(committed);
+        Ok(Taken { unfinished, copied, committed })
     }
 
     async fn snapshot(

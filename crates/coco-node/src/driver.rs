@@ -402,9 +402,7 @@ impl Driver {
                 let state = self.state.read();
                 // Whoever was primary once may not know what this node has got since; and whoever has the entry of that
                 // name has all before it, and may have acknowledged more.
-                let has_it =
-                    state.view_at(needs.seqno) == needs.view && state.last().seqno >= needs.seqno;
-                if state.primary() != Some(by) || has_it {
+                if state.primary() != Some(by) || state.has(needs) {
                     return Ok(Turn::Go);
                 }
                 // Nothing from there on that this node has acknowledged can be committed.

@@ -263,6 +263,7 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
         Ok(files)
     };
     let mut files = open()?;
+    let mut copied = None;
     let loaded =
         if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
     let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
@@ -273,19 +274,23 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
             let target =
                 Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
             // A new node has promised nothing.
-            copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?;
+            copied = Some(copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?);
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
             load_ledger(&known, &mut files, &snapshots)
         }
     };
-    let loader = loader
+    let mut loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
     if loader.last().seqno < GENESIS_LAST {
         return Err(StartNodeError::NoGenesis(folder));
     }
     if let Some(torn) = files.torn() {
         warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+    }
+    if let Some(copied) = copied {
+        // By its id: the host may have put something else in its place since.
+        loader.note_committed(copied);
     }
     let committed = {
         let state = loader.state();

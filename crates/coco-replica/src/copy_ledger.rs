@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coco_ledger::{
     EntryFlags, EntryView, FileError, Folder, LedgerFiles, LedgerFilesError, SnapshotName,
 };
-use coco_types::Seqno;
+use coco_types::{Seqno, TxId};
 use thiserror::Error;
 
 use crate::{LoadError, LoadLedger, Loader, SnapshotFiles, Unfinished, UseSnapshotError};
@@ -87,6 +87,14 @@ impl CopiedLedger {
         is_signed
             && self.loader.awaited().is_none()
             && (self.last() >= committed || self.bytes >= ENTRIES_BYTES_MAX)
+    }
+
+    /// The last entry of it that is committed, where its owner says that the ledger is committed up to `told`. Whoever starts
+    /// from the copy must know: the files' names prove nothing to a node that does not believe its host, and a primary whose own
+    /// ledger begins later can only go on from there.
+    #[must_use]
+    pub fn committed(&self, told: Seqno) -> TxId {
+        self.loader.state().read().tx_id(told.min(self.last()))
     }
 
     /// Puts it into a node's folders; `unfinished` is the snapshot's file. Durable on return.

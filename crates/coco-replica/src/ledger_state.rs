@@ -79,6 +79,12 @@ impl LedgerState {
         TxId { view: self.view_at(seqno), seqno }
     }
 
+    /// Whether this is the transaction id of an entry of this node's ledger.
+    #[must_use]
+    pub fn has(&self, id: TxId) -> bool {
+        id.seqno <= self.last().seqno && self.tx_id(id.seqno) == id
+    }
+
     /// The first transaction id of each view, ascending.
     #[must_use]
     pub fn view_history(&self) -> Vec<TxId> {
@@ -107,7 +113,7 @@ impl LedgerState {
         {
             return TxStatus::Invalid;
         }
-        if id.seqno <= self.last().seqno && self.view_at(id.seqno) == id.view {
+        if self.has(id) {
             if coco_planted::is(Bug::StatusBeforeCommit) {
                 return TxStatus::Committed;
             }

@@ -644,9 +644,7 @@ impl Loader {
             return Err(LoadError::Evidence { id: awaited.0, found: tx_id });
         }
         if committed && self.core.state.read().signatures.last() == Some(&seqno) {
-            self.core.commit(seqno, self.retained);
-            // Snapshots of before are complete, or never will be.
-            drop(self.core.evidence.commit(seqno));
+            self.commit(seqno);
         }
         self.recent_bytes += entry.data.len();
         self.recent.push_back(entry);
@@ -655,6 +653,24 @@ impl Loader {
             self.recent_bytes -= oldest.data.len();
         }
         Ok(())
+    }
+
+    /// Takes in that an entry is committed, as another node says. Nothing, if this is no entry of the ledger.
+    pub fn note_committed(&mut self, id: TxId) {
+        let signed = {
+            let state = self.core.state.read();
+            let signed = state.last_signature(id.seqno).filter(|_| state.has(id));
+            signed.filter(|signed| *signed > state.committed().seqno)
+        };
+        if let Some(signed) = signed {
+            self.commit(signed);
+        }
+    }
+
+    fn commit(&mut self, signed: Seqno) {
+        self.core.commit(signed, self.retained);
+        // Snapshots of before are complete, or never will be.
+        drop(self.core.evidence.commit(signed));
     }
 
     /// The last entry taken.

@@ -94,6 +94,8 @@ pub struct Machine {
     pub was_primary: bool,
     /// The snapshot that it copied last, before which its disk may have nothing.
     pub copied_at: Option<Seqno>,
+    /// The last committed entry of what it has just copied.
+    copied: Option<TxId>,
     /// Before its next start it has to copy the ledger of another.
     pub wants_copy: Option<WantedCopy>,
     /// The life in which it became the node that it is; none for the first.
@@ -269,6 +271,7 @@ impl Machine {
             works: false,
             was_primary: false,
             copied_at: None,
+            copied: None,
             wants_copy: None,
             born: None,
             making: Making::default(),
@@ -325,6 +328,7 @@ impl Machine {
             works: false,
             was_primary: false,
             copied_at: other.copied_at,
+            copied: None,
             wants_copy: other.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy }),
             born: None,
             making: Making::default(),
@@ -368,6 +372,10 @@ impl Machine {
         let (mut loader, entries) = self.load(plan, keys, &mut files, committed)?;
         if entries.is_empty() {
             return Err(StartFault::Nothing);
+        }
+        // As a node that copies its ledger and goes on in the same process.
+        if let Some(copied) = self.copied.take() {
+            loader.note_committed(copied);
         }
         let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
         let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));

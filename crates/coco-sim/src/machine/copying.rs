@@ -81,7 +81,9 @@ impl Machine {
         if !copied.is_enough(committed) || copied.last() < at_least {
             return Err(CopyFault::Short);
         }
+        let known = copied.committed(committed);
         self.place(copied, snapshot.as_ref()).map_err(CopyFault::Place)?;
+        self.copied = Some(known);
         self.copied_at = snapshot.as_ref().map(|(name, _)| name.seqno);
         Ok(snapshot.is_some())
     }

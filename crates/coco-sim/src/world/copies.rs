@@ -34,9 +34,7 @@ impl World {
         {
             let state = replica.state();
             let state = state.read();
-            let has_it =
-                state.view_at(needs.seqno) == needs.view && state.last().seqno >= needs.seqno;
-            if state.primary() != Some(by) || has_it {
+            if state.primary() != Some(by) || state.has(needs) {
                 self.marks.reach("a node had what the primary could not give");
                 return;
             }
