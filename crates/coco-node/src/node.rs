@@ -292,12 +292,7 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
         // By its id: the host may have put something else in its place since.
         loader.note_committed(copied);
     }
-    let committed = {
-        let state = loader.state();
-        let state = state.read();
-        let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
-        state.last_signature(known).unwrap_or(Seqno::ZERO)
-    };
+    let committed = committed(&loader, &files);
     let (identity, hard_state_found) = match origin {
         Origin::Life(Life { identity, hard_state }) => (*identity, Some(hard_state)),
         Origin::Recovered => (seat.clone(), hard_state_found),
@@ -308,6 +303,14 @@ fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// The last signature that is known to be committed.
+fn committed(loader: &Loader, files: &LedgerFiles) -> Seqno {
+    let state = loader.state();
+    let state = state.read();
+    let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
+    state.last_signature(known).unwrap_or(Seqno::ZERO)
 }
 
 /// Whether members trust this node, and the ledger's newest configuration is without it: it was never given its place. One

@@ -373,10 +373,6 @@ impl Machine {
         if entries.is_empty() {
             return Err(StartFault::Nothing);
         }
-        // As a node that copies its ledger and goes on in the same process.
-        if let Some(copied) = self.copied.take() {
-            loader.note_committed(copied);
-        }
         let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
         let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));
         let is_less = !entries.starts_with(&self.disk.entries) || !keeps_vote;
@@ -463,7 +459,11 @@ impl Machine {
                 matches!(error, UseSnapshotError::Files(LedgerFilesError::Archived { .. }));
             making.refused.push(Refused { name, text: in_full(error), is_archived });
         });
-        let (loader, used) = loaded.map_err(Box::new)?;
+        let (mut loader, used) = loaded.map_err(Box::new)?;
+        // As a node that copies its ledger and goes on in the same process.
+        if let Some(copied) = self.copied.take() {
+            loader.note_committed(copied);
+        }
         making.used = used;
         making.start(snapshots);
         let base = used.map_or(Seqno::ZERO, |name| name.seqno);
