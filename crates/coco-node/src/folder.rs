@@ -335,28 +335,34 @@ mod tests {
     /// In a data centre whose power goes, what was written and not synced is gone; and disks wear.
     #[test]
     fn a_write_that_stops_anywhere_forgets_nothing() {
-        let (folder, name) = (folder(), "consensus.state");
+        let name = "consensus.state";
         let state = |view| HardState { view: View(view), vote: None };
-        let path = folder.path.join(name);
-        let (mut file, _) = HardStateFile::open(&folder, name).expect("opens");
-        for view in [3, 4] {
-            file.write(&state(view)).expect("writes");
-            file.sync().expect("syncs");
+        // Also the first write to each slot.
+        for writes in 0..4 {
+            let folder = folder();
+            let path = folder.path.join(name);
+            let (mut file, _) = HardStateFile::open(&folder, name).expect("opens");
+            for view in 1..=writes {
+                file.write(&state(view)).expect("writes");
+                file.sync().expect("syncs");
+            }
+            let before = fs::read(&path).expect("reads");
+            file.write(&state(writes + 1)).expect("writes");
+            let after = fs::read(&path).expect("reads");
+            assert_eq!(before.len(), after.len(), "a write needs no more room");
+            let durable = (writes > 0).then(|| state(writes));
+            for end in 0..=after.len() {
+                let mut torn = after.clone();
+                torn[end..].copy_from_slice(&before[end..]);
+                fs::write(&path, &torn).expect("writes");
+                let (_, found) = HardStateFile::open(&folder, name).expect("opens");
+                assert!(
+                    [durable, Some(state(writes + 1))].contains(&found),
+                    "{found:?} after {writes} writes and {end} bytes"
+                );
+            }
+            fs::remove_dir_all(&folder.path).expect("removes");
         }
-        let before = fs::read(&path).expect("reads");
-        file.write(&state(5)).expect("writes");
-        let after = fs::read(&path).expect("reads");
-        for end in 0..=after.len() {
-            let mut torn = after.clone();
-            torn[end..].copy_from_slice(&before[end..]);
-            fs::write(&path, &torn).expect("writes");
-            let (_, found) = HardStateFile::open(&folder, name).expect("opens");
-            assert!(
-                [Some(state(4)), Some(state(5))].contains(&found),
-                "{found:?} after {end} bytes"
-            );
-        }
-        fs::remove_dir_all(&folder.path).expect("removes");
     }
 
     #[test]

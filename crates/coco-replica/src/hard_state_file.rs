@@ -6,7 +6,9 @@
 //!   slot: u64 generation | its complement | encoded state, with its checksum | generation and complement again | zeros
 //! ```
 //!
-//! A write that stops inside a sector leaves two generations in it. Generation *g* stands in slot *g* mod 2, and takes the place of *g* − 2 only when *g* − 1 is durable.
+//! The file begins with a filler in all four sectors, and gets its name with them: so a disk without room refuses it as a
+//! whole, and a first write that stops inside a sector leaves the filler in the other. A write that stops inside a sector
+//! leaves two generations in it, or a generation and filler. Generation *g* stands in slot *g* mod 2, and takes the place of *g* − 2 only when *g* − 1 is durable.
 
 use coco_consensus::{HARD_STATE_BYTES, HardState};
 use coco_ledger::{FileError, Folder, FolderFile, SECTOR_BYTES};
@@ -48,13 +50,19 @@ impl<H: FolderFile> HardStateFile<H> {
         folder: &F,
         name: &str,
     ) -> Result<(Self, Option<HardState>), HardStateFileError> {
-        let exists = folder.names()?.iter().any(|there| there == name);
-        let file = if exists { folder.open_to_write(name)? } else { folder.create(name)? };
+        let names = folder.names()?;
+        if !names.iter().any(|there| there == name) {
+            make(folder, name, &names)?;
+        }
+        let file = folder.open_to_write(name)?;
         let mut newest: Option<(u64, HardState)> = None;
         for slot in 0..2 {
             let found = match (read_sector(&file, slot, 0)?, read_sector(&file, slot, 1)?) {
                 (Sector::Whole(found), _) | (_, Sector::Whole(found)) => found,
-                (Sector::Empty, Sector::Empty) => continue,
+                (Sector::Empty | Sector::Filler, Sector::Empty | Sector::Filler)
+                // Nobody has heard of a first write that reached one of them and stopped there.
+                | (Sector::Damaged, Sector::Filler)
+                | (Sector::Filler, Sector::Damaged) => continue,
                 (Sector::Damaged, _) | (_, Sector::Damaged) => {
                     let (file, offset) = (name.to_owned(), offset(slot, 0));
                     return Err(HardStateFileError::Damaged { file, offset });
@@ -112,6 +120,8 @@ enum Sector {
     Whole((u64, HardState)),
     /// Nothing was ever written there.
     Empty,
+    /// What the file was made with.
+    Filler,
     /// Something else.
     Damaged,
 }
@@ -122,8 +132,32 @@ const _: () = assert!(SECTOR as u64 == SECTOR_BYTES, "one size of sectors");
 
 /// Bytes of a generation with its complement.
 const GENERATION_BYTES: usize = 16;
-/// How many times a slot stands in the file.
+/// Slots of the file, and how many times each stands in it.
+const SLOTS: usize = 2;
 const COPIES: usize = 2;
+/// Stands behind the name of the file while it is made.
+const UNFINISHED: &str = ".new";
+
+/// Makes the file, durable on return. What a crash leaves of it has another name.
+fn make<F: Folder>(folder: &F, name: &str, names: &[String]) -> Result<(), FileError> {
+    let unfinished = format!("{name}{UNFINISHED}");
+    if names.contains(&unfinished) {
+        folder.remove(&unfinished)?;
+    }
+    let file = folder.create(&unfinished)?;
+    file.write_at(&filler().repeat(SLOTS * COPIES), 0)?;
+    file.sync_all()?;
+    drop(file);
+    folder.rename(&unfinished, name)?;
+    folder.sync()
+}
+
+/// A generation that no slot has, so that it is told from what was never written.
+fn filler() -> [u8; SECTOR] {
+    let mut bytes = [0; SECTOR];
+    bytes[GENERATION_BYTES / 2..GENERATION_BYTES].fill(0xff);
+    bytes
+}
 
 const fn offset(slot: u64, copy: u64) -> u64 {
     (slot * COPIES as u64 + copy) * SECTOR_BYTES
@@ -138,6 +172,9 @@ fn read_sector(file: &impl FolderFile, slot: u64, copy: u64) -> Result<Sector, F
     file.read_at(&mut bytes[..there], offset)?;
     if bytes == [0; SECTOR] {
         return Ok(Sector::Empty);
+    }
+    if bytes == filler() {
+        return Ok(Sector::Filler);
     }
     let (before, rest) = bytes.split_at(GENERATION_BYTES);
     let (state, rest) = rest.split_at(HARD_STATE_BYTES);

@@ -163,16 +163,20 @@ pub(crate) fn fill(network: &Network, hashes: &mut Vec<B256>) -> anyhow::Result<
 /// Sends transfers until the last snapshot is a few entries old, so that starts and stops, which are entries, too, make no
 /// other one; then all nodes have it.
 fn just_after_a_snapshot(network: &Network, hashes: &mut Vec<B256>) -> anyhow::Result<()> {
+    let mut committed = committed_everywhere(network)?.seqno.0;
     for _ in 0..ENTRIES {
-        if committed_everywhere(network)?.seqno.0 % ENTRIES <= 8 {
+        // Late enough for that snapshot to be under way on every node.
+        if (4..=8).contains(&(committed % ENTRIES)) {
             break;
         }
         send(network, hashes, 1)?;
+        committed = committed_everywhere(network)?.seqno.0;
     }
     until("the newest snapshots are equal", EQUAL, || {
         let newest = |i| Ok(names(network, i)?.pop());
         let all: BTreeSet<_> = (0..NODES).map(newest).collect::<anyhow::Result<_>>()?;
-        Ok(all.len() == 1)
+        let is_of_now = |name: &SnapshotName| name.seqno.0 / ENTRIES == committed / ENTRIES;
+        Ok(all.len() == 1 && all.first().is_some_and(|name| name.as_ref().is_some_and(is_of_now)))
     })
 }
 
