@@ -1,0 +1,163 @@
+//! What a node reads from its folder before it starts, or copies from another node if that is not enough.
+
+use std::fs;
+
+use coco_consensus::HardState;
+use coco_kv::MapName;
+use coco_ledger::{NODES_MAP, NodeStatus, read_node};
+use coco_replica::{HardStateFile, LoadLedgerError, Loader};
+use coco_types::{NodeId, Seqno, View};
+use tracing::{info, warn};
+
+use super::{Life, StartNodeError};
+use crate::{
+    catch_up::{Target, copy_ledger, copy_wanted},
+    config::{NodeConfig, Restart},
+    folder::{DiskFile, DiskFolder, LedgerFiles},
+    identity::Identity,
+    provision::LEDGER_FOLDER,
+    replay::{Known, load_ledger, snapshot_folder},
+    seat,
+    snapshot_files::{self, SnapshotFiles},
+};
+
+/// Name of the hard state's file inside a node's folder.
+const HARD_STATE_FILE: &str = "consensus.state";
+
+/// What a node is loaded for.
+pub(super) enum Origin {
+    /// A process begins, and knows its disk only.
+    Disk,
+    /// This process has written what is on the disk, and loads it again under other secrets.
+    Recovered,
+    /// This process goes on as the node that it was, with another ledger.
+    Life(Life),
+}
+
+/// Whether the ledger has to be copied from another node, because of what was found.
+fn has_lost(
+    config: &NodeConfig,
+    loaded: &Result<Loader, LoadLedgerError>,
+    has_started: bool,
+) -> bool {
+    // A node that goes on as the one that it was has acknowledged what it lost.
+    let is_believed = config.consensus.restart == Restart::FromDisk && has_started;
+    let may_copy = !is_believed && config.nodes.len() > 1;
+    may_copy
+        && match loaded {
+            Ok(loader) => loader.last().seqno < GENESIS_LAST,
+            Err(error) => error.is_loss(),
+        }
+}
+
+/// What was read from the node's folder.
+pub(super) struct Loaded {
+    /// What is sealed there: the node of the first start, whose key is that of the seat.
+    pub(super) seat: Identity,
+    /// The node that this process is.
+    pub(super) identity: Identity,
+    pub(super) loader: Loader,
+    pub(super) files: LedgerFiles,
+    pub(super) snapshots: SnapshotFiles,
+    pub(super) hard_state: HardStateFile<DiskFile>,
+    pub(super) hard_state_found: Option<HardState>,
+    pub(super) committed: Seqno,
+}
+
+pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartNodeError> {
+    let seat = Identity::open(&config.data_dir)?;
+    let folder = config.data_dir.join(LEDGER_FOLDER);
+    fs::create_dir_all(&folder)
+        .map_err(|source| StartNodeError::Folder { path: folder.clone(), source })?;
+    let path = snapshot_folder(&config.data_dir);
+    let snapshots =
+        snapshot_files::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+    let path = config.data_dir.clone();
+    let (mut hard_state, mut hard_state_found) =
+        HardStateFile::open(&DiskFolder::new(&path), HARD_STATE_FILE)
+            .map_err(|source| StartNodeError::HardState { path, source })?;
+    let known = Known::of(&seat, config.ledger.retained_entries);
+    let wanted = copy_wanted(&config.data_dir)?;
+    let has_started = hard_state_found.is_some();
+    // A new node learns from the others what is committed. Its host may have given any chunk the name of one that is.
+    let is_new = matches!(origin, Origin::Disk | Origin::Life(_));
+    let doubts = is_new && has_started && config.consensus.restart == Restart::Rejoin;
+    let open = || -> Result<LedgerFiles, StartNodeError> {
+        let mut files = LedgerFiles::open(DiskFolder::new(&folder))
+            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })?;
+        for put in files.put_aside() {
+            warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
+        }
+        if doubts {
+            files.doubt_names();
+        }
+        Ok(files)
+    };
+    let mut files = open()?;
+    let mut copied = None;
+    let loaded =
+        if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
+    let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
+        Some(loaded) => loaded,
+        None => {
+            info!("this node's ledger lacks what the others have: it is copied from one of them");
+            let found = hard_state_found;
+            let target =
+                Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
+            // A new node has promised nothing.
+            copied = Some(copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?);
+            hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
+            files = open()?;
+            load_ledger(&known, &mut files, &snapshots)
+        }
+    };
+    let mut loader = loader
+        .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
+    if loader.last().seqno < GENESIS_LAST {
+        return Err(StartNodeError::NoGenesis(folder));
+    }
+    if let Some(torn) = files.torn() {
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+    }
+    if let Some(copied) = copied {
+        // By its id: the host may have put something else in its place since.
+        loader.note_committed(copied);
+    }
+    let committed = committed(&loader, &files);
+    let (identity, hard_state_found) = match origin {
+        Origin::Life(Life { identity, hard_state }) => (*identity, Some(hard_state)),
+        Origin::Recovered => (seat.clone(), hard_state_found),
+        Origin::Disk => {
+            let is_newcomer = !has_started && is_newcomer(&loader, seat.node_id);
+            let may_resume = seat::may_resume(&loader.reader());
+            seat::node_of(config, &seat, hard_state_found, is_newcomer, may_resume)?
+        }
+    };
+    Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// The last signature that is known to be committed.
+fn committed(loader: &Loader, files: &LedgerFiles) -> Seqno {
+    let state = loader.state();
+    let state = state.read();
+    let known = files.committed().max(GENESIS_LAST).max(state.committed().seqno);
+    state.last_signature(known).unwrap_or(Seqno::ZERO)
+}
+
+/// Whether members trust this node, and the ledger's newest configuration is without it: it was never given its place. One
+/// that had it, and whose process was replaced by another in its seat, is retired.
+fn is_newcomer(loader: &Loader, node: NodeId) -> bool {
+    let is_nowhere = loader.configuration().is_some_and(|(in_effect, pending)| {
+        let pending = pending.map(|(_, pending)| pending);
+        [Some(in_effect), pending].into_iter().flatten().all(|one| !one.contains(node))
+    });
+    let head = loader.reader().head();
+    let row = head
+        .map(&MapName::from_static(NODES_MAP))
+        .and_then(|map| head.get(map, node.to_string().as_bytes()));
+    let row = row.and_then(|row| read_node(node, &row).ok());
+    is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
+}
+
+/// The last entry that provisioning made; committed from the start.
+const GENESIS_LAST: Seqno = Seqno(4);
