@@ -52,11 +52,15 @@ pub(crate) async fn own_id(tls: &Tls, node: usize) -> anyhow::Result<Option<Stri
     Ok(state["node_id"].as_str().map(str::to_owned))
 }
 
-/// The ids of the nodes of the network, as this one knows them.
-pub(crate) async fn node_ids(tls: &Tls, node: usize) -> anyhow::Result<Vec<String>> {
-    let (_, body) = get(tls, node, "/node/network/nodes").await?;
-    let nodes = body["nodes"].as_array().context("a list of nodes")?;
-    Ok(nodes.iter().filter_map(|node| node["node_id"].as_str().map(str::to_owned)).collect())
+/// The ids of the nodes that have a vote, as this one knows them; none while a change of voters is under way.
+pub(crate) async fn voters(tls: &Tls, node: usize) -> anyhow::Result<Vec<String>> {
+    let (_, body) = get(tls, node, "/node/consensus").await?;
+    let details = &body["details"];
+    let configs = details["configs"].as_array().context("a list of configurations")?;
+    let [configuration] = configs.as_slice() else { return Ok(Vec::new()) };
+    let nodes = configuration["nodes"].as_object().context("nodes")?;
+    let is_learner = |id: &str| details["learners"].get(id).is_some();
+    Ok(nodes.keys().filter(|id| !is_learner(id)).cloned().collect())
 }
 
 /// The time of a node's last block, in seconds.

@@ -213,7 +213,7 @@ impl<'a> Scene<'a> {
             let mut ids: Vec<String> = up.iter().filter_map(|i| self.own_id(*i)).collect();
             ids.sort();
             let agree = |i: &usize| {
-                let named = self.runtime.block_on(nodes_say::node_ids(&self.tls, *i));
+                let named = self.runtime.block_on(nodes_say::voters(&self.tls, *i));
                 named.is_ok_and(|mut named| {
                     named.sort();
                     named == ids
