@@ -63,40 +63,26 @@ impl Call {
         call
     }
 
+    fn post(target: String, content_type: &'static str, body: &[u8], kind: Kind) -> Self {
+        let (method, body) = (Method::POST, Bytes::copy_from_slice(body));
+        Self { method, content_type: Some(content_type), body, kind, ..Self::get(target) }
+    }
+
     /// Hands a member's request in.
     pub(crate) fn submit(envelope: &Envelope) -> Self {
-        Self {
-            method: Method::POST,
-            target: versioned(&envelope.path()),
-            content_type: Some("application/cose"),
-            body: Bytes::copy_from_slice(envelope.bytes()),
-            range: None,
-            kind: Kind::Change,
-        }
+        let target = versioned(&envelope.path());
+        Self::post(target, "application/cose", envelope.bytes(), Kind::Change)
     }
 
     /// Says who a node is. Said twice it is the same.
     pub(crate) fn join(request: &[u8]) -> Self {
-        Self {
-            method: Method::POST,
-            target: "/node/join".to_owned(),
-            content_type: Some("application/json"),
-            body: Bytes::copy_from_slice(request),
-            range: None,
-            kind: Kind::Question,
-        }
+        Self::post("/node/join".to_owned(), "application/json", request, Kind::Question)
     }
 
     /// Asks what a proposal would change.
     pub(crate) fn simulate(proposal: &[u8]) -> Self {
-        Self {
-            method: Method::POST,
-            target: versioned("/gov/members/proposals:simulate"),
-            content_type: Some("application/json"),
-            body: Bytes::copy_from_slice(proposal),
-            range: None,
-            kind: Kind::Question,
-        }
+        let target = versioned("/gov/members/proposals:simulate");
+        Self::post(target, "application/json", proposal, Kind::Question)
     }
 
     /// Whether the answer is read from what is committed, and says up to where.
