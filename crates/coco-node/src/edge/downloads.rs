@@ -8,13 +8,13 @@ use std::{io, ops::Range, sync::Arc, time::Duration};
 use coco_api::ErrorCode;
 use coco_ledger::{ChunkName, FileError, LedgerFilesError, SnapshotName};
 use coco_types::Seqno;
-use http_body_util::{Either, channel::Channel};
+use http_body_util::{Either, Full, channel::Channel};
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{
-        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName,
-        HeaderValue, LOCATION, RANGE,
+        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue,
+        LOCATION, RANGE,
     },
 };
 use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
@@ -98,7 +98,7 @@ pub(super) async fn answer(
     let source = Arc::clone(service);
     let length = spawn_blocking(move || file.length(&source)).await;
     let Ok(Ok(length)) = length else { return Err(missing()) };
-    Ok(give(service, file, length, request.headers(), permit))
+    Ok(give(service, file, length, request, permit))
 }
 
 /// What is asked for, as an answer whose body is read while it is sent.
@@ -106,10 +106,10 @@ fn give(
     service: &Arc<Service>,
     file: File,
     length: u64,
-    headers: &HeaderMap,
+    request: &Request<Incoming>,
     permit: OwnedSemaphorePermit,
 ) -> Reply {
-    let asked = headers.get(RANGE).and_then(|range| range.to_str().ok());
+    let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let (status, range) = match asked.map_or(Asked::Whole, |range| Asked::read(range, length)) {
         Asked::Whole => (StatusCode::OK, 0..length),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -120,8 +120,37 @@ fn give(
             return reply;
         }
     };
-    let (mut sender, body) = Channel::<Bytes, io::Error>::new(PARTS_WAITING);
-    let (source, part) = (Arc::clone(service), range.clone());
+    let body = if request.method() == Method::HEAD {
+        Either::Left(Full::default())
+    } else {
+        Either::Right(sent(service, file, range.clone(), permit))
+    };
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    let (header, name) = file.name();
+    let (first, last) = (range.start, range.end.saturating_sub(1));
+    let text =
+        |text: String| HeaderValue::try_from(text).expect("names and digits stand in headers");
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
+    headers.insert(header, text(name));
+    if status == StatusCode::PARTIAL_CONTENT {
+        headers.insert(CONTENT_RANGE, text(format!("bytes {first}-{last}/{length}")));
+    }
+    reply
+}
+
+/// The bytes of a part of a file, read while they are sent.
+fn sent(
+    service: &Arc<Service>,
+    file: File,
+    part: Range<u64>,
+    permit: OwnedSemaphorePermit,
+) -> Channel<Bytes, io::Error> {
+    let (mut sender, body) = Channel::new(PARTS_WAITING);
+    let source = Arc::clone(service);
     tokio::spawn(async move {
         let _permit = permit;
         let sending = async {
@@ -149,21 +178,7 @@ fn give(
             sender.abort(error);
         }
     });
-    let mut reply = Response::new(Either::Right(body));
-    *reply.status_mut() = status;
-    let (header, name) = file.name();
-    let (first, last) = (range.start, range.end.saturating_sub(1));
-    let text =
-        |text: String| HeaderValue::try_from(text).expect("names and digits stand in headers");
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
-    headers.insert(header, text(name));
-    if status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(CONTENT_RANGE, text(format!("bytes {first}-{last}/{length}")));
-    }
-    reply
+    body
 }
 
 /// The way to the chunk that holds an entry, once it is closed and committed.
