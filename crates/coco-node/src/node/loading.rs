@@ -23,6 +23,8 @@ use crate::{
 
 /// Name of the hard state's file inside a node's folder.
 const HARD_STATE_FILE: &str = "consensus.state";
+/// The last entry that provisioning made; committed from the start.
+const GENESIS_LAST: Seqno = Seqno(4);
 
 /// What a node is loaded for.
 pub(super) enum Origin {
@@ -158,6 +160,3 @@ fn is_newcomer(loader: &Loader, node: NodeId) -> bool {
     let row = row.and_then(|row| read_node(node, &row).ok());
     is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
 }
-
-/// The last entry that provisioning made; committed from the start.
-const GENESIS_LAST: Seqno = Seqno(4);
