@@ -7,6 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use coco_crypto::{Certificate, CertificateError, Validity};
+use coco_types::Digest;
 use thiserror::Error;
 
 /// Most days of a certificate, whatever a constitution allows.
@@ -21,11 +22,17 @@ pub trait Certify: Send + Sync {
     fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError>;
 }
 
+/// Which service a certificate in PEM is of: a service is its key, and its certificate may be renewed. Nothing, if it is no
+/// certificate.
+#[must_use]
+pub fn service_of(certificate_pem: &str) -> Option<Digest> {
+    Some(Certificate::from_pem(certificate_pem).ok()?.key().digest())
+}
+
 /// Where it comes from.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub enum Certificates {
     /// From nowhere: the service's key is not here.
-    #[default]
     None,
     /// It is made.
     Made(Arc<dyn Certify>),

@@ -53,7 +53,7 @@ pub use audit::{
     Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
     ROOT_LAG_MAX,
 };
-pub use certify::{CERTIFICATE_DAYS_MAX, Certificates, Certify, CertifyError};
+pub use certify::{CERTIFICATE_DAYS_MAX, Certificates, Certify, CertifyError, service_of};
 pub use constitution::{
     BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
     ConstitutionError, LOADING_LIMITS,

@@ -209,7 +209,7 @@ impl<'a, 's> Outside<'a, 's> {
         }
         let row = self.readable(SERVICE_INFO)?.and_then(|map| self.tx.get(map, singleton_key()));
         let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(&row).ok());
-        let present = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+        let present = row.and_then(|row| row.certificate());
         let present = present.ok_or_else(|| refused(CertifyError::NoService.to_string()))?;
         let days = (1..=CERTIFICATE_DAYS_MAX).find(|whole| f64::from(*whole) == days);
         let renewed = days

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use coco_crypto::Certificate;
 use coco_kv::{Snapshot, Transaction};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -112,6 +113,14 @@ pub struct ServiceRow {
     pub current_service_create_txid: Option<String>,
     /// The position of the last service's first transaction.
     pub previous_service_identity_version: Option<u64>,
+}
+
+impl ServiceRow {
+    /// The service's certificate, if it can be read.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        Certificate::from_pem(&self.cert).ok()
+    }
 }
 
 /// A row of [`tables::DISCLOSURES`]: members agreed that this part of the ledger may be read with their shares.

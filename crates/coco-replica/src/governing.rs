@@ -13,10 +13,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use coco_adapter::Ticket;
-use coco_crypto::{Certificate, SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
+use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
     Certificates, Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
-    Situation, forget_submitted_shares, has_recovery_members, newest_secret, share, tables,
+    Situation, forget_submitted_shares, has_recovery_members, newest_secret, service_of, share,
+    tables,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -370,15 +371,9 @@ fn open_service(
     previous: Option<&[u8]>,
     next: &[u8],
 ) -> Result<bool, GovernanceError> {
-    let read = |pem: &[u8]| {
-        str::from_utf8(pem)
-            .ok()
-            .and_then(|pem| Certificate::from_pem(pem).ok())
-            // A service is its key; its certificate may have been renewed.
-            .map(|cert| cert.key().digest())
-    };
+    let read = |pem: &[u8]| service_of(str::from_utf8(pem).ok()?);
     let row = service_row(tx)?;
-    let ours = row.get("cert").and_then(|cert| read(cert.as_str()?.as_bytes()));
+    let ours = row.get("cert").and_then(|cert| service_of(cert.as_str()?));
     if ours.is_none() || read(next) != ours {
         return Err(refused("next_service_identity is not the certificate of this service"));
     }
@@ -395,7 +390,7 @@ fn open_service(
             let map = find(tx, tables::PREVIOUS_SERVICE_IDENTITY)?;
             let recorded = tx.get(map, singleton_key()).and_then(|pem| {
                 // CCF keeps the certificate as JSON text.
-                read(serde_json::from_slice::<String>(&pem).ok()?.as_bytes())
+                service_of(&serde_json::from_slice::<String>(&pem).ok()?)
             });
             if recorded.is_none() || read(previous) != recorded {
                 return Err(refused(

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::Certificate;
 use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
@@ -12,6 +11,7 @@ use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_next, check
 use super::{Audit, AuditError, AuditFault, AuditedEntry, ROOT_LAG_MAX, SNAPSHOT_ASKED};
 use crate::{
     Certificates, Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
+    certify::service_of,
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
     rows::ServiceRow,
     tables::{
@@ -206,7 +206,7 @@ const fn route(member: MemberId, message: Message) -> Option<Route> {
 fn recorded_certificate(writes: &WriteSetView<'_>) -> Certificates {
     let row = writes.get(&MapName::from_static(SERVICE_INFO), singleton_key());
     let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(row).ok());
-    let certificate = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+    let certificate = row.and_then(|row| row.certificate());
     certificate.map_or(Certificates::None, |made| Certificates::Recorded(Box::new(made)))
 }
 
@@ -237,10 +237,8 @@ fn open_service(
     let before: Option<Map<String, Value>> =
         tables::read(tx, SERVICE_INFO, singleton_key()).map_err(AuditFault::Tables)?;
     let Some(mut row) = before else { return wrong("there was no service to open") };
-    // A service is its key; its certificate may have been renewed.
-    let read = |pem: &str| Certificate::from_pem(pem).ok().map(|cert| cert.key().digest());
-    let ours = row.get("cert").and_then(Value::as_str).and_then(read);
-    if ours.is_none() || str::from_utf8(next).ok().and_then(read) != ours {
+    let ours = row.get("cert").and_then(Value::as_str).and_then(service_of);
+    if ours.is_none() || str::from_utf8(next).ok().and_then(service_of) != ours {
         return wrong("the service that was to be opened is another one");
     }
     let status = match (row.get("status").and_then(Value::as_str), previous) {
@@ -250,8 +248,9 @@ fn open_service(
             let recorded: Option<String> =
                 tables::read(tx, PREVIOUS_SERVICE_IDENTITY, singleton_key())
                     .map_err(AuditFault::Tables)?;
-            let recorded = recorded.as_deref().and_then(read);
-            if recorded.is_none() || str::from_utf8(previous).ok().and_then(read) != recorded {
+            let recorded = recorded.as_deref().and_then(service_of);
+            if recorded.is_none() || str::from_utf8(previous).ok().and_then(service_of) != recorded
+            {
                 return wrong("the service before the one that was to be opened is another one");
             }
             forget_submitted_shares(tx).map_err(AuditFault::Tables)?;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use coco_crypto::Certificate;
 use coco_kv::{MapName, Transaction, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
@@ -16,6 +15,7 @@ use super::{
     secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE, check_kept},
 };
 use crate::{
+    certify::service_of,
     recovery::{Dealt, check_dealt, has_enough, has_recovery_members},
     tables::{
         self, ENCRYPTED_SUBMITTED_SHARES, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
@@ -97,11 +97,8 @@ fn check_beginning(
         let row = entry.writes.get(&MapName::from_static(name), singleton_key());
         row.and_then(|row| serde_json::from_slice::<String>(row).ok())
     };
-    // A service is its key; its certificate may have been renewed.
-    let read =
-        |pem: &str| Certificate::from_pem(pem).ok().map(|certificate| certificate.key().digest());
-    let ours = before.get("cert").and_then(Value::as_str).and_then(read);
-    if ours.is_none() || one(PREVIOUS_SERVICE_IDENTITY).as_deref().and_then(read) != ours {
+    let ours = before.get("cert").and_then(Value::as_str).and_then(service_of);
+    if ours.is_none() || one(PREVIOUS_SERVICE_IDENTITY).as_deref().and_then(service_of) != ours {
         return Err(wrong("it does not name the service before it"));
     }
     let count = |row: &Map<String, Value>| {

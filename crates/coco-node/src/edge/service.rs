@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
-use coco_crypto::Certificate;
 use coco_evm::{rpc::Rpc, transaction::EvmCheck};
 use coco_governance::rows::{Rows, ServiceRow};
 use coco_kv::Snapshot;
@@ -163,7 +162,7 @@ impl Service {
     /// knows of no other for the same key.
     pub(crate) fn certificate(&self, row: Option<&ServiceRow>) -> String {
         let began_with = &self.parts.identity.service_cert;
-        let written = row.and_then(|row| Certificate::from_pem(&row.cert).ok());
+        let written = row.and_then(ServiceRow::certificate);
         written.filter(|now| now.key() == began_with.key()).as_ref().unwrap_or(began_with).pem()
     }
 
