@@ -1,5 +1,6 @@
 //! What a node answered.
 
+use coco_crypto::Certificate;
 use coco_types::TxId;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,10 @@ pub struct Answer {
     pub transaction: Option<TxId>,
     /// Where to ask instead; then the status is 308.
     pub location: Option<String>,
+    /// When it was written by the node's clock, in seconds since 1970, where the node said it.
+    pub date: Option<u64>,
+    /// What the node proved itself by; nothing over plain HTTP.
+    pub certificate: Option<Certificate>,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -17,8 +17,8 @@ use crate::{
     call::{Call, Kind, USERS, member_path, proposal_path},
     exchange::{Progress, ask},
     reply::{
-        Actions, Commit, Constitution, List, Member, Network, Node, NodeState, Nodes, Organisation,
-        Proposal, ServiceInfo, Simulated, TxStatus, User,
+        Actions, Commit, Consensus, Constitution, JoinPolicy, List, Member, Network, Node,
+        NodeState, Nodes, Organisation, Proposal, ServiceInfo, Simulated, TxStatus, User,
     },
     trust,
 };
@@ -295,6 +295,8 @@ reads! {
     "The nodes of the network." nodes() Call::get("/node/network/nodes") => Nodes;
     "The state of the node that answers." state() Call::get("/node/state") => NodeState;
     "The last committed transaction." commit() Call::get("/node/commit") => Commit;
+    "What the node that answers knows of consensus." consensus() Call::get("/node/consensus") => Consensus;
+    "Which code nodes may run." join_policy() Call::gov("/gov/service/join-policy") => JoinPolicy;
     "What the service says of itself." service_info() Call::gov("/gov/service/info") => ServiceInfo;
     "The nodes that governance knows." service_nodes()
         Call::gov("/gov/service/nodes") => List<Node>;

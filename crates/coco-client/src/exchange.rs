@@ -1,14 +1,18 @@
 //! One call to one node: connect, ask, read the answer. Bounded in size; the caller bounds the time.
 
-use std::io;
+use std::{
+    io,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use coco_api::TRANSACTION_ID_HEADER;
+use coco_crypto::Certificate;
 use coco_types::TxId;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request,
     client::conn::http1,
-    header::{CONTENT_TYPE, HOST, LOCATION, RANGE},
+    header::{CONTENT_TYPE, DATE, HOST, HeaderValue, LOCATION, RANGE},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -49,7 +53,12 @@ pub(crate) async fn ask(
         return talk(endpoint, stream, call, progress).await;
     };
     match tls.connect(name.clone(), stream).await {
-        Ok(stream) => talk(endpoint, stream, call, progress).await,
+        Ok(stream) => {
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificate = chain.first().and_then(|der| Certificate::from_der(der).ok());
+            let answer = talk(endpoint, stream, call, progress).await?;
+            Ok(Answer { certificate, ..answer })
+        }
         Err(source) if is_transport(&source) => Err(unreachable(source)),
         Err(source) => Err(CallError::NotTheService { endpoint: endpoint.clone(), source }),
     }
@@ -93,6 +102,7 @@ where
         .headers()
         .get(TRANSACTION_ID_HEADER)
         .and_then(|value| value.to_str().ok()?.parse::<TxId>().ok());
+    let date = response.headers().get(DATE).and_then(seconds);
     let is_way = status == MOVED && call.kind == Kind::Question;
     let location = response.headers().get(LOCATION).filter(|_| is_way);
     let location = location.and_then(|location| location.to_str().ok()).map(str::to_owned);
@@ -100,12 +110,20 @@ where
     let body = body.map_err(broken)?.to_bytes().to_vec();
     drop(connection);
     if (200..300).contains(&status) || location.is_some() {
-        return Ok(Answer { endpoint: endpoint.clone(), status, transaction, location, body });
+        let endpoint = endpoint.clone();
+        let certificate = None;
+        return Ok(Answer { endpoint, status, transaction, location, date, certificate, body });
     }
     Err(CallError::Refused {
         endpoint: endpoint.clone(),
         refusal: Box::new(Refusal::read(status, &body)),
     })
+}
+
+/// A date of HTTP in seconds since 1970.
+fn seconds(date: &HeaderValue) -> Option<u64> {
+    let date: SystemTime = httpdate::parse_http_date(date.to_str().ok()?).ok()?;
+    date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

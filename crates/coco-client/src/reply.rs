@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-pub use coco_api::{Commit, Network, NodeState, Nodes, TxStatusBody as TxStatus};
+pub use coco_api::{
+    Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, Network, NodeState,
+    Nodes, TxStatusBody as TxStatus, gov::JoinPolicy,
+};
 use coco_governance::tables::{Failure, MemberStatus, ProposalState, RecoveryRole};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -170,6 +173,14 @@ pub struct ServiceInfo {
     pub configuration: Value,
 }
 
+impl ServiceInfo {
+    /// How many shares bring the service back; 0 where it does not say so.
+    #[must_use]
+    pub fn recovery_threshold(&self) -> u64 {
+        self.configuration.get("recoveryThreshold").and_then(Value::as_u64).unwrap_or(0)
+    }
+}
+
 /// A node as governance knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -181,9 +192,23 @@ pub struct Node {
     /// What members attached to it.
     #[serde(default)]
     pub node_data: Value,
+    /// The certificate by which the service endorses it, PEM, once it is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Whether it is gone for good.
+    #[serde(default)]
+    pub retired_committed: bool,
     /// What it proves itself with.
     #[serde(default)]
     pub quote_info: Value,
+}
+
+impl Node {
+    /// The measurement of the code that it runs, where its evidence says so.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.quote_info.get("details")?.get("measurement")?.as_str()
+    }
 }
 
 /// The rules in force.

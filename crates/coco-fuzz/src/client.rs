@@ -4,8 +4,8 @@ use coco_client::{
     Refusal,
     join::JoinResponse,
     reply::{
-        Actions, Commit, List, Member, Network, Node, NodeState, Nodes, Proposal, ServiceInfo,
-        Simulated, TxStatus,
+        Actions, Commit, Consensus, JoinPolicy, List, Member, Network, Node, NodeState, Nodes,
+        Proposal, ServiceInfo, Simulated, TxStatus,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,7 +19,7 @@ pub(crate) fn answer(data: &[u8]) {
 }
 
 /// How many kinds of answers there are.
-pub(crate) const KINDS: u8 = 15;
+pub(crate) const KINDS: u8 = 17;
 
 /// A reader of each kind; whether it understood.
 const READERS: [fn(&[u8]) -> bool; KINDS as usize] = [
@@ -38,6 +38,8 @@ const READERS: [fn(&[u8]) -> bool; KINDS as usize] = [
     read::<TxStatus>,
     read::<JoinResponse>,
     refusal,
+    read::<Consensus>,
+    read::<JoinPolicy>,
 ];
 
 fn read<T: Serialize + DeserializeOwned>(body: &[u8]) -> bool {
