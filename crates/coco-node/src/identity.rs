@@ -1,22 +1,11 @@
 //! A node's keys and the service's secrets, sealed to a file.
-//!
-//! Under the *virtual* platform the sealing key is public: it is derived from a constant in this file. Whoever can
-//! read the file has the node's key, the service's key and the ledger secrets. The file's mode (owner only) is all the
-//! protection there is. On a real TEE the same bytes are sealed under a key that only the same code on the same
-//! processor can derive.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use coco_crypto::{
-    AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, AltName, Certificate,
-    CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey, SecretBytes, SigningKey,
-    Validity, endorse_node, endorse_service, hkdf_sha256, renew_node, service_certificate,
+    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey,
+    SecretBytes, SigningKey, Validity, endorse_node, endorse_service, renew_node,
+    service_certificate,
 };
 use coco_governance::Certify;
 use coco_ledger::{EndorsedService, EndorsementRow, LedgerSecrets};
@@ -24,9 +13,13 @@ use coco_types::{
     NodeId, Seqno,
     codec::{Reader, put_bytes},
 };
-use thiserror::Error;
 
-use crate::{provision::a_year_from, tls::peer_dns_name};
+pub use crate::seal::IdentityError;
+use crate::{
+    provision::a_year_from,
+    seal::{read_sealed, seal, unseal, write_new},
+    tls::peer_dns_name,
+};
 
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
@@ -56,27 +49,6 @@ impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").field("node_id", &self.node_id).finish_non_exhaustive()
     }
-}
-
-/// Why a sealed identity cannot be written or opened.
-#[derive(Debug, Error)]
-pub enum IdentityError {
-    /// The file system refused.
-    #[error("cannot access sealed identity {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The file was not written by this software on this platform, or was altered.
-    #[error("sealed identity {path} does not open: {what}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: &'static str,
-    },
 }
 
 impl Identity {
@@ -271,10 +243,7 @@ impl Identity {
         ];
         let mut plain = Vec::with_capacity(parts.iter().map(|part| 8 + part.len()).sum());
         parts.into_iter().for_each(|part| put_bytes(&mut plain, part));
-        let mut nonce = [0; AEAD_NONCE_BYTES];
-        aws_lc_rs::rand::fill(&mut nonce).expect("the system has entropy");
-        let tag = virtual_sealing_key().seal(nonce, MAGIC, &mut plain);
-        [&MAGIC[..], &nonce, &tag, &plain].concat()
+        seal(MAGIC, plain)
     }
 
     /// Opens the identity sealed in `folder`.
@@ -283,28 +252,13 @@ impl Identity {
     /// [`IdentityError`] that says what is wrong with the file.
     pub fn open(folder: &Path) -> Result<Self, IdentityError> {
         let path = folder.join(IDENTITY_FILE);
-        let failed = |source| IdentityError::File { path: path.clone(), source };
-        if std::fs::metadata(&path).map_err(failed)?.len() > IDENTITY_BYTES_MAX {
-            return Err(IdentityError::Unreadable { path, what: "it is too large" });
-        }
-        let bytes = std::fs::read(&path).map_err(failed)?;
+        let bytes = read_sealed(&path, IDENTITY_BYTES_MAX)?;
         Self::unseal(&bytes).map_err(|what| IdentityError::Unreadable { path, what })
     }
 
     fn unseal(bytes: &[u8]) -> Result<Self, &'static str> {
         let short = "it ends too early";
-        let mut reader = Reader::new(bytes);
-        let magic: &[u8; 8] = &reader.array("magic").map_err(|_| short)?;
-        if magic != MAGIC {
-            return Err("it is no identity sealed under the virtual platform");
-        }
-        let nonce = reader.array("nonce").map_err(|_| short)?;
-        let tag: [u8; AEAD_TAG_BYTES] = reader.array("tag").map_err(|_| short)?;
-        let plain = SecretBytes::new(
-            virtual_sealing_key()
-                .open(nonce, magic, reader.rest(), &tag)
-                .map_err(|_| "its seal is broken")?,
-        );
+        let plain = unseal(MAGIC, bytes)?;
         let mut reader = Reader::new(plain.expose());
         let mut part = || reader.bytes("part").map(<[u8]>::to_vec).map_err(|_| short);
         let node_key = SecretBytes::new(part()?);
@@ -341,26 +295,6 @@ impl Certify for Identity {
     fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError> {
         service_certificate(&self.service_key(), validity)
     }
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
-}
-
-fn virtual_sealing_key() -> AeadKey {
-    let mut key = [0; AEAD_KEY_BYTES];
-    hkdf_sha256(
-        b"coco virtual platform: this key is public and protects nothing",
-        b"",
-        b"identity",
-        &mut key,
-    );
-    AeadKey::new(&key)
 }
 
 #[cfg(test)]
