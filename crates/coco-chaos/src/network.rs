@@ -258,7 +258,7 @@ impl Network {
             Log::Blocked => Stdio::piped(),
         };
         let mut child = command
-            .args(["node", "--stop-with-parent", "--config"])
+            .args(["node", "start", "--stop-with-parent", "--config"])
             .arg(place.file("toml"))
             .arg("--ready-file")
             .arg(&ready)

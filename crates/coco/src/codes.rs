@@ -63,6 +63,10 @@ codes! {
     "the file is there already"
     "keys and certificates are never overwritten"
     "choose another name, or move the file away yourself"
+1004 ConfigUnusable Usage
+    "the configuration of a node cannot be used"
+    "a setting is not known, is missing, or has a value that means nothing"
+    "correct the setting that is named; coco node config show --config FILE --origin shows all of a file that can be used"
 1010 NoNetwork Usage
     "it is not said which network"
     "neither --url, COCO_URL nor a context names one"
@@ -87,6 +91,10 @@ codes! {
     "the service is another than the one that is expected"
     "the URL leads to another network, or somebody stands between, or the service was recovered and has a new identity"
     "ask another member for the identity, and do not go on before it is the same"
+1016 HereUnusable Usage
+    "the coco.toml of this folder cannot be used"
+    "it may say context and timeout; what is trusted, and whose key signs, is said by contexts alone, since a folder may come from others"
+    "correct the line that is named: coco context add NAME for a network, then context = \"NAME\""
 1020 NoKey Usage
     "it is not said whose key signs"
     "neither --key and --cert, COCO_KEY and COCO_CERT, nor the context names them"
@@ -123,6 +131,10 @@ codes! {
     "a recovery share cannot be used"
     "it is of another service, was dealt before the last rekey or refresh, or was altered"
     "take it out of this copy of the ledger again: coco ledger share DIR --key FILE --out FILE"
+1050 Unhealthy Failed
+    "something is wrong with the network"
+    "what is marked FAIL"
+    "do what stands after next, and run it again: coco doctor"
 2001 MemberNotFound NotFound
     "there is no such member"
     "the id or name is mistyped, or the member was removed"

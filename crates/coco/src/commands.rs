@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod http;
 pub(crate) mod keys;

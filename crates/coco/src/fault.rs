@@ -52,6 +52,11 @@ impl Fault {
         self.code
     }
 
+    /// What to do.
+    pub(crate) fn step(&self) -> String {
+        self.next.clone().unwrap_or_else(|| self.code.entry().next.to_owned())
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.code.entry().exit
     }

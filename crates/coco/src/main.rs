@@ -7,6 +7,8 @@ mod commands;
 mod contexts;
 mod fault;
 mod files;
+mod here;
+mod nodes;
 mod output;
 mod seen;
 mod session;
@@ -18,7 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use codes::Code;
 use commands::{
-    completions, context, dev, explain, keys, ledger, man, member, network, node, proposal,
+    completions, context, dev, doctor, explain, keys, ledger, man, member, network, node, proposal,
     receipt, shares, status, user,
 };
 use fault::Fault;
@@ -52,12 +54,17 @@ enum Command {
     /// Run a development network of real node processes on this machine
     #[command(after_help = "Example:\n  coco dev --nodes 3 --ephemeral")]
     Dev(dev::DevArgs),
-    /// Run one node from its configuration
-    #[command(after_help = "Example:\n  coco node --config node.toml")]
-    Node(node::NodeArgs),
+    /// One node, its settings, and what nodes say of themselves
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Show a network on one screen: service, nodes, commit, and what waits for you
     #[command(after_help = "Examples:\n  coco status\n  coco status --url http://127.0.0.1:8545")]
     Status(status::StatusArgs),
+    /// Say what is wrong with a network, or soon will be, and what to do about it
+    #[command(
+        after_help = "Examples:\n  coco doctor\n  coco doctor --config node.toml\n  coco doctor --config node.toml --offline"
+    )]
+    Doctor(doctor::DoctorArgs),
     /// The networks that you work with
     #[command(subcommand)]
     Context(context::ContextCommand),
@@ -142,14 +149,15 @@ fn main() -> ExitCode {
 fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Dev(arguments) => Ok(dev::run(&arguments)?),
-        Command::Node(arguments) => Ok(node::run(&arguments)?),
+        Command::Node(command) => node::run(&command, output),
         Command::Status(arguments) => Ok(status::run(&arguments, output)?),
+        Command::Doctor(arguments) => Ok(doctor::run(&arguments, output)?),
         Command::Context(command) => Ok(context::run(&command, output)?),
         Command::Network(command) => Ok(network::run(&command, output)?),
         Command::Member(arguments) => Ok(member::run(&arguments, output)?),
         Command::User(arguments) => Ok(user::run(&arguments, output)?),
         Command::Proposal(arguments) => Ok(proposal::run(&arguments, output)?),
-        Command::Shares(arguments) => Ok(shares::run(&arguments, output)?),
+        Command::Shares(arguments) => shares::run(&arguments, output),
         Command::Keys(command) => Ok(keys::run(&command, output)?),
         Command::Ledger(command) => ledger::run(&command, output),
         Command::Receipt(command) => receipt::run(&command),

@@ -1,4 +1,4 @@
-//! Which network a command works with, and as whom: flag, before `COCO_` variable, before context.
+//! Which network a command works with, and as whom: flag, before `COCO_` variable, before `./coco.toml`, before context.
 
 use std::{
     future::Future,
@@ -8,7 +8,7 @@ use std::{
 
 use coco_client::{
     CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, ServiceIdentity, Settings,
-    reply::{Member, Network},
+    reply::Member,
 };
 use coco_crypto::Certificate;
 use coco_types::{Digest, NodeId};
@@ -19,6 +19,7 @@ use crate::{
     contexts::{Context, Contexts},
     fault::{Fault, chain},
     files,
+    here::Here,
     output::short,
     seen,
 };
@@ -47,14 +48,14 @@ pub(crate) struct NetworkArgs {
         help_heading = "Network"
     )]
     service_cert: Option<PathBuf>,
-    /// How long to wait for an answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10, env = "COCO_TIMEOUT",
+    /// How long to wait for an answer; 10 seconds if it is not said
+    #[arg(long, global = true, value_name = "SECONDS", env = "COCO_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX), help_heading = "Network")]
-    timeout: u64,
+    timeout: Option<u64>,
 }
 
 /// Longest time for an answer that can be asked for.
-const SECONDS_MAX: u64 = 3_600;
+pub(crate) const SECONDS_MAX: u64 = 3_600;
 
 /// As whom.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -72,6 +73,7 @@ pub(crate) struct KeyArgs {
 pub(crate) struct Session {
     runtime: Runtime,
     client: Client,
+    settings: Settings,
     /// What the network is called here.
     pub(crate) name: String,
     context: Option<Context>,
@@ -79,11 +81,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(arguments: &NetworkArgs) -> Result<Self, Fault> {
-        let contexts = Contexts::load()?;
+        let (contexts, here) = (Contexts::load()?, Here::load()?);
         let picked = match (&arguments.context, arguments.url.is_empty()) {
-            // Whoever names a node and no context means that node, not the current context.
+            // Whoever names a node and no context means that node, not the context of the folder or the current one.
             (None, false) => None,
-            (name, _) => contexts.pick(name.as_deref())?,
+            (told, _) => contexts.pick(told.as_deref().or(here.context.as_deref()))?,
         };
         let (name, context) =
             picked.map_or((None, None), |(name, context)| (Some(name), Some(context)));
@@ -96,7 +98,7 @@ impl Session {
         };
         let endpoints = urls.iter().map(|url| endpoint(url)).collect::<Result<Vec<_>, _>>()?;
         let runtime = runtime()?;
-        let settings = settings(arguments);
+        let settings = settings(arguments, &here);
         let service = match (&arguments.service_cert, &context) {
             (Some(path), _) => certificate(&files::read_text(path)?)
                 .map_err(|fault| fault.with("file", path.display().to_string()))?,
@@ -114,13 +116,13 @@ impl Session {
         if let Some(seen) = seen::load(client.identity()) {
             client.see(seen);
         }
-        Ok(Self { runtime, client, name, context })
+        Ok(Self { runtime, client, settings, name, context })
     }
 
     /// The service's certificate that a node shows, if it is of the service that is pinned. A node that proves itself by the
     /// pinned one and shows another service's is odd; plain HTTP proves nothing before.
-    pub(crate) fn service_in(&self, network: &Network) -> Result<Certificate, Fault> {
-        let shown = certificate(&network.service_certificate)?;
+    pub(crate) fn service_in(&self, pem: &str) -> Result<Certificate, Fault> {
+        let shown = certificate(pem)?;
         let (found, expected) = (ServiceIdentity::of(&shown), self.client.identity());
         if found == expected {
             return Ok(shown);
@@ -149,6 +151,18 @@ impl Session {
             seen::keep(self.client.identity(), now);
         }
         answer
+    }
+
+    /// A client of one node of the network, at host and port.
+    pub(crate) fn client_at(&self, address: &str) -> Result<Client, Fault> {
+        let endpoint = endpoint(&format!("https://{address}"))?;
+        Client::new(self.client.service().clone(), vec![endpoint], self.settings)
+            .map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
+    }
+
+    /// Waits for something else than a call.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     pub(crate) const fn client(&self) -> &Client {
@@ -282,8 +296,10 @@ pub(crate) fn runtime() -> Result<Runtime, Fault> {
         .map_err(|error| Fault::new(Code::Failed, error.to_string()))
 }
 
-pub(crate) const fn settings(arguments: &NetworkArgs) -> Settings {
-    Settings { time: Duration::from_secs(arguments.timeout) }
+/// How patient a client is, as it is told, or as the folder says.
+fn settings(arguments: &NetworkArgs, here: &Here) -> Settings {
+    let seconds = arguments.timeout.or(here.timeout).map(Duration::from_secs);
+    seconds.map_or_else(Settings::default, |time| Settings { time })
 }
 
 pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Fault> {

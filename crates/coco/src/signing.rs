@@ -107,7 +107,7 @@ impl SigningArgs {
         if self.offline.is_some() {
             return Ok(session.client().service().clone());
         }
-        session.service_in(&session.ask(Client::network)?)
+        session.service_in(&session.ask(Client::network)?.service_certificate)
     }
 
     const fn asks(&self) -> Asks {

@@ -28,7 +28,7 @@ class Node:
         self.folder, self.service = folder, service
         self.context = ssl.create_default_context(cafile=str(service))
         with open(node.parent / "recovered.log", "wb") as log:
-            command = [coco, "node", "--config", str(node / "node.toml")]
+            command = [coco, "node", "start", "--config", str(node / "node.toml")]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def open(self, request):

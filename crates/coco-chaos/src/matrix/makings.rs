@@ -228,7 +228,7 @@ impl Making {
             .args(["--pdeathsig", "KILL", "nsenter"])
             .arg(format!("--net={}", lan::path(&self.namespace)))
             .arg(&self.program)
-            .args(["node", "--config", text(&config)?, "--ready-file", text(&ready)?])
+            .args(["node", "start", "--config", text(&config)?, "--ready-file", text(&ready)?])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&self.errors)?)

@@ -1,6 +1,6 @@
 //! `coco dev`: a development network of real node processes on this machine.
 //!
-//! Each node is this same program run as `coco node --config …`. The nodes watch their standard input, which this
+//! Each node is this same program run as `coco node start --config …`. The nodes watch their standard input, which this
 //! process holds open: when it ends, however it ends, they stop.
 
 mod accounts;
@@ -384,7 +384,7 @@ impl Network {
             let log =
                 fs::OpenOptions::new().create(true).append(true).open(folder.join(LOG_FILE))?;
             let child = Command::new(std::env::current_exe()?)
-                .args(["node", "--stop-with-parent", "--config"])
+                .args(["node", "start", "--stop-with-parent", "--config"])
                 .arg(config)
                 .arg("--ready-file")
                 .arg(&ready)
@@ -550,7 +550,7 @@ impl Network {
                 if let Some(status) = node.child.try_wait()? {
                     node.has_ended = true;
                     eprintln!(
-                        "{} ended with {status}; its log: {}; start it again with: coco node --config {}",
+                        "{} ended with {status}; its log: {}; start it again with: coco node start --config {}",
                         node.name,
                         node.folder.join(LOG_FILE).display(),
                         node.folder.join(CONFIG_FILE).display()

@@ -5,6 +5,7 @@ mod decrypt;
 mod fetch;
 mod governance;
 mod share;
+pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@ mod activate;
 mod ls;
 mod show;
 
-pub(crate) use show::recovery;
+pub(crate) use show::{recovery, share_holders};
 
 use crate::{
     fault::Fault,

@@ -2,10 +2,10 @@
 
 mod ballot;
 mod changes;
-mod create;
+pub(crate) mod create;
 mod deadline;
 mod document;
-mod kind;
+pub(crate) mod kind;
 mod ls;
 pub(crate) mod policy;
 mod show;

@@ -1,13 +1,19 @@
 //! `coco shares`: a member's share of the key that brings a lost service back.
 
+mod check;
+mod drill;
 mod status;
 mod submit;
 
 use std::path::{Path, PathBuf};
 
-use coco_crypto::DecryptionKey;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_client::MemberId;
+use coco_crypto::{DecryptionKey, SecretBytes};
+use serde::Deserialize;
 
 use crate::{
+    Failure,
     codes::Code,
     fault::Fault,
     output::Output,
@@ -27,6 +33,16 @@ enum SharesCommand {
     /// Show who holds shares, and how many are needed
     #[command(after_help = "Example:\n  coco shares status")]
     Status,
+    /// Check that you can decrypt your share, and send it nowhere
+    #[command(
+        after_help = "Example:\n  coco shares check --cert acme_cert.pem --encryption-key acme_enc_privk.pem"
+    )]
+    Check(check::CheckArgs),
+    /// Try a recovery on a copy of the ledger, as far as its secrets: offline, and without anything that is shown or kept
+    #[command(
+        after_help = "Example:\n  coco shares drill ./ledger --service-cert service_cert.pem --share acme.share --share bank.share"
+    )]
+    Drill(drill::DrillArgs),
     /// Decrypt your share and send it to the service that is being recovered
     #[command(
         after_help = "Example:\n  coco shares submit --key acme_privk.pem --cert acme_cert.pem --encryption-key acme_enc_privk.pem"
@@ -34,12 +50,35 @@ enum SharesCommand {
     Submit(submit::SubmitArgs),
 }
 
-pub(crate) fn run(arguments: &SharesArgs, output: Output) -> Result<(), Fault> {
-    let session = Session::open(&arguments.network)?;
+pub(crate) fn run(arguments: &SharesArgs, output: Output) -> Result<(), Failure> {
+    let session = || Session::open(&arguments.network);
     match &arguments.command {
-        SharesCommand::Status => status::run(&session, output),
-        SharesCommand::Submit(arguments) => submit::run(&session, arguments, output),
+        SharesCommand::Status => Ok(status::run(&session()?, output)?),
+        SharesCommand::Check(arguments) => Ok(check::run(&session()?, arguments, output)?),
+        SharesCommand::Drill(arguments) => drill::run(arguments, output),
+        SharesCommand::Submit(arguments) => Ok(submit::run(&session()?, arguments, output)?),
     }
+}
+
+/// The share that was dealt to a member last, as the service keeps it for this key.
+fn dealt_share(session: &Session, id: MemberId, key: &DecryptionKey) -> Result<SecretBytes, Fault> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Dealt {
+        encrypted_share: String,
+    }
+
+    let path =
+        format!("/gov/recovery/encrypted-shares/{id}?api-version={}", coco_client::API_VERSION);
+    let dealt: Dealt = session.ask(|client| client.get(&path))?.json()?;
+    let not_ours = |what: &str| Fault::new(Code::KeyUnusable, what.to_owned());
+    let encrypted = STANDARD
+        .decode(&dealt.encrypted_share)
+        .map_err(|_| not_ours("the share that the service gives is not base64"))?;
+    key.decrypt(&encrypted).map_err(|_| {
+        not_ours("the share was encrypted to another key than this one")
+            .next("name the key with --encryption-key")
+    })
 }
 
 /// The key that shares are encrypted to: the file that was named, or the one that lies beside the member's certificate.

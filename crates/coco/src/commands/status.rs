@@ -96,7 +96,7 @@ impl Governance {
 pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let session = Session::open(&arguments.network)?;
     let network = session.ask(Client::network)?;
-    let until = utc(session.service_in(&network)?.validity().not_after);
+    let until = utc(session.service_in(&network.service_certificate)?.validity().not_after);
     let nodes = session.ask(Client::nodes)?;
     let commit = session.ask(Client::commit)?.transaction_id;
     let me = session.signer(&arguments.keys)?.map(|certificate| MemberId(certificate.digest()));

@@ -161,7 +161,7 @@ impl Network {
             fs::OpenOptions::new().create(true).append(true).open(place.folder.join("node.log"))?;
         let child = Command::new(program())
             // Should this test be killed, its nodes notice by their standard input.
-            .args(["node", "--stop-with-parent", "--config"])
+            .args(["node", "start", "--stop-with-parent", "--config"])
             .arg(place.folder.join("node.toml"))
             .arg("--ready-file")
             .arg(&ready)

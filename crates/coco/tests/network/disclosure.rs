@@ -86,14 +86,28 @@ impl Auditor<'_> {
         from: &str,
         to: &str,
     ) -> anyhow::Result<Ended> {
-        let cert = self.network.service_cert();
-        let mut words = vec!["--service-cert", cert.to_str().context("UTF-8")?];
-        words.extend(["--from", from, "--to", to, "--output", output]);
-        let paths: Vec<PathBuf> = shares.iter().map(|share| self.path(share)).collect();
-        for path in &paths {
-            words.extend(["--share", path.to_str().context("UTF-8")?]);
-        }
+        let told = self.with_shares(shares)?;
+        let mut words = vec!["--from", from, "--to", to, "--output", output];
+        words.extend(told.iter().map(String::as_str));
         self.run("decrypt", &words)
+    }
+
+    fn drill(&self, shares: &[&str]) -> anyhow::Result<Ended> {
+        let (ledger, told) = (self.network.ledger_folder(0), self.with_shares(shares)?);
+        let mut words = vec!["shares", "drill", ledger.to_str().context("UTF-8")?];
+        words.extend(told.iter().map(String::as_str));
+        self.desk.run(&words)
+    }
+
+    /// The words for the service's certificate and for these shares.
+    fn with_shares(&self, shares: &[&str]) -> anyhow::Result<Vec<String>> {
+        let cert = self.network.service_cert();
+        let files = shares.iter().map(|share| ("--share", self.path(share)));
+        let mut words = Vec::new();
+        for (flag, path) in [("--service-cert", cert)].into_iter().chain(files) {
+            words.extend([flag.to_owned(), path.to_str().context("UTF-8")?.to_owned()]);
+        }
+        Ok(words)
     }
 }
 
@@ -133,6 +147,11 @@ fn enough_members_read_what_they_have_agreed_to_disclose() -> anyhow::Result<()>
     let shown = auditor.decrypt(&["s0", "s1"], "3", "3")?.ok();
     ensure!(shown.lines().count() == lines.len(), "one line for each: {shown}");
 
+    // Whether it would do for a recovery can be tried without an agreement, since nothing is shown.
+    let drilled = auditor.drill(&["s0", "s1"])?.ok();
+    ensure!(drilled.starts_with("ok  ") && drilled.contains("all 2 of its secrets"), "{drilled}");
+    auditor.drill(&["s0"])?.failed(3, "COCO-1041");
+
     // Not more, not one alone, and not with what is no share of this sharing.
     let more = auditor.decrypt(&["s0", "s1"], "3", "4")?.failed(3, "COCO-1040");
     ensure!(more.contains("1 to 3"), "{more}");
@@ -143,6 +162,7 @@ fn enough_members_read_what_they_have_agreed_to_disclose() -> anyhow::Result<()>
     altered[20] = if altered[20] == b'A' { b'B' } else { b'A' };
     private(&auditor.path("altered"), &altered)?;
     let wrong = auditor.decrypt(&["s0", "altered"], "3", "3")?.failed(7, "COCO-1042");
+    auditor.drill(&["s0", "altered"])?.failed(7, "COCO-1042");
     ensure!(wrong.contains("altered"), "{wrong}");
     private(&auditor.path("text"), b"?")?;
     auditor.decrypt(&["s0", "text"], "3", "3")?.failed(7, "COCO-1042");

@@ -14,6 +14,7 @@
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
+//! | `operators.rs` | what is wrong with a network is said, and how it and its nodes are set up |
 //! | `tutorial.rs` | the commands of the page on governing do what it says |
 //! | `replay.rs` | real signed transactions of the public chain |
 //!
@@ -44,6 +45,7 @@ mod members;
 mod model;
 mod newcomers;
 mod opening;
+mod operators;
 mod program;
 mod recovery;
 mod rejoin;

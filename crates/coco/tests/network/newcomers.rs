@@ -22,7 +22,7 @@ use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
     ledger::verify,
-    members::{Member, decide},
+    members::{Desk, Member, decide},
     program::{program, until},
     rpc::Rpc,
 };
@@ -113,15 +113,21 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     let folder = network.scratch().join("n3");
     let client = free_address()?;
     let said = network.scratch().join("join.log");
+    // Who it is stands fixed before it asks.
+    let desk = Desk::in_folder(network.scratch());
+    let place = folder.to_str().context("UTF-8")?;
+    let made = desk.run(&["node", "init", "--dir", place, "--output", "json"])?.json();
+    let node = made["node_id"].as_str().context("an id")?.to_owned();
+    desk.run(&["node", "init", "--dir", place])?.failed(5, "COCO-1003");
+    // It asks, is ended, and asks again: it is one node.
+    drop(join(&network, &folder, client, &said)?);
     let mut joining = join(&network, &folder, client, &said)?;
-
-    let mut node = String::new();
     until("it is pending", TIME, || {
         let nodes = plain(&network, 2)?.get("/gov/service/nodes?api-version=2024-07-01")?.json()?;
-        let mut nodes = nodes["value"].as_array().context("a list")?.iter();
-        let pending = nodes.rfind(|node| node["status"] == "Pending");
-        node = pending.and_then(|node| node["nodeId"].as_str()).unwrap_or_default().to_owned();
-        Ok(!node.is_empty())
+        let nodes = nodes["value"].as_array().context("a list")?.iter();
+        let pending: Vec<&Value> = nodes.filter(|node| node["status"] == "Pending").collect();
+        ensure!(pending.len() <= 1, "{pending:?}");
+        Ok(pending.first().is_some_and(|pending| pending["nodeId"] == *node))
     })?;
     ensure!(!folder.join("node.toml").exists(), "nobody trusts it yet");
     decide(
@@ -132,11 +138,12 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     )?;
     until("it has its keys", TIME, || Ok(joining.0.try_wait()?.is_some()))?;
     ensure!(joining.0.wait()?.success(), "{}", fs::read_to_string(&said)?);
+    ensure!(!folder.join("newcomer.virtual-sealed").exists(), "its keys are in its identity now");
 
     let config = folder.join("node.toml");
     let config = config.to_str().context("UTF-8")?;
     let log = network.scratch().join("n3.log");
-    let _running = Running::start(&["node", "--config", config], &log)?;
+    let _running = Running::start(&["node", "start", "--config", config], &log)?;
     until("it votes", TIME, || Ok(voters(&mut plain(&network, 0)?)?.contains(&node)))?;
     ensure!(voters(&mut plain(&network, 0)?)?.len() == 4, "there are four");
 

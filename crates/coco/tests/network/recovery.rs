@@ -66,7 +66,7 @@ impl Phoenix {
 
     fn start(&self) -> anyhow::Result<Running> {
         let config = self.config.to_str().context("UTF-8")?;
-        let running = Running::start(&["node", "--config", config], &self.log)?;
+        let running = Running::start(&["node", "start", "--config", config], &self.log)?;
         until("it serves governance", TIME, || {
             Ok(self.get("/node/ready/gov").is_ok_and(|(status, _)| status == 204))
         })?;

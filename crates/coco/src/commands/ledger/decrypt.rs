@@ -3,47 +3,30 @@
 //! That they agreed stands in the ledger: an accepted proposal names the entries and the reason. Whoever has enough shares has
 //! the secrets, and could do without this program; the record is by whom the rules are kept.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, anyhow};
-use coco_crypto::{CombineError, RecoveryShare};
-use coco_governance::{ChainError, OpenSharingError, rows::DisclosureRow, tables::DISCLOSURES};
+use coco_governance::{rows::DisclosureRow, tables::DISCLOSURES};
 use coco_ledger::{Chunk, EntryView, LedgerSecrets};
-use coco_replica::{RecoverSecrets, RecoverSecretsError};
-use coco_types::{Seqno, TxId};
+use coco_types::TxId;
 use serde_json::json;
 
-use super::{certificate, copy, share, verifier};
+use super::{copy, shared::SharedArgs};
 use crate::{
     Failure,
     codes::Code,
-    fault::{Fault, chain},
+    fault::Fault,
     output::{Output, outln, plain},
 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DecryptArgs {
-    /// The ledger folder
-    folder: PathBuf,
-    /// The service's certificate (PEM), which you trust
-    #[arg(long, value_name = "PEM")]
-    service_cert: PathBuf,
-    /// A recovery share, from `coco ledger share`. Give as many as are needed
-    #[arg(long, value_name = "FILE", required = true)]
-    share: Vec<PathBuf>,
+    #[command(flatten)]
+    copy: SharedArgs,
     /// The first entry, by its seqno
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     from: u64,
     /// The last entry
     #[arg(long)]
     to: u64,
-}
-
-/// What a copy of the ledger says, as far as it is signed.
-struct Copy {
-    signed: TxId,
-    secrets: RecoverSecrets,
-    disclosures: Vec<Disclosure>,
 }
 
 /// That members agreed.
@@ -58,17 +41,19 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
     if to < from {
         return Err(anyhow!("there are no entries from {from} to {to}").into());
     }
-    let shares = arguments.share.iter().map(|path| share::read(path));
-    let shares: Vec<RecoveryShare> = shares.collect::<Result<_, _>>()?;
-    let copy = read(arguments)?;
+    let shares = arguments.copy.shares()?;
+    let mut disclosures = Vec::new();
+    let copy = arguments.copy.read(|entry| {
+        disclosures.extend(disclosed(entry)?);
+        Ok(())
+    })?;
     if to > copy.signed.seqno.0 {
         return Err(anyhow!("the ledger is signed up to {}, not to {to}", copy.signed).into());
     }
-    let agreed = copy.disclosures.iter().rev();
+    let agreed = disclosures.iter().rev();
     let mut agreed = agreed.filter(|Disclosure { row, .. }| row.from <= from && to <= row.to);
     let Some(Disclosure { proposal, at, row }) = agreed.next() else {
-        let others: Vec<String> = copy
-            .disclosures
+        let others: Vec<String> = disclosures
             .iter()
             .map(|other| format!("{} to {}", other.row.from, other.row.to))
             .collect();
@@ -80,38 +65,13 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
         }
         .into());
     };
-    let secrets = copy.secrets.of_shares(&shares).map_err(|error| of_shares(&error, arguments))?;
+    let secrets = arguments.copy.secrets(&copy, &shares)?;
     eprintln!(
         "entries {} to {} may be read by the proposal {proposal}, accepted in {at}",
         row.from, row.to
     );
     eprintln!("reason: {}", plain(&row.reason));
     print(arguments, &secrets, output)
-}
-
-/// Verifies the copy, and takes in what it says of secrets and disclosures.
-fn read(arguments: &DecryptArgs) -> Result<Copy, Failure> {
-    let (chunks, service) =
-        (copy::chunks(&arguments.folder)?, certificate(&arguments.service_cert)?);
-    let mut verifier = verifier(&chunks, &service, None)?;
-    let (mut secrets, mut disclosures) = (RecoverSecrets::new(), Vec::new());
-    for (name, path) in chunks {
-        let (name, bytes) = copy::read_chunk(name, &path)?;
-        verifier
-            .chunk(&name.to_string(), &bytes)
-            .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
-        let signed = verifier.signed().map_or(Seqno::ZERO, |signed| signed.seqno);
-        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
-        for (offset, entry) in &chunk.entries {
-            if entry.tx_id().seqno <= signed {
-                let at = || format!("{name} at offset {offset}");
-                secrets.entry(entry).with_context(at)?;
-                disclosures.extend(disclosed(entry).with_context(at)?);
-            }
-        }
-    }
-    let report = verifier.finish(None).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
-    Ok(Copy { signed: report.signed, secrets, disclosures })
 }
 
 /// What an entry says of disclosures.
@@ -127,31 +87,10 @@ fn disclosed(entry: &EntryView<'_>) -> anyhow::Result<Vec<Disclosure>> {
     Ok(found)
 }
 
-/// What is wrong with the shares, by the files that they came in.
-fn of_shares(error: &RecoverSecretsError, arguments: &DecryptArgs) -> Fault {
-    match error {
-        RecoverSecretsError::Chain(ChainError::Sharing {
-            source: OpenSharingError::Unknown { number },
-            at,
-        }) => {
-            let path = arguments.share.get(number - 1).map(|path| path.display().to_string());
-            Fault::new(Code::ShareWrong, path.unwrap_or_default())
-                .with("dealt", format!("in the entry {at}"))
-        }
-        RecoverSecretsError::Chain(ChainError::Sharing {
-            source: OpenSharingError::Combine(few @ CombineError::Few { .. }),
-            ..
-        }) => Fault::new(Code::SharesMissing, few.to_string()),
-        RecoverSecretsError::Chain(_) | RecoverSecretsError::Periods(_) => {
-            Fault::new(Code::Failed, chain(error))
-        }
-    }
-}
-
 /// Prints the private writes. Each entry shows whether its secret is the right one.
 fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Result<(), Failure> {
     let DecryptArgs { from, to, .. } = *arguments;
-    for (name, path) in copy::chunks(&arguments.folder)? {
+    for (name, path) in copy::chunks(&arguments.copy.folder)? {
         if name.first.0 > to || name.last.is_some_and(|last| last.0 < from) {
             continue;
         }

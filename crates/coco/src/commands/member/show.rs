@@ -1,7 +1,7 @@
 //! `coco member show`.
 
 use coco_client::reply::Member;
-use coco_governance::tables::RecoveryRole;
+use coco_governance::tables::{MemberStatus, RecoveryRole};
 use serde_json::json;
 
 use crate::{
@@ -36,6 +36,13 @@ pub(crate) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
         )
     });
     Ok(())
+}
+
+/// The active members who hold a share of the key that brings the service back.
+pub(crate) fn share_holders(members: &[Member]) -> Vec<&Member> {
+    let is_holder =
+        |member: &&Member| member.status == MemberStatus::Active && recovery(member) != "-";
+    members.iter().filter(is_holder).collect()
 }
 
 /// The part of a member in recovery.

@@ -116,7 +116,7 @@ fn say(place: &PlaceArgs, service: &Certificate, node: &str, output: Output) {
         format!(
             "the service is {identity}\n\
              its certificate, for members and clients, is in {cert}\n\
-             next  coco node --config {config}\n      \
+             next  coco node start --config {config}\n      \
              each member:          coco context add NAME --url https://{client} --service-id {identity} --key FILE --cert FILE\n      \
              and then:             coco member activate\n      \
              each other operator:  coco network join https://{client} --service-id {identity} --dir DIR --client HOST:PORT --peer HOST:PORT\n      \

@@ -1,4 +1,5 @@
-//! `coco network join`: a key is made, shown with evidence, and trusted by members; then the node's folder is written.
+//! `coco network join`: a key is shown with evidence, and trusted by members; then the node's folder is completed. Whoever stops
+//! in between goes on as the same node.
 
 use std::{
     net::SocketAddr,
@@ -14,11 +15,11 @@ use coco_client::{
         RpcInterfaces, VirtualQuote,
     },
 };
-use coco_crypto::{
-    Certificate, Curve, DecryptionKey, SecretBytes, SigningKey, Validity, member_certificate,
-};
+use coco_crypto::{Certificate, Curve, SecretBytes, SigningKey, Validity, member_certificate};
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
-use coco_node::{config::NodeAddress, identity::Identity, provision::VIRTUAL_QUOTE_FORMAT};
+use coco_node::{
+    config::NodeAddress, identity::Identity, newcomer::Newcomer, provision::VIRTUAL_QUOTE_FORMAT,
+};
 use coco_types::Seqno;
 use serde_json::json;
 
@@ -53,11 +54,10 @@ pub(crate) struct JoinArgs {
     wait: Option<u64>,
 }
 
-/// A node that is about to be.
-struct Newcomer {
-    key: SigningKey,
+/// A node that asks for its place.
+struct Applicant {
+    keys: Newcomer,
     certificate: Certificate,
-    encryption_key: Arc<DecryptionKey>,
     service: Certificate,
     request: JoinRequest,
 }
@@ -74,29 +74,29 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
             return Err(Fault::new(Code::NotTheService, message));
         }
         eprintln!("1/4 service identity matches the pin");
-        let newcomer = Newcomer::new(service, arguments)?;
-        let node = newcomer.certificate.key().node_id().to_string();
-        let info = newcomer.wait(first, &node, arguments.wait).await?;
-        newcomer.write(&info, arguments)?;
+        let keys = arguments.place.newcomer()?;
+        let applicant = Applicant::new(keys, service, arguments)?;
+        let node = applicant.certificate.key().node_id().to_string();
+        let info = applicant.wait(first, &node, arguments.wait).await?;
+        applicant.write(&info, arguments)?;
         let path = arguments.place.config_path().display().to_string();
         eprintln!("4/4 keys sealed, {path} written");
         output.print("network.join", json!({ "node_id": node, "config": path }), || {
-            format!("joined as node {}\nnext  coco node --config {path}", short(&node))
+            format!("joined as node {}\nnext  coco node start --config {path}", short(&node))
         });
         Ok(())
     })
 }
 
-impl Newcomer {
-    fn new(service: Certificate, arguments: &JoinArgs) -> Result<Self, Fault> {
-        let key = SigningKey::generate(Curve::P384);
-        let encryption_key = Arc::new(DecryptionKey::generate());
+impl Applicant {
+    fn new(keys: Newcomer, service: Certificate, arguments: &JoinArgs) -> Result<Self, Fault> {
+        let Newcomer { key, encryption_key } = &keys;
         let now = now()?;
         let validity =
             Validity { not_before: now.saturating_sub(3600), not_after: now + VALIDITY_SECONDS };
         let failed = |error: &dyn std::error::Error| Fault::new(Code::Failed, chain(error));
         let certificate =
-            member_certificate(&key, "node", validity).map_err(|error| failed(&error))?;
+            member_certificate(key, "node", validity).map_err(|error| failed(&error))?;
         let quote = VirtualQuote {
             measurement: code_digest()?.to_string(),
             report_data: key.public().node_id().to_string(),
@@ -117,7 +117,7 @@ impl Newcomer {
             },
             public_encryption_key: encryption_key.public().pem(),
         };
-        Ok(Self { key, certificate, encryption_key, service, request })
+        Ok(Self { keys, certificate, service, request })
     }
 
     /// Asks until members trust this node.
@@ -163,7 +163,7 @@ impl Newcomer {
                 self.service.clone(),
                 endpoints,
                 Settings::default(),
-                &self.key,
+                &self.keys.key,
                 &self.certificate,
             )
         };
@@ -206,20 +206,22 @@ impl Newcomer {
             periods.push(Period { from: Seqno(secret.seqno), secret: LedgerSecret::new(key) });
         }
         let secrets = LedgerSecrets::new(periods).map_err(|error| wrong(&error.to_string()))?;
-        let encryption_key = Arc::clone(&self.encryption_key);
-        let service = self.service.clone();
-        let identity =
-            Identity::new(&self.key, endorsed, &service_key, service, encryption_key, secrets);
+        let Newcomer { key, encryption_key } = &self.keys;
+        let (encryption_key, service) = (Arc::clone(encryption_key), self.service.clone());
+        let identity = Identity::new(key, endorsed, &service_key, service, encryption_key, secrets);
         let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
         let place = &arguments.place;
-        std::fs::create_dir_all(&place.dir).map_err(|error| failed(&error))?;
-        identity.seal(&place.dir).map_err(|error| failed(&error))?;
+        // Whoever stopped after this goes on from here.
+        let is_here = Identity::open(&place.dir).is_ok_and(|one| one.node_id == identity.node_id);
+        let sealed = if is_here { identity.reseal(&place.dir) } else { identity.seal(&place.dir) };
+        sealed.map_err(|error| failed(&error))?;
         let others = info.nodes.iter().map(|node| NodeAddress {
             id: node.node_id.clone(),
             peer: node.peer_address.clone(),
             client: node.client_address.clone(),
         });
         let id = self.certificate.key().node_id().to_string();
-        place.write_config(id, others.collect(), arguments.from_disk)
+        place.write_config(id, others.collect(), arguments.from_disk)?;
+        Newcomer::forget(&place.dir).map_err(|error| failed(&error))
     }
 }

@@ -1,6 +1,9 @@
 //! Where a node is made: its folder, its addresses, and the file of its settings.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use coco_crypto::sha256;
 use coco_node::{
@@ -9,6 +12,7 @@ use coco_node::{
         ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
         PeerInterface, Restart,
     },
+    newcomer::Newcomer,
 };
 use coco_types::Digest;
 
@@ -37,6 +41,15 @@ pub(super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// The keys of the node that is to be: those that are sealed in the folder, or else new ones, which are from then on.
+    pub(super) fn newcomer(&self) -> Result<Newcomer, Fault> {
+        let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
+        match Newcomer::open(&self.dir).map_err(|error| failed(&error))? {
+            Some(keys) => Ok(keys),
+            None => make_newcomer(&self.dir),
+        }
+    }
+
     pub(super) fn config_path(&self) -> PathBuf {
         self.dir.join(CONFIG_FILE)
     }
@@ -47,11 +60,7 @@ impl PlaceArgs {
 
     /// Refuses a folder in which there is a node already.
     pub(super) fn check_free(&self) -> Result<(), Fault> {
-        let path = self.config_path();
-        if path.exists() {
-            return Err(Fault::new(Code::FileExists, path.display().to_string()));
-        }
-        Ok(())
+        check_free(&self.dir)
     }
 
     /// Writes the settings of the node with this id, in a network of these others.
@@ -81,8 +90,26 @@ impl PlaceArgs {
     }
 }
 
+/// Makes the keys of a node that is to be, and seals them into its folder.
+pub(crate) fn make_newcomer(folder: &Path) -> Result<Newcomer, Fault> {
+    let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
+    std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    let keys = Newcomer::generate();
+    keys.seal(folder).map_err(|error| failed(&error))?;
+    Ok(keys)
+}
+
+/// Refuses a folder in which there is a node already.
+pub(crate) fn check_free(folder: &Path) -> Result<(), Fault> {
+    let path = folder.join(CONFIG_FILE);
+    if path.exists() {
+        return Err(Fault::new(Code::FileExists, path.display().to_string()));
+    }
+    Ok(())
+}
+
 /// The measurement of this program on the virtual platform.
-pub(super) fn code_digest() -> Result<Digest, Fault> {
+pub(crate) fn code_digest() -> Result<Digest, Fault> {
     let program = std::env::current_exe().and_then(std::fs::read);
     let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
     Ok(sha256(&program))

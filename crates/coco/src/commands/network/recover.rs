@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         format!(
             "the ledger is kept up to {signed}, which the lost service signed{note}\n\
              the service has another identity now  {identity}\n\
-             next  coco node --config {config}\n      \
+             next  coco node start --config {config}\n      \
              members compare {signed} with their receipts and the identity with each other, and then\n      \
              coco proposal create open --recovered-from {old} --service-cert {cert}\n      \
              coco shares submit --service-cert {cert}"

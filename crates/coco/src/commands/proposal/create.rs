@@ -11,8 +11,9 @@ use crate::{
     signing::{SigningArgs, Statement, carry_out},
 };
 
+/// How a proposal is made, whatever it says.
 #[derive(Debug, clap::Args)]
-pub(super) struct CreateArgs {
+pub(crate) struct ProposeArgs {
     #[command(flatten)]
     signing: SigningArgs,
     /// Have the proposal fail on every service but the one that is pinned here
@@ -21,12 +22,28 @@ pub(super) struct CreateArgs {
     /// Print the document, and sign nothing
     #[arg(long, global = true)]
     dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    how: ProposeArgs,
     #[command(subcommand)]
     kind: Kind,
 }
 
 pub(super) fn run(session: &Session, arguments: &CreateArgs, output: Output) -> Result<(), Fault> {
-    let mut content = arguments.kind.document(session)?;
+    propose(session, &arguments.how, &arguments.kind, output)
+}
+
+/// Proposes what is of this kind.
+pub(crate) fn propose(
+    session: &Session,
+    arguments: &ProposeArgs,
+    kind: &Kind,
+    output: Output,
+) -> Result<(), Fault> {
+    let mut content = kind.document(session)?;
     let mut proposed = document::parse(&content)?;
     if arguments.only_here {
         let service = arguments.signing.service(session)?.pem();

@@ -2,10 +2,10 @@
 
 mod issuer;
 mod member;
-mod node;
+pub(crate) mod node;
 mod organisation;
 mod participant;
-mod service;
+pub(crate) mod service;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use super::document;
 use crate::{codes::Code, fault::Fault, files, session::Session, session::certificate};
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     #[command(flatten)]
     Member(member::Kind),
     #[command(flatten)]

@@ -1,11 +1,10 @@
 //! `coco shares status`.
 
-use coco_client::{Client, reply::Member};
-use coco_governance::tables::MemberStatus;
+use coco_client::Client;
 use serde_json::json;
 
 use crate::{
-    commands::member::recovery,
+    commands::member::{recovery, share_holders},
     fault::Fault,
     output::{Output, Table, short},
     session::Session,
@@ -13,11 +12,9 @@ use crate::{
 
 pub(crate) fn run(session: &Session, output: Output) -> Result<(), Fault> {
     let info = session.ask(Client::service_info)?;
-    let threshold = info.configuration["recoveryThreshold"].as_u64().unwrap_or(0);
+    let threshold = info.recovery_threshold();
     let members = session.ask(Client::members)?.value;
-    let is_holder =
-        |member: &&Member| member.status == MemberStatus::Active && recovery(member) != "-";
-    let holders: Vec<&Member> = members.iter().filter(is_holder).collect();
+    let holders = share_holders(&members);
     let details = json!({
         "service_status": info.status,
         "recovery_threshold": threshold,

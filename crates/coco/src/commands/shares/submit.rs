@@ -7,7 +7,7 @@ use coco_client::{MemberId, Message};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::encryption_key;
+use super::{dealt_share, encryption_key};
 use crate::{
     codes::Code,
     fault::Fault,
@@ -33,17 +33,7 @@ pub(crate) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> 
     let id = MemberId(signer.digest());
     let cert = session.cert_path(keys);
     let key = encryption_key(arguments.encryption_key.as_deref(), cert.as_deref())?;
-    let path =
-        format!("/gov/recovery/encrypted-shares/{id}?api-version={}", coco_client::API_VERSION);
-    let dealt: Dealt = session.ask(|client| client.get(&path))?.json()?;
-    let not_ours = |what: &str| Fault::new(Code::KeyUnusable, what.to_owned());
-    let encrypted = STANDARD
-        .decode(&dealt.encrypted_share)
-        .map_err(|_| not_ours("the share that the service gives is not base64"))?;
-    let share = key.decrypt(&encrypted).map_err(|_| {
-        not_ours("the share was encrypted to another key than this one")
-            .next("name the key with --encryption-key")
-    })?;
+    let share = dealt_share(session, id, &key)?;
     let statement = Statement {
         message: Message::RecoveryShare,
         content: json!({ "share": STANDARD.encode(share.expose()) }).to_string().into_bytes(),
@@ -65,12 +55,6 @@ pub(crate) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> 
     });
     output.print("shares.submit", details, || progress.message.clone());
     Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Dealt {
-    encrypted_share: String,
 }
 
 #[derive(Deserialize)]
