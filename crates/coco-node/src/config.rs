@@ -11,6 +11,8 @@ use coco_replica::SNAPSHOT_ENTRIES_MIN;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::address::HostPort;
+
 /// Everything that a node is told at its start. Paths are relative to the file's folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,6 +288,23 @@ impl NodeConfig {
         shown.to_string().into()
     }
 
+    fn check_nodes(&self) -> Result<(), String> {
+        if self.nodes.is_empty() || self.nodes.len() > coco_types::limits::NODES_MAX {
+            return Err(format!(
+                "nodes has {} members, 1 to {} are possible",
+                self.nodes.len(),
+                coco_types::limits::NODES_MAX
+            ));
+        }
+        for node in &self.nodes {
+            for (name, address) in [("peer", &node.peer), ("client", &node.client)] {
+                let read: Result<HostPort, _> = address.parse();
+                read.map_err(|error| format!("{name} of node {}: {error}", node.id))?;
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
         if let Some(development) = &self.development_http
             && !development.listen.ip().is_loopback()
@@ -295,13 +314,7 @@ impl NodeConfig {
                 development.listen
             ));
         }
-        if self.nodes.is_empty() || self.nodes.len() > coco_types::limits::NODES_MAX {
-            return Err(format!(
-                "nodes has {} members, 1 to {} are possible",
-                self.nodes.len(),
-                coco_types::limits::NODES_MAX
-            ));
-        }
+        self.check_nodes()?;
         let timing = &self.consensus;
         // Halved instead of doubled: a doubled number could be past the end of its type.
         if timing.heartbeat_ms == 0 || timing.election_ms_min / 2 < timing.heartbeat_ms {

@@ -5,8 +5,6 @@
 //! On the virtual platform a host can undo the first start, as it can everything; on a TEE the keys of the first start
 //! are not sealed either.
 
-use std::net::IpAddr;
-
 use coco_consensus::HardState;
 use coco_crypto::{AltName, sha256};
 use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, singleton_key};
@@ -15,6 +13,7 @@ use coco_types::{Digest, NodeId, TxId};
 use tracing::info;
 
 use crate::{
+    address::HostPort,
     clock::seconds_now,
     config::{NodeConfig, Restart},
     identity::Identity,
@@ -55,7 +54,11 @@ pub(crate) fn node_of(
         ));
     }
     let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
-    let names: Vec<AltName> = place.and_then(|node| host_name(&node.client)).into_iter().collect();
+    let names: Vec<AltName> = place
+        .and_then(|node| node.client.parse::<HostPort>().ok())
+        .map(|address| address.alt_name())
+        .into_iter()
+        .collect();
     let identity = seat.new_node(&names, seconds_now()).map_err(|error| {
         StartNodeError::Configuration(format!("no certificate for a new node: {error}"))
     })?;
@@ -108,25 +111,4 @@ pub(crate) fn question(
 pub(crate) fn others(config: &NodeConfig, seat: NodeId) -> Vec<String> {
     let others = config.nodes.iter().filter(|node| node.id != seat.to_string());
     others.map(|node| node.peer.clone()).collect()
-}
-
-/// The host of an address `host:port`.
-pub(crate) fn host_name(address: &str) -> Option<AltName> {
-    let (host, _) = address.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some(host.parse::<IpAddr>().map_or_else(|_| AltName::Dns(host.to_owned()), AltName::Ip))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_names_or_addresses() {
-        let ip = |text: &str| Some(AltName::Ip(text.parse().expect("an address")));
-        assert_eq!(host_name("10.0.0.1:80"), ip("10.0.0.1"));
-        assert_eq!(host_name("[::1]:80"), ip("::1"));
-        assert_eq!(host_name("node.bank:80"), Some(AltName::Dns("node.bank".to_owned())));
-        assert_eq!(host_name("node.bank"), None);
-    }
 }

@@ -12,7 +12,7 @@ use coco_replica::Introduction;
 use coco_types::{Digest, NodeId};
 use thiserror::Error;
 
-use crate::{join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT, seat::host_name};
+use crate::{address::HostPort, join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT};
 
 /// Longest address of a node, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 300;
@@ -74,7 +74,7 @@ pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Intr
         request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
     let peer_address = request.node_info_network.node_to_node_interface.published_address;
     for address in [&rpc_address, &peer_address] {
-        if address.len() > ADDRESS_BYTES_MAX || host_name(address).is_none() {
+        if address.len() > ADDRESS_BYTES_MAX || address.parse::<HostPort>().is_err() {
             return Err(IntroductionError::Address);
         }
     }

@@ -34,7 +34,7 @@ use super::{
     service::Service,
     submit::RETRY,
 };
-use crate::{clock::seconds_now, seat::host_name};
+use crate::{address::HostPort, clock::seconds_now};
 
 /// Longest request, in bytes: evidence of real platforms has some thousands.
 const JOIN_BYTES_MAX: usize = 64 << 10;
@@ -182,7 +182,8 @@ fn network_info(
 ) -> Result<NetworkInfo, Refused> {
     let identity = &service.parts().identity;
     let names = [&introduction.node.rpc_address, &introduction.node.peer_address];
-    let names: Vec<_> = names.into_iter().filter_map(|address| host_name(address)).collect();
+    let names = names.map(|address| address.parse::<HostPort>());
+    let names: Vec<_> = names.into_iter().flatten().map(|address| address.alt_name()).collect();
     let endorsed = identity.endorse(certificate.key(), &names, seconds_now());
     let endorsed = endorsed.map_err(|error| -> Refused {
         respond::error(ErrorCode::InvalidInput, error.to_string()).into()

@@ -13,6 +13,7 @@
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
+//! | `names.rs` | nodes that are reached by names, and listen elsewhere |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
 //! | `operators.rs` | what is wrong with a network is said, and how it and its nodes are set up |
 //! | `tutorial.rs` | the commands of the page on governing do what it says |
@@ -43,6 +44,7 @@ mod ledger;
 mod load;
 mod members;
 mod model;
+mod names;
 mod newcomers;
 mod opening;
 mod operators;

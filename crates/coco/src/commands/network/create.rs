@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use coco_client::ServiceIdentity;
-use coco_crypto::{AltName, Certificate, EncryptionKey};
+use coco_crypto::{Certificate, EncryptionKey};
 use coco_evm::genesis::{ChainConfig, Genesis};
 use coco_governance::{DEFAULT_CONSTITUTION, FirstGovernance, FirstMember};
 use coco_node::provision::{NetworkSpec, NodeSpec, ProvisionError, provision};
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &CreateArgs, output: Output) -> Result<(), Fault> {
     let network = provision(&NetworkSpec {
         nodes: &[node],
         code_digest: code_digest()?,
-        names: &[AltName::Ip(place.client.ip())],
+        names: &[place.client.alt_name()],
         genesis: &genesis,
         governance: Some(&governance),
         now,
@@ -111,7 +111,7 @@ fn say(place: &PlaceArgs, service: &Certificate, node: &str, output: Output) {
         "node_id": node,
         "config": config,
     });
-    let client = place.client;
+    let client = &place.client;
     output.print("network.create", details, || {
         format!(
             "the service is {identity}\n\

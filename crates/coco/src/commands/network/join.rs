@@ -2,7 +2,6 @@
 //! in between goes on as the same node.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +17,8 @@ use coco_client::{
 use coco_crypto::{Certificate, Curve, SecretBytes, SigningKey, Validity, member_certificate};
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
 use coco_node::{
-    config::NodeAddress, identity::Identity, newcomer::Newcomer, provision::VIRTUAL_QUOTE_FORMAT,
+    address::HostPort, config::NodeAddress, identity::Identity, newcomer::Newcomer,
+    provision::VIRTUAL_QUOTE_FORMAT,
 };
 use coco_types::Seqno;
 use serde_json::json;
@@ -102,12 +102,12 @@ impl Applicant {
             report_data: key.public().node_id().to_string(),
         };
         let quote = serde_json::to_vec(&quote).map_err(|error| failed(&error))?;
-        let interface = |address: SocketAddr| Interface { published_address: address.to_string() };
+        let interface = |at: &HostPort| Interface { published_address: at.to_string() };
         let request = JoinRequest {
             node_info_network: NodeInfoNetwork {
-                node_to_node_interface: interface(arguments.place.peer),
+                node_to_node_interface: interface(&arguments.place.peer),
                 rpc_interfaces: RpcInterfaces {
-                    primary_rpc_interface: interface(arguments.place.client),
+                    primary_rpc_interface: interface(&arguments.place.client),
                 },
             },
             quote_info: QuoteInfo {

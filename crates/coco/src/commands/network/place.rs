@@ -8,6 +8,7 @@ use std::{
 use coco_crypto::sha256;
 use coco_node::{
     NodeConfig,
+    address::HostPort,
     config::{
         ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
         PeerInterface, Restart,
@@ -32,12 +33,19 @@ pub(super) struct PlaceArgs {
     /// Where the node's folder is made
     #[arg(long, value_name = "DIR")]
     pub(super) dir: PathBuf,
-    /// Where the node serves clients
+    /// Where clients reach the node, by a name or an address: its certificate says the same
     #[arg(long, value_name = "HOST:PORT")]
-    pub(super) client: SocketAddr,
-    /// Where other nodes reach it
+    pub(super) client: HostPort,
+    /// Where other nodes reach it, by a name or an address
     #[arg(long, value_name = "HOST:PORT")]
-    pub(super) peer: SocketAddr,
+    pub(super) peer: HostPort,
+    /// Where it listens for clients, if that is another place: an address of this machine. Where they reach it by a name, it is all
+    /// of IPv4 at that port
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_client: Option<SocketAddr>,
+    /// The same for other nodes
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_peer: Option<SocketAddr>,
 }
 
 impl PlaceArgs {
@@ -75,9 +83,9 @@ impl PlaceArgs {
         let config = NodeConfig {
             // The folder of the file.
             data_dir: PathBuf::from("."),
-            client: ClientInterface::at(self.client),
+            client: ClientInterface::at(self.listen_client.unwrap_or(self.client.listen())),
             development_http: None,
-            peer: PeerInterface { listen: self.peer },
+            peer: PeerInterface { listen: self.listen_peer.unwrap_or(self.peer.listen()) },
             nodes: others.into_iter().chain([me]).collect(),
             ledger: LedgerSettings::default(),
             consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use coco_client::ServiceIdentity;
-use coco_crypto::{AltName, Certificate};
+use coco_crypto::Certificate;
 use coco_ledger::{ReceiptVerifier, VerifiedReceipt};
 use coco_node::recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover};
 use coco_types::TxId;
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         folder: &place.dir,
         client_address: place.client.to_string(),
         peer_address: place.peer.to_string(),
-        names: &[AltName::Ip(place.client.ip())],
+        names: &[place.client.alt_name()],
         code_digest: code_digest()?,
         now: now()?,
     };
