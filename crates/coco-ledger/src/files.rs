@@ -18,7 +18,7 @@ mod writer;
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -65,14 +65,30 @@ pub struct LedgerFiles<F> {
 }
 
 /// What a crash left of a write that was not durable, and that was cut off when the files were opened.
+///
+/// A file of which nothing would be left is put aside in place of that: a sector of zeros over its first entry looks the same,
+/// and what stands behind it may be all that is left of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// Of which file.
     pub file: ChunkName,
-    /// Where the cut was made.
+    /// From where on it is not whole.
     pub offset: u64,
-    /// How much was cut off.
+    /// How much was cut off, or put aside.
     pub bytes: u64,
+    /// What the file is called now, if nothing of it was whole.
+    pub aside: Option<String>,
+}
+
+impl fmt::Display for TornTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, bytes, aside } = self;
+        write!(f, "{file} is not whole from offset {offset} on: {bytes} bytes ")?;
+        match aside {
+            Some(name) => write!(f, "are kept as {name}"),
+            None => f.write_str("were cut off"),
+        }
+    }
 }
 
 /// Files that do not hold a ledger, or did not do what was asked of them.
@@ -333,6 +349,13 @@ impl<F: Folder> LedgerFiles<F> {
                 }
             }
         }
+        // What is left of it is nothing.
+        if let (Some(open), Some(torn)) = (&index.open, &mut torn)
+            && open.offsets.is_empty()
+        {
+            torn.aside = Some(beside::put_aside(&folder, open.name())?);
+            index.open = None;
+        }
         // Entries of a chunk whose name was not durable before a crash are acknowledged again from here on.
         folder.sync()?;
         Ok(Self {
@@ -492,13 +515,22 @@ impl<F: Folder> LedgerFiles<F> {
     ) -> Result<(), LedgerFilesError> {
         let open = self.index.get_mut().open.as_mut().expect("only the open chunk is torn");
         let keep = open.offsets.partition_point(|start| u64::from(*start) < offset);
-        open.cut(keep);
-        let file = self.folder.open_to_write(&name.to_string())?;
-        file.cut(offset)?;
-        file.sync_all()?;
+        let aside = if keep == 0 {
+            let aside = beside::put_aside(&self.folder, name)?;
+            self.folder.sync()?;
+            self.index.get_mut().open = None;
+            Some(aside)
+        } else {
+            open.cut(keep);
+            let file = self.folder.open_to_write(&name.to_string())?;
+            file.cut(offset)?;
+            file.sync_all()?;
+            None
+        };
         // What was cut before was longer.
         let before = self.torn.as_ref().map_or(0, |torn| torn.bytes);
-        self.torn = Some(TornTail { file: name, offset, bytes: length as u64 - offset + before });
+        let bytes = length as u64 - offset + before;
+        self.torn = Some(TornTail { file: name, offset, bytes, aside });
         Ok(())
     }
 
@@ -659,7 +691,8 @@ fn whole<F: Folder>(folder: &F, name: ChunkName) -> Result<Bytes, LedgerFilesErr
     Ok(read_whole(&folder.open_to_read(&name.to_string())?)?.into())
 }
 
-/// Reads the chunk that was being written, and leaves it as an open one, durable.
+/// Reads the chunk that was being written, and leaves it as an open one, durable. One that is torn from its first entry on is left
+/// as it is.
 fn open_tail<F: Folder>(
     folder: &F,
     name: ChunkName,
@@ -676,7 +709,11 @@ fn open_tail<F: Folder>(
         file: name,
         offset: chunk.end,
         bytes: chunk.torn_bytes,
+        aside: None,
     });
+    if torn.is_some() && chunk.entries.is_empty() {
+        return Ok((OpenChunk::new(name.first), torn));
+    }
     let mut open = OpenChunk::new(name.first);
     for (_, entry) in &chunk.entries {
         open.push(entry.bytes().len(), entry.flags().contains(EntryFlags::CHUNK_AFTER))?;

@@ -27,7 +27,7 @@ use coco_evm::{
     state::{self, EvmMaps},
     transaction::{EvmCheck, Unprotected},
 };
-use coco_ledger::{FileError, LedgerFilesError, MembershipError, NodeRow, ServiceSigner};
+use coco_ledger::{FileError, LedgerFilesError, MembershipError, NodeRow, ServiceSigner, TornTail};
 use coco_replica::{
     GovernTask, HardStateFileError, LoadLedgerError, Replica, Settings, SharedLedgerState,
     SnapshotTask, Storage,
@@ -126,10 +126,16 @@ pub enum StartNodeError {
     Program(#[source] io::Error),
     /// The ledger holds no genesis.
     #[error(
-        "there is no ledger in {0}: the network was never made, or the ledger is lost. Put it back; a node that may come \
-         back as another one (consensus.restart = \"rejoin\") copies it from the others"
+        "there is no ledger in {folder}: {}. Put it back; a node that may come back as another one (consensus.restart = \
+         \"rejoin\") copies it from the others",
+        torn.as_ref().map_or_else(|| "the network was never made, or the ledger is lost".to_owned(), ToString::to_string)
     )]
-    NoGenesis(PathBuf),
+    NoGenesis {
+        /// Where it should be.
+        folder: PathBuf,
+        /// What was found there of which nothing is whole.
+        torn: Option<TornTail>,
+    },
     /// The configuration and the identity do not fit.
     #[error("{0}")]
     Configuration(String),
@@ -329,7 +335,7 @@ fn ethereum(
     peers: u64,
     is_whole: bool,
 ) -> Result<Ethereum, StartNodeError> {
-    let no_genesis = || StartNodeError::NoGenesis(config.data_dir.clone());
+    let no_genesis = || StartNodeError::NoGenesis { folder: config.data_dir.clone(), torn: None };
     let maps = EvmMaps::find(|name| reader.map(name)).ok_or_else(no_genesis)?;
     let chain = match state::config(&mut reader.head(), &maps) {
         Some(chain) => chain,

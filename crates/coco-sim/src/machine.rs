@@ -13,7 +13,7 @@ use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start
 use coco_evm::state;
 use coco_ledger::{
     EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, LedgerSecrets,
-    ReplayError,
+    ReplayError, TornTail,
 };
 use coco_replica::{
     Effects, HardStateFile, HardStateFileError, Input, Keyring, LoadLedger, LoadLedgerError,
@@ -182,9 +182,9 @@ pub enum StartFault {
     /// What they hold.
     #[error("the ledger does not load")]
     Load(#[from] Box<LoadLedgerError>),
-    /// They hold nothing.
-    #[error("there is no ledger")]
-    Nothing,
+    /// They hold nothing that is whole.
+    #[error("there is no ledger{}", .0.as_ref().map(|torn| format!(": {torn}")).unwrap_or_default())]
+    Nothing(Option<TornTail>),
 }
 
 /// What a node found on its disk.
@@ -222,7 +222,7 @@ impl StartFault {
     #[must_use]
     pub const fn is_loss(&self) -> bool {
         match self {
-            Self::Nothing => true,
+            Self::Nothing(_) => true,
             Self::Load(error) => error.is_loss(),
             Self::Files(_) | Self::HardState(_) | Self::Snapshots(_) => false,
         }
@@ -371,7 +371,7 @@ impl Machine {
         }
         let (mut loader, entries) = self.load(plan, keys, &mut files, committed)?;
         if entries.is_empty() {
-            return Err(StartFault::Nothing);
+            return Err(StartFault::Nothing(files.torn().cloned()));
         }
         let (hard_state, found) = HardStateFile::open(&self.folder, HARD_STATE_FILE)?;
         let keeps_vote = follows(&self.disk.hard_state, &loader.hard_state(found));

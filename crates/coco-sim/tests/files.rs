@@ -138,6 +138,25 @@ fn a_flipped_bit_in_the_header_cuts_nothing_off() {
 
 /// After a sync that failed, a system shows what it will never write, and takes it for written.
 #[test]
+fn a_chunk_of_which_nothing_is_whole_is_put_aside_and_not_cut() {
+    let folder = SimFolder::default();
+    let all = ledger(2);
+    append(&folder, &all).expect("it is whole");
+    let before = folder.seen("ledger_1").expect("it is there");
+    assert!(before.len() > 1_500, "a few sectors");
+    // What a write that went astray may leave, and what a crash may, too, before the first entry was durable.
+    assert!(folder.tamper("ledger_1", |bytes| bytes[..512].fill(0)));
+    let torn = LedgerFiles::open(folder.clone()).expect("it opens").torn().cloned();
+    let torn = torn.expect("nothing of it is whole");
+    assert_eq!((torn.offset, torn.bytes), (8, before.len() as u64 - 8));
+    let aside = torn.aside.as_ref().expect("it is put aside");
+    assert!(torn.to_string().starts_with("ledger_1 is not whole from offset 8 on"), "{torn}");
+    assert_eq!(folder.seen(aside).expect("it is there")[512..], before[512..]);
+    assert_eq!(folder.seen("ledger_1"), None);
+    assert_eq!(start(&folder).expect("it starts"), Vec::<Bytes>::new());
+}
+
+#[test]
 fn what_a_failed_sync_left_is_written_again_before_it_counts() {
     let all = ledger(2);
     let folder = SimFolder::default();

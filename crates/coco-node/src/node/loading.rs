@@ -116,10 +116,10 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
     let mut loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
     if loader.last().seqno < GENESIS_LAST {
-        return Err(StartNodeError::NoGenesis(folder));
+        return Err(StartNodeError::NoGenesis { folder, torn: files.torn().cloned() });
     }
     if let Some(torn) = files.torn() {
-        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "cut the torn tail of the last chunk");
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
     }
     if let Some(copied) = copied {
         // By its id: the host may have put something else in its place since.
