@@ -4,7 +4,7 @@
 //! for COSE, and be signed where the key is. Headers are encoded as CCF's own tool `ccf_cose_sign1` does.
 
 use coco_crypto::{
-    Certificate,
+    Certificate, SignError,
     cose::{ATTACHED_BYTES_MAX, AttachedSign1, EMPTY_MAP},
 };
 use coco_governance::{MemberId, Message, Request, RequestError, protected_headers};
@@ -39,6 +39,9 @@ pub enum EnvelopeError {
         /// Whose key it is.
         found: MemberId,
     },
+    /// The key did not sign.
+    #[error(transparent)]
+    Key(#[from] SignError),
     /// The key did not make the signature that is there.
     #[error("the signature does not verify")]
     Signature(#[source] RequestError),
@@ -170,8 +173,8 @@ impl Draft {
     /// Signs it, and checks what came out as a service would.
     ///
     /// # Errors
-    /// [`EnvelopeError::Signer`] when it is another member's; [`EnvelopeError::Signature`] when its algorithm is not that of
-    /// the key.
+    /// [`EnvelopeError::Signer`] when it is another member's; [`EnvelopeError::Key`] when the key's device does not sign;
+    /// [`EnvelopeError::Signature`] when its algorithm is not that of the key.
     ///
     /// # Panics
     /// Never: a draft has been read before.
@@ -180,7 +183,7 @@ impl Draft {
             return Err(EnvelopeError::Signer { expected: self.signer(), found: key.id() });
         }
         let draft = AttachedSign1::decode(self.bytes()).expect("it was read before");
-        let signature = key.sign(&draft.to_be_signed());
+        let signature = key.sign(&draft.to_be_signed())?;
         let envelope = Envelope::read(AttachedSign1 { signature: &signature, ..draft }.encode())?;
         envelope.verify(key.certificate())?;
         Ok(envelope)

@@ -1,8 +1,8 @@
 //! A member's key with the certificate by which the service knows it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use coco_crypto::{Certificate, CertificateError, KeyPemError, SigningKey};
+use coco_crypto::{Certificate, CertificateError, KeyPemError, SignError, Signer, SigningKey};
 use coco_governance::MemberId;
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub enum MemberKeyError {
 /// What a member signs with. `Debug` prints the member's id and nothing secret.
 #[derive(Clone)]
 pub struct MemberKey {
-    key: SigningKey,
+    key: Arc<dyn Signer>,
     certificate: Certificate,
 }
 
@@ -33,6 +33,14 @@ impl MemberKey {
     /// # Errors
     /// [`MemberKeyError::Pair`] when they do not belong together.
     pub fn new(key: SigningKey, certificate: Certificate) -> Result<Self, MemberKeyError> {
+        Self::of(Arc::new(key), certificate)
+    }
+
+    /// The same, with a key that may be in a device.
+    ///
+    /// # Errors
+    /// [`MemberKeyError::Pair`] when they do not belong together.
+    pub fn of(key: Arc<dyn Signer>, certificate: Certificate) -> Result<Self, MemberKeyError> {
         if key.public() != certificate.key() {
             return Err(MemberKeyError::Pair(MemberId(certificate.digest())));
         }
@@ -60,8 +68,8 @@ impl MemberKey {
     }
 
     /// A signature as `r || s`, under the hash of the key's curve.
-    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.key.sign_fixed(message)
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.key.sign(message)
     }
 }
 

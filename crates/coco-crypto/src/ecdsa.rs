@@ -51,6 +51,36 @@ pub enum KeyError {
 #[error("the signature does not verify")]
 pub struct SignatureInvalid;
 
+/// A private key, wherever it is: in memory, or in a device that never gives it away.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// Its public half.
+    fn public(&self) -> &PublicKey;
+
+    /// Signs a message with the curve's own hash. The signature is `r || s`, as COSE carries it.
+    ///
+    /// # Errors
+    /// [`SignError`] when a device does not do it.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// A key that does not sign.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("the key does not sign: {reason}")]
+pub struct SignError {
+    /// What its device says.
+    pub reason: String,
+}
+
+impl Signer for SigningKey {
+    fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        Ok(self.sign_fixed(message))
+    }
+}
+
 /// A private key. Cloning shares nothing secret with `Debug`, which prints the public key's digest.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -204,6 +234,16 @@ impl PublicKey {
         }
         let key = Self::from_spki_der(&[prefix, x, y].concat())?;
         if key.curve == curve { Ok(key) } else { Err(KeyError::Public) }
+    }
+
+    /// The key of this uncompressed point: 4, and both coordinates.
+    ///
+    /// # Errors
+    /// [`KeyError::Public`] when it is no point of the curve in this form.
+    pub fn from_point(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
+        let Some((4, coordinates)) = point.split_first() else { return Err(KeyError::Public) };
+        let (x, y) = coordinates.split_at(coordinates.len() / 2);
+        Self::from_coordinates(curve, x, y)
     }
 
     /// Its curve.

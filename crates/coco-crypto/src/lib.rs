@@ -19,7 +19,7 @@ mod wrap;
 mod x509;
 
 pub use aead::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError};
-pub use ecdsa::{Curve, KeyError, PublicKey, SignatureInvalid, SigningKey};
+pub use ecdsa::{Curve, KeyError, PublicKey, SignError, SignatureInvalid, Signer, SigningKey};
 pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
 pub use key_pem::KeyPemError;
 pub use pem::{PemError, decode_pem, encode_pem};

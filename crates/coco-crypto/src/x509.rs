@@ -1,6 +1,7 @@
 //! Certificates: the service's own, and those by which it endorses its nodes.
 
 mod client;
+mod member;
 mod validity;
 
 use std::{
@@ -19,12 +20,13 @@ use thiserror::Error;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use crate::{
-    Curve, KeyError, PemError, PublicKey, Sha256, SignatureInvalid, SigningKey,
+    Curve, KeyError, PemError, PublicKey, Sha256, SignError, SignatureInvalid, SigningKey,
     pem::{self, Label},
     sha256,
 };
 
 pub use client::{ClientCertificate, UserAuthority, certificate_key};
+pub use member::{MEMBER_NAME_CHARACTERS_MAX, member_certificate};
 pub use validity::Validity;
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
@@ -88,6 +90,9 @@ pub enum CertificateError {
     /// It says that nobody may believe it without an extension that is not known here.
     #[error("certificate has a critical extension that is not known here")]
     CriticalExtension,
+    /// The key did not sign it.
+    #[error("the certificate is not made")]
+    Sign(#[from] SignError),
     /// Not exactly one certificate.
     #[error("{found} certificates, where one is expected")]
     NotOne {
@@ -275,37 +280,6 @@ pub fn service_certificate(
     let made = params.self_signed(&Issuing(key)).expect("every field was checked");
     Certificate::from_der(made.der())
 }
-
-/// Makes the self-signed certificate of a member, which says its name and is good for signing.
-///
-/// # Errors
-/// [`CertificateError`] when the name is empty, longer than [`MEMBER_NAME_CHARACTERS_MAX`] or has control characters, or
-/// the period is none.
-///
-/// # Panics
-/// Never with a name and a period that were accepted.
-pub fn member_certificate(
-    key: &SigningKey,
-    name: &str,
-    validity: Validity,
-) -> Result<Certificate, CertificateError> {
-    let characters = name.chars().count();
-    if !(1..=MEMBER_NAME_CHARACTERS_MAX).contains(&characters) || name.contains(char::is_control) {
-        return Err(CertificateError::Name(name.chars().take(80).collect()));
-    }
-    let mut params = CertificateParams::default();
-    set_validity(&mut params, validity)?;
-    params.distinguished_name = common_name(name);
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.serial_number = Some(serial(key.public(), validity, &[]));
-    let made = params.self_signed(&Issuing(key)).expect("every field was checked");
-    Certificate::from_der(made.der())
-}
-
-/// Most characters of a member's name: what X.509 allows for a common name.
-pub const MEMBER_NAME_CHARACTERS_MAX: usize = 64;
 
 /// Makes the certificate by which the service endorses a node: good for both ends of TLS.
 ///
@@ -593,37 +567,6 @@ mod tests {
         assert!(read_bundle(&(one.pem() + &other)).is_err(), "one is unreadable");
         let cut = one.pem().replace("-----END", "");
         assert!(read_bundle(&(one.pem() + &cut)).is_err(), "one has no end");
-    }
-
-    #[test]
-    fn a_member_certifies_itself_under_its_name() {
-        for curve in Curve::ALL {
-            let key = SigningKey::generate(curve);
-            let made = member_certificate(&key, "Société Générale", VALIDITY).unwrap();
-            assert_eq!(made.key(), key.public());
-            assert_eq!(made.validity(), VALIDITY);
-            let parsed = parse(made.der()).unwrap();
-            let signature = &parsed.signature_value.data;
-            let signed = made.key().verify_der(parsed.tbs_certificate.as_ref(), signature);
-            assert_eq!(signed, Ok(()));
-            assert!(!parsed.is_ca());
-            let name = parsed.subject().iter_common_name().next().unwrap();
-            assert_eq!(name.as_str(), Ok("Société Générale"));
-        }
-    }
-
-    #[test]
-    fn a_members_name_has_1_to_64_characters() {
-        let key = SigningKey::generate(Curve::P256);
-        for (name, ok) in [
-            (String::new(), false),
-            ("é".to_owned(), true),
-            ("é".repeat(MEMBER_NAME_CHARACTERS_MAX), true),
-            ("é".repeat(MEMBER_NAME_CHARACTERS_MAX + 1), false),
-            ("a\nb".to_owned(), false),
-        ] {
-            assert_eq!(member_certificate(&key, &name, VALIDITY).is_ok(), ok, "{name:?}");
-        }
     }
 
     #[test]

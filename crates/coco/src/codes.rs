@@ -115,6 +115,10 @@ codes! {
     "the file is no request that can be used here"
     "it is none, is signed already, is not signed yet, or is another member's"
     "coco keys sign FILE for one that is not signed; coco proposal submit FILE for one that is"
+1025 DeviceUnusable Failed
+    "the key in a device cannot be used"
+    "the URI or the module is wrong, the device is not there, the PIN is wrong, or the device does not know the key"
+    "coco keys pkcs11 --module FILE; a device locks itself after some wrong PINs"
 1030 NotListed NotFound
     "there is no such error code"
     "codes are four digits, with or without COCO- before them"

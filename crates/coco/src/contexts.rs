@@ -13,6 +13,7 @@ use crate::{
     codes::Code,
     fault::Fault,
     files::{self, Rights},
+    key_place::KeyPlace,
 };
 
 /// The file.
@@ -36,7 +37,7 @@ pub(crate) struct Context {
     pub(crate) service_cert: String,
     /// The member's private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Option<KeyPlace>,
     /// The member's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cert: Option<PathBuf>,
@@ -117,7 +118,7 @@ mod tests {
         let context = Context {
             urls: vec!["https://n1:8000".into()],
             service_cert: "-----BEGIN\nx\n".into(),
-            key: Some("/k".into()),
+            key: Some("/k".to_owned().into()),
             cert: None,
         };
         let contexts = Contexts {

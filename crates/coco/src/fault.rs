@@ -161,7 +161,11 @@ fn code_of(refusal: &Refusal) -> Code {
 
 impl From<EnvelopeError> for Fault {
     fn from(error: EnvelopeError) -> Self {
-        Self::new(Code::EnvelopeUnusable, chain(&error))
+        let code = match error {
+            EnvelopeError::Key(_) => Code::DeviceUnusable,
+            _ => Code::EnvelopeUnusable,
+        };
+        Self::new(code, chain(&error))
     }
 }
 

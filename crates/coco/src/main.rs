@@ -5,9 +5,11 @@
 mod codes;
 mod commands;
 mod contexts;
+mod device;
 mod fault;
 mod files;
 mod here;
+mod key_place;
 mod nodes;
 mod output;
 mod seen;

@@ -1,10 +1,6 @@
 //! Which network a command works with, and as whom: flag, before `COCO_` variable, before `./coco.toml`, before context.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use coco_client::{
     CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, ServiceIdentity, Settings,
@@ -20,6 +16,7 @@ use crate::{
     fault::{Fault, chain},
     files,
     here::Here,
+    key_place::KeyPlace,
     output::short,
     seen,
 };
@@ -60,9 +57,9 @@ pub(crate) const SECONDS_MAX: u64 = 3_600;
 /// As whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct KeyArgs {
-    /// Your private key (PEM)
+    /// Your private key: a file (PEM), or the URI of one in a device (pkcs11:...)
     #[arg(long, global = true, value_name = "PEM", env = "COCO_KEY", help_heading = "Signing")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Option<KeyPlace>,
     /// Your certificate (PEM)
     #[arg(long, global = true, value_name = "PEM", env = "COCO_CERT", help_heading = "Signing")]
     pub(crate) cert: Option<PathBuf>,
@@ -195,7 +192,7 @@ impl Session {
         let key = keys.key.as_ref().or(of_context.and_then(|context| context.key.as_ref()));
         let cert = keys.cert.as_ref().or(of_context.and_then(|context| context.cert.as_ref()));
         match (key, cert) {
-            (Some(key), Some(cert)) => read_key(key, cert).map(Some),
+            (Some(key), Some(cert)) => key.read(cert).map(Some),
             _ => Ok(None),
         }
     }
@@ -308,22 +305,6 @@ pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Fault> {
 
 pub(crate) fn certificate(pem: &str) -> Result<Certificate, Fault> {
     Certificate::from_pem(pem).map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
-}
-
-/// Reads a key that nobody else can read, with its certificate.
-pub(crate) fn read_key(key: &Path, cert: &Path) -> Result<MemberKey, Fault> {
-    if !files::is_private(key)? {
-        return Err(Fault::new(Code::KeyOpenToOthers, key.display().to_string()));
-    }
-    // Wiped when it is not needed any more.
-    let secret = coco_crypto::SecretBytes::new(files::read(key)?);
-    let text = str::from_utf8(secret.expose())
-        .map_err(|_| Fault::new(Code::KeyUnusable, "the private key is not text"))?;
-    MemberKey::from_pem(text, &files::read_text(cert)?).map_err(|error| {
-        Fault::new(Code::KeyUnusable, chain(&error))
-            .with("key", key.display().to_string())
-            .with("cert", cert.display().to_string())
-    })
 }
 
 /// What a member is called: the name that the members gave it, or the beginning of its id.

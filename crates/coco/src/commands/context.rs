@@ -103,15 +103,14 @@ fn remove(name: &str, output: Output) -> Result<(), Fault> {
 fn print(schema: &str, name: &str, context: &Context, output: Output) {
     let members = json!({ "name": name, "service_id": identity(context), "context": context });
     output.print(schema, members, || {
-        let path = |path: &Option<std::path::PathBuf>| {
-            path.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string())
-        };
+        let key = context.key.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let cert = context.cert.as_ref().map(|path| path.display().to_string());
         format!(
             "{name}\n  nodes    {}\n  service  {}\n  key      {}\n  cert     {}",
             context.urls.join(" "),
             identity(context),
-            path(&context.key),
-            path(&context.cert)
+            key,
+            cert.as_deref().unwrap_or("-")
         )
     });
 }

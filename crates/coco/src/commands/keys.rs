@@ -9,6 +9,7 @@
 mod export_public;
 mod ls;
 mod new;
+mod pkcs11;
 mod show;
 mod sign;
 
@@ -27,11 +28,16 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make the key and certificate of a member
-    #[command(after_help = "Example:\n  coco keys new acme --encryption")]
+    #[command(
+        after_help = "Examples:\n  coco keys new acme --encryption\n  coco keys new acme --pkcs11 'pkcs11:token=bank;object=acme?module-path=/usr/lib/softhsm/libsofthsm2.so'"
+    )]
     New(new::NewArgs),
     /// List the keys in a folder
     #[command(after_help = "Example:\n  coco keys ls")]
     Ls(FolderArgs),
+    /// List the keys that a device shows without its PIN
+    #[command(after_help = "Example:\n  coco keys pkcs11 --module /usr/lib/softhsm/libsofthsm2.so")]
+    Pkcs11(pkcs11::Pkcs11Args),
     /// Show a member's certificate: its id, curve and period
     #[command(after_help = "Example:\n  coco keys show acme")]
     Show(show::ShowArgs),
@@ -111,6 +117,7 @@ pub(crate) fn run(command: &KeysCommand, output: Output) -> Result<(), Fault> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, output),
         KeysCommand::Ls(arguments) => ls::run(arguments, output),
+        KeysCommand::Pkcs11(arguments) => pkcs11::run(arguments, output),
         KeysCommand::Show(arguments) => show::run(arguments, output),
         KeysCommand::ExportPublic(arguments) => export_public::run(arguments),
         KeysCommand::Sign(arguments) => sign::run(arguments, output),

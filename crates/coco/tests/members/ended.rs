@@ -59,6 +59,8 @@ pub(crate) fn program_in(folder: &Path, program: &Path) -> Command {
     command
         .env("XDG_CONFIG_HOME", folder.join("config"))
         .env("XDG_STATE_HOME", folder.join("state"))
+        // Where SoftHSM keeps what stands for a device.
+        .env("SOFTHSM2_CONF", folder.join("softhsm2.conf"))
         .current_dir(folder);
     command
 }

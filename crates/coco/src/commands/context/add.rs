@@ -10,8 +10,9 @@ use crate::{
     contexts::{Context, Contexts},
     fault::{Fault, chain},
     files,
+    key_place::KeyPlace,
     output::Output,
-    session::{certificate, endpoint, read_key, runtime},
+    session::{certificate, endpoint, runtime},
 };
 
 #[derive(Debug, clap::Args)]
@@ -27,9 +28,9 @@ pub(crate) struct AddArgs {
     /// The identity of the service, as another member told it: `sha256:` and 64 digits
     #[arg(long, value_name = "SHA256")]
     service_id: Option<ServiceIdentity>,
-    /// Your private key (PEM)
+    /// Your private key: a file (PEM), or the URI of one in a device (pkcs11:...)
     #[arg(long, value_name = "PEM", requires = "cert")]
-    key: Option<PathBuf>,
+    key: Option<KeyPlace>,
     /// Your certificate (PEM)
     #[arg(long, value_name = "PEM")]
     cert: Option<PathBuf>,
@@ -43,12 +44,12 @@ pub(crate) fn run(arguments: &AddArgs, output: Output) -> Result<(), Fault> {
         None => fetch(&endpoints, arguments.service_id)?,
     };
     if let (Some(key), Some(cert)) = (&arguments.key, &arguments.cert) {
-        drop(read_key(key, cert)?);
+        drop(key.read(cert)?);
     }
     let context = Context {
         urls: arguments.url.clone(),
         service_cert: service.pem(),
-        key: arguments.key.as_deref().map(absolute).transpose()?,
+        key: arguments.key.as_ref().map(KeyPlace::absolute).transpose()?,
         cert: arguments.cert.as_deref().map(absolute).transpose()?,
     };
     let mut contexts = Contexts::load()?;

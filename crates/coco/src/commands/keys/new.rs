@@ -1,14 +1,19 @@
 //! `coco keys new`: a key with a certificate that it signs itself.
 
 use coco_client::MemberId;
-use coco_crypto::{Curve, DecryptionKey, SecretBytes, SigningKey, Validity, member_certificate};
+use coco_crypto::{
+    CertificateError, Curve, DecryptionKey, SecretBytes, Signer, SigningKey, Validity,
+    member_certificate,
+};
 use serde_json::json;
 
 use super::{FolderArgs, files_of};
 use crate::{
     codes::Code,
+    device::Made,
     fault::{Fault, chain},
     files::{self, Rights},
+    key_place::location,
     output::{Output, utc},
     signing::now,
 };
@@ -25,7 +30,10 @@ pub(crate) struct NewArgs {
     /// For how many days the certificate is valid
     #[arg(long, default_value_t = 3_650, value_parser = clap::value_parser!(u64).range(1..=DAYS_MAX))]
     days: u64,
-    /// Make a key for recovery shares, too
+    /// Keep the key in a device, by a URI of PKCS #11. One that is there under that name is taken, and otherwise it is made there
+    #[arg(long, value_name = "URI")]
+    pkcs11: Option<String>,
+    /// Make a key for recovery shares, too: in a file
     #[arg(long)]
     encryption: bool,
 }
@@ -67,13 +75,37 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         not_before: now.saturating_sub(BEFORE_S),
         not_after: now.saturating_add(arguments.days * 86_400),
     };
-    let key = SigningKey::generate(arguments.curve.curve());
-    let certificate = member_certificate(&key, name, validity)
-        .map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
-    let mut made: Vec<(&std::path::PathBuf, SecretBytes, Rights)> = vec![
-        (&paths.key, key.to_pem(), Rights::Private),
-        (&paths.cert, SecretBytes::new(certificate.pem().into_bytes()), Rights::Public),
-    ];
+    let curve = arguments.curve.curve();
+    let certified = |key: &dyn Signer| {
+        member_certificate(key, name, validity).map_err(|error| {
+            let code = match error {
+                CertificateError::Sign(_) => Code::DeviceUnusable,
+                _ => Code::Failed,
+            };
+            Fault::new(code, chain(&error))
+        })
+    };
+    let (certificate, key) = match &arguments.pkcs11 {
+        // Nothing is made in a device for a member who cannot be kept.
+        Some(_) if paths.cert.exists() => {
+            return Err(Fault::new(Code::FileExists, paths.cert.display().to_string()));
+        }
+        Some(uri) => {
+            let (key, made) = location(uri)?.find_or_make(curve)?;
+            if made == Made::Now {
+                eprintln!("made in the device: a key on {curve:?}");
+            }
+            (certified(&key)?, None)
+        }
+        None => {
+            let key = SigningKey::generate(curve);
+            (certified(&key)?, Some(key.to_pem()))
+        }
+    };
+    let cert = SecretBytes::new(certificate.pem().into_bytes());
+    let mut made: Vec<(&std::path::PathBuf, SecretBytes, Rights)> =
+        key.into_iter().map(|key| (&paths.key, key, Rights::Private)).collect();
+    made.push((&paths.cert, cert, Rights::Public));
     if arguments.encryption {
         let key = DecryptionKey::generate_long();
         let public = SecretBytes::new(key.public().pem().into_bytes());

@@ -12,7 +12,7 @@ use crate::{
     fault::Fault,
     files::{self, Rights},
     output::{Output, utc},
-    session::{KeyArgs, read_key},
+    session::KeyArgs,
     signing::{Asks, confirm, signed_path},
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &SignArgs, output: Output) -> Result<(), Fault> {
     let (Some(key), Some(cert)) = (key, cert) else {
         return Err(Fault::new(Code::NoKey, "there is no private key with its certificate"));
     };
-    let key = read_key(key, cert)?;
+    let key = key.read(cert)?;
     let statement = proposal::statement_of(&draft);
     let asks = if arguments.yes { Asks::No } else { Asks::Yes };
     let made = utc(draft.created_at());
