@@ -104,6 +104,17 @@ pub struct TxStatusBody {
     pub status: String,
 }
 
+/// `GET /node/jwt_keys/refresh/metrics`: how often this node fetched keys of issuers of tokens since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JwtRefresh {
+    /// How often.
+    pub attempts: u64,
+    /// How often it got keys and the service took them.
+    pub successes: u64,
+    /// How often not.
+    pub failures: u64,
+}
+
 /// `GET /node/quotes`, and by another name `GET /node/attestations`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Quotes {

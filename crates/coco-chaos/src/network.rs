@@ -25,8 +25,8 @@ use coco_governance::FirstGovernance;
 use coco_node::{
     NodeConfig,
     config::{
-        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface, Restart,
+        ClientInterface, ConsensusSettings, EthereumSettings, JwtSettings, LedgerSettings, Limits,
+        NodeAddress, PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -506,6 +506,7 @@ fn config(i: usize, ids: &[String]) -> NodeConfig {
         consensus: ConsensusSettings { restart: Restart::FromDisk, ..ConsensusSettings::default() },
         limits: Limits::default(),
         ethereum: EthereumSettings::default(),
+        jwt: JwtSettings::default(),
     }
 }
 

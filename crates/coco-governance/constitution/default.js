@@ -242,7 +242,7 @@ const ACTIONS = {
             expectIssuer(args.issuer);
             expectOptional(args.ca_cert_bundle_name, "string", "ca_cert_bundle_name");
             expectOptional(args.auto_refresh, "boolean", "auto_refresh");
-            expect(!args.auto_refresh, "this service does not fetch keys: members renew them with set_jwt_public_signing_keys");
+            expect(!args.auto_refresh || args.ca_cert_bundle_name, "keys are fetched from a server that is recognised: ca_cert_bundle_name must be there");
             if (args.jwks !== undefined && args.jwks !== null) expectTokenKeys(args.jwks);
             const { audience } = args;
             if (audience !== undefined && audience !== null) {

@@ -5,7 +5,8 @@
 //!          │                                what it writes is what the entry has, row by row
 //!          ├─ the founding ───────────────▶ members who have acted in nothing yet, and a constitution that loads
 //!          ├─ the service's own ──────────▶ the steps of nodes that need no vote, another ledger secret when the one that it
-//!          │                                has is too old, and the beginning and end of a recovery, each by its rule
+//!          │                                has is too old, keys of issuers that members want to be fetched, and the
+//!          │                                beginning and end of a recovery, each by its rule
 //!          └─ anything else in a table of governance is a fault: nobody asked for it
 //! ```
 //!
@@ -30,6 +31,7 @@ mod act;
 mod disaster;
 mod fault;
 mod founding;
+mod issuers;
 mod nodes;
 mod secrets;
 
@@ -234,6 +236,8 @@ impl Audit {
                 disaster::check(tx, entry, self.periods)
             } else if touches(NODE_SECRETS) {
                 secrets::check_replaced(tx, entry.writes, newest, &self.times())
+            } else if touches(tables::JWT_KEYS) {
+                issuers::check(tx, entry.writes)
             } else {
                 nodes::check(tx, entry.writes)
             };

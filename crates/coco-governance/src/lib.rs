@@ -32,6 +32,7 @@ mod expiry;
 mod genesis;
 mod history;
 mod id;
+mod issuer_keys;
 mod jwk;
 mod members;
 mod outside;
@@ -64,6 +65,7 @@ pub use genesis::{
     FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember, put_virtual_measurement,
 };
 pub use id::{MemberId, ProposalId};
+pub use issuer_keys::{ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, take_issuer_keys};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use recovery::{

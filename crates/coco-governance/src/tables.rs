@@ -314,6 +314,17 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// Removes a row.
+pub(crate) fn remove(
+    tx: &mut Transaction<'_>,
+    name: &'static str,
+    key: &[u8],
+) -> Result<(), GovernanceError> {
+    let map = table(tx, name)?;
+    tx.remove(map, key);
+    Ok(())
+}
+
 /// A row that is JSON.
 pub(crate) fn read<T: DeserializeOwned>(
     tx: &mut Transaction<'_>,

@@ -40,6 +40,23 @@ pub struct NodeConfig {
     /// How Ethereum is hosted.
     #[serde(default)]
     pub ethereum: EthereumSettings,
+    /// How keys of issuers of tokens are fetched.
+    #[serde(default)]
+    pub jwt: JwtSettings,
+}
+
+/// How keys of issuers of tokens (JWT) are fetched, for those whose keys members want to be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JwtSettings {
+    /// How often, in milliseconds, while this node is primary.
+    pub key_refresh_interval_ms: u64,
+}
+
+impl Default for JwtSettings {
+    fn default() -> Self {
+        Self { key_refresh_interval_ms: 30 * 60 * 1000 }
+    }
 }
 
 /// How Ethereum is hosted.
@@ -280,10 +297,11 @@ impl NodeConfig {
     #[must_use]
     pub fn shown(&self) -> Bytes {
         let Self { data_dir: _, client, development_http, peer, nodes, .. } = self;
-        let Self { ledger, consensus, limits, ethereum, .. } = self;
+        let Self { ledger, consensus, limits, ethereum, jwt, .. } = self;
         let shown = serde_json::json!({
             "client": client, "development_http": development_http, "peer": peer, "nodes": nodes,
             "ledger": ledger, "consensus": consensus, "limits": limits, "ethereum": ethereum,
+            "jwt": jwt,
         });
         shown.to_string().into()
     }
@@ -339,6 +357,7 @@ impl NodeConfig {
             ("limits.body_timeout_ms", limits.body_timeout_ms),
             ("limits.request_timeout_ms", limits.request_timeout_ms),
             ("ethereum.nonce_gap_wait_ms", self.ethereum.nonce_gap_wait_ms),
+            ("jwt.key_refresh_interval_ms", self.jwt.key_refresh_interval_ms),
         ] {
             if time_ms > TIME_MS_MAX {
                 return Err(format!("{name} is {time_ms}, at most {TIME_MS_MAX} is possible"));

@@ -15,6 +15,7 @@ use coco_adapter::{Checked, Entropy, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
+use coco_governance::IssuerKeys;
 use coco_ledger::LedgerSecrets;
 use coco_replica::{
     Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, Introduction,
@@ -64,7 +65,9 @@ pub(crate) enum Job {
     Introduce(Box<Introduction>, oneshot::Sender<IntroductionReply>),
     /// A member's request, and whoever waits for the answer.
     Govern(GovernRequest, oneshot::Sender<GovernReply>),
-    /// A member's request was carried out.
+    /// Keys that an issuer of tokens publishes, and whoever waits for the answer.
+    IssuerKeys(IssuerKeys, oneshot::Sender<GovernReply>),
+    /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
@@ -172,6 +175,16 @@ impl Inbox {
     pub async fn govern(&self, request: GovernRequest) -> std::io::Result<GovernReply> {
         let (sender, reply) = oneshot::channel();
         self.put(Job::Govern(request, sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
+    /// Passes keys that an issuer publishes to the replica, and waits for its answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn issuer_keys(&self, keys: IssuerKeys) -> std::io::Result<GovernReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::IssuerKeys(keys, sender));
         reply.await.map_err(|_| std::io::Error::other("this node stops"))
     }
 
@@ -390,12 +403,8 @@ impl Driver {
                 self.introducing = Some(reply);
                 Input::Introduce(introduction)
             }
-            Job::Govern(request, reply) => {
-                let ticket = Ticket(self.next_request);
-                self.next_request += 1;
-                self.governing.insert(ticket, reply);
-                Input::Govern(ticket, request)
-            }
+            Job::Govern(request, reply) => Input::Govern(self.governing_for(reply), request),
+            Job::IssuerKeys(keys, reply) => Input::IssuerKeys(self.governing_for(reply), keys),
             Job::Governed(governed) => Input::Governed(governed),
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::Behind(by, needs) => {
@@ -414,6 +423,14 @@ impl Driver {
         };
         self.step(input)?;
         Ok(Turn::Go)
+    }
+
+    /// The ticket of whoever waits for an answer about governance.
+    fn governing_for(&mut self, reply: oneshot::Sender<GovernReply>) -> Ticket {
+        let ticket = Ticket(self.next_request);
+        self.next_request += 1;
+        self.governing.insert(ticket, reply);
+        ticket
     }
 
     fn step(&mut self, input: Input) -> Result<(), DriverError> {

@@ -10,6 +10,7 @@ mod fixture;
 mod govern;
 mod governance;
 pub mod introduction;
+mod issuers;
 mod ledger_api;
 mod newcomers;
 mod node_api;
@@ -45,6 +46,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+pub(crate) use issuers::IssuerFetcher;
 use newcomers::ShownCertificate;
 pub use openapi::document;
 pub use service::{Service, ServiceParts};

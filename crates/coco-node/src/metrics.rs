@@ -44,6 +44,10 @@ pub struct Metrics {
     pub responses: Family<StatusLabel, Counter>,
     /// Client connections open now.
     pub sessions: Gauge,
+    /// How often keys of issuers of tokens were fetched.
+    pub issuer_fetches: Counter,
+    /// How often that succeeded.
+    pub issuer_fetches_done: Counter,
 }
 
 impl Metrics {
@@ -51,20 +55,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("coco");
-        let metrics = Self {
-            executed: Counter::default(),
-            entries: Counter::default(),
-            committed: Gauge::default(),
-            snapshot: Gauge::default(),
-            view: Gauge::default(),
-            is_primary: Gauge::default(),
-            fsync_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
-            ledger_bytes: Counter::default(),
-            peer_bytes_sent: Counter::default(),
-            responses: Family::default(),
-            sessions: Gauge::default(),
-            registry: Registry::default(),
-        };
+        let metrics = Self::unregistered();
         registry.register(
             "transactions_executed",
             "Transactions executed here as primary",
@@ -110,8 +101,37 @@ impl Metrics {
             metrics.peer_bytes_sent.clone(),
         );
         registry.register("http_responses", "HTTP responses by status", metrics.responses.clone());
+        registry.register(
+            "issuer_fetches",
+            "How often keys of issuers of tokens were fetched",
+            metrics.issuer_fetches.clone(),
+        );
+        registry.register(
+            "issuer_fetches_done",
+            "How often that succeeded",
+            metrics.issuer_fetches_done.clone(),
+        );
         registry.register("sessions", "Client connections open now", metrics.sessions.clone());
         Self { registry, ..metrics }
+    }
+
+    fn unregistered() -> Self {
+        Self {
+            executed: Counter::default(),
+            entries: Counter::default(),
+            committed: Gauge::default(),
+            snapshot: Gauge::default(),
+            view: Gauge::default(),
+            is_primary: Gauge::default(),
+            fsync_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            ledger_bytes: Counter::default(),
+            peer_bytes_sent: Counter::default(),
+            responses: Family::default(),
+            sessions: Gauge::default(),
+            issuer_fetches: Counter::default(),
+            issuer_fetches_done: Counter::default(),
+            registry: Registry::default(),
+        }
     }
 
     /// The text that Prometheus reads.

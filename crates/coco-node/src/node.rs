@@ -50,7 +50,7 @@ use crate::{
     directory::Directory,
     disk::{Disk, DiskQueue, in_full, run_fetches},
     driver::{Behind, Driver, DriverError, FirstElection, Inbox, Job, TICK_MS},
-    edge::{Service, ServiceParts, Transport, serve},
+    edge::{IssuerFetcher, Service, ServiceParts, Transport, serve},
     folder::{DiskFolder, LedgerFiles},
     governor,
     history::LedgerHistory,
@@ -604,6 +604,8 @@ impl Node {
         let Assembled { service, lost, copies, driver, disk } =
             assemble(config, loaded, engine, jobs, shared)?;
         edge.spawn(Arc::clone(&service).send_lost_again(lost));
+        let every = Duration::from_millis(config.jwt.key_refresh_interval_ms);
+        edge.spawn(IssuerFetcher::new(Arc::clone(&service), every).look_after(stopped.clone()));
 
         let forwarded = OnceLock::from(Arc::clone(&service));
         let receiver = Receiver { inbox: inbox.clone(), peers, directory, copies, forwarded };

@@ -109,6 +109,7 @@ fn kind(input: &Input) -> &'static str {
         | Input::Join(_)
         | Input::Introduce(_)
         | Input::Govern(..)
+        | Input::IssuerKeys(..)
         | Input::Governed(_) => "other",
     }
 }

@@ -15,9 +15,9 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
-    Certificates, Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
-    Situation, forget_submitted_shares, has_recovery_members, newest_secret, service_of, share,
-    tables,
+    Certificates, Effect, Governance, GovernanceError, Handled, IssuerKeys, Occasion, Reply, Route,
+    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, newest_secret,
+    service_of, share, tables, take_issuer_keys,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -85,6 +85,8 @@ pub enum GovernReply {
 enum Asked {
     /// What a member asks for.
     Member(Ticket, GovernRequest),
+    /// Keys that an issuer of tokens publishes, whose keys members want to be fetched.
+    IssuerKeys(Ticket, IssuerKeys),
     /// The end of a recovery, once all secrets are back.
     EndOfRecovery,
     /// Another ledger secret, because members do not want it to be used for longer.
@@ -94,7 +96,7 @@ enum Asked {
 impl Asked {
     const fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Member(ticket, _) => Some(*ticket),
+            Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) => Some(*ticket),
             Self::EndOfRecovery | Self::NextSecret => None,
         }
     }
@@ -164,11 +166,22 @@ impl GovernTask {
             Asked::Member(_, GovernRequest { route, envelope }) => governance
                 .handle(transaction, route, &envelope, &situation)
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
+            Asked::IssuerKeys(_, keys) => issuer_keys(transaction, &keys),
             Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
             Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
         Governed { ticket, result }
     }
+}
+
+/// Takes keys of an issuer; nothing is written when it has them already.
+fn issuer_keys(
+    mut transaction: Transaction<'static>,
+    keys: &IssuerKeys,
+) -> Result<Prepared, GovernanceError> {
+    let base = transaction.version();
+    take_issuer_keys(&mut transaction, keys)?;
+    Prepared::of(transaction, base, Reply::Done)
 }
 
 /// Does what the constitution asked the node for, as far as it is writes.
@@ -435,7 +448,7 @@ fn set_status(tx: &mut Transaction<'_>, status: ServiceStatus) -> Result<(), Gov
 /// The requests of members that a primary has.
 #[derive(Debug, Default)]
 pub(crate) struct Governing {
-    waiting: VecDeque<(Ticket, GovernRequest)>,
+    waiting: VecDeque<Asked>,
     running: Option<Running>,
     /// The next signature ends its chunk.
     pub(crate) chunk_asked: bool,
@@ -467,7 +480,8 @@ impl Governing {
         self.chunk_asked = false;
         self.recovered = None;
         let running = self.running.take().and_then(|running| running.asked.ticket());
-        running.into_iter().chain(self.waiting.drain(..).map(|(ticket, _)| ticket)).collect()
+        let waiting = self.waiting.drain(..).filter_map(|asked| asked.ticket());
+        running.into_iter().chain(waiting).collect()
     }
 }
 
@@ -478,13 +492,32 @@ impl Replica {
         request: GovernRequest,
         effects: &mut Effects,
     ) -> Result<(), StepError> {
+        self.take_asked(ticket, Asked::Member(ticket, request), effects)
+    }
+
+    /// Takes keys of an issuer, as it takes a member's request.
+    pub(crate) fn take_issuer_keys(
+        &mut self,
+        ticket: Ticket,
+        keys: IssuerKeys,
+        effects: &mut Effects,
+    ) -> Result<(), StepError> {
+        self.take_asked(ticket, Asked::IssuerKeys(ticket, keys), effects)
+    }
+
+    fn take_asked(
+        &mut self,
+        ticket: Ticket,
+        asked: Asked,
+        effects: &mut Effects,
+    ) -> Result<(), StepError> {
         if self.engine.role() != Role::Primary {
             let reply = GovernReply::NotPrimary(self.engine.primary());
             effects.governed.push((ticket, reply));
         } else if self.governing.waiting.len() >= GOVERN_WAITING_MAX {
             effects.governed.push((ticket, GovernReply::Busy));
         } else {
-            self.governing.waiting.push_back((ticket, request));
+            self.governing.waiting.push_back(asked);
         }
         self.advance_governing(effects)
     }
@@ -524,8 +557,8 @@ impl Replica {
                 && self.is_recovery_over()
             {
                 Some(Asked::EndOfRecovery)
-            } else if let Some((ticket, request)) = self.governing.waiting.pop_front() {
-                Some(Asked::Member(ticket, request))
+            } else if let Some(asked) = self.governing.waiting.pop_front() {
+                Some(asked)
             } else if self.is_secret_over_age() {
                 Some(Asked::NextSecret)
             } else {

@@ -6,6 +6,7 @@ use coco_consensus::{
     Configuration, Engine, FetchFailed, FetchId, LogEntry, Output, PersistToken, Progress,
     ReceiveError, TransferError,
 };
+use coco_governance::IssuerKeys;
 use coco_kv::{MapName, Reader, WriteSet};
 use coco_ledger::{
     EntryFlags, EntryView, LedgerSecrets, MembershipError, SealEntryError, SealedEntry, Signer,
@@ -110,7 +111,9 @@ pub enum Input {
     Introduce(Box<Introduction>),
     /// A member's request. Every one is answered, by `Effects::governed`.
     Govern(Ticket, GovernRequest),
-    /// A member's request was carried out.
+    /// Keys that an issuer of tokens publishes. They are answered, by `Effects::governed`.
+    IssuerKeys(Ticket, IssuerKeys),
+    /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
 }
 
@@ -279,6 +282,7 @@ impl Replica {
             Input::Join(request) => self.join(&request, &mut effects)?,
             Input::Introduce(introduction) => self.introduce(&introduction, &mut effects)?,
             Input::Govern(ticket, request) => self.govern(ticket, request, &mut effects)?,
+            Input::IssuerKeys(ticket, keys) => self.take_issuer_keys(ticket, keys, &mut effects)?,
             Input::Governed(governed) => self.take_governed(*governed, &mut effects)?,
         }
         if !is_work {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use coco_api::{
     Attestations, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, ErrorCode,
-    Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface, Version,
+    JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface,
+    Version,
 };
 use coco_governance::{
     GovernanceError,
@@ -56,6 +57,7 @@ pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Re
             quotes(service).map(|attestations| respond::json(&Attestations { attestations }))
         }
         NodeCall::OwnQuote => own_quote(service),
+        NodeCall::JwtRefresh => Ok(jwt_refresh(service)),
     };
     answered.unwrap_or_else(|error| respond::refused(&error))
 }
@@ -66,6 +68,14 @@ fn metrics(service: &Service) -> Reply {
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
         service.metrics().text(),
     )
+}
+
+fn jwt_refresh(service: &Service) -> Reply {
+    let metrics = service.metrics();
+    // The successes first: nobody sees more of them than attempts.
+    let successes = metrics.issuer_fetches_done.get();
+    let attempts = metrics.issuer_fetches.get();
+    respond::json(&JwtRefresh { attempts, successes, failures: attempts - successes })
 }
 
 fn version() -> Reply {

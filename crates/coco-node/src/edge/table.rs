@@ -198,6 +198,7 @@ pub enum NodeCall {
     Quotes,
     OwnQuote,
     Attestations,
+    JwtRefresh,
 }
 
 /// Calls that read governance's tables.
@@ -338,6 +339,12 @@ pub static ROWS: &[Row] = &[
         NodeCall::Attestations,
         "Attestations",
         "The evidence of trusted nodes",
+    ),
+    node(
+        "/node/jwt_keys/refresh/metrics",
+        NodeCall::JwtRefresh,
+        "JwtRefresh",
+        "How often this node fetched keys of issuers of tokens",
     ),
     node("/node/attestations/self", NodeCall::OwnQuote, "Quote", "This node's evidence"),
     download(

@@ -25,8 +25,8 @@ use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount, StateRoot};
 use coco_node::{
     NodeConfig,
     config::{
-        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings,
-        Limits, NodeAddress, OperatorFeature, PeerInterface, Restart,
+        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, JwtSettings,
+        LedgerSettings, Limits, NodeAddress, OperatorFeature, PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -299,6 +299,7 @@ fn node_config(
             allow_unprotected: arguments.allow_unprotected,
             ..EthereumSettings::default()
         },
+        jwt: JwtSettings::default(),
     })
 }
 

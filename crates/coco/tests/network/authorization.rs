@@ -61,6 +61,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/network/nodes/{nodeId}", Everybody, Always),
     ("GET /node/network/removable_nodes", Everybody, Always),
     ("GET /node/primary", Everybody, Always),
+    ("GET /node/jwt_keys/refresh/metrics", Everybody, Always),
     ("GET /node/quotes", Everybody, Always),
     ("GET /node/quotes/self", Everybody, Always),
     ("GET /node/ready/app", Everybody, Always),

@@ -86,22 +86,22 @@ fn params(name: &str, ends_in_s: i64) -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-fn now() -> anyhow::Result<u64> {
+pub(crate) fn now() -> anyhow::Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
 
 /// An issuer of tokens under ES256.
-struct TokenIssuer(SigningKey);
+pub(crate) struct TokenIssuer(pub(crate) SigningKey);
 
 impl TokenIssuer {
-    fn key_set(&self) -> Value {
+    pub(crate) fn key_set(&self) -> Value {
         let spki = self.0.public().spki_der();
         let (x, y) = spki[spki.len() - 64..].split_at(32);
         let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
         json!({ "keys": [{ "kty": "EC", "kid": "k1", "crv": "P-256", "x": x, "y": y }] })
     }
 
-    fn token(&self, iss: &str, aud: &str, exp: u64) -> anyhow::Result<String> {
+    pub(crate) fn token(&self, iss: &str, aud: &str, exp: u64) -> anyhow::Result<String> {
         let header = json!({ "alg": "ES256", "kid": "k1" });
         let claims =
             json!({ "iss": iss, "aud": aud, "sub": "carol", "nbf": now()? - 60, "exp": exp });

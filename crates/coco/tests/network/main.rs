@@ -13,6 +13,7 @@
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
+//! | `issuers.rs` | the keys of an issuer of tokens are fetched from it, by the certificates that members gave it |
 //! | `names.rs` | nodes that are reached by names, and listen elsewhere |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
 //! | `operators.rs` | what is wrong with a network is said, and how it and its nodes are set up |
@@ -40,6 +41,7 @@ mod ended;
 mod faults;
 mod governance;
 mod http;
+mod issuers;
 mod ledger;
 mod load;
 mod members;

@@ -11,8 +11,8 @@ use coco_governance::{DEFAULT_CONSTITUTION, FirstGovernance, FirstMember};
 use coco_node::{
     NodeConfig,
     config::{
-        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, LedgerSettings,
-        Limits, NodeAddress, PeerInterface, Restart,
+        ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, JwtSettings,
+        LedgerSettings, Limits, NodeAddress, PeerInterface, Restart,
     },
     provision::{NetworkSpec, NodeSpec, provision},
 };
@@ -66,6 +66,8 @@ pub(crate) fn start_with(governance: &FirstGovernance) -> anyhow::Result<Network
         consensus: ConsensusSettings { restart: Restart::FromDisk, ..ConsensusSettings::default() },
         limits: Limits::default(),
         ethereum: EthereumSettings::default(),
+        // A test waits for an issuer's next keys.
+        jwt: JwtSettings { key_refresh_interval_ms: 200 },
     };
     fs::write(spec.folder.join("node.toml"), toml::to_string_pretty(&config)?)?;
     fs::write(folder.path().join("service_cert.pem"), &made.service_cert_pem)?;

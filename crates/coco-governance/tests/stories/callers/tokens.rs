@@ -302,7 +302,7 @@ fn issuers_have_urls_and_keys_that_can_be_used() {
         (json!({ "issuer": "https://i/?a" }), "issuer must be a URL"),
         (json!({ "issuer": "https://i/#a" }), "issuer must be a URL"),
         (json!({ "issuer": 7 }), "issuer must be a text"),
-        (json!({ "auto_refresh": true }), "does not fetch keys"),
+        (json!({ "auto_refresh": true }), "ca_cert_bundle_name must be there"),
         (json!({ "audience": [] }), "audience must be"),
         (json!({ "audience": [""] }), "audience must consist"),
         (json!({ "audience": vec!["a"; 17] }), "audience must be"),

@@ -10,8 +10,8 @@ use coco_node::{
     NodeConfig,
     address::HostPort,
     config::{
-        ClientInterface, ConsensusSettings, EthereumSettings, LedgerSettings, Limits, NodeAddress,
-        PeerInterface, Restart,
+        ClientInterface, ConsensusSettings, EthereumSettings, JwtSettings, LedgerSettings, Limits,
+        NodeAddress, PeerInterface, Restart,
     },
     newcomer::Newcomer,
 };
@@ -91,6 +91,7 @@ impl PlaceArgs {
             consensus: ConsensusSettings { restart, ..ConsensusSettings::default() },
             limits: Limits::default(),
             ethereum: EthereumSettings::default(),
+            jwt: JwtSettings::default(),
         };
         let config = toml::to_string_pretty(&config)
             .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;

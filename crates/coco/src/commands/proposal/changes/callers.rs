@@ -50,6 +50,12 @@ fn issuer(args: &Value) -> Vec<String> {
         None | Some(Value::Null) => "                 for any audience".to_owned(),
         Some(audience) => format!("                 for the audience {}", json(audience)),
     });
+    if args.get("auto_refresh") == Some(&Value::Bool(true)) {
+        let bundle = args.get("ca_cert_bundle_name").map(json).unwrap_or_default();
+        lines.push(format!(
+            "                 its keys are fetched without a vote from then on, by the certificates {bundle}"
+        ));
+    }
     lines
 }
 

@@ -11,7 +11,7 @@ use crate::{fault::Fault, files};
 pub(crate) enum Kind {
     /// Believe an issuer of tokens
     #[command(
-        after_help = "Example:\n  coco proposal create set-jwt-issuer https://login.acme.example --keys jwks.json --audience trade"
+        after_help = "Examples:\n  coco proposal create set-jwt-issuer https://login.acme.example --keys jwks.json --audience trade\n  coco proposal create set-jwt-issuer https://login.acme.example --refresh --ca-bundle acme --audience trade"
     )]
     SetJwtIssuer {
         /// Its URL, as its tokens name it
@@ -25,6 +25,9 @@ pub(crate) enum Kind {
         /// The name of the certificates by which its server is recognised
         #[arg(long, value_name = "NAME")]
         ca_bundle: Option<String>,
+        /// Have the service fetch its keys again and again, from where the issuer says, by the discovery document at its URL
+        #[arg(long, requires = "ca_bundle")]
+        refresh: bool,
     },
     /// Give an issuer of tokens these keys, and no others
     #[command(
@@ -63,12 +66,12 @@ pub(crate) enum Kind {
 impl Kind {
     pub(super) fn action(&self) -> Result<(&'static str, Args), Fault> {
         Ok(match self {
-            Self::SetJwtIssuer { issuer, keys, audience, ca_bundle } => {
+            Self::SetJwtIssuer { issuer, keys, audience, ca_bundle, refresh } => {
                 let keys = keys.as_deref().map(key_set).transpose()?;
                 let audience = if audience.is_empty() { Value::Null } else { json!(audience) };
                 let args = json!({
                     "issuer": issuer, "jwks": keys, "audience": audience,
-                    "ca_cert_bundle_name": ca_bundle,
+                    "ca_cert_bundle_name": ca_bundle, "auto_refresh": refresh.then_some(true),
                 });
                 ("set_jwt_issuer", without_null(args))
             }
