@@ -10,7 +10,7 @@ use coco_ledger::{
     ChunkName, FileError, Folder, LedgerFiles, LedgerFilesError, ReplayError, ServiceKey,
     SnapshotError, SnapshotFile, SnapshotName,
 };
-use coco_types::TxId;
+use coco_types::{Seqno, TxId};
 use thiserror::Error;
 
 use crate::{Keyring, LoadError, Loader, RestoreSnapshotError, SnapshotFiles};
@@ -77,6 +77,8 @@ pub enum LoadLedgerError {
     NoSnapshot {
         /// The snapshots that there are, with what is wrong with them.
         refused: String,
+        /// The last entry that one of them proves to be committed, if it lacks nothing but the entries after it.
+        proved: Seqno,
         /// What is missing.
         source: LedgerFilesError,
     },
@@ -97,6 +99,17 @@ impl LoadLedgerError {
         match self {
             Self::NoSnapshot { .. } | Self::SetBack { .. } => true,
             Self::Files(_) | Self::Entry { .. } | Self::Snapshots(_) => false,
+        }
+    }
+
+    /// Up to which entry a ledger reaches at least that makes up for it: what good snapshots of this one prove to be committed.
+    /// With less a start would be refused again.
+    #[must_use]
+    pub const fn at_least(&self) -> Seqno {
+        match self {
+            Self::SetBack { snapshot, .. } => snapshot.evidence,
+            Self::NoSnapshot { proved, .. } => *proved,
+            Self::Files(_) | Self::Entry { .. } | Self::Snapshots(_) => Seqno::ZERO,
         }
     }
 }
@@ -131,7 +144,7 @@ impl LoadLedger<'_> {
         snapshots: &SnapshotFiles<F>,
         mut refused: impl FnMut(SnapshotName, &UseSnapshotError),
     ) -> Result<(Loader, Option<SnapshotName>), LoadLedgerError> {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut proved) = (Vec::new(), Seqno::ZERO);
         for name in snapshots.newest_first().map_err(LoadLedgerError::Snapshots)? {
             let used = snapshots.read(name).map_err(UseSnapshotError::Read);
             match used.and_then(|bytes| self.start_from(name, &bytes, files)) {
@@ -143,6 +156,13 @@ impl LoadLedger<'_> {
                     return Err(LoadLedgerError::SetBack { snapshot: name, source });
                 }
                 Err(error) => {
+                    // It was verified before entries after it were looked for.
+                    if matches!(
+                        error,
+                        UseSnapshotError::Files(_) | UseSnapshotError::Entries { .. }
+                    ) {
+                        proved = proved.max(name.evidence);
+                    }
                     refused(name, &error);
                     reasons.push(format!("{name}: {}", in_full(&error)));
                 }
@@ -152,7 +172,7 @@ impl LoadLedger<'_> {
         replay(&mut loader, files).map_err(|error| match error {
             // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
             ReplayError::Files(source @ LedgerFilesError::Archived { .. }) => {
-                LoadLedgerError::NoSnapshot { refused: reasons.join("; "), source }
+                LoadLedgerError::NoSnapshot { refused: reasons.join("; "), proved, source }
             }
             ReplayError::Files(source) => LoadLedgerError::Files(source),
             ReplayError::Taker { file, offset, source } => {

@@ -227,6 +227,17 @@ impl StartFault {
             Self::Files(_) | Self::HardState(_) | Self::Snapshots(_) => false,
         }
     }
+
+    /// Up to which entry a copy must reach at least that makes up for it.
+    #[must_use]
+    pub const fn at_least(&self) -> Seqno {
+        match self {
+            Self::Load(error) => error.at_least(),
+            Self::Nothing(_) | Self::Files(_) | Self::HardState(_) | Self::Snapshots(_) => {
+                Seqno::ZERO
+            }
+        }
+    }
 }
 
 impl Machine {

@@ -52,6 +52,9 @@ fn has_lost(
         }
 }
 
+/// How often a start copies another node's ledger before it gives up. What is copied proves by itself what else is needed.
+const COPIES_MAX: u32 = 3;
+
 /// What was read from the node's folder.
 pub(super) struct Loaded {
     /// What is sealed there: the node of the first start, whose key is that of the seat.
@@ -96,22 +99,24 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Ok(files)
     };
     let mut files = open()?;
-    let mut copied = None;
-    let loaded =
-        if wanted.is_none() { Some(load_ledger(&known, &mut files, &snapshots)) } else { None };
-    let loader = match loaded.filter(|loaded| !has_lost(config, loaded, has_started)) {
-        Some(loaded) => loaded,
-        None => {
-            info!("this node's ledger lacks what the others have: it is copied from one of them");
+    let (mut copied, mut copies, mut wanted) = (None, 0, wanted);
+    let loader = loop {
+        if let Some(at_least) = wanted.take() {
+            info!(%at_least, "this node's ledger lacks what the others have: it is copied from one of them");
             let found = hard_state_found;
             let target =
                 Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
             // A new node has promised nothing.
-            copied = Some(copy_ledger(config, &seat, &known, wanted.unwrap_or_default(), target)?);
+            copied = Some(copy_ledger(config, &seat, &known, at_least, target)?);
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
-            load_ledger(&known, &mut files, &snapshots)
+            copies += 1;
         }
+        let loaded = load_ledger(&known, &mut files, &snapshots);
+        if copies >= COPIES_MAX || !has_lost(config, &loaded, has_started) {
+            break loaded;
+        }
+        wanted = Some(loaded.err().map_or(Seqno::ZERO, |error| error.at_least()));
     };
     let mut loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;

@@ -385,6 +385,24 @@ fn a_node_passes_over_a_snapshot_that_does_not_verify() {
 }
 
 #[test]
+fn what_a_good_snapshot_proves_is_asked_for_when_entries_after_it_are_missing() {
+    let World { ledger, mut older, .. } = world();
+    let known = Known::new(&ledger);
+    let last = ledger.files.last().into_iter().collect::<Vec<_>>();
+    for is_good in [true, false] {
+        let snapshot = [(older.0.to_string(), older.1.clone())];
+        let snapshots = SnapshotFiles::open(snapshot.iter().collect::<MemoryFolder>()).unwrap();
+        let mut files = LedgerFiles::open(last.iter().copied().collect::<MemoryFolder>()).unwrap();
+        let error = known.load().load(&mut files, &snapshots, |_, _| {}).unwrap_err();
+        assert!(matches!(error, LoadLedgerError::NoSnapshot { .. }), "{error:?}");
+        // With a copy that ends before it, the node would not start again, and copy for ever.
+        assert_eq!(error.at_least(), if is_good { older.0.evidence } else { Seqno::ZERO });
+        let at = older.1.len() / 2;
+        older.1[at] ^= 1;
+    }
+}
+
+#[test]
 fn a_ledger_that_ends_before_what_its_snapshot_proves_is_no_ledger_to_start_from() {
     let World { ledger, newer, .. } = world();
     let known = Known::new(&ledger);
@@ -392,6 +410,7 @@ fn a_ledger_that_ends_before_what_its_snapshot_proves_is_no_ledger_to_start_from
     assert_eq!(heard, None);
     let error = loaded.unwrap_err();
     assert!(matches!(error, LoadLedgerError::SetBack { snapshot, .. } if snapshot == newer.0));
+    assert_eq!(error.at_least(), newer.0.evidence);
     let text = chain(&error);
     for part in
         [newer.0.to_string(), format!(".{}", newer.0.evidence), format!(".{}", newer.0.seqno)]

@@ -3,7 +3,6 @@
 
 use coco_consensus::{Fetch, FetchFailed};
 use coco_replica::{Input, ReadEntriesError, StorageError};
-use coco_types::Seqno;
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
@@ -222,7 +221,7 @@ impl World {
                 self.judge_snapshots(node);
                 self.marks.reach("a node whose ledger lacked something copied another's");
                 self.machines[node].wants_copy =
-                    Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
+                    Some(WantedCopy { at_least: fault.at_least(), goes_on: false });
                 self.start_in(node, 1);
                 false
             }
