@@ -202,7 +202,7 @@ fn settings(source: &str) -> Vec<String> {
     let names = fields.map(|(name, _)| name).filter(|name| !name.contains(' '));
     // Tables of the file are named by what is in them.
     let tables =
-        ["client", "development_http", "peer", "ledger", "consensus", "limits", "ethereum"];
+        ["client", "development_http", "peer", "ledger", "consensus", "limits", "ethereum", "jwt"];
     names.filter(|name| !tables.contains(name)).map(|name| format!("{name}`")).collect()
 }
 
