@@ -158,9 +158,25 @@ impl Replica {
         {
             self.retire(&mut writes, gone)?;
         }
-        put_pending_node(&mut writes, node, *seat);
+        self.put_newcomer(&mut writes, node, *seat)?;
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
+    }
+
+    /// Writes down a node that comes. One that members trust stays what it is, also when another was in its seat meanwhile: its
+    /// disk was lost, and it begins once more.
+    fn put_newcomer(
+        &self,
+        writes: &mut WriteSet,
+        node: &GenesisNode,
+        seat: NodeId,
+    ) -> Result<(), StepError> {
+        if node.node_id == seat && self.is_trusted_newcomer(seat)? {
+            put_endorsed_certificate(writes, seat, &node.certificate_pem);
+        } else {
+            put_pending_node(writes, node, seat);
+        }
+        Ok(())
     }
 
     /// A node that members trust, and that is not in the configuration, comes for its place; or another does in its seat,
@@ -181,11 +197,7 @@ impl Replica {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        if node.node_id == seat {
-            put_endorsed_certificate(&mut writes, seat, &node.certificate_pem);
-        } else {
-            put_pending_node(&mut writes, node, seat);
-        }
+        self.put_newcomer(&mut writes, node, seat)?;
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }

@@ -499,6 +499,27 @@ fn a_trusted_node_that_starts_again_before_it_votes_keeps_its_seat_until_members
     assert_eq!(story.join_in(seat, &newcomer(12, CODE)), JoinReply::NoSuchSeat);
 }
 
+/// Its process was another node for a while, then its disk was lost: it begins once more, under its first name.
+#[test]
+fn a_trusted_node_that_begins_once_more_is_trusted_still() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
+    let [first, second] = [9, 10].map(|n| newcomer(n, CODE));
+    let seat = first.node.node_id;
+    let _pending = story.introduce(&first);
+    story.accepted("transition_node_to_trusted", &json!({ "node_id": seat.to_string() }));
+    assert_eq!(story.join_in(seat, &second), JoinReply::Admitted);
+    story.cluster.run(100);
+    assert_eq!(story.join_in(seat, &first), JoinReply::Admitted);
+    assert_eq!(story.cluster.replica(0).configuration().learners, [seat]);
+    let row = |story: &Story, node: &Introduction| {
+        let key = node.node.node_id.to_string();
+        story.cluster.row(1, coco_ledger::NODES_MAP, key.as_bytes()).expect("a row")
+    };
+    assert_eq!(row(&story, &first)["status"], "Trusted");
+    assert_eq!(row(&story, &second)["status"], "Retired");
+}
+
 /// One of three is away. Were another removed now, its vote would be needed for ever.
 #[test]
 fn a_node_is_not_removed_while_too_few_of_the_others_answer() {
