@@ -264,9 +264,11 @@ impl Checker {
             let cuts = before.writes.iter().filter_map(|write| write.truncate_to);
             let durable = cuts.fold(before.disk.log.len(), usize::min);
             let kept = agreed(&log, &before.disk.log);
-            // A copy of another one's ledger takes the place of what contradicts it, as far as it is committed.
-            let copied = agreed(&log, &self.committed);
-            if kept < durable && kept >= copied {
+            // From where on its disk contradicts what is committed it may begin with less: a copy of another one's ledger takes
+            // the place of that, and need not reach so far itself.
+            let common = agreed(&before.disk.log, &self.committed);
+            let is_void = common < self.committed.len() && common <= kept;
+            if kept < durable && !is_void {
                 return Err(Rule::ForgetsEntries { kept, durable });
             }
         }

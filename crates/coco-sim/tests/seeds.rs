@@ -5,7 +5,7 @@ use std::panic;
 use coco_sim::{Planted, has_real_keys, planted, run, run_recorded, run_with};
 
 /// Seeds that once failed. What each of them found stands in `docs/book/bugs.md`.
-const MENDED: [u64; 22] = [
+const MENDED: [u64; 23] = [
     82,
     7_152,
     100_443,
@@ -28,6 +28,7 @@ const MENDED: [u64; 22] = [
     71_017_499,
     100_011_720,
     110_000_593,
+    120_003_179,
 ];
 
 #[test]

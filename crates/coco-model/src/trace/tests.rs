@@ -272,6 +272,29 @@ fn a_start_keeps_what_was_durable() {
 }
 
 #[test]
+fn a_start_may_drop_what_contradicts_a_commit() {
+    let opens = [opening(4, 4)];
+    let mut trace = open();
+    trace.extend([
+        (A, proposes(3, &[plain(3, 4), plain(3, 5)])),
+        (A, ALL),
+        (B, stands(4, B)),
+        (B, ALL),
+        (C, votes(4, B)),
+        (C, ALL),
+        (B, proposes(4, &opens)),
+        (B, ALL),
+        (C, takes(4, &[opening(3, 3), opening(4, 4)])),
+        (C, ALL),
+        (B, Event::Acknowledged(C, Seqno(4))),
+    ]);
+    let less = (A, started(3, Some(A), &[opening(3, 3)], 2));
+    let forgets = Rule::ForgetsEntries { kept: 3, durable: 5 };
+    expect(trace.clone(), std::slice::from_ref(&less), forgets);
+    accept(trace, &[(B, commits(4, Role::Primary, 4)), less]);
+}
+
+#[test]
 fn a_start_invents_nothing() {
     let invented = started(3, Some(A), &[plain(3, 3)], 2);
     expect(elected(), &[(B, invented)], Rule::Unmade(TxId::new(3, 3)));
