@@ -510,6 +510,8 @@ pub(crate) fn client_answer() -> Vec<Vec<u8>> {
         r#"{"status":"Committed","transaction_id":"2.18"}"#.to_owned(),
         format!(r#"{{"node_status":"Trusted","node_id":"{id}","network_info":{{"public_only":false,"service_status":"Open","identity":{{"cert":"PEM","priv_key":"AA=="}},"ledger_secrets":[{{"seqno":1,"secret":"AA=="}}],"endorsed_certificate":"PEM","nodes":[{{"node_id":"{id}","peer_address":"a:1","client_address":"a:2"}}]}}}}"#),
         r#"{"error":{"code":"ProposalNotFound","message":"no","details":[1]}}"#.to_owned(),
+        format!(r#"{{"details":{{"configs":[{{"nodes":{{"{id}":{{"address":"a:1"}}}}}}],"current_view":2,"leadership_state":"Leader","learners":{{}},"membership_state":"Active","primary_id":"{id}","reconfiguration_type":"OneTransaction","ticking":true}}}}"#),
+        r#"{"sgx":{"measurements":[]},"virtual":{"measurements":["ab"],"hostData":[]},"snp":{"measurements":[],"hostData":{},"uvmEndorsements":{},"tcbVersions":{}}}"#.to_owned(),
     ];
     let mut all = Vec::new();
     for kind in 0..KINDS {

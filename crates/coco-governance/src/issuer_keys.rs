@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::Sha256;
 use coco_kv::Transaction;
+use coco_types::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     ErrorCode, GovernanceError,
     jwk::{Jwk, may_constrain},
-    rows::JwtIssuerRow,
-    tables::{self, JWT_ISSUERS, JWT_KEYS},
+    rows::{JwtIssuerRow, PAGE_ROWS_MAX, Rows},
+    tables::{self, CA_CERT_BUNDLES, JWT_ISSUERS, JWT_KEYS},
 };
 
 /// Longest list of keys that is read, in bytes.
@@ -31,6 +33,81 @@ pub struct IssuerKeys {
     pub issuer: String,
     /// What it published: a JSON Web Key Set (RFC 7517, 5).
     pub jwks: String,
+    /// Under which terms they were fetched.
+    pub terms: IssuerTerms,
+}
+
+/// A digest of what the ledger says of an issuer: how its server is recognised, and its keys. Keys that were fetched under other
+/// terms than those that hold are of nobody's wish any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuerTerms(Digest);
+
+impl IssuerTerms {
+    /// The terms of an issuer at a version of the tables; nothing where its keys are not to be fetched.
+    ///
+    /// # Errors
+    /// [`GovernanceError`] when a row cannot be read.
+    pub fn of(rows: &mut Rows, issuer: &str) -> Result<Option<Self>, GovernanceError> {
+        let Some(row) = rows.get(JWT_ISSUERS, issuer.as_bytes())? else { return Ok(None) };
+        let bundle = match bundle_of(issuer, &row)? {
+            Some(name) => rows.get(CA_CERT_BUNDLES, name.as_bytes())?,
+            None => None,
+        };
+        let mut keys = Vec::new();
+        let mut after: Option<Box<[u8]>> = None;
+        loop {
+            let page = rows.page(JWT_KEYS, after.as_deref(), PAGE_ROWS_MAX)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            keys.extend(page);
+        }
+        Self::read(issuer, &row, bundle.as_deref(), &keys)
+    }
+
+    /// The same in a transaction.
+    fn in_force(tx: &mut Transaction<'_>, issuer: &str) -> Result<Option<Self>, GovernanceError> {
+        let Some(row) = tables::get(tx, JWT_ISSUERS, issuer.as_bytes())? else { return Ok(None) };
+        let bundle = match bundle_of(issuer, &row)? {
+            Some(name) => tables::get(tx, CA_CERT_BUNDLES, name.as_bytes())?,
+            None => None,
+        };
+        let keys = tables::rows(tx, JWT_KEYS)?;
+        Self::read(issuer, &row, bundle.as_deref(), &keys)
+    }
+
+    fn read(
+        issuer: &str,
+        row: &[u8],
+        bundle: Option<&[u8]>,
+        keys: &[tables::Row],
+    ) -> Result<Option<Self>, GovernanceError> {
+        let parsed: JwtIssuerRow = tables::parse(JWT_ISSUERS, issuer.as_bytes(), row)?;
+        if !parsed.auto_refresh {
+            return Ok(None);
+        }
+        let mut hash = Sha256::new();
+        let mut take = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        take(row);
+        take(bundle.unwrap_or_default());
+        for (id, row) in keys {
+            let all: Vec<KeyRow> = tables::parse(JWT_KEYS, id, row)?;
+            for key in all.into_iter().filter(|key| key.issuer == issuer) {
+                take(id);
+                take(key.public_key.as_bytes());
+                take(key.constraint.unwrap_or_default().as_bytes());
+            }
+        }
+        Ok(Some(Self(hash.finish())))
+    }
+}
+
+/// The name of the certificates by which an issuer's server is recognised.
+fn bundle_of(issuer: &str, row: &[u8]) -> Result<Option<String>, GovernanceError> {
+    let row: JwtIssuerRow = tables::parse(JWT_ISSUERS, issuer.as_bytes(), row)?;
+    Ok(row.ca_cert_bundle_name)
 }
 
 /// A key of a row of [`JWT_KEYS`], with all that it has.
@@ -62,10 +139,18 @@ struct Named {
 /// of use. The transaction is to be dropped then.
 pub fn take_issuer_keys(
     tx: &mut Transaction<'_>,
-    IssuerKeys { issuer, jwks }: &IssuerKeys,
+    IssuerKeys { issuer, jwks, terms }: &IssuerKeys,
 ) -> Result<(), GovernanceError> {
-    if !is_refreshed(tx, issuer)? {
-        return Err(wrong(format!("members do not want the keys of {issuer} to be fetched")));
+    match IssuerTerms::in_force(tx, issuer)? {
+        None => {
+            return Err(wrong(format!("members do not want the keys of {issuer} to be fetched")));
+        }
+        Some(in_force) if in_force != *terms => {
+            return Err(wrong(format!(
+                "what holds for {issuer} changed while its keys were fetched"
+            )));
+        }
+        Some(_) => {}
     }
     let mut published = read(issuer, jwks)?;
     for (id, row) in tables::rows(tx, JWT_KEYS)? {
@@ -195,9 +280,23 @@ mod tests {
     }
 
     fn take(store: &mut Store, issuer: &str, keys: &Value) -> Result<usize, GovernanceError> {
+        let mut rows = Rows::as_of(&store.reader().head());
+        let terms = IssuerTerms::of(&mut rows, issuer)?.unwrap_or(IssuerTerms(Digest::ZERO));
+        take_under(store, issuer, keys, terms)
+    }
+
+    fn take_under(
+        store: &mut Store,
+        issuer: &str,
+        keys: &Value,
+        terms: IssuerTerms,
+    ) -> Result<usize, GovernanceError> {
         let mut tx = store.reader().begin();
-        let keys =
-            IssuerKeys { issuer: issuer.to_owned(), jwks: json!({ "keys": keys }).to_string() };
+        let keys = IssuerKeys {
+            issuer: issuer.to_owned(),
+            jwks: json!({ "keys": keys }).to_string(),
+            terms,
+        };
         take_issuer_keys(&mut tx, &keys)?;
         Ok(commit(store, tx))
     }
@@ -251,6 +350,26 @@ mod tests {
         assert_eq!(issuers_of(&store, "k1"), [OTHER, OURS], "nothing is taken away for that");
         let long = json!(["x".repeat(ISSUER_KEYS_BYTES_MAX)]);
         assert!(take(&mut store, OURS, &long).unwrap_err().to_string().contains("at most"));
+    }
+
+    #[test]
+    fn what_was_fetched_under_other_terms_is_not_taken() {
+        let mut store = store();
+        let keys = json!([jwk("k9", Curve::P256)]);
+        let terms = |store: &Store| {
+            IssuerTerms::of(&mut Rows::as_of(&store.reader().head()), OURS).unwrap().unwrap()
+        };
+        let before = terms(&store);
+        let mut tx = store.reader().begin();
+        tables::write(&mut tx, CA_CERT_BUNDLES, b"b", &"other certificates").unwrap();
+        commit(&mut store, tx);
+        let refused = take_under(&mut store, OURS, &keys, before).unwrap_err();
+        assert!(refused.to_string().contains("changed while"), "{refused}");
+        // Keys that members gave meanwhile stay, too.
+        let before = terms(&store);
+        assert_eq!(take(&mut store, OURS, &json!([jwk("k8", Curve::P256)])).unwrap(), 1);
+        assert!(take_under(&mut store, OURS, &keys, before).is_err());
+        assert_eq!(take(&mut store, OURS, &keys).unwrap(), 2);
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub use genesis::{
     FIRST_MEMBERS_MAX, FirstGovernance, FirstGovernanceError, FirstMember, put_virtual_measurement,
 };
 pub use id::{MemberId, ProposalId};
-pub use issuer_keys::{ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, take_issuer_keys};
+pub use issuer_keys::{
+    ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, IssuerTerms, take_issuer_keys,
+};
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use recovery::{

@@ -231,6 +231,9 @@ impl Default for Limits {
     }
 }
 
+/// Shortest time between two fetches of an issuer's keys, in milliseconds.
+const KEY_REFRESH_MS_MIN: u64 = 100;
+
 /// Longest time that a setting may name, in milliseconds: a day. Sums of a few of them stay far from the end of a u64.
 const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
@@ -362,6 +365,12 @@ impl NodeConfig {
             if time_ms > TIME_MS_MAX {
                 return Err(format!("{name} is {time_ms}, at most {TIME_MS_MAX} is possible"));
             }
+        }
+        let every_ms = self.jwt.key_refresh_interval_ms;
+        if every_ms < KEY_REFRESH_MS_MIN {
+            return Err(format!(
+                "jwt.key_refresh_interval_ms is {every_ms}, at least {KEY_REFRESH_MS_MIN} is possible"
+            ));
         }
         if limits.batch_max == 0 || limits.batch_max > crate::frame::FORWARD_ITEMS_MAX {
             return Err(format!(

@@ -22,18 +22,29 @@ pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Resu
             Some(row) => tables::parse(JWT_KEYS, id, row).map_err(AuditFault::Tables)?,
             None => Vec::new(),
         };
-        let gone = before.iter().filter(|key| !now.contains(key));
-        let come = now.iter().filter(|key| !before.contains(key));
-        for (key, comes) in gone.map(|key| (key, false)).chain(come.map(|key| (key, true))) {
-            if !is_refreshed(tx, &key.issuer).map_err(AuditFault::Tables)? {
-                return Err(nobody_asked(JWT_KEYS, id));
+        let wrong = |key: &KeyRow, reason: &str| {
+            let id = String::from_utf8_lossy(id);
+            AuditFault::Effect(format!("the key {id} of {} {reason}", key.issuer))
+        };
+        let mut is_fetched = Vec::new();
+        for key in before.iter().chain(&now) {
+            is_fetched.push(is_refreshed(tx, &key.issuer).map_err(AuditFault::Tables)?);
+        }
+        let (of_before, of_now) = is_fetched.split_at(before.len());
+        // Nothing of others changes, nor where it stands among them.
+        let others = |keys: &[KeyRow], is_fetched: &[bool]| -> Vec<KeyRow> {
+            let of = keys.iter().zip(is_fetched).filter(|(_, is_fetched)| !**is_fetched);
+            of.map(|(key, _)| key.clone()).collect()
+        };
+        if others(&before, of_before) != others(&now, of_now) || before == now {
+            return Err(nobody_asked(JWT_KEYS, id));
+        }
+        for (at, key) in now.iter().enumerate().filter(|(at, _)| of_now[*at]) {
+            if now[..at].iter().any(|other| other.issuer == key.issuer) {
+                return Err(wrong(key, "is there twice"));
             }
-            if comes && !is_of_use(key) {
-                let id = String::from_utf8_lossy(id);
-                return Err(AuditFault::Effect(format!(
-                    "the key {id} of {} is of no use",
-                    key.issuer
-                )));
+            if !before.contains(key) && !is_of_use(key) {
+                return Err(wrong(key, "is of no use"));
             }
         }
     }

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use coco_governance::{
-    GovernanceError, ISSUER_KEYS_BYTES_MAX, IssuerKeys,
+    GovernanceError, ISSUER_KEYS_BYTES_MAX, IssuerKeys, IssuerTerms,
     rows::{JwtIssuerRow, Rows, parse},
     tables::{CA_CERT_BUNDLES, JWT_ISSUERS},
 };
@@ -96,8 +96,8 @@ struct Description {
 pub(crate) struct IssuerFetcher {
     service: Arc<Service>,
     every: Duration,
-    /// When each is fetched next.
-    due: HashMap<String, Instant>,
+    /// When each is fetched next, as long as these terms hold.
+    due: HashMap<String, (Instant, IssuerTerms)>,
 }
 
 impl IssuerFetcher {
@@ -123,7 +123,9 @@ impl IssuerFetcher {
                 Ok(wanted) => {
                     self.due.retain(|issuer, _| wanted.contains_key(issuer));
                     for (issuer, row) in wanted {
-                        self.fetch_if_due(issuer, &row).await;
+                        if let Err(error) = self.fetch_if_due(issuer, &row).await {
+                            warn!(%error, "cannot read what holds for an issuer");
+                        }
                     }
                 }
                 Err(error) => warn!(%error, "cannot read which issuers' keys are to be fetched"),
@@ -144,14 +146,23 @@ impl IssuerFetcher {
         Ok(wanted)
     }
 
-    async fn fetch_if_due(&mut self, issuer: String, row: &JwtIssuerRow) {
+    fn terms(&self, issuer: &str) -> Result<Option<IssuerTerms>, GovernanceError> {
+        IssuerTerms::of(&mut self.service.committed_rows().1, issuer)
+    }
+
+    async fn fetch_if_due(
+        &mut self,
+        issuer: String,
+        row: &JwtIssuerRow,
+    ) -> Result<(), GovernanceError> {
         let now = Instant::now();
-        if self.due.get(&issuer).is_some_and(|due| *due > now) {
-            return;
+        let Some(terms) = self.terms(&issuer)? else { return Ok(()) };
+        if self.due.get(&issuer).is_some_and(|(due, under)| *due > now && *under == terms) {
+            return Ok(());
         }
         let metrics = Arc::clone(&self.service.parts().metrics);
         metrics.issuer_fetches.inc();
-        let pause = match self.fetch(&issuer, row).await {
+        let pause = match self.fetch(&issuer, row, terms).await {
             Ok(()) => {
                 metrics.issuer_fetches_done.inc();
                 info!(issuer, "fetched the keys of an issuer of tokens");
@@ -166,10 +177,19 @@ impl IssuerFetcher {
                 self.every.min(RETRY)
             }
         };
-        self.due.insert(issuer, now + pause);
+        // What was taken is part of the terms.
+        if let Some(terms) = self.terms(&issuer)? {
+            self.due.insert(issuer, (now + pause, terms));
+        }
+        Ok(())
     }
 
-    async fn fetch(&self, issuer: &str, row: &JwtIssuerRow) -> Result<(), FetchError> {
+    async fn fetch(
+        &self,
+        issuer: &str,
+        row: &JwtIssuerRow,
+        terms: IssuerTerms,
+    ) -> Result<(), FetchError> {
         let tls = {
             let (_, mut rows) = self.service.committed_rows();
             recognising(&mut rows, row)?
@@ -181,7 +201,7 @@ impl IssuerFetcher {
         let keys = get(&tls, &description.jwks_uri).await?;
         let jwks =
             String::from_utf8(keys.to_vec()).map_err(|_| FetchError::Text(description.jwks_uri))?;
-        let keys = IssuerKeys { issuer: issuer.to_owned(), jwks };
+        let keys = IssuerKeys { issuer: issuer.to_owned(), jwks, terms };
         match self.service.parts().inbox.issuer_keys(keys).await {
             Ok(GovernReply::Done { .. }) => Ok(()),
             Ok(GovernReply::Refused(error)) => Err(FetchError::Refused(error)),
