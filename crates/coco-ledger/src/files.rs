@@ -94,6 +94,9 @@ impl fmt::Display for TornTail {
 /// Files that do not hold a ledger, or did not do what was asked of them.
 #[derive(Debug, Error)]
 pub enum LedgerFilesError {
+    /// A chunk that was closed is not whole any more.
+    #[error("{0}")]
+    Spoiled(TornTail),
     /// The file system refused.
     #[error(transparent)]
     File(#[from] FileError),
@@ -193,6 +196,7 @@ impl From<LedgerFilesError> for io::Error {
             | LedgerFilesError::Beside { .. }
             | LedgerFilesError::Name { .. }
             | LedgerFilesError::Header { .. }
+            | LedgerFilesError::Spoiled(_)
             | LedgerFilesError::Table { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

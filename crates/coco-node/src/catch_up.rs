@@ -213,17 +213,20 @@ impl Taker<'_> {
             }
         }
         offers.sort_unstable();
-        for (offer, address) in offers.into_iter().rev() {
-            // A host may have damaged the newest; the ledger from its beginning is the last resort.
-            let candidates = offer.snapshots.iter().copied().map(Some).chain([None]);
-            for candidate in candidates {
-                match self.copy(address, candidate, offer.committed).await {
-                    Ok(taken) => return Some(taken),
-                    Err(error) => {
-                        let snapshot = candidate.map(|(name, _)| name.to_string());
-                        let error = in_full(&error);
-                        warn!(address, snapshot, error, "the copy is not taken");
-                    }
+        offers.reverse();
+        // A host may have damaged the newest, or given it a name that puts it first. A ledger from its beginning is the last resort,
+        // also that of others: it is long, and in memory until it is whole.
+        let snapshots = offers.iter().flat_map(|(offer, address)| {
+            offer.snapshots.iter().map(move |snapshot| (offer, *address, Some(*snapshot)))
+        });
+        let beginnings = offers.iter().map(|(offer, address)| (offer, *address, None));
+        for (offer, address, candidate) in snapshots.chain(beginnings) {
+            match self.copy(address, candidate, offer.committed).await {
+                Ok(taken) => return Some(taken),
+                Err(error) => {
+                    let snapshot = candidate.map(|(name, _)| name.to_string());
+                    let error = in_full(&error);
+                    warn!(address, snapshot, error, "the copy is not taken");
                 }
             }
         }

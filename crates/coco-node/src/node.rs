@@ -32,7 +32,7 @@ use coco_replica::{
     GovernTask, HardStateFileError, LoadLedgerError, Replica, Settings, SharedLedgerState,
     SnapshotTask, Storage,
 };
-use coco_types::NodeId;
+use coco_types::{NodeId, Seqno};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -136,6 +136,18 @@ pub enum StartNodeError {
         /// What was found there of which nothing is whole.
         torn: Option<TornTail>,
     },
+    /// The ledger ends before what the node counts for.
+    #[error(
+        "the ledger in {folder} ends at {last}, and this node has acknowledged entries up to {at_least}: the disk was set back"
+    )]
+    SetBack {
+        /// Where it is.
+        folder: PathBuf,
+        /// Its last entry.
+        last: Seqno,
+        /// What the node has acknowledged.
+        at_least: Seqno,
+    },
     /// The configuration and the identity do not fit.
     #[error("{0}")]
     Configuration(String),
@@ -180,6 +192,8 @@ pub struct Node {
 pub struct Life {
     identity: Box<Identity>,
     hard_state: HardState,
+    /// Everything up to here that it has acknowledged may be committed by its word.
+    at_least: Seqno,
 }
 
 /// How a node came to its stop.
@@ -665,7 +679,7 @@ impl Node {
                 // Should the process end before it has its copy, a node that believes its disk goes on from here.
                 want_copy(&self.data_dir, at_least)
                     .map_err(|error| DriverError::Disk(in_full(&error)))?;
-                Ok(Stopped::Behind(Life { identity: self.identity, hard_state }))
+                Ok(Stopped::Behind(Life { identity: self.identity, hard_state, at_least }))
             }
             Err(DriverError::Recovered(secrets)) => {
                 let identity = self.identity.with_ledger_secrets(secrets);

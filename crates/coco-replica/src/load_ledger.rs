@@ -48,6 +48,14 @@ pub enum UseSnapshotError {
         /// The ledger's end.
         last: TxId,
     },
+    /// The ledger that there is without it ends before the entry that proves it.
+    #[error("its evidence is in the entry {evidence}, and without it the ledger ends at {last}")]
+    Before {
+        /// Where the evidence is.
+        evidence: Seqno,
+        /// The ledger's end.
+        last: TxId,
+    },
 }
 
 /// Why no state was made.
@@ -144,11 +152,24 @@ impl LoadLedger<'_> {
         snapshots: &SnapshotFiles<F>,
         mut refused: impl FnMut(SnapshotName, &UseSnapshotError),
     ) -> Result<(Loader, Option<SnapshotName>), LoadLedgerError> {
-        let (mut reasons, mut proved) = (Vec::new(), Seqno::ZERO);
+        let mut reasons = Vec::new();
+        // The newest that was verified and lacks entries after it.
+        let mut proved: Option<SnapshotName> = None;
+        let is_whole = |loader: &Loader, proved: Option<SnapshotName>| match proved {
+            Some(snapshot) if loader.last().seqno < snapshot.evidence => {
+                let (evidence, last) = (snapshot.evidence, loader.last());
+                let source = Box::new(UseSnapshotError::Before { evidence, last });
+                Err(LoadLedgerError::SetBack { snapshot, source })
+            }
+            Some(_) | None => Ok(()),
+        };
         for name in snapshots.newest_first().map_err(LoadLedgerError::Snapshots)? {
             let used = snapshots.read(name).map_err(UseSnapshotError::Read);
             match used.and_then(|bytes| self.start_from(name, &bytes, files)) {
-                Ok(loader) => return Ok((loader, Some(name))),
+                Ok(loader) => {
+                    is_whole(&loader, proved)?;
+                    return Ok((loader, Some(name)));
+                }
                 // A node that helped to commit what it has lost must not vote as if it had not. No crash does this: a
                 // file is complete only once its evidence is durable in the ledger beside it.
                 Err(error @ UseSnapshotError::Short { .. }) => {
@@ -161,7 +182,7 @@ impl LoadLedger<'_> {
                         error,
                         UseSnapshotError::Files(_) | UseSnapshotError::Entries { .. }
                     ) {
-                        proved = proved.max(name.evidence);
+                        proved = proved.max(Some(name));
                     }
                     refused(name, &error);
                     reasons.push(format!("{name}: {}", in_full(&error)));
@@ -169,16 +190,19 @@ impl LoadLedger<'_> {
             }
         }
         let mut loader = self.empty();
+        let evidence = proved.map_or(Seqno::ZERO, |name| name.evidence);
         replay(&mut loader, files).map_err(|error| match error {
             // Without its first chunks a ledger needs a snapshot: say what was wrong with those that there are.
             ReplayError::Files(source @ LedgerFilesError::Archived { .. }) => {
-                LoadLedgerError::NoSnapshot { refused: reasons.join("; "), proved, source }
+                let refused = reasons.join("; ");
+                LoadLedgerError::NoSnapshot { refused, proved: evidence, source }
             }
             ReplayError::Files(source) => LoadLedgerError::Files(source),
             ReplayError::Taker { file, offset, source } => {
                 LoadLedgerError::Entry { file, offset, source }
             }
         })?;
+        is_whole(&loader, proved)?;
         Ok((loader, None))
     }
 

@@ -185,8 +185,11 @@ impl Replica {
         if !self.is_trusted_newcomer(seat)? {
             return Ok(JoinReply::NoSuchSeat);
         }
-        // It may have been admitted when the node introduced itself, and not any more.
-        if self.admits_code(&node.code_digest) == Some(false) {
+        // It may have been admitted when the node introduced itself, and not any more; and where members admit none any more, it is
+        // the code that they trusted the node with.
+        let row = self.row(seat).map(|row| read_node(seat, &row)).transpose()?;
+        let is_same = row.is_some_and(|row| row.code_digest == node.code_digest);
+        if !self.admits_code(&node.code_digest).unwrap_or(is_same) {
             return Ok(JoinReply::OtherCode);
         }
         let now = self.engine.configuration();

@@ -157,6 +157,17 @@ fn a_chunk_of_which_nothing_is_whole_is_put_aside_and_not_cut() {
 }
 
 #[test]
+fn a_spoiled_chunk_is_not_written_on() {
+    let folder = SimFolder::default();
+    append(&folder, &ledger(4)).expect("it is whole");
+    let mut writer =
+        LedgerFiles::open(folder.clone()).expect("it opens").into_writer().expect("it writes");
+    assert!(folder.tamper("ledger_1-3", |bytes| bytes[..512].fill(0)));
+    let error = writer.truncate(Seqno(2)).expect_err("nothing of it is whole");
+    assert!(matches!(error, LedgerFilesError::Spoiled(_)), "{error:?}");
+}
+
+#[test]
 fn what_a_failed_sync_left_is_written_again_before_it_counts() {
     let all = ledger(2);
     let folder = SimFolder::default();

@@ -231,7 +231,11 @@ impl<F: Folder> LedgerWriter<F> {
         let open = ChunkName::open(chunk.first);
         self.files.folder.rename(&chunk.to_string(), &open.to_string())?;
         self.files.folder.sync()?;
-        let (tail, _torn) = open_tail(&self.files.folder, open)?;
+        let (tail, torn) = open_tail(&self.files.folder, open)?;
+        if let Some(torn) = torn {
+            // It was whole when it was closed: the disk is bad, and what comes after would stand where no start finds it.
+            return Err(LedgerFilesError::Spoiled(torn));
+        }
         self.files.index.write().open = Some(tail);
         self.reopen()
     }

@@ -17,7 +17,7 @@ use coco_api::{
 use coco_crypto::{Certificate, Curve};
 use coco_governance::{
     rows::ServiceRow,
-    tables::{NODES_INFO, SERVICE_INFO},
+    tables::{NODES_INFO, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
 };
 use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
@@ -160,6 +160,14 @@ fn answer(
             Ok(JoinResponse { node_status: "Pending".to_owned(), node_id, network_info: None })
         }
         NodeStatus::Trusted => {
+            // Members may have changed their mind about its code since it introduced itself, or it runs another.
+            let code = introduction.node.code_digest.to_string();
+            let (_, mut rows) = service.committed_rows();
+            let admitted = rows.get(VIRTUAL_MEASUREMENTS, code.as_bytes());
+            if !admitted.is_ok_and(|row| row.is_some()) {
+                let message = format!("members have not admitted the code {code}");
+                return Err(respond::error(ErrorCode::InvalidQuote, message).into());
+            }
             let network_info = Some(network_info(service, certificate, introduction)?);
             Ok(JoinResponse { node_status: "Trusted".to_owned(), node_id, network_info })
         }

@@ -1,6 +1,6 @@
 //! What a node reads from its folder before it starts, or copies from another node if that is not enough.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use coco_consensus::HardState;
 use coco_kv::MapName;
@@ -99,9 +99,16 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Ok(files)
     };
     let mut files = open()?;
-    let (mut copied, mut copies, mut wanted) = (None, 0, wanted);
+    // Whoever goes on as the node that it was counts for what it has acknowledged, whatever became of its files.
+    let floor = match &origin {
+        Origin::Life(life) => life.at_least,
+        Origin::Disk | Origin::Recovered => Seqno::ZERO,
+    };
+    let mut wanted = wanted.or((floor > Seqno::ZERO).then_some(floor));
+    let (mut copied, mut copies) = (None, 0);
     let loader = loop {
         if let Some(at_least) = wanted.take() {
+            let at_least = at_least.max(floor);
             info!(%at_least, "this node's ledger lacks what the others have: it is copied from one of them");
             let found = hard_state_found;
             let target =
@@ -120,19 +127,14 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
     };
     let mut loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
-    if loader.last().seqno < GENESIS_LAST {
-        return Err(StartNodeError::NoGenesis { folder, torn: files.torn().cloned() });
-    }
-    if let Some(torn) = files.torn() {
-        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
-    }
+    check_reach(&loader, &files, folder, floor)?;
     if let Some(copied) = copied {
         // By its id: the host may have put something else in its place since.
         loader.note_committed(copied);
     }
     let committed = committed(&loader, &files);
     let (identity, hard_state_found) = match origin {
-        Origin::Life(Life { identity, hard_state }) => (*identity, Some(hard_state)),
+        Origin::Life(Life { identity, hard_state, .. }) => (*identity, Some(hard_state)),
         Origin::Recovered => (seat.clone(), hard_state_found),
         Origin::Disk => {
             let is_newcomer = !has_started && is_newcomer(&loader, seat.node_id);
@@ -141,6 +143,26 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// Checks that the ledger has all that this node counts for, and says what became of a torn tail.
+fn check_reach(
+    loader: &Loader,
+    files: &LedgerFiles,
+    folder: PathBuf,
+    floor: Seqno,
+) -> Result<(), StartNodeError> {
+    let last = loader.last().seqno;
+    if last < floor {
+        return Err(StartNodeError::SetBack { folder, last, at_least: floor });
+    }
+    if last < GENESIS_LAST {
+        return Err(StartNodeError::NoGenesis { folder, torn: files.torn().cloned() });
+    }
+    if let Some(torn) = files.torn() {
+        warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
+    }
+    Ok(())
 }
 
 /// The last signature that is known to be committed.

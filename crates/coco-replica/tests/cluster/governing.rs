@@ -520,6 +520,21 @@ fn a_trusted_node_that_begins_once_more_is_trusted_still() {
     assert_eq!(row(&story, &second)["status"], "Retired");
 }
 
+#[test]
+fn where_no_code_is_admitted_a_newcomer_brings_that_of_its_row() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let code = json!({ "measurement": CODE.to_string() });
+    story.accepted("add_virtual_measurement", &code);
+    let first = newcomer(9, CODE);
+    let seat = first.node.node_id;
+    let _pending = story.introduce(&first);
+    story.accepted("transition_node_to_trusted", &json!({ "node_id": seat.to_string() }));
+    story.accepted("remove_virtual_measurement", &code);
+    let [other, same] = [(10, Digest([7; 32])), (11, CODE)].map(|(n, code)| newcomer(n, code));
+    assert_eq!(story.join_in(seat, &other), JoinReply::OtherCode);
+    assert_eq!(story.join_in(seat, &same), JoinReply::Admitted);
+}
+
 /// One of three is away. Were another removed now, its vote would be needed for ever.
 #[test]
 fn a_node_is_not_removed_while_too_few_of_the_others_answer() {

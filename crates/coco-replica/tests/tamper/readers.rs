@@ -260,6 +260,7 @@ fn of_files(error: &LedgerFilesError) -> Refusal {
         LedgerFilesError::Archived { seqno, .. } => (None, None, seqno.0),
         LedgerFilesError::File(_)
         | LedgerFilesError::Table { .. }
+        | LedgerFilesError::Spoiled(_)
         | LedgerFilesError::Missing(_)
         | LedgerFilesError::Long(_)
         | LedgerFilesError::Committed(_) => panic!("no start says this: {error:?}"),

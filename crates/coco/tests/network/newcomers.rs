@@ -87,7 +87,7 @@ fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
 fn join(
     network: &Network,
     folder: &Path,
-    client: SocketAddr,
+    [client, peer]: [SocketAddr; 2],
     said: &Path,
 ) -> anyhow::Result<Running> {
     let service = Certificate::from_pem(&network.service_cert_pem()?)?;
@@ -95,8 +95,7 @@ fn join(
         format!("https://{}", network.addresses(1)?.client),
         ServiceIdentity::of(&service).to_string(),
     );
-    let (client, peer, wait) =
-        (client.to_string(), free_address()?.to_string(), TIME.as_secs().to_string());
+    let (client, peer, wait) = (client.to_string(), peer.to_string(), TIME.as_secs().to_string());
     let folder = folder.to_str().context("UTF-8")?;
     let where_to = ["network", "join", &url, "--service-id", &id, "--dir", folder];
     let how = ["--client", &client, "--peer", &peer, "--wait", &wait];
@@ -112,7 +111,7 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     let (acme, bank) = (acme?, bank?);
     let folder = network.scratch().join("n3");
     let client = free_address()?;
-    let said = network.scratch().join("join.log");
+    let [said, moved_log] = ["join.log", "moved.log"].map(|name| network.scratch().join(name));
     // Who it is stands fixed before it asks.
     let desk = Desk::in_folder(network.scratch());
     let place = folder.to_str().context("UTF-8")?;
@@ -120,8 +119,9 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     let node = made["node_id"].as_str().context("an id")?.to_owned();
     desk.run(&["node", "init", "--dir", place])?.failed(5, "COCO-1003");
     // It asks, is ended, and asks again: it is one node.
-    drop(join(&network, &folder, client, &said)?);
-    let mut joining = join(&network, &folder, client, &said)?;
+    let place = [client, free_address()?];
+    drop(join(&network, &folder, place, &said)?);
+    let mut joining = join(&network, &folder, place, &said)?;
     until("it is pending", TIME, || {
         let nodes = plain(&network, 2)?.get("/gov/service/nodes?api-version=2024-07-01")?.json()?;
         let nodes = nodes["value"].as_array().context("a list")?.iter();
@@ -130,6 +130,9 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
         Ok(pending.first().is_some_and(|pending| pending["nodeId"] == *node))
     })?;
     ensure!(!folder.join("node.toml").exists(), "nobody trusts it yet");
+    // The ledger has where it is reached, from when it asked first.
+    let moved = join(&network, &folder, [client, free_address()?], &moved_log)?.0.wait()?;
+    ensure!(moved.code() == Some(5), "{}", fs::read_to_string(&moved_log)?);
     decide(
         &mut plain(&network, 0)?,
         &[&acme, &bank],
@@ -256,14 +259,22 @@ fn strangers_get_nothing() -> anyhow::Result<()> {
     ensure!(answer.status == 401, "{}", answer.status);
     // Once members admit the code it is known, and still gets nothing.
     let [acme, bank] = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
-    decide(
-        &mut plain(&network, 0)?,
-        &[&acme?, &bank?],
-        "add_virtual_measurement",
-        &json!({ "measurement": "ab".repeat(32) }),
-    )?;
+    let (acme, bank) = (acme?, bank?);
+    let decided = |action: &str, args: &Value| {
+        decide(&mut plain(&network, 0)?, &[&acme, &bank], action, args)
+    };
+    let code = json!({ "measurement": "ab".repeat(32) });
+    decided("add_virtual_measurement", &code)?;
     expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
     expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
+    // Trusted, it gets the keys, but for code that nobody admits, or not any more.
+    let node = stranger.certificate.key().node_id().to_string();
+    decided("transition_node_to_trusted", &json!({ "node_id": node }))?;
+    expect(&stranger, &stranger.request(|_| {})?, "Trusted")?;
+    let other = stranger.request(|quote| quote.measurement = "cd".repeat(32))?;
+    expect(&stranger, &other, "InvalidQuote")?;
+    decided("remove_virtual_measurement", &code)?;
+    expect(&stranger, &stranger.request(|_| {})?, "InvalidQuote")?;
     network.stop_all()?;
     network.finish()
 }
