@@ -36,6 +36,6 @@ pub use token_key::{TokenKey, TokenKeyError};
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
     ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, UserAuthority, Validity,
-    certificate_key, endorse_node, endorse_service, is_root_authority, member_certificate,
-    read_bundle, renew_node, service_certificate,
+    certificate_key, endorse_node, endorse_service, is_host_name, is_root_authority,
+    member_certificate, read_bundle, renew_node, service_certificate,
 };

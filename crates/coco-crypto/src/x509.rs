@@ -463,8 +463,9 @@ fn alt_names(names: &[AltName]) -> Result<Vec<SanType>, CertificateError> {
     Ok(alt_names)
 }
 
-/// Letters, digits and hyphens in labels of 1 to 63, at most 253 in all.
-fn is_host_name(text: &str) -> bool {
+/// Whether certificates can name such a host: letters, digits and hyphens in labels of 1 to 63, at most 253 in all.
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

@@ -6,8 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use coco_crypto::AltName;
-use rustls::pki_types::DnsName;
+use coco_crypto::{AltName, is_host_name};
 use thiserror::Error;
 
 /// A host with a port, as others name it: `n1.acme.example:8000`, `10.0.0.7:8000` or `[::1]:8000`.
@@ -61,15 +60,13 @@ impl FromStr for HostPort {
             return Ok(Self { host: Host::Ip(address.ip()), port: address.port() });
         }
         let (name, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let name = DnsName::try_from(name).map_err(|_| wrong())?;
         // A name of digits alone is an address that has been mistyped.
-        let is_address = name.as_ref().split('.').all(|label| label.parse::<u32>().is_ok());
+        let is_address = name.split('.').all(|label| label.parse::<u32>().is_ok());
         let port = port.parse().map_err(|_| wrong())?;
-        if is_address {
-            Err(wrong())
-        } else {
-            Ok(Self { host: Host::Name(name.as_ref().to_owned()), port })
+        if is_address || !is_host_name(name) {
+            return Err(wrong());
         }
+        Ok(Self { host: Host::Name(name.to_owned()), port })
     }
 }
 
@@ -119,6 +116,8 @@ mod tests {
             "https://node.bank:80",
             "node..bank:80",
             "node.bank:80/",
+            "node_1:80",
+            "node.bank.:80",
         ] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }

@@ -14,9 +14,21 @@ use crate::{
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const NEWCOMER_FILE: &str = "newcomer.virtual-sealed";
 
+/// The same while where it is reached is written down.
+const SETTLED_FILE: &str = "newcomer.virtual-sealed.settled";
+
 /// Largest such file that is read, in bytes.
 const NEWCOMER_BYTES_MAX: u64 = 64 << 10;
 const MAGIC: &Magic = b"coconew\x01";
+
+/// Where a newcomer has said that it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewcomerPlace {
+    /// By clients, `host:port`.
+    pub client: String,
+    /// By other nodes, `host:port`.
+    pub peer: String,
+}
 
 /// The keys of a node that no network has taken yet.
 #[derive(Debug)]
@@ -25,6 +37,8 @@ pub struct Newcomer {
     pub key: SigningKey,
     /// What is encrypted for it.
     pub encryption_key: Arc<DecryptionKey>,
+    /// Where it is reached, once it has asked a network: the ledger has that, and nobody asks twice.
+    pub place: Option<NewcomerPlace>,
 }
 
 impl Newcomer {
@@ -35,7 +49,7 @@ impl Newcomer {
     #[must_use]
     pub fn generate() -> Self {
         let encryption_key = Arc::new(DecryptionKey::generate());
-        Self { key: SigningKey::generate(Curve::P384), encryption_key }
+        Self { key: SigningKey::generate(Curve::P384), encryption_key, place: None }
     }
 
     /// Seals the keys into `folder`. An existing file is not replaced.
@@ -46,10 +60,37 @@ impl Newcomer {
     /// # Panics
     /// When the system has no entropy.
     pub fn seal(&self, folder: &Path) -> Result<(), IdentityError> {
+        write_new(&folder.join(NEWCOMER_FILE), &self.sealed())
+    }
+
+    /// Keeps where it is reached. Whatever happens meanwhile, the file is there, with the keys.
+    ///
+    /// # Errors
+    /// [`IdentityError::File`].
+    ///
+    /// # Panics
+    /// When the system has no entropy.
+    pub fn settle(&mut self, folder: &Path, place: NewcomerPlace) -> Result<(), IdentityError> {
+        self.place = Some(place);
+        let (path, settled) = (folder.join(NEWCOMER_FILE), folder.join(SETTLED_FILE));
+        match std::fs::remove_file(&settled) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(IdentityError::File { path: settled, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        write_new(&settled, &self.sealed())?;
+        std::fs::rename(&settled, &path).map_err(|source| IdentityError::File { path, source })
+    }
+
+    fn sealed(&self) -> Vec<u8> {
         let mut plain = Vec::new();
         put_bytes(&mut plain, self.key.pkcs8_der().expose());
         put_bytes(&mut plain, self.encryption_key.pem().expose());
-        write_new(&folder.join(NEWCOMER_FILE), &seal(MAGIC, plain))
+        for text in self.place.iter().flat_map(|place| [&place.client, &place.peer]) {
+            put_bytes(&mut plain, text.as_bytes());
+        }
+        seal(MAGIC, plain)
     }
 
     /// Opens the keys that are sealed in `folder`; nothing, where there are none.
@@ -97,7 +138,16 @@ impl Newcomer {
             .ok()
             .and_then(|pem| DecryptionKey::from_pem(pem).ok())
             .ok_or("its encryption key is malformed")?;
-        Ok(Self { key, encryption_key: Arc::new(encryption_key) })
+        let place = if reader.rest().is_empty() {
+            None
+        } else {
+            let mut text = || {
+                let bytes = reader.bytes("address").map_err(|_| "it ends too early")?;
+                String::from_utf8(bytes.to_vec()).map_err(|_| "its addresses are malformed")
+            };
+            Some(NewcomerPlace { client: text()?, peer: text()? })
+        };
+        Ok(Self { key, encryption_key: Arc::new(encryption_key), place })
     }
 }
 
@@ -110,12 +160,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         assert!(Newcomer::open(folder).unwrap().is_none());
-        let made = Newcomer::generate();
+        let mut made = Newcomer::generate();
         made.seal(folder).unwrap();
         assert!(Newcomer::generate().seal(folder).is_err(), "nothing is written over it");
         let opened = Newcomer::open(folder).unwrap().unwrap();
         assert_eq!(opened.key.public(), made.key.public());
         assert_eq!(opened.encryption_key.public().pem(), made.encryption_key.public().pem());
+        assert_eq!(opened.place, None);
+        let place = NewcomerPlace { client: "n1.acme:8000".into(), peer: "n1.acme:8001".into() };
+        made.settle(folder, place.clone()).unwrap();
+        let opened = Newcomer::open(folder).unwrap().unwrap();
+        assert_eq!((opened.key.public(), opened.place), (made.key.public(), Some(place)));
         let path = folder.join(NEWCOMER_FILE);
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

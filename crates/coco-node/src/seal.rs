@@ -68,10 +68,18 @@ pub(crate) fn unseal(magic: &Magic, bytes: &[u8]) -> Result<SecretBytes, &'stati
 
 /// Writes a file that is its owner's alone, and is not there yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    // Half a file would be in the way of every later attempt.
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        if path.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
     };
     write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
 }

@@ -67,6 +67,10 @@ codes! {
     "the configuration of a node cannot be used"
     "a setting is not known, is missing, or has a value that means nothing"
     "correct the setting that is named; coco node config show --config FILE --origin shows all of a file that can be used"
+1005 PlaceOther Conflict
+    "the node has asked to join under other addresses"
+    "the network keeps where a node is reached from when it asked first"
+    "--client and --peer as then; for others begin with another --dir, and have members remove the first: coco network retire-node"
 1010 NoNetwork Usage
     "it is not said which network"
     "neither --url, COCO_URL nor a context names one"

@@ -19,7 +19,7 @@ use aws_lc_rs::digest;
 use coco_crypto::{Curve, KeyError, PublicKey, SecretBytes, SignError, Signer};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    error::Error as ModuleError,
+    error::{Error as ModuleError, RvError},
     mechanism::Mechanism,
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
@@ -70,6 +70,14 @@ enum DeviceError {
     Keys { found: usize },
     #[error("the key is on no curve that members may have: P-256, P-384 or P-521")]
     Curve,
+    #[error("the key is on {found:?}, and not on {wanted:?}")]
+    OtherCurve { wanted: Curve, found: Curve },
+    #[error(
+        "the private half of the key is there, and the public half is not: put it there, or make a certificate elsewhere"
+    )]
+    Half,
+    #[error("what the device signed does not verify by the public key: two keys may have one name")]
+    OtherKey,
     #[error("the device does not give the public key in a known form")]
     Point(#[from] KeyError),
     #[error("there is no PIN: {0}")]
@@ -95,8 +103,8 @@ impl FromStr for Location {
         let named =
             path.split(';').map(|one| (one, true)).chain(query.split('&').map(|one| (one, false)));
         for (attribute, is_of_path) in named.filter(|(attribute, _)| !attribute.is_empty()) {
-            let (name, value) =
-                attribute.split_once('=').ok_or_else(|| format!("{attribute:?} has no value"))?;
+            // It is not repeated: somebody may have typed a PIN there.
+            let (name, value) = attribute.split_once('=').ok_or("an attribute has no value")?;
             location.take(name, value, is_of_path)?;
         }
         Ok(location)
@@ -105,6 +113,11 @@ impl FromStr for Location {
 
 impl Location {
     fn take(&mut self, name: &str, value: &str, is_of_path: bool) -> Result<(), String> {
+        if name == "pin-value" || value.contains("pin-value=") {
+            return Err(
+                "a PIN does not belong where other programs see it: pin-source=file:PATH".into()
+            );
+        }
         let bytes: Vec<u8> = percent_decode_str(value).collect();
         let text = || String::from_utf8(bytes.clone()).map_err(|_| format!("{name} is not UTF-8"));
         let is_new = match (is_of_path, name) {
@@ -119,12 +132,6 @@ impl Location {
                 let path = text.strip_prefix("file:").unwrap_or(&text);
                 self.pin_source.replace(path.into()).is_none()
             }
-            (false, "pin-value") => {
-                return Err(
-                    "a PIN does not belong where other programs see it: pin-source=file:PATH"
-                        .into(),
-                );
-            }
             _ => {
                 return Err(format!(
                     "{name} is not understood: token, serial, object, id, type=private, ?module-path, &pin-source are"
@@ -132,6 +139,13 @@ impl Location {
             }
         };
         if is_new { Ok(()) } else { Err(format!("{name} is named twice")) }
+    }
+
+    /// Whether it means the same from any folder: a module is code, and which one must not depend on where somebody stands.
+    pub(crate) fn is_absolute(&self) -> bool {
+        let is_of_folder = |path: &Path| path.is_relative() && path.components().count() > 1;
+        !self.module.as_deref().is_some_and(is_of_folder)
+            && self.pin_source.as_deref().is_none_or(Path::is_absolute)
     }
 
     fn module(&self) -> Result<Pkcs11, DeviceError> {
@@ -208,21 +222,30 @@ impl Location {
             .open_rw_session(slot)
             .map_err(|error| DeviceError::Call("open a session", error))?;
         let pin = self.pin(&token)?;
-        session
-            .login(UserType::User, pin.as_ref())
-            .map_err(|error| DeviceError::Call("let its user in", error))?;
-        Ok(session)
+        match session.login(UserType::User, pin.as_ref()) {
+            // Another key of this process came first.
+            Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Err(error) => Err(DeviceError::Call("let its user in", error)),
+        }
     }
 
-    /// The public half of the key; it is made on this curve, if the device has none. It never leaves the device.
-    pub(crate) fn find_or_make(&self, curve: Curve) -> Result<(DeviceKey, Made), Fault> {
+    /// The public half of the key; it is made on this curve, P-384 if none is named, if the device has none. It never leaves the
+    /// device.
+    pub(crate) fn find_or_make(&self, curve: Option<Curve>) -> Result<(DeviceKey, Made), Fault> {
         let module = self.module()?;
         let session = self.enter(&module)?;
         let (handle, made) = match self.find(&session, ObjectClass::PUBLIC_KEY)? {
             Some(found) => (found, Made::Before),
-            None => (self.make(&session, curve)?, Made::Now),
+            // Another pair of that name would leave neither of use.
+            None if self.find(&session, ObjectClass::PRIVATE_KEY)?.is_some() => {
+                return Err(DeviceError::Half.into());
+            }
+            None => (self.make(&session, curve.unwrap_or(Curve::P384))?, Made::Now),
         };
         let public = public_key(&session, handle)?;
+        if let Some(wanted) = curve.filter(|wanted| *wanted != public.curve()) {
+            return Err(DeviceError::OtherCurve { wanted, found: public.curve() }.into());
+        }
         let key = DeviceKey::new(self.clone(), public);
         *key.entered.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         Ok((key, made))
@@ -296,9 +319,13 @@ impl DeviceKey {
         let session = entered.as_ref().ok_or(DeviceError::Keys { found: 0 })?;
         let key = self.location.find(session, ObjectClass::PRIVATE_KEY)?;
         let key = key.ok_or(DeviceError::Keys { found: 0 })?;
-        session
+        let signature = session
             .sign(&Mechanism::Ecdsa, key, hashed.as_ref())
-            .map_err(|error| DeviceError::Call("sign", error))
+            .map_err(|error| DeviceError::Call("sign", error))?;
+        match self.public.verify_fixed(message, &signature) {
+            Ok(()) => Ok(signature),
+            Err(_) => Err(DeviceError::OtherKey),
+        }
     }
 }
 
@@ -357,10 +384,18 @@ pub(crate) fn look(module: &Path) -> Result<Vec<Seen>, Fault> {
     Ok(seen)
 }
 
+/// The modules that were loaded. They stay until the process ends: one may have threads of its own.
+static MODULES: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
+
 fn load(path: &Path) -> Result<Pkcs11, DeviceError> {
+    let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, module)) = modules.iter().find(|(loaded, _)| loaded == path) {
+        return Ok(module.clone());
+    }
     let failed = |error| DeviceError::Module(path.to_owned(), error);
     let module = Pkcs11::new(path).map_err(failed)?;
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(failed)?;
+    modules.push((path.to_owned(), module.clone()));
     Ok(module)
 }
 
@@ -384,15 +419,25 @@ fn public_key(session: &Session, handle: ObjectHandle) -> Result<PublicKey, Devi
             _ => {}
         }
     }
-    Ok(PublicKey::from_point(curve.ok_or(DeviceError::Curve)?, unwrapped(&point))?)
+    let curve = curve.ok_or(DeviceError::Curve)?;
+    Ok(PublicKey::from_point(curve, unwrapped(curve, &point))?)
 }
 
 /// The point in an octet string of DER, as it should be; some devices leave that out.
-fn unwrapped(point: &[u8]) -> &[u8] {
+fn unwrapped(curve: Curve, point: &[u8]) -> &[u8] {
+    let bytes = match curve {
+        Curve::P256 => 65,
+        Curve::P384 => 97,
+        Curve::P521 => 133,
+    };
     match point {
-        [0x04, 0x81, length, inner @ ..] if inner.len() == usize::from(*length) => inner,
-        [0x04, length, inner @ ..] if inner.len() == usize::from(*length) => inner,
-        bare => bare,
+        bare if bare.len() == bytes => bare,
+        [0x04, 0x81, length, inner @ ..] | [0x04, length, inner @ ..]
+            if inner.len() == bytes && usize::from(*length) == bytes =>
+        {
+            inner
+        }
+        other => other,
     }
 }
 
@@ -424,11 +469,14 @@ mod tests {
     fn what_is_not_understood_is_named() {
         for (uri, named) in [
             ("acme.pem", "pkcs11:"),
-            ("pkcs11:token", "token"),
+            ("pkcs11:token", "no value"),
             ("pkcs11:colour=red", "colour"),
             ("pkcs11:token=a;token=b", "twice"),
             ("pkcs11:type=public", "type"),
             ("pkcs11:object=a?pin-value=1234", "pin-source"),
+            ("pkcs11:object=a;pin-value=1234", "pin-source"),
+            ("pkcs11:object=a&pin-value=1234", "pin-source"),
+            ("pkcs11:object=a?1234", "no value"),
             ("pkcs11:module-path=/m.so", "module-path"),
             ("pkcs11:object=%ff", "UTF-8"),
         ] {
@@ -440,11 +488,15 @@ mod tests {
 
     #[test]
     fn a_point_is_taken_with_and_without_its_wrapping() {
-        let bare = [&[4][..], &[7; 64]].concat();
-        assert_eq!(unwrapped(&bare), bare);
-        assert_eq!(unwrapped(&[&[4, 65][..], &bare].concat()), bare);
-        let long = [&[4][..], &[7; 132]].concat();
-        assert_eq!(unwrapped(&[&[4, 0x81, 133][..], &long].concat()), long);
-        assert_eq!(unwrapped(&[]), &[] as &[u8]);
+        for (curve, bytes) in [(Curve::P256, 65_u8), (Curve::P384, 97), (Curve::P521, 133)] {
+            // A coordinate may look like the length of what is wrapped.
+            for first in [0x07, bytes - 2] {
+                let bare = [&[4, first][..], &vec![7; usize::from(bytes) - 2]].concat();
+                let head: &[u8] = if bytes < 0x80 { &[4, bytes] } else { &[4, 0x81, bytes] };
+                assert_eq!(unwrapped(curve, &bare), bare, "{curve:?} {first}");
+                assert_eq!(unwrapped(curve, &[head, &bare].concat()), bare, "{curve:?} {first}");
+            }
+            assert_eq!(unwrapped(curve, &[]), &[] as &[u8]);
+        }
     }
 }

@@ -73,7 +73,11 @@ pub(crate) fn create(path: &Path, bytes: &[u8], rights: Rights) -> Result<(), Fa
         .mode(rights.mode())
         .open(path)
         .map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        // Half a file would be in the way of the next attempt. What cannot be removed either is named by the error.
+        let _removed = fs::remove_file(path).is_ok();
+        failed(error)
+    })
 }
 
 /// Writes a file in the place of the one that may be there. Missing folders are made.

@@ -59,13 +59,17 @@ impl fmt::Display for KeyPlace {
 }
 
 impl KeyPlace {
-    /// The same from any folder.
+    /// The same from any folder. A device whose module or PIN lies in the folder in which somebody stands is refused.
     pub(crate) fn absolute(&self) -> Result<Self, Fault> {
         match self {
             Self::File(path) => std::path::absolute(path)
                 .map(Self::File)
                 .map_err(|error| Fault::new(Code::FileUnreadable, chain(&error))),
-            Self::Device(_) => Ok(self.clone()),
+            Self::Device(uri) if location(uri)?.is_absolute() => Ok(self.clone()),
+            Self::Device(_) => {
+                let message = "module-path and pin-source are whole paths, since contexts are used from any folder";
+                Err(Fault::new(Code::DeviceUnusable, message))
+            }
         }
     }
 
@@ -85,10 +89,8 @@ impl KeyPlace {
 
 /// Reads a URI.
 pub(crate) fn location(uri: &str) -> Result<Location, Fault> {
-    uri.parse().map_err(|wrong: String| {
-        Fault::new(Code::DeviceUnusable, wrong)
-            .with("uri", uri.split('?').next().unwrap_or_default())
-    })
+    // The URI is not repeated: somebody may have typed a PIN into it.
+    uri.parse().map_err(|wrong: String| Fault::new(Code::DeviceUnusable, wrong))
 }
 
 fn read_file(key: &Path, cert: &Path) -> Result<MemberKey, Fault> {

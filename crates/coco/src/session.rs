@@ -1,6 +1,6 @@
 //! Which network a command works with, and as whom: flag, before `COCO_` variable, before `./coco.toml`, before context.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{cell::OnceCell, future::Future, path::PathBuf, time::Duration};
 
 use coco_client::{
     CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, ServiceIdentity, Settings,
@@ -74,6 +74,8 @@ pub(crate) struct Session {
     /// What the network is called here.
     pub(crate) name: String,
     context: Option<Context>,
+    /// The key of whoever signs, once it was asked for: a device asks for its PIN once.
+    key: OnceCell<MemberKey>,
 }
 
 impl Session {
@@ -113,7 +115,7 @@ impl Session {
         if let Some(seen) = seen::load(client.identity()) {
             client.see(seen);
         }
-        Ok(Self { runtime, client, settings, name, context })
+        Ok(Self { runtime, client, settings, name, context, key: OnceCell::new() })
     }
 
     /// The service's certificate that a node shows, if it is of the service that is pinned. A node that proves itself by the
@@ -192,7 +194,13 @@ impl Session {
         let key = keys.key.as_ref().or(of_context.and_then(|context| context.key.as_ref()));
         let cert = keys.cert.as_ref().or(of_context.and_then(|context| context.cert.as_ref()));
         match (key, cert) {
-            (Some(key), Some(cert)) => key.read(cert).map(Some),
+            (Some(key), Some(cert)) => {
+                let key = match self.key.get() {
+                    Some(key) => key.clone(),
+                    None => key.read(cert)?,
+                };
+                Ok(Some(self.key.get_or_init(|| key).clone()))
+            }
             _ => Ok(None),
         }
     }

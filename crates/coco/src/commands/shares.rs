@@ -15,6 +15,10 @@ use serde::Deserialize;
 use crate::{
     Failure,
     codes::Code,
+    commands::proposal::{
+        create::{ProposeArgs, propose},
+        kind::{Kind, service},
+    },
     fault::Fault,
     output::Output,
     session::{NetworkArgs, Session},
@@ -38,6 +42,9 @@ enum SharesCommand {
         after_help = "Example:\n  coco shares check --cert acme_cert.pem --encryption-key acme_enc_privk.pem"
     )]
     Check(check::CheckArgs),
+    /// Propose to share the ledger secret anew among the recovery members
+    #[command(after_help = "Example:\n  coco shares reshare")]
+    Reshare(Box<ProposeArgs>),
     /// Try a recovery on a copy of the ledger, as far as its secrets: offline, and without anything that is shown or kept
     #[command(
         after_help = "Example:\n  coco shares drill ./ledger --service-cert service_cert.pem --share acme.share --share bank.share"
@@ -55,6 +62,9 @@ pub(crate) fn run(arguments: &SharesArgs, output: Output) -> Result<(), Failure>
     match &arguments.command {
         SharesCommand::Status => Ok(status::run(&session()?, output)?),
         SharesCommand::Check(arguments) => Ok(check::run(&session()?, arguments, output)?),
+        SharesCommand::Reshare(how) => {
+            Ok(propose(&session()?, how, &Kind::Service(service::Kind::RefreshShares), output)?)
+        }
         SharesCommand::Drill(arguments) => drill::run(arguments, output),
         SharesCommand::Submit(arguments) => Ok(submit::run(&session()?, arguments, output)?),
     }

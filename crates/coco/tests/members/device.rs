@@ -78,6 +78,8 @@ fn a_member_signs_with_a_key_that_never_leaves_its_device() {
             curve,
         ];
         assert_eq!(desk.run(&vote).json()["proposal"]["proposalState"], "Accepted");
+        // A device is entered once for a command that signs twice.
+        desk.run(&["member", "activate", "--yes", "--context", curve]).ok();
         // What is signed away from the network goes the same way.
         let draft = desk.path("draft.cose");
         let offline =
@@ -144,6 +146,17 @@ fn what_is_wrong_with_a_device_is_said_and_no_pin_is_shown() {
     }
     // Another key than that of the certificate signs nothing that is sent.
     desk.run(&["keys", "new", "bank", "--pkcs11", &uri(&desk, "bank", "bank", "pin")]).ok();
-    propose(&uri(&desk, "bank", "bank", "pin"), &cert).failed(1, "COCO-1024");
+    let other = propose(&uri(&desk, "bank", "bank", "pin"), &cert).failed(1, "COCO-1025");
+    assert!(other.contains("does not verify"), "{other}");
+    // What is kept for later means the same from any folder.
+    let (url, id) = (service.url(), service.identity());
+    for (module, pin) in [("./m.so", "/run/pin"), (MODULE, "pin")] {
+        let key = format!("pkcs11:object=acme?module-path={module}&pin-source={pin}");
+        let add = ["context", "add", "net", "--url", &url, "--service-id", &id];
+        let add = [&add[..], &["--key", &key, "--cert", &cert]].concat();
+        desk.run(&add).failed(1, "COCO-1025");
+    }
+    let other_curve = ["keys", "new", "more", "--curve", "p256", "--pkcs11", &key];
+    desk.run(&other_curve).failed(1, "COCO-1025");
     propose(&key, &cert).ok();
 }

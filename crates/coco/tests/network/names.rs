@@ -56,16 +56,14 @@ fn a_network_of_names_is_founded_and_joined() -> anyhow::Result<()> {
     let join = [&["network", "join", &url, "--service-id", &id][..], &place, &["--wait", "30"]];
     let joining = Running::start(&join.concat(), &folder.path().join("join.log"))?;
     until("it waits", TIME, || {
-        let trust = ["proposal", "create", "trust-node", &node, "--yes", "--output", "json"];
-        let ended = desk.run(&trust)?;
-        if ended.exit != 0 {
-            return Ok(false);
-        }
-        let made = ended.json();
-        let proposal = made["proposal"]["proposalId"].as_str().context("an id")?.to_owned();
-        desk.run(&["proposal", "vote", &proposal, "--approve", "--yes"])?.ok();
-        Ok(true)
+        let shown = desk.run(&["network", "show", "--output", "json"])?.json();
+        let nodes = shown["nodes"].as_array().context("nodes")?;
+        Ok(nodes.iter().any(|known| known["nodeId"] == *node && known["status"] == "Pending"))
     })?;
+    let trust = ["proposal", "create", "trust-node", &node, "--yes", "--output", "json"];
+    let made = desk.run(&trust)?.json();
+    let proposal = made["proposal"]["proposalId"].as_str().context("an id")?.to_owned();
+    desk.run(&["proposal", "vote", &proposal, "--approve", "--yes"])?.ok();
     let n1 = folder.path().join("n1/node.toml");
     until("it has its place", TIME, || Ok(n1.exists()))?;
     let settings = std::fs::read_to_string(&n1)?;

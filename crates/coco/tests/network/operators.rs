@@ -36,6 +36,7 @@ fn every_node_speaks_for_itself(desk: &Desk) -> anyhow::Result<()> {
     }
     let one = desk.run(&["node", "status", &primary[..8], "--context", "acme"])?.ok();
     ensure!(one.lines().count() == 2 && one.contains("primary"), "{one}");
+    desk.run(&["node", "status", &"0".repeat(64), "--context", "acme"])?.failed(4, "COCO-2016");
     Ok(())
 }
 
@@ -145,6 +146,7 @@ fn a_network_is_shown_as_members_set_it_up_and_changed_by_its_own_commands() -> 
     let retire = actions(&["network", "retire-node", &node[..8]])?;
     assert_eq!(retire, json!([{ "name": "remove_node", "args": { "node_id": node } }]));
     assert_eq!(actions(&["network", "rekey"])?[0]["name"], "trigger_ledger_rekey");
+    assert_eq!(actions(&["shares", "reshare"])?[0]["name"], "trigger_recovery_shares_refresh");
     let open = actions(&["network", "open", "--only-here"])?;
     assert_eq!(open[0]["name"], "assert_service_identity");
     assert_eq!(open[1]["name"], "transition_service_to_open");

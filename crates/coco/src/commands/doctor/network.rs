@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coco_client::{Client, reply::ConsensusDetails};
+use coco_client::Client;
 
 use super::{Check, until};
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 const LAG_ENTRIES: u64 = 1_000;
 /// From how many seconds on a clock is said to be wrong. Answers name whole seconds, and take some time.
 const CLOCK_APART_S: u64 = 2;
-/// From how long on a disk is said to be slow, in seconds.
-const FSYNC_SLOW_S: f64 = 0.05;
+/// From how long on a disk is said to be slow, in seconds: a bound of the classes in which nodes count.
+const FSYNC_SLOW_S: f64 = 0.051_2;
 
 /// Looks at what nodes said.
 pub(super) fn look(session: &Session, asked: &[Asked], now: u64) -> Vec<Check> {
@@ -25,11 +25,11 @@ pub(super) fn look(session: &Session, asked: &[Asked], now: u64) -> Vec<Check> {
     let said: Vec<(&Asked, &Said)> =
         asked.iter().filter_map(|node| Some((node, node.said.as_ref().ok()?))).collect();
     checks.push(primary(&said));
-    checks.push(quorum(&said));
-    checks.push(lag(&said));
-    checks.push(clocks(&said));
-    checks.push(disks(&said));
-    checks.extend(certificates(&said, now));
+    // Of nobody's answers nothing follows.
+    if !said.is_empty() {
+        checks.extend([quorum(&said), lag(&said), clocks(&said), disks(&said)]);
+        checks.extend(certificates(&said, now));
+    }
     checks.push(code(session));
     checks
 }
@@ -102,9 +102,13 @@ fn primary(said: &[(&Asked, &Said)]) -> Check {
 /// Whether enough nodes take part, and how many more may fail.
 fn quorum(said: &[(&Asked, &Said)]) -> Check {
     const NAME: &str = "quorum";
-    // Who lags knows of fewer changes: the answer of the last view counts.
-    let newest: Option<&ConsensusDetails> =
-        said.iter().map(|(_, said)| &said.consensus).max_by_key(|one| one.current_view);
+    // Who lags knows of fewer changes.
+    let newest = said
+        .iter()
+        .max_by_key(|(_, said)| {
+            (said.consensus.current_view, said.commit.map(|commit| commit.seqno))
+        })
+        .map(|(_, said)| &said.consensus);
     let Some(newest) = newest else {
         return Check::failure(
             NAME,
@@ -192,7 +196,7 @@ fn disks(said: &[(&Asked, &Said)]) -> Check {
     let times = said.iter().filter_map(|(node, said)| Some((node, said.fsync_p99_s()?)));
     let slowest = times.max_by(|(_, one), (_, other)| one.total_cmp(other));
     match slowest {
-        None => Check::ok(NAME, "no node has counted a write yet"),
+        None => Check::ok(NAME, "no node says how long its writes take"),
         Some((node, seconds)) => {
             let (id, ms) = (short(&node.id), seconds * 1e3);
             let found =
@@ -215,7 +219,7 @@ fn certificates(said: &[(&Asked, &Said)], now: u64) -> Vec<Check> {
     let ends = said
         .iter()
         .filter_map(|(node, said)| Some((node, said.certificate.as_ref()?.validity().not_after)));
-    let next = "a node renews it when it starts: start it again";
+    let next = "a node renews it by itself long before: look in its log for \"cannot be renewed\", and at its clock";
     let mut checks: Vec<(u64, Check)> = ends
         .map(|(node, not_after)| {
             let whose = format!("that of node {}", short(&node.id));
@@ -259,7 +263,8 @@ fn code(session: &Session) -> Check {
     }
     let codes: BTreeSet<&str> = trusted().filter_map(|node| node.code()).collect();
     match codes.len() {
-        0 | 1 => Check::ok(NAME, "all trusted nodes run the same, admitted code"),
+        0 => Check::warning(NAME, "no trusted node says what code it runs", "coco network show"),
+        1 => Check::ok(NAME, "all trusted nodes run the same, admitted code"),
         versions => Check::warning(
             NAME,
             format!("trusted nodes run {versions} versions"),

@@ -3,7 +3,7 @@
 use coco_client::{Client, MemberId, reply::Member};
 use coco_governance::tables::{MemberStatus, ProposalState};
 
-use super::{Check, until};
+use super::{Check, Level, until};
 use crate::{
     commands::member::share_holders,
     output::short,
@@ -24,32 +24,46 @@ pub(super) fn look(session: &Session, keys: &KeyArgs, now: u64) -> Vec<Check> {
 /// Whether enough members hold shares.
 fn recovery(session: &Session, members: &[Member]) -> Check {
     match session.ask(Client::service_info) {
+        Ok(service) if service.status == "Opening" => {
+            let count = |status| members.iter().filter(|member| member.status == status).count();
+            still_to_open(count(MemberStatus::Accepted), count(MemberStatus::Active))
+        }
         Ok(service) => can_recover(service.recovery_threshold(), share_holders(members).len()),
-        Err(fault) => Check::fault("recovery", &fault),
+        Err(fault) => Check::fault(RECOVERY, &fault),
+    }
+}
+
+const RECOVERY: &str = "recovery";
+
+/// Shares are dealt when a service opens.
+fn still_to_open(accepted: usize, active: usize) -> Check {
+    let found = format!("shares are dealt when the service opens; {active} members are active");
+    match accepted {
+        0 => Check::warning(RECOVERY, found, "coco network open"),
+        _ => Check::warning(
+            RECOVERY,
+            format!("{found}, {accepted} are not yet"),
+            "each of them: coco member activate; then: coco network open",
+        ),
     }
 }
 
 fn can_recover(threshold: u64, holders: usize) -> Check {
-    const NAME: &str = "recovery";
+    const MORE: &str = "coco proposal create add-member with an encryption key";
+    const FEWER: &str = "coco proposal create set-threshold, or add-member with an encryption key";
     let found = format!("{threshold} of {holders} shares bring the service back");
     let spare = u64::try_from(holders).unwrap_or(u64::MAX).checked_sub(threshold);
     match spare {
-        None => Check::failure(
-            NAME,
-            format!("{found}: that cannot be"),
-            "coco proposal create set-threshold, or add-member with an encryption key",
-        ),
-        Some(_) if threshold == 0 => Check::failure(
-            NAME,
-            "nobody holds a share: a disaster ends the service",
-            "coco proposal create add-member with an encryption key",
-        ),
-        Some(0) => Check::warning(
-            NAME,
-            format!("{found}: no key may be lost"),
-            "coco proposal create set-threshold, or add-member with an encryption key",
-        ),
-        Some(spare) => Check::ok(NAME, format!("{found}, {spare} may be lost")),
+        _ if holders == 0 => {
+            Check::failure(RECOVERY, "nobody holds a share: a disaster ends the service", MORE)
+        }
+        _ if threshold == 0 => {
+            let found = "the service does not say how many shares bring it back";
+            Check::warning(RECOVERY, found, "coco shares status")
+        }
+        None => Check::failure(RECOVERY, format!("{found}: that cannot be"), FEWER),
+        Some(0) => Check::warning(RECOVERY, format!("{found}: no key may be lost"), FEWER),
+        Some(spare) => Check::ok(RECOVERY, format!("{found}, {spare} may be lost")),
     }
 }
 
@@ -66,8 +80,11 @@ fn me(session: &Session, keys: &KeyArgs, members: &[Member], now: u64) -> Vec<Ch
     if let Err(fault) = session.key(keys) {
         checks.push(Check::fault(NAME, &fault));
     }
-    let next = "make another, and have members exchange it: coco keys new; coco proposal create add-member, remove-member";
-    checks.push(until(NAME, "your certificate", certificate.validity().not_after, now, next));
+    // The service knows members by their certificates and does not look at the time; other tools may.
+    let next = "the service takes it nevertheless; some tools may not";
+    let ends = until(NAME, "your certificate", certificate.validity().not_after, now, next);
+    let level = if ends.level == Level::Failure { Level::Warning } else { ends.level };
+    checks.push(Check { level, ..ends });
     let member = members.iter().find(|member| member.member_id == id);
     checks.push(match member.map(|member| member.status) {
         Some(MemberStatus::Active) => Check::ok(
@@ -106,7 +123,7 @@ fn me(session: &Session, keys: &KeyArgs, members: &[Member], now: u64) -> Vec<Ch
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Level, *};
+    use super::*;
 
     #[test]
     fn shares_that_do_not_suffice_are_a_failure() {
@@ -116,8 +133,12 @@ mod tests {
             (1, 1, Level::Warning),
             (3, 2, Level::Failure),
             (0, 0, Level::Failure),
+            (2, 0, Level::Failure),
+            (0, 3, Level::Warning),
         ] {
             assert_eq!(can_recover(threshold, holders).level, level, "{threshold} of {holders}");
         }
+        assert!(still_to_open(2, 1).next.contains("activate"));
+        assert!(!still_to_open(0, 3).next.contains("activate"));
     }
 }

@@ -24,9 +24,9 @@ pub(crate) struct NewArgs {
     name: String,
     #[command(flatten)]
     folder: FolderArgs,
-    /// On which curve
-    #[arg(long, value_enum, default_value_t = Kind::P384)]
-    curve: Kind,
+    /// On which curve; P-384 if it is not said
+    #[arg(long, value_enum)]
+    curve: Option<Kind>,
     /// For how many days the certificate is valid
     #[arg(long, default_value_t = 3_650, value_parser = clap::value_parser!(u64).range(1..=DAYS_MAX))]
     days: u64,
@@ -75,7 +75,16 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         not_before: now.saturating_sub(BEFORE_S),
         not_after: now.saturating_add(arguments.days * 86_400),
     };
-    let curve = arguments.curve.curve();
+    let curve = arguments.curve.map(Kind::curve);
+    // All or none: half of a member is of no use, and would be in the way. Nothing is made in a device for one who cannot be kept.
+    let mut wanted = vec![&paths.cert];
+    wanted.extend(arguments.pkcs11.is_none().then_some(&paths.key));
+    if arguments.encryption {
+        wanted.extend([&paths.encryption_private, &paths.encryption_public]);
+    }
+    if let Some(path) = wanted.into_iter().find(|path| path.exists()) {
+        return Err(Fault::new(Code::FileExists, path.display().to_string()));
+    }
     let certified = |key: &dyn Signer| {
         member_certificate(key, name, validity).map_err(|error| {
             let code = match error {
@@ -86,19 +95,15 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         })
     };
     let (certificate, key) = match &arguments.pkcs11 {
-        // Nothing is made in a device for a member who cannot be kept.
-        Some(_) if paths.cert.exists() => {
-            return Err(Fault::new(Code::FileExists, paths.cert.display().to_string()));
-        }
         Some(uri) => {
             let (key, made) = location(uri)?.find_or_make(curve)?;
             if made == Made::Now {
-                eprintln!("made in the device: a key on {curve:?}");
+                eprintln!("made in the device: a key on {:?}", key.public().curve());
             }
             (certified(&key)?, None)
         }
         None => {
-            let key = SigningKey::generate(curve);
+            let key = SigningKey::generate(curve.unwrap_or(Curve::P384));
             (certified(&key)?, Some(key.to_pem()))
         }
     };
@@ -111,10 +116,6 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         let public = SecretBytes::new(key.public().pem().into_bytes());
         made.push((&paths.encryption_private, key.pem(), Rights::Private));
         made.push((&paths.encryption_public, public, Rights::Public));
-    }
-    // All or none: half of a member is of no use, and would be in the way.
-    if let Some((path, ..)) = made.iter().find(|(path, ..)| path.exists()) {
-        return Err(Fault::new(Code::FileExists, path.display().to_string()));
     }
     for (path, bytes, rights) in &made {
         files::create(path, bytes.expose(), *rights)?;

@@ -11,6 +11,7 @@ use crate::{
     contexts::Contexts,
     fault::Fault,
     files::{self, Rights},
+    here::Here,
     output::{Output, utc},
     session::KeyArgs,
     signing::{Asks, confirm, signed_path},
@@ -35,7 +36,9 @@ pub(crate) struct SignArgs {
 
 pub(crate) fn run(arguments: &SignArgs, output: Output) -> Result<(), Fault> {
     let draft = Draft::read(files::read(&arguments.file)?)?;
-    let context = Contexts::load()?.pick(arguments.context.as_deref())?.map(|(_, context)| context);
+    let here = Here::load()?;
+    let name = arguments.context.as_deref().or(here.context.as_deref());
+    let context = Contexts::load()?.pick(name)?.map(|(_, context)| context);
     let context = context.as_ref();
     let key = arguments.keys.key.as_ref().or(context.and_then(|context| context.key.as_ref()));
     let cert = arguments.keys.cert.as_ref().or(context.and_then(|context| context.cert.as_ref()));

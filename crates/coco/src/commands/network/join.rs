@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
 
 impl Applicant {
     fn new(keys: Newcomer, service: Certificate, arguments: &JoinArgs) -> Result<Self, Fault> {
-        let Newcomer { key, encryption_key } = &keys;
+        let Newcomer { key, encryption_key, .. } = &keys;
         let now = now()?;
         let validity =
             Validity { not_before: now.saturating_sub(3600), not_after: now + VALIDITY_SECONDS };
@@ -206,7 +206,7 @@ impl Applicant {
             periods.push(Period { from: Seqno(secret.seqno), secret: LedgerSecret::new(key) });
         }
         let secrets = LedgerSecrets::new(periods).map_err(|error| wrong(&error.to_string()))?;
-        let Newcomer { key, encryption_key } = &self.keys;
+        let Newcomer { key, encryption_key, .. } = &self.keys;
         let (encryption_key, service) = (Arc::clone(encryption_key), self.service.clone());
         let identity = Identity::new(key, endorsed, &service_key, service, encryption_key, secrets);
         let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));

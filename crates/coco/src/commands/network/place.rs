@@ -13,7 +13,7 @@ use coco_node::{
         ClientInterface, ConsensusSettings, EthereumSettings, JwtSettings, LedgerSettings, Limits,
         NodeAddress, PeerInterface, Restart,
     },
-    newcomer::Newcomer,
+    newcomer::{Newcomer, NewcomerPlace},
 };
 use coco_types::Digest;
 
@@ -51,10 +51,25 @@ pub(super) struct PlaceArgs {
 impl PlaceArgs {
     /// The keys of the node that is to be: those that are sealed in the folder, or else new ones, which are from then on.
     pub(super) fn newcomer(&self) -> Result<Newcomer, Fault> {
-        let failed = |error: &dyn std::error::Error| Fault::new(Code::FileUnwritable, chain(error));
-        match Newcomer::open(&self.dir).map_err(|error| failed(&error))? {
-            Some(keys) => Ok(keys),
-            None => make_newcomer(&self.dir),
+        let opened = Newcomer::open(&self.dir);
+        let opened = opened.map_err(|error| Fault::new(Code::FileUnreadable, chain(&error)))?;
+        let mut keys = match opened {
+            Some(keys) => keys,
+            None => make_newcomer(&self.dir)?,
+        };
+        let place = NewcomerPlace { client: self.client.to_string(), peer: self.peer.to_string() };
+        match &keys.place {
+            Some(told) if *told == place => Ok(keys),
+            // The ledger has them from when it asked first.
+            Some(told) => {
+                let message = format!("this node asked as {} and {}", told.client, told.peer);
+                Err(Fault::new(Code::PlaceOther, message))
+            }
+            None => {
+                keys.settle(&self.dir, place)
+                    .map_err(|error| Fault::new(Code::FileUnwritable, chain(&error)))?;
+                Ok(keys)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    codes::Code,
     fault::Fault,
     nodes::{Asked, ask_each},
     output::{Output, Table, plain, short, utc},
@@ -23,6 +24,9 @@ pub(super) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let one = one.map(|id| id.to_string());
     let mut asked = ask_each(&session)?;
     asked.retain(|node| one.as_ref().is_none_or(|id| *id == node.id));
+    if let Some(id) = one.filter(|_| asked.is_empty()) {
+        return Err(Fault::new(Code::NodeNotFound, id));
+    }
     let details: Vec<Value> = asked.iter().map(shown).collect();
     output.print("node.status", json!({ "nodes": details }), || table(&asked));
     Ok(())

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use coco_client::reply::{ConsensusConfiguration, ConsensusNode, NodeState};
+use coco_client::reply::{ConsensusConfiguration, ConsensusDetails, ConsensusNode, NodeState};
 
 use super::{super::Level, *};
 use crate::{codes::Code, fault::Fault};
