@@ -233,7 +233,7 @@ impl Audit {
             let touches = |name| entry.writes.maps().iter().any(|map| map.name() == name);
             let (tx, newest) = (&mut self.begin(), self.periods.newest);
             let checked = if touches(SERVICE_INFO) {
-                disaster::check(tx, entry, self.periods)
+                disaster::check(tx, entry, self.periods, &self.times())
             } else if touches(NODE_SECRETS) {
                 secrets::check_replaced(tx, entry.writes, newest, &self.times())
             } else if touches(tables::JWT_KEYS) {

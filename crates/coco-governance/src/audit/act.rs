@@ -7,7 +7,7 @@ use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
 
-use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_next, check_since};
+use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_begun, check_next};
 use super::{Audit, AuditError, AuditFault, AuditedEntry, ROOT_LAG_MAX, SNAPSHOT_ASKED};
 use crate::{
     Certificates, Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
@@ -155,7 +155,7 @@ impl Audit {
             checked.extend([NODE_SECRETS, PAST_SECRETS]);
         }
         if opens || rekeys {
-            check_since(writes, &self.times())?;
+            check_begun(writes, &self.times())?;
             checked.push(SECRET_SINCE);
         }
         let has_members = has_recovery_members(tx).map_err(AuditFault::Tables)?;

@@ -1,7 +1,7 @@
 //! What a service does by itself when it comes back from disaster: it begins anew with one node, and ends the recovery once
 //! enough members have sent their shares. What lies between is members' acts: they open the one that they mean.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use coco_kv::{MapName, Transaction, WriteSetView};
 use coco_types::{Digest, Seqno};
@@ -12,7 +12,7 @@ use super::{
     act::rows,
     is_governed,
     nodes::{Configuration, Node, all_nodes},
-    secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE, check_kept},
+    secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE, check_begun, check_kept},
 };
 use crate::{
     certify::service_of,
@@ -61,6 +61,7 @@ pub(super) fn check(
     tx: &mut Transaction<'_>,
     entry: &AuditedEntry<'_>,
     periods: Periods,
+    times: &RangeInclusive<u64>,
 ) -> Result<(), AuditFault> {
     let row = entry.writes.get(&MapName::from_static(SERVICE_INFO), singleton_key());
     let next = row.and_then(|row| serde_json::from_slice::<Map<String, Value>>(row).ok());
@@ -76,6 +77,7 @@ pub(super) fn check(
         }
         Some("Open") => {
             check_end(tx, entry.writes, &before, &next, periods)?;
+            check_begun(entry.writes, times)?;
             &OF_END[..]
         }
         _ => &[],
@@ -97,7 +99,12 @@ fn check_beginning(
         let row = entry.writes.get(&MapName::from_static(name), singleton_key());
         row.and_then(|row| serde_json::from_slice::<String>(row).ok())
     };
-    let ours = before.get("cert").and_then(Value::as_str).and_then(service_of);
+    let service = |row: &Map<String, Value>| row.get("cert")?.as_str().and_then(service_of);
+    let (ours, theirs) = (service(before), service(next));
+    if theirs.is_none() || theirs == ours {
+        // Whoever still has the key of a service has no disaster to come back from.
+        return Err(wrong("it does not begin another service"));
+    }
     if ours.is_none() || one(PREVIOUS_SERVICE_IDENTITY).as_deref().and_then(service_of) != ours {
         return Err(wrong("it does not name the service before it"));
     }

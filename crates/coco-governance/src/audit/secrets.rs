@@ -88,17 +88,15 @@ pub(super) fn check_next(
     check_kept(writes, previous)
 }
 
-/// Checks what an entry says of the time since when a secret is used: it is of the time of the entry.
-pub(super) fn check_since(
+/// The time since when a secret is used by what the entry with which that begins says: it is of the time of the entry.
+pub(super) fn check_begun(
     writes: &WriteSetView<'_>,
     times: &RangeInclusive<u64>,
-) -> Result<Option<u64>, AuditFault> {
-    let Some(row) = writes.get(&MapName::from_static(SECRET_SINCE), singleton_key()) else {
-        return Ok(None);
-    };
-    let since = serde_json::from_slice::<u64>(row).ok().filter(|since| times.contains(since));
+) -> Result<u64, AuditFault> {
+    let row = writes.get(&MapName::from_static(SECRET_SINCE), singleton_key());
+    let since = row.and_then(|row| serde_json::from_slice::<u64>(row).ok());
     let wrong = || AuditFault::Effect("a ledger secret is not used since it says".to_owned());
-    since.map(Some).ok_or_else(wrong)
+    since.filter(|since| times.contains(since)).ok_or_else(wrong)
 }
 
 /// Checks an entry by which the service gives its ledger another secret without a vote: because members said how old one may
@@ -119,8 +117,9 @@ pub(super) fn check_replaced(
     let map = tx.map(&MapName::from_static(SECRET_SINCE));
     let before = map.and_then(|map| tx.get(map, singleton_key()));
     let before = before.and_then(|row| serde_json::from_slice::<u64>(&row).ok());
-    let is_due = match (age_max, before, check_since(writes, times)?) {
-        (Some(age_max), Some(before), Some(now)) => now >= before.saturating_add(age_max),
+    let now = check_begun(writes, times)?;
+    let is_due = match (age_max, before) {
+        (Some(age_max), Some(before)) => now >= before.saturating_add(age_max),
         _ => false,
     };
     if !is_due {

@@ -155,6 +155,7 @@ impl Books {
         row["status"] = json!("Open");
         let map = tx.map(&MapName::from_static(tables::SERVICE_INFO)).unwrap();
         tx.put(map, tables::singleton_key(), row.to_string().into_bytes());
+        put_since(&mut tx, self.c.now);
         tx.finish().write_set().clone()
     }
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     books::{
-        Books, CONFIGURATION, NODE_SECRETS, PAST_SECRETS, configuration, hex, node, put, root,
+        Books, CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, configuration, hex, node,
+        put, root,
     },
     forged::{check_all, check_last},
 };
@@ -43,6 +44,17 @@ fn beginning(b: &Books, service: &str, change: Change<'_>) -> WriteSet {
     set
 }
 
+/// The end of a recovery says since when its secret is used.
+fn refuse_other_times(b: &mut Books, begun: Seqno) {
+    for since in [json!(0), json!(u64::MAX)] {
+        let mut ended = b.end_of_recovery(begun);
+        put(&mut ended, SECRET_SINCE, tables::singleton_key(), &since);
+        b.entries.push(ended);
+        check_all(b, "is not used since it says");
+        b.entries.pop();
+    }
+}
+
 #[test]
 fn a_recovery_by_the_rules_holds_and_others_are_named() {
     let mut b = Books::new(3);
@@ -54,7 +66,12 @@ fn a_recovery_by_the_rules_holds_and_others_are_named() {
         }
     };
     let policy = json!({ "default": { "rule": "one" }, "actions": {} });
-    let wrong: [(Change<'_>, &str); 8] = [
+    let again = |set: &mut WriteSet| {
+        let row = json!({ "cert": old, "status": "Recovering", "recovery_count": 1 });
+        one(set, tables::SERVICE_INFO, &row);
+    };
+    let wrong: [(Change<'_>, &str); 9] = [
+        (&again, "does not begin another service"),
         (&trusted(1), "are not retired"),
         (&trusted(6), "with one new node"),
         (
@@ -103,6 +120,7 @@ fn a_recovery_by_the_rules_holds_and_others_are_named() {
     b.entries.push(unkept);
     check_all(&b, "is not kept");
     b.entries.pop();
+    refuse_other_times(&mut b, begun);
     b.write(b.end_of_recovery(begun));
     b.secret = (begun, 9);
     assert_eq!(b.pass("trigger_ledger_rekey", &json!({})).unwrap(), "Accepted");
