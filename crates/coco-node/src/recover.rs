@@ -28,11 +28,12 @@ use coco_kv::MapName;
 use coco_ledger::{
     Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
     LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, PREVIOUS_ENDORSEMENT_MAP,
-    Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, VerifiedReceipt,
-    Verifier, VerifyLedgerError, note_services, service_began, singleton_key,
+    Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
+    VerifiedReceipt, Verifier, VerifyLedgerError, note_services, service_began, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
@@ -111,6 +112,13 @@ pub enum RecoverError {
     /// The public state has no service.
     #[error("the ledger does not name its service")]
     NoService,
+    /// Its service was never open: its ledger secret was never shared among members, so shares give back secrets of before
+    /// it at most.
+    #[error(
+        "the last service of this ledger was never open ({0:?}), so its members have no shares of its \
+         secret: recover a copy of the ledger as the service before it left it"
+    )]
+    NotOpen(ServiceStatus),
     /// What the ledger says of nodes or service cannot be read.
     #[error("what the ledger says of its service cannot be read")]
     Rows(#[from] MembershipError),
@@ -152,11 +160,7 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     let first = signed.seqno.next();
     let secrets = LedgerSecrets::new([Period { from: first, secret: secret.clone() }])
         .expect("one period is a sequence");
-    // Later than all views that there were, and as far after what is kept as CCF's tools expect it.
-    let view = View((last.view.0 + 1).max(signed.view.0 + RECOVERY_VIEWS));
-    if view > View::MAX {
-        return Err(RecoverError::Views);
-    }
+    let view = view_after(signed, last)?;
 
     let files = LedgerFiles::open(DiskFolder::new(&ledger))?;
     let mut writer = files.into_writer()?;
@@ -191,6 +195,21 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
 
 /// How many views after the last signature of the service before a recovered one begins.
 const RECOVERY_VIEWS: u64 = 2;
+
+/// How many views after the last signature entries under none are believed. Elections that nobody won use up views, seldom
+/// as many; and whoever held the copy may have written what he likes there.
+const UNSIGNED_VIEWS_MAX: u64 = 1 << 20;
+
+/// The first view of the service: later than all that there were, and as far after what is kept as CCF's tools expect it.
+fn view_after(signed: TxId, last: TxId) -> Result<View, RecoverError> {
+    let latest = last.view.0.min(signed.view.0 + UNSIGNED_VIEWS_MAX);
+    let view = View((latest + 1).max(signed.view.0 + RECOVERY_VIEWS));
+    // Some are left for the service.
+    if view.0 + UNSIGNED_VIEWS_MAX > View::MAX.0 {
+        return Err(RecoverError::Views);
+    }
+    Ok(view)
+}
 
 /// The ledger's files in their order.
 fn chunks(folder: &Path) -> Result<Vec<(ChunkName, PathBuf)>, RecoverError> {
@@ -256,7 +275,23 @@ pub fn reach(
     }
     receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
     let report = verifier.finish(None)?;
+    was_open(report.status)?;
     Ok(Reach { signed: report.signed, last: report.last })
+}
+
+fn was_open(status: ServiceStatus) -> Result<(), RecoverError> {
+    match status {
+        ServiceStatus::Open => Ok(()),
+        ServiceStatus::Opening
+        | ServiceStatus::WaitingForRecoveryShares
+        | ServiceStatus::Recovering => Err(RecoverError::NotOpen(status)),
+    }
+}
+
+/// What is asked of the row of the service.
+#[derive(Deserialize)]
+struct ServiceRow {
+    status: ServiceStatus,
 }
 
 fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverError> {
@@ -308,6 +343,10 @@ fn first_entries(
     let map = |name| head.map(&MapName::from_static(name)).ok_or(RecoverError::NoService);
     let service_row = head.get(map(SERVICE_MAP)?, singleton_key());
     let service_row = service_row.ok_or(RecoverError::NoService)?;
+    // It may have been opened after the last signature, which nobody can vouch for.
+    let row: ServiceRow = serde_json::from_slice(&service_row)
+        .map_err(|source| MembershipError { map: SERVICE_MAP, source })?;
+    was_open(row.status)?;
     let node_rows = head.range(map(NODES_INFO)?, &[], None, usize::MAX);
     let node_rows: Vec<_> = node_rows
         .into_iter()
@@ -357,4 +396,19 @@ fn first_entries(
     ledger.append(&writes)?;
     ledger.sign(&signer, spec.now)?;
     Ok(ledger.into_entries())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_nobody_signed_do_not_use_up_the_views() {
+        let id = |view| TxId { view: View(view), seqno: Seqno(9) };
+        let after = |signed, last| view_after(id(signed), id(last)).ok().map(|view| view.0);
+        assert_eq!(after(2, 2), Some(4));
+        assert_eq!(after(2, 7), Some(8));
+        assert_eq!(after(2, View::MAX.0), Some(2 + UNSIGNED_VIEWS_MAX + 1));
+        assert_eq!(after(View::MAX.0 - 9, View::MAX.0 - 9), None);
+    }
 }

@@ -451,6 +451,9 @@ fn nothing_wrong_is_recovered() -> anyhow::Result<()> {
 
     let (_, ended) = recover(&desk, &dir, &kept, &lost)?;
     ended.failed(5, "COCO-1003");
+    // What this attempt wrote has a secret that no member has a share of.
+    let said = refused(&dir.join("ledger"), &dir.join("service_cert.pem"), "COCO-1000", 1)?;
+    ensure!(said.contains("was never open (Recovering)"), "{said}");
     network.finish()
 }
 

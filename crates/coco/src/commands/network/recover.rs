@@ -132,6 +132,7 @@ fn fault(error: RecoverError) -> Fault {
         RecoverError::File { .. }
         | RecoverError::Copy(_)
         | RecoverError::NoService
+        | RecoverError::NotOpen(_)
         | RecoverError::Rows(_)
         | RecoverError::Certificate(_)
         | RecoverError::Seal(_)
