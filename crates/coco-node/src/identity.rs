@@ -1,6 +1,6 @@
 //! A node's keys and the service's secrets, sealed to a file.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use coco_crypto::{
     AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey,
@@ -17,7 +17,7 @@ use coco_types::{
 pub use crate::seal::IdentityError;
 use crate::{
     provision::a_year_from,
-    seal::{read_sealed, seal, unseal, write_new},
+    seal::{read_sealed, replace, seal, unseal, write_new},
     tls::peer_dns_name,
 };
 
@@ -27,8 +27,6 @@ pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
 /// Largest sealed identity that is read, in bytes: one with all the periods that a ledger can have.
 const IDENTITY_BYTES_MAX: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"cocoid\x00\x03";
-/// What a file is called that is about to take the identity's place.
-const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// Everything secret that a node holds across restarts.
 #[derive(Clone)]
@@ -217,17 +215,7 @@ impl Identity {
     /// # Panics
     /// When the system has no entropy.
     pub fn reseal(&self, folder: &Path) -> Result<(), IdentityError> {
-        let path = folder.join(IDENTITY_FILE);
-        let unfinished = folder.join(format!("{IDENTITY_FILE}{UNFINISHED_SUFFIX}"));
-        let failed = |source| IdentityError::File { path: unfinished.clone(), source };
-        match std::fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
-        write_new(&unfinished, &self.sealed())?;
-        std::fs::rename(&unfinished, &path)
-            .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(|source| IdentityError::File { path, source })
+        replace(&folder.join(IDENTITY_FILE), &self.sealed())
     }
 
     fn sealed(&self) -> Vec<u8> {
@@ -303,6 +291,7 @@ mod tests {
     use coco_types::Seqno;
 
     use super::*;
+    use crate::seal::DRAFT_SUFFIX;
 
     fn identity(ledger_secrets: LedgerSecrets) -> Identity {
         let (key, service_key) =
@@ -333,7 +322,7 @@ mod tests {
         let one = sealed.with_ledger_secrets(secret(4).into());
         assert!(one.seal(&folder).is_err(), "nothing is written over it");
         // What an earlier attempt left is in nobody's way.
-        let unfinished = folder.join(format!("{IDENTITY_FILE}{UNFINISHED_SUFFIX}"));
+        let unfinished = folder.join(format!("{IDENTITY_FILE}{DRAFT_SUFFIX}"));
         std::fs::write(unfinished, b"half").unwrap();
         one.reseal(&folder).unwrap();
         let opened = Identity::open(&folder).unwrap();

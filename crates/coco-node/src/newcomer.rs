@@ -8,14 +8,11 @@ use coco_types::codec::{Reader, put_bytes};
 
 use crate::{
     identity::IdentityError,
-    seal::{Magic, read_sealed, seal, unseal, write_new},
+    seal::{Magic, read_sealed, replace, seal, unseal, write_new},
 };
 
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const NEWCOMER_FILE: &str = "newcomer.virtual-sealed";
-
-/// The same while where it is reached is written down.
-const SETTLED_FILE: &str = "newcomer.virtual-sealed.settled";
 
 /// Largest such file that is read, in bytes.
 const NEWCOMER_BYTES_MAX: u64 = 64 << 10;
@@ -72,15 +69,7 @@ impl Newcomer {
     /// When the system has no entropy.
     pub fn settle(&mut self, folder: &Path, place: NewcomerPlace) -> Result<(), IdentityError> {
         self.place = Some(place);
-        let (path, settled) = (folder.join(NEWCOMER_FILE), folder.join(SETTLED_FILE));
-        match std::fs::remove_file(&settled) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(IdentityError::File { path: settled, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
-        write_new(&settled, &self.sealed())?;
-        std::fs::rename(&settled, &path).map_err(|source| IdentityError::File { path, source })
+        replace(&folder.join(NEWCOMER_FILE), &self.sealed())
     }
 
     fn sealed(&self) -> Vec<u8> {

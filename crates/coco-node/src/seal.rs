@@ -5,7 +5,7 @@
 //! bytes are sealed under a key that only the same code on the same processor can derive.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -68,21 +68,42 @@ pub(crate) fn unseal(magic: &Magic, bytes: &[u8]) -> Result<SecretBytes, &'stati
 
 /// Writes a file that is its owner's alone, and is not there yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
-    // Half a file would be in the way of every later attempt.
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
     let write = || {
         if path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)
+        write_whole(path, bytes)
     };
     write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
 }
+
+/// Writes such a file in the place of the one that is there. Whatever happens meanwhile, one of the two is there. Durable on
+/// return.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    let write = || {
+        write_whole(path, bytes)?;
+        File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+    };
+    write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
+}
+
+/// Half a file would be in the way of every later attempt.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(DRAFT_SUFFIX);
+    // What an earlier attempt left may be open to others.
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)
+}
+
+/// What a file is called that is about to take its place.
+pub(crate) const DRAFT_SUFFIX: &str = ".draft";
 
 /// Reads a sealed file of so many bytes at most.
 pub(crate) fn read_sealed(path: &Path, bytes_max: u64) -> Result<Vec<u8>, IdentityError> {
