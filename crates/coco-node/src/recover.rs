@@ -33,13 +33,13 @@ use coco_ledger::{
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
     folder::{DiskFolder, LedgerFiles},
     identity::{Identity, IdentityError},
     provision::{LEDGER_FOLDER, VIRTUAL_QUOTE_FORMAT, a_year_from},
+    service_status::status_of,
     tls::peer_dns_name,
 };
 
@@ -288,12 +288,6 @@ fn was_open(status: ServiceStatus) -> Result<(), RecoverError> {
     }
 }
 
-/// What is asked of the row of the service.
-#[derive(Deserialize)]
-struct ServiceRow {
-    status: ServiceStatus,
-}
-
 fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -344,9 +338,7 @@ fn first_entries(
     let service_row = head.get(map(SERVICE_MAP)?, singleton_key());
     let service_row = service_row.ok_or(RecoverError::NoService)?;
     // It may have been opened after the last signature, which nobody can vouch for.
-    let row: ServiceRow = serde_json::from_slice(&service_row)
-        .map_err(|source| MembershipError { map: SERVICE_MAP, source })?;
-    was_open(row.status)?;
+    was_open(status_of(&service_row).ok_or(RecoverError::NoService)?)?;
     let node_rows = head.range(map(NODES_INFO)?, &[], None, usize::MAX);
     let node_rows: Vec<_> = node_rows
         .into_iter()

@@ -82,8 +82,8 @@ impl StatusWatch {
     }
 }
 
-/// What a row says; nothing when it is of another form, so that the service counts as not open.
-fn status_of(row: &[u8]) -> Option<ServiceStatus> {
+/// What a row says; nothing when it is of another form, so that the service does not count as open.
+pub(crate) fn status_of(row: &[u8]) -> Option<ServiceStatus> {
     #[derive(Deserialize)]
     struct Row {
         status: ServiceStatus,
