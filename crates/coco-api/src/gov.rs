@@ -193,6 +193,20 @@ pub struct JoinPolicy {
     pub snp: SnpPolicy,
 }
 
+impl JoinPolicy {
+    /// The code that nodes may run: a platform with a measurement, one after the other.
+    pub fn code(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let platforms = [
+            ("sgx", &self.sgx.measurements),
+            ("virtual", &self.without_hardware.measurements),
+            ("sev-snp", &self.snp.measurements),
+        ];
+        platforms
+            .into_iter()
+            .flat_map(|(platform, codes)| codes.iter().map(move |code| (platform, code.as_str())))
+    }
+}
+
 /// Which SGX nodes may join.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SgxPolicy {

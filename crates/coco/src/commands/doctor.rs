@@ -20,6 +20,10 @@ use crate::{
 /// From when on before its end a certificate is spoken of, in seconds: 14 days.
 const CERTIFICATE_LEFT_S: u64 = 14 * 24 * 3600;
 
+/// What may be behind a disk that is slow.
+const SLOW_DISK: &str =
+    "a disk that other programs use as well, or one without a cache that outlasts power";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::{
 
 use coco_node::{NodeConfig, identity::IDENTITY_FILE};
 
-use super::Check;
+use super::{Check, SLOW_DISK};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
@@ -102,11 +102,7 @@ fn probe(folder: &Path) -> Check {
             let ms = slowest.as_secs_f64() * 1e3;
             let found = format!("the slowest of {PROBES} took {ms:.1} ms");
             match slowest > PROBE_SLOW {
-                true => Check::warning(
-                    NAME,
-                    found,
-                    "a disk that other programs use as well, or one without a cache that outlasts power",
-                ),
+                true => Check::warning(NAME, found, SLOW_DISK),
                 false => Check::ok(NAME, found),
             }
         }

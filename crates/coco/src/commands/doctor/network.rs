@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use coco_client::Client;
 
-use super::{Check, until};
+use super::{Check, SLOW_DISK, until};
 use crate::{
     nodes::{Asked, Said},
     output::short,
@@ -82,11 +82,7 @@ fn primary(said: &[(&Asked, &Said)]) -> Check {
             let view = views.last().copied().unwrap_or(0);
             Check::ok(NAME, format!("primary {} in view {view}", short(primary)))
         }
-        [] => Check::failure(
-            NAME,
-            "no node answers",
-            "start the nodes: coco node start --config FILE",
-        ),
+        [] => nobody(NAME),
         _ => {
             let mut views = Vec::new();
             for (node, said) in said {
@@ -99,6 +95,10 @@ fn primary(said: &[(&Asked, &Said)]) -> Check {
     }
 }
 
+fn nobody(name: &'static str) -> Check {
+    Check::failure(name, "no node answers", "start the nodes: coco node start --config FILE")
+}
+
 /// Whether enough nodes take part, and how many more may fail.
 fn quorum(said: &[(&Asked, &Said)]) -> Check {
     const NAME: &str = "quorum";
@@ -109,13 +109,7 @@ fn quorum(said: &[(&Asked, &Said)]) -> Check {
             (said.consensus.current_view, said.commit.map(|commit| commit.seqno))
         })
         .map(|(_, said)| &said.consensus);
-    let Some(newest) = newest else {
-        return Check::failure(
-            NAME,
-            "no node answers",
-            "start the nodes: coco node start --config FILE",
-        );
-    };
+    let Some(newest) = newest else { return nobody(NAME) };
     let spare = newest.configs.iter().map(|configuration| {
         let voters = configuration.nodes.len();
         let there = configuration
@@ -202,11 +196,7 @@ fn disks(said: &[(&Asked, &Said)]) -> Check {
             let found =
                 format!("99 of 100 writes are durable within {ms:.1} ms, on {id}, the slowest");
             match seconds > FSYNC_SLOW_S {
-                true => Check::warning(
-                    NAME,
-                    found,
-                    "a disk that other programs use as well, or one without a cache that outlasts power",
-                ),
+                true => Check::warning(NAME, found, SLOW_DISK),
                 false => Check::ok(NAME, found),
             }
         }
@@ -240,12 +230,10 @@ fn code(session: &Session) -> Check {
             (Ok(nodes), Ok(policy)) => (nodes.value, policy),
             (Err(fault), _) | (_, Err(fault)) => return Check::fault(NAME, &fault),
         };
-    let admitted =
-        [&policy.sgx.measurements, &policy.without_hardware.measurements, &policy.snp.measurements];
     let trusted = || nodes.iter().filter(|node| node.status == "Trusted");
     let others: Vec<String> = trusted()
         .filter_map(|node| Some((node, node.code()?)))
-        .filter(|(_, code)| !admitted.iter().any(|codes| codes.iter().any(|one| one == code)))
+        .filter(|(_, code)| !policy.code().any(|(_, one)| one == *code))
         .map(|(node, code)| {
             format!(
                 "node {} runs {}, which no node may join with",

@@ -1,9 +1,6 @@
 //! `coco network show`: a network as its members have set it up.
 
-use coco_client::{
-    Client,
-    reply::{JoinPolicy, Node},
-};
+use coco_client::{Client, reply::Node};
 use coco_crypto::sha256;
 use coco_governance::tables::MemberStatus;
 use serde_json::json;
@@ -63,23 +60,12 @@ pub(super) fn run(arguments: &ShowArgs, output: Output) -> Result<(), Fault> {
         for (name, value) in service.configuration.as_object().into_iter().flatten() {
             lines.row(["", &format!("{name} {value}")]);
         }
-        for (platform, code) in codes(&policy) {
+        for (platform, code) in policy.code() {
             lines.row(["code", &format!("{platform} {code}")]);
         }
         format!("{lines}{}", nodes_table(&nodes))
     });
     Ok(())
-}
-
-/// What nodes may run: each platform with a measurement.
-fn codes(policy: &JoinPolicy) -> impl Iterator<Item = (&'static str, &str)> {
-    let sets = [
-        ("sgx", &policy.sgx.measurements),
-        ("virtual", &policy.without_hardware.measurements),
-        ("sev-snp", &policy.snp.measurements),
-    ];
-    sets.into_iter()
-        .flat_map(|(platform, codes)| codes.iter().map(move |code| (platform, code.as_str())))
 }
 
 /// The nodes that governance knows, those that are gone for good left out.
