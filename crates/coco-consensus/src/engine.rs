@@ -167,8 +167,11 @@ pub struct Progress {
     pub node: NodeId,
     /// It has everything up to here on disk.
     pub matched: Seqno,
-    /// It was heard of since the last check, which is made once per `election_ticks_min`.
+    /// It was heard of within the last `election_ticks_min`, in this view.
     pub active: bool,
+    /// Nothing was heard of it for `election_ticks_min`, for all of which this node was primary. One that is neither this nor
+    /// active has not had the time to answer.
+    pub silent: bool,
     /// Messages with entries that are on their way to it: at most [`Limits::inflight_messages`].
     pub inflight: usize,
 }

@@ -24,10 +24,12 @@
 //! - Its log holds no entries of its kind for configuration changes: which entries carry one is the replica's knowledge,
 //!   and the crate is told when they are committed. The rule that only one may wait is kept here.
 //! - It lets a primary that was voted out go on for ever; ours steps down.
+//! - It forgets at each check of its quorum whom it heard; ours keeps when that was.
 //!
 //! Not used: snapshots, read index, priorities.
 
 mod codec;
+mod contacts;
 mod convert;
 mod peer_message;
 mod said;
@@ -51,6 +53,7 @@ use coco_types::{
 
 use self::{
     codec::{Body, Message},
+    contacts::Contacts,
     storage::LogStorage,
 };
 pub use self::{
@@ -76,6 +79,7 @@ pub struct RaftEngine {
     limits: Limits,
     node: RawNode<LogStorage>,
     timeouts: Timeouts,
+    contacts: Contacts,
     /// What the next poll hands out.
     output: Output,
     /// The last position that a poll has handed out.
@@ -179,8 +183,13 @@ impl RaftEngine {
         for change in convert::conf_changes(&self.configuration, &next) {
             self.node.apply_conf_change(&change).expect("the configuration may follow");
         }
+        let now = &self.configuration;
+        let added = next.nodes().filter(|node| !now.contains(*node)).map(raft_id);
+        self.contacts.note_all(added.collect::<Vec<_>>());
         self.configuration = next;
-        if self.is_primary() && !self.configuration.votes(self.me) {
+        let stands = self.node.raft.state != StateRole::Follower;
+        // A candidate, too: the crate cannot make a primary of a node that has no place in its configuration.
+        if stands && !self.configuration.votes(self.me) {
             let view = self.node.raft.term;
             self.node.raft.become_follower(view, 0);
         }
@@ -198,6 +207,7 @@ impl RaftEngine {
     /// every poll.
     fn drain(&mut self) {
         self.timeouts.renew(&mut self.node);
+        self.contacts.renew(self.is_primary().then(|| self.view()));
         loop {
             while self.node.has_ready() {
                 let ready = self.node.ready();
@@ -452,6 +462,7 @@ impl RaftEngine {
 
 impl Engine for RaftEngine {
     fn tick(&mut self) {
+        self.contacts.now += 1;
         self.node.tick();
         self.drain();
     }
@@ -459,8 +470,9 @@ impl Engine for RaftEngine {
     fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
         let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
         let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
-        self.check_positions(&message)?;
         self.check_primary(from, &message)?;
+        self.check_positions(&message)?;
+        let is_of_view = message.view == self.view();
         let (message, data) = convert::incoming(sender, self.node.raft.id, message);
         for (entry, data) in message.entries.iter().zip(data) {
             self.staged.insert(entry.index, (entry.term, data));
@@ -471,6 +483,9 @@ impl Engine for RaftEngine {
             Err(error) => panic!("raft takes all kinds of messages that peers have: {error}"),
         }
         self.drain();
+        if is_of_view && self.is_primary() && self.configuration.contains(from) {
+            self.contacts.note(sender);
+        }
         Ok(())
     }
 
@@ -633,9 +648,10 @@ impl Engine for RaftEngine {
         }
         let progress = |node: NodeId| {
             let progress = self.node.raft.prs().get(raft_id(node))?;
-            let active = progress.recent_active || node == self.me;
+            let active = node == self.me || self.contacts.is_active(raft_id(node));
+            let silent = !active && self.contacts.is_long();
             let (matched, inflight) = (Seqno(progress.matched), progress.ins.count());
-            Some(Progress { node, matched, active, inflight })
+            Some(Progress { node, matched, active, silent, inflight })
         };
         self.configuration.nodes().filter_map(progress).collect()
     }

@@ -14,7 +14,7 @@ use coco_types::{
     limits::{ENTRY_BYTES_MAX, PEER_MESSAGE_BYTES_MAX},
 };
 
-use super::{RaftEngine, Timeouts, codec, storage::LogStorage};
+use super::{RaftEngine, Timeouts, codec, contacts::Contacts, storage::LogStorage};
 use crate::{Output, Start, StartError, configuration::raft_id};
 
 pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
@@ -62,6 +62,7 @@ pub(super) fn engine(start: Start) -> Result<RaftEngine, StartError> {
         limits,
         node,
         timeouts: Timeouts::new(start.seed, min, choices),
+        contacts: Contacts::new(u64::from(timing.election_ticks_min)),
         output: Output::default(),
         polled_last: last.0,
         polled_commit: committed.0,

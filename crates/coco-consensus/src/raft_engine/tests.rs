@@ -180,6 +180,68 @@ fn a_vote_counts_only_for_a_request_that_was_sent() {
     assert_eq!(engine.role(), Role::Primary);
 }
 
+/// Makes the first of the nodes a candidate of view 3, whose requests are on their way.
+fn candidate(start: Start) -> RaftEngine {
+    let mut engine = RaftEngine::new(start).expect("a good start");
+    let take_over = Message { view: View(2), body: Body::TakeOver };
+    engine.receive(node(2), &take_over.encode()).expect("of the primary");
+    let output = engine.poll();
+    engine.persisted(output.persist.expect("its own vote"));
+    engine.poll();
+    assert_eq!(engine.role(), Role::Candidate);
+    engine
+}
+
+fn answer(engine: &mut RaftEngine, from: u8, granted: bool, commit: TxId) {
+    let body = Body::Voted(VoteAnswer { granted, commit });
+    let vote = Message { view: View(3), body }.encode();
+    engine.receive(node(from), &vote).expect("it was asked for");
+}
+
+/// The others count by a configuration without it; it hears so with the votes.
+#[test]
+fn a_candidate_that_learns_that_it_has_left_is_none_any_more() {
+    let mut start = start(4);
+    start.pending = Some((Seqno(4), Configuration::of([2, 3, 4].map(node).to_vec())));
+    let mut engine = candidate(start);
+    answer(&mut engine, 2, false, TxId::new(2, 4));
+    assert_eq!(engine.configuration().voters.len(), 3);
+    for from in [3, 4] {
+        answer(&mut engine, from, true, TxId::default());
+    }
+    assert_eq!((engine.role(), engine.primary()), (Role::Backup, None));
+}
+
+/// Who was heard of does not depend on when the primary last checked that it has a quorum.
+#[test]
+fn a_primary_knows_who_is_silent_once_it_has_led_for_long_enough() {
+    let mut engine = candidate(start(3));
+    answer(&mut engine, 2, true, TxId::default());
+    assert_eq!(engine.role(), Role::Primary);
+    for tick in 0..40 {
+        let seen = Message { view: View(3), body: Body::HeartbeatSeen { commit: Seqno(2) } };
+        if tick % 2 == 0 {
+            engine.receive(node(2), &seen.encode()).expect("it is heard");
+        }
+        let found: Vec<_> = engine.progress().iter().map(|p| (p.active, p.silent)).collect();
+        let silent = (false, tick >= 10);
+        assert_eq!(found, [(true, false), (true, false), silent], "after {tick} ticks");
+        engine.tick();
+    }
+}
+
+/// It may be one that was removed, and has its own ideas of what is committed.
+#[test]
+fn nobody_but_the_primary_says_what_is_committed() {
+    let mut engine = RaftEngine::new(start(3)).expect("a good start");
+    let heartbeat = |commit| {
+        Message { view: View(2), body: Body::Heartbeat { commit: Seqno(commit) } }.encode()
+    };
+    engine.receive(node(2), &heartbeat(2)).expect("it leads");
+    let other = ReceiveError::OtherPrimary { said: node(9), primary: node(2) };
+    assert_eq!(engine.receive(node(9), &heartbeat(5)), Err(other));
+}
+
 #[test]
 fn what_was_overwritten_since_a_fetch_is_not_sent() {
     let Start { views, last, limits, .. } = start(3);
