@@ -5,8 +5,8 @@
 //! seat. The primary does, one step at a time, each an entry of its own:
 //!
 //! 1. *admit*: the new node listens (learner); it brings what its disk has, and gets the rest;
-//! 2. *swap*: once it has everything that is committed, it votes instead of the node that had the seat. Two voters
-//!    change, so the configuration is joint for a while;
+//! 2. *swap*: once it has everything that is committed, and the node that had the seat is still silent, it votes instead of
+//!    that one. Two voters change, so the configuration is joint for a while;
 //! 3. *leave*: once that is committed, the old configuration is left;
 //! 4. *say so*: once that is committed, an entry says that the new configuration is in effect, and which nodes nobody needs
 //!    any more. A node that starts with this in its ledger counts by the new one.
@@ -136,14 +136,15 @@ impl Replica {
                 return Ok(JoinReply::OtherCode);
             }
         }
-        if let Some(other) = [voter, learner].into_iter().flatten().find(|node| self.answers(*node))
-        {
+        let mut occupants = [voter, learner].into_iter().flatten();
+        if let Some(other) = occupants.clone().find(|node| self.answers(*node)) {
             return Ok(JoinReply::Later(JoinRefusal::Occupied(other)));
         }
-        let now = self.engine.configuration();
-        if now.is_joint() || !self.can_reconfigure() {
+        // A new primary does not know yet whether they answer.
+        if !occupants.all(|node| self.is_silent(node)) || !self.can_admit() {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
+        let now = self.engine.configuration();
         let mut learners = now.learners.clone();
         learners.retain(|other| Some(*other) != learner);
         learners.push(node.node_id);
@@ -196,7 +197,7 @@ impl Replica {
         let mut learners = now.learners.clone();
         learners.push(node.node_id);
         let next = now.step_to(now.voters.clone(), learners);
-        if now.is_joint() || !self.can_reconfigure() || !now.may_become(&next) {
+        if !self.can_admit() || !now.may_become(&next) {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
@@ -254,9 +255,13 @@ impl Replica {
             match self.occupants(seat)?.voter {
                 // Members removed it: it leaves, and so does whoever comes in its seat.
                 Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
+                // It is heard of again: the seat is its own, and one of the two may be a copy that a host has made.
+                Some(voter) if voter != self.me() && !self.is_silent(voter) => {}
                 Some(voter) => return self.swap(voter, learner, &row),
                 None if status == NodeStatus::Trusted || self.is_trusted_newcomer(seat)? => {
-                    return self.promote(learner, seat);
+                    if let Some(next) = self.engine.configuration().with_vote(learner) {
+                        return self.promote(learner, seat, next);
+                    }
                 }
                 None => {}
             }
@@ -265,12 +270,12 @@ impl Replica {
     }
 
     /// A node that members trust, or that comes in the seat of such a one, and has everything, votes from now on.
-    fn promote(&mut self, learner: NodeId, seat: NodeId) -> Result<(), StepError> {
-        let now = self.engine.configuration();
-        let mut voters = now.voters.clone();
-        voters.push(learner);
-        let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
-        let next = now.step_to(voters, learners);
+    fn promote(
+        &mut self,
+        learner: NodeId,
+        seat: NodeId,
+        next: Configuration,
+    ) -> Result<(), StepError> {
         let mut writes = WriteSet::new();
         if let Some(row) = self.row(learner).filter(|_| learner != seat) {
             put_status(&mut writes, learner, &row, NodeStatus::Trusted)?;
@@ -434,6 +439,14 @@ impl Replica {
         self.next_tx_id().is_some() && self.engine.can_reconfigure()
     }
 
+    /// Whether a learner may be added: not during a change, and not before an entry says that the last one is in effect. Only
+    /// the newest two configurations are remembered, so nobody would say it afterwards.
+    fn can_admit(&self) -> bool {
+        !self.engine.configuration().is_joint()
+            && !self.core.has_unsaid_configuration()
+            && self.can_reconfigure()
+    }
+
     fn me(&self) -> NodeId {
         self.signer.node_id()
     }
@@ -452,6 +465,11 @@ impl Replica {
     fn answers(&self, node: NodeId) -> bool {
         node == self.me()
             || self.engine.progress().iter().any(|other| other.node == node && other.active)
+    }
+
+    /// Whether a node had the time to be heard of, and was not.
+    fn is_silent(&self, node: NodeId) -> bool {
+        self.engine.progress().iter().any(|other| other.node == node && other.silent)
     }
 
     fn has_caught_up(&self, node: NodeId) -> bool {
@@ -480,6 +498,16 @@ impl Replica {
             }
         }
         Ok(occupants)
+    }
+
+    /// Whether nobody needs a node any more, as the ledger says. Its certificate may still be endorsed, but it is not listened
+    /// to: it has its own ideas of what is committed, and of who leads.
+    pub(crate) fn is_gone(&self, node: NodeId) -> Result<bool, MembershipError> {
+        if self.engine.configuration().contains(node) {
+            return Ok(false);
+        }
+        let row = self.row(node).map(|row| read_node(node, &row)).transpose()?;
+        Ok(row.is_some_and(|row| row.retired_committed))
     }
 
     fn status(&self, node: NodeId) -> Result<Option<NodeStatus>, MembershipError> {

@@ -307,6 +307,9 @@ impl Replica {
     }
 
     fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {
+        if self.is_gone(from)? {
+            return Ok(());
+        }
         match self.engine.receive(from, bytes) {
             Err(ReceiveError::Missing { said, last }) => {
                 Err(StepError::AcknowledgedLost { said, last })

@@ -386,7 +386,7 @@ fn one_of_two_goes_on_alone_from_its_disk_after_the_other_was_removed() {
     assert_eq!(story.cluster.status(0, id), TxStatus::Committed);
 }
 
-fn newcomer(n: u8, code: Digest) -> Introduction {
+pub(crate) fn newcomer(n: u8, code: Digest) -> Introduction {
     let node = GenesisNode {
         node_id: NodeId([n; 32]),
         certificate_pem: "endorsed".into(),
@@ -400,7 +400,7 @@ fn newcomer(n: u8, code: Digest) -> Introduction {
 }
 
 impl Story {
-    fn introduce(&mut self, introduction: &Introduction) -> IntroductionReply {
+    pub(crate) fn introduce(&mut self, introduction: &Introduction) -> IntroductionReply {
         self.cluster.step(0, Input::Introduce(Box::new(introduction.clone())));
         self.cluster.settle();
         let (node, reply) = self.cluster.nodes[0].introduced.pop().expect("it was answered");
@@ -423,7 +423,7 @@ impl Story {
     }
 }
 
-const CODE: Digest = Digest([0xc0; 32]);
+pub(crate) const CODE: Digest = Digest([0xc0; 32]);
 
 /// The code is admitted, and a stranger with it is pending until members trust it.
 #[test]

@@ -10,6 +10,7 @@ mod failover;
 mod genesis;
 mod governing;
 mod limits;
+mod membership;
 mod network;
 mod picture;
 mod rekeying;
