@@ -4,6 +4,8 @@
 
 #[path = "fixture/ledger.rs"]
 mod fixture;
+#[path = "fixture/snapshot.rs"]
+mod snapshot;
 
 use coco_crypto::{
     Certificate, Curve, EndorseNode, SigningKey, endorse_node, endorse_service, service_certificate,
@@ -12,7 +14,8 @@ use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     EarlierService, EndorsedService, EndorsementError, EndorsementRow, Endorsements, EntryFlags,
     Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt, ReceiptVerifier, Recovery,
-    ServiceSigner, Signer, Verifier, VerifyReceiptError, singleton_key, verify_cose, verify_json,
+    ServiceSigner, Signer, SnapshotFile, Verifier, VerifyReceiptError, singleton_key, verify_cose,
+    verify_json,
 };
 use coco_types::{Digest, Seqno, TxId};
 use fixture::{Ledger, VALIDITY};
@@ -355,4 +358,20 @@ fn an_endorsement_stands_in_the_first_entry_of_a_service_only() {
         assert!(matches!(refused, Err(LedgerFault::EndorsementPlace)), "{refused:?}");
         recovered.ledger = kept;
     }
+}
+
+/// The table of endorsed certificates keeps those of the service before.
+#[test]
+fn a_snapshot_that_was_made_after_a_recovery_stands_for_the_chunks_before_it() {
+    let mut recovered = Recovered::times(2);
+    let service = recovered.trusted();
+    let ledger = &mut recovered.ledger;
+    ledger.sign(EntryFlags::CHUNK_AFTER);
+    let (name, file) = snapshot::take(ledger, WriteSet::new());
+    let snapshot = SnapshotFile::split(&file).unwrap().verify(name, &ledger.service_pem).unwrap();
+    let mut verifier = Verifier::from_snapshot(service, "snapshot", &snapshot).unwrap();
+    let (chunk, bytes) = ledger.files.last().unwrap();
+    verifier.chunk(chunk, bytes).unwrap();
+    verifier.check_snapshot("snapshot", &snapshot).unwrap();
+    verifier.finish(None).unwrap();
 }

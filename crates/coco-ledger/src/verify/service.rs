@@ -57,7 +57,8 @@ impl Service {
         self.status
     }
 
-    /// The service as a snapshot describes it.
+    /// The service as a snapshot describes it. Certificates that services before this one issued are left out, as they are at a
+    /// recovery: their nodes sign nothing any more.
     pub(super) fn restored(
         trusted: Certificate,
         public: &StateImage<'_>,
@@ -65,7 +66,11 @@ impl Service {
         let mut set = WriteSet::new();
         for name in [NODES_MAP, ENDORSED_CERTIFICATES_MAP, SERVICE_MAP] {
             let rows = public.map(name).into_iter().flat_map(MapImage::iter);
-            rows.for_each(|(key, _, value)| set.insert(&MapName::from_static(name), key, value));
+            let stays =
+                |value: &[u8]| name != ENDORSED_CERTIFICATES_MAP || !is_of_another(value, &trusted);
+            for (key, _, value) in rows.filter(|(_, _, value)| stays(value)) {
+                set.insert(&MapName::from_static(name), key, value);
+            }
         }
         let bytes = set.encode(Domain::Public);
         let mut service = Self::new(vec![trusted]);
@@ -174,6 +179,12 @@ impl Service {
         self.status = Some(status);
         Ok(())
     }
+}
+
+/// Whether a node's certificate can be read, and another service than this one issued it.
+fn is_of_another(pem: &[u8], service: &Certificate) -> bool {
+    let certificate = str::from_utf8(pem).ok().and_then(|pem| Certificate::from_pem(pem).ok());
+    certificate.is_some_and(|certificate| certificate.verify_issued_by(service).is_err())
 }
 
 /// The certificates of the services that a ledger went through, from what its entries say of them. Nothing is verified: an
