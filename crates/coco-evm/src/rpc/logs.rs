@@ -195,6 +195,11 @@ impl Rpc {
                 if from > to {
                     return Err(RpcError::new(CODE_INVALID_PARAMS, "invalid block range params"));
                 }
+                // An answer in part would look like the whole one. Code and words are those of execution-apis.
+                if to > chain.latest.number {
+                    let message = "block range extends beyond current head block";
+                    return Err(RpcError::new(CODE_INVALID_PARAMS, message));
+                }
                 self.search(chain, criteria, from, to, &mut found)?;
             }
         }
@@ -236,7 +241,6 @@ impl Rpc {
         to: u64,
         found: &mut Found,
     ) -> Result<(), RpcError> {
-        let to = to.min(chain.latest.number);
         let limits = self.config.logs;
         if to.saturating_sub(from) >= limits.span {
             let message = format!("exceed maximum block range: {}", limits.span);
