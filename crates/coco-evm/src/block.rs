@@ -229,11 +229,7 @@ impl Block {
     /// [`DecodeBlockError`] names what was wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeBlockError> {
         let mut reader = Reader::new(bytes);
-        let format = reader.u8("format")?;
-        if format != FORMAT {
-            return Err(DecodeError::Value { field: "format", found: u64::from(format) }.into());
-        }
-        let header_bytes = short(&mut reader, "header")?;
+        let header_bytes = stored_header(&mut reader)?;
         let header = Header::decode(&mut &*header_bytes).map_err(DecodeBlockError::Header)?;
         let count = length(&mut reader, INCLUDED_BYTES_MIN, "transactions")?;
         let mut transactions = Vec::with_capacity(count);
@@ -246,6 +242,14 @@ impl Block {
         }
         reader.end()?;
         Ok(Self { hash: keccak256(header_bytes), header, transactions })
+    }
+
+    /// The hash of the block that [`Block::encode`] wrote, without a look at its transactions.
+    ///
+    /// # Errors
+    /// [`DecodeBlockError`] when the bytes do not begin as a block does.
+    pub fn decode_hash(bytes: &[u8]) -> Result<B256, DecodeBlockError> {
+        Ok(keccak256(stored_header(&mut Reader::new(bytes))?))
     }
 
     /// The entry of this block in the log index; `None` when it logged nothing.
@@ -288,6 +292,15 @@ fn mark(item: &[u8]) -> [u8; 4] {
         .iter()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     hash.to_be_bytes()
+}
+
+/// The header in RLP, with which a stored block begins.
+fn stored_header<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let format = reader.u8("format")?;
+    if format != FORMAT {
+        return Err(DecodeError::Value { field: "format", found: u64::from(format) });
+    }
+    short(reader, "header")
 }
 
 fn decode_included(reader: &mut Reader<'_>, index: usize) -> Result<Included, DecodeBlockError> {

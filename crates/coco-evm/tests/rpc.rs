@@ -608,6 +608,49 @@ fn a_search_for_logs_has_limits() {
 }
 
 #[test]
+fn a_poll_that_reaches_a_limit_ends_with_a_whole_block_and_goes_on() {
+    let (one, two) = (Account::new(1), Account::new(2));
+    let wide = LogLimits::default();
+    for limits in [
+        LogLimits { results: 1, ..wide },
+        LogLimits { results: 0, ..wide },
+        LogLimits { blocks: 1, ..wide },
+        LogLimits { bytes: 0, ..wide },
+    ] {
+        let mut chain = Chain::new();
+        chain.restart_rpc(RpcConfig { logs: limits, ..RpcConfig::new(CHAIN_ID) });
+        let filter = chain.call("eth_newFilter", json!([{"address": LOGGER}]));
+        chain.mine(&[one.call(0, LOGGER, vec![1; 32])]);
+        chain.mine(&[one.call(1, LOGGER, vec![2; 32]), two.call(0, LOGGER, vec![3; 32])]);
+        chain.mine(&[one.transfer(2)]);
+        chain.mine(&[one.call(3, LOGGER, vec![4; 32])]);
+        let polls: Vec<Vec<Value>> = (0..4)
+            .map(|_| {
+                let logs = chain.call("eth_getFilterChanges", json!([filter]));
+                let logs = logs.as_array().expect("a list");
+                logs.iter().map(|log| log["blockNumber"].clone()).collect()
+            })
+            .collect();
+        assert_eq!(json!(polls), json!([["0x1"], ["0x2", "0x2"], ["0x4"], []]), "{limits:?}");
+    }
+}
+
+#[test]
+fn a_block_filter_tells_hashes_beyond_the_ring_of_the_state() {
+    let one = Account::new(1);
+    let mut chain = Chain::new();
+    let filter = chain.call("eth_newBlockFilter", json!([]));
+    for nonce in 0..260 {
+        chain.mine(&[one.transfer(nonce)]);
+    }
+    let hashes: Vec<Value> = (1..=260)
+        .map(|number| chain.call("eth_getBlockByNumber", json!([format!("{number:#x}")])))
+        .map(|block| block["hash"].clone())
+        .collect();
+    assert_eq!(chain.call("eth_getFilterChanges", json!([filter])), json!(hashes));
+}
+
+#[test]
 fn filters_tell_what_happened_since() {
     let (one, two) = (Account::new(1), Account::new(2));
     let mut chain = Chain::new();
@@ -638,10 +681,7 @@ fn filters_tell_what_happened_since() {
     // A filter may name blocks to come; a search for what it has found so far would be one in part.
     let later = chain.call("eth_newFilter", json!([{"fromBlock": "0x0", "toBlock": "0x9"}]));
     assert_eq!(changes(&chain, &later), json!([]));
-    assert_eq!(
-        chain.error("eth_getFilterLogs", json!([later])),
-        (-32602, BEYOND_HEAD.to_owned())
-    );
+    assert_eq!(chain.error("eth_getFilterLogs", json!([later])), (-32602, BEYOND_HEAD.to_owned()));
     for (method, id) in [
         ("eth_getFilterChanges", logs),
         ("eth_getFilterLogs", blocks),

@@ -1,6 +1,7 @@
 //! Filters that clients poll: a table of what each has asked for and how far it has been told.
 //!
-//! A filter holds no results: polling searches the blocks since the last time. The table is bounded in bytes; when it
+//! A filter holds no results: polling searches the blocks since the last time, as far as the limits of a search go, and
+//! the next poll goes on from there. The table is bounded in bytes; when it
 //! is full, the filter that was longest not polled is forgotten, as a filter on a public node is anyway after minutes.
 //! Identifiers cannot be guessed, since whoever knows one can poll it.
 
@@ -112,7 +113,7 @@ impl Filters {
         Some((watch, blocks))
     }
 
-    /// Has `next` reported again: the poll failed.
+    /// Has `next` reported again: the poll failed, or ended before it.
     fn rewind(&self, id: FilterId, next: u64) {
         if let Some(filter) = self.table.lock().filters.get_mut(&id) {
             filter.next = filter.next.min(next);
@@ -173,17 +174,19 @@ impl Rpc {
         let told = match watch {
             Watch::Pending => {
                 json.raw("[]");
-                Ok(())
+                Ok(to + 1)
             }
             Watch::Logs(criteria) => self.logs_between(chain, &criteria, (from, to), json),
             Watch::Blocks => hashes(chain, from, to).map(|hashes| {
                 json.list(hashes, Json::data);
+                to + 1
             }),
         };
-        if told.is_err() {
-            self.filters.rewind(id, from);
+        let next = told.as_ref().map_or(from, |next| *next);
+        if next <= to {
+            self.filters.rewind(id, next);
         }
-        told
+        told.map(|_| ())
     }
 
     /// `eth_getFilterLogs`.
@@ -208,13 +211,7 @@ fn not_found() -> RpcError {
 }
 
 fn hashes(chain: &Chain<'_>, from: u64, to: u64) -> Result<Vec<B256>, RpcError> {
-    let mut hashes = Vec::new();
-    for number in from..=to {
-        if let Some(block) = chain.committed_block(number)? {
-            hashes.push(block.block.hash);
-        }
-    }
-    Ok(hashes)
+    (from..=to).filter_map(|number| chain.committed_hash(number).transpose()).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub const LOG_BLOCKS_SPAN_MAX: u64 = 1_000_000;
 /// Most blocks that one search may read, after the index has ruled out the others.
 pub const LOG_BLOCKS_READ_MAX: usize = 10_000;
 
-/// Most logs that one search may find.
+/// Most logs that one search may find. The poll of a filter ends with the block that reaches it.
 pub const LOG_RESULTS_MAX: usize = 20_000;
 
 /// Most bytes of JSON that one search may return.
@@ -182,7 +182,7 @@ impl Rpc {
         criteria: &Criteria,
         json: &mut Json,
     ) -> Result<(), RpcError> {
-        let mut found = Found::new(self.config.logs);
+        let mut found = Found::new(self.config.logs, AtLimit::Refuse);
         match criteria.span {
             Span::Block(hash) => {
                 let block = chain
@@ -200,22 +200,27 @@ impl Rpc {
                     let message = "block range extends beyond current head block";
                     return Err(RpcError::new(CODE_INVALID_PARAMS, message));
                 }
-                self.search(chain, criteria, from, to, &mut found)?;
+                if to - from >= found.limits.span {
+                    let message = format!("exceed maximum block range: {}", found.limits.span);
+                    return Err(RpcError::new(CODE_LIMIT, message));
+                }
+                self.search(chain, criteria, (from, to), &mut found)?;
             }
         }
         found.write(json);
         Ok(())
     }
 
-    /// The logs of blocks `from` to `to`, whatever span the criteria name.
+    /// The logs of blocks `from` to `to`, whatever span the criteria name, as far as the limits go. Says which block comes
+    /// next: logs are told by whole blocks, and those of one block at least.
     pub(super) fn logs_between(
         &self,
         chain: &Chain<'_>,
         criteria: &Criteria,
         (from, to): (u64, u64),
         json: &mut Json,
-    ) -> Result<(), RpcError> {
-        let mut found = Found::new(self.config.logs);
+    ) -> Result<u64, RpcError> {
+        let mut found = Found::new(self.config.logs, AtLimit::Pause);
         let bounds = match criteria.span {
             Span::Block(_) => (u64::MAX, 0),
             Span::Blocks(first, last) => {
@@ -226,26 +231,23 @@ impl Rpc {
                 (bound(first, 0).max(from), bound(last, u64::MAX).min(to))
             }
         };
-        if bounds.0 <= bounds.1 {
-            self.search(chain, criteria, bounds.0, bounds.1, &mut found)?;
-        }
+        let paused = if bounds.0 <= bounds.1 {
+            self.search(chain, criteria, bounds, &mut found)?
+        } else {
+            None
+        };
         found.write(json);
-        Ok(())
+        Ok(paused.unwrap_or(to + 1))
     }
 
+    /// Searches blocks; says before which it paused, if it did.
     fn search(
         &self,
         chain: &Chain<'_>,
         criteria: &Criteria,
-        from: u64,
-        to: u64,
+        (from, to): (u64, u64),
         found: &mut Found,
-    ) -> Result<(), RpcError> {
-        let limits = self.config.logs;
-        if to.saturating_sub(from) >= limits.span {
-            let message = format!("exceed maximum block range: {}", limits.span);
-            return Err(RpcError::new(CODE_LIMIT, message));
-        }
+    ) -> Result<Option<u64>, RpcError> {
         let mut next = from;
         while next <= to {
             let end = to.saturating_add(1).to_be_bytes();
@@ -257,13 +259,12 @@ impl Rpc {
                 if !criteria.may_match(entry) {
                     continue;
                 }
-                found.blocks += 1;
-                if found.blocks > limits.blocks {
-                    let message =
-                        format!("query reads more than {} blocks, narrow its range", limits.blocks);
-                    return Err(RpcError::new(CODE_LIMIT, message));
+                let number = index_number(key);
+                if found.pauses() {
+                    return Ok(Some(number));
                 }
-                if let Some(block) = chain.committed_block(index_number(key))? {
+                found.count_block()?;
+                if let Some(block) = chain.committed_block(number)? {
                     found.search(&block, criteria)?;
                 }
             }
@@ -271,20 +272,49 @@ impl Rpc {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// What a search does at a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtLimit {
+    /// It is refused: its answer would be one in part.
+    Refuse,
+    /// It ends with the block that reaches the limit, and another one goes on after it. A block that is over the limit by
+    /// itself is told whole, since nobody could pass it otherwise; it is no longer than an entry of the ledger allows.
+    Pause,
 }
 
 struct Found {
     limits: LogLimits,
+    at_limit: AtLimit,
     blocks: usize,
     logs: usize,
     json: Json,
 }
 
 impl Found {
-    fn new(limits: LogLimits) -> Self {
-        Self { limits, blocks: 0, logs: 0, json: Json::default() }
+    fn new(limits: LogLimits, at_limit: AtLimit) -> Self {
+        Self { limits, at_limit, blocks: 0, logs: 0, json: Json::default() }
+    }
+
+    /// Whether the search ends before the next block and goes on another time.
+    fn pauses(&self) -> bool {
+        let is_full = self.blocks >= self.limits.blocks
+            || self.logs >= self.limits.results
+            || self.json.len() > self.limits.bytes;
+        self.at_limit == AtLimit::Pause && self.blocks > 0 && is_full
+    }
+
+    fn count_block(&mut self) -> Result<(), RpcError> {
+        self.blocks += 1;
+        if self.at_limit == AtLimit::Refuse && self.blocks > self.limits.blocks {
+            let message =
+                format!("query reads more than {} blocks, narrow its range", self.limits.blocks);
+            return Err(RpcError::new(CODE_LIMIT, message));
+        }
+        Ok(())
     }
 
     fn search(&mut self, block: &Arc<CachedBlock>, criteria: &Criteria) -> Result<(), RpcError> {
@@ -294,7 +324,9 @@ impl Found {
                     continue;
                 }
                 self.logs += 1;
-                if self.logs > self.limits.results || self.json.len() > self.limits.bytes {
+                let is_over =
+                    self.logs > self.limits.results || self.json.len() > self.limits.bytes;
+                if self.at_limit == AtLimit::Refuse && is_over {
                     let message = format!(
                         "query returned more than {} results, narrow its range",
                         self.limits.results

@@ -17,7 +17,7 @@ use super::{
     params::BlockId,
 };
 use crate::{
-    block::Block,
+    block::{Block, DecodeBlockError},
     state::{self, EvmMaps, Head, names},
 };
 
@@ -115,10 +115,23 @@ impl<'a> Chain<'a> {
         let key = number.to_be_bytes();
         let places = self.view.committed.locate(self.maps.blocks, &key);
         let block = self.read_block(&places, number)?;
-        let block =
-            block.ok_or_else(|| RpcError::new(CODE_PRUNED, "pruned history unavailable"))?;
+        let block = block.ok_or_else(pruned)?;
         self.cache.committed(Arc::clone(&block));
         Ok(Some(block))
+    }
+
+    /// The hash of the committed block `number`; `None` when there is none yet. No transaction is decoded for it.
+    pub(super) fn committed_hash(&self, number: u64) -> Result<Option<B256>, RpcError> {
+        let latest = self.latest;
+        if number >= latest.number {
+            return Ok((number == latest.number).then_some(latest.hash));
+        }
+        if let Some(hash) = self.ring_hash(number) {
+            return Ok(Some(hash));
+        }
+        let places = self.view.committed.locate(self.maps.blocks, &number.to_be_bytes());
+        let hash = self.read_stored(&places, number, Block::decode_hash)?;
+        hash.map(Some).ok_or_else(pruned)
     }
 
     /// The newest block, when it is not committed yet and can be read.
@@ -272,14 +285,25 @@ impl<'a> Chain<'a> {
         places: &[Seqno],
         number: u64,
     ) -> Result<Option<Arc<CachedBlock>>, RpcError> {
+        let block = self.read_stored(places, number, Block::decode)?;
+        Ok(block.map(|block| Arc::new(CachedBlock::new(Arc::new(block)))))
+    }
+
+    /// What `decode` makes of the stored block `number`, from the first of these entries that has it.
+    fn read_stored<T>(
+        &self,
+        places: &[Seqno],
+        number: u64,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeBlockError>,
+    ) -> Result<Option<T>, RpcError> {
         for seqno in places {
             let Some(bytes) = self.read(*seqno, names::BLOCKS, &number.to_be_bytes())? else {
                 continue;
             };
-            let block = Block::decode(&bytes).map_err(|_| {
+            let decoded = decode(&bytes).map_err(|_| {
                 RpcError::new(CODE_INTERNAL, format!("block {number} cannot be decoded"))
             })?;
-            return Ok(Some(Arc::new(CachedBlock::new(Arc::new(block)))));
+            return Ok(Some(decoded));
         }
         Ok(None)
     }
@@ -300,6 +324,10 @@ impl<'a> Chain<'a> {
             }
         })
     }
+}
+
+fn pruned() -> RpcError {
+    RpcError::new(CODE_PRUNED, "pruned history unavailable")
 }
 
 fn head_of(snapshot: &Snapshot, maps: &EvmMaps) -> Option<Head> {
