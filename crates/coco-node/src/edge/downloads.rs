@@ -8,7 +8,10 @@ use std::{io, ops::Range, sync::Arc, time::Duration};
 use coco_api::ErrorCode;
 use coco_ledger::{ChunkName, FileError, LedgerFilesError, SnapshotName};
 use coco_types::Seqno;
-use http_body_util::{Either, Full, channel::Channel};
+use http_body_util::{
+    Either, Full,
+    channel::{Channel, Sender},
+};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -34,6 +37,9 @@ use crate::disk::in_full;
 pub(super) const DOWNLOADS_MAX: usize = 8;
 /// Longest time for one file; a client that takes longer goes on from where it was.
 const DOWNLOAD_TIME: Duration = Duration::from_secs(600);
+/// Longest time until a client has taken one more part: whoever reads more slowly than some 9 KB a second leaves its
+/// place to others.
+const PART_TIME: Duration = Duration::from_secs(30);
 /// Bytes that are read at a time.
 const PART_BYTES: usize = 256 << 10;
 /// Parts that wait for a slow client.
@@ -164,8 +170,7 @@ fn sent(
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 at += bytes.len() as u64;
-                // Who went away needs nothing more.
-                if sender.send_data(bytes.into()).await.is_err() {
+                if !taken(&mut sender, bytes.into(), PART_TIME).await? {
                     return Ok(());
                 }
             }
@@ -179,6 +184,17 @@ fn sent(
         }
     });
     body
+}
+
+/// Waits until a client has taken what was given to it before, and gives it a part. Says whether the client is still there:
+/// who went away needs nothing more.
+async fn taken(
+    sender: &mut Sender<Bytes, io::Error>,
+    part: Bytes,
+    time: Duration,
+) -> io::Result<bool> {
+    let sent = timeout(time, sender.send_data(part)).await;
+    Ok(sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.is_ok())
 }
 
 /// The way to the chunk that holds an entry, once it is closed and committed.
@@ -286,6 +302,23 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_takes_nothing_loses_its_place() {
+        let time = Duration::from_millis(20);
+        let part = || Bytes::from_static(b"part");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (mut sender, body) = Channel::<Bytes, io::Error>::new(PARTS_WAITING);
+            for _ in 0..PARTS_WAITING {
+                assert!(taken(&mut sender, part(), time).await.unwrap(), "there is room");
+            }
+            let late = taken(&mut sender, part(), time).await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            drop(body);
+            assert!(!taken(&mut sender, part(), time).await.unwrap(), "nobody is there");
+        });
+    }
 
     #[test]
     fn ranges_are_read_as_http_says() {

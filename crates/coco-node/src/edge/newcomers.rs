@@ -27,6 +27,7 @@ use hyper::{
     body::{Bytes, Incoming},
     header::{HeaderValue, LOCATION},
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     introduction,
@@ -54,10 +55,8 @@ pub(super) async fn join(
 ) -> Result<Reply, Refused> {
     let shown = request.extensions().get::<ShownCertificate>().cloned();
     let certificate = certificate(shown)?;
-    let _place = service.joining().try_acquire().map_err(|_| not_now())?;
-    let body = service.body(request, JOIN_BYTES_MAX).await?;
-    let introduction = introduction::read(&certificate, &body)
-        .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
+    let body = service.body(request, JOIN_BYTES_MAX);
+    let (_place, introduction) = introduced(service.joining(), &certificate, body).await?;
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
@@ -72,6 +71,18 @@ pub(super) async fn join(
         return answer(service, &certificate, &introduction, status)
             .map(|response| respond::at(respond::json(&response), at));
     }
+}
+
+/// Reads who a node says it is, and takes one of the places only then: a stranger who sends slowly holds none.
+async fn introduced<'a>(
+    places: &'a Semaphore,
+    certificate: &Certificate,
+    body: impl Future<Output = Result<Bytes, Refused>>,
+) -> Result<(SemaphorePermit<'a>, Introduction), Refused> {
+    let body = body.await?;
+    let introduction = introduction::read(certificate, &body)
+        .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
+    Ok((places.try_acquire().map_err(|_| not_now())?, introduction))
 }
 
 fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> {
@@ -224,4 +235,61 @@ fn network_info(
         endorsed_certificate: endorsed.pem(),
         nodes: nodes.collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use coco_api::join::{
+        Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote,
+    };
+    use coco_crypto::{DecryptionKey, SigningKey, Validity, service_certificate};
+    use coco_types::Digest;
+
+    use super::*;
+    use crate::provision::VIRTUAL_QUOTE_FORMAT;
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn who_sends_slowly_holds_no_place_of_those_who_join() {
+        let key = SigningKey::generate(Curve::P384);
+        let validity = Validity { not_before: 1_700_000_000, not_after: 1_700_001_000 };
+        let certificate = service_certificate(&key, validity).unwrap();
+        let quote = VirtualQuote {
+            measurement: Digest([1; 32]).to_string(),
+            report_data: certificate.key().node_id().to_string(),
+        };
+        let interface = || Interface { published_address: "node.example:1".to_owned() };
+        let request = JoinRequest {
+            node_info_network: NodeInfoNetwork {
+                node_to_node_interface: interface(),
+                rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
+            },
+            quote_info: QuoteInfo {
+                format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+                quote: STANDARD.encode(serde_json::to_vec(&quote).unwrap()),
+                endorsements: String::new(),
+            },
+            public_encryption_key: DecryptionKey::generate().public().pem(),
+        };
+        let body = Bytes::from(serde_json::to_vec(&request).unwrap());
+
+        let places = Semaphore::new(1);
+        let mut slow = pin!(introduced(&places, &certificate, std::future::pending()));
+        assert!(poll(slow.as_mut()).is_pending());
+        let nonsense = async { Ok(Bytes::from_static(b"{}")) };
+        assert!(matches!(poll(introduced(&places, &certificate, nonsense)), Poll::Ready(Err(_))));
+        let join = || poll(introduced(&places, &certificate, async { Ok(body.clone()) }));
+        let Poll::Ready(Ok((place, _))) = join() else { panic!("a place is free") };
+        assert!(matches!(join(), Poll::Ready(Err(_))), "the one place is taken");
+        drop(place);
+        assert!(matches!(join(), Poll::Ready(Ok(_))));
+    }
 }
