@@ -23,7 +23,7 @@ use super::{
     newcomers, node_api, openapi, parameters,
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
-    simulate::Simulator,
+    simulate::{self, Simulator},
     table::{self, Call, Frontend, Row},
 };
 use crate::{
@@ -309,9 +309,13 @@ impl Service {
         govern::check_content_type(row, &request)?;
         let proposal = self.body(request, ENVELOPE_BYTES_MAX).await?;
         let (at, snapshot) = self.committed();
-        // Over all entries up to that version, the leaf before the first among them.
-        let root = self.state().tree().root_at(at.seqno.0 + 1).unwrap_or_default();
-        Ok(respond::at(self.simulator.run(snapshot, root, proposal).await, at))
+        let (root, ledger_secret) = {
+            let state = self.state();
+            // Over all entries up to that version, the leaf before the first among them.
+            let root = state.tree().root_at(at.seqno.0 + 1).unwrap_or_default();
+            (root, simulate::newest_period(state.secrets(), at.seqno))
+        };
+        Ok(respond::at(self.simulator.run(snapshot, root, ledger_secret, proposal).await, at))
     }
 
     /// The whole body, within limits of size and time.

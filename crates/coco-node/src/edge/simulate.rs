@@ -14,6 +14,7 @@ use coco_governance::{
     Certificates, Effect, Engine, Governance, GovernanceError, Simulated, Situation,
 };
 use coco_kv::Snapshot;
+use coco_ledger::{LedgerSecrets, Period};
 use coco_types::{Digest, Seqno};
 use hyper::body::Bytes;
 use parking_lot::Mutex;
@@ -32,15 +33,16 @@ pub(crate) struct Simulator {
 }
 
 impl Simulator {
-    /// Carries a proposal out as of a version with this root.
+    /// Carries a proposal out as of a version with this root, whose newest ledger secret begins there.
     pub(crate) async fn run(
         self: &Arc<Self>,
         snapshot: Snapshot,
         root: Digest,
+        ledger_secret: Seqno,
         proposal: Bytes,
     ) -> Reply {
         let simulator = Arc::clone(self);
-        let run = move || simulator.run_here(&snapshot, root, &proposal);
+        let run = move || simulator.run_here(&snapshot, root, ledger_secret, &proposal);
         match tokio::task::spawn_blocking(run).await {
             Ok(Some(Ok(simulated))) => respond::json(&show(simulated)),
             Ok(Some(Err(error))) => respond::refused(&error),
@@ -60,6 +62,7 @@ impl Simulator {
         &self,
         snapshot: &Snapshot,
         root: Digest,
+        ledger_secret: Seqno,
         proposal: &[u8],
     ) -> Option<Result<Simulated, GovernanceError>> {
         let mut place = self.places.iter().find_map(Mutex::try_lock)?;
@@ -68,7 +71,7 @@ impl Simulator {
         let situation = Situation {
             root,
             now,
-            ledger_secret: LEDGER_SECRET,
+            ledger_secret,
             submitted_under: None,
             certificates: Certificates::Present,
         };
@@ -76,8 +79,12 @@ impl Simulator {
     }
 }
 
-/// There is one ledger secret so far, used from the first entry on.
-const LEDGER_SECRET: Seqno = Seqno(1);
+/// Where the newest period begins as of a committed position. One whose beginning is not committed may never be.
+pub(crate) fn newest_period(secrets: &LedgerSecrets, committed: Seqno) -> Seqno {
+    let is_committed = |period: &&Period| period.from <= committed.next();
+    let newest = secrets.periods().iter().rev().find(is_committed);
+    newest.unwrap_or_else(|| secrets.newest()).from
+}
 
 fn show(simulated: Simulated) -> Simulation {
     let writes = simulated.writes.iter().map(|(table, key, value)| {
@@ -123,14 +130,27 @@ fn effect(effect: Effect) -> SimulatedEffect {
 #[cfg(test)]
 mod tests {
     use coco_api::gov::{SimulatedEffect, SimulatedWrite};
+    use coco_governance::tables::NODES_INFO;
+    use coco_kv::MapName;
+    use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret};
     use serde_json::json;
 
-    use super::{super::fixture::Fixture, *};
+    use super::{
+        super::fixture::{Fixture, NODE},
+        *,
+    };
+
+    const SECRET_SINCE: Seqno = Seqno(20);
 
     fn run(fixture: &Fixture, name: &str, args: &serde_json::Value) -> Simulation {
         let proposal = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
         let snapshot = fixture.store.reader().head();
-        let simulated = Simulator::default().run_here(&snapshot, Digest::ZERO, proposal.as_bytes());
+        let simulated = Simulator::default().run_here(
+            &snapshot,
+            Digest::ZERO,
+            SECRET_SINCE,
+            proposal.as_bytes(),
+        );
         show(simulated.expect("a place is free").expect("the constitution takes it"))
     }
 
@@ -161,6 +181,31 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_would_be_trusted_gets_the_newest_secret_that_is_committed() {
+        let secret = |byte| LedgerSecret::new(&[byte; LEDGER_SECRET_BYTES]);
+        let periods = [(1, 1), (20, 2)]
+            .map(|(from, byte)| Period { from: Seqno(from), secret: secret(byte) });
+        let secrets = LedgerSecrets::new(periods).expect("a sequence");
+        for (committed, expected) in [(1, 1), (18, 1), (19, 20), (30, 20)] {
+            assert_eq!(newest_period(&secrets, Seqno(committed)), Seqno(expected), "{committed}");
+        }
+
+        let mut fixture = Fixture::new();
+        let key = NODE.to_string();
+        let row = fixture.store.reader().head();
+        let row =
+            row.get(row.map(&MapName::from_static(NODES_INFO)).unwrap(), key.as_bytes()).unwrap();
+        let mut row: serde_json::Value = serde_json::from_slice(&row).unwrap();
+        row["status"] = "Pending".into();
+        fixture.put(NODES_INFO, key.as_bytes(), row.to_string().as_bytes());
+        let args = json!({ "node_id": key });
+        let shown = run(&fixture, "transition_node_to_trusted", &args);
+        let write = shown.writes.iter().find(|write| write.table == NODES_INFO);
+        let written = write.and_then(|write| write.value.as_deref()).unwrap_or_default();
+        assert!(written.contains(r#""ledger_secret_seqno":20"#), "{:?}", shown.writes);
+    }
+
+    #[test]
     fn a_key_that_nobody_can_read_is_marked() {
         let shown = run(
             &Fixture::new(),
@@ -182,7 +227,7 @@ mod tests {
         let simulator = Simulator::default();
         let fixture = Fixture::new();
         let snapshot = fixture.store.reader().head();
-        let run = || simulator.run_here(&snapshot, Digest::ZERO, b"{}");
+        let run = || simulator.run_here(&snapshot, Digest::ZERO, SECRET_SINCE, b"{}");
         let taken: Vec<_> = simulator.places.iter().skip(1).map(Mutex::lock).collect();
         assert!(
             run().is_some_and(|result| result.is_err()),
