@@ -335,6 +335,8 @@ pub(crate) fn peer_frame() -> Vec<Vec<u8>> {
         frame(3, &[7, 1], &[0; 17]),
         frame(3, &[7, 1], &[3]),
         frame(3, &[7, 1], &[4; 33]),
+        // The queue is full.
+        frame(3, &[7, 1], &[5]),
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], b"a", &[0]].concat()),
         // A text that is no text, and a flag that is neither yes nor no.
         frame(3, &[7, 1], &[&[2][..], &[1; 8], &[1, 0, 0, 0, 0, 0, 0, 0], &[0xff], &[0]].concat()),

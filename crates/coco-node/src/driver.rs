@@ -100,7 +100,7 @@ pub struct Inbox {
     transactions_max: usize,
 }
 
-/// The queue of transactions is full, or the node is stopping.
+/// The queue of transactions is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotQueued;
 
@@ -110,7 +110,7 @@ impl Inbox {
         (Self { sender, load: Arc::default(), transactions_max }, receiver)
     }
 
-    /// Hands transactions to the replica.
+    /// Hands transactions to the replica. One that stops answers nobody.
     ///
     /// # Errors
     /// [`NotQueued`] when too many wait already.
@@ -122,7 +122,8 @@ impl Inbox {
             self.load.transactions.fetch_sub(count, Ordering::Relaxed);
             return Err(NotQueued);
         }
-        self.sender.send(Job::Submit(submission)).map_err(|_| NotQueued)
+        self.put(Job::Submit(submission));
+        Ok(())
     }
 
     /// Hands over a peer's message, or drops it when too many wait.

@@ -14,6 +14,8 @@ use coco_types::{
     limits::PEER_MESSAGE_BYTES_MAX,
 };
 
+use crate::driver::NotQueued;
+
 /// Most transactions that one forwarded request may hold; equal to the largest JSON-RPC batch.
 pub const FORWARD_ITEMS_MAX: usize = 1000;
 
@@ -33,7 +35,7 @@ pub enum Frame {
     /// Transactions that reached a backup, for the primary to execute. The number comes back in the answer.
     Forward(u64, Vec<Bytes>),
     /// What became of them, in their order.
-    Forwarded(u64, Vec<Reply>),
+    Forwarded(u64, Vec<Result<Reply, NotQueued>>),
     /// A node asks for its seat; see [`Question`](crate::join::Question).
     Join(Bytes),
     /// What it is told; see [`Answer`](crate::join::Answer).
@@ -188,7 +190,11 @@ pub(crate) fn put_tx_id(out: &mut Vec<u8>, id: TxId) {
     put_u64(out, id.seqno.0);
 }
 
-fn put_reply(out: &mut Vec<u8>, reply: &Reply) {
+fn put_reply(out: &mut Vec<u8>, reply: &Result<Reply, NotQueued>) {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(NotQueued) => return out.push(5),
+    };
     match reply {
         Reply::Executed(id) => {
             out.push(0);
@@ -237,8 +243,8 @@ pub(crate) fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     Ok(text.to_owned())
 }
 
-fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
-    Ok(match reader.u8("kind of answer")? {
+fn reply(reader: &mut Reader<'_>) -> Result<Result<Reply, NotQueued>, DecodeError> {
+    Ok(Ok(match reader.u8("kind of answer")? {
         0 => Reply::Executed(tx_id(reader)?),
         1 => Reply::Earlier(tx_id(reader)?),
         2 => {
@@ -255,10 +261,11 @@ fn reply(reader: &mut Reader<'_>) -> Result<Reply, DecodeError> {
         }
         3 => Reply::NotPrimary(None),
         4 => Reply::NotPrimary(Some(NodeId(reader.array("node")?))),
+        5 => return Ok(Err(NotQueued)),
         found => {
             return Err(DecodeError::Value { field: "kind of answer", found: u64::from(found) });
         }
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -280,11 +287,12 @@ mod tests {
             Frame::Forwarded(
                 7,
                 vec![
-                    Reply::Executed(TxId::new(2, 3)),
-                    Reply::Earlier(TxId::new(2, 1)),
-                    Reply::Refused(refusal),
-                    Reply::NotPrimary(None),
-                    Reply::NotPrimary(Some(NodeId([4; 32]))),
+                    Ok(Reply::Executed(TxId::new(2, 3))),
+                    Ok(Reply::Earlier(TxId::new(2, 1))),
+                    Ok(Reply::Refused(refusal)),
+                    Ok(Reply::NotPrimary(None)),
+                    Ok(Reply::NotPrimary(Some(NodeId([4; 32])))),
+                    Err(NotQueued),
                 ],
             ),
             Frame::Copy(Bytes::from_static(b"q")),

@@ -28,7 +28,7 @@ use crate::{
     config::NodeAddress,
     copy::{CopyQuestion, CopySource},
     directory::Directory,
-    driver::{Direction, Inbox, Job},
+    driver::{Direction, Inbox, Job, NotQueued},
     frame::{Frame, frame_length},
     govern,
     join::{Answer, Question},
@@ -62,7 +62,7 @@ const FORWARDS_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Peers {
     queues: RwLock<BTreeMap<NodeId, mpsc::Sender<Frame>>>,
-    forwards: Forwards<Vec<Reply>>,
+    forwards: Forwards<Vec<Result<Reply, NotQueued>>>,
     governed: Forwards<govern::Answer>,
     me: NodeId,
     tls: PeerTls,
@@ -127,7 +127,8 @@ impl<T> Drop for ForwardPlace<'_, T> {
 /// Takes what a peer forwards to this node, as if a client had sent it here; never forwards again.
 pub trait TakeForwarded: Send + Sync {
     /// Executes transactions.
-    fn take(&self, items: Vec<Bytes>) -> impl Future<Output = Vec<Reply>> + Send;
+    fn take(&self, items: Vec<Bytes>)
+    -> impl Future<Output = Vec<Result<Reply, NotQueued>>> + Send;
 
     /// Carries a member's request out.
     fn govern(&self, question: govern::Question) -> impl Future<Output = govern::Answer> + Send;
@@ -232,7 +233,7 @@ impl Peers {
         to: NodeId,
         items: Vec<Bytes>,
         wait: Duration,
-    ) -> Option<Vec<Reply>> {
+    ) -> Option<Vec<Result<Reply, NotQueued>>> {
         let queue = self.queue(to)?;
         let place = self.forwards.place()?;
         queue.try_send(Frame::Forward(place.number, items)).ok()?;
@@ -518,7 +519,7 @@ async fn answer<F: TakeForwarded>(
     let count = items.len();
     let replies = match receiver.forwarded.get() {
         Some(taker) => taker.take(items).await,
-        None => vec![Reply::NotPrimary(None); count],
+        None => vec![Ok(Reply::NotPrimary(None)); count],
     };
     if let Some(queue) = receiver.peers.queue(from) {
         // When the queue is full the other side times out, and may send again.

@@ -28,6 +28,8 @@ use crate::{
 pub(super) const PRIMARY_TIME: Duration = Duration::from_secs(8);
 /// Wait before the next attempt when there is no primary.
 pub(super) const RETRY: Duration = Duration::from_millis(25);
+/// Wait before what a lost primary took with it is sent again to a queue that is full.
+const FULL_RETRY: Duration = Duration::from_millis(250);
 /// How long a forwarded request waits for its answer before it is sent again.
 const FORWARD_TIME: Duration = Duration::from_secs(5);
 /// How soon a forwarded request notices that the primary is another one.
@@ -141,12 +143,7 @@ impl Service {
             // An earlier attempt used it up.
             None => self.checker().check(&raw[*i]),
         });
-        let replies = self.execute(checked.collect()).await;
-        let answers = replies.into_iter().map(|reply| match reply {
-            Ok(reply) => answer(reply),
-            Err(NotQueued) => Some(Submitted::Full),
-        });
-        answers.collect()
+        self.execute(checked.collect()).await.into_iter().map(answer).collect()
     }
 
     /// Has this node's replica execute what passed its check; an answer each, in their order.
@@ -238,36 +235,83 @@ impl Service {
 
     /// Sends again what was lost with a primary, until the node stops.
     pub(crate) async fn send_lost_again(self: Arc<Self>, mut lost: mpsc::Receiver<Promise>) {
-        while let Some(Promise(raw)) = lost.recv().await {
+        while let Some(promise) = lost.recv().await {
             let service = Arc::clone(&self);
-            tokio::spawn(async move {
-                let submitted = service.submit(raw.clone(), Instant::now() + PRIMARY_TIME).await;
-                let again = raw.into_iter().zip(submitted).filter_map(|(raw, submitted)| {
-                    if let Submitted::In(id) = submitted { Some((raw, id)) } else { None }
-                });
-                service.see_through(again.collect());
-            });
+            tokio::spawn(async move { service.send_again(promise).await });
+        }
+    }
+
+    /// Nobody waits who could be told that the queue is full, so what was promised is sent until there is room.
+    async fn send_again(&self, Promise(mut raw): Promise) {
+        let deadline = Instant::now() + PRIMARY_TIME;
+        loop {
+            let submitted = self.submit(raw.clone(), deadline).await;
+            let (mut again, mut full) = (Vec::new(), Vec::new());
+            for (raw, submitted) in raw.into_iter().zip(submitted) {
+                match submitted {
+                    Submitted::In(id) => again.push((raw, id)),
+                    Submitted::Full => full.push(raw),
+                    Submitted::Refused(_) | Submitted::NoPrimary => {}
+                }
+            }
+            self.see_through(again);
+            if full.is_empty() || Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(FULL_RETRY).await;
+            raw = full;
         }
     }
 }
 
-fn answer(reply: Reply) -> Option<Submitted> {
+/// What the client hears of what the primary said, wherever it is; nothing, when the primary is another one.
+fn answer(reply: Result<Reply, NotQueued>) -> Option<Submitted> {
     match reply {
-        Reply::Executed(id) | Reply::Earlier(id) => Some(Submitted::In(id)),
-        Reply::Refused(refusal) => Some(Submitted::Refused(refusal)),
-        Reply::NotPrimary(_) => None,
+        Ok(Reply::Executed(id) | Reply::Earlier(id)) => Some(Submitted::In(id)),
+        Ok(Reply::Refused(refusal)) => Some(Submitted::Refused(refusal)),
+        Ok(Reply::NotPrimary(_)) => None,
+        Err(NotQueued) => Some(Submitted::Full),
     }
 }
 
 impl TakeForwarded for Arc<Service> {
-    async fn take(&self, items: Vec<Bytes>) -> Vec<Reply> {
+    async fn take(&self, items: Vec<Bytes>) -> Vec<Result<Reply, NotQueued>> {
         // Signatures are verified again: what a peer says of a transaction is not what its sender signed.
         let checked = self.check_all(&items).await;
-        let replies = self.execute(checked).await;
-        replies.into_iter().map(|reply| reply.unwrap_or(Reply::NotPrimary(None))).collect()
+        self.execute(checked).await
     }
 
     async fn govern(&self, question: Question) -> Answer {
         self.govern_forwarded(question).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Inbox;
+
+    #[test]
+    fn a_full_queue_is_told_to_the_client_and_another_primary_is_looked_for() {
+        assert!(matches!(answer(Err(NotQueued)), Some(Submitted::Full)));
+        assert!(answer(Ok(Reply::NotPrimary(None))).is_none());
+    }
+
+    #[test]
+    fn a_queue_is_full_but_that_of_a_node_that_stops_answers_nobody() {
+        let (inbox, jobs) = Inbox::new(0);
+        let submit = |count: usize| {
+            let (reply, receiver) = oneshot::channel();
+            let transactions = (0..count).map(|_| Checked::new(0_u8)).collect();
+            (inbox.submit(Submission { transactions, reply }), receiver)
+        };
+        assert_eq!(submit(1).0, Err(NotQueued));
+        let (queued, mut waiting) = submit(0);
+        assert_eq!(queued, Ok(()));
+        assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        drop(jobs);
+        let (queued, mut waiting) = submit(0);
+        assert_eq!(queued, Ok(()));
+        assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }
