@@ -35,7 +35,7 @@ use coco_adapter::Refusal;
 pub use cache::{BlockCache, CACHE_BYTES_MAX, CachedBlock};
 pub use error::RpcError;
 pub use fees::{FEE_HISTORY_BLOCKS_MAX, FEE_HISTORY_TRANSACTIONS_MAX};
-pub use filters::{FILTER_BLOCKS_MAX, FILTER_BYTES_MAX};
+pub use filters::{FILTER_BLOCKS_MAX, FILTER_BYTES_MAX, FILTER_IDLE_MS};
 pub use logs::{
     LOG_BLOCKS_READ_MAX, LOG_BLOCKS_SPAN_MAX, LOG_BYTES_MAX, LOG_ITEMS_MAX, LOG_RESULTS_MAX,
     LogLimits,
@@ -358,11 +358,11 @@ impl Rpc {
             Method::GasPrice => self.gas_price(chain, json)?,
             Method::Logs(criteria) => self.logs(chain, criteria, json)?,
             Method::MaxPriorityFee => self.max_priority_fee(chain, json)?,
-            Method::NewBlockFilter => self.new_filter(chain, Watch::Blocks, json),
+            Method::NewBlockFilter => self.new_filter(chain, Watch::Blocks, json)?,
             Method::NewFilter(criteria) => {
-                self.new_filter(chain, Watch::Logs(criteria.clone()), json);
+                self.new_filter(chain, Watch::Logs(criteria.clone()), json)?;
             }
-            Method::NewPendingFilter => self.new_filter(chain, Watch::Pending, json),
+            Method::NewPendingFilter => self.new_filter(chain, Watch::Pending, json)?,
             Method::RawTransaction(hash) => Self::raw_transaction(chain, hash, json)?,
             Method::RawTransactionAt(id, index) => {
                 Self::transaction_at(chain, (*id, *index), json, blocks::write_raw)?;

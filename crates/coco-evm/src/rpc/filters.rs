@@ -1,9 +1,9 @@
 //! Filters that clients poll: a table of what each has asked for and how far it has been told.
 //!
 //! A filter holds no results: polling searches the blocks since the last time, as far as the limits of a search go, and
-//! the next poll goes on from there. The table is bounded in bytes; when it
-//! is full, the filter that was longest not polled is forgotten, as a filter on a public node is anyway after minutes.
-//! Identifiers cannot be guessed, since whoever knows one can poll it.
+//! the next poll goes on from there. The table is bounded in bytes. When it is full, filters that nobody has polled for
+//! minutes are forgotten, the longest idle first, and if there are none a new one is refused: whoever makes many takes no
+//! filter from those who poll theirs. Identifiers cannot be guessed, since whoever knows one can poll it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Rpc,
-    error::RpcError,
+    error::{CODE_LIMIT, RpcError},
     json::Json,
     logs::Criteria,
     params::{self, Wrong},
@@ -22,6 +22,9 @@ use super::{
 
 /// Most bytes that the filters of all clients take.
 pub const FILTER_BYTES_MAX: usize = 16 << 20;
+
+/// How long a filter is kept in any case since it was made or polled, in milliseconds. As go-ethereum.
+pub const FILTER_IDLE_MS: u64 = 5 * 60 * 1000;
 
 /// Most blocks that one poll reports; the next poll goes on.
 pub const FILTER_BLOCKS_MAX: u64 = 10_000;
@@ -55,6 +58,7 @@ struct Filter {
     /// The first block that was not reported.
     next: u64,
     used: u64,
+    used_ms: u64,
 }
 
 /// The filters of all clients.
@@ -78,30 +82,41 @@ impl Filters {
         Self { seed: B256::from(seed), table: Mutex::default() }
     }
 
-    fn install(&self, watch: Watch, next: u64) -> FilterId {
+    /// Puts a filter in; `None` when there is no room for it.
+    fn install(&self, watch: Watch, next: u64, now_ms: u64) -> Option<FilterId> {
         let mut table = self.table.lock();
+        let weight = weight(&watch);
+        while table.bytes + weight > FILTER_BYTES_MAX {
+            let (_, oldest) = table.by_use.first_key_value()?;
+            let oldest = *oldest;
+            if now_ms.saturating_sub(table.filters[&oldest].used_ms) <= FILTER_IDLE_MS {
+                return None;
+            }
+            table.remove(oldest);
+        }
         table.uses += 1;
         let used = table.uses;
         let digest = keccak256([self.seed.as_slice(), &used.to_be_bytes()].concat());
         let id = FilterId(*digest.first_chunk().expect("a digest has 32 bytes"));
-        table.bytes += weight(&watch);
+        table.bytes += weight;
         table.by_use.insert(used, id);
-        table.filters.insert(id, Filter { watch, next, used });
-        while table.bytes > FILTER_BYTES_MAX && table.filters.len() > 1 {
-            let (_, oldest) = table.by_use.first_key_value().expect("every filter was used");
-            let oldest = *oldest;
-            table.remove(oldest);
-        }
-        id
+        table.filters.insert(id, Filter { watch, next, used, used_ms: now_ms });
+        Some(id)
     }
 
     /// What a filter watches, and the blocks to report up to `latest`, which count as reported from now on.
-    fn poll(&self, id: FilterId, latest: u64) -> Option<(Watch, Option<(u64, u64)>)> {
+    fn poll(
+        &self,
+        id: FilterId,
+        latest: u64,
+        now_ms: u64,
+    ) -> Option<(Watch, Option<(u64, u64)>)> {
         let mut table = self.table.lock();
         table.uses += 1;
         let used = table.uses;
         let filter = table.filters.get_mut(&id)?;
         let before = std::mem::replace(&mut filter.used, used);
+        filter.used_ms = now_ms;
         let last = latest.min(filter.next.saturating_add(FILTER_BLOCKS_MAX - 1));
         let blocks = (filter.next <= last).then_some((filter.next, last));
         if blocks.is_some() {
@@ -154,9 +169,23 @@ const FILTER_BYTES: usize = 256;
 
 impl Rpc {
     /// `eth_newFilter` and its kin: what happens after the newest committed block is reported.
-    pub(super) fn new_filter(&self, chain: &Chain<'_>, watch: Watch, json: &mut Json) {
-        let id = self.filters.install(watch, chain.latest.number + 1);
+    pub(super) fn new_filter(
+        &self,
+        chain: &Chain<'_>,
+        watch: Watch,
+        json: &mut Json,
+    ) -> Result<(), RpcError> {
+        let id = self.filters.install(watch, chain.latest.number + 1, chain.now_ms());
+        let id = id.ok_or_else(|| {
+            let message = format!(
+                "limit exceeded: the filters of this node take {FILTER_BYTES_MAX} bytes; \
+                 uninstall some, or try again when some were not polled for {} s",
+                FILTER_IDLE_MS / 1000
+            );
+            RpcError::new(CODE_LIMIT, message)
+        })?;
         json.data(id.0);
+        Ok(())
     }
 
     /// `eth_getFilterChanges`.
@@ -166,7 +195,8 @@ impl Rpc {
         id: FilterId,
         json: &mut Json,
     ) -> Result<(), RpcError> {
-        let (watch, blocks) = self.filters.poll(id, chain.latest.number).ok_or_else(not_found)?;
+        let polled = self.filters.poll(id, chain.latest.number, chain.now_ms());
+        let (watch, blocks) = polled.ok_or_else(not_found)?;
         let Some((from, to)) = blocks else {
             json.raw("[]");
             return Ok(());
@@ -219,22 +249,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_that_was_longest_not_polled_makes_room() {
+    fn a_full_table_refuses_until_a_filter_was_not_polled_for_long() {
         let filters = Filters::new([1; 32]);
+        let install = |now_ms| filters.install(Watch::Blocks, 1, now_ms);
         let most = FILTER_BYTES_MAX / FILTER_BYTES;
-        let ids: Vec<FilterId> = (0..most).map(|_| filters.install(Watch::Blocks, 1)).collect();
-        assert!(filters.poll(ids[0], 0).is_some());
-        let last = filters.install(Watch::Blocks, 1);
-        let there = |id| filters.poll(id, 0).is_some();
-        assert_eq!([ids[0], ids[1], ids[2], last].map(there), [true, false, true, true]);
-        assert!(Filters::new([2; 32]).install(Watch::Blocks, 1) != ids[0]);
+        let ids: Vec<FilterId> = (0..most).map(|_| install(0).expect("there is room")).collect();
+        let polls = |id, now_ms| filters.poll(id, 0, now_ms).is_some();
+        assert!(polls(ids[0], 7));
+        assert_eq!(install(FILTER_IDLE_MS), None, "none was idle for longer");
+        let last = install(FILTER_IDLE_MS + 1).expect("one made room");
+        let there = [ids[0], ids[1], ids[2], last].map(|id| polls(id, FILTER_IDLE_MS + 1));
+        assert_eq!(there, [true, false, true, true]);
+        assert!(filters.uninstall(ids[0]));
+        assert!(install(FILTER_IDLE_MS).is_some(), "one was uninstalled");
+        assert!(Filters::new([2; 32]).install(Watch::Blocks, 1, 0) != Some(ids[0]));
     }
 
     #[test]
     fn a_poll_reports_a_bounded_number_of_blocks_and_goes_on() {
         let filters = Filters::new([1; 32]);
-        let id = filters.install(Watch::Blocks, 1);
-        let blocks = |latest| filters.poll(id, latest).expect("it is there").1;
+        let id = filters.install(Watch::Blocks, 1, 0).expect("there is room");
+        let blocks = |latest| filters.poll(id, latest, 0).expect("it is there").1;
         assert_eq!(blocks(0), None);
         assert_eq!(blocks(FILTER_BLOCKS_MAX + 5), Some((1, FILTER_BLOCKS_MAX)));
         assert_eq!(

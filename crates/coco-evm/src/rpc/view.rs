@@ -28,19 +28,21 @@ pub struct ReadView<'a> {
     committed: &'a Snapshot,
     head: &'a Snapshot,
     history: &'a dyn History,
+    clock: &'a dyn Fn() -> u64,
 }
 
 impl<'a> ReadView<'a> {
     /// A view with `committed` as its newest final version, and `head` as its newest version. Both stay the same for
-    /// all queries of one view.
+    /// all queries of one view. `clock` counts milliseconds and only runs.
     #[must_use]
     pub const fn new(
         reader: &'a Reader,
         committed: &'a Snapshot,
         head: &'a Snapshot,
         history: &'a dyn History,
+        clock: &'a dyn Fn() -> u64,
     ) -> Self {
-        Self { reader, committed, head, history }
+        Self { reader, committed, head, history, clock }
     }
 }
 
@@ -78,6 +80,11 @@ impl<'a> Chain<'a> {
         let latest = head_of(view.committed, maps).ok_or_else(missing)?;
         let newest = head_of(view.head, maps).ok_or_else(missing)?;
         Ok(Self { view, maps, cache, latest, newest })
+    }
+
+    /// Milliseconds on a clock that only runs.
+    pub(super) fn now_ms(&self) -> u64 {
+        (self.view.clock)()
     }
 
     pub(super) const fn committed(&self) -> &'a Snapshot {

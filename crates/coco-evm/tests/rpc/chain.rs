@@ -346,7 +346,8 @@ impl Chain {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
-        let view = ReadView::new(&reader, &committed, &head, &self.ledger);
+        let clock = || self.now_ms;
+        let view = ReadView::new(&reader, &committed, &head, &self.ledger, &clock);
         let Parsed { calls, is_batch } = self.rpc.parse(body);
         let mut responses = Responses::new(is_batch);
         for call in calls {
@@ -389,7 +390,8 @@ impl Chain {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
-        let view = ReadView::new(&reader, &committed, &head, &self.ledger);
+        let clock = || self.now_ms;
+        let view = ReadView::new(&reader, &committed, &head, &self.ledger, &clock);
         self.rpc
             .receipt(submit, &view)
             .map(|bytes| serde_json::from_slice(&bytes).expect("responses are JSON"))

@@ -23,6 +23,7 @@ use super::{
     service::Service,
     submit::{PRIMARY_TIME, Submitted},
 };
+use crate::clock::running_ms;
 
 /// Light queries answered between two yields.
 const QUERIES_PER_TURN: usize = 64;
@@ -214,5 +215,6 @@ fn with_view<T>(service: &Service, look: impl FnOnce(&ReadView<'_>) -> T) -> T {
     let reader = &service.parts().reader;
     let (_, committed) = service.committed();
     let head = reader.head();
-    look(&ReadView::new(reader, &committed, &head, service.parts().history.as_ref()))
+    let history = service.parts().history.as_ref();
+    look(&ReadView::new(reader, &committed, &head, history, &running_ms))
 }
