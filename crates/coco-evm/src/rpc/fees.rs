@@ -59,33 +59,31 @@ impl Rpc {
             json.raw(r#"{"oldestBlock":"0x0","gasUsedRatio":null}"#);
             return Ok(());
         }
+        let percentiles = percentiles.filter(|percentiles| !percentiles.is_empty());
         let mut history = Vec::new();
         let mut transactions = 0;
+        let mut after = 0;
         for number in (0..=newest).rev().take(usize::try_from(wanted).expect("at most 1,024")) {
             let Some(block) = chain.committed_block(number)? else { break };
+            if history.is_empty() {
+                after = self.base_fee_after(&block);
+            }
             transactions += block.block.transactions.len();
-            history.push(block);
+            history.push(Figures::of(&block, percentiles));
             if transactions > FEE_HISTORY_TRANSACTIONS_MAX {
                 break;
             }
         }
         history.reverse();
-        let base_fee =
-            |block: &CachedBlock| block.block.header.base_fee_per_gas.unwrap_or_default();
-        let after = history.last().map_or(0, |last| self.base_fee_after(last));
-        json.raw(r#"{"oldestBlock":"#)
-            .quantity(history.first().map_or(0, |block| block.block.number()));
-        if let Some(percentiles) = percentiles.filter(|percentiles| !percentiles.is_empty()) {
+        json.raw(r#"{"oldestBlock":"#).quantity(history.first().map_or(0, |block| block.number));
+        if percentiles.is_some() {
             json.name("reward").list(&history, |json, block| {
-                json.list(rewards(block, percentiles), Json::quantity_u128);
+                json.list(block.rewards.iter().copied(), Json::quantity_u128);
             });
         }
-        let fees = history.iter().map(|block| base_fee(block)).chain([after]);
+        let fees = history.iter().map(|block| block.base_fee).chain([after]);
         json.name("baseFeePerGas").list(fees, Json::quantity);
-        json.name("gasUsedRatio").list(&history, |json, block| {
-            let header = &block.block.header;
-            json.ratio(header.gas_used as f64 / header.gas_limit as f64);
-        });
+        json.name("gasUsedRatio").list(&history, |json, block| json.ratio(block.gas_used_ratio));
         json.name("baseFeePerBlobGas")
             .list(0..=history.len(), |json, _| json.quantity(BLOB_BASE_FEE));
         json.name("blobGasUsedRatio").list(&history, |json, _| json.ratio(0.0));
@@ -137,6 +135,26 @@ impl Rpc {
         tips.sort_unstable();
         let at = tips.len().saturating_sub(1) * SUGGESTION_PERCENTILE / 100;
         Ok(tips.get(at).copied().unwrap_or_default())
+    }
+}
+
+/// What a fee history says of one block. The blocks themselves would take gigabytes, so one is held at a time.
+struct Figures {
+    number: u64,
+    base_fee: u64,
+    gas_used_ratio: f64,
+    rewards: Vec<u128>,
+}
+
+impl Figures {
+    fn of(block: &CachedBlock, percentiles: Option<&[f64]>) -> Self {
+        let header = &block.block.header;
+        Self {
+            number: header.number,
+            base_fee: header.base_fee_per_gas.unwrap_or_default(),
+            gas_used_ratio: header.gas_used as f64 / header.gas_limit as f64,
+            rewards: percentiles.map_or_else(Vec::new, |percentiles| rewards(block, percentiles)),
+        }
     }
 }
 
