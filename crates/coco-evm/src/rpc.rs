@@ -49,7 +49,7 @@ use crate::{
     executor::Executor,
     transaction::refusals::{CODE_NONCE_GAP, CODE_REJECTED},
 };
-use error::{CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT, CODE_UNREADY};
+use error::{CODE_INTERNAL, CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT, CODE_UNREADY};
 use filters::{Filters, Watch};
 use json::Json;
 use method::Method;
@@ -188,6 +188,52 @@ impl Query {
             | Method::Block(_, method::Bodies::Full) => Weight::Heavy,
             _ => Weight::Light,
         }
+    }
+
+    /// Whether its answer may depend on what is not committed, and may be rolled back while it is looked at.
+    #[must_use]
+    pub const fn sees_pending(&self) -> bool {
+        match &self.method {
+            Method::Transaction(_) | Method::RawTransaction(_) => true,
+            Method::Balance(_, id)
+            | Method::Block(id, _)
+            | Method::BlockReceipts(id)
+            | Method::Call(_, id)
+            | Method::Code(_, id)
+            | Method::EstimateGas(_, id)
+            | Method::RawTransactionAt(id, _)
+            | Method::Storage(_, _, id)
+            | Method::TransactionAt(id, _)
+            | Method::TransactionCount(_, id)
+            | Method::TransactionCountOf(id)
+            | Method::UncleCountOf(id) => matches!(id, BlockId::Pending),
+            Method::Accounts
+            | Method::BlobBaseFee
+            | Method::BlockNumber
+            | Method::ChainId
+            | Method::ClientVersion
+            | Method::Constant(_)
+            | Method::FeeHistory { .. }
+            | Method::FilterChanges(_)
+            | Method::FilterLogs(_)
+            | Method::GasPrice
+            | Method::Logs(_)
+            | Method::MaxPriorityFee
+            | Method::NetVersion
+            | Method::NewBlockFilter
+            | Method::NewFilter(_)
+            | Method::NewPendingFilter
+            | Method::PeerCount
+            | Method::Receipt(_)
+            | Method::Sha3(_)
+            | Method::UninstallFilter(_) => false,
+        }
+    }
+
+    /// The answer when this node broke over it.
+    #[must_use]
+    pub fn broke(&self) -> Vec<u8> {
+        respond::error(&self.id, &RpcError::new(CODE_INTERNAL, "internal error"))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Ethereum JSON-RPC over HTTP: reads are answered from the committed state of this node, writes go to the primary.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use coco_evm::rpc::{Call, Query, ReadView, Responses, Submit, Wait, Weight};
+use coco_kv::Snapshot;
 use coco_types::{TxId, TxStatus};
 use hyper::{
     StatusCode,
@@ -25,6 +27,8 @@ use super::{
 };
 use crate::clock::running_ms;
 
+/// Most heads that one query looks at, when they are rolled back under it.
+const HEADS_MAX: usize = 3;
 /// Light queries answered between two yields.
 const QUERIES_PER_TURN: usize = 64;
 
@@ -125,11 +129,10 @@ impl Batch<'_> {
             Weight::Light => run(self.service, &query),
             Weight::Heavy => {
                 let service = Arc::clone(self.service);
-                let name = query.name();
-                tokio::task::spawn_blocking(move || run(&service, &query)).await.unwrap_or_else(|error| {
-                    tracing::error!(%error, method = name, "a query broke");
-                    br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"internal error"}}"#.to_vec()
-                })
+                let broke = query.broke();
+                let ran = tokio::task::spawn_blocking(move || run(&service, &query)).await;
+                // Only a runtime that stops answers nothing.
+                ran.unwrap_or(broke)
             }
         }
     }
@@ -186,7 +189,8 @@ impl Batch<'_> {
         match (status, submit.wait) {
             (TxStatus::Committed, Wait::Executed) => rpc.submitted(submit),
             (TxStatus::Committed, Wait::Receipt { .. }) => {
-                with_view(self.service, |view| rpc.receipt(submit, view))
+                let (_, committed) = self.service.committed();
+                rpc.receipt(submit, &view(self.service, &committed, &committed))
                     .unwrap_or_else(|| rpc.timed_out(submit))
             }
             (TxStatus::Pending | TxStatus::Unknown | TxStatus::Invalid, _) => rpc.timed_out(submit),
@@ -207,14 +211,88 @@ impl Batch<'_> {
 }
 
 fn run(service: &Service, query: &Query) -> Vec<u8> {
-    with_view(service, |view| service.rpc().query(query, view))
+    let (_, committed) = service.committed();
+    let answer = |head: &Snapshot| service.rpc().query(query, &view(service, &committed, head));
+    let answered = if query.sees_pending() {
+        on_whole_head(|| service.parts().reader.head(), &committed, answer)
+    } else {
+        unbroken(|| answer(&committed))
+    };
+    answered.unwrap_or_else(|| {
+        tracing::error!(method = query.name(), "a query broke");
+        query.broke()
+    })
 }
 
-/// Looks at the committed state and the newest state of this node.
-fn with_view<T>(service: &Service, look: impl FnOnce(&ReadView<'_>) -> T) -> T {
-    let reader = &service.parts().reader;
-    let (_, committed) = service.committed();
-    let head = reader.head();
+/// Looks at a head until it was whole to the end: what is rolled back meanwhile mixes versions, and may break whoever looks
+/// at it. Where heads are torn again and again, looks at the committed state, which never is. Nothing, when the look broke
+/// over a whole one.
+fn on_whole_head<T>(
+    head: impl Fn() -> Snapshot,
+    committed: &Snapshot,
+    look: impl Fn(&Snapshot) -> T,
+) -> Option<T> {
+    for _ in 0..HEADS_MAX {
+        let head = head();
+        let seen = unbroken(|| look(&head));
+        if !head.is_torn() {
+            return seen;
+        }
+    }
+    unbroken(|| look(committed))
+}
+
+/// What `look` returns, unless it panics. It changes nothing that a panic could leave half done: tables of filters and caches
+/// are changed under short locks of their own.
+fn unbroken<T>(look: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(look)).ok()
+}
+
+/// A view of this node's ledger, with `head` as the newest state, which is no older than the committed one.
+fn view<'a>(service: &'a Service, committed: &'a Snapshot, head: &'a Snapshot) -> ReadView<'a> {
     let history = service.parts().history.as_ref();
-    look(&ReadView::new(reader, &committed, &head, history, &running_ms))
+    ReadView::new(&service.parts().reader, committed, head, history, &running_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use coco_kv::Store;
+    use coco_types::Seqno;
+
+    use super::*;
+
+    #[test]
+    fn a_query_at_pending_is_answered_from_a_head_that_stood_to_the_end() {
+        let store = RefCell::new(Store::new(Vec::new(), [1, 2]));
+        let reader = store.borrow().reader();
+        let committed = reader.head();
+        let next = || {
+            let mut store = store.borrow_mut();
+            let changes = store.begin().finish();
+            store.commit(reader.version().next(), changes).expect("nobody else writes");
+            reader.head()
+        };
+        let looks = Cell::new(0);
+        // Rolled back under the first `torn` looks, the first of which breaks over it.
+        let ask = |torn: usize| {
+            looks.set(0);
+            on_whole_head(next, &committed, |head| {
+                looks.set(looks.get() + 1);
+                if looks.get() <= torn {
+                    store.borrow_mut().rollback(committed.version()).expect("it is retained");
+                    assert!(looks.get() > 1, "values of several versions");
+                }
+                head.version()
+            })
+        };
+        assert_eq!((ask(0), looks.get()), (Some(committed.version().next()), 1));
+        store.borrow_mut().rollback(committed.version()).expect("it is retained");
+        assert_eq!((ask(1), looks.get()), (Some(committed.version().next()), 2));
+        store.borrow_mut().rollback(committed.version()).expect("it is retained");
+        assert_eq!((ask(HEADS_MAX), looks.get()), (Some(committed.version()), HEADS_MAX + 1));
+        let broken = on_whole_head(next, &committed, |_| -> Seqno { panic!("a bug") });
+        assert_eq!(broken, None);
+    }
 }
