@@ -43,13 +43,13 @@ pub use logs::{
 pub use params::BlockId;
 pub use request::{Id, parse as parse_body};
 pub use respond::{RESPONSE_BYTES_MAX, Responses};
-pub use view::ReadView;
+pub use view::{QUERY_MS_MAX, ReadView};
 
 use crate::{
     executor::Executor,
     transaction::refusals::{CODE_NONCE_GAP, CODE_REJECTED},
 };
-use error::{CODE_INTERNAL, CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT, CODE_UNREADY};
+use error::{CODE_INTERNAL, CODE_LIMIT, CODE_RESPONSE_TOO_LARGE, CODE_TIMEOUT, CODE_UNREADY};
 use filters::{Filters, Watch};
 use json::Json;
 use method::Method;
@@ -228,6 +228,12 @@ impl Query {
             | Method::Sha3(_)
             | Method::UninstallFilter(_) => false,
         }
+    }
+
+    /// The answer when a limit of this node is reached before it is looked at.
+    #[must_use]
+    pub fn over_limit(&self, why: &str) -> Vec<u8> {
+        respond::error(&self.id, &RpcError::new(CODE_LIMIT, why))
     }
 
     /// The answer when this node broke over it.

@@ -15,7 +15,7 @@ use chain::{
     Account, CHAIN_ID, Chain, FUNDS, INVALID, LOGGER, REVERTER, deploying, error_data, hash,
     logger_code, plain,
 };
-use coco_evm::rpc::{LogLimits, RpcConfig};
+use coco_evm::rpc::{LogLimits, QUERY_MS_MAX, RpcConfig};
 use serde_json::{Value, json};
 
 fn word(n: u64) -> String {
@@ -632,6 +632,33 @@ fn a_poll_that_reaches_a_limit_ends_with_a_whole_block_and_goes_on() {
             })
             .collect();
         assert_eq!(json!(polls), json!([["0x1"], ["0x2", "0x2"], ["0x4"], []]), "{limits:?}");
+    }
+}
+
+#[test]
+fn a_query_that_takes_too_long_is_refused_and_a_poll_goes_on_another_time() {
+    let one = Account::new(1);
+    let mut chain = Chain::new();
+    let logs = chain.call("eth_newFilter", json!([{"address": LOGGER}]));
+    let blocks = chain.call("eth_newBlockFilter", json!([]));
+    for nonce in 0..3 {
+        chain.mine(&[one.call(nonce, LOGGER, vec![1; 32])]);
+    }
+    chain.reading_ms = QUERY_MS_MAX + 1;
+    let refused = "limit exceeded: the query takes longer than 10000 ms, ask for less";
+    for (method, params) in [
+        ("eth_getLogs", json!([{"fromBlock": "0x0"}])),
+        ("eth_feeHistory", json!(["0x3", "latest", null])),
+        ("eth_estimateGas", json!([{"to": LOGGER, "data": word(9)}])),
+    ] {
+        assert_eq!(chain.error(method, params), (-32005, refused.to_owned()), "{method}");
+    }
+    for filter in [logs, blocks] {
+        let polls: Vec<usize> = (0..4)
+            .map(|_| chain.call("eth_getFilterChanges", json!([filter])))
+            .map(|told| told.as_array().expect("a list").len())
+            .collect();
+        assert_eq!(polls, [1, 1, 1, 0]);
     }
 }
 

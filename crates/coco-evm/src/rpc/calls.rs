@@ -47,7 +47,8 @@ impl Rpc {
     ) -> Result<(), RpcError> {
         let state = chain.state(at)?;
         let environment = self.environment(chain, &state)?;
-        let estimate = Estimate { rpc: self, state: &state, environment: &environment, request };
+        let environment = &environment;
+        let estimate = Estimate { rpc: self, chain, state: &state, environment, request };
         json.quantity(estimate.search()?);
         Ok(())
     }
@@ -60,6 +61,7 @@ impl Rpc {
 
 struct Estimate<'a> {
     rpc: &'a Rpc,
+    chain: &'a Chain<'a>,
     state: &'a StateAt,
     environment: &'a Environment,
     request: &'a CallRequest,
@@ -158,6 +160,7 @@ impl Estimate<'_> {
     }
 
     fn trial(&self, gas: u64) -> Result<Trial, RpcError> {
+        self.chain.in_time()?;
         let request = CallRequest { gas: Some(gas), ..self.request.clone() };
         let outcome = self.rpc.executor.simulate(&self.state.snapshot, self.environment, &request);
         match outcome {

@@ -64,6 +64,7 @@ impl Rpc {
         let mut transactions = 0;
         let mut after = 0;
         for number in (0..=newest).rev().take(usize::try_from(wanted).expect("at most 1,024")) {
+            chain.in_time()?;
             let Some(block) = chain.committed_block(number)? else { break };
             if history.is_empty() {
                 after = self.base_fee_after(&block);

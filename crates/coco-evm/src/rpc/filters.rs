@@ -105,12 +105,7 @@ impl Filters {
     }
 
     /// What a filter watches, and the blocks to report up to `latest`, which count as reported from now on.
-    fn poll(
-        &self,
-        id: FilterId,
-        latest: u64,
-        now_ms: u64,
-    ) -> Option<(Watch, Option<(u64, u64)>)> {
+    fn poll(&self, id: FilterId, latest: u64, now_ms: u64) -> Option<(Watch, Option<(u64, u64)>)> {
         let mut table = self.table.lock();
         table.uses += 1;
         let used = table.uses;
@@ -208,8 +203,9 @@ impl Rpc {
             }
             Watch::Logs(criteria) => self.logs_between(chain, &criteria, (from, to), json),
             Watch::Blocks => hashes(chain, from, to).map(|hashes| {
+                let next = from + hashes.len() as u64;
                 json.list(hashes, Json::data);
-                to + 1
+                next
             }),
         };
         let next = told.as_ref().map_or(from, |next| *next);
@@ -240,8 +236,12 @@ fn not_found() -> RpcError {
     RpcError::plain("filter not found")
 }
 
+/// The hashes of blocks `from` to `to`, as far as there is time; that of the first in any case.
 fn hashes(chain: &Chain<'_>, from: u64, to: u64) -> Result<Vec<B256>, RpcError> {
-    (from..=to).filter_map(|number| chain.committed_hash(number).transpose()).collect()
+    (from..=to)
+        .take_while(|number| *number == from || !chain.is_late())
+        .filter_map(|number| chain.committed_hash(number).transpose())
+        .collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     error::{CODE_INVALID_PARAMS, CODE_LIMIT, RpcError},
     json::Json,
     params::{self, BlockId, Wrong},
-    view::Chain,
+    view::{Chain, too_long},
 };
 use crate::block::log_index_may_hold;
 
@@ -256,10 +256,14 @@ impl Rpc {
             let Some((last, _)) = page.last() else { break };
             next = index_number(last) + 1;
             for (key, entry) in &page {
+                let number = index_number(key);
+                // The first block is read in any case, so that a poll comes further.
+                if number > from && chain.is_late() {
+                    return found.late(number);
+                }
                 if !criteria.may_match(entry) {
                     continue;
                 }
-                let number = index_number(key);
                 if found.pauses() {
                     return Ok(Some(number));
                 }
@@ -305,6 +309,14 @@ impl Found {
             || self.logs >= self.limits.results
             || self.json.len() > self.limits.bytes;
         self.at_limit == AtLimit::Pause && self.blocks > 0 && is_full
+    }
+
+    /// What becomes of a search that has no time for the block `number`.
+    fn late(&self, number: u64) -> Result<Option<u64>, RpcError> {
+        match self.at_limit {
+            AtLimit::Refuse => Err(too_long()),
+            AtLimit::Pause => Ok(Some(number)),
+        }
     }
 
     fn count_block(&mut self) -> Result<(), RpcError> {

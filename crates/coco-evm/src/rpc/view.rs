@@ -13,13 +13,17 @@ use coco_types::Seqno;
 
 use super::{
     BlockCache, CachedBlock,
-    error::{CODE_INTERNAL, CODE_PRUNED, RpcError},
+    error::{CODE_INTERNAL, CODE_LIMIT, CODE_PRUNED, RpcError},
     params::BlockId,
 };
 use crate::{
     block::{Block, DecodeBlockError},
     state::{self, EvmMaps, Head, names},
 };
+
+/// Longest time for one query, in milliseconds. Asked between blocks and between runs of code, so that whoever asks for much
+/// does not hold a thread for long.
+pub const QUERY_MS_MAX: u64 = 10_000;
 
 /// The ledger as one query sees it.
 #[derive(Clone, Copy)]
@@ -58,6 +62,8 @@ pub(super) struct Chain<'a> {
     view: ReadView<'a>,
     maps: &'a EvmMaps,
     cache: &'a BlockCache,
+    /// When the query has taken as long as it may.
+    until_ms: u64,
     /// The newest committed block.
     pub(super) latest: Head,
     /// The newest executed block.
@@ -79,12 +85,23 @@ impl<'a> Chain<'a> {
         let missing = || RpcError::plain("the chain has no genesis block yet");
         let latest = head_of(view.committed, maps).ok_or_else(missing)?;
         let newest = head_of(view.head, maps).ok_or_else(missing)?;
-        Ok(Self { view, maps, cache, latest, newest })
+        let until_ms = (view.clock)().saturating_add(QUERY_MS_MAX);
+        Ok(Self { view, maps, cache, until_ms, latest, newest })
     }
 
     /// Milliseconds on a clock that only runs.
     pub(super) fn now_ms(&self) -> u64 {
         (self.view.clock)()
+    }
+
+    /// Whether the query has taken as long as it may.
+    pub(super) fn is_late(&self) -> bool {
+        self.now_ms() > self.until_ms
+    }
+
+    /// Refuses to go on when the query has taken as long as it may.
+    pub(super) fn in_time(&self) -> Result<(), RpcError> {
+        if self.is_late() { Err(too_long()) } else { Ok(()) }
     }
 
     pub(super) const fn committed(&self) -> &'a Snapshot {
@@ -331,6 +348,13 @@ impl<'a> Chain<'a> {
             }
         })
     }
+}
+
+/// What a query is refused with that has taken as long as it may.
+pub(super) fn too_long() -> RpcError {
+    let message =
+        format!("limit exceeded: the query takes longer than {QUERY_MS_MAX} ms, ask for less");
+    RpcError::new(CODE_LIMIT, message)
 }
 
 fn pruned() -> RpcError {

@@ -1,6 +1,6 @@
 //! A chain in memory: store, adapter, RPC, and a ledger that keeps every write set.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::{
@@ -191,6 +191,8 @@ pub(crate) struct Chain {
     pub(crate) now_ms: u64,
     /// By how much the wall clock is ahead of the one that only runs.
     pub(crate) wall_ahead_ms: u64,
+    /// How much time passes between two looks of a query at its clock.
+    pub(crate) reading_ms: u64,
     pub(crate) committed: Seqno,
     ledger: Ledger,
     check: EvmCheck,
@@ -243,6 +245,7 @@ impl Chain {
             executor,
             now_ms: START_MS,
             wall_ahead_ms: 0,
+            reading_ms: 0,
             committed: Seqno(1),
             ledger,
             check: EvmCheck::new(config, Unprotected::Refused),
@@ -346,7 +349,11 @@ impl Chain {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
-        let clock = || self.now_ms;
+        let readings = Cell::new(0);
+        let clock = || {
+            readings.set(readings.get() + 1);
+            self.now_ms + readings.get() * self.reading_ms
+        };
         let view = ReadView::new(&reader, &committed, &head, &self.ledger, &clock);
         let Parsed { calls, is_batch } = self.rpc.parse(body);
         let mut responses = Responses::new(is_batch);
@@ -390,7 +397,11 @@ impl Chain {
         let reader = self.store.reader();
         let committed = reader.snapshot(self.committed).expect("it is retained");
         let head = reader.head();
-        let clock = || self.now_ms;
+        let readings = Cell::new(0);
+        let clock = || {
+            readings.set(readings.get() + 1);
+            self.now_ms + readings.get() * self.reading_ms
+        };
         let view = ReadView::new(&reader, &committed, &head, &self.ledger, &clock);
         self.rpc
             .receipt(submit, &view)

@@ -18,6 +18,8 @@ use hyper::{
     },
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::{
     ledger_api::{ANY_ORIGIN, invalid_query},
     respond::{self, Reply},
@@ -29,6 +31,11 @@ use crate::clock::running_ms;
 
 /// Most heads that one query looks at, when they are rolled back under it.
 const HEADS_MAX: usize = 3;
+/// Most heavy queries that run at one time. They leave some of the edge's blocking threads to receipts, files and
+/// simulations.
+const HEAVY_RUNNING_MAX: usize = 12;
+/// Most heavy queries that wait for a place; one more is refused.
+const HEAVY_WAITING_MAX: usize = 256;
 /// Light queries answered between two yields.
 const QUERIES_PER_TURN: usize = 64;
 
@@ -75,6 +82,37 @@ pub(crate) async fn answer(service: &Arc<Service>, body: Bytes, query: &str) -> 
     let mut response = respond::json_text(text);
     response.headers_mut().insert(ANY_ORIGIN.0, ANY_ORIGIN.1);
     respond::at(response, at)
+}
+
+/// Places for heavy queries.
+#[derive(Debug)]
+pub(super) struct HeavyPlaces {
+    /// For those that run and those that wait.
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+/// One of them, given back when it is dropped.
+#[derive(Debug)]
+struct HeavyPlace {
+    _admitted: OwnedSemaphorePermit,
+    _running: OwnedSemaphorePermit,
+}
+
+impl HeavyPlaces {
+    pub(super) fn new() -> Self {
+        Self {
+            admitted: Arc::new(Semaphore::new(HEAVY_RUNNING_MAX + HEAVY_WAITING_MAX)),
+            running: Arc::new(Semaphore::new(HEAVY_RUNNING_MAX)),
+        }
+    }
+
+    /// Waits until a place is free, first come, first served; nothing when too many wait already.
+    async fn take(&self) -> Option<HeavyPlace> {
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().ok()?;
+        let running = Arc::clone(&self.running).acquire_owned().await.ok()?;
+        Some(HeavyPlace { _admitted: admitted, _running: running })
+    }
 }
 
 struct Batch<'a> {
@@ -128,9 +166,20 @@ impl Batch<'_> {
         match query.weight() {
             Weight::Light => run(self.service, &query),
             Weight::Heavy => {
+                let Some(place) = self.service.heavy().take().await else {
+                    return query.over_limit(&format!(
+                        "limit exceeded: {HEAVY_RUNNING_MAX} heavy queries run on this node and \
+                         {HEAVY_WAITING_MAX} wait, try again later"
+                    ));
+                };
                 let service = Arc::clone(self.service);
                 let broke = query.broke();
-                let ran = tokio::task::spawn_blocking(move || run(&service, &query)).await;
+                let run = move || {
+                    // Held until the query ends, also when nobody waits for its answer any more.
+                    let _place = place;
+                    run(&service, &query)
+                };
+                let ran = tokio::task::spawn_blocking(run).await;
                 // Only a runtime that stops answers nothing.
                 ran.unwrap_or(broke)
             }
@@ -256,12 +305,40 @@ fn view<'a>(service: &'a Service, committed: &'a Snapshot, head: &'a Snapshot) -
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use std::{
+        cell::{Cell, RefCell},
+        pin::Pin,
+        task::{Context, Poll, Waker},
+    };
 
     use coco_kv::Store;
     use coco_types::Seqno;
 
     use super::*;
+
+    #[test]
+    fn heavy_queries_wait_for_a_place_and_are_refused_when_too_many_do() {
+        let places = HeavyPlaces::new();
+        type Taking<'a> = Pin<Box<dyn Future<Output = Option<HeavyPlace>> + 'a>>;
+        let take = || -> Taking<'_> { Box::pin(places.take()) };
+        let poll =
+            |taking: &mut Taking<'_>| taking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let run = |_| match poll(&mut take()) {
+            Poll::Ready(Some(place)) => place,
+            other => panic!("a place is free: {other:?}"),
+        };
+        let mut running: Vec<HeavyPlace> = (0..HEAVY_RUNNING_MAX).map(run).collect();
+        let mut waiting: Vec<Taking<'_>> = (0..HEAVY_WAITING_MAX).map(|_| take()).collect();
+        assert!(waiting.iter_mut().all(|waiting| poll(waiting).is_pending()));
+        assert!(matches!(poll(&mut take()), Poll::Ready(None)));
+        // Who gives up makes room for another one to wait, and who ends for one to run.
+        waiting.pop();
+        let mut last = take();
+        assert!(poll(&mut last).is_pending());
+        running.pop();
+        assert!(matches!(poll(&mut waiting[0]), Poll::Ready(Some(_))));
+        assert!(poll(&mut last).is_pending());
+    }
 
     #[test]
     fn a_query_at_pending_is_answered_from_a_head_that_stood_to_the_end() {

@@ -90,6 +90,8 @@ pub struct Service {
     /// Places for requests of members.
     governing: Semaphore,
     simulator: Arc<Simulator>,
+    /// Places for heavy queries.
+    heavy: ethereum::HeavyPlaces,
     /// Places for nodes that want to join.
     joining: Semaphore,
     /// Places for those who download files.
@@ -104,6 +106,7 @@ impl Service {
             parts,
             governing: Semaphore::new(govern::REQUESTS_MAX),
             simulator: Arc::default(),
+            heavy: ethereum::HeavyPlaces::new(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
         }
@@ -127,6 +130,10 @@ impl Service {
 
     pub(crate) const fn status(&self) -> &KnownStatus {
         &self.parts.status
+    }
+
+    pub(super) const fn heavy(&self) -> &ethereum::HeavyPlaces {
+        &self.heavy
     }
 
     pub(crate) const fn joining(&self) -> &Semaphore {
