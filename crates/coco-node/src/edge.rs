@@ -20,6 +20,7 @@ mod respond;
 pub mod route;
 mod service;
 mod simulate;
+mod standstill;
 mod submit;
 pub mod table;
 
@@ -50,6 +51,7 @@ pub(crate) use issuers::IssuerFetcher;
 use newcomers::ShownCertificate;
 pub use openapi::document;
 pub use service::{Service, ServiceParts};
+use standstill::{Activity, Standstill};
 
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -164,13 +166,18 @@ async fn requests<S>(
         .keep_alive_timeout(Duration::from_secs(10));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
+    let activity = Activity::new();
+    let asks = Arc::clone(&activity);
     let handler = service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         if let Some(shown) = &shown {
             request.extensions_mut().insert(shown.clone());
         }
-        let service = Arc::clone(&service);
-        async move { Ok::<respond::Reply, Infallible>(service.answer(request).await) }
+        let (service, open) = (Arc::clone(&service), asks.begin());
+        async move {
+            let reply = Arc::clone(&service).answer(request).await;
+            Ok::<_, Infallible>(standstill::watched(reply, open, service.answers()).await)
+        }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), handler);
     tokio::pin!(connection);
@@ -178,6 +185,13 @@ async fn requests<S>(
         ended = connection.as_mut() => Some(ended),
         () = stopping(&mut stop) => None,
         () = silence(&has_asked, Duration::from_millis(limits.header_timeout_ms)) => return,
+        standstill = activity.stands_still() => match standstill {
+            Standstill::Idle => None,
+            Standstill::Unread => {
+                debug!("a client does not take its answer");
+                return;
+            }
+        },
     };
     let ended = match ended {
         Some(ended) => ended,

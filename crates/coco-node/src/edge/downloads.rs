@@ -36,7 +36,7 @@ use crate::disk::in_full;
 /// Most files that are given at one time.
 pub(super) const DOWNLOADS_MAX: usize = 8;
 /// Longest time for one file; a client that takes longer goes on from where it was.
-const DOWNLOAD_TIME: Duration = Duration::from_secs(600);
+pub(super) const DOWNLOAD_TIME: Duration = Duration::from_secs(600);
 /// Longest time until a client has taken one more part: whoever reads more slowly than some 9 KB a second leaves its
 /// place to others.
 const PART_TIME: Duration = Duration::from_secs(30);

@@ -24,6 +24,7 @@ use super::{
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
     simulate::{self, Simulator},
+    standstill,
     table::{self, Call, Frontend, Row},
 };
 use crate::{
@@ -94,6 +95,8 @@ pub struct Service {
     heavy: ethereum::HeavyPlaces,
     /// Places for nodes that want to join.
     joining: Semaphore,
+    /// Places for bytes of answers that wait for their clients.
+    answers: Arc<Semaphore>,
     /// Places for those who download files.
     downloading: Arc<Semaphore>,
 }
@@ -108,6 +111,7 @@ impl Service {
             simulator: Arc::default(),
             heavy: ethereum::HeavyPlaces::new(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
+            answers: Arc::new(Semaphore::new(standstill::ANSWER_BYTES_MAX)),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
         }
     }
@@ -138,6 +142,10 @@ impl Service {
 
     pub(crate) const fn joining(&self) -> &Semaphore {
         &self.joining
+    }
+
+    pub(crate) const fn answers(&self) -> &Arc<Semaphore> {
+        &self.answers
     }
 
     pub(crate) const fn downloading(&self) -> &Arc<Semaphore> {

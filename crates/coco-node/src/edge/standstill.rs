@@ -1,0 +1,291 @@
+//! How long a connection may stand still, and how many bytes of answers may wait for clients that do not take them.
+//!
+//! The HTTP library ends an HTTP/1.1 connection on which no request comes. It knows no such time for HTTP/2, and for neither
+//! does it notice a client that takes nothing of its answer: such a connection holds its place, and its answer memory, for
+//! as long as the client likes. So each connection counts what it has open, and when each answer has to be taken.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use coco_api::ErrorCode;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::{
+    Response,
+    body::{Body, Bytes, Frame, SizeHint},
+};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    downloads::DOWNLOAD_TIME,
+    respond::{self, Reply, ReplyBody},
+};
+
+/// Bytes of answers that may wait for their clients, over all connections; some ten of the longest.
+pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Time for an answer to be taken, beside what its length needs.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Bytes a second at which a client takes its answer at least.
+const ANSWER_RATE_MIN: u64 = 32 << 10;
+/// How long a connection stays without a request.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How often a connection is looked at.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standstill {
+    /// Nobody asks for anything.
+    Idle,
+    /// Nobody takes an answer.
+    Unread,
+}
+
+/// What one connection has open.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<Doing>);
+
+#[derive(Debug)]
+struct Doing {
+    /// Requests whose answers were not taken, and until when they have to be; open ended while an answer is made, for which
+    /// there is another time-out.
+    open: BTreeMap<u64, Option<Instant>>,
+    next: u64,
+    idle_since: Instant,
+}
+
+/// A request, until its answer was taken.
+#[derive(Debug)]
+pub(super) struct Open {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        let doing = Doing { open: BTreeMap::new(), next: 0, idle_since: Instant::now() };
+        Arc::new(Self(Mutex::new(doing)))
+    }
+
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Open {
+        let mut doing = self.0.lock();
+        let number = doing.next;
+        doing.next += 1;
+        doing.open.insert(number, None);
+        Open { activity: Arc::clone(self), number }
+    }
+
+    /// Ends when the connection should.
+    pub(super) async fn stands_still(&self) -> Standstill {
+        loop {
+            tokio::time::sleep(LOOK_TIME).await;
+            if let Some(standstill) = self.look(Instant::now()) {
+                return standstill;
+            }
+        }
+    }
+
+    fn look(&self, now: Instant) -> Option<Standstill> {
+        let doing = self.0.lock();
+        if doing.open.values().flatten().any(|until| *until < now) {
+            return Some(Standstill::Unread);
+        }
+        let is_idle = doing.open.is_empty() && now.duration_since(doing.idle_since) > IDLE_TIME;
+        is_idle.then_some(Standstill::Idle)
+    }
+}
+
+impl Open {
+    fn has_to_be_taken_in(&self, time: Duration) {
+        self.activity.0.lock().open.insert(self.number, Some(Instant::now() + time));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut doing = self.activity.0.lock();
+        doing.open.remove(&self.number);
+        doing.idle_since = Instant::now();
+    }
+}
+
+/// An answer that counts as open, and its bytes as waiting, until they were written to the connection or the connection is
+/// gone.
+pub(super) async fn watched(
+    reply: Reply,
+    open: Open,
+    places: &Arc<Semaphore>,
+) -> Response<Watched> {
+    let (head, body) = reply.into_parts();
+    let whole = match body {
+        Either::Left(whole) => whole,
+        Either::Right(_) => {
+            open.has_to_be_taken_in(DOWNLOAD_TIME + ANSWER_TIME);
+            return Response::from_parts(head, Watched { body, _open: Some(open) });
+        }
+    };
+    let Ok(bytes) = whole.collect().await;
+    let bytes = bytes.to_bytes();
+    let length = bytes.len();
+    let permits = u32::try_from(length).unwrap_or(u32::MAX);
+    let Ok(place) = Arc::clone(places).try_acquire_many_owned(permits) else {
+        let message = format!("{ANSWER_BYTES_MAX} bytes of answers wait for clients; try again");
+        let refused = respond::later(ErrorCode::SessionCapExhausted, message);
+        return refused.map(|body| Watched { body, _open: None });
+    };
+    open.has_to_be_taken_in(ANSWER_TIME + Duration::from_secs(length as u64 / ANSWER_RATE_MIN));
+    let bytes = Bytes::from_owner(Waiting { bytes, _place: place, _open: open });
+    Response::from_parts(head, Watched { body: Either::Left(Full::new(bytes)), _open: None })
+}
+
+/// The bytes of an answer. Whoever holds a part of them holds this.
+struct Waiting {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
+    _open: Open,
+}
+
+impl AsRef<[u8]> for Waiting {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body of an answer that is watched.
+pub(super) struct Watched {
+    body: ReplyBody,
+    _open: Option<Open>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use hyper::{Request, body::Incoming, client::conn, service::service_fn};
+    use hyper_util::{
+        rt::{TokioExecutor, TokioIo},
+        server::conn::auto,
+    };
+
+    use super::*;
+
+    /// More than a connection and its buffers take up.
+    const LENGTH: usize = 1 << 20;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    #[test]
+    fn a_connection_is_idle_without_requests_and_not_while_one_is_answered() {
+        let activity = Activity::new();
+        let late = || Instant::now() + IDLE_TIME + LOOK_TIME;
+        assert_eq!(activity.look(Instant::now() + IDLE_TIME - LOOK_TIME), None);
+        assert_eq!(activity.look(late()), Some(Standstill::Idle));
+        let open = activity.begin();
+        assert_eq!(activity.look(late() + DOWNLOAD_TIME), None);
+        open.has_to_be_taken_in(IDLE_TIME);
+        assert_eq!(activity.look(Instant::now() + IDLE_TIME - LOOK_TIME), None);
+        assert_eq!(activity.look(late()), Some(Standstill::Unread));
+        drop(open);
+        assert_eq!(activity.look(late()), Some(Standstill::Idle));
+    }
+
+    #[test]
+    fn bytes_that_wait_have_a_limit() {
+        let places = Arc::new(Semaphore::new(10));
+        let activity = Activity::new();
+        let answer = || {
+            let reply = respond::json_text("12345678");
+            block_on(watched(reply, activity.begin(), &places))
+        };
+        let first = answer();
+        assert_eq!(first.status(), 200);
+        assert_eq!(answer().status(), 503);
+        let bytes = block_on(first.into_body().collect()).unwrap().to_bytes();
+        let part = bytes.slice(3..5);
+        drop(bytes);
+        assert_eq!(answer().status(), 503, "a part holds the whole");
+        drop(part);
+        assert_eq!(answer().status(), 200);
+    }
+
+    /// Serves answers that nobody reads; asks by `ask`, who gives back what keeps the connection open.
+    async fn unread<T, A: Future<Output = T>>(ask: impl FnOnce(tokio::io::DuplexStream) -> A) {
+        let (ours, theirs) = tokio::io::duplex(1 << 10);
+        let places = Arc::new(Semaphore::new(2 * LENGTH));
+        let activity = Activity::new();
+        let (asks, waiting) = (Arc::clone(&activity), Arc::clone(&places));
+        let handler = service_fn(move |_: Request<Incoming>| {
+            let (open, places) = (asks.begin(), Arc::clone(&waiting));
+            async move {
+                let reply = respond::json_text(vec![b' '; LENGTH]);
+                Ok::<_, Infallible>(watched(reply, open, &places).await)
+            }
+        });
+        let serving = tokio::spawn(async move {
+            let builder = auto::Builder::new(TokioExecutor::new());
+            builder.serve_connection(TokioIo::new(ours), handler).await.is_ok()
+        });
+        let connection = ask(theirs).await;
+        let after = |time| Instant::now() + ANSWER_TIME + time;
+        // What the length needs is not over, and then it is.
+        assert_eq!(activity.look(after(Duration::from_secs(30))), None);
+        assert_eq!(activity.look(after(Duration::from_secs(34))), Some(Standstill::Unread));
+        assert_eq!(places.available_permits(), LENGTH);
+        // With the connection goes what it held.
+        serving.abort();
+        assert!(serving.await.is_err_and(|error| error.is_cancelled()));
+        drop(connection);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(places.available_permits(), 2 * LENGTH);
+        assert_eq!(activity.look(after(IDLE_TIME)), Some(Standstill::Idle));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_is_noticed_in_both_versions_of_http() {
+        let request = || Request::get("http://node.example/").body(Full::<Bytes>::default());
+        block_on(unread(async |stream| {
+            let (mut sender, connection) =
+                conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            (sender.send_request(request().unwrap()).await.unwrap(), sender)
+        }));
+        block_on(unread(async |stream| {
+            let stream = TokioIo::new(stream);
+            let shaken = conn::http2::handshake(TokioExecutor::new(), stream).await;
+            let (mut sender, connection) = shaken.unwrap();
+            tokio::spawn(connection);
+            (sender.send_request(request().unwrap()).await.unwrap(), sender)
+        }));
+    }
+}
