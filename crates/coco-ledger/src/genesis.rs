@@ -36,16 +36,16 @@ pub enum ServiceStatus {
 }
 
 impl ServiceStatus {
-    /// Whether `next` may follow. A recovery starts over at [`Self::Opening`] from anywhere.
+    /// Whether `next` may follow for a service with the same key. A recovery begins another service, whose key is another.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         let follows = match self {
             Self::Opening => matches!(next, Self::Open | Self::WaitingForRecoveryShares),
             Self::Recovering => next == Self::WaitingForRecoveryShares,
             Self::WaitingForRecoveryShares => next == Self::Open,
-            Self::Open => next == Self::Recovering,
+            Self::Open => false,
         };
-        follows || next == self || next == Self::Opening
+        follows || next == self
     }
 }
 
@@ -185,19 +185,13 @@ mod tests {
     use crate::CONFIGURATION_MAP;
 
     #[test]
-    fn the_service_moves_only_as_ccf_allows() {
+    fn a_service_moves_on_and_a_recovery_is_another_service() {
         use ServiceStatus::{Open, Opening, Recovering, WaitingForRecoveryShares as Waiting};
         let all = [Opening, Open, Waiting, Recovering];
-        let allowed = [
-            (Opening, Open),
-            (Opening, Waiting),
-            (Recovering, Waiting),
-            (Waiting, Open),
-            (Open, Recovering),
-        ];
+        let allowed = [(Opening, Open), (Opening, Waiting), (Recovering, Waiting), (Waiting, Open)];
         for from in all {
             for to in all {
-                let expected = to == from || to == Opening || allowed.contains(&(from, to));
+                let expected = to == from || allowed.contains(&(from, to));
                 assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
             }
         }

@@ -210,17 +210,22 @@ fn a_signer_that_is_no_node_is_refused() {
 
 #[test]
 fn the_service_makes_no_forbidden_step() {
-    let mut ledger = Ledger::new();
-    ledger.genesis();
-    let mut set = WriteSet::new();
-    put_service(&mut set, &ledger.service_pem, ServiceStatus::WaitingForRecoveryShares);
-    ledger.append(EntryFlags::NONE, Digest::ZERO, &set);
-    ledger.sign(EntryFlags::NONE);
-    let error = verify(verifier(&ledger), &ledger.files).unwrap_err();
-    assert!(
-        matches!(error.fault, LedgerFault::Transition { from: ServiceStatus::Open, .. }),
-        "{error:?}"
-    );
+    // Whoever has the key of a service that is open has no disaster to come back from.
+    for next in
+        [ServiceStatus::WaitingForRecoveryShares, ServiceStatus::Recovering, ServiceStatus::Opening]
+    {
+        let mut ledger = Ledger::new();
+        ledger.genesis();
+        let mut set = WriteSet::new();
+        put_service(&mut set, &ledger.service_pem, next);
+        ledger.append(EntryFlags::NONE, Digest::ZERO, &set);
+        ledger.sign(EntryFlags::NONE);
+        let error = verify(verifier(&ledger), &ledger.files).unwrap_err();
+        assert!(
+            matches!(error.fault, LedgerFault::Transition { from: ServiceStatus::Open, to } if to == next),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]
