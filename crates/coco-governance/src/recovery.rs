@@ -36,6 +36,7 @@ pub use chain::{ChainError, SecretChain};
 pub use own_share::OpenShareError;
 pub use submit::{EncryptedShareView, RecoveryProgress, encrypted_share, forget_submitted_shares};
 
+pub(crate) use chain::{NODE_SECRETS, PAST_SECRETS};
 pub(crate) use check::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_enough, is_holder};
 pub(crate) use submit::submit;
 

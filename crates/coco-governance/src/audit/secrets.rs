@@ -15,17 +15,13 @@ use super::{
     is_governed,
     nodes::{Configuration, all_nodes},
 };
+pub(super) use crate::recovery::{NODE_SECRETS, PAST_SECRETS};
 use crate::{
     recovery::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_recovery_members},
     tables::{
         self, ConfigurationRow, PAST_LEDGER_SECRET, RECOVERY_SHARES, SERVICE_CONFIG, singleton_key,
     },
 };
-
-/// `one key -> JSON`: the newest ledger secret, encrypted to each node.
-pub(super) const NODE_SECRETS: &str = "public:coco.internal.node_ledger_secrets";
-/// `first seqno of a period, big-endian -> bytes`: its secret, sealed under that of the period after it.
-pub(super) const PAST_SECRETS: &str = "public:coco.internal.past_ledger_secrets";
 
 /// `one key -> JSON number`: since when the newest ledger secret is used, in seconds since 1970.
 pub(super) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";

@@ -8,17 +8,26 @@
 //!   shares ─▶ key ─▶ third ─▶ second ─▶ first
 //! ```
 //!
+//! Where nobody could hold a share when a period began, members' tables say nothing of it: then it is taken from what nodes go by.
+//! The period from the first entry on needs no row of its own.
+//!
 //! Whoever feeds it has verified the ledger, or opens its entries with what comes out: then each shows whether its secret is
 //! the right one.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{RecoveryShare, SecretBytes, SharedSecret};
-use coco_kv::{MapName, WriteSetView};
+use coco_kv::{MapName, MapView, WriteSetView};
 use coco_types::Seqno;
+use serde::Deserialize;
 use thiserror::Error;
 
-use super::{OpenSharingError, PastSecretRow, SharesRow, open_secret};
+use super::{OpenSharingError, PastSecret, PastSecretRow, SharesRow, open_secret};
 use crate::tables::{PAST_LEDGER_SECRET, RECOVERY_SHARES, singleton_key};
+
+/// `one key -> JSON`: the newest ledger secret, encrypted to each node.
+pub(crate) const NODE_SECRETS: &str = "public:coco.internal.node_ledger_secrets";
+/// `first seqno of a period, big-endian -> bytes`: its secret, sealed under that of the period after it.
+pub(crate) const PAST_SECRETS: &str = "public:coco.internal.past_ledger_secrets";
 
 /// What a ledger says of its secrets, up to the last entry that was taken.
 #[derive(Clone, Debug)]
@@ -27,8 +36,11 @@ pub struct SecretChain {
     pub(super) sharing: Option<(Seqno, SharesRow)>,
     /// What was said at the beginning of each period, oldest first.
     periods: Vec<Recorded>,
+    /// Where the newest period begins by what nodes are told, that of a recovery which has not ended included.
+    newest: Option<Seqno>,
     shares_map: MapName,
     past_map: MapName,
+    node_secrets_map: MapName,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +49,8 @@ struct Recorded {
     at: Seqno,
     /// The first entry of the period.
     from: Seqno,
-    row: PastSecretRow,
+    /// The secret before, under this period's.
+    previous: Option<PastSecret>,
 }
 
 /// A ledger whose secrets do not come out.
@@ -86,9 +99,10 @@ impl SecretChain {
     /// Nothing is known yet.
     #[must_use]
     pub fn new() -> Self {
-        let [shares_map, past_map] =
-            [RECOVERY_SHARES, PAST_LEDGER_SECRET].map(MapName::from_static);
-        Self { sharing: None, periods: Vec::new(), shares_map, past_map }
+        let [shares_map, past_map, node_secrets_map] =
+            [RECOVERY_SHARES, PAST_LEDGER_SECRET, NODE_SECRETS].map(MapName::from_static);
+        let (sharing, periods, newest) = (None, Vec::new(), None);
+        Self { sharing, periods, newest, shares_map, past_map, node_secrets_map }
     }
 
     /// Takes the writes of the next entry; public ones suffice.
@@ -100,15 +114,43 @@ impl SecretChain {
         if let Some(row) = writes.get(&self.shares_map, singleton_key()) {
             self.sharing = Some((at, serde_json::from_slice(row).map_err(wrong)?));
         }
-        if let Some(row) = writes.get(&self.past_map, singleton_key()) {
+        if let Some(row) = writes.get(&self.node_secrets_map, singleton_key()) {
+            let row: NodeSecretsRow = serde_json::from_slice(row).map_err(wrong)?;
+            self.newest = Some(row.from.map_or(at.next(), Seqno));
+        }
+        let recorded = if let Some(row) = writes.get(&self.past_map, singleton_key()) {
             let row: PastSecretRow = serde_json::from_slice(row).map_err(wrong)?;
             let from = row.next_version.map_or(at.next(), Seqno);
-            if let Some(before) = self.periods.last().filter(|before| before.from >= from) {
+            Some(Recorded { at, from, previous: row.previous_ledger_secret })
+        } else {
+            self.kept(at, writes)?
+        };
+        recorded.map_or(Ok(()), |recorded| self.record(recorded))
+    }
+
+    /// The period that begins by what nodes are told, with an entry that deals no shares: the secret before it is kept for them.
+    fn kept(&self, at: Seqno, writes: &WriteSetView<'_>) -> Result<Option<Recorded>, ChainError> {
+        let rows = writes.maps().iter().filter(|map| map.name() == PAST_SECRETS);
+        let rows: Vec<_> = rows.flat_map(MapView::iter).collect();
+        let Some(from) = self.newest.filter(|_| !rows.is_empty()) else { return Ok(None) };
+        let wrong = || ChainError::Row { at, reason: format!("the rows of {PAST_SECRETS}") };
+        let [(key, Some(sealed))] = rows[..] else { return Err(wrong()) };
+        let version = u64::from_be_bytes(key.try_into().map_err(|_| wrong())?);
+        let previous = PastSecret { encrypted_data: STANDARD.encode(sealed), version };
+        Ok(Some(Recorded { at, from, previous: Some(previous) }))
+    }
+
+    fn record(&mut self, recorded: Recorded) -> Result<(), ChainError> {
+        let Recorded { at, from, previous } = &recorded;
+        match self.periods.last() {
+            // A service that had another secret before it opened: the row of its opening names no secret before that.
+            Some(before) if before.from == *from && previous.is_none() => {}
+            Some(before) if before.from >= *from => {
                 let reason =
                     format!("a period from {from} does not follow one from {}", before.from);
-                return Err(ChainError::Row { at, reason });
+                return Err(ChainError::Row { at: *at, reason });
             }
-            self.periods.push(Recorded { at, from, row });
+            Some(_) | None => self.periods.push(recorded),
         }
         Ok(())
     }
@@ -136,7 +178,13 @@ impl SecretChain {
         let (at, sharing) = self.sharing.as_ref().ok_or(ChainError::NoShares)?;
         let newest =
             sharing.unwrap(key).map_err(|source| ChainError::Sharing { at: *at, source })?;
-        let [older @ .., last] = &self.periods[..] else { return Err(ChainError::NoShares) };
+        let [older @ .., last] = &self.periods[..] else {
+            return Ok(vec![(FIRST, newest)]);
+        };
+        // It began when nobody could hold a share any more.
+        if last.at > *at {
+            return Err(ChainError::NoShares);
+        }
         let mut secrets = vec![(last.from, newest)];
         let mut later = last;
         for recorded in older.iter().rev() {
@@ -144,14 +192,26 @@ impl SecretChain {
             secrets.push((recorded.from, secret));
             later = recorded;
         }
-        // The first period has none before it.
-        if let Some(previous) = &later.row.previous_ledger_secret {
-            let named = Seqno(previous.version);
-            return Err(ChainError::Gap { at: later.at, named, found: None });
+        // The first period has none before it. It has no row where nobody could hold a share when the service opened.
+        if let Some(previous) = &later.previous {
+            let found = (previous.version == FIRST.0).then_some(FIRST);
+            let secret = past(later, found, &secrets[secrets.len() - 1].1)?;
+            secrets.push((FIRST, secret));
         }
         secrets.reverse();
         Ok(secrets)
     }
+}
+
+/// The first entry of the first period.
+const FIRST: Seqno = Seqno(1);
+
+/// What matters here of a row of [`NODE_SECRETS`].
+#[derive(Deserialize)]
+struct NodeSecretsRow {
+    /// The first entry of the period; the next one, if left out.
+    #[serde(default)]
+    from: Option<u64>,
 }
 
 impl Default for SecretChain {
@@ -167,7 +227,7 @@ fn past(
     under: &SecretBytes,
 ) -> Result<SecretBytes, ChainError> {
     let at = later.at;
-    let Some(previous) = &later.row.previous_ledger_secret else {
+    let Some(previous) = &later.previous else {
         let reason = "it names no secret before, and there is one".to_owned();
         return Err(ChainError::Row { at, reason });
     };

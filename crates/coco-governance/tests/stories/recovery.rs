@@ -5,7 +5,7 @@ use coco_crypto::{CombineError, DecryptionKey, RecoveryShare, SecretBytes};
 use coco_governance::{
     ChainError, Effect, ErrorCode, FirstGovernance, FirstMember, MemberId, Message, Occasion,
     OpenShareError, OpenSharingError, RecoveryProgress, Reply, Route, SecretChain, SecretFrom,
-    encrypted_share, forget_submitted_shares, share, tables,
+    encrypted_share, forget_submitted_shares, seal_secret, share, tables,
 };
 use coco_kv::{Domain, MapName, WriteSet, WriteSetView};
 use coco_types::Seqno;
@@ -447,6 +447,50 @@ fn members_read_a_ledger_without_a_node() {
     assert_eq!(refused(&wrong), OpenSharingError::Unknown { number: 2 });
 }
 
+/// What nodes go by of a new secret, in an entry that deals no shares.
+fn rekey_without_members(next: &SecretBytes, previous: SecretFrom<'_>) -> WriteSet {
+    let mut writes = WriteSet::new();
+    let name = MapName::from_static("public:coco.internal.node_ledger_secrets");
+    writes.insert(&name, tables::singleton_key(), br#"{"secrets":{}}"#.to_vec());
+    let name = MapName::from_static("public:coco.internal.past_ledger_secrets");
+    let sealed = seal_secret(next, previous.secret);
+    writes.insert(&name, &previous.from.0.to_be_bytes(), sealed);
+    writes
+}
+
+/// Nobody could hold a share when the service opened, nor when the ledger got its second secret: shares are dealt later on.
+#[test]
+fn a_ledger_whose_first_secrets_were_nobodys_to_share_gives_them_all() {
+    let secrets = |r: &Recovery| -> Vec<(u64, u8)> {
+        let shares = [0, 1].map(|at| RecoveryShare::decode(&r.share_of(at)).unwrap());
+        let key = r.chain().combine(&shares).unwrap();
+        let secrets = r.chain().unwrap(&key).unwrap();
+        secrets.iter().map(|(from, secret)| (from.0, secret.expose()[0])).collect()
+    };
+    let mut r = Recovery::new(2, &[PARTICIPANT; 2]);
+    r.deal(&Occasion::Refresh { newest: &secret(1) }).unwrap();
+    assert_eq!(secrets(&r), [(1, 1)]);
+    r.entries.clear();
+    let first = SecretFrom { from: Seqno(1), secret: &secret(1) };
+    let rekey = rekey_without_members(&secret(2), first);
+    r.entries.push((Seqno(2), rekey.clone()));
+    r.deal(&Occasion::Refresh { newest: &secret(2) }).unwrap();
+    assert_eq!(secrets(&r), [(1, 1), (3, 2)]);
+    let second = SecretFrom { from: Seqno(3), secret: &secret(2) };
+    let at = r.deal(&Occasion::Rekey { next: &secret(3), previous: second }).unwrap();
+    assert_eq!(secrets(&r), [(1, 1), (3, 2), (at.0 + 1, 3)]);
+    // Ledgers of before there was a rule may have got another secret before their service opened.
+    r.entries = vec![(Seqno(2), rekey)];
+    r.deal(&Occasion::Opening { newest: second, previous: None }).unwrap();
+    assert_eq!(secrets(&r), [(1, 1), (3, 2)]);
+    // What began when nobody held a share any more does not come out.
+    let third = rekey_without_members(&secret(3), second);
+    r.entries.push((r.entries[1].0.next(), third));
+    let shares = [0, 1].map(|at| RecoveryShare::decode(&r.share_of(at)).unwrap());
+    let key = r.chain().combine(&shares).unwrap();
+    assert_eq!(r.chain().unwrap(&key).unwrap_err(), ChainError::NoShares);
+}
+
 #[test]
 fn a_chain_with_a_missing_or_altered_link_is_named() {
     let mut r = three_periods();
@@ -460,8 +504,8 @@ fn a_chain_with_a_missing_or_altered_link_is_named() {
     };
     let gap = ChainError::Gap { at: third.0, named: second.0.next(), found: Some(Seqno(1)) };
     assert_eq!(unwrap(vec![first.clone(), third.clone()]), gap);
-    let gap = ChainError::Gap { at: second.0, named: Seqno(1), found: None };
-    assert_eq!(unwrap(vec![second.clone(), third.clone()]), gap);
+    let gap = ChainError::Gap { at: third.0, named: second.0.next(), found: None };
+    assert_eq!(unwrap(vec![third.clone()]), gap);
     assert_eq!(unwrap(Vec::new()), ChainError::NoShares);
     let older = unwrap(vec![first.clone(), second.clone()]);
     let source = OpenSharingError::Record;
