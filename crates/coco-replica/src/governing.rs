@@ -21,7 +21,8 @@ use coco_governance::{
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
-    LedgerSecrets, NODES_MAP, Period, SERVICE_MAP, ServiceStatus, read_node, singleton_key,
+    LedgerSecrets, NODES_MAP, Period, SERVICE_MAP, ServiceStatus, read_node,
+    singleton_key,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
 
@@ -256,6 +257,9 @@ fn deal(
     if opens && rekeys {
         return Err(refused("a service opens first, and gets another ledger secret then"));
     }
+    if rekeys {
+        check_rekey(tx, secrets)?;
+    }
     let newest = secrets.known.newest();
     let from = |period: &Period| period.from;
     if opens || rekeys {
@@ -276,6 +280,17 @@ fn deal(
     } else if refreshes {
         let newest = newest.secret.secret();
         share(tx, &Occasion::Refresh { newest }, &sharing_seed(seed))?;
+    }
+    Ok(())
+}
+
+/// Checks that the ledger may have another secret. As in CCF not before its service is open: what ends a recovery, and what
+/// opens a service for the first time, says of the newest secret that it is the service's first.
+fn check_rekey(tx: &mut Transaction<'_>, secrets: &Secrets) -> Result<(), GovernanceError> {
+    if status_of(&service_row(tx)?) != Some(ServiceStatus::Open) {
+        return Err(refused(
+            "the service is not open: open it, or end its recovery, before its ledger gets another secret",
+        ));
     }
     Ok(())
 }
@@ -573,22 +588,27 @@ impl Replica {
 
     /// Whether all secrets of a recovered ledger are here, and the service does not say so yet.
     fn is_recovery_over(&self) -> bool {
-        let head = self.core.store.reader().head();
-        let row = head.map(&MapName::from_static(SERVICE_MAP));
-        let row = row.and_then(|map| head.get(map, singleton_key()));
-        let row = row.and_then(|row| serde_json::from_slice(&row).ok());
-        let status = row.as_ref().and_then(status_of);
-        status == Some(ServiceStatus::WaitingForRecoveryShares)
+        self.service_status() == Some(ServiceStatus::WaitingForRecoveryShares)
             && self.core.state.read().secrets.is_whole()
     }
 
-    /// Whether the ledger is to have another secret by now. Looked at once in [`SECRET_LOOK_MS`].
+    fn service_status(&self) -> Option<ServiceStatus> {
+        let head = self.core.store.reader().head();
+        let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
+        status_of(&serde_json::from_slice(&row).ok()?)
+    }
+
+    /// Whether the ledger is to have another secret by now, and may have it. Looked at once in [`SECRET_LOOK_MS`].
     fn is_secret_over_age(&mut self) -> bool {
         let now = self.now_mono_ms();
         if now < self.governing.next_look_ms {
             return false;
         }
         self.governing.next_look_ms = now + SECRET_LOOK_MS;
+        // What would be refused, for as long as it takes members to see to it, is not begun.
+        if self.service_status() != Some(ServiceStatus::Open) {
+            return false;
+        }
         let head = self.core.store.reader().head();
         let row = |name| {
             let map = head.map(&MapName::from_static(name));

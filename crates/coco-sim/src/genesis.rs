@@ -246,20 +246,21 @@ impl Keys {
 
     /// Says that the service is open.
     fn open(&self, writes: &mut WriteSet) {
-        if let Self::Real { service, .. } = self {
-            put_service(writes, &service.pem(), ServiceStatus::Open);
+        put_service(writes, &self.service_pem(), ServiceStatus::Open);
+    }
+
+    fn service_pem(&self) -> String {
+        match self {
+            Self::Doubles => DOUBLE_CERTIFICATE.to_owned(),
+            Self::Real { service, .. } => service.pem(),
         }
     }
 
     /// Names nodes and service.
     fn nodes(&self, nodes: usize) -> WriteSet {
-        let service = match self {
-            Self::Doubles => DOUBLE_CERTIFICATE.to_owned(),
-            Self::Real { service, .. } => service.pem(),
-        };
         let nodes: Vec<_> =
             (0..nodes).map(|node| node_record(self.signer(node).as_ref(), node)).collect();
-        genesis_write_set(&service, &nodes)
+        genesis_write_set(&self.service_pem(), &nodes)
     }
 }
 

@@ -103,9 +103,11 @@ impl Keys {
     }
 
     /// The network's description and the service's change to open, or something of that kind.
-    fn service_writes(&self, has_members: bool) -> [WriteSet; 2] {
+    fn service_writes(&self, status: ServiceStatus) -> [WriteSet; 2] {
+        let mut open = WriteSet::new();
         let Self::Real { signers, service } = self else {
-            return [WriteSet::new(), WriteSet::new()];
+            put_service(&mut open, "no certificate", status);
+            return [WriteSet::new(), open];
         };
         let node = |(number, signer): (usize, &ServiceSigner)| GenesisNode {
             node_id: signer.node_id(),
@@ -117,10 +119,7 @@ impl Keys {
             encryption_key_pem: encryption_key(number).public().pem(),
         };
         let nodes: Vec<_> = signers.iter().enumerate().map(node).collect();
-        let mut open = WriteSet::new();
-        if !has_members {
-            put_service(&mut open, &service.pem(), ServiceStatus::Open);
-        }
+        put_service(&mut open, &service.pem(), status);
         [genesis_write_set(&service.pem(), &nodes), open]
     }
 }
@@ -150,6 +149,7 @@ pub(crate) fn first_entries(
     keys: &Keys,
     count: FirstEntries,
     members: Option<&FirstGovernance>,
+    status: ServiceStatus,
 ) -> Vec<Bytes> {
     let mut ledger = FirstLedger::new(secret());
     let signer = keys.signer(0);
@@ -157,7 +157,8 @@ pub(crate) fn first_entries(
         ledger.append(writes).expect("it is small");
         ledger.sign(signer.as_ref(), START_S).expect("it is small");
     };
-    let [mut nodes, mut open] = keys.service_writes(members.is_some());
+    let [mut nodes, mut open] =
+        keys.service_writes(if members.is_some() { status } else { ServiceStatus::Open });
     if let Some(members) = members {
         members.put(&mut open).expect("they can govern");
     }

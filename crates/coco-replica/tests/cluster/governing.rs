@@ -15,7 +15,7 @@ use coco_governance::{
     Message, PROPOSAL_AGE_DEFAULT_S, ProposalId, ProposalView, Reply, Route, sign_request, tables,
 };
 use coco_kv::MapName;
-use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP};
+use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP, ServiceStatus};
 use coco_replica::{
     GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Introduction,
     IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings,
@@ -85,6 +85,11 @@ pub(crate) struct Story {
 impl Story {
     /// Its member is active.
     pub(crate) fn new(keys: Keys, settings: Settings) -> Self {
+        Self::of(keys, settings, ServiceStatus::Opening)
+    }
+
+    /// Its member is active, and its service is this from the start.
+    pub(crate) fn of(keys: Keys, settings: Settings, status: ServiceStatus) -> Self {
         let key = SigningKey::generate(Curve::P384);
         let validity = Validity { not_before: START_S - 3600, not_after: START_S + 3600 };
         let certificate = service_certificate(&key, validity).expect("it can be made");
@@ -102,7 +107,8 @@ impl Story {
         };
         let nodes = keys.ids().len();
         let first = FirstEntries::Four;
-        let plan = Plan { nodes, first, settings, members: Some(members), ..Plan::default() };
+        let members = Some(members);
+        let plan = Plan { nodes, first, settings, members, status, ..Plan::default() };
         let mut cluster = Cluster::with_keys(plan, keys);
         cluster.step(0, Input::Campaign);
         cluster.settle();

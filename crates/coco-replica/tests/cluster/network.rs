@@ -9,7 +9,7 @@ use coco_consensus::{
 };
 use coco_crypto::sha256;
 use coco_governance::FirstGovernance;
-use coco_ledger::{EntryView, SnapshotName};
+use coco_ledger::{EntryView, ServiceStatus, SnapshotName};
 use coco_replica::{
     Effects, Input, IntroductionReply, JoinReply, Loader, Now, Persist, Replica, Reply, Settings,
     StepError,
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Who governs.
     pub(crate) members: Option<FirstGovernance>,
+    /// What the service is, where somebody governs.
+    pub(crate) status: ServiceStatus,
 }
 
 /// Execution runs ahead as far as the other limits let it.
@@ -60,6 +62,7 @@ impl Default for Plan {
             recent: usize::MAX,
             seed: 1,
             members: None,
+            status: ServiceStatus::Opening,
         }
     }
 }
@@ -140,7 +143,7 @@ impl Cluster {
     }
 
     pub(crate) fn with_keys(plan: Plan, keys: Keys) -> Self {
-        let entries = first_entries(&keys, plan.first, plan.members.as_ref());
+        let entries = first_entries(&keys, plan.first, plan.members.as_ref(), plan.status);
         let hard_state = HardState { view: View::GENESIS, vote: None };
         let node = |id| Node {
             id,

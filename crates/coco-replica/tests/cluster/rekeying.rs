@@ -1,7 +1,7 @@
 //! New ledger secrets: every node has them, and nobody needs more than its own key to read on.
 
 use coco_governance::Route;
-use coco_ledger::{EntryView, LedgerSecrets, SERVICE_MAP};
+use coco_ledger::{EntryView, LedgerSecrets, SERVICE_MAP, ServiceStatus};
 use coco_replica::{GovernReply, PAST_SECRETS_MAP, Settings};
 use coco_types::Seqno;
 use serde_json::json;
@@ -13,6 +13,14 @@ fn begins(secrets: &LedgerSecrets) -> Vec<Seqno> {
 }
 
 impl Story {
+    /// Its service is open.
+    fn opened(keys: Keys, settings: Settings) -> Self {
+        let mut story = Self::new(keys, settings);
+        let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
+        story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+        story
+    }
+
     fn secrets(&self, node: usize) -> LedgerSecrets {
         self.cluster.replica(node).state().read().secrets().clone()
     }
@@ -35,7 +43,7 @@ impl Story {
 
 #[test]
 fn every_node_reads_on_under_the_new_secret_and_nobody_under_the_old() {
-    let mut story = Story::new(Keys::real(3), EAGER);
+    let mut story = Story::opened(Keys::real(3), EAGER);
     story.pay(0);
     let from = story.rekey();
     story.pay(0);
@@ -58,7 +66,7 @@ fn every_node_reads_on_under_the_new_secret_and_nobody_under_the_old() {
 /// Its disk has the entries, and its key opens what they say.
 #[test]
 fn a_node_that_starts_again_has_all_secrets() {
-    let mut story = Story::new(Keys::real(3), EAGER);
+    let mut story = Story::opened(Keys::real(3), EAGER);
     let froms: Vec<Seqno> = (0..3).map(|_| story.rekey()).collect();
     story.pay(0);
     story.cluster.crash(2);
@@ -74,7 +82,7 @@ fn a_node_that_starts_again_has_all_secrets() {
 #[test]
 fn a_node_that_begins_with_a_snapshot_has_all_secrets() {
     let settings = Settings { snapshot_entries: 0, retained_entries: 0, ..EAGER };
-    let mut story = Story::new(Keys::real(3), settings);
+    let mut story = Story::opened(Keys::real(3), settings);
     let froms = [story.rekey(), story.rekey()];
     story.accepted("trigger_snapshot", &json!({}));
     story.cluster.run(20);
@@ -93,9 +101,7 @@ fn a_node_that_begins_with_a_snapshot_has_all_secrets() {
 /// Members say how old a secret may become. Whoever is primary then gives the ledger another one, once.
 #[test]
 fn a_secret_that_is_too_old_is_replaced_without_a_vote() {
-    let mut story = Story::new(Keys::real(3), EAGER);
-    let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
-    story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
+    let mut story = Story::opened(Keys::real(3), EAGER);
     let (_, message) =
         story.refused("set_service_configuration", &json!({ "ledger_secret_age_max_s": 60 }));
     assert!(message.contains("ledger_secret_age_max_s"), "{message}");
@@ -124,7 +130,7 @@ fn a_secret_that_is_too_old_is_replaced_without_a_vote() {
 /// It leaves and the secret changes before either is committed: as long as it takes part it reads on.
 #[test]
 fn a_node_that_is_about_to_leave_reads_on_until_it_has_left() {
-    let mut story = Story::new(Keys::real(3), EAGER);
+    let mut story = Story::opened(Keys::real(3), EAGER);
     let gone = story.cluster.keys.ids()[2];
     story.cluster.isolate(0);
     story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
@@ -144,7 +150,7 @@ fn a_node_that_is_about_to_leave_reads_on_until_it_has_left() {
 
 #[test]
 fn a_secret_that_was_not_committed_is_nobodys() {
-    let mut story = Story::new(Keys::real(3), EAGER);
+    let mut story = Story::opened(Keys::real(3), EAGER);
     story.cluster.isolate(0);
     let before = story.secrets(0);
     let (name, action) =
@@ -186,10 +192,19 @@ fn a_secret_that_was_not_committed_is_nobodys() {
     assert!(head.range(map, &[], None, 1).is_empty());
 }
 
+/// As in CCF. What opens it says that the newest secret is its first.
+#[test]
+fn a_ledger_gets_another_secret_only_once_its_service_is_open() {
+    let mut story = Story::new(Keys::real(3), EAGER);
+    let (_, message) = story.refused("trigger_ledger_rekey", &json!({}));
+    assert!(message.contains("the service is not open"), "{message}");
+    assert_eq!(begins(&story.secrets(0)), [Seqno(1)]);
+}
+
 /// It would seal what it cannot open.
 #[test]
 fn a_node_without_a_key_refuses_to_begin_a_period() {
-    let mut story = Story::new(Keys::fast(3), EAGER);
+    let mut story = Story::of(Keys::fast(3), EAGER, ServiceStatus::Open);
     let (_, message) = story.refused("trigger_ledger_rekey", &json!({}));
     assert!(message.contains("none of those that would have the new ledger secret"), "{message}");
     story.pay(0);
