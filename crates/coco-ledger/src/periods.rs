@@ -14,10 +14,14 @@ use coco_types::{
 };
 use thiserror::Error;
 
-use crate::{LEDGER_SECRET_BYTES, LedgerSecret};
+use crate::{ENDORSEMENTS_MAX, LEDGER_SECRET_BYTES, LedgerSecret};
 
 /// Most periods of a ledger: one a day for 44 years. Each has a kilobyte of prepared keys in memory.
 pub const PERIODS_MAX: usize = 1 << 14;
+
+/// How many of them rekeys leave to recoveries, each of which begins one: as many recoveries as receipts are followed through.
+/// A ledger whose periods were all used up could not be brought back.
+const PERIODS_FOR_RECOVERIES: usize = ENDORSEMENTS_MAX;
 
 /// The secrets of a ledger, in the order of the periods they seal. There is always one. Cheap to clone.
 ///
@@ -120,6 +124,12 @@ impl LedgerSecrets {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.knows(Seqno(1))
+    }
+
+    /// Whether members may give the ledger another secret: not when so many periods are left as are kept for recoveries.
+    #[must_use]
+    pub fn may_rekey(&self) -> bool {
+        self.periods.len() < PERIODS_MAX - PERIODS_FOR_RECOVERIES
     }
 
     /// Begins a period, by the entry before `from`.
@@ -278,8 +288,11 @@ mod tests {
     fn a_ledger_has_the_most_periods_and_no_more() {
         let mut secrets = LedgerSecrets::from(secret(1));
         let last = PERIODS_MAX as u64;
+        let same = secret(2);
         for from in 2..=last {
-            assert_eq!(secrets.append(Seqno(from), secret(2)), Ok(()), "{from}");
+            let is_early = from <= last - ENDORSEMENTS_MAX as u64;
+            assert_eq!(secrets.may_rekey(), is_early, "{from}");
+            assert_eq!(secrets.append(Seqno(from), same.clone()), Ok(()), "{from}");
         }
         assert_eq!(secrets.append(Seqno(last + 1), secret(2)), Err(PeriodError::Many));
         assert_eq!(

@@ -21,7 +21,7 @@ use coco_governance::{
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
-    LedgerSecrets, NODES_MAP, Period, SERVICE_MAP, ServiceStatus, read_node,
+    LedgerSecrets, NODES_MAP, PERIODS_MAX, Period, SERVICE_MAP, ServiceStatus, read_node,
     singleton_key,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
@@ -291,6 +291,12 @@ fn check_rekey(tx: &mut Transaction<'_>, secrets: &Secrets) -> Result<(), Govern
         return Err(refused(
             "the service is not open: open it, or end its recovery, before its ledger gets another secret",
         ));
+    }
+    if !secrets.known.may_rekey() {
+        return Err(refused(format!(
+            "the ledger has had {} secrets, and what is left to {PERIODS_MAX} is kept for recoveries: it keeps the one it has",
+            secrets.known.periods().len()
+        )));
     }
     Ok(())
 }
@@ -606,7 +612,8 @@ impl Replica {
         }
         self.governing.next_look_ms = now + SECRET_LOOK_MS;
         // What would be refused, for as long as it takes members to see to it, is not begun.
-        if self.service_status() != Some(ServiceStatus::Open) {
+        let may_rekey = self.core.state.read().secrets.may_rekey();
+        if !may_rekey || self.service_status() != Some(ServiceStatus::Open) {
             return false;
         }
         let head = self.core.store.reader().head();
@@ -706,9 +713,32 @@ fn answer(ticket: Option<Ticket>, reply: GovernReply, effects: &mut Effects) {
 
 #[cfg(test)]
 mod tests {
+    use coco_kv::{MapKind, MapSpec, Store};
     use coco_ledger::{EntryFlags, LedgerSecret, seal};
 
     use super::*;
+    use crate::Keyring;
+
+    /// At the bound every primary would stop at the entry that it made.
+    #[test]
+    fn a_ledger_keeps_its_secret_when_the_periods_left_are_for_recoveries() {
+        let map = MapName::from_static(SERVICE_MAP);
+        let mut store = Store::new(vec![MapSpec::new(map.clone(), MapKind::Ordered)], [1, 2]);
+        let mut set = WriteSet::new();
+        set.insert(&map, singleton_key(), br#"{"status":"Open"}"#.to_vec());
+        store.apply(Seqno(1), &set).expect("it has the map");
+        let reader = store.reader();
+        let secret = LedgerSecret::new(&[7; 32]);
+        let Keyring { secrets: known, cipher } = secret.clone().into();
+        let mut secrets = Secrets { known, unread_from: Seqno(1), cipher, now: 0 };
+        while secrets.known.may_rekey() {
+            assert_eq!(check_rekey(&mut reader.begin(), &secrets), Ok(()));
+            let from = secrets.known.newest().from.next();
+            secrets.known.append(from, secret.clone()).expect("periods are left");
+        }
+        let refusal = check_rekey(&mut reader.begin(), &secrets).expect_err("they are used up");
+        assert!(refusal.message.contains("kept for recoveries"), "{refusal}");
+    }
 
     #[test]
     fn what_a_request_may_write_fits_an_entry() {
