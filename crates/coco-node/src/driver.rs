@@ -15,12 +15,12 @@ use coco_adapter::{Checked, Entropy, Ticket};
 use coco_consensus::{
     Configuration, Fetch, FetchFailed, FetchId, HardState, LogEntry, PersistToken,
 };
-use coco_governance::IssuerKeys;
+use coco_governance::{GovernanceError, IssuerKeys};
 use coco_ledger::LedgerSecrets;
 use coco_replica::{
     Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, Introduction,
     IntroductionReply, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState,
-    SnapshotTask, StepError,
+    SnapshotTask, StepError, Unasked,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use tokio::sync::oneshot;
@@ -495,6 +495,9 @@ impl Driver {
                 let _gone: Result<(), GovernReply> = waits.send(reply);
             }
         }
+        for (what, refusal) in effects.refused {
+            say_refused(what, &refusal);
+        }
         for persist in effects.persist {
             self.hard_state = persist.hard_state.unwrap_or(self.hard_state);
             self.metrics.entries.inc_by(persist.entries.len() as u64);
@@ -561,6 +564,18 @@ impl Driver {
         match best {
             Some(node) => self.step(Input::TransferTo(node.node)).map(|()| true),
             None => Ok(false),
+        }
+    }
+}
+
+fn say_refused(what: Unasked, reason: &GovernanceError) {
+    match what {
+        Unasked::EndOfRecovery => {
+            error!(%reason, "all ledger secrets are back, and the recovery cannot be ended: members have to change what it \
+                is refused for; it is tried again after each request of theirs");
+        }
+        Unasked::NextSecret => {
+            warn!(%reason, "the ledger secret is older than members want it to be, and cannot be replaced");
         }
     }
 }

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use coco_adapter::{Refusal, Ticket};
 use coco_consensus::{Configuration, Fetch, HardState, PersistToken};
+use coco_governance::GovernanceError;
 use coco_ledger::LedgerSecrets;
 use coco_types::{NodeId, Seqno, TxId};
 
-use crate::{GovernReply, GovernTask, IntroductionReply, JoinReply, SnapshotTask};
+use crate::{GovernReply, GovernTask, IntroductionReply, JoinReply, SnapshotTask, Unasked};
 
 /// Writes that belong together. They are carried out in order, and the token is handed back once they are durable.
 #[derive(Debug, Default)]
@@ -71,6 +72,8 @@ pub struct Effects {
     pub govern: Option<GovernTask>,
     /// Answers to members.
     pub governed: Vec<(Ticket, GovernReply)>,
+    /// What this node, as primary, began by itself and was refused, with the reason. Nobody else hears of it.
+    pub refused: Vec<(Unasked, GovernanceError)>,
     /// Members have given all secrets of a recovered ledger back, and that is committed. This node goes on with its ledger
     /// loaded again under them.
     pub recovered: Option<LedgerSecrets>,

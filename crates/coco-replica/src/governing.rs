@@ -81,6 +81,17 @@ pub enum GovernReply {
     Busy,
 }
 
+/// What a primary does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// It opens a service whose secrets are all back. Refused, it tries again after each request of a member that is carried
+    /// out: nothing else changes what it reads.
+    EndOfRecovery,
+    /// It gives the ledger another secret, because of the age of the one that it has. Refused, it tries again after
+    /// [`SECRET_LOOK_MS`].
+    NextSecret,
+}
+
 /// What is done on another thread.
 #[derive(Clone, Debug)]
 enum Asked {
@@ -99,6 +110,15 @@ impl Asked {
         match self {
             Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) => Some(*ticket),
             Self::EndOfRecovery | Self::NextSecret => None,
+        }
+    }
+
+    /// What nobody waits for, as it is called.
+    const fn unasked(&self) -> Option<Unasked> {
+        match self {
+            Self::Member(..) | Self::IssuerKeys(..) => None,
+            Self::EndOfRecovery => Some(Unasked::EndOfRecovery),
+            Self::NextSecret => Some(Unasked::NextSecret),
         }
     }
 }
@@ -473,7 +493,7 @@ pub(crate) struct Governing {
     running: Option<Running>,
     /// The next signature ends its chunk.
     pub(crate) chunk_asked: bool,
-    /// Whether a recovery is to be ended has not been looked at since this node is primary.
+    /// Whether a recovery is to be ended has not been looked at since this node is primary, or since a member's request.
     pub(crate) may_end_recovery: bool,
     /// When the age of the ledger secret is looked at again, by the monotonic clock.
     pub(crate) next_look_ms: u64,
@@ -560,7 +580,7 @@ impl Replica {
                 running.prepared = Some(prepared);
                 self.governing.running = Some(running);
             }
-            Err(error) => answer(ticket, GovernReply::Refused(error), effects),
+            Err(error) => refuse(&running.asked, error, effects),
         }
         self.advance_governing(effects)
     }
@@ -667,6 +687,8 @@ impl Replica {
         match self.core.store.commit(id.seqno, changes) {
             Ok(writes) => {
                 self.note_governed(id, &writes, chunk);
+                // It may mend what the end of a recovery was refused for.
+                self.governing.may_end_recovery |= matches!(running.asked, Asked::Member(..));
                 self.propose(id, &writes, &Digest::ZERO, AppendKind::PLAIN)?;
                 let map = MapName::from_static(NODE_SECRETS_MAP);
                 if let Some(row) = writes.get(&map, singleton_key()) {
@@ -690,7 +712,7 @@ impl Replica {
             }
             Err(error @ (CommitError::KeyTooLong { .. } | CommitError::OutOfOrder { .. })) => {
                 let refusal = refused(format!("the changes cannot be written: {error}"));
-                answer(ticket, GovernReply::Refused(refusal), effects);
+                refuse(&running.asked, refusal, effects);
             }
         }
         Ok(())
@@ -709,6 +731,12 @@ impl Replica {
 /// Answers whoever asked.
 fn answer(ticket: Option<Ticket>, reply: GovernReply, effects: &mut Effects) {
     effects.governed.extend(ticket.map(|ticket| (ticket, reply)));
+}
+
+/// Says no to whoever asked, and to the log if nobody did.
+fn refuse(asked: &Asked, error: GovernanceError, effects: &mut Effects) {
+    effects.refused.extend(asked.unasked().map(|what| (what, error.clone())));
+    answer(asked.ticket(), GovernReply::Refused(error), effects);
 }
 
 #[cfg(test)]

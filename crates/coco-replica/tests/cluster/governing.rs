@@ -18,7 +18,7 @@ use coco_kv::MapName;
 use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP, ServiceStatus};
 use coco_replica::{
     GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Introduction,
-    IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings,
+    IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings, Unasked,
 };
 use coco_types::{Digest, NodeId, TxId, TxStatus};
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ pub(crate) struct Governor {
     /// The thread does not run.
     pub(crate) held: bool,
     pub(crate) replies: Vec<(Ticket, GovernReply)>,
+    pub(crate) refused: Vec<Unasked>,
 }
 
 fn governance() -> &'static Mutex<Governance> {

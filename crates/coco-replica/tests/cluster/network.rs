@@ -322,6 +322,7 @@ impl Cluster {
         this.snapshots.tasks.extend(effects.snapshots);
         this.governing.tasks.extend(effects.govern);
         this.governing.replies.extend(effects.governed);
+        this.governing.refused.extend(effects.refused.into_iter().map(|(what, _)| what));
         this.introduced.extend(effects.introduced);
         this.joins.extend(effects.joins);
         for reply in &effects.replies {

@@ -2,7 +2,7 @@
 
 use coco_governance::Route;
 use coco_ledger::{EntryView, LedgerSecrets, SERVICE_MAP, ServiceStatus};
-use coco_replica::{GovernReply, PAST_SECRETS_MAP, Settings};
+use coco_replica::{GovernReply, PAST_SECRETS_MAP, Settings, Unasked};
 use coco_types::Seqno;
 use serde_json::json;
 
@@ -199,6 +199,26 @@ fn a_ledger_gets_another_secret_only_once_its_service_is_open() {
     let (_, message) = story.refused("trigger_ledger_rekey", &json!({}));
     assert!(message.contains("the service is not open"), "{message}");
     assert_eq!(begins(&story.secrets(0)), [Seqno(1)]);
+}
+
+/// Members hear of it when they look at the log, and the next request of theirs is followed by another attempt.
+#[test]
+fn an_end_of_a_recovery_that_is_refused_is_said_and_tried_again() {
+    let mut story = Story::of(Keys::real(3), EAGER, ServiceStatus::WaitingForRecoveryShares);
+    let refusals = |story: &Story| story.cluster.nodes[0].governing.refused.clone();
+    let said = refusals(&story);
+    assert!(
+        !said.is_empty() && said.iter().all(|what| *what == Unasked::EndOfRecovery),
+        "{said:?}"
+    );
+    story.cluster.run(50);
+    assert_eq!(refusals(&story), said, "nothing has changed that it reads");
+    story.accepted("trigger_ledger_chunk", &json!({}));
+    assert!(refusals(&story).len() > said.len());
+    // Until it has ended nothing comes between the lost service's last secret and this one's first.
+    let (_, message) = story.refused("trigger_ledger_rekey", &json!({}));
+    assert!(message.contains("the service is not open"), "{message}");
+    assert_eq!(story.secrets(0).periods().len(), 1);
 }
 
 /// It would seal what it cannot open.
