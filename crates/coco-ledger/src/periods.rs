@@ -14,7 +14,9 @@ use coco_types::{
 };
 use thiserror::Error;
 
-use crate::{ENDORSEMENTS_MAX, LEDGER_SECRET_BYTES, LedgerSecret};
+use crate::{
+    ENDORSEMENTS_MAX, EntryView, LEDGER_SECRET_BYTES, LedgerSecret, OpenEntry, OpenEntryError,
+};
 
 /// Most periods of a ledger: one a day for 44 years. Each has a kilobyte of prepared keys in memory.
 pub const PERIODS_MAX: usize = 1 << 14;
@@ -96,6 +98,26 @@ impl LedgerSecrets {
         }
         let after = self.periods.partition_point(|period| period.from <= seqno);
         &self.periods[after.saturating_sub(1)].secret
+    }
+
+    /// Opens an entry under the secret of its place.
+    ///
+    /// A signature entry that ends a period is the last one of a service that was lost: what begins a period otherwise is no
+    /// signature. When its ledger was copied for the recovery, its tag and its digest of evidence were under no signature, so
+    /// whoever had the copy may have changed them, and the service after it has signed them so. All of the entry is public:
+    /// if it does not open it goes by that.
+    ///
+    /// # Errors
+    /// [`OpenEntryError`].
+    pub fn open<'a>(&self, entry: &EntryView<'a>) -> Result<OpenEntry<'a>, OpenEntryError> {
+        let seqno = entry.tx_id().seqno;
+        entry.open(self.at(seqno)).or_else(|error| {
+            let ends_period = self.periods.iter().any(|period| period.from == seqno.next());
+            if ends_period && entry.private_bytes() == 0 && entry.is_signature() {
+                return Ok(OpenEntry { public: entry.public(), private: Vec::new() });
+            }
+            Err(error)
+        })
     }
 
     /// The newest period.
@@ -217,7 +239,15 @@ const PERIOD_BYTES: usize = 8 + LEDGER_SECRET_BYTES;
 
 #[cfg(test)]
 mod tests {
+    use coco_kv::{MapName, WriteSet};
+    use coco_types::{Digest, TxId};
+
     use super::*;
+    use crate::{
+        EntryFlags, SIGNATURES_MAP,
+        entry::{EVIDENCE_START, TAG_START},
+        seal,
+    };
 
     fn secret(of: u8) -> LedgerSecret {
         LedgerSecret::new(&[of; 32])
@@ -271,6 +301,33 @@ mod tests {
         late.rollback(Seqno(3));
         assert_eq!(begins(&late), [10, 20], "what was given is committed");
         assert!(late.knows(Seqno(10)) && !late.knows(Seqno(9)) && !late.is_whole());
+    }
+
+    #[test]
+    fn only_the_last_signature_of_a_lost_service_goes_by_its_public_part() {
+        let secrets = three();
+        let sealed = |seqno, map: &'static str| {
+            let mut set = WriteSet::new();
+            set.insert(&MapName::from_static(map), b"k", b"v".to_vec());
+            let id = TxId::new(2, seqno);
+            let secret = secrets.at(Seqno(seqno));
+            seal(secret, id, EntryFlags::NONE, &Digest::ZERO, &set).unwrap().bytes
+        };
+        let last = |seqno| sealed(seqno, SIGNATURES_MAP);
+        for (entry, goes) in [
+            (last(9), true),
+            (last(8), false),
+            (sealed(9, "public:other"), false),
+            (sealed(9, "private"), false),
+        ] {
+            assert!(secrets.open(&EntryView::parse(&entry).unwrap()).is_ok());
+            for at in [TAG_START, EVIDENCE_START] {
+                let mut changed = entry.to_vec();
+                changed[at] ^= 1;
+                let view = EntryView::parse(&changed).unwrap();
+                assert_eq!(secrets.open(&view).is_ok(), goes, "{:?}, {at}", view.tx_id());
+            }
+        }
     }
 
     #[test]

@@ -447,7 +447,7 @@ impl Verifier {
     fn open(&self, entry: &EntryView<'_>) -> Result<(), LedgerFault> {
         match &self.secrets {
             Some(secrets) if secrets.knows(entry.tx_id().seqno) => {
-                entry.open(secrets.at(entry.tx_id().seqno))?.writes().map(drop)?;
+                secrets.open(entry)?.writes().map(drop)?;
             }
             Some(_) | None => entry.public_writes().map(drop)?,
         }

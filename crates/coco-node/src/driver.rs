@@ -218,6 +218,12 @@ pub enum DriverError {
     /// Members gave the ledger's secrets back.
     #[error("members have given the ledger's secrets back: the node starts again with them")]
     Recovered(LedgerSecrets),
+    /// Members gave the ledger's secrets back, and it does not load under them.
+    #[error(
+        "the ledger does not load under the secrets that members gave back: {0}. They are not kept: start the node again, \
+         which waits for shares as before, or begin the recovery again with another copy of the ledger"
+    )]
+    Unloadable(String),
 }
 
 /// What a node that was left behind has promised.

@@ -67,7 +67,7 @@ use crate::{
     waiters::{Promise, Waiters},
 };
 
-use loading::{Loaded, Origin, load};
+use loading::{Loaded, Origin, check_loads, load};
 
 /// Why a node does not start.
 #[derive(Debug, Error)]
@@ -683,6 +683,9 @@ impl Node {
             }
             Err(DriverError::Recovered(secrets)) => {
                 let identity = self.identity.with_ledger_secrets(secrets);
+                // A node that has them sealed loads under them or not at all.
+                check_loads(&self.data_dir, &identity)
+                    .map_err(|error| DriverError::Unloadable(in_full(&error)))?;
                 identity
                     .reseal(&self.data_dir)
                     .map_err(|error| DriverError::Disk(in_full(&error)))?;

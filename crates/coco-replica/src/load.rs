@@ -391,8 +391,7 @@ impl Core {
         }
         let secrets = self.state.read().secrets.clone();
         let open = if secrets.knows(id.seqno) {
-            let open = entry.open(secrets.at(id.seqno));
-            Some(open.map_err(|source| LoadError::Open { id, source })?)
+            Some(secrets.open(&entry).map_err(|source| LoadError::Open { id, source })?)
         } else {
             // A service that is being recovered has what everybody may read.
             None

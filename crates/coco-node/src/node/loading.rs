@@ -1,6 +1,9 @@
 //! What a node reads from its folder before it starts, or copies from another node if that is not enough.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use coco_consensus::HardState;
 use coco_kv::MapName;
@@ -143,6 +146,19 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// Checks that the ledger in a node's folder loads with what an identity knows. Nobody else writes to it meanwhile.
+pub(super) fn check_loads(data_dir: &Path, identity: &Identity) -> Result<(), StartNodeError> {
+    let path = snapshot_folder(data_dir);
+    let snapshots =
+        snapshot_files::open(&path).map_err(|source| StartNodeError::Snapshots { path, source })?;
+    let path = data_dir.join(LEDGER_FOLDER);
+    let files = LedgerFiles::open(DiskFolder::new(&path));
+    let mut files = files.map_err(|source| StartNodeError::Files { path: path.clone(), source })?;
+    load_ledger(&Known::of(identity, 0), &mut files, &snapshots)
+        .map(drop)
+        .map_err(|error| StartNodeError::Load { path, source: Box::new(error) })
 }
 
 /// Checks that the ledger has all that this node counts for, and says what became of a torn tail.

@@ -203,6 +203,24 @@ fn copy_of(ledger: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Changes what no signature covers in a copy: the tag of its last signature entry.
+fn change_last_seal(desk: &Desk, kept: &Path, service: &Path) -> anyhow::Result<()> {
+    let report = verify_ledger(desk, kept, service, &["--output", "json"])?.json();
+    let mut ranges = report["unsigned"].as_array().context("a list")?.iter();
+    let is_tag = |range: &&Value| {
+        let ends = range["from"].as_u64().zip(range["to"].as_u64());
+        range["what"] == "SignatureSeal" && ends.is_some_and(|(from, to)| to - from == 16)
+    };
+    let tag = ranges.find(is_tag).context("the tag")?;
+    let path = kept.join(tag["file"].as_str().context("a name")?);
+    let at = usize::try_from(tag["from"].as_u64().context("an offset")?)?;
+    let mut bytes = fs::read(&path)?;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes)?;
+    verify_ledger(desk, kept, service, &[])?.ok();
+    Ok(())
+}
+
 /// All nodes, but for a copy of one ledger.
 fn lose(network: &mut Network, kept: &Path) -> anyhow::Result<()> {
     network.kill(&[0, 1, 2])?;
@@ -303,6 +321,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     let receipts = Receipts::of_last(&network, &desk)?;
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
     lose(&mut network, &kept)?;
+    change_last_seal(&desk, &kept, &lost)?;
 
     let phoenix = Phoenix::make(&desk, &scratch, "again", &kept, &lost)?;
     let running = phoenix.start()?;

@@ -102,8 +102,8 @@ fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Re
                 continue;
             }
             let at = || format!("{name} at offset {offset}");
-            let opened = entry
-                .open(secrets.at(tx_id.seqno))
+            let opened = secrets
+                .open(entry)
                 .map_err(|error| Failure::DoesNotVerify(anyhow!(error).context(at())))?;
             for (map, key, value) in opened.writes().with_context(at)?.iter() {
                 if !map.starts_with("public:") {

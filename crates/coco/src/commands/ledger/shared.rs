@@ -89,7 +89,7 @@ impl SharedArgs {
             let signed =
                 chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno <= copy.signed.seqno);
             for (offset, entry) in signed {
-                drop(entry.open(secrets.at(entry.tx_id().seqno)).map_err(|error| {
+                drop(secrets.open(entry).map_err(|error| {
                     let at = format!("{name} at offset {offset}");
                     Failure::DoesNotVerify(anyhow!(error).context(at))
                 })?);
