@@ -217,6 +217,21 @@ impl Verifier {
         self.tree.root_at(upto.0.checked_add(1)?)
     }
 
+    /// The epoch of the service that the ledger has come to, if it were to end here: what a service says that goes on from
+    /// here. None as long as it signed nothing, and after a snapshot, which does not say where it began.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        let last = self.signed?;
+        let root = self.tree.root_at(last.seqno.0)?;
+        Some(Epoch { first: self.service_began?, last, root })
+    }
+
+    /// Where the last service that began with a recovery says what it says of the one before it.
+    #[must_use]
+    pub fn endorsed_at(&self) -> Option<Seqno> {
+        self.endorsed.last().map(|(at, _)| *at)
+    }
+
     /// What verifies receipts for somebody who trusts the service that the ledger has come to: those of services before it,
     /// too, as far as the ledger endorses them.
     #[must_use]
@@ -427,17 +442,15 @@ impl Verifier {
         let Some(map) = maps.find(|map| map.name() == PREVIOUS_ENDORSEMENT_MAP) else {
             return Ok(None);
         };
-        let (Some(before), Some(last)) = (before, self.signed) else {
+        let (Some(before), Some(epoch)) = (before, self.epoch()) else {
             return Err(LedgerFault::EndorsementPlace);
         };
         let row =
             map.get(singleton_key()).ok_or(LedgerFault::Row { map: PREVIOUS_ENDORSEMENT_MAP })?;
         let row = EndorsementRow::read(row).map_err(LedgerFault::Endorsement)?;
         let found = row.verify(self.service.key()).map_err(LedgerFault::Endorsement)?;
-        let root = self.tree.root_at(last.seqno.0).unwrap_or(Digest::ZERO);
-        let epoch = Epoch { first: self.service_began.unwrap_or_default(), last, root };
         let expected = EndorsedService { key: before, epoch };
-        if found != expected || row.previous() != self.endorsed.last().map(|(at, _)| *at) {
+        if found != expected || row.previous() != self.endorsed_at() {
             return Err(LedgerFault::Endorsed);
         }
         Ok(Some(found))

@@ -148,6 +148,20 @@ impl Recovered {
 }
 
 #[test]
+fn a_verifier_says_what_the_next_service_says_of_the_one_until_now() {
+    for count in 0..3 {
+        let recovered = Recovered::times(count);
+        let mut verifier = Verifier::of_services(recovered.certificates.clone());
+        assert_eq!(verifier.epoch(), None, "nothing is signed yet");
+        for (file, bytes) in &recovered.ledger.files {
+            verifier.chunk(file, bytes).unwrap();
+        }
+        let expected = (Some(recovered.before().epoch), recovered.previous());
+        assert_eq!((verifier.epoch(), verifier.endorsed_at()), expected, "{count}");
+    }
+}
+
+#[test]
 fn receipts_of_before_are_believed_along_endorsements() {
     let recovered = Recovered::times(2);
     let (verifier, newest) = (recovered.verifier(), recovered.trusted().pem());

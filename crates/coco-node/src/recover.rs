@@ -27,9 +27,9 @@ use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
     Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
-    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, PREVIOUS_ENDORSEMENT_MAP,
-    Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
-    VerifiedReceipt, Verifier, VerifyLedgerError, note_services, service_began, singleton_key,
+    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError,
+    SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus, VerifiedReceipt, Verifier,
+    VerifyLedgerError, note_services, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -46,10 +46,8 @@ use crate::{
 /// What a service is brought back from.
 #[derive(Debug)]
 pub struct RecoverSpec<'a> {
-    /// The folder of the ledger's files. It is read only.
-    pub ledger: &'a Path,
-    /// What [`reach`] said of it.
-    pub reach: Reach,
+    /// What [`reach`] said of the ledger. Its files are only read.
+    pub reach: &'a Reach,
     /// The certificate of the service that was lost, which the operator trusts.
     pub previous: &'a Certificate,
     /// The folder of the node, which is made.
@@ -73,10 +71,6 @@ pub struct Recovered {
     pub service: Certificate,
     /// The node.
     pub node: coco_types::NodeId,
-    /// Up to where the old service had signed: everything until there is kept.
-    pub signed: TxId,
-    /// The last entry of the files. What is after the last signature nobody can vouch for; it is left out.
-    pub last: TxId,
 }
 
 /// Why a service was not brought back.
@@ -96,6 +90,17 @@ pub enum RecoverError {
     /// The ledger is not what the old service signed.
     #[error("the ledger does not verify")]
     Verify(#[from] VerifyLedgerError),
+    /// What was made of it is not what every auditor will hold it to be.
+    #[error(
+        "what was made of the ledger does not verify, so nothing is sealed: see whether {ledger} or the copy changed \
+         meanwhile, remove the folder and begin again"
+    )]
+    Made {
+        /// Where it was made.
+        ledger: PathBuf,
+        /// What is wrong with it.
+        source: Box<VerifyLedgerError>,
+    },
     /// The copy cannot be opened or written.
     #[error("the copy of the ledger cannot be used")]
     Copy(#[from] LedgerFilesError),
@@ -148,10 +153,9 @@ pub enum RecoverError {
 /// # Panics
 /// When the system has no entropy.
 pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
-    let Reach { signed, last } = spec.reach;
-    let chunks = chunks(spec.ledger)?;
+    let Reach { signed, last, .. } = *spec.reach;
     let ledger = spec.folder.join(LEDGER_FOLDER);
-    copy(&chunks, &ledger)?;
+    copy(&spec.reach.files, &ledger)?;
 
     let mut secret = vec![0; LEDGER_SECRET_BYTES];
     aws_lc_rs::rand::fill(&mut secret).expect("the system has entropy");
@@ -187,10 +191,25 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
         writer.append(entry, false)?;
     }
     writer.sync()?;
+    drop(writer);
+    check_made(spec.reach, &identity, &ledger)?;
     sync(spec.folder)?;
     identity.seal(spec.folder)?;
     sync(spec.folder)?;
-    Ok(Recovered { service: identity.service_cert.clone(), node: identity.node_id, signed, last })
+    Ok(Recovered { service: identity.service_cert.clone(), node: identity.node_id })
+}
+
+/// Reads what was made as an auditor does who trusts the service that begins. Its own entries are opened, too.
+fn check_made(reach: &Reach, identity: &Identity, ledger: &Path) -> Result<(), RecoverError> {
+    let services = reach.services.iter().chain([&identity.service_cert]).cloned().collect();
+    let secrets = identity.ledger_secrets().clone();
+    let mut verifier = Verifier::of_services(services).with_secret(secrets);
+    let made = |source| RecoverError::Made { ledger: ledger.to_owned(), source: Box::new(source) };
+    for (name, path) in &chunks(ledger)? {
+        verifier.chunk(&name.to_string(), &read(path)?).map_err(made)?;
+    }
+    // What was signed is all there, and only the first entry came before the signature over it.
+    verifier.finish(Some(reach.signed)).map(drop).map_err(made)
 }
 
 /// How many views after the last signature of the service before a recovered one begins.
@@ -233,14 +252,34 @@ fn read(path: &Path) -> Result<Vec<u8>, RecoverError> {
     fs::read(path).map_err(|source| RecoverError::File { path: path.to_owned(), source })
 }
 
+/// A file of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeptFile {
+    name: ChunkName,
+    path: PathBuf,
+}
+
+impl KeptFile {
+    /// Its bytes.
+    fn read(&self) -> Result<Vec<u8>, RecoverError> {
+        read(&self.path)
+    }
+}
+
 /// How far a copy of a ledger reaches, that was verified.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
     /// The last signature of the service: everything until there can be brought back.
     pub signed: TxId,
-    /// The last entry.
+    /// The last entry. What is after the last signature nobody can vouch for; it is left out.
     pub last: TxId,
+    files: Vec<KeptFile>,
+    /// The services that the ledger went through, the one that was lost last.
+    services: Vec<Certificate>,
+    /// What that service's successor says of it, and the entry that says so of the one before it.
+    epoch: Epoch,
+    endorsed_at: Option<Seqno>,
 }
 
 /// Verifies a copy of a ledger against the service that was lost, and says how far it reaches. It must hold what the
@@ -254,10 +293,12 @@ pub fn reach(
     receipts: &[VerifiedReceipt],
 ) -> Result<Reach, RecoverError> {
     let chunks = chunks(ledger)?;
+    let whole = |(name, path)| KeptFile { name, path };
+    let files: Vec<KeptFile> = chunks.into_iter().map(whole).collect();
     // It may have been recovered before.
     let mut services = Vec::new();
-    for (_, path) in &chunks {
-        let bytes = read(path)?;
+    for file in &files {
+        let bytes = file.read()?;
         let Ok(chunk) = Chunk::parse(&bytes) else { break };
         for (_, entry) in &chunk.entries {
             if let Ok(writes) = entry.public_writes() {
@@ -269,14 +310,22 @@ pub fn reach(
     if services.last().is_none_or(|last| last.key() != previous.key()) {
         services = vec![previous.clone()];
     }
-    let mut verifier = Verifier::of_services(services);
-    for (name, path) in &chunks {
-        verifier.chunk(&name.to_string(), &read(path)?)?;
+    let mut verifier = Verifier::of_services(services.clone());
+    for file in &files {
+        verifier.chunk(&file.name.to_string(), &file.read()?)?;
     }
     receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
+    let (epoch, endorsed_at) = (verifier.epoch(), verifier.endorsed_at());
     let report = verifier.finish(None)?;
     was_open(report.status)?;
-    Ok(Reach { signed: report.signed, last: report.last })
+    Ok(Reach {
+        signed: report.signed,
+        last: report.last,
+        files,
+        services,
+        epoch: epoch.ok_or(RecoverError::NoService)?,
+        endorsed_at,
+    })
 }
 
 fn was_open(status: ServiceStatus) -> Result<(), RecoverError> {
@@ -288,7 +337,7 @@ fn was_open(status: ServiceStatus) -> Result<(), RecoverError> {
     }
 }
 
-fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverError> {
+fn copy(files: &[KeptFile], ledger: &Path) -> Result<(), RecoverError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RecoverError::File { path, source }
@@ -297,9 +346,9 @@ fn copy(chunks: &[(ChunkName, PathBuf)], ledger: &Path) -> Result<(), RecoverErr
         fs::create_dir_all(folder).map_err(failed(folder))?;
     }
     fs::create_dir(ledger).map_err(failed(ledger))?;
-    for (name, path) in chunks {
-        let to = ledger.join(name.to_string());
-        fs::copy(path, &to).map_err(failed(&to))?;
+    for file in files {
+        let to = ledger.join(file.name.to_string());
+        fs::copy(&file.path, &to).map_err(failed(&to))?;
         // A copy of an archive may be one that nobody may write to.
         let open = fs::OpenOptions::new().read(true).open(&to).and_then(|file| file.sync_all());
         open.map_err(failed(&to))?;
@@ -344,20 +393,15 @@ fn first_entries(
         .into_iter()
         .filter_map(|(key, row)| Some((str::from_utf8(&key).ok()?.parse().ok()?, row.to_vec())))
         .collect();
-    let (tree, last, genesis) = {
+    let (tree, last) = {
         let state = loader.state();
         let state = state.read();
-        (state.tree().clone(), state.last().seqno, state.tx_id(Seqno(1)))
+        (state.tree().clone(), state.last().seqno)
     };
-    let signed_root = tree.root_at(last.0).unwrap_or_else(|| tree.root());
-    let began = service_began(&service_row)?;
-    let epoch =
-        Epoch { first: began.unwrap_or(genesis), last: spec.reach.signed, root: signed_root };
+    // What was verified, and not what the ledger says of itself.
+    let Reach { epoch, endorsed_at, .. } = *spec.reach;
     let before = EndorsedService { key: spec.previous.key().clone(), epoch };
-    // The row before this one stands where the service began that is endorsed now.
-    let has_row = head.get(map(PREVIOUS_ENDORSEMENT_MAP)?, singleton_key()).is_some();
-    let previous = began.filter(|_| has_row).map(|began| began.seqno);
-    let endorsement = identity.endorse_before(&before, previous, spec.now);
+    let endorsement = identity.endorse_before(&before, endorsed_at, spec.now);
     let id = TxId { view, seqno: last.next() };
     let node = GenesisNode {
         node_id: identity.node_id,
@@ -372,7 +416,7 @@ fn first_entries(
         id,
         certificate_pem: &identity.service_cert.pem(),
         previous_pem: &spec.previous.pem(),
-        signed_root,
+        signed_root: epoch.root,
         endorsement: &endorsement,
         service_row: &service_row,
         node_rows: &node_rows,
@@ -392,7 +436,54 @@ fn first_entries(
 
 #[cfg(test)]
 mod tests {
+    use coco_evm::genesis::{ChainConfig, Genesis};
+
     use super::*;
+    use crate::{
+        identity::IDENTITY_FILE,
+        provision::{NetworkSpec, NodeSpec, provision},
+    };
+
+    /// The copy that is made is another than the one that was verified: what its first entry says is not believed.
+    #[test]
+    fn nothing_is_sealed_that_does_not_verify() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let place = |name: &str| NodeSpec {
+            folder: folder.path().join(name),
+            client_address: "127.0.0.1:1000".to_owned(),
+            peer_address: "127.0.0.1:2000".to_owned(),
+        };
+        let (lost, now) = (place("lost"), 1_700_000_000);
+        provision(&NetworkSpec {
+            nodes: std::slice::from_ref(&lost),
+            code_digest: Digest::ZERO,
+            names: &[],
+            genesis: &Genesis::new(ChainConfig::new(1)),
+            governance: None,
+            now,
+        })
+        .expect("there is nothing yet");
+        let previous = Identity::open(&lost.folder).expect("opens").service_cert;
+        let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
+        let mut other = found.clone();
+        other.epoch.first = TxId::new(2, 2);
+        for (name, reach) in [("sound", &found), ("other", &other)] {
+            let NodeSpec { folder, client_address, peer_address } = place(name);
+            let made = recover(&RecoverSpec {
+                reach,
+                previous: &previous,
+                folder: &folder,
+                client_address,
+                peer_address,
+                names: &[],
+                code_digest: Digest::ZERO,
+                now,
+            });
+            let is_sound = name == "sound";
+            assert_eq!(folder.join(IDENTITY_FILE).exists(), is_sound, "{name}: {made:?}");
+            assert!(is_sound || matches!(made, Err(RecoverError::Made { .. })), "{made:?}");
+        }
+    }
 
     #[test]
     fn entries_that_nobody_signed_do_not_use_up_the_views() {

@@ -1,6 +1,6 @@
 //! `coco network recover`: the folder of a node with which a lost service begins anew.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use coco_client::ServiceIdentity;
 use coco_crypto::Certificate;
@@ -43,10 +43,9 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
     let place = &arguments.place;
     place.check_free()?;
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
-    let (ledger, reach) = furthest(arguments, &previous)?;
+    let reach = furthest(arguments, &previous)?;
     let spec = RecoverSpec {
-        ledger,
-        reach,
+        reach: &reach,
         previous: &previous,
         folder: &place.dir,
         client_address: place.client.to_string(),
@@ -55,13 +54,14 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         code_digest: code_digest()?,
         now: now()?,
     };
-    let Recovered { service, node, signed, last } = recover(&spec).map_err(fault)?;
+    let Recovered { service, node } = recover(&spec).map_err(fault)?;
     let cert_path = place.service_cert_path();
     files::create(&cert_path, service.pem().as_bytes(), Rights::Public)?;
     place.write_config(node.to_string(), Vec::new(), arguments.from_disk)?;
 
     let identity = ServiceIdentity::of(&service).to_string();
     let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
+    let Reach { signed, last, .. } = reach;
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
@@ -91,25 +91,22 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
 }
 
 /// The copy that reaches furthest, of those that verify and hold what the receipts prove.
-fn furthest<'a>(
-    arguments: &'a RecoverArgs,
-    previous: &Certificate,
-) -> Result<(&'a Path, Reach), Fault> {
+fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fault> {
     let verifier = ReceiptVerifier::new(previous.clone());
     let receipts: Vec<VerifiedReceipt> = arguments
         .receipt
         .iter()
         .map(|path| receipt::read_verified(path, &verifier).map_err(Fault::from))
         .collect::<Result<_, _>>()?;
-    let (mut best, mut refused) = (None::<(&Path, Reach)>, None);
+    let (mut best, mut refused) = (None::<Reach>, None);
     for path in &arguments.ledgers {
         match reach(path, previous, &receipts) {
             Ok(found) => {
                 let (signed, last) = (found.signed, found.last);
                 eprintln!("{}: signed up to {signed}, last entry {last}", path.display());
                 let order = |id: TxId| (id.view, id.seqno);
-                if best.is_none_or(|(_, other)| order(signed) > order(other.signed)) {
-                    best = Some((path, found));
+                if best.as_ref().is_none_or(|best| order(signed) > order(best.signed)) {
+                    best = Some(found);
                 }
             }
             Err(error) => {
@@ -127,7 +124,9 @@ fn furthest<'a>(
 
 fn fault(error: RecoverError) -> Fault {
     let code = match &error {
-        RecoverError::Verify(_) | RecoverError::Entry { .. } => Code::DoesNotVerify,
+        RecoverError::Verify(_) | RecoverError::Made { .. } | RecoverError::Entry { .. } => {
+            Code::DoesNotVerify
+        }
         RecoverError::NoLedger(_) => Code::FileUnreadable,
         RecoverError::File { .. }
         | RecoverError::Copy(_)
