@@ -26,10 +26,11 @@ use coco_evm::state;
 use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
-    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
-    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError,
-    SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus, VerifiedReceipt, Verifier,
-    VerifyLedgerError, note_services, singleton_key,
+    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode,
+    LEDGER_SECRET_BYTES, LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period,
+    Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
+    UnsignedRange, VerifiedReceipt, Verifier, VerifyLedgerError, note_services,
+    singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -274,6 +275,8 @@ pub struct Reach {
     pub signed: TxId,
     /// The last entry. What is after the last signature nobody can vouch for; it is left out.
     pub last: TxId,
+    /// What at the end of all that is under no signature: also parts of the last signature entry, which is kept.
+    pub unsigned: Vec<UnsignedRange>,
     files: Vec<KeptFile>,
     /// The services that the ledger went through, the one that was lost last.
     services: Vec<Certificate>,
@@ -321,6 +324,7 @@ pub fn reach(
     Ok(Reach {
         signed: report.signed,
         last: report.last,
+        unsigned: report.unsigned,
         files,
         services,
         epoch: epoch.ok_or(RecoverError::NoService)?,

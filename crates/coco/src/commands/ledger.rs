@@ -14,7 +14,7 @@ use coco_crypto::Certificate;
 use coco_governance::AuditReport;
 use coco_ledger::{
     Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
-    SnapshotName, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
+    SnapshotName, UnsignedRange, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
 };
 use coco_types::{Seqno, TxId};
 
@@ -268,18 +268,7 @@ fn print(
 ) {
     match output {
         Output::Json => {
-            let unsigned: Vec<_> = report
-                .unsigned
-                .iter()
-                .map(|range| {
-                    serde_json::json!({
-                        "file": range.file,
-                        "from": range.offsets.start,
-                        "to": range.offsets.end,
-                        "what": format!("{:?}", range.what),
-                    })
-                })
-                .collect();
+            let unsigned: Vec<_> = report.unsigned.iter().map(unsigned_json).collect();
             outln!(
                 "{}",
                 serde_json::json!({
@@ -324,16 +313,26 @@ fn print(
                 outln!("members at the end: {members}, of them active: {active}");
             }
             for range in &report.unsigned {
-                outln!(
-                    "not yet under a signature: {} bytes {}..{} ({:?})",
-                    range.file,
-                    range.offsets.start,
-                    range.offsets.end,
-                    range.what
-                );
+                outln!("{}", unsigned_text(range));
             }
         }
     }
+}
+
+/// Bytes that no signature covers, for programs.
+pub(crate) fn unsigned_json(range: &UnsignedRange) -> serde_json::Value {
+    serde_json::json!({
+        "file": range.file,
+        "from": range.offsets.start,
+        "to": range.offsets.end,
+        "what": format!("{:?}", range.what),
+    })
+}
+
+/// The same for people.
+pub(crate) fn unsigned_text(range: &UnsignedRange) -> String {
+    let UnsignedRange { file, offsets, what } = range;
+    format!("not yet under a signature: {file} bytes {}..{} ({what:?})", offsets.start, offsets.end)
 }
 
 fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::place::{PlaceArgs, code_digest};
 use crate::{
     codes::Code,
-    commands::receipt,
+    commands::{ledger, receipt},
     fault::{Fault, chain},
     files::{self, Rights},
     output::Output,
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
 
     let identity = ServiceIdentity::of(&service).to_string();
     let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
-    let Reach { signed, last, .. } = reach;
+    let Reach { signed, last, ref unsigned, .. } = reach;
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
@@ -69,15 +69,20 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         "config": config,
         "signed": signed.to_string(),
         "last": last.to_string(),
+        "unsigned": unsigned.iter().map(ledger::unsigned_json).collect::<Vec<_>>(),
     });
     let old = arguments.service_cert.display();
     output.print("network.recover", details, || {
         let dropped = last.seqno.0 - signed.seqno.0;
-        let note = if dropped == 0 {
+        let mut note = if dropped == 0 {
             String::new()
         } else {
             format!("\n  {dropped} entries after it are under no signature and are left out")
         };
+        for range in unsigned {
+            note.push_str("\n  ");
+            note.push_str(&ledger::unsigned_text(range));
+        }
         format!(
             "the ledger is kept up to {signed}, which the lost service signed{note}\n\
              the service has another identity now  {identity}\n\
