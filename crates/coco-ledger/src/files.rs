@@ -704,10 +704,7 @@ fn open_tail<F: Folder>(
     let file = folder.open_to_write(&name.to_string())?;
     let mut bytes = read_whole(&file)?;
     let length = bytes.len();
-    if length < CHUNK_HEADER_BYTES {
-        bytes = open_chunk().to_vec();
-    }
-    drop_table(name, &mut bytes)?;
+    settle_open_chunk(name, &mut bytes)?;
     let chunk = parse(name, &bytes)?;
     let torn = (chunk.torn_bytes > 0).then_some(TornTail {
         file: name,
@@ -731,6 +728,18 @@ fn open_tail<F: Folder>(
     file.write_at(&bytes[..end], 0)?;
     file.sync_all()?;
     Ok((open, torn))
+}
+
+/// Makes the bytes of a chunk whose name says that it is open those of an open one, however far its writer came: what a node does
+/// that starts, and whoever looks at a copy of its ledger first.
+///
+/// # Errors
+/// [`LedgerFilesError::Header`] when the header names a place for the table where none can be.
+pub fn settle_open_chunk(name: ChunkName, bytes: &mut Vec<u8>) -> Result<(), LedgerFilesError> {
+    if bytes.len() < CHUNK_HEADER_BYTES {
+        *bytes = open_chunk().to_vec();
+    }
+    drop_table(name, bytes)
 }
 
 /// Makes the bytes of a chunk that was caught while it was being closed those of an open one. The header is not believed:

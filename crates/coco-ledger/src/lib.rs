@@ -54,6 +54,7 @@ pub use entry::{
 };
 pub use files::{
     LedgerFiles, LedgerFilesError, LedgerWriter, PUT_ASIDE, PutAside, ReplayError, TornTail,
+    settle_open_chunk,
 };
 pub use first::FirstLedger;
 pub use folder::{

@@ -21,6 +21,7 @@ use crate::{
     Chunk, ChunkName, EndorsedService, EndorsementRow, EntryFlags, EntryView, Epoch, LedgerSecrets,
     MerkleTree, PREVIOUS_ENDORSEMENT_MAP, ReceiptVerifier, SignatureRecord, SnapshotEvidence,
     TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
+    chunk::misses_sector,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
 };
@@ -176,8 +177,9 @@ impl Verifier {
         Self { secrets: Some(secrets.into()), ..self }
     }
 
-    /// The next chunk: the name of its file without the folder, and all its bytes. After an error the verifier is of
-    /// no further use.
+    /// The next chunk: the name of its file without the folder, and all its bytes. An entry of an open chunk that is refused
+    /// and misses a sector is torn, with all that follows, as for a node that starts. After an error the verifier is of no
+    /// further use.
     ///
     /// # Errors
     /// [`VerifyLedgerError`] with the file, the offset and what is wrong there.
@@ -194,14 +196,35 @@ impl Verifier {
         check_count(name, &chunk).map_err(|fault| at(0, fault))?;
 
         self.files.push(file.to_owned());
-        let index = self.files.len() - 1;
-        let last = chunk.entries.len().saturating_sub(1);
-        for (n, (offset, entry)) in chunk.entries.iter().enumerate() {
-            let place = Place { file: index, offset: *offset, bytes: entry.bytes().len() as u64 };
-            let order = Order { is_first: n == 0, is_last: n == last, is_closed: chunk.is_closed };
-            self.entry(place, order, entry)?;
+        let misses = |offset: u64| !chunk.is_closed && misses_sector(bytes, offset);
+        // Zeros may be what was written: an entry is torn only if it is refused, and that comes too late to go back.
+        let before = chunk.entries.iter().any(|(offset, _)| misses(*offset)).then(|| self.clone());
+        let (end, torn_bytes) = match (self.entries(&chunk, chunk.entries.len()), before) {
+            (Ok(()), _) => (chunk.end, chunk.torn_bytes),
+            (Err(error), Some(before)) if misses(error.offset) => {
+                *self = before;
+                let whole = chunk.entries.partition_point(|(offset, _)| *offset < error.offset);
+                self.entries(&chunk, whole)?;
+                (error.offset, bytes.len() as u64 - error.offset)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        (self.end, self.torn_bytes, self.is_open) = (end, torn_bytes, !chunk.is_closed);
+        Ok(())
+    }
+
+    /// The first entries of a chunk whose file was noted.
+    fn entries(&mut self, chunk: &Chunk<'_>, count: usize) -> Result<(), VerifyLedgerError> {
+        let file = self.files.len() - 1;
+        for (n, (offset, entry)) in chunk.entries.iter().take(count).enumerate() {
+            let place = Place { file, offset: *offset, bytes: entry.bytes().len() as u64 };
+            let is_last = n + 1 == count;
+            self.entry(
+                place,
+                Order { is_first: n == 0, is_last, is_closed: chunk.is_closed },
+                entry,
+            )?;
         }
-        (self.end, self.torn_bytes, self.is_open) = (chunk.end, chunk.torn_bytes, !chunk.is_closed);
         Ok(())
     }
 

@@ -115,6 +115,30 @@ fn a_flipped_byte_is_traced_to_its_entry() {
     assert!(matches!(error.fault, LedgerFault::Leaf(_)), "{error:?}");
 }
 
+/// The power went before all of the last entry was on the disk. A node that starts from there cuts it off.
+#[test]
+fn an_entry_that_misses_a_sector_is_a_torn_tail() {
+    let mut ledger = Ledger::small(0);
+    let end = ledger.files[1].1.len();
+    let mut rows = WriteSet::new();
+    for n in 0..200_u64 {
+        rows.insert(&MapName::from_static("public:records"), &n.to_be_bytes(), &b"public"[..]);
+    }
+    ledger.append(EntryFlags::NONE, Digest::ZERO, &rows);
+    let mut files = ledger.files.clone();
+    let sector = (end / 512 + 2) * 512;
+    assert!(sector + 512 < files[1].1.len());
+    files[1].1[sector..sector + 512].fill(0);
+    let report = verify(verifier(&ledger), &files).unwrap();
+    assert_eq!((report.signed, report.last), (TxId::new(3, 15), TxId::new(3, 15)));
+    let torn = report.unsigned.last().unwrap();
+    assert_eq!((torn.what, torn.offsets.start), (UnsignedWhat::TornTail, end as u64));
+    // Other damage is none of a crash.
+    let mut files = ledger.files.clone();
+    files[1].1[sector..sector + 511].fill(0xff);
+    assert!(verify(verifier(&ledger), &files).is_err());
+}
+
 #[test]
 fn a_torn_tail_is_reported() {
     let ledger = Ledger::small(2);

@@ -26,11 +26,10 @@ use coco_evm::state;
 use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
-    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode,
-    LEDGER_SECRET_BYTES, LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period,
-    Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
-    UnsignedRange, VerifiedReceipt, Verifier, VerifyLedgerError, note_services,
-    singleton_key,
+    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
+    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError,
+    SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus, UnsignedRange, VerifiedReceipt,
+    Verifier, VerifyLedgerError, note_services, settle_open_chunk, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -169,9 +168,8 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
 
     let files = LedgerFiles::open(DiskFolder::new(&ledger))?;
     let mut writer = files.into_writer()?;
-    if last > signed {
-        writer.truncate(signed.seqno)?;
-    }
+    // A tail that misses a sector was not verified, and counts as an entry here.
+    writer.truncate(signed.seqno)?;
     drop(writer);
     let mut files = LedgerFiles::open(DiskFolder::new(&ledger))?;
     let keyring = Keyring::from(secrets.clone());
@@ -261,9 +259,13 @@ struct KeptFile {
 }
 
 impl KeptFile {
-    /// Its bytes.
+    /// Its bytes, as those of a chunk with its name.
     fn read(&self) -> Result<Vec<u8>, RecoverError> {
-        read(&self.path)
+        let mut bytes = read(&self.path)?;
+        if self.name.last.is_none() {
+            settle_open_chunk(self.name, &mut bytes)?;
+        }
+        Ok(bytes)
     }
 }
 
