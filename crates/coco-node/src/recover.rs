@@ -10,6 +10,9 @@
 //! Nobody has a secret of the old service: not its key, so it has another identity afterwards, and not its ledger secrets,
 //! so what is public is all that the node reads until members have sent their shares. Two operators may do this at one time;
 //! members open the one that they mean, by naming its identity.
+//!
+//! A recovery that never came to its opening has no shares of its own. Where only its ledger is left, the service before it is
+//! named as the one that was lost: what came after it is left out then.
 
 use std::{
     fs::{self, File},
@@ -26,10 +29,11 @@ use coco_evm::state;
 use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
-    Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode, LEDGER_SECRET_BYTES,
-    LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError,
-    SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus, UnsignedRange, VerifiedReceipt,
-    Verifier, VerifyLedgerError, note_services, settle_open_chunk, singleton_key,
+    CHUNK_HEADER_BYTES, Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode,
+    LEDGER_SECRET_BYTES, LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period,
+    Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
+    UnsignedRange, VerifiedReceipt, Verifier, VerifyLedgerError, note_services, open_chunk,
+    settle_open_chunk, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -121,9 +125,15 @@ pub enum RecoverError {
     /// it at most.
     #[error(
         "the last service of this ledger was never open ({0:?}), so its members have no shares of its \
-         secret: recover a copy of the ledger as the service before it left it"
+         secret: recover the service before it, by its certificate"
     )]
     NotOpen(ServiceStatus),
+    /// A service before the last is named as the lost one, and one after it was open.
+    #[error(
+        "the ledger went on after this service, as one with the certificate {0}, which was open: whoever goes back behind \
+         that loses what it wrote. Recover the service that was open last"
+    )]
+    LaterOpen(Digest),
     /// What the ledger says of nodes or service cannot be read.
     #[error("what the ledger says of its service cannot be read")]
     Rows(#[from] MembershipError),
@@ -251,19 +261,25 @@ fn read(path: &Path) -> Result<Vec<u8>, RecoverError> {
     fs::read(path).map_err(|source| RecoverError::File { path: path.to_owned(), source })
 }
 
-/// A file of the ledger.
+/// A file of the ledger, as far as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KeptFile {
     name: ChunkName,
     path: PathBuf,
+    /// Where another service begins in it, which is left out: an offset after some entry.
+    upto: Option<usize>,
 }
 
 impl KeptFile {
     /// Its bytes, as those of a chunk with its name.
     fn read(&self) -> Result<Vec<u8>, RecoverError> {
         let mut bytes = read(&self.path)?;
-        if self.name.last.is_none() {
+        if self.name.last.is_none() && self.upto.is_none() {
             settle_open_chunk(self.name, &mut bytes)?;
+        }
+        if let Some(upto) = self.upto {
+            bytes.truncate(upto);
+            bytes[..CHUNK_HEADER_BYTES].copy_from_slice(&open_chunk());
         }
         Ok(bytes)
     }
@@ -279,6 +295,8 @@ pub struct Reach {
     pub last: TxId,
     /// What at the end of all that is under no signature: also parts of the last signature entry, which is kept.
     pub unsigned: Vec<UnsignedRange>,
+    /// How many services after the one that was lost, none of which was ever open, are left out with their entries.
+    pub services_after: usize,
     files: Vec<KeptFile>,
     /// The services that the ledger went through, the one that was lost last.
     services: Vec<Certificate>,
@@ -298,21 +316,20 @@ pub fn reach(
     receipts: &[VerifiedReceipt],
 ) -> Result<Reach, RecoverError> {
     let chunks = chunks(ledger)?;
-    let whole = |(name, path)| KeptFile { name, path };
-    let files: Vec<KeptFile> = chunks.into_iter().map(whole).collect();
-    // It may have been recovered before.
-    let mut services = Vec::new();
-    for file in &files {
-        let bytes = file.read()?;
-        let Ok(chunk) = Chunk::parse(&bytes) else { break };
-        for (_, entry) in &chunk.entries {
-            if let Ok(writes) = entry.public_writes() {
-                // What cannot be read is refused below, with its place.
-                let _unread: Result<(), _> = note_services(&mut services, &writes);
-            }
+    let whole = |(name, path)| KeptFile { name, path, upto: None };
+    let mut files: Vec<KeptFile> = chunks.into_iter().map(whole).collect();
+    let said = said_of_services(&files)?;
+    let mut services = said.services;
+    let lost = services.iter().rposition(|service| service.key() == previous.key());
+    let mut services_after = 0;
+    if let Some(next) = lost.map(|at| at + 1).filter(|next| *next < services.len()) {
+        if let Some(at) = said.parts[next..].iter().position(|part| part.was_open) {
+            return Err(RecoverError::LaterOpen(services[next + at].digest()));
         }
-    }
-    if services.last().is_none_or(|last| last.key() != previous.key()) {
+        services_after = services.len() - next;
+        services.truncate(next);
+        keep_before(&mut files, &said.parts[next]);
+    } else if lost.is_none() {
         services = vec![previous.clone()];
     }
     let mut verifier = Verifier::of_services(services.clone());
@@ -323,15 +340,71 @@ pub fn reach(
     let (epoch, endorsed_at) = (verifier.epoch(), verifier.endorsed_at());
     let report = verifier.finish(None)?;
     was_open(report.status)?;
+    let last = if services_after > 0 { said.last.max(report.last) } else { report.last };
     Ok(Reach {
         signed: report.signed,
-        last: report.last,
+        last,
         unsigned: report.unsigned,
+        services_after,
         files,
         services,
         epoch: epoch.ok_or(RecoverError::NoService)?,
         endorsed_at,
     })
+}
+
+/// What the entries of a ledger say of its services. Nothing is verified.
+#[derive(Default)]
+struct Said {
+    services: Vec<Certificate>,
+    /// Where each begins, and whether it was ever open.
+    parts: Vec<Part>,
+    /// The last entry.
+    last: TxId,
+}
+
+/// A stretch of the ledger that is of one service.
+struct Part {
+    /// The file that it begins in, by its place, and the offset there.
+    file: usize,
+    offset: u64,
+    was_open: bool,
+}
+
+/// A ledger may have been recovered before. What cannot be read is refused later, with its place.
+fn said_of_services(files: &[KeptFile]) -> Result<Said, RecoverError> {
+    let mut said = Said::default();
+    for (file, kept) in files.iter().enumerate() {
+        let bytes = kept.read()?;
+        let Ok(chunk) = Chunk::parse(&bytes) else { break };
+        for (offset, entry) in &chunk.entries {
+            said.last = entry.tx_id();
+            let Ok(writes) = entry.public_writes() else { continue };
+            let _unread: Result<(), _> = note_services(&mut said.services, &writes);
+            if said.services.len() > said.parts.len() {
+                said.parts.push(Part { file, offset: *offset, was_open: false });
+            }
+            let row = writes.get(&MapName::from_static(SERVICE_MAP), singleton_key());
+            let is_open = row.and_then(status_of) == Some(ServiceStatus::Open);
+            if let Some(part) = said.parts.last_mut() {
+                part.was_open |= is_open;
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// Leaves out what begins with a part of the ledger. Nothing is cut where it lies.
+fn keep_before(files: &mut Vec<KeptFile>, part: &Part) {
+    files.truncate(part.file + 1);
+    let upto = usize::try_from(part.offset).expect("the file is in memory");
+    match files.last_mut() {
+        Some(file) if upto > CHUNK_HEADER_BYTES => {
+            file.upto = Some(upto);
+            file.name = ChunkName { last: None, is_committed: false, ..file.name };
+        }
+        Some(_) | None => drop(files.pop()),
+    }
 }
 
 fn was_open(status: ServiceStatus) -> Result<(), RecoverError> {
@@ -354,7 +427,11 @@ fn copy(files: &[KeptFile], ledger: &Path) -> Result<(), RecoverError> {
     fs::create_dir(ledger).map_err(failed(ledger))?;
     for file in files {
         let to = ledger.join(file.name.to_string());
-        fs::copy(&file.path, &to).map_err(failed(&to))?;
+        let copied = match file.upto {
+            None => fs::copy(&file.path, &to).map(drop),
+            Some(_) => fs::write(&to, file.read()?),
+        };
+        copied.map_err(failed(&to))?;
         // A copy of an archive may be one that nobody may write to.
         let open = fs::OpenOptions::new().read(true).open(&to).and_then(|file| file.sync_all());
         open.map_err(failed(&to))?;

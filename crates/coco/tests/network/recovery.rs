@@ -1,6 +1,7 @@
 //! Every machine is gone. From a copy of the ledger and the shares of two of three members the service comes back.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -368,6 +369,10 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     verify_recovered(&desk, &ledger, &phoenix.service_cert, &receipts)?;
     let other = verify_ledger(&desk, &ledger, &lost, &[])?.failed(7, "COCO-7001");
     ensure!(other.contains("recovered as another one"), "{other}");
+    // Nobody goes back behind what a service wrote that was open.
+    let (_, back) = recover(&desk, &scratch.join("back"), &ledger, &lost)?;
+    let said = back.failed(1, "COCO-1000");
+    ensure!(said.contains("which was open"), "{said}");
     let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
     let (_, info) = second.get("/node/network")?;
@@ -473,6 +478,23 @@ fn nothing_wrong_is_recovered() -> anyhow::Result<()> {
     // What this attempt wrote has a secret that no member has a share of.
     let said = refused(&dir.join("ledger"), &dir.join("service_cert.pem"), "COCO-1000", 1)?;
     ensure!(said.contains("was never open (Recovering)"), "{said}");
+    // Where nothing else is left, the service before it is brought back from there: the attempt is left out.
+    let rest = dir.join("ledger");
+    let files = |folder: &Path| -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+        let files = fs::read_dir(folder)?.map(|file| {
+            let path = file?.path();
+            Ok((path.clone(), fs::read(path)?))
+        });
+        files.collect()
+    };
+    let before = files(&rest)?;
+    let made = Phoenix::make(&desk, &scratch, "behind it", &rest, &lost)?;
+    assert_eq!(files(&rest)?, before, "it is only read");
+    let ledger = made.config.with_file_name("ledger");
+    verify_ledger(&desk, &ledger, &made.service_cert, &["--governance"])?.ok();
+    let shown = verify_ledger(&desk, &ledger, &made.service_cert, &["--output", "json"])?.json();
+    let whole = verify_ledger(&desk, &rest, &dir.join("service_cert.pem"), &["--output", "json"])?;
+    assert_eq!(shown["entries"], whole.json()["entries"], "one attempt stands for the other");
     network.finish()
 }
 

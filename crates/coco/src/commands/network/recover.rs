@@ -29,7 +29,7 @@ pub(crate) struct RecoverArgs {
     /// Refuse copies that do not hold what this receipt (JSON or COSE) proves. May be given more than once
     #[arg(long, value_name = "FILE")]
     receipt: Vec<PathBuf>,
-    /// The certificate (PEM) of the service that was lost
+    /// The certificate (PEM) of the service that was lost. What a later one wrote that was never open is left out
     #[arg(long, value_name = "PEM")]
     service_cert: PathBuf,
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
 
     let identity = ServiceIdentity::of(&service).to_string();
     let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
-    let Reach { signed, last, ref unsigned, .. } = reach;
+    let Reach { signed, last, services_after, ref unsigned, .. } = reach;
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
@@ -69,15 +69,20 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         "config": config,
         "signed": signed.to_string(),
         "last": last.to_string(),
+        "services_left_out": services_after,
         "unsigned": unsigned.iter().map(ledger::unsigned_json).collect::<Vec<_>>(),
     });
     let old = arguments.service_cert.display();
     output.print("network.recover", details, || {
         let dropped = last.seqno.0 - signed.seqno.0;
-        let mut note = if dropped == 0 {
-            String::new()
-        } else {
-            format!("\n  {dropped} entries after it are under no signature and are left out")
+        let mut note = match (dropped, services_after) {
+            (0, _) => String::new(),
+            (_, 0) => {
+                format!("\n  {dropped} entries after it are under no signature and are left out")
+            }
+            _ => format!(
+                "\n  {dropped} entries after it are left out: the service that they are of was never open"
+            ),
         };
         for range in unsigned {
             note.push_str("\n  ");
@@ -137,6 +142,7 @@ fn fault(error: RecoverError) -> Fault {
         | RecoverError::Copy(_)
         | RecoverError::NoService
         | RecoverError::NotOpen(_)
+        | RecoverError::LaterOpen(_)
         | RecoverError::Rows(_)
         | RecoverError::Certificate(_)
         | RecoverError::Seal(_)
