@@ -17,8 +17,8 @@
 //! The node that had the seat learns of it by asking, and ends when a majority of the new voters know that the last of these is
 //! committed: earlier, those that count by the configuration before, or would after a start, could need its vote.
 //!
-//! A seat whose node still answers is not given away: then one of the two is a copy that a host has made. Nobody asks
-//! people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
+//! A seat whose node still answers is not given away: then one of the two is a copy that a host has made, and the other that
+//! listens already is let go. Nobody asks people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
 
 use coco_consensus::{Configuration, TransferError};
 use coco_kv::{MapName, WriteSet};
@@ -249,15 +249,19 @@ impl Replica {
         for learner in now.learners.clone() {
             let Some(row) = self.row(learner) else { continue };
             let NodeRow { seat, status, .. } = read_node(learner, &row)?;
+            let voter = self.occupants(seat)?.voter;
+            if voter.is_some_and(|voter| self.is_there_again(voter)) {
+                return self.dismiss(learner);
+            }
             if !self.has_caught_up(learner) {
                 continue;
             }
-            match self.occupants(seat)?.voter {
+            match voter {
                 // Members removed it: it leaves, and so does whoever comes in its seat.
                 Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
-                // It is heard of again: the seat is its own, and one of the two may be a copy that a host has made.
-                Some(voter) if voter != self.me() && !self.is_silent(voter) => {}
-                Some(voter) => return self.swap(voter, learner, &row),
+                Some(voter) if self.is_silent(voter) => return self.swap(voter, learner, &row),
+                // What was heard of it may have been on its way for long.
+                Some(_) => {}
                 None if status == NodeStatus::Trusted || self.is_trusted_newcomer(seat)? => {
                     if let Some(next) = self.engine.configuration().with_vote(learner) {
                         return self.promote(learner, seat, next);
@@ -391,16 +395,18 @@ impl Replica {
         rows.collect()
     }
 
+    /// Lets a learner go whose seat another node has.
+    fn dismiss(&mut self, learner: NodeId) -> Result<(), StepError> {
+        let now = self.engine.configuration();
+        let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
+        let next = now.step_to(now.voters.clone(), learners);
+        let mut writes = WriteSet::new();
+        self.retire(&mut writes, learner)?;
+        self.propose_configuration(writes, next)
+    }
+
     fn swap(&mut self, voter: NodeId, learner: NodeId, row: &[u8]) -> Result<(), StepError> {
         let now = self.engine.configuration();
-        if voter == self.me() {
-            // It was away when its seat was given, and is primary now. The seat is its own.
-            let learners = now.learners.iter().copied().filter(|node| *node != learner).collect();
-            let next = now.step_to(now.voters.clone(), learners);
-            let mut writes = WriteSet::new();
-            self.retire(&mut writes, learner)?;
-            return self.propose_configuration(writes, next);
-        }
         let other = |node: &NodeId| *node != voter && *node != learner;
         let mut voters: Vec<NodeId> = now.voters.iter().copied().filter(other).collect();
         voters.push(learner);
@@ -465,6 +471,15 @@ impl Replica {
     fn answers(&self, node: NodeId) -> bool {
         node == self.me()
             || self.engine.progress().iter().any(|other| other.node == node && other.active)
+    }
+
+    /// Whether a node was away when its seat was asked for, and has the entry that admitted the other by now; or is primary.
+    fn is_there_again(&self, node: NodeId) -> bool {
+        let Some(admitted) = self.core.newest_configuration_at() else { return false };
+        let has = |other: &coco_consensus::Progress| {
+            other.node == node && other.active && other.matched >= admitted
+        };
+        node == self.me() || self.engine.progress().iter().any(has)
     }
 
     /// Whether a node had the time to be heard of, and was not.

@@ -75,6 +75,14 @@ fn the_seat_of_a_node_that_answers_is_never_given_away() {
     story.cluster.isolate(2);
     story.cluster.run(20);
     assert_eq!(story.ask_for(seat, 9), JoinReply::Admitted);
+    // It was away, and comes back before the other has everything.
+    story.cluster.run(5);
+    assert_eq!(story.cluster.replica(0).configuration().learners.len(), 1);
+    story.cluster.heal();
+    story.cluster.run(50);
+    let primary = story.cluster.primary().expect("there is one");
+    assert!(story.cluster.replica(primary).configuration().learners.is_empty());
+    assert!(story.cluster.replica(primary).configuration().voters.contains(&seat));
 }
 
 /// Only two configurations are remembered: were another added, no entry would say that the change before is in effect.
