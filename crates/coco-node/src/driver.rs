@@ -461,7 +461,7 @@ impl Driver {
         self.votes.store(votes, Ordering::Relaxed);
         if votes {
             self.directory.replace(&rows);
-            self.peers.keep(&self.directory.all());
+            self.peers.keep(&self.directory.all(), self.state.read().primary());
         } else {
             // The ledger of a node that catches up names nodes that are gone, and not yet those that it hears.
             self.directory.add(&rows);

@@ -37,7 +37,8 @@ use crate::{
 
 /// Time between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// A node with a vote that has heard of no primary for so many questions asks whether it still has its seat.
+/// A node with a vote that has heard of no primary that it can answer for so many questions asks whether it still has its
+/// seat.
 const SILENT_ASKS: u32 = 10;
 /// Longest address on the wire, in bytes.
 const ADDRESS_BYTES_MAX: usize = 300;
@@ -321,7 +322,8 @@ impl Seeker {
     }
 
     /// Asks as long as this node has no vote, or hears of no primary: members may have removed it, and nobody sends anything
-    /// to a node that has left. Ends with the node.
+    /// to a node that has left. A primary that it cannot answer is none for it: it came to the network after this node's
+    /// ledger ends, and whoever is asked says where it is. Ends with the node.
     async fn run(&self, question: &Question) {
         let mut silent: u32 = 0;
         let mut next: usize = 0;
@@ -330,7 +332,8 @@ impl Seeker {
         loop {
             sleep(ASK_EVERY).await;
             let votes = self.votes.load(Ordering::Relaxed);
-            let hears = self.state.read().primary().is_some();
+            let primary = self.state.read().primary();
+            let hears = primary.is_some_and(|primary| self.peers.reaches(primary));
             silent = if hears { 0 } else { silent.saturating_add(1) };
             if votes && silent < SILENT_ASKS {
                 continue;

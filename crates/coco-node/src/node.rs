@@ -320,7 +320,8 @@ impl Shared {
     fn learn(&self, rows: &[(NodeId, NodeRow)]) {
         if self.votes.load(Ordering::Relaxed) && !rows.is_empty() {
             self.directory.replace(rows);
-            self.peers.keep(&self.directory.all());
+            // It follows nobody before it has started.
+            self.peers.keep(&self.directory.all(), None);
         } else {
             self.directory.add(rows);
         }

@@ -36,6 +36,9 @@ use crate::{
     tls::{PeerTls, any_peer_name, peer_certificate, peer_id, peer_name},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Frames that may wait for one peer.
 const QUEUE_FRAMES_MAX: usize = 1024;
 /// Bytes gathered before they are handed to TLS at once.
@@ -181,10 +184,17 @@ impl Peers {
         }
     }
 
-    /// Dials these nodes and no others.
-    pub fn keep(&self, nodes: &[(NodeId, NodeAddress)]) {
-        self.queues.write().retain(|id, _| nodes.iter().any(|(node, _)| node == id));
+    /// Dials these nodes and no others, except that a node which this one follows stays: a configuration that is old need
+    /// not name it, and without an answer it sends nothing newer.
+    pub fn keep(&self, nodes: &[(NodeId, NodeAddress)], followed: Option<NodeId>) {
+        let stays = |id: &NodeId| followed == Some(*id) || nodes.iter().any(|(node, _)| node == id);
+        self.queues.write().retain(|id, _| stays(id));
         self.add(nodes);
+    }
+
+    /// Whether there is a way to a node: it is dialled, or is this one.
+    pub(crate) fn reaches(&self, node: NodeId) -> bool {
+        node == self.me || self.queues.read().contains_key(&node)
     }
 
     fn queue(&self, to: NodeId) -> Option<mpsc::Sender<Frame>> {

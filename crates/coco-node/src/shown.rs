@@ -128,7 +128,7 @@ fn chain(certificate: &Certificate) -> Vec<CertificateDer<'static>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use coco_crypto::{
         Curve, DecryptionKey, EndorseNode, SigningKey, endorse_node, service_certificate,
     };
@@ -138,7 +138,7 @@ mod tests {
     use crate::tls::{PeerTls, any_peer_name, peer_certificate};
 
     /// Of a service and a node whose certificates began and end then.
-    fn identity(validity: Validity) -> Identity {
+    pub(crate) fn identity(validity: Validity) -> Identity {
         let (key, service_key) =
             (SigningKey::generate(Curve::P384), SigningKey::generate(Curve::P384));
         let service = service_certificate(&service_key, validity).unwrap();
