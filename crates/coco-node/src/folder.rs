@@ -134,7 +134,14 @@ impl FolderFile for DiskFile {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::{
+            Arc, OnceLock,
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Duration,
+    };
 
     use bytes::Bytes;
     use coco_consensus::HardState;
@@ -330,6 +337,117 @@ mod tests {
         }
         assert_eq!(replay(5).as_deref(), Ok(&entries[4..]));
         fs::remove_dir_all(&folder.path).expect("removes");
+    }
+
+    /// A folder on a disk so slow that somebody else looks at the index whenever something is synced.
+    #[derive(Clone, Debug)]
+    struct Slow {
+        folder: DiskFolder,
+        files: Arc<OnceLock<Arc<coco_ledger::LedgerFiles<Self>>>>,
+        looks: Arc<AtomicUsize>,
+    }
+
+    #[derive(Debug)]
+    struct SlowFile {
+        file: DiskFile,
+        folder: Slow,
+    }
+
+    impl Slow {
+        fn look(&self) {
+            let Some(files) = self.files.get().map(Arc::clone) else { return };
+            let (sender, looked) = mpsc::channel();
+            std::thread::spawn(move || sender.send(files.committed()));
+            looked.recv_timeout(Duration::from_secs(5)).expect("nobody waits for the disk");
+            self.looks.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn file(&self, file: DiskFile) -> SlowFile {
+            SlowFile { file, folder: self.clone() }
+        }
+    }
+
+    impl Folder for Slow {
+        type File = SlowFile;
+
+        fn names(&self) -> Result<Vec<String>, FileError> {
+            self.folder.names()
+        }
+
+        fn open_to_read(&self, name: &str) -> Result<SlowFile, FileError> {
+            self.folder.open_to_read(name).map(|file| self.file(file))
+        }
+
+        fn open_to_write(&self, name: &str) -> Result<SlowFile, FileError> {
+            self.folder.open_to_write(name).map(|file| self.file(file))
+        }
+
+        fn create(&self, name: &str) -> Result<SlowFile, FileError> {
+            self.folder.create(name).map(|file| self.file(file))
+        }
+
+        fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+            self.folder.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> Result<(), FileError> {
+            self.folder.remove(name)
+        }
+
+        fn sync(&self) -> Result<(), FileError> {
+            self.look();
+            self.folder.sync()
+        }
+    }
+
+    impl FolderFile for SlowFile {
+        fn length(&self) -> Result<u64, FileError> {
+            self.file.length()
+        }
+
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), FileError> {
+            self.file.read_at(bytes, offset)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
+            self.file.write_at(bytes, offset)
+        }
+
+        fn cut(&self, length: u64) -> Result<(), FileError> {
+            self.file.cut(length)
+        }
+
+        fn sync_data(&self) -> Result<(), FileError> {
+            self.folder.look();
+            self.file.sync_data()
+        }
+
+        fn sync_all(&self) -> Result<(), FileError> {
+            self.folder.look();
+            self.file.sync_all()
+        }
+    }
+
+    /// The replica looks at the index at every commit: while it waited for the disk to close a chunk, backups took the
+    /// primary for dead.
+    #[test]
+    fn nobody_who_looks_at_the_index_waits_for_the_disk() {
+        let slow = Slow { folder: folder(), files: Arc::default(), looks: Arc::default() };
+        let mut writer = coco_ledger::LedgerFiles::open(slow.clone())
+            .and_then(coco_ledger::LedgerFiles::into_writer)
+            .expect("opens");
+        slow.files.set(writer.files()).expect("it is set once");
+        let entries = [entry(2, 1), last_entry(2, 2), entry(2, 3), last_entry(2, 4)];
+        for (entry, chunk_ends) in entries.iter().zip([false, true, false, true]) {
+            writer.append(entry, chunk_ends).expect("appends");
+        }
+        writer.truncate(Seqno(3)).expect("cuts");
+        writer.files().note_committed(Seqno(2));
+        writer.name_committed().expect("names");
+        let read = [1, 2, 3].map(|seqno| writer.files().read(Seqno(seqno)).expect("reads"));
+        assert_eq!(read, entries[..3]);
+        assert!(slow.looks.load(Ordering::Relaxed) >= 8, "chunks were closed, cut and named");
+        fs::remove_dir_all(&slow.folder.path).expect("removes");
     }
 
     /// In a data centre whose power goes, what was written and not synced is gone; and disks wear.

@@ -125,19 +125,26 @@ impl<F: Folder> LedgerWriter<F> {
         Ok(std::mem::take(&mut self.unsynced_bytes))
     }
 
+    /// Closes the open chunk. Readers go by the index alone, and it changes last, together with the name: the disk may take
+    /// its time before, and whoever looks at the index waits for none of it.
     fn close(&mut self) -> Result<(), LedgerFilesError> {
         self.flush()?;
         let Some(file) = self.open.take() else { return Ok(()) };
         file.sync_data()?;
-        let mut index = self.files.index.write();
-        let open = index.open.take().expect("the writer has a file for the open chunk");
-        let (header, table) = close_chunk(&open.offsets, u64::from(open.end));
+        let (open, closed, (header, table), end) = {
+            let index = self.files.index.read();
+            let open = index.open.as_ref().expect("the writer has a file for the open chunk");
+            let end = u64::from(open.end);
+            let closed = ChunkName::closed(open.first, open.last());
+            (open.name(), closed, close_chunk(&open.offsets, end), end)
+        };
         file.write_at(&header, 0)?;
         file.sync_data()?;
-        file.write_at(&table, u64::from(open.end))?;
+        file.write_at(&table, end)?;
         file.sync_data()?;
-        let closed = ChunkName::closed(open.first, open.last());
-        self.files.folder.rename(&open.name().to_string(), &closed.to_string())?;
+        let mut index = self.files.index.write();
+        self.files.folder.rename(&open.to_string(), &closed.to_string())?;
+        index.open = None;
         index.closed.push(closed);
         drop(index);
         self.folder_changed = true;
@@ -201,18 +208,22 @@ impl<F: Folder> LedgerWriter<F> {
     }
 
     fn cut_open(&mut self, to: Seqno) -> Result<(), LedgerFilesError> {
-        let mut index = self.files.index.write();
-        let open = index.open.as_mut().expect("looked at above");
-        // A chunk of more entries than memory can address does not exist, and then there is nothing to cut.
-        let keep = usize::try_from(to.0 - open.first.0 + 1).unwrap_or(usize::MAX);
-        if keep < open.offsets.len() {
+        let end = {
+            let mut index = self.files.index.write();
+            let open = index.open.as_mut().expect("looked at above");
+            // A chunk of more entries than memory can address does not exist, and then there is nothing to cut.
+            let keep = usize::try_from(to.0 - open.first.0 + 1).unwrap_or(usize::MAX);
+            let is_cut = keep < open.offsets.len();
             open.cut(keep);
-            self.pending_at = u64::from(open.end);
+            is_cut.then_some(u64::from(open.end))
+        };
+        // Readers find what is cut off no more; the disk may take its time.
+        if let Some(end) = end {
+            self.pending_at = end;
             let file = self.open.as_ref().expect("an open chunk has its file");
-            file.cut(self.pending_at)?;
+            file.cut(end)?;
             file.sync_all()?;
         }
-        drop(index);
         self.sync_folder()
     }
 
