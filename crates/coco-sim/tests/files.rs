@@ -372,6 +372,31 @@ fn a_chunk_is_not_called_committed_for_what_comes_in_its_place() {
     assert_eq!(names(&folder), ["ledger_1-3.committed"]);
 }
 
+/// Whoever looks for chunks that wait for their name looks after the last one that has it.
+#[test]
+fn naming_chunks_leaves_none_behind_whenever_the_power_goes() {
+    let all = ledger(9);
+    let mut has_ended = false;
+    for (step, way) in (0..STEPS).flat_map(|step| (0..WAYS).map(move |way| (step, way))) {
+        let folder = SimFolder::default();
+        append(&folder, &all).expect("the disk works");
+        let name = || {
+            let mut writer = LedgerFiles::open(folder.clone())?.into_writer()?;
+            writer.files().note_committed(Seqno(9));
+            writer.name_committed()
+        };
+        folder.set_faults(Faults { operations_left: Some(step), ..Faults::default() });
+        has_ended |= name().is_ok();
+        folder.lose_power(&mut Dice::new(step * WAYS + way));
+        folder.set_faults(Faults::default());
+        name().expect("the disk works");
+        let expected = ["ledger_1-3", "ledger_4-6", "ledger_7-9"];
+        let expected = expected.map(|chunk| format!("{chunk}.committed"));
+        assert_eq!(names(&folder), expected, "step {step}, way {way}");
+    }
+    assert!(has_ended, "{STEPS} steps are too few");
+}
+
 /// Whoever starts from a snapshot needs the entries after it only, and an older chunk has none of these.
 #[test]
 fn an_older_chunk_under_a_newer_ones_name_is_not_passed_over() {

@@ -151,7 +151,8 @@ impl<F: Folder> LedgerWriter<F> {
         Ok(())
     }
 
-    /// Gives closed chunks of which everything is committed their final name.
+    /// Gives closed chunks of which everything is committed their final name, the oldest first and each durable before the
+    /// next: whoever looks for chunks without it looks after the last one that has it.
     ///
     /// # Errors
     /// Any error of the file system.
@@ -162,20 +163,21 @@ impl<F: Folder> LedgerWriter<F> {
         }
         // What is committed may be what comes in the place of a chunk's entries, and not yet what is in it.
         let first_coming = self.files.first_coming();
-        let mut index = self.files.index.write();
-        for chunk in index.closed.iter_mut().rev() {
-            if chunk.is_committed {
-                break;
-            }
-            let stays = first_coming.is_none_or(|coming| last_of(chunk) < coming);
-            if stays && last_of(chunk) <= seqno {
-                let committed = ChunkName::committed(chunk.first, last_of(chunk));
-                self.files.folder.rename(&chunk.to_string(), &committed.to_string())?;
-                *chunk = committed;
-                self.folder_changed = true;
-            }
+        let stays = |chunk: &ChunkName| {
+            last_of(chunk) <= seqno && first_coming.is_none_or(|coming| last_of(chunk) < coming)
+        };
+        // Each turn names one of the chunks that are there.
+        loop {
+            let mut index = self.files.index.write();
+            let waiting = index.closed.iter_mut().rev().take_while(|chunk| !chunk.is_committed);
+            let Some(chunk) = waiting.last().filter(|chunk| stays(chunk)) else { break };
+            let committed = ChunkName::committed(chunk.first, last_of(chunk));
+            self.files.folder.rename(&chunk.to_string(), &committed.to_string())?;
+            *chunk = committed;
+            drop(index);
+            self.folder_changed = true;
+            self.sync_folder()?;
         }
-        drop(index);
         self.sync_folder()
     }
 
