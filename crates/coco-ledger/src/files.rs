@@ -661,7 +661,8 @@ impl<F: Folder> LedgerFiles<F> {
     /// Whether everything up to `seqno` was written and synced.
     #[must_use]
     pub fn is_durable(&self, seqno: Seqno) -> bool {
-        let is_coming = self.coming.lock().front().is_some_and(|(first, _)| *first <= seqno);
+        // After a cut the lowest is not the first.
+        let is_coming = self.first_coming().is_some_and(|first| first <= seqno);
         !is_coming && seqno <= self.index.read().last()
     }
 

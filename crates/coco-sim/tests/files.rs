@@ -397,6 +397,21 @@ fn naming_chunks_leaves_none_behind_whenever_the_power_goes() {
     assert!(has_ended, "{STEPS} steps are too few");
 }
 
+/// A snapshot that promised an entry which a new primary had replaced was once complete before the new one was written.
+#[test]
+fn what_comes_again_after_a_cut_is_not_durable() {
+    let all = ledger(3);
+    let folder = SimFolder::default();
+    append(&folder, &all[..2]).expect("the disk works");
+    let files = LedgerFiles::open(folder).expect("opens");
+    files.announce(std::iter::once(&all[2]));
+    assert!(files.is_durable(Seqno(2)) && !files.is_durable(Seqno(3)));
+    files.announce(std::iter::once(&all[1]));
+    assert!(files.is_durable(Seqno(1)) && !files.is_durable(Seqno(2)));
+    files.arrived(2);
+    assert!(files.is_durable(Seqno(2)));
+}
+
 /// Whoever starts from a snapshot needs the entries after it only, and an older chunk has none of these.
 #[test]
 fn an_older_chunk_under_a_newer_ones_name_is_not_passed_over() {
