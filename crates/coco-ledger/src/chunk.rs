@@ -104,11 +104,15 @@ impl FromStr for ChunkName {
     }
 }
 
-/// A seqno from 1, written the one way that it is printed.
-fn seqno(digits: &str) -> Option<Seqno> {
-    let seqno: u64 = digits.parse().ok().filter(|seqno| *seqno > 0)?;
+/// A seqno from 1 to [`SEQNO_IN_NAME_MAX`], written the one way that it is printed.
+pub(crate) fn seqno(digits: &str) -> Option<Seqno> {
+    let seqno = digits.parse().ok().filter(|seqno| (1..=SEQNO_IN_NAME_MAX).contains(seqno))?;
     (digits == seqno.to_string()).then_some(Seqno(seqno))
 }
+
+/// Largest seqno in the name of a file. Names are the host's word: one that no ledger reaches names no file of one, and to
+/// whatever a name says, seqnos may be added without a look.
+const SEQNO_IN_NAME_MAX: u64 = i64::MAX.unsigned_abs();
 
 const PREFIX: &str = "ledger_";
 const COMMITTED: &str = ".committed";
@@ -484,7 +488,9 @@ mod tests {
 
     #[test]
     fn names_read_what_they_print_and_nothing_else() {
-        for text in ["ledger_1", "ledger_1-1", "ledger_16-30.committed"] {
+        let right =
+            ["ledger_1", "ledger_1-1", "ledger_16-30.committed", "ledger_9223372036854775807"];
+        for text in right {
             assert_eq!(text.parse::<ChunkName>().unwrap().to_string(), text);
         }
         let wrong = [
@@ -497,6 +503,8 @@ mod tests {
             "ledger_1-2.recovery",
             "ledger_+1",
             "ledger_1-2-3",
+            "ledger_9223372036854775808",
+            "ledger_1-18446744073709551615.committed",
         ];
         for text in wrong {
             assert!(text.parse::<ChunkName>().is_err(), "{text}");

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use coco_types::Seqno;
 use thiserror::Error;
 
+use crate::chunk::seqno;
+
 /// What a complete snapshot file is called: `snapshot_<seqno>_<evidence>.committed`. The newest is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotName {
@@ -31,12 +33,9 @@ impl FromStr for SnapshotName {
     fn from_str(text: &str) -> Result<Self, ParseSnapshotNameError> {
         let read = || {
             let range = text.strip_prefix(PREFIX)?.strip_suffix(COMMITTED)?;
-            let (seqno, evidence) = range.split_once('_')?;
-            let name =
-                Self { seqno: Seqno(seqno.parse().ok()?), evidence: Seqno(evidence.parse().ok()?) };
-            // One name, one spelling.
-            (name.to_string() == text && Seqno::ZERO < name.seqno && name.seqno < name.evidence)
-                .then_some(name)
+            let (at, evidence) = range.split_once('_')?;
+            let name = Self { seqno: seqno(at)?, evidence: seqno(evidence)? };
+            (name.seqno < name.evidence).then_some(name)
         };
         read().ok_or_else(|| ParseSnapshotNameError(text.chars().take(80).collect()))
     }
@@ -51,8 +50,9 @@ mod tests {
 
     #[test]
     fn names_read_what_they_print_and_nothing_else() {
-        let text = "snapshot_10001_10003.committed";
-        assert_eq!(text.parse::<SnapshotName>().unwrap().to_string(), text);
+        for text in ["snapshot_10001_10003.committed", "snapshot_1_9223372036854775807.committed"] {
+            assert_eq!(text.parse::<SnapshotName>().unwrap().to_string(), text);
+        }
         let wrong = [
             "",
             "snapshot_1_2",
@@ -63,6 +63,7 @@ mod tests {
             "snapshot_1_+2.committed",
             "snapshot_1_2_3.committed",
             "snapshot_1_2.committed.tmp",
+            "snapshot_1_9223372036854775808.committed",
             "snapshot_1_99999999999999999999.committed",
         ];
         for text in wrong {
