@@ -30,7 +30,7 @@ const NUMBER: &str = "number of the request";
 /// One message between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// For the consensus engine.
+    /// For the consensus engine; without content, which no message of it is, [`Frame::KEEP_ALIVE`].
     Consensus(Bytes),
     /// Transactions that reached a backup, for the primary to execute. The number comes back in the answer.
     Forward(u64, Vec<Bytes>),
@@ -54,6 +54,9 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// Says that the connection lives, and nothing else.
+    pub const KEEP_ALIVE: Self = Self::Consensus(Bytes::new());
+
     /// The bytes after the length, in two parts, so that the message of the consensus engine is not copied.
     #[must_use]
     pub fn encode(&self) -> (Vec<u8>, Bytes) {
@@ -283,6 +286,7 @@ mod tests {
             Refusal { code: -32000, message: "nonce too low".into(), data: Some("5".into()) };
         for frame in [
             Frame::Consensus(Bytes::from_static(b"abc")),
+            Frame::KEEP_ALIVE,
             Frame::Forward(7, vec![Bytes::from_static(b"x"), Bytes::new()]),
             Frame::Forwarded(
                 7,

@@ -15,7 +15,7 @@ use coco_replica::Reply;
 use coco_types::{NodeId, TxId};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufWriter},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::{Semaphore, mpsc, oneshot},
@@ -49,8 +49,11 @@ const ACCEPTED_MAX: usize = 2 * coco_types::limits::NODES_MAX;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one frame to be taken by the network.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection on which nothing arrives for this long is closed; heartbeats come far more often.
+/// A connection on which nothing arrives for this long is closed; heartbeats come far more often, and between backups what
+/// keeps it alive.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Whoever dialled sends [`Frame::KEEP_ALIVE`] after so long without anything else to say.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(READ_TIMEOUT.as_secs() / 3);
 /// Waits between attempts to connect.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
@@ -322,7 +325,7 @@ impl Link {
                     // What was queued while the peer was away is stale.
                     while queue.try_recv().is_ok() {}
                     self.inbox.connected(self.id, Direction::Out);
-                    match self.send(&mut stream, &mut queue).await {
+                    match self.send(&mut stream, &mut queue, KEEP_ALIVE_EVERY).await {
                         Ok(()) => return,
                         Err(error) => info!(peer = %self.id, %error, "connection to peer broke"),
                     }
@@ -357,14 +360,27 @@ impl Link {
         Ok(stream)
     }
 
-    /// Sends until the queue closes, gathering what is there into one write.
+    /// Sends until the queue closes, gathering what is there into one write. Nobody answers here, so that whatever is read
+    /// is the connection's end: it is dialled again before there is something to say that would be lost.
     async fn send(
         &self,
-        stream: &mut tokio_rustls::client::TlsStream<TcpStream>,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         queue: &mut mpsc::Receiver<Frame>,
+        keep_alive_every: Duration,
     ) -> std::io::Result<()> {
         let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream);
-        while let Some(first) = queue.recv().await {
+        loop {
+            let first = tokio::select! {
+                next = timeout(keep_alive_every, queue.recv()) => match next {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return Ok(()),
+                    Err(_quiet) => Frame::KEEP_ALIVE,
+                },
+                read = out.read_u8() => return Err(read.map_or_else(
+                    |error| error,
+                    |_| std::io::Error::other("an answer that nobody asked for"),
+                )),
+            };
             let mut next = Some(first);
             while let Some(frame) = next {
                 let (first, rest) = frame.encode();
@@ -382,7 +398,6 @@ impl Link {
             }
             timeout(WRITE_TIMEOUT, out.flush()).await.map_err(late)??;
         }
-        Ok(())
     }
 }
 
@@ -441,6 +456,7 @@ async fn receive<F: TakeForwarded + 'static>(
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
     while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
         match frame {
+            Frame::Consensus(nothing) if nothing.is_empty() => {}
             Frame::Consensus(message) => inbox.message(from, message),
             Frame::Forwarded(number, replies) => peers.forwards.answered(number, replies),
             Frame::Governed(number, answer) => {
