@@ -32,6 +32,7 @@ mod load_ledger;
 mod membership;
 mod node_cipher;
 mod outside;
+mod own_disk;
 mod periods;
 mod read_entries;
 mod recover_secrets;

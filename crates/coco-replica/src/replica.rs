@@ -24,6 +24,7 @@ use crate::{
     load::{AppendKind, Core, LoadError, Loader},
     membership::JoinRequest,
     outside::{OUTSIDE_MAP, SINGLETON, encode_outside},
+    own_disk::OwnDisk,
     snapshots::{FinishSnapshot, SnapshotTask, Snapshots},
 };
 
@@ -40,7 +41,7 @@ pub struct Settings {
     /// for none, else at least [`SNAPSHOT_ENTRIES_MIN`](crate::SNAPSHOT_ENTRIES_MIN). Nodes that differ in it keep only
     /// the snapshots of which the primary makes one, too.
     pub snapshot_entries: u64,
-    /// Execution pauses while this many bytes of entries are uncommitted.
+    /// Execution pauses while this many bytes of entries are uncommitted, or are not on this node's own disk.
     pub uncommitted_bytes_max: u64,
     /// Execution pauses while this many entries are uncommitted.
     pub uncommitted_entries_max: usize,
@@ -148,7 +149,8 @@ pub struct Replica {
     pub(crate) engine: Box<dyn Engine>,
     adapter: Box<dyn Adapter>,
     pub(crate) signer: Box<dyn Signer + Send>,
-    settings: Settings,
+    pub(crate) settings: Settings,
+    pub(crate) own_disk: OwnDisk,
     snapshots: Snapshots,
     pub(crate) governing: Governing,
     /// Members may have trusted or removed nodes that the configuration does not show yet.
@@ -192,6 +194,7 @@ impl Replica {
             signer,
             snapshots: Snapshots::new(settings.snapshot_entries),
             settings,
+            own_disk: OwnDisk::default(),
             governing: Governing::default(),
             nodes_changed: false,
             outside_map: MapName::from_static(OUTSIDE_MAP),
@@ -262,6 +265,7 @@ impl Replica {
         match input {
             Input::Tick => {
                 self.engine.tick();
+                self.look_at_own_disk();
                 self.advance_membership()?;
                 self.advance_governing(&mut effects)?;
                 let answers = self.adapter.expire(self.now.mono_ms);
@@ -329,6 +333,7 @@ impl Replica {
 
     fn persisted(&mut self, token: PersistToken) {
         self.view_not_durable = self.view_not_durable.filter(|waits| *waits > token);
+        self.own_disk.durable(token);
         self.engine.persisted(token);
     }
 
@@ -419,6 +424,7 @@ impl Replica {
         coco_planted::is(Bug::IgnoreRoom)
             || self.core.uncommitted_entries() < self.settings.uncommitted_entries_max
                 && self.core.uncommitted_bytes() < self.settings.uncommitted_bytes_max
+                && self.own_disk.bytes() < self.settings.uncommitted_bytes_max
     }
 
     /// A signature is due for unsigned entries when the interval has passed, or when nothing waits to be executed and
@@ -516,6 +522,7 @@ impl Replica {
             self.change_role(&change, effects);
         }
         if !persist.is_empty() {
+            self.own_disk.handed(&persist);
             effects.persist.push(persist);
         }
         effects.send.extend(output.send);

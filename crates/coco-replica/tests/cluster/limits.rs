@@ -50,6 +50,55 @@ fn execution_pauses_while_consensus_is_full() {
     assert!((1..=8).contains(&ahead), "{ahead}");
 }
 
+/// The others commit without it, and once nothing but memory held what waited for the primary's disk.
+#[test]
+fn execution_pauses_while_the_primarys_own_disk_hangs_and_another_takes_over() {
+    let settings = Settings { uncommitted_bytes_max: 6000, ..EAGER };
+    let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
+    cluster.nodes[0].disk_held = true;
+    cluster.pay_often(0, 40);
+    cluster.run(4);
+    assert!(!cluster.replica(0).has_work(), "there is no room");
+    let (last, waiting) = (cluster.last(0), cluster.nodes[0].waiting.len());
+    assert!((1..40).contains(&waiting), "{waiting}");
+    assert_eq!(cluster.committed(0), last, "all that was executed is committed");
+    cluster.run(290);
+    assert_eq!((cluster.primary(), cluster.last(0)), (Some(0), last), "its disk may be busy");
+    cluster.run(30);
+    let new = cluster.primary().expect("somebody took over");
+    assert_ne!(new, 0);
+    assert!(cluster.nodes[0].waiting.is_empty(), "who waits is told to go there");
+    cluster.pay_often(new, 20);
+    cluster.run(4);
+    assert_eq!(cluster.picture(new).done.len(), 60 - waiting, "it goes on");
+
+    cluster.nodes[0].disk_held = false;
+    cluster.run(40);
+    cluster.assert_equal();
+}
+
+/// A disk that is as slow as those of the others is no reason to hand over.
+#[test]
+fn a_primary_whose_disk_is_as_slow_as_all_others_does_not_hand_over() {
+    let settings = Settings { uncommitted_bytes_max: 6000, ..EAGER };
+    let mut cluster = Cluster::led(Plan { settings, ..Plan::default() });
+    cluster.nodes.iter_mut().for_each(|node| node.disk_held = true);
+    for _ in 0..400 {
+        cluster.pay_often(0, 2);
+        cluster.run(1);
+        for node in 0..3 {
+            cluster.sync(node);
+        }
+        cluster.settle();
+    }
+    assert_eq!(cluster.primary(), Some(0));
+    assert!(cluster.nodes[0].waiting.len() > 100, "it was busy all the time");
+    cluster.nodes.iter_mut().for_each(|node| node.disk_held = false);
+    cluster.run(40);
+    assert_eq!(cluster.nodes[0].waiting.len(), 0);
+    cluster.assert_equal();
+}
+
 #[test]
 fn a_roll_back_gives_the_room_back() {
     let settings = Settings { uncommitted_bytes_max: 3000, ..EAGER };
