@@ -23,20 +23,19 @@ use coco_replica::{
     SnapshotTask, StepError, Unasked,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
-    calls::Calls, config::NodeAddress, directory::Directory, disk::DiskQueue, metrics::Metrics,
-    peers::Peers, service_status::StatusWatch, waiters::Waiters,
+    calls::Calls, config::NodeAddress, directory::Directory, disk::DiskQueue, messages::Messages,
+    metrics::Metrics, peers::Peers, service_status::StatusWatch, waiters::Waiters,
 };
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
 pub const TICK_MS: u64 = 10;
 /// Inputs taken between two batches, so that a flood of requests cannot starve execution.
 const JOBS_PER_TURN_MAX: usize = 1024;
-/// Messages of peers that may wait; more are dropped, which consensus bears.
-const MESSAGES_MAX: usize = 8192;
 /// How long a primary that stops waits for another one to take over.
 const HANDOVER_TIME: Duration = Duration::from_secs(1);
 
@@ -88,7 +87,7 @@ pub enum Direction {
 #[derive(Debug, Default)]
 struct Load {
     transactions: AtomicUsize,
-    messages: AtomicUsize,
+    messages: Mutex<Messages>,
 }
 
 /// The way into the event loop. The channel itself has no bound, since the disk must never wait for the replica; what
@@ -128,10 +127,15 @@ impl Inbox {
 
     /// Hands over a peer's message, or drops it when too many wait.
     pub fn message(&self, from: NodeId, message: Bytes) {
-        if self.load.messages.fetch_add(1, Ordering::Relaxed) < MESSAGES_MAX {
+        if self.load.messages.lock().put(from, message.len()) {
             self.put(Job::Message(from, message));
-        } else {
-            self.load.messages.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands over what a peer says of the entries that this node lacks, as a message.
+    pub fn behind(&self, from: NodeId, needs: TxId) {
+        if self.load.messages.lock().put(from, 0) {
+            self.put(Job::Behind(from, needs));
         }
     }
 
@@ -387,7 +391,7 @@ impl Driver {
                 Input::Submit(tickets.zip(transactions).collect())
             }
             Job::Message(from, message) => {
-                self.inbox.load.messages.fetch_sub(1, Ordering::Relaxed);
+                self.inbox.load.messages.lock().taken(from, message.len());
                 Input::Message(from, message)
             }
             Job::Persisted(token) => Input::Persisted(token),
@@ -415,6 +419,7 @@ impl Driver {
             Job::Governed(governed) => Input::Governed(governed),
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::Behind(by, needs) => {
+                self.inbox.load.messages.lock().taken(by, 0);
                 let state = self.state.read();
                 // Whoever was primary once may not know what this node has got since; and whoever has the entry of that
                 // name has all before it, and may have acknowledged more.
@@ -583,5 +588,26 @@ fn say_refused(what: Unasked, reason: &GovernanceError) {
         Unasked::NextSecret => {
             warn!(%reason, "the ledger secret is older than members want it to be, and cannot be replaced");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever kind a peer's messages are of, they count, and one peer does not fill the inbox for all.
+    #[test]
+    fn an_inbox_that_one_peer_floods_takes_messages_of_others() {
+        let (inbox, jobs) = Inbox::new(1);
+        let [flood, other] = [1, 2].map(|number| NodeId([number; 32]));
+        for _ in 0..100_000 {
+            inbox.behind(flood, TxId::new(2, 7));
+        }
+        inbox.message(flood, Bytes::from_static(b"one more"));
+        inbox.message(other, Bytes::from_static(b"heard"));
+        let jobs: Vec<Job> = jobs.try_iter().collect();
+        assert!(jobs.len() < 10_000, "{}", jobs.len());
+        assert!(matches!(jobs.last(), Some(Job::Message(from, _)) if *from == other));
+        assert!(jobs.iter().rev().skip(1).all(|job| matches!(job, Job::Behind(..))));
     }
 }

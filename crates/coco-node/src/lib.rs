@@ -25,6 +25,7 @@ mod governor;
 pub mod history;
 pub mod identity;
 pub mod join;
+mod messages;
 pub mod metrics;
 pub mod newcomer;
 pub mod node;

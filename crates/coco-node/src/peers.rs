@@ -4,6 +4,10 @@
 //! it accepted. Who speaks is read from the certificate, never from a message. A full queue drops consensus messages,
 //! which consensus bears; a forwarded request that cannot be queued is answered at once.
 
+mod accepted;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
@@ -11,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use coco_crypto::Certificate;
 use coco_replica::Reply;
 use coco_types::{NodeId, TxId};
 use parking_lot::{Mutex, RwLock};
@@ -18,33 +23,30 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tracing::{debug, info, warn};
+use tokio_rustls::TlsConnector;
+use tracing::{debug, info};
+
+use accepted::accept_nodes;
 
 use crate::{
     config::NodeAddress,
     copy::{CopyQuestion, CopySource},
     directory::Directory,
-    driver::{Direction, Inbox, Job, NotQueued},
+    driver::{Direction, Inbox, NotQueued},
     frame::{Frame, frame_length},
     govern,
     join::{Answer, Question},
     metrics::Metrics,
-    tls::{PeerTls, any_peer_name, peer_certificate, peer_id, peer_name},
+    tls::{PeerTls, any_peer_name, peer_id, peer_name},
 };
-
-#[cfg(test)]
-mod tests;
 
 /// Frames that may wait for one peer.
 const QUEUE_FRAMES_MAX: usize = 1024;
 /// Bytes gathered before they are handed to TLS at once.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
-/// Connections from peers at one time: twice the nodes, since a dead one lingers until its time-out.
-const ACCEPTED_MAX: usize = 2 * coco_types::limits::NODES_MAX;
 /// Time for TCP and TLS to be established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one frame to be taken by the network.
@@ -63,6 +65,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
 /// Forwarded requests of one kind that may wait for their answers.
 const FORWARDS_MAX: usize = 65_536;
+/// Bytes of requests that came over one connection and are not answered; more are sent back at once.
+const FORWARDED_BYTES_MAX: usize = 64 << 20;
+/// Each of them counts for so many bytes at least, whatever is in it.
+const FORWARDED_BYTES_MIN: usize = 4 << 10;
 
 /// Sends to all peers.
 #[derive(Debug)]
@@ -230,6 +236,11 @@ impl Peers {
     /// Tells a node that it has to copy a snapshot.
     pub(crate) fn tell_behind(&self, to: NodeId, needs: TxId) {
         self.queue_or_drop(to, Frame::Behind(needs));
+    }
+
+    /// Answers what a node forwarded. When its queue is full the other side times out, and may send again.
+    fn reply(&self, to: NodeId, frame: Frame) {
+        self.queue_or_drop(to, frame);
     }
 
     fn queue_or_drop(&self, to: NodeId, frame: Frame) {
@@ -417,42 +428,22 @@ pub(crate) async fn accept<F: TakeForwarded + 'static>(
     tls: PeerTls,
     receiver: Arc<Receiver<F>>,
 ) {
-    let places = Arc::new(Semaphore::new(ACCEPTED_MAX));
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "cannot accept a peer");
-                tokio::time::sleep(RETRY_MIN).await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
-        let (acceptor, receiver) = (tls.acceptor(), Arc::clone(&receiver));
-        tokio::spawn(async move {
-            let _place = place;
-            if let Err(error) = receive(stream, acceptor, receiver).await {
-                info!(%error, "connection from a peer ended");
-            }
-        });
-    }
+    accept_nodes(listener, tls, move |stream, certificate| {
+        receive(stream, certificate, Arc::clone(&receiver))
+    })
+    .await;
 }
 
 async fn receive<F: TakeForwarded + 'static>(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
+    mut stream: tokio_rustls::server::TlsStream<TcpStream>,
+    certificate: Certificate,
     receiver: Arc<Receiver<F>>,
 ) -> std::io::Result<()> {
     let Receiver { inbox, peers, directory, .. } = &*receiver;
-    stream.set_nodelay(true)?;
-    let mut stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
-    let certificate = peer_certificate(stream.get_ref().1.peer_certificates())
-        .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
     // Whom the service endorsed is a node, or was, or asks to be: this node's ledger need not know yet.
     let from = certificate.key().node_id();
     inbox.connected(from, Direction::In);
+    let forwarded = Arc::new(Semaphore::new(FORWARDED_BYTES_MAX));
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
     while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
         match frame {
@@ -466,14 +457,30 @@ async fn receive<F: TakeForwarded + 'static>(
             Frame::Govern(number, question) => {
                 let question =
                     govern::Question::decode(&question).map_err(std::io::Error::other)?;
+                let Some(place) = forwarded_place(&forwarded, question.envelope.len()) else {
+                    peers.reply(from, Frame::Governed(number, govern::Answer::Busy.encode()));
+                    continue;
+                };
                 let receiver = Arc::clone(&receiver);
-                tokio::spawn(async move { govern(from, number, question, &receiver).await });
+                tokio::spawn(async move {
+                    govern(from, number, question, &receiver).await;
+                    drop(place);
+                });
             }
             Frame::Forward(number, items) => {
+                let bytes = items.iter().map(Bytes::len).sum();
+                let Some(place) = forwarded_place(&forwarded, bytes) else {
+                    let replies = vec![Err(NotQueued); items.len()];
+                    peers.reply(from, Frame::Forwarded(number, replies));
+                    continue;
+                };
                 let receiver = Arc::clone(&receiver);
-                tokio::spawn(async move { answer(from, number, items, &receiver).await });
+                tokio::spawn(async move {
+                    answer(from, number, items, &receiver).await;
+                    drop(place);
+                });
             }
-            Frame::Behind(needs) => inbox.put(Job::Behind(from, needs)),
+            Frame::Behind(needs) => inbox.behind(from, needs),
             Frame::Copy(question) => {
                 let question = CopyQuestion::decode(&question).map_err(std::io::Error::other)?;
                 let copies = receiver.copies.clone();
@@ -499,6 +506,12 @@ async fn receive<F: TakeForwarded + 'static>(
         }
     }
     Ok(())
+}
+
+/// A place for a forwarded request of so many bytes, if there is one.
+fn forwarded_place(places: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes.max(FORWARDED_BYTES_MIN)).ok()?;
+    Arc::clone(places).try_acquire_many_owned(bytes).ok()
 }
 
 /// The next frame; nothing when the other side has closed between two frames.
@@ -547,11 +560,7 @@ async fn answer<F: TakeForwarded>(
         Some(taker) => taker.take(items).await,
         None => vec![Ok(Reply::NotPrimary(None)); count],
     };
-    if let Some(queue) = receiver.peers.queue(from) {
-        // When the queue is full the other side times out, and may send again.
-        let _full: Result<(), mpsc::error::TrySendError<Frame>> =
-            queue.try_send(Frame::Forwarded(number, replies));
-    }
+    receiver.peers.reply(from, Frame::Forwarded(number, replies));
 }
 
 async fn govern<F: TakeForwarded>(
@@ -564,9 +573,5 @@ async fn govern<F: TakeForwarded>(
         Some(taker) => taker.govern(question).await,
         None => govern::Answer::NotPrimary(None),
     };
-    if let Some(queue) = receiver.peers.queue(from) {
-        // As with transactions.
-        let _full: Result<(), mpsc::error::TrySendError<Frame>> =
-            queue.try_send(Frame::Governed(number, answer.encode()));
-    }
+    receiver.peers.reply(from, Frame::Governed(number, answer.encode()));
 }

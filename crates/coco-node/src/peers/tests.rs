@@ -1,6 +1,9 @@
 use coco_crypto::Validity;
 
-use super::*;
+use super::{
+    accepted::{HANDSHAKES_MAX, PER_NODE_MAX},
+    *,
+};
 use crate::{
     clock::seconds_now,
     identity::Identity,
@@ -87,4 +90,72 @@ async fn a_quiet_connection_is_kept_alive_and_a_broken_one_is_noticed() {
     let error = ended.expect_err("nobody is there");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
     drop(queue);
+}
+
+/// Accepts connections of nodes of a service, and holds them; where, and whose they were.
+async fn accepting(identity: &Identity) -> (String, mpsc::Receiver<NodeId>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let (sender, accepted) = mpsc::channel(1024);
+    tokio::spawn(accept_nodes(listener, tls(identity), move |mut stream, certificate| {
+        let sender = sender.clone();
+        async move {
+            sender.send(certificate.key().node_id()).await.map_err(std::io::Error::other)?;
+            stream.read_u8().await.map(drop)
+        }
+    }));
+    (address, accepted)
+}
+
+/// Whoever can connect once took the places of nodes, for as long as a handshake may last.
+#[tokio::test]
+async fn strangers_who_say_nothing_keep_no_node_out() {
+    let me = node();
+    let (address, mut accepted) = accepting(&me).await;
+    let mut strangers = Vec::new();
+    for _ in 0..3 * HANDSHAKES_MAX {
+        strangers.push(TcpStream::connect(&address).await.expect("anybody can"));
+    }
+    let asked = Asked::connect(&tls(&me), &address).await.expect("a node gets in");
+    assert_eq!((asked.by, accepted.recv().await), (me.node_id, Some(me.node_id)));
+    let oldest = timeout(Duration::from_secs(1), strangers[0].read_u8()).await;
+    assert!(oldest.expect("at once").is_err(), "it made room");
+}
+
+#[tokio::test]
+async fn a_node_that_connects_again_and_again_takes_places_from_itself_only() {
+    let me = node();
+    let other = me.new_node(&[], seconds_now()).expect("the service endorses it");
+    let (address, mut accepted) = accepting(&me).await;
+    let mut connect = async |identity: &Identity| {
+        let asked = Asked::connect(&tls(identity), &address).await.expect("it is a node");
+        assert_eq!(accepted.recv().await, Some(identity.node_id));
+        asked
+    };
+    let mut others = connect(&other).await;
+    let mut mine = Vec::new();
+    for _ in 0..PER_NODE_MAX + 2 {
+        mine.push(connect(&me).await);
+    }
+    let wait = Duration::from_millis(200);
+    for (at, asked) in mine.iter_mut().enumerate() {
+        let has_ended = timeout(wait, asked.stream.read_u8()).await.is_ok();
+        assert_eq!(has_ended, at < 2, "connection {at}");
+    }
+    assert!(timeout(wait, others.stream.read_u8()).await.is_err(), "it is another node's");
+}
+
+/// What a node may forward and not be answered for, one below, at and above the maximum.
+#[test]
+fn forwarded_requests_have_a_limit_by_bytes_and_by_number() {
+    for bytes in [0, FORWARDED_BYTES_MIN, FORWARDED_BYTES_MAX / 8] {
+        let places = Arc::new(Semaphore::new(FORWARDED_BYTES_MAX));
+        let mut held = Vec::new();
+        while let Some(place) = forwarded_place(&places, bytes) {
+            held.push(place);
+        }
+        assert_eq!(held.len(), FORWARDED_BYTES_MAX / bytes.max(FORWARDED_BYTES_MIN), "{bytes}");
+        held.pop();
+        assert!(forwarded_place(&places, bytes).is_some(), "one was answered");
+    }
 }
