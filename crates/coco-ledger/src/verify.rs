@@ -177,9 +177,8 @@ impl Verifier {
         Self { secrets: Some(secrets.into()), ..self }
     }
 
-    /// The next chunk: the name of its file without the folder, and all its bytes. An entry of an open chunk that is refused
-    /// and misses a sector is torn, with all that follows, as for a node that starts. After an error the verifier is of no
-    /// further use.
+    /// The next chunk: the name of its file without the folder, and all its bytes. After an error the verifier is of
+    /// no further use.
     ///
     /// # Errors
     /// [`VerifyLedgerError`] with the file, the offset and what is wrong there.
@@ -196,36 +195,42 @@ impl Verifier {
         check_count(name, &chunk).map_err(|fault| at(0, fault))?;
 
         self.files.push(file.to_owned());
-        let misses = |offset: u64| !chunk.is_closed && misses_sector(bytes, offset);
-        // Zeros may be what was written: an entry is torn only if it is refused, and that comes too late to go back.
-        let before = chunk.entries.iter().any(|(offset, _)| misses(*offset)).then(|| self.clone());
-        let (end, torn_bytes) = match (self.entries(&chunk, chunk.entries.len()), before) {
-            (Ok(()), _) => (chunk.end, chunk.torn_bytes),
-            (Err(error), Some(before)) if misses(error.offset) => {
-                *self = before;
-                let whole = chunk.entries.partition_point(|(offset, _)| *offset < error.offset);
-                self.entries(&chunk, whole)?;
-                (error.offset, bytes.len() as u64 - error.offset)
-            }
-            (Err(error), _) => return Err(error),
-        };
-        (self.end, self.torn_bytes, self.is_open) = (end, torn_bytes, !chunk.is_closed);
+        let index = self.files.len() - 1;
+        let last = chunk.entries.len().saturating_sub(1);
+        for (n, (offset, entry)) in chunk.entries.iter().enumerate() {
+            let place = Place { file: index, offset: *offset, bytes: entry.bytes().len() as u64 };
+            let order = Order { is_first: n == 0, is_last: n == last, is_closed: chunk.is_closed };
+            self.entry(place, order, entry)?;
+        }
+        (self.end, self.torn_bytes, self.is_open) = (chunk.end, chunk.torn_bytes, !chunk.is_closed);
         Ok(())
     }
 
-    /// The first entries of a chunk whose file was noted.
-    fn entries(&mut self, chunk: &Chunk<'_>, count: usize) -> Result<(), VerifyLedgerError> {
-        let file = self.files.len() - 1;
-        for (n, (offset, entry)) in chunk.entries.iter().take(count).enumerate() {
-            let place = Place { file, offset: *offset, bytes: entry.bytes().len() as u64 };
-            let is_last = n + 1 == count;
-            self.entry(
-                place,
-                Order { is_first: n == 0, is_last, is_closed: chunk.is_closed },
-                entry,
-            )?;
+    /// As [`Verifier::chunk`], for whoever brings a ledger back whose node may have lost its power: an entry of an open chunk
+    /// that is refused and misses a sector is torn, with all that follows, as for a node that starts. An auditor is stricter,
+    /// since zeros may have been written on purpose.
+    ///
+    /// # Errors
+    /// As [`Verifier::chunk`].
+    ///
+    /// # Panics
+    /// Never: an offset in what is in memory is a length.
+    pub fn chunk_as_at_start(&mut self, file: &str, bytes: &[u8]) -> Result<(), VerifyLedgerError> {
+        let may_be_torn = Chunk::parse(bytes).is_ok_and(|chunk| {
+            !chunk.is_closed && chunk.entries.iter().any(|(at, _)| misses_sector(bytes, *at))
+        });
+        // What is refused comes too late to go back.
+        let before = may_be_torn.then(|| self.clone());
+        match (self.chunk(file, bytes), before) {
+            (Err(error), Some(before)) if misses_sector(bytes, error.offset) => {
+                *self = before;
+                let torn = usize::try_from(error.offset).expect("the file is in memory");
+                self.chunk(file, &bytes[..torn])?;
+                self.torn_bytes = (bytes.len() - torn) as u64;
+                Ok(())
+            }
+            (taken, _) => taken,
         }
-        Ok(())
     }
 
     /// The last signature entry so far: everything before it is signed.

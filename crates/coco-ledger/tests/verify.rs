@@ -126,17 +126,24 @@ fn an_entry_that_misses_a_sector_is_a_torn_tail() {
     }
     ledger.append(EntryFlags::NONE, Digest::ZERO, &rows);
     let mut files = ledger.files.clone();
+    let whole = files[1].1.len() as u64;
     let sector = (end / 512 + 2) * 512;
     assert!(sector + 512 < files[1].1.len());
     files[1].1[sector..sector + 512].fill(0);
-    let report = verify(verifier(&ledger), &files).unwrap();
+    let at_start = |files: &Files| {
+        let mut verifier = verifier(&ledger);
+        files.iter().try_for_each(|(name, bytes)| verifier.chunk_as_at_start(name, bytes))?;
+        verifier.finish(None)
+    };
+    let report = at_start(&files).unwrap();
     assert_eq!((report.signed, report.last), (TxId::new(3, 15), TxId::new(3, 15)));
     let torn = report.unsigned.last().unwrap();
-    assert_eq!((torn.what, torn.offsets.start), (UnsignedWhat::TornTail, end as u64));
+    assert_eq!((torn.what, torn.offsets.clone()), (UnsignedWhat::TornTail, end as u64..whole));
+    assert!(verify(verifier(&ledger), &files).is_err(), "an auditor is stricter");
     // Other damage is none of a crash.
     let mut files = ledger.files.clone();
     files[1].1[sector..sector + 511].fill(0xff);
-    assert!(verify(verifier(&ledger), &files).is_err());
+    assert!(at_start(&files).is_err());
 }
 
 #[test]

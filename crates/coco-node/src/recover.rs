@@ -334,7 +334,7 @@ pub fn reach(
     }
     let mut verifier = Verifier::of_services(services.clone());
     for file in &files {
-        verifier.chunk(&file.name.to_string(), &file.read()?)?;
+        verifier.chunk_as_at_start(&file.name.to_string(), &file.read()?)?;
     }
     receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
     let (epoch, endorsed_at) = (verifier.epoch(), verifier.endorsed_at());
