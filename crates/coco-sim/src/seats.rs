@@ -162,7 +162,9 @@ impl World {
                     self.retired(node);
                 }
             }
-            // A primary that is none any more may not know of a seat yet. Then somebody starts the node again.
+            // A primary that is none any more may not know of a seat yet. A node with a vote knows better; another is started
+            // again by somebody.
+            JoinReply::NoSuchSeat if self.votes(node) => {}
             JoinReply::NoSuchSeat if !self.is_out(node) => self.ends_and_starts(node),
             JoinReply::NoSuchSeat => self.leaves(node),
             JoinReply::Admitted
@@ -170,6 +172,11 @@ impl World {
             | JoinReply::NotPrimary(None)
             | JoinReply::OtherCode => {}
         }
+    }
+
+    fn votes(&self, node: usize) -> bool {
+        let machine = &self.machines[node];
+        machine.replica.as_ref().is_some_and(|replica| replica.configuration().votes(machine.id))
     }
 
     /// A node has learned that its seat is another's: its process ends, and starts again as another node.
