@@ -349,9 +349,9 @@ def bad_signature(node):
 
 
 def nonce_too_low(node):
-    raw = node.signed()
+    before, raw = node.nonce(), node.signed()
     assert "result" in node.submit(raw)
-    wait_for(lambda: node.nonce() > 0)
+    wait_for(lambda: node.nonce() > before)
     node.refused(node.submit(node.signed(nonce=0, value=2)), REJECTED, "nonce too low")
 
 
