@@ -422,10 +422,16 @@ impl Story {
 
     /// The node asks for a seat.
     fn join_in(&mut self, seat: NodeId, introduction: &Introduction) -> JoinReply {
+        let reply = self.ask_for(seat, introduction);
+        self.cluster.run(3);
+        reply
+    }
+
+    /// The node asks for a seat, and nothing else happens.
+    pub(crate) fn ask_for(&mut self, seat: NodeId, introduction: &Introduction) -> JoinReply {
         let node = introduction.node.clone();
         let request = JoinRequest { seat, node, resumed: None };
         self.cluster.step(0, Input::Join(Box::new(request)));
-        self.cluster.run(3);
         self.cluster.nodes[0].joins.pop().expect("it was answered").1
     }
 }

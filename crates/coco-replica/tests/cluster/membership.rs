@@ -2,8 +2,7 @@
 
 use coco_consensus::{Said, What};
 use coco_ledger::{IN_EFFECT_MAP, NODES_MAP};
-use coco_replica::{Input, JoinRefusal, JoinReply, JoinRequest};
-use coco_types::NodeId;
+use coco_replica::{Input, JoinRefusal, JoinReply};
 use serde_json::json;
 
 use crate::{
@@ -11,16 +10,6 @@ use crate::{
     governing::{CODE, Story, newcomer},
     network::EAGER,
 };
-
-impl Story {
-    /// A newcomer asks the first node for a seat, and nothing else happens.
-    fn ask_for(&mut self, seat: NodeId, n: u8) -> JoinReply {
-        let node = newcomer(n, CODE).node;
-        let request = JoinRequest { seat, node, resumed: None };
-        self.cluster.step(0, Input::Join(Box::new(request)));
-        self.cluster.nodes[0].joins.pop().expect("it was answered").1
-    }
-}
 
 /// Its certificate is endorsed still, and it says that more is committed than a node has.
 #[test]
@@ -58,7 +47,7 @@ fn a_node_that_was_removed_is_not_listened_to() {
 fn the_seat_of_a_node_that_answers_is_never_given_away() {
     let mut story = Story::new(Keys::real(3), EAGER);
     let ids = story.cluster.keys.ids();
-    let seat = ids[2];
+    let (seat, other) = (ids[2], newcomer(9, CODE));
     story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
     for (from, to) in [(0, 1), (1, 0)] {
         story.cluster.step(from, Input::TransferTo(ids[to]));
@@ -66,15 +55,15 @@ fn the_seat_of_a_node_that_answers_is_never_given_away() {
     }
     assert_eq!(story.cluster.primary(), Some(0));
     for _ in 0..60 {
-        let reply = story.ask_for(seat, 9);
+        let reply = story.ask_for(seat, &other);
         assert!(matches!(reply, JoinReply::Later(_)), "{reply:?}");
         story.cluster.run(1);
     }
     let occupied = JoinReply::Later(JoinRefusal::Occupied(seat));
-    assert_eq!(story.ask_for(seat, 9), occupied);
+    assert_eq!(story.ask_for(seat, &other), occupied);
     story.cluster.isolate(2);
     story.cluster.run(20);
-    assert_eq!(story.ask_for(seat, 9), JoinReply::Admitted);
+    assert_eq!(story.ask_for(seat, &other), JoinReply::Admitted);
     // It was away, and comes back before the other has everything.
     story.cluster.run(5);
     assert_eq!(story.cluster.replica(0).configuration().learners.len(), 1);
@@ -101,8 +90,8 @@ fn nobody_is_admitted_before_the_ledger_says_that_the_last_change_is_in_effect()
         ticks.next().expect("it leaves");
         story.cluster.run(1);
     }
-    assert_eq!(story.ask_for(id, 9), JoinReply::Later(JoinRefusal::Changing));
-    while story.ask_for(id, 9) != JoinReply::Admitted {
+    assert_eq!(story.ask_for(id, &trusted), JoinReply::Later(JoinRefusal::Changing));
+    while story.ask_for(id, &trusted) != JoinReply::Admitted {
         ticks.next().expect("it is admitted at last");
         story.cluster.run(1);
     }

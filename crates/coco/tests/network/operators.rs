@@ -61,7 +61,10 @@ fn what_is_wrong_with_a_network_is_said_with_what_to_do() -> anyhow::Result<()> 
     let examine = ["doctor", "--config", &config, "--output", "json", "--context", "acme"];
     until("all is well", TIME, || {
         let examined = said(&desk.run(&examine)?)?;
-        Ok(found(&examined, "FAIL").is_empty() && found(&examined, "warn").is_empty())
+        // How full the disk is on which the test runs is none of its business.
+        let is_of_network = |warned: &String| !warned.starts_with(r#""room""#);
+        let has_warned = found(&examined, "warn").iter().any(is_of_network);
+        Ok(found(&examined, "FAIL").is_empty() && !has_warned)
     })?;
     let examined = desk.run(&examine)?.json();
     let names: Vec<&str> = examined["checks"]
