@@ -13,6 +13,7 @@ use std::{
 };
 
 use coco_api::ErrorCode;
+use coco_evm::rpc::RESPONSE_BYTES_MAX;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::{
     Response,
@@ -28,6 +29,11 @@ use super::{
 
 /// Bytes of answers that may wait for their clients, over all connections; some ten of the longest.
 pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Bytes of answers that may wait on one connection.
+const CONNECTION_BYTES_MAX: usize = 2 * RESPONSE_BYTES_MAX;
+/// Bytes up to which an answer is never refused, whatever waits: what was done is said. How many there are is bounded by the
+/// requests that connections may have open.
+const SHORT_BYTES: usize = 4 << 10;
 /// Time for an answer to be taken, beside what its length needs.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Bytes a second at which a client takes its answer at least.
@@ -55,6 +61,8 @@ struct Doing {
     /// Requests whose answers were not taken, and until when they have to be; open ended while an answer is made, for which
     /// there is another time-out.
     open: BTreeMap<u64, Option<Instant>>,
+    /// Bytes of answers that were not taken.
+    bytes: usize,
     next: u64,
     idle_since: Instant,
 }
@@ -64,11 +72,13 @@ struct Doing {
 pub(super) struct Open {
     activity: Arc<Activity>,
     number: u64,
+    /// Bytes of its answer.
+    bytes: usize,
 }
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        let doing = Doing { open: BTreeMap::new(), next: 0, idle_since: Instant::now() };
+        let doing = Doing { open: BTreeMap::new(), bytes: 0, next: 0, idle_since: Instant::now() };
         Arc::new(Self(Mutex::new(doing)))
     }
 
@@ -78,7 +88,7 @@ impl Activity {
         let number = doing.next;
         doing.next += 1;
         doing.open.insert(number, None);
-        Open { activity: Arc::clone(self), number }
+        Open { activity: Arc::clone(self), number, bytes: 0 }
     }
 
     /// Ends when the connection should.
@@ -102,6 +112,20 @@ impl Activity {
 }
 
 impl Open {
+    /// Counts the bytes of the answer, which have to be taken in the time that they and those before them need; whether there
+    /// is room for them on the connection.
+    fn answered(&mut self, bytes: usize) -> bool {
+        let mut doing = self.activity.0.lock();
+        if bytes > SHORT_BYTES && doing.bytes.saturating_add(bytes) > CONNECTION_BYTES_MAX {
+            return false;
+        }
+        doing.bytes += bytes;
+        self.bytes = bytes;
+        let needs = Duration::from_secs(doing.bytes as u64 / ANSWER_RATE_MIN);
+        doing.open.insert(self.number, Some(Instant::now() + ANSWER_TIME + needs));
+        true
+    }
+
     fn has_to_be_taken_in(&self, time: Duration) {
         self.activity.0.lock().open.insert(self.number, Some(Instant::now() + time));
     }
@@ -111,6 +135,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let mut doing = self.activity.0.lock();
         doing.open.remove(&self.number);
+        doing.bytes -= self.bytes;
         doing.idle_since = Instant::now();
     }
 }
@@ -119,7 +144,7 @@ impl Drop for Open {
 /// gone.
 pub(super) async fn watched(
     reply: Reply,
-    open: Open,
+    mut open: Open,
     places: &Arc<Semaphore>,
 ) -> Response<Watched> {
     let (head, body) = reply.into_parts();
@@ -133,13 +158,13 @@ pub(super) async fn watched(
     let Ok(bytes) = whole.collect().await;
     let bytes = bytes.to_bytes();
     let length = bytes.len();
-    let permits = u32::try_from(length).unwrap_or(u32::MAX);
-    let Ok(place) = Arc::clone(places).try_acquire_many_owned(permits) else {
+    let permits = if length > SHORT_BYTES { u32::try_from(length).unwrap_or(u32::MAX) } else { 0 };
+    let place = Arc::clone(places).try_acquire_many_owned(permits);
+    let Some(place) = place.ok().filter(|_| open.answered(length)) else {
         let message = format!("{ANSWER_BYTES_MAX} bytes of answers wait for clients; try again");
         let refused = respond::later(ErrorCode::SessionCapExhausted, message);
         return refused.map(|body| Watched { body, _open: None });
     };
-    open.has_to_be_taken_in(ANSWER_TIME + Duration::from_secs(length as u64 / ANSWER_RATE_MIN));
     let bytes = Bytes::from_owner(Waiting { bytes, _place: place, _open: open });
     Response::from_parts(head, Watched { body: Either::Left(Full::new(bytes)), _open: None })
 }
@@ -220,21 +245,42 @@ mod tests {
 
     #[test]
     fn bytes_that_wait_have_a_limit() {
-        let places = Arc::new(Semaphore::new(10));
+        let places = Arc::new(Semaphore::new(SHORT_BYTES + 2));
         let activity = Activity::new();
-        let answer = || {
-            let reply = respond::json_text("12345678");
+        let of = |length: usize| {
+            let reply = respond::json_text(vec![b' '; length]);
             block_on(watched(reply, activity.begin(), &places))
         };
+        let answer = || of(SHORT_BYTES + 1);
         let first = answer();
         assert_eq!(first.status(), 200);
         assert_eq!(answer().status(), 503);
+        assert_eq!(of(SHORT_BYTES).status(), 200, "what was done is said");
         let bytes = block_on(first.into_body().collect()).unwrap().to_bytes();
         let part = bytes.slice(3..5);
         drop(bytes);
         assert_eq!(answer().status(), 503, "a part holds the whole");
         drop(part);
         assert_eq!(answer().status(), 200);
+    }
+
+    #[test]
+    fn one_connection_has_its_share_and_the_time_that_all_of_it_needs() {
+        let activity = Activity::new();
+        let mut all = [(); 3].map(|()| activity.begin());
+        assert_eq!(
+            all.each_mut().map(|open| open.answered(RESPONSE_BYTES_MAX)),
+            [true, true, false]
+        );
+        assert!(all[2].answered(SHORT_BYTES));
+        let [first, second, third] = all;
+        drop((first, third));
+        let needs = 2 * RESPONSE_BYTES_MAX as u64 / ANSWER_RATE_MIN;
+        let after = |s| Instant::now() + ANSWER_TIME + Duration::from_secs(s);
+        assert_eq!(activity.look(after(needs - 1)), None);
+        assert_eq!(activity.look(after(needs + 1)), Some(Standstill::Unread));
+        drop(second);
+        assert_eq!(activity.0.lock().bytes, 0);
     }
 
     /// Serves answers that nobody reads; asks by `ask`, who gives back what keeps the connection open.

@@ -28,7 +28,7 @@ use crate::{
 pub(super) const PRIMARY_TIME: Duration = Duration::from_secs(8);
 /// Wait before the next attempt when there is no primary.
 pub(super) const RETRY: Duration = Duration::from_millis(25);
-/// Wait before what a lost primary took with it is sent again to a queue that is full.
+/// Wait before something that may have been executed is sent again to a queue that is full.
 const FULL_RETRY: Duration = Duration::from_millis(250);
 /// How long a forwarded request waits for its answer before it is sent again.
 const FORWARD_TIME: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ const PRIMARY_WATCH: Duration = Duration::from_millis(50);
 const CHECKS_PER_TURN: usize = 32;
 
 /// What a client hears of one write.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Submitted {
     /// It is in this entry.
     In(TxId),
@@ -74,20 +74,24 @@ impl Service {
                 Err(refusal) => answers[i] = Some(Submitted::Refused(refusal)),
             }
         }
+        let mut is_first = true;
         while !checked.is_empty() {
             let replies = self.attempt(&raw, &mut checked, deadline).await;
-            let mut again = Vec::new();
+            let (mut again, mut wait) = (Vec::new(), RETRY);
             for ((i, _), reply) in checked.into_iter().zip(replies) {
-                match reply {
+                if reply == Some(Submitted::Full) {
+                    wait = FULL_RETRY;
+                }
+                match settled(reply, is_first) {
                     Some(answer) => answers[i] = Some(answer),
                     None => again.push((i, None)),
                 }
             }
-            checked = again;
+            (checked, is_first) = (again, false);
             if checked.is_empty() || Instant::now() >= deadline {
                 break;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(wait).await;
         }
         answers.into_iter().map(|answer| answer.unwrap_or(Submitted::NoPrimary)).collect()
     }
@@ -208,11 +212,12 @@ impl Service {
             let Submitted::In(id) = submitted else { return (submitted, TxStatus::Unknown) };
             match self.decided(id, deadline).await {
                 TxStatus::Invalid | TxStatus::Unknown if Instant::now() < deadline => {
-                    submitted = self
-                        .submit(vec![raw.clone()], deadline)
-                        .await
-                        .pop()
-                        .expect("one answer each");
+                    let again = self.submit(vec![raw.clone()], deadline).await;
+                    match again.into_iter().next().expect("one answer each") {
+                        // It was executed once, so that its sender must not hear that it was not.
+                        Submitted::Full => tokio::time::sleep(FULL_RETRY).await,
+                        other => submitted = other,
+                    }
                 }
                 status => return (submitted, status),
             }
@@ -241,7 +246,7 @@ impl Service {
         }
     }
 
-    /// Nobody waits who could be told that the queue is full, so what was promised is sent until there is room.
+    /// Nobody waits who could be told that the queue is full, so what was promised is sent until there is room, or it is too late.
     async fn send_again(&self, Promise(mut raw): Promise) {
         let deadline = Instant::now() + PRIMARY_TIME;
         loop {
@@ -262,6 +267,12 @@ impl Service {
             raw = full;
         }
     }
+}
+
+/// What ends the attempts for a transaction. That the queue is full says that nothing was executed, which is so only of the first
+/// attempt: one before it may have been executed, though nobody answered.
+fn settled(reply: Option<Submitted>, is_first: bool) -> Option<Submitted> {
+    reply.filter(|answer| is_first || *answer != Submitted::Full)
 }
 
 /// What the client hears of what the primary said, wherever it is; nothing, when the primary is another one.
@@ -295,6 +306,16 @@ mod tests {
     fn a_full_queue_is_told_to_the_client_and_another_primary_is_looked_for() {
         assert!(matches!(answer(Err(NotQueued)), Some(Submitted::Full)));
         assert!(answer(Ok(Reply::NotPrimary(None))).is_none());
+    }
+
+    /// The one before may have been executed, and its answer lost.
+    #[test]
+    fn a_full_queue_does_not_end_what_was_sent_before() {
+        assert_eq!(settled(Some(Submitted::Full), true), Some(Submitted::Full));
+        assert_eq!(settled(Some(Submitted::Full), false), None);
+        let executed = Submitted::In(TxId::new(2, 3));
+        assert_eq!(settled(Some(executed.clone()), false), Some(executed));
+        assert_eq!(settled(None, true), None);
     }
 
     #[test]
