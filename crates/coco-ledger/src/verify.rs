@@ -207,8 +207,9 @@ impl Verifier {
     }
 
     /// As [`Verifier::chunk`], for whoever brings a ledger back whose node may have lost its power: an entry of an open chunk
-    /// that is refused and misses a sector is torn, with all that follows, as for a node that starts. An auditor is stricter,
-    /// since zeros may have been written on purpose.
+    /// that is refused and misses a sector is torn, with all that follows, as for a node that starts. It is not where a signature
+    /// follows: nothing tells whether others count on what that signs. An auditor is stricter still, since zeros may have been
+    /// written on purpose.
     ///
     /// # Errors
     /// As [`Verifier::chunk`].
@@ -216,21 +217,27 @@ impl Verifier {
     /// # Panics
     /// Never: an offset in what is in memory is a length.
     pub fn chunk_as_at_start(&mut self, file: &str, bytes: &[u8]) -> Result<(), VerifyLedgerError> {
-        let may_be_torn = Chunk::parse(bytes).is_ok_and(|chunk| {
+        let chunk = Chunk::parse(bytes).ok().filter(|chunk| {
             !chunk.is_closed && chunk.entries.iter().any(|(at, _)| misses_sector(bytes, *at))
         });
         // What is refused comes too late to go back.
-        let before = may_be_torn.then(|| self.clone());
-        match (self.chunk(file, bytes), before) {
-            (Err(error), Some(before)) if misses_sector(bytes, error.offset) => {
-                *self = before;
-                let torn = usize::try_from(error.offset).expect("the file is in memory");
-                self.chunk(file, &bytes[..torn])?;
-                self.torn_bytes = (bytes.len() - torn) as u64;
-                Ok(())
-            }
-            (taken, _) => taken,
+        let before = chunk.is_some().then(|| self.clone());
+        let (error, chunk, before) = match (self.chunk(file, bytes), chunk, before) {
+            (Err(error), Some(chunk), Some(before)) => (error, chunk, before),
+            (taken, _, _) => return taken,
+        };
+        let mut after = chunk.entries.iter().filter(|(at, _)| *at >= error.offset);
+        let is_torn = error.file == file
+            && misses_sector(bytes, error.offset)
+            && !after.any(|(_, entry)| entry.is_signature());
+        if !is_torn {
+            return Err(error);
         }
+        *self = before;
+        let torn = usize::try_from(error.offset).expect("the file is in memory");
+        self.chunk(file, &bytes[..torn])?;
+        self.torn_bytes = (bytes.len() - torn) as u64;
+        Ok(())
     }
 
     /// The last signature entry so far: everything before it is signed.

@@ -144,6 +144,11 @@ fn an_entry_that_misses_a_sector_is_a_torn_tail() {
     let mut files = ledger.files.clone();
     files[1].1[sector..sector + 511].fill(0xff);
     assert!(at_start(&files).is_err());
+    // Nor is it one where what was signed after it would go, too.
+    let mut signed = ledger.clone();
+    signed.sign(EntryFlags::NONE);
+    signed.files[1].1[sector..sector + 512].fill(0);
+    assert!(at_start(&signed.files).is_err());
 }
 
 #[test]

@@ -326,16 +326,15 @@ pub fn reach(
         if let Some(at) = said.parts[next..].iter().position(|part| part.was_open) {
             return Err(RecoverError::LaterOpen(services[next + at].digest()));
         }
+        // What is left out is believed, that it was never open, only where all of it can be read.
+        verified(&services, &files)?.finish(None)?;
         services_after = services.len() - next;
         services.truncate(next);
         keep_before(&mut files, &said.parts[next]);
     } else if lost.is_none() {
         services = vec![previous.clone()];
     }
-    let mut verifier = Verifier::of_services(services.clone());
-    for file in &files {
-        verifier.chunk_as_at_start(&file.name.to_string(), &file.read()?)?;
-    }
+    let verifier = verified(&services, &files)?;
     receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
     let (epoch, endorsed_at) = (verifier.epoch(), verifier.endorsed_at());
     let report = verifier.finish(None)?;
@@ -351,6 +350,14 @@ pub fn reach(
         epoch: epoch.ok_or(RecoverError::NoService)?,
         endorsed_at,
     })
+}
+
+fn verified(services: &[Certificate], files: &[KeptFile]) -> Result<Verifier, RecoverError> {
+    let mut verifier = Verifier::of_services(services.to_vec());
+    for file in files {
+        verifier.chunk_as_at_start(&file.name.to_string(), &file.read()?)?;
+    }
+    Ok(verifier)
 }
 
 /// What the entries of a ledger say of its services. Nothing is verified.

@@ -158,6 +158,7 @@ impl Replica {
             && !(voter.is_none() && gone == *seat)
         {
             self.retire(&mut writes, gone)?;
+            self.nodes_changed = true;
         }
         self.put_newcomer(&mut writes, node, *seat)?;
         self.propose_configuration(writes, next)?;
@@ -402,6 +403,8 @@ impl Replica {
         let next = now.step_to(now.voters.clone(), learners);
         let mut writes = WriteSet::new();
         self.retire(&mut writes, learner)?;
+        // Once that is committed, an entry says that nobody needs it.
+        self.nodes_changed = true;
         self.propose_configuration(writes, next)
     }
 

@@ -72,6 +72,8 @@ fn the_seat_of_a_node_that_answers_is_never_given_away() {
     let primary = story.cluster.primary().expect("there is one");
     assert!(story.cluster.replica(primary).configuration().learners.is_empty());
     assert!(story.cluster.replica(primary).configuration().voters.contains(&seat));
+    let row = story.cluster.row(primary, NODES_MAP, other.node.node_id.to_string().as_bytes());
+    assert_eq!(row.expect("a row")["retired_committed"], true, "it is not listened to either");
 }
 
 /// Only two configurations are remembered: were another added, no entry would say that the change before is in effect.

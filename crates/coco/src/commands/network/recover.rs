@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
     });
     let old = arguments.service_cert.display();
     output.print("network.recover", details, || {
-        let dropped = last.seqno.0 - signed.seqno.0;
+        let dropped = last.seqno.0.saturating_sub(signed.seqno.0);
         let mut note = match (dropped, services_after) {
             (0, _) => String::new(),
             (_, 0) => {
@@ -118,6 +118,10 @@ fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fa
                 if best.as_ref().is_none_or(|best| order(signed) > order(best.signed)) {
                     best = Some(found);
                 }
+            }
+            // Another copy that ends before it went on would lose the same.
+            Err(error @ RecoverError::LaterOpen(_)) => {
+                return Err(fault(error).with("ledger", path.display().to_string()));
             }
             Err(error) => {
                 eprintln!("{}: {}", path.display(), chain(&error));
