@@ -2,7 +2,7 @@
 
 use std::{
     sync::LazyLock,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 static FIRST_ASKED: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -14,5 +14,15 @@ pub(crate) fn seconds_now() -> u64 {
 
 /// Milliseconds since this process first asked, on a clock that only runs.
 pub(crate) fn running_ms() -> u64 {
-    u64::try_from(FIRST_ASKED.elapsed().as_millis()).unwrap_or(u64::MAX)
+    millis_since(*FIRST_ASKED)
+}
+
+/// Milliseconds since then.
+pub(crate) fn millis_since(since: Instant) -> u64 {
+    millis(since.elapsed())
+}
+
+/// A duration in milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

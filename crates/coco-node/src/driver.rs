@@ -28,8 +28,16 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
-    calls::Calls, config::NodeAddress, directory::Directory, disk::DiskQueue, messages::Messages,
-    metrics::Metrics, peers::Peers, service_status::StatusWatch, waiters::Waiters,
+    calls::Calls,
+    clock::{millis, millis_since},
+    config::NodeAddress,
+    directory::Directory,
+    disk::DiskQueue,
+    messages::Messages,
+    metrics::Metrics,
+    peers::Peers,
+    service_status::StatusWatch,
+    waiters::Waiters,
 };
 
 /// Length of a consensus tick in milliseconds; also how closely the signature interval is kept.
@@ -455,8 +463,7 @@ impl Driver {
 
     fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Now { wall_ms: millis(wall), mono_ms: millis(self.started.elapsed()) }
+        Now { wall_ms: millis(wall), mono_ms: millis_since(self.started) }
     }
 
     /// Another configuration is in effect: who is dialled, and whom clients are told of.
@@ -558,22 +565,11 @@ impl Driver {
 
     /// Before stopping, a primary gives its place to the node that is furthest; whether there is one.
     fn hand_over(&mut self) -> Result<bool, DriverError> {
-        let (role, me) = {
-            let state = self.state.read();
-            (state.role(), state.primary())
-        };
-        if role != Role::Primary {
+        if self.state.read().role() != Role::Primary {
             return Ok(false);
         }
-        let best = self
-            .replica
-            .progress()
-            .into_iter()
-            .filter(|node| node.active && Some(node.node) != me)
-            .filter(|node| self.replica.configuration().voters.contains(&node.node))
-            .max_by_key(|node| node.matched);
-        match best {
-            Some(node) => self.step(Input::TransferTo(node.node)).map(|()| true),
+        match self.replica.successor(|_| true) {
+            Some(next) => self.step(Input::TransferTo(next)).map(|()| true),
             None => Ok(false),
         }
     }

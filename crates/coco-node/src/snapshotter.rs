@@ -20,6 +20,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::{
+    clock::millis_since,
     disk::in_full,
     driver::{Inbox, Job},
     folder::{DiskFile, DiskFolder},
@@ -108,7 +109,7 @@ impl Snapshotter {
         let seqno = make.tx_id().seqno;
         let entry = self.history.entry(seqno)?;
         let made = self.maker.make(make, &self.history.secrets(), &entry)?;
-        info!(%seqno, bytes = made.bytes, millis = millis(started), "snapshot made");
+        info!(%seqno, bytes = made.bytes, millis = millis_since(started), "snapshot made");
         Ok(made)
     }
 
@@ -136,8 +137,4 @@ impl Snapshotter {
         info!(%name, "snapshot complete");
         Ok(())
     }
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

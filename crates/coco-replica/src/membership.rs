@@ -18,9 +18,10 @@
 //! committed: earlier, those that count by the configuration before, or would after a start, could need its vote.
 //!
 //! A seat whose node still answers is not given away: then one of the two is a copy that a host has made, and the other that
-//! listens already is let go. Nobody asks people here. The driver has proved that the newcomer runs admitted code and holds the seat's key.
+//! listens already is let go. Nobody asks people here. The driver has proved that the newcomer runs admitted code and holds
+//! the seat's key.
 
-use coco_consensus::{Configuration, TransferError};
+use coco_consensus::{Configuration, Progress, TransferError};
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
@@ -326,12 +327,7 @@ impl Replica {
         }
         if gone.contains(&self.me()) {
             // Another primary lets this node go.
-            let is_next = |other: &&coco_consensus::Progress| {
-                other.active && now.voters.contains(&other.node) && !gone.contains(&other.node)
-            };
-            let progress = self.engine.progress();
-            let next = progress.iter().filter(is_next).max_by_key(|other| other.matched);
-            if let Some(next) = next.map(|next| next.node) {
+            if let Some(next) = self.successor(|other| !gone.contains(&other)) {
                 // A transfer under way is not begun again, and one that fails is tried at the next tick.
                 let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
             }
@@ -470,32 +466,45 @@ impl Replica {
         rows.map(|(node, row)| Ok((node, read_node(node, &row)?))).collect()
     }
 
+    /// The other voter that is furthest, of those that answer and may lead; none on a backup.
+    #[must_use]
+    pub fn successor(&self, may_lead: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let voters = &self.engine.configuration().voters;
+        let is_next = |other: &Progress| {
+            other.active
+                && other.node != self.me()
+                && voters.contains(&other.node)
+                && may_lead(other.node)
+        };
+        let others = self.engine.progress().into_iter().filter(is_next);
+        others.max_by_key(|other| other.matched).map(|next| next.node)
+    }
+
+    /// How far a node of the configuration has come; none on a backup.
+    fn progress_of(&self, node: NodeId) -> Option<Progress> {
+        self.engine.progress().into_iter().find(|other| other.node == node)
+    }
+
     /// Whether a node was heard of lately; this one always is.
     fn answers(&self, node: NodeId) -> bool {
-        node == self.me()
-            || self.engine.progress().iter().any(|other| other.node == node && other.active)
+        node == self.me() || self.progress_of(node).is_some_and(|other| other.active)
     }
 
     /// Whether a node was away when its seat was asked for, and has the entry that admitted the other by now; or is primary.
     fn is_there_again(&self, node: NodeId) -> bool {
         let Some(admitted) = self.core.newest_configuration_at() else { return false };
-        let has = |other: &coco_consensus::Progress| {
-            other.node == node && other.active && other.matched >= admitted
-        };
-        node == self.me() || self.engine.progress().iter().any(has)
+        let has = |other: Progress| other.active && other.matched >= admitted;
+        node == self.me() || self.progress_of(node).is_some_and(has)
     }
 
     /// Whether a node had the time to be heard of, and was not.
     fn is_silent(&self, node: NodeId) -> bool {
-        self.engine.progress().iter().any(|other| other.node == node && other.silent)
+        self.progress_of(node).is_some_and(|other| other.silent)
     }
 
     fn has_caught_up(&self, node: NodeId) -> bool {
         let committed: Seqno = self.engine.committed();
-        let has = |other: &coco_consensus::Progress| {
-            other.node == node && other.active && other.matched >= committed
-        };
-        self.engine.progress().iter().any(has)
+        self.progress_of(node).is_some_and(|other| other.active && other.matched >= committed)
     }
 
     fn occupants(&self, seat: NodeId) -> Result<Occupants, MembershipError> {

@@ -67,15 +67,9 @@ impl Replica {
         if !self.own_disk.has_hung(is_held_up) {
             return;
         }
-        let me = self.signer.node_id();
-        let voters = &self.engine.configuration().voters;
-        let progress = self.engine.progress().into_iter();
-        let next = progress
-            .filter(|other| other.active && other.node != me && voters.contains(&other.node))
-            .max_by_key(|other| other.matched);
-        if let Some(next) = next {
+        if let Some(next) = self.successor(|_| true) {
             // One that fails is tried again when the disk has hung for as long once more.
-            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next.node);
+            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
         }
     }
 }
