@@ -161,7 +161,10 @@ pub(super) async fn watched(
     let permits = if length > SHORT_BYTES { u32::try_from(length).unwrap_or(u32::MAX) } else { 0 };
     let place = Arc::clone(places).try_acquire_many_owned(permits);
     let Some(place) = place.ok().filter(|_| open.answered(length)) else {
-        let message = format!("{ANSWER_BYTES_MAX} bytes of answers wait for clients; try again");
+        let message = format!(
+            "answers wait to be taken, at most {CONNECTION_BYTES_MAX} bytes of them on a connection and \
+             {ANSWER_BYTES_MAX} in all; take them, and try again"
+        );
         let refused = respond::later(ErrorCode::SessionCapExhausted, message);
         return refused.map(|body| Watched { body, _open: None });
     };
