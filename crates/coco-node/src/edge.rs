@@ -51,7 +51,7 @@ pub(crate) use issuers::IssuerFetcher;
 use newcomers::ShownCertificate;
 pub use openapi::document;
 pub use service::{Service, ServiceParts};
-use standstill::{Activity, Standstill};
+use standstill::Standstill;
 
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,7 +166,7 @@ async fn requests<S>(
         .keep_alive_timeout(Duration::from_secs(10));
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
-    let activity = Activity::new();
+    let activity = service.answers().connection();
     let asks = Arc::clone(&activity);
     let handler = service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);

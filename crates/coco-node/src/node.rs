@@ -57,7 +57,7 @@ use crate::{
     identity::{Identity, IdentityError},
     join::Seeker,
     metrics::Metrics,
-    peers::{Peers, Receiver, accept},
+    peers::{ForwardedPlaces, Peers, Receiver, accept},
     provision::LEDGER_FOLDER,
     seat,
     service_status::StatusWatch,
@@ -623,7 +623,14 @@ impl Node {
         edge.spawn(IssuerFetcher::new(Arc::clone(&service), every).look_after(stopped.clone()));
 
         let forwarded = OnceLock::from(Arc::clone(&service));
-        let receiver = Receiver { inbox: inbox.clone(), peers, directory, copies, forwarded };
+        let receiver = Receiver {
+            inbox: inbox.clone(),
+            peers,
+            directory,
+            copies,
+            forwarded,
+            forwarded_places: ForwardedPlaces::default(),
+        };
         peer_runtime.spawn(accept(peer_listener, peer_tls, Arc::new(receiver)));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
         let development_address = development.as_ref().map(|(_, address)| *address);

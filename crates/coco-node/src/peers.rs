@@ -10,8 +10,8 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, OnceLock, Weak},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -65,7 +65,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 const PEERS_MAX: usize = 3 * coco_types::limits::NODES_MAX;
 /// Forwarded requests of one kind that may wait for their answers.
 const FORWARDS_MAX: usize = 65_536;
-/// Bytes of requests that came over one connection and are not answered; more are sent back at once.
+/// Bytes of requests that came from one node and are not answered; more are sent back at once.
 const FORWARDED_BYTES_MAX: usize = 64 << 20;
 /// Each of them counts for so many bytes at least, whatever is in it.
 const FORWARDED_BYTES_MIN: usize = 4 << 10;
@@ -332,7 +332,7 @@ impl Link {
             match self.connect().await {
                 Ok(mut stream) => {
                     info!(peer = %self.id, address = self.address, "connected to peer");
-                    retry = RETRY_MIN;
+                    let connected = Instant::now();
                     // What was queued while the peer was away is stale.
                     while queue.try_recv().is_ok() {}
                     self.inbox.connected(self.id, Direction::Out);
@@ -341,6 +341,10 @@ impl Link {
                         Err(error) => info!(peer = %self.id, %error, "connection to peer broke"),
                     }
                     self.inbox.unreachable(self.id);
+                    // A peer that shows its certificate and then closes is no reason for haste.
+                    if connected.elapsed() > RETRY_MAX {
+                        retry = RETRY_MIN;
+                    }
                 }
                 Err(error) => {
                     debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer");
@@ -420,6 +424,24 @@ pub(crate) struct Receiver<F> {
     pub(crate) copies: CopySource,
     /// Whoever executes what is forwarded.
     pub(crate) forwarded: OnceLock<F>,
+    pub(crate) forwarded_places: ForwardedPlaces,
+}
+
+/// Places for bytes of what connected nodes forwarded, whatever the connection.
+#[derive(Debug, Default)]
+pub(crate) struct ForwardedPlaces(Mutex<BTreeMap<NodeId, Weak<Semaphore>>>);
+
+impl ForwardedPlaces {
+    fn of(&self, node: NodeId) -> Arc<Semaphore> {
+        let mut places = self.0.lock();
+        if let Some(places) = places.get(&node).and_then(Weak::upgrade) {
+            return places;
+        }
+        places.retain(|_, places| places.strong_count() > 0);
+        let new = Arc::new(Semaphore::new(FORWARDED_BYTES_MAX));
+        places.insert(node, Arc::downgrade(&new));
+        new
+    }
 }
 
 /// Accepts connections of peers until the task is dropped.
@@ -443,7 +465,7 @@ async fn receive<F: TakeForwarded + 'static>(
     // Whom the service endorsed is a node, or was, or asks to be: this node's ledger need not know yet.
     let from = certificate.key().node_id();
     inbox.connected(from, Direction::In);
-    let forwarded = Arc::new(Semaphore::new(FORWARDED_BYTES_MAX));
+    let forwarded = receiver.forwarded_places.of(from);
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
     while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
         match frame {

@@ -24,7 +24,7 @@ use super::{
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
     simulate::{self, Simulator},
-    standstill,
+    standstill::{self, Answers},
     table::{self, Call, Frontend, Row},
 };
 use crate::{
@@ -96,7 +96,7 @@ pub struct Service {
     /// Places for nodes that want to join.
     joining: Semaphore,
     /// Places for bytes of answers that wait for their clients.
-    answers: Arc<Semaphore>,
+    answers: Answers,
     /// Places for those who download files.
     downloading: Arc<Semaphore>,
 }
@@ -111,7 +111,7 @@ impl Service {
             simulator: Arc::default(),
             heavy: ethereum::HeavyPlaces::new(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
-            answers: Arc::new(Semaphore::new(standstill::ANSWER_BYTES_MAX)),
+            answers: Answers::new(standstill::ANSWER_BYTES_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
         }
     }
@@ -144,7 +144,7 @@ impl Service {
         &self.joining
     }
 
-    pub(crate) const fn answers(&self) -> &Arc<Semaphore> {
+    pub(super) const fn answers(&self) -> &Answers {
         &self.answers
     }
 

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -20,7 +20,10 @@ use hyper::{
     body::{Body, Bytes, Frame, SizeHint},
 };
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{
     downloads::DOWNLOAD_TIME,
@@ -38,6 +41,10 @@ const SHORT_BYTES: usize = 4 << 10;
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Bytes a second at which a client takes its answer at least.
 const ANSWER_RATE_MIN: u64 = 32 << 10;
+/// How long an answer may wait while others find no room: then whoever has let theirs wait longest is disconnected.
+const CONTENDED_TIME: Duration = Duration::from_secs(2);
+/// Time for the room of such connections to come free.
+const ROOM_TIME: Duration = Duration::from_secs(1);
 /// How long a connection stays without a request.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often a connection is looked at.
@@ -52,19 +59,37 @@ pub(super) enum Standstill {
     Unread,
 }
 
+/// The answers that wait, over all connections.
+#[derive(Debug)]
+pub(super) struct Answers {
+    places: Arc<Semaphore>,
+    connections: Mutex<Vec<Weak<Activity>>>,
+}
+
 /// What one connection has open.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<Doing>);
+pub(super) struct Activity {
+    doing: Mutex<Doing>,
+    /// That others need the room.
+    makes_room: Notify,
+}
 
 #[derive(Debug)]
 struct Doing {
-    /// Requests whose answers were not taken, and until when they have to be; open ended while an answer is made, for which
-    /// there is another time-out.
-    open: BTreeMap<u64, Option<Instant>>,
+    /// Requests whose answers were not taken, and when those have to be; none while an answer is made, for which there is
+    /// another time-out.
+    open: BTreeMap<u64, Option<Due>>,
     /// Bytes of answers that were not taken.
     bytes: usize,
     next: u64,
     idle_since: Instant,
+}
+
+/// When an answer was given, and until when it has to be taken.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    since: Instant,
+    until: Instant,
 }
 
 /// A request, until its answer was taken.
@@ -76,15 +101,71 @@ pub(super) struct Open {
     bytes: usize,
 }
 
+impl Answers {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(bytes)), connections: Mutex::default() }
+    }
+
+    /// A new connection.
+    pub(super) fn connection(&self) -> Arc<Activity> {
+        let activity = Activity::new();
+        let mut connections = self.connections.lock();
+        connections.retain(|other| other.strong_count() > 0);
+        connections.push(Arc::downgrade(&activity));
+        activity
+    }
+
+    /// Room for the bytes of an answer, if need be of those who have let theirs wait longest.
+    async fn room(&self, bytes: u32) -> Option<OwnedSemaphorePermit> {
+        if let Ok(room) = Arc::clone(&self.places).try_acquire_many_owned(bytes) {
+            return Some(room);
+        }
+        let is_made = self.make_room(bytes as usize, Instant::now());
+        let room = Arc::clone(&self.places).acquire_many_owned(bytes);
+        if is_made { timeout(ROOM_TIME, room).await.ok()?.ok() } else { None }
+    }
+
+    /// Ends the connections that have let answers wait longest, until there is room for so many bytes; whether there will
+    /// be.
+    fn make_room(&self, bytes: usize, now: Instant) -> bool {
+        let mut waiting: Vec<_> = self
+            .connections
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter_map(|activity| Some((activity.waits_since()?, activity)))
+            .filter(|((since, _), _)| now.duration_since(*since) > CONTENDED_TIME)
+            .collect();
+        waiting.sort_by_key(|((since, _), _)| *since);
+        let mut free = self.places.available_permits();
+        for ((_, bytes_of), activity) in waiting {
+            if free >= bytes {
+                break;
+            }
+            activity.makes_room.notify_one();
+            free = free.saturating_add(bytes_of);
+        }
+        free >= bytes
+    }
+}
+
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
+    fn new() -> Arc<Self> {
         let doing = Doing { open: BTreeMap::new(), bytes: 0, next: 0, idle_since: Instant::now() };
-        Arc::new(Self(Mutex::new(doing)))
+        Arc::new(Self { doing: Mutex::new(doing), makes_room: Notify::new() })
+    }
+
+    /// Since when the oldest of its answers waits, and how many bytes all of them have.
+    fn waits_since(&self) -> Option<(Instant, usize)> {
+        let doing = self.doing.lock();
+        let since = doing.open.values().flatten().map(|due| due.since).min()?;
+        (doing.bytes > 0).then_some((since, doing.bytes))
     }
 
     /// A request has come.
     pub(super) fn begin(self: &Arc<Self>) -> Open {
-        let mut doing = self.0.lock();
+        let mut doing = self.doing.lock();
         let number = doing.next;
         doing.next += 1;
         doing.open.insert(number, None);
@@ -94,7 +175,9 @@ impl Activity {
     /// Ends when the connection should.
     pub(super) async fn stands_still(&self) -> Standstill {
         loop {
-            tokio::time::sleep(LOOK_TIME).await;
+            if timeout(LOOK_TIME, self.makes_room.notified()).await.is_ok() {
+                return Standstill::Unread;
+            }
             if let Some(standstill) = self.look(Instant::now()) {
                 return standstill;
             }
@@ -102,8 +185,8 @@ impl Activity {
     }
 
     fn look(&self, now: Instant) -> Option<Standstill> {
-        let doing = self.0.lock();
-        if doing.open.values().flatten().any(|until| *until < now) {
+        let doing = self.doing.lock();
+        if doing.open.values().flatten().any(|due| due.until < now) {
             return Some(Standstill::Unread);
         }
         let is_idle = doing.open.is_empty() && now.duration_since(doing.idle_since) > IDLE_TIME;
@@ -115,25 +198,32 @@ impl Open {
     /// Counts the bytes of the answer, which have to be taken in the time that they and those before them need; whether there
     /// is room for them on the connection.
     fn answered(&mut self, bytes: usize) -> bool {
-        let mut doing = self.activity.0.lock();
+        let mut doing = self.activity.doing.lock();
         if bytes > SHORT_BYTES && doing.bytes.saturating_add(bytes) > CONNECTION_BYTES_MAX {
             return false;
         }
         doing.bytes += bytes;
         self.bytes = bytes;
         let needs = Duration::from_secs(doing.bytes as u64 / ANSWER_RATE_MIN);
-        doing.open.insert(self.number, Some(Instant::now() + ANSWER_TIME + needs));
+        doing.open.insert(self.number, Some(Due::within(ANSWER_TIME + needs)));
         true
     }
 
     fn has_to_be_taken_in(&self, time: Duration) {
-        self.activity.0.lock().open.insert(self.number, Some(Instant::now() + time));
+        self.activity.doing.lock().open.insert(self.number, Some(Due::within(time)));
+    }
+}
+
+impl Due {
+    fn within(time: Duration) -> Self {
+        let since = Instant::now();
+        Self { since, until: since + time }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut doing = self.activity.0.lock();
+        let mut doing = self.activity.doing.lock();
         doing.open.remove(&self.number);
         doing.bytes -= self.bytes;
         doing.idle_since = Instant::now();
@@ -142,11 +232,7 @@ impl Drop for Open {
 
 /// An answer that counts as open, and its bytes as waiting, until they were written to the connection or the connection is
 /// gone.
-pub(super) async fn watched(
-    reply: Reply,
-    mut open: Open,
-    places: &Arc<Semaphore>,
-) -> Response<Watched> {
+pub(super) async fn watched(reply: Reply, mut open: Open, answers: &Answers) -> Response<Watched> {
     let (head, body) = reply.into_parts();
     let whole = match body {
         Either::Left(whole) => whole,
@@ -159,8 +245,7 @@ pub(super) async fn watched(
     let bytes = bytes.to_bytes();
     let length = bytes.len();
     let permits = if length > SHORT_BYTES { u32::try_from(length).unwrap_or(u32::MAX) } else { 0 };
-    let place = Arc::clone(places).try_acquire_many_owned(permits);
-    let Some(place) = place.ok().filter(|_| open.answered(length)) else {
+    let Some(place) = answers.room(permits).await.filter(|_| open.answered(length)) else {
         let message = format!(
             "answers wait to be taken, at most {CONNECTION_BYTES_MAX} bytes of them on a connection and \
              {ANSWER_BYTES_MAX} in all; take them, and try again"
@@ -248,7 +333,7 @@ mod tests {
 
     #[test]
     fn bytes_that_wait_have_a_limit() {
-        let places = Arc::new(Semaphore::new(SHORT_BYTES + 2));
+        let places = Answers::new(SHORT_BYTES + 2);
         let activity = Activity::new();
         let of = |length: usize| {
             let reply = respond::json_text(vec![b' '; length]);
@@ -283,20 +368,48 @@ mod tests {
         assert_eq!(activity.look(after(needs - 1)), None);
         assert_eq!(activity.look(after(needs + 1)), Some(Standstill::Unread));
         drop(second);
-        assert_eq!(activity.0.lock().bytes, 0);
+        assert_eq!(activity.doing.lock().bytes, 0);
+    }
+
+    #[test]
+    fn who_lets_answers_wait_longest_makes_room() {
+        let answers = Answers::new(3 * LENGTH);
+        let of = |activity: &Arc<Activity>| {
+            let reply = respond::json_text(vec![b' '; LENGTH]);
+            block_on(watched(reply, activity.begin(), &answers))
+        };
+        let [oldest, older, taker] = [(); 3].map(|()| answers.connection());
+        let held = of(&oldest);
+        let also = of(&older);
+        drop(of(&taker));
+        let own = of(&taker);
+        let ends = |activity: &Arc<Activity>| {
+            block_on(async { timeout(LOOK_TIME / 10, activity.stands_still()).await.ok() })
+        };
+        let later = || Instant::now() + CONTENDED_TIME + LOOK_TIME;
+        assert!(!answers.make_room(LENGTH, Instant::now()), "nobody waited for long");
+        assert!(answers.make_room(LENGTH, later()));
+        let all = [&oldest, &older, &taker];
+        assert_eq!(all.map(ends), [Some(Standstill::Unread), None, None]);
+        drop((held, oldest));
+        assert!(answers.make_room(LENGTH, later()), "there is room");
+        assert!(answers.make_room(2 * LENGTH, later()));
+        assert_eq!([&older, &taker].map(ends), [Some(Standstill::Unread), None]);
+        drop((also, own));
+        assert!(!answers.make_room(4 * LENGTH, later()), "more than there ever is");
     }
 
     /// Serves answers that nobody reads; asks by `ask`, who gives back what keeps the connection open.
     async fn unread<T, A: Future<Output = T>>(ask: impl FnOnce(tokio::io::DuplexStream) -> A) {
         let (ours, theirs) = tokio::io::duplex(1 << 10);
-        let places = Arc::new(Semaphore::new(2 * LENGTH));
-        let activity = Activity::new();
-        let (asks, waiting) = (Arc::clone(&activity), Arc::clone(&places));
+        let answers = Arc::new(Answers::new(2 * LENGTH));
+        let activity = answers.connection();
+        let (asks, waiting) = (Arc::clone(&activity), Arc::clone(&answers));
         let handler = service_fn(move |_: Request<Incoming>| {
-            let (open, places) = (asks.begin(), Arc::clone(&waiting));
+            let (open, answers) = (asks.begin(), Arc::clone(&waiting));
             async move {
                 let reply = respond::json_text(vec![b' '; LENGTH]);
-                Ok::<_, Infallible>(watched(reply, open, &places).await)
+                Ok::<_, Infallible>(watched(reply, open, &answers).await)
             }
         });
         let serving = tokio::spawn(async move {
@@ -308,7 +421,7 @@ mod tests {
         // What the length needs is not over, and then it is.
         assert_eq!(activity.look(after(Duration::from_secs(30))), None);
         assert_eq!(activity.look(after(Duration::from_secs(34))), Some(Standstill::Unread));
-        assert_eq!(places.available_permits(), LENGTH);
+        assert_eq!(answers.places.available_permits(), LENGTH);
         // With the connection goes what it held.
         serving.abort();
         assert!(serving.await.is_err_and(|error| error.is_cancelled()));
@@ -316,7 +429,7 @@ mod tests {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(places.available_permits(), 2 * LENGTH);
+        assert_eq!(answers.places.available_permits(), 2 * LENGTH);
         assert_eq!(activity.look(after(IDLE_TIME)), Some(Standstill::Idle));
     }
 

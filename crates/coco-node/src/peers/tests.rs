@@ -159,3 +159,17 @@ fn forwarded_requests_have_a_limit_by_bytes_and_by_number() {
         assert!(forwarded_place(&places, bytes).is_some(), "one was answered");
     }
 }
+
+#[test]
+fn all_connections_of_a_node_share_its_places_and_no_other_node_does() {
+    let places = ForwardedPlaces::default();
+    let [one, other] = [1, 2].map(|byte| NodeId([byte; 32]));
+    let (first, second) = (places.of(one), places.of(one));
+    let held = forwarded_place(&first, FORWARDED_BYTES_MAX).expect("all of it");
+    drop(first);
+    assert!(forwarded_place(&second, 0).is_none(), "by whichever connection");
+    assert!(forwarded_place(&places.of(other), 0).is_some(), "by another node");
+    drop((held, second));
+    assert!(forwarded_place(&places.of(one), FORWARDED_BYTES_MAX).is_some());
+    assert_eq!(places.0.lock().len(), 1, "those without connections are forgotten");
+}
