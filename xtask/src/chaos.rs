@@ -16,5 +16,5 @@ pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
     let cargo = Step::new("build", "cargo", &workspace.root);
     cargo.arguments("build --package coco --package coco-chaos").run()?;
     let program = workspace.target.join("debug/coco-chaos");
-    Step::new("chaos", program, &workspace.root).arguments("--cases ci").run()
+    Step::new("chaos", program, &workspace.root).arguments("--cases ci --at-least 12").run()
 }

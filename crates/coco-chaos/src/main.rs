@@ -56,6 +56,9 @@ struct Arguments {
     /// Run every case so many times, each time with other choices
     #[arg(long, default_value_t = 1)]
     times: u64,
+    /// Fail when fewer cases passed: where nothing can run, nothing was shown
+    #[arg(long, default_value_t = 0)]
+    at_least: usize,
     /// List the cases and what they do
     #[arg(long)]
     list: bool,
@@ -164,7 +167,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     if arguments.record {
         report::record(Path::new(RECORD), &build, &rows)?;
     }
-    let (text, is_well) = report::conclude(&rows);
+    let (text, is_well) = report::conclude(&rows, arguments.at_least);
     println!("{text}");
     Ok(is_well && !interrupt::is_asked())
 }

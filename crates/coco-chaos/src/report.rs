@@ -189,8 +189,8 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// The sum of a run for people; whether all is well.
-pub(crate) fn conclude(rows: &[Row]) -> (String, bool) {
+/// The sum of a run for people; whether all is well, and so many cases passed.
+pub(crate) fn conclude(rows: &[Row], at_least: usize) -> (String, bool) {
     let count = |word: &str| rows.iter().filter(|row| row.verdict.word() == word).count();
     let (passed, failed) = (count("passed"), count("failed"));
     let (void, skipped) = (count("void"), count("skipped"));
@@ -215,7 +215,10 @@ pub(crate) fn conclude(rows: &[Row]) -> (String, bool) {
     let lost: usize = rows.iter().map(|row| row.notes.lost).sum();
     text.push_str(&format!("{acknowledged} writes acknowledged, {lost} lost\n"));
     text.push_str(&format!("{passed} passed, {failed} failed, {void} void, {skipped} skipped"));
-    (text, failed == 0 && void == 0)
+    if passed < at_least {
+        text.push_str(&format!(", and at least {at_least} had to pass"));
+    }
+    (text, failed == 0 && void == 0 && passed >= at_least)
 }
 
 /// The smallest value that is not below so many of a hundred.
@@ -260,9 +263,11 @@ mod tests {
             verdict,
         };
         let passed = || row(Verdict::Passed);
-        assert!(conclude(&[passed(), row(Verdict::Skipped("no nft".into()))]).1);
-        assert!(!conclude(&[passed(), row(Verdict::Void("slow".into()))]).1);
-        assert!(!conclude(&[passed(), row(Verdict::Failed("lost".into()))]).1);
+        let skipped = || row(Verdict::Skipped("no nft".into()));
+        assert!(conclude(&[passed(), skipped()], 1).1);
+        assert!(!conclude(&[passed(), skipped()], 2).1);
+        assert!(!conclude(&[passed(), row(Verdict::Void("slow".into()))], 0).1);
+        assert!(!conclude(&[passed(), row(Verdict::Failed("lost".into()))], 0).1);
     }
 
     #[test]

@@ -58,19 +58,17 @@ fn skew(stage: Stage<'_>, clock: &'static str, seconds: i64) -> anyhow::Result<(
     let mut scene = Scene::open(stage, setup)?;
     scene.under_load()?;
     let primary = scene.primary()?;
-    scene.note(&format!("the primary is n{primary}"));
-    if primary == FIRST {
-        let latest = nodes_say::latest_time(&scene.tls, FIRST);
-        let found = i64::try_from(scene.runtime.block_on(latest)?)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("after 1970")?.as_secs();
-        let offset = found - i64::try_from(now)?;
-        scene.note(&format!("its last block is {offset} s off"));
-        // Blocks never go back, so a clock that is behind shows in blocks that all have the genesis' time.
-        ensure!(
-            seconds <= 0 || (offset - seconds).abs() < TOLERANCE,
-            "the clock was to be {seconds} s off"
-        );
-    }
+    ensure!(primary == FIRST, "n{primary} is primary, and the wrong clock is n{FIRST}'s");
+    let latest = nodes_say::latest_time(&scene.tls, FIRST);
+    let found = i64::try_from(scene.runtime.block_on(latest)?)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("after 1970")?.as_secs();
+    let offset = found - i64::try_from(now)?;
+    scene.note(&format!("its last block is {offset} s off"));
+    // Blocks never go back, so a clock that is behind shows in blocks that all have the genesis' time.
+    ensure!(
+        seconds <= 0 || (offset - seconds).abs() < TOLERANCE,
+        "the clock was to be {seconds} s off"
+    );
     scene.network.kill(&[primary])?;
     let moment = scene.load.now_us();
     scene.resume_without_primary(moment)?;
