@@ -10,7 +10,7 @@ use coco_adapter::{History, HistoryError};
 use coco_kv::{MapName, WriteSetView};
 use coco_ledger::{EntryView, LedgerFilesError, LedgerSecret, LedgerSecrets};
 use coco_replica::SharedLedgerState;
-use coco_types::Seqno;
+use coco_types::{Digest, Seqno};
 use parking_lot::Mutex;
 
 use crate::folder::LedgerFiles;
@@ -29,7 +29,27 @@ pub(crate) const HANDED_ON_TIME: Duration = Duration::from_millis(1);
 pub struct LedgerHistory {
     files: Arc<LedgerFiles>,
     state: SharedLedgerState,
-    opened: Mutex<VecDeque<(Seqno, Bytes)>>,
+    opened: Mutex<Opened>,
+}
+
+/// The private parts of entries that were read last, the oldest first. Another entry may come to stand at a place, as
+/// long as it is not committed: what an entry is, its leaf says.
+#[derive(Debug, Default)]
+struct Opened(VecDeque<(Digest, Bytes)>);
+
+impl Opened {
+    fn get(&self, leaf: &Digest) -> Option<Bytes> {
+        self.0.iter().find(|(of, _)| of == leaf).map(|(_, private)| private.clone())
+    }
+
+    fn keep(&mut self, leaf: Digest, private: Bytes) {
+        self.0.push_back((leaf, private));
+        let mut held: usize = self.0.iter().map(|(_, private)| private.len()).sum();
+        while self.0.len() > OPENED_MAX || held > OPENED_BYTES_MAX {
+            let Some((_, dropped)) = self.0.pop_front() else { break };
+            held -= dropped.len();
+        }
+    }
 }
 
 impl LedgerHistory {
@@ -91,21 +111,16 @@ impl LedgerHistory {
 
     /// The private part of the entry at `seqno`, decrypted.
     fn private_part(&self, seqno: Seqno) -> Result<Bytes, HistoryError> {
-        if let Some((_, bytes)) = self.opened.lock().iter().find(|(at, _)| *at == seqno) {
-            return Ok(bytes.clone());
+        let leaf = self.state.read().tree().leaf(seqno.0);
+        if let Some(private) = leaf.and_then(|leaf| self.opened.lock().get(&leaf)) {
+            return Ok(private);
         }
         let entry = self.entry(seqno)?;
         let view = EntryView::parse(&entry).map_err(|_| HistoryError::Altered { seqno })?;
         let open =
             view.open(&self.secret_at(seqno)).map_err(|_| HistoryError::Altered { seqno })?;
         let private = Bytes::from(open.private);
-        let mut opened = self.opened.lock();
-        opened.push_back((seqno, private.clone()));
-        let mut held: usize = opened.iter().map(|(_, bytes)| bytes.len()).sum();
-        while opened.len() > OPENED_MAX || held > OPENED_BYTES_MAX {
-            let Some((_, dropped)) = opened.pop_front() else { break };
-            held -= dropped.len();
-        }
+        self.opened.lock().keep(view.leaf(), private.clone());
         Ok(private)
     }
 }
@@ -116,5 +131,27 @@ impl History for LedgerHistory {
         let writes =
             WriteSetView::parse(&[], &private).map_err(|_| HistoryError::Altered { seqno })?;
         Ok(writes.get(map, key).map(|value| private.slice_ref(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_of_an_entry_is_not_shown_for_one_that_took_its_place() {
+        let [before, after] = [1, 2].map(|byte| Digest([byte; 32]));
+        let mut opened = Opened::default();
+        opened.keep(before, Bytes::from_static(b"rolled back"));
+        assert_eq!(opened.get(&after), None);
+        opened.keep(after, Bytes::from_static(b"committed"));
+        assert_eq!(opened.get(&after), Some(Bytes::from_static(b"committed")));
+        for byte in 3..=u8::try_from(OPENED_MAX).unwrap() + 1 {
+            opened.keep(Digest([byte; 32]), Bytes::new());
+        }
+        assert_eq!(opened.get(&before), None, "the oldest goes first");
+        assert!(opened.get(&after).is_some());
+        opened.keep(Digest([0; 32]), Bytes::from(vec![0; OPENED_BYTES_MAX + 1]));
+        assert_eq!(opened.0.len(), 0, "one that is too long is not kept, and no other");
     }
 }

@@ -30,7 +30,7 @@ use hyper::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    introduction,
+    introduction, node_api,
     respond::{self, Refused, Reply},
     service::Service,
     submit::RETRY,
@@ -171,6 +171,10 @@ fn answer(
             Ok(JoinResponse { node_status: "Pending".to_owned(), node_id, network_info: None })
         }
         NodeStatus::Trusted => {
+            // What a node that is cut off knows of members' decisions is old, and its host may have it so.
+            if !node_api::is_ready(service) {
+                return Err(not_now());
+            }
             // Members may have changed their mind about its code since it introduced itself, or it runs another.
             let code = introduction.node.code_digest.to_string();
             let (_, mut rows) = service.committed_rows();

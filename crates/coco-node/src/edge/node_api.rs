@@ -156,7 +156,7 @@ fn one_node(service: &Service, asked: &str) -> Reply {
 }
 
 /// Whether this node can say what is committed, and is not about to end.
-fn is_ready(service: &Service) -> bool {
+pub(super) fn is_ready(service: &Service) -> bool {
     !service.is_stopping() && {
         let state = service.state();
         // After a start, what was committed before is known to be only once something of this view is.

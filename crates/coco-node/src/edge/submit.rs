@@ -188,7 +188,7 @@ impl Service {
         if matches!(status, TxStatus::Committed | TxStatus::Invalid) {
             return status;
         }
-        let Some(receiver) = self.waiters().wait(id) else { return status };
+        let Some(receiver) = self.waiters().wait(id) else { return TxStatus::Pending };
         // It may have been decided before the wait began.
         let status = self.state().status(id);
         if matches!(status, TxStatus::Committed | TxStatus::Invalid) {
