@@ -107,8 +107,6 @@ pub struct Outside {
 /// One executed batch.
 #[derive(Debug)]
 pub struct Execution {
-    /// Answers to the callers whose transactions are in the batch, or were refused while it was made.
-    pub answers: Vec<Answer>,
     /// Digest of what the adapter claims of this entry to readers of its receipt; zero for none.
     pub claims: Digest,
     /// Whether anything was executed. When not, the transaction is dropped and no entry is made.
@@ -142,8 +140,17 @@ pub trait Adapter: Send {
     /// How many transactions wait that [`Adapter::execute`] could take now.
     fn ready(&self) -> usize;
 
-    /// Executes the next batch on `tx`.
+    /// Executes the next batch on `tx`. What became of the batch follows: [`Adapter::settle`] or [`Adapter::take_back`].
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution;
+
+    /// The batch just executed stands, or was empty. Answers to the callers whose transactions are in it, or were refused
+    /// while it was made. `head` reads the state that it left.
+    fn settle(&mut self, head: &Reader) -> Vec<Answer>;
+
+    /// The batch just executed writes more than an entry holds, and was dropped: `head` reads the state before it. Its
+    /// transactions wait as before, and the next batch has at most half as many. One that was alone is refused, which is
+    /// among the answers.
+    fn take_back(&mut self, head: &Reader) -> Vec<Answer>;
 
     /// Answers to transactions that have waited too long by the clock of [`Clocks::running_ms`]. Called every few
     /// milliseconds.

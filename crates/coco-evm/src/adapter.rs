@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_consensus::Transaction as _;
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use coco_adapter::{
     Adapter, Answer, Checked, Clocks, Execution, Outside, Refusal, Ticket, Verdict,
 };
@@ -37,6 +37,10 @@ pub struct EvmAdapter {
     running_ms: u64,
     /// Answers that came up where none can be returned.
     due: Vec<Answer>,
+    /// The block that was just executed.
+    batch: Option<Batch>,
+    /// Most transactions that the next block takes: fewer than wait, when the one before was too long for an entry.
+    next_max: usize,
 }
 
 impl EvmAdapter {
@@ -51,6 +55,8 @@ impl EvmAdapter {
             rules: None,
             running_ms: 0,
             due: Vec::new(),
+            batch: None,
+            next_max: usize::MAX,
         }
     }
 
@@ -88,41 +94,32 @@ impl EvmAdapter {
         next.and_then(|next| next.base_fee).unwrap_or_default()
     }
 
-    /// Answers to whoever waited for the transactions of `block`, and decides about those that were taken in vain.
-    fn settle(
-        &mut self,
-        tx: &mut Transaction<'_>,
-        executed: ExecutedBlock,
-        mut taken: BTreeMap<B256, Held>,
-        base_fee: u64,
-    ) -> Vec<Answer> {
+    /// Brings the queues of these senders in line with the state. Returns answers to what it has passed.
+    fn settle_senders(&mut self, head: &Snapshot, senders: Vec<Address>) -> Vec<Answer> {
         let mut answers = Vec::new();
-        for included in executed.block.iter().flat_map(|block| &block.transactions) {
-            let held = taken.remove(&included.hash).expect("the block holds what was taken for it");
-            answers.extend(
-                held.tickets
-                    .into_iter()
-                    .map(|ticket| Answer { ticket, verdict: Verdict::Executed }),
-            );
-        }
-        let was_empty = executed.block.is_none();
-        let mut senders = Vec::new();
-        for (transaction, reason) in executed.skipped {
-            let held = taken.remove(&transaction.hash).expect("what was skipped was taken");
-            senders.push(transaction.sender);
-            match refusal(&transaction, &reason, base_fee, was_empty) {
-                None => self.pool.put_back(transaction, held),
-                Some(refusal) => answers.extend(refuse(held, &refusal)),
-            }
-        }
-        assert!(taken.is_empty(), "the executor accounts for every transaction that it was given");
         for sender in senders {
-            let nonce =
-                state::account(tx, self.executor.maps(), sender).map_or(0, |account| account.nonce);
+            let nonce = state::account(&mut &*head, self.executor.maps(), sender)
+                .map_or(0, |account| account.nonce);
             answers.extend(self.pool.settle(sender, nonce, self.running_ms));
         }
         answers
     }
+}
+
+/// An executed block whose fate is not known yet.
+#[derive(Debug)]
+struct Batch {
+    executed: ExecutedBlock,
+    /// Everything that was taken for it, by hash.
+    taken: BTreeMap<B256, Taken>,
+    base_fee: u64,
+}
+
+/// What an included transaction does not say of itself.
+#[derive(Debug)]
+struct Taken {
+    held: Held,
+    authorities: Vec<Option<Address>>,
 }
 
 impl Adapter for EvmAdapter {
@@ -170,8 +167,10 @@ impl Adapter for EvmAdapter {
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, outside: &Outside) -> Execution {
+        assert!(self.batch.is_none(), "what became of the block before is known");
         let mut taken = BTreeMap::new();
         let mut bytes_left = BLOCK_RAW_BYTES_MAX;
+        let most = std::mem::replace(&mut self.next_max, usize::MAX);
         let base_fee = self.base_fee(tx, outside.time_ms);
         let pool = &mut self.pool;
         let executed = self.executor.execute_block(
@@ -179,27 +178,85 @@ impl Adapter for EvmAdapter {
             outside.time_ms,
             B256::from(outside.entropy.0),
             |gas_left| {
+                if taken.len() == most {
+                    return None;
+                }
                 let (transaction, held) = pool.take(gas_left, bytes_left)?;
                 bytes_left -= transaction.raw.len();
-                taken.insert(transaction.hash, held);
+                let authorities = transaction.authorities.clone();
+                taken.insert(transaction.hash, Taken { held, authorities });
                 Some(transaction)
             },
         );
-        let block = executed.block.clone();
+        let claims = executed.block.as_ref().map_or(Digest::ZERO, |block| Digest(block.hash.0));
+        let is_empty = executed.block.is_none();
+        self.batch = Some(Batch { executed, taken, base_fee });
+        Execution { claims, is_empty }
+    }
+
+    fn settle(&mut self, head: &Reader) -> Vec<Answer> {
+        let Batch { executed, mut taken, base_fee } =
+            self.batch.take().expect("a block was executed");
         let mut answers = std::mem::take(&mut self.due);
+        let mut senders = Vec::new();
         if taken.is_empty()
-            && let Some((_, held)) = self.pool.take(u64::MAX, usize::MAX)
+            && let Some((transaction, held)) = self.pool.take(u64::MAX, usize::MAX)
         {
             // An empty block had no room for it, and no later one will: it must not hold up the line.
+            senders.push(transaction.sender);
             answers.extend(refuse(held, &refusals::exceeds_block_gas_limit()));
         }
-        answers.extend(self.settle(tx, executed, taken, base_fee));
-        let claims = block.as_ref().map_or(Digest::ZERO, |block| Digest(block.hash.0));
-        let is_empty = block.is_none();
-        if let Some(block) = block {
+        for included in executed.block.iter().flat_map(|block| &block.transactions) {
+            let taken = taken.remove(&included.hash).expect("the block holds what was taken");
+            let tickets = taken.held.tickets.into_iter();
+            answers.extend(tickets.map(|ticket| Answer { ticket, verdict: Verdict::Executed }));
+        }
+        let was_empty = executed.block.is_none();
+        for (transaction, reason) in executed.skipped {
+            let Taken { held, .. } =
+                taken.remove(&transaction.hash).expect("what was skipped was taken");
+            senders.push(transaction.sender);
+            match refusal(&transaction, &reason, base_fee, was_empty) {
+                None => self.pool.put_back(transaction, held),
+                Some(refusal) => answers.extend(refuse(held, &refusal)),
+            }
+        }
+        assert!(taken.is_empty(), "the executor accounts for every transaction that it was given");
+        answers.extend(self.settle_senders(&head.head(), senders));
+        if let Some(block) = executed.block {
             self.cache.executed(block);
         }
-        Execution { answers, claims, is_empty }
+        answers
+    }
+
+    fn take_back(&mut self, head: &Reader) -> Vec<Answer> {
+        let Batch { executed, mut taken, .. } = self.batch.take().expect("a block was executed");
+        let count = taken.len();
+        let mut answers = std::mem::take(&mut self.due);
+        let included = executed.block.iter().flat_map(|block| &block.transactions);
+        let included = included.map(|included| PooledTx {
+            envelope: included.transaction.clone(),
+            hash: included.hash,
+            sender: included.sender,
+            raw: included.raw.clone(),
+            authorities: Vec::new(),
+        });
+        let skipped = executed.skipped.into_iter().map(|(transaction, _)| transaction);
+        let mut senders = Vec::new();
+        for transaction in included.chain(skipped) {
+            let Taken { held, authorities } =
+                taken.remove(&transaction.hash).expect("the executor returns what was taken");
+            senders.push(transaction.sender);
+            if count == 1 {
+                answers.extend(refuse(held, &refusals::writes_too_much()));
+            } else {
+                self.pool.put_back(PooledTx { authorities, ..transaction }, held);
+            }
+        }
+        assert!(taken.is_empty(), "the executor accounts for every transaction that it was given");
+        self.next_max = if count > 1 { count / 2 } else { usize::MAX };
+        answers.extend(self.settle_senders(&head.head(), senders));
+        answers
     }
 
     fn expire(&mut self, running_ms: u64) -> Vec<Answer> {
@@ -212,12 +269,9 @@ impl Adapter for EvmAdapter {
     fn rolled_back(&mut self, head: &Reader) {
         self.rules = None;
         let head = head.head();
-        let senders: Vec<_> = self.pool.senders().collect();
-        for sender in senders {
-            let nonce = state::account(&mut &head, self.executor.maps(), sender)
-                .map_or(0, |account| account.nonce);
-            self.due.extend(self.pool.settle(sender, nonce, self.running_ms));
-        }
+        let senders = self.pool.senders().collect();
+        let answers = self.settle_senders(&head, senders);
+        self.due.extend(answers);
     }
 
     fn abandon(&mut self) -> Vec<Ticket> {
@@ -225,7 +279,8 @@ impl Adapter for EvmAdapter {
     }
 }
 
-/// Most bytes of transactions in one block. A block with its state fits the largest entry several times over.
+/// Most bytes of transactions in one block. With the state that they usually write, a block fits the largest entry several
+/// times over.
 pub const BLOCK_RAW_BYTES_MAX: usize = 4 << 20;
 
 /// Why a skipped transaction is refused; `None` when it goes back to wait.

@@ -82,8 +82,8 @@ pub enum InvalidReason {
     Invalid(InvalidTransaction),
 }
 
-/// Most bytes of raw transactions and log data after which a block takes no more. With the gas limit at its maximum
-/// ([`crate::genesis::BLOCK_GAS_LIMIT_MAX`]) it keeps the entry of a block under the ledger's limit.
+/// Most bytes of raw transactions and log data after which a block takes no more. Changes to the state come on top: where
+/// they make the entry of a block longer than the ledger's limit, it is made again with fewer transactions.
 pub const BLOCK_BYTES_MAX: usize = 8 << 20;
 
 /// The interpreter over the cache of one block.

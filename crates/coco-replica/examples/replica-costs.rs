@@ -31,7 +31,11 @@ const START_MS: u64 = 1_700_000_000_000;
 const AHEAD: usize = 4;
 
 /// Writes one key per transaction.
-struct Writes(VecDeque<(Ticket, u64)>);
+#[derive(Default)]
+struct Writes {
+    queue: VecDeque<(Ticket, u64)>,
+    executed: Vec<Answer>,
+}
 
 impl Adapter for Writes {
     fn schema(&self) -> Vec<MapSpec> {
@@ -45,18 +49,18 @@ impl Adapter for Writes {
         ticket: Ticket,
         transaction: Checked,
     ) -> Vec<Answer> {
-        self.0.push_back((ticket, transaction.open().expect("only numbers are submitted")));
+        self.queue.push_back((ticket, transaction.open().expect("only numbers are submitted")));
         Vec::new()
     }
 
     fn ready(&self) -> usize {
-        self.0.len()
+        self.queue.len()
     }
 
     fn execute(&mut self, tx: &mut Transaction<'_>, _: &Outside) -> Execution {
         let map = tx.map(&MapName::from_static(MAP)).expect("it is in the schema");
-        let batch =
-            self.0.drain(..self.0.len().min(usize::try_from(BATCH).expect("a small number")));
+        let most = usize::try_from(BATCH).expect("a small number");
+        let batch = self.queue.drain(..self.queue.len().min(most));
         let answers = batch.map(|(ticket, number)| {
             let mut key = [0; 20];
             key[..8].copy_from_slice(&(number % KEYS).to_le_bytes());
@@ -65,8 +69,16 @@ impl Adapter for Writes {
             tx.put(map, &key, value.as_slice());
             Answer { ticket, verdict: Verdict::Executed }
         });
-        let answers: Vec<_> = answers.collect();
-        Execution { is_empty: answers.is_empty(), answers, claims: Digest::ZERO }
+        self.executed = answers.collect();
+        Execution { is_empty: self.executed.is_empty(), claims: Digest::ZERO }
+    }
+
+    fn settle(&mut self, _: &Reader) -> Vec<Answer> {
+        std::mem::take(&mut self.executed)
+    }
+
+    fn take_back(&mut self, _: &Reader) -> Vec<Answer> {
+        unreachable!("a thousand short writes fit an entry")
     }
 
     fn expire(&mut self, _: u64) -> Vec<Answer> {
@@ -139,7 +151,7 @@ fn replica(
     secret: &LedgerSecret,
     signer: &ServiceSigner,
 ) -> Replica {
-    let adapter = Writes(VecDeque::new());
+    let adapter = Writes::default();
     let settings = Settings::default();
     let mut loader =
         Loader::new(secret.clone(), adapter.schema(), [1, 2], settings.retained_entries);

@@ -124,8 +124,8 @@ pub enum StepError {
     /// An entry of the log cannot be taken.
     #[error("an entry of the replicated log cannot be taken")]
     Load(#[from] LoadError),
-    /// An executed batch does not fit an entry.
-    #[error("an executed batch does not fit an entry")]
+    /// What the replica itself writes does not fit an entry.
+    #[error("what the replica writes does not fit an entry")]
     Seal(#[from] SealEntryError),
     /// The ledger's table of nodes cannot be read.
     #[error("the table of nodes cannot be read")]
@@ -358,7 +358,8 @@ impl Replica {
         }
     }
 
-    /// Executes one batch, seals it and proposes it.
+    /// Executes one batch, seals it and proposes it. One that is too long for an entry leaves no trace: the adapter takes
+    /// its transactions back and makes a shorter one next time.
     fn work(&mut self, entropy: Entropy, effects: &mut Effects) -> Result<(), StepError> {
         if !self.has_work() {
             return Ok(());
@@ -369,18 +370,29 @@ impl Replica {
         let execution = self.adapter.execute(&mut tx, &outside);
         if execution.is_empty {
             drop(tx);
-            self.answer(execution.answers, None, effects);
+            let answers = self.adapter.settle(&self.core.store.reader());
+            self.answer(answers, None, effects);
             return Ok(());
         }
         let outside_id =
             tx.map(&self.outside_map).expect("the loader registered the map of outside values");
         tx.put(outside_id, &SINGLETON, encode_outside(&outside));
         let changes = tx.finish();
-        let writes =
-            self.core.store.commit(id.seqno, changes).expect("the replica is the only writer");
+        let kind = kind_at(id, AppendKind::PLAIN);
+        let sealed = match self.seal(id, changes.write_set(), &execution.claims, kind) {
+            Ok(sealed) => sealed,
+            Err(SealEntryError::Long { .. }) => {
+                drop(changes);
+                let answers = self.adapter.take_back(&self.core.store.reader());
+                self.answer(answers, None, effects);
+                return Ok(());
+            }
+        };
+        self.core.store.commit(id.seqno, changes).expect("the replica is the only writer");
         self.core.note_time(&outside);
-        self.propose(id, &writes, &execution.claims, AppendKind::PLAIN)?;
-        self.answer(execution.answers, Some(id), effects);
+        self.append(id, sealed, kind);
+        let answers = self.adapter.settle(&self.core.store.reader());
+        self.answer(answers, Some(id), effects);
         Ok(())
     }
 
@@ -392,19 +404,29 @@ impl Replica {
         claims: &Digest,
         kind: AppendKind,
     ) -> Result<(), StepError> {
-        let kind = AppendKind {
-            chunk_ends: kind.chunk_ends
-                || coco_planted::is(Bug::EndChunkAnywhere) && id.seqno.0.is_multiple_of(16),
-            ..kind
-        };
+        let kind = kind_at(id, kind);
+        let sealed = self.seal(id, writes, claims, kind)?;
+        self.append(id, sealed, kind);
+        Ok(())
+    }
+
+    fn seal(
+        &self,
+        id: TxId,
+        writes: &WriteSet,
+        claims: &Digest,
+        kind: AppendKind,
+    ) -> Result<SealedEntry, SealEntryError> {
         let flags = if kind.chunk_ends { EntryFlags::CHUNK_AFTER } else { EntryFlags::NONE };
-        let secret = self.core.secret_at(id.seqno);
-        let SealedEntry { bytes, leaf, .. } = seal(&secret, id, flags, claims, writes)?;
+        seal(&self.core.secret_at(id.seqno), id, flags, claims, writes)
+    }
+
+    fn append(&mut self, id: TxId, sealed: SealedEntry, kind: AppendKind) {
+        let SealedEntry { bytes, leaf, .. } = sealed;
         self.core.append(id, leaf, bytes.len(), kind);
         let proposed =
             self.engine.propose(bytes).expect("next_tx_id promised that a proposal is taken");
         assert_eq!(proposed, id, "the engine numbers entries as it said");
-        Ok(())
     }
 
     /// The monotonic clock at the input under way.
@@ -636,4 +658,10 @@ impl Replica {
             effects.replies.push((ticket, reply));
         }
     }
+}
+
+/// What kind of entry is made at `id`.
+fn kind_at(id: TxId, kind: AppendKind) -> AppendKind {
+    let ends = coco_planted::is(Bug::EndChunkAnywhere) && id.seqno.0.is_multiple_of(16);
+    AppendKind { chunk_ends: kind.chunk_ends || ends, ..kind }
 }

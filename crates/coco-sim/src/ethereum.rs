@@ -146,6 +146,18 @@ impl Adapter for Watched {
         execution
     }
 
+    fn settle(&mut self, head: &Reader) -> Vec<Answer> {
+        let answers = self.adapter.settle(head);
+        self.look();
+        answers
+    }
+
+    fn take_back(&mut self, head: &Reader) -> Vec<Answer> {
+        let answers = self.adapter.take_back(head);
+        self.look();
+        answers
+    }
+
     fn expire(&mut self, running_ms: u64) -> Vec<Answer> {
         self.adapter.expire(running_ms)
     }

@@ -161,6 +161,14 @@ pub fn pool_full() -> Refusal {
     refusal("txpool is full")
 }
 
+/// Changes so much that no entry of the ledger holds it.
+#[must_use]
+pub fn writes_too_much() -> Refusal {
+    refusal(
+        "transaction writes more than an entry of the ledger holds: divide its work among several",
+    )
+}
+
 /// Waited too long for its turn.
 #[must_use]
 pub fn expired(waited_ms: u64) -> Refusal {

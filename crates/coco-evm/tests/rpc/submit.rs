@@ -412,11 +412,45 @@ fn the_block_hash_is_what_the_entry_claims() {
     let outside = Outside { time_ms: chain.now_ms, entropy: Entropy([1; 32]) };
     let execution = chain.adapter.execute(&mut tx, &outside);
     drop(tx);
+    chain.adapter.settle(&chain.store.reader());
     assert!(!execution.is_empty);
     assert_ne!(execution.claims, Digest::ZERO);
     let mut tx = chain.store.begin();
     let nothing = chain.adapter.execute(&mut tx, &outside);
     drop(tx);
-    assert!(nothing.is_empty && nothing.answers.is_empty());
+    assert_eq!(chain.adapter.settle(&chain.store.reader()), []);
+    assert!(nothing.is_empty);
     assert_eq!(nothing.claims, Digest::ZERO);
+}
+
+#[test]
+fn a_block_too_long_for_an_entry_is_made_again_with_half_its_transactions() {
+    let (one, two) = (Account::new(1), Account::new(2));
+    let mut chain = Chain::new();
+    let delegating = two.delegate(0, &one, 7, LOGGER);
+    let raws = [one.transfer(0), one.transfer(1), delegating, one.transfer(2)];
+    let tickets = raws.map(|raw| chain.queue(&raw));
+    let costly =
+        chain.queue(&Account::new(3).sign(TxEip1559 { value: U256::MAX >> 8, ..plain(0) }));
+    let status = chain.adapter.pool_status();
+    assert_eq!(chain.execute_in_vain(), [], "nobody is answered");
+    assert_eq!(chain.adapter.pool_status(), status, "all of them wait as before");
+    assert!(chain.call("eth_getBlockByNumber", json!(["pending", false]))["number"] == "0x0");
+    let executed = |ticket| Answer { ticket, verdict: Verdict::Executed };
+    assert_eq!(chain.execute(), tickets[..2].iter().copied().map(executed).collect::<Vec<_>>());
+    // Three are left: all of them, then one of them, which no entry holds.
+    assert_eq!(chain.execute_in_vain(), []);
+    let answers = chain.execute_in_vain();
+    let refusal = match &answers[..] {
+        [Answer { ticket, verdict: Verdict::Refused(refusal) }] if *ticket == tickets[2] => refusal,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert!(refusal.message.starts_with("transaction writes more than an entry"), "{refusal}");
+    let answers = chain.execute();
+    assert_eq!(answers[0], executed(tickets[3]));
+    assert!(matches!(
+        &answers[1..],
+        [Answer { ticket, verdict: Verdict::Refused(_) }] if *ticket == costly
+    ));
+    assert_eq!(chain.adapter.pool_status().executable, 0);
 }

@@ -28,6 +28,11 @@ pub(crate) const PATIENCE_MS: u64 = 60_000;
 pub(crate) const SHORT_OF_MONEY: i64 = 1;
 pub(crate) const WAITS_ALREADY: i64 = 2;
 pub(crate) const TOO_LATE: i64 = 3;
+pub(crate) const TOO_LONG: i64 = 4;
+
+/// No account: whoever pays it gets a slip that no entry holds.
+pub(crate) const PRINTER: u8 = u8::MAX;
+const LONG_SLIP_BYTES: usize = 17 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
@@ -41,12 +46,16 @@ pub(crate) struct Transfer {
 pub(crate) struct Bank {
     /// Most transfers in one entry.
     batch: usize,
+    /// Most of them in the next entry.
+    next: usize,
     queue: VecDeque<(Ticket, Transfer, u64)>,
+    /// What was just executed, and how.
+    executed: Vec<((Ticket, Transfer, u64), Verdict)>,
 }
 
 impl Bank {
     pub(crate) const fn new(batch: usize) -> Self {
-        Self { batch, queue: VecDeque::new() }
+        Self { batch, next: batch, queue: VecDeque::new(), executed: Vec::new() }
     }
 }
 
@@ -87,6 +96,10 @@ fn refused(code: i64, message: &str) -> Verdict {
 fn transfer(tx: &mut Transaction<'_>, transfer: &Transfer) -> Verdict {
     let (done, balances, slips) = (map(tx, DONE), map(tx, BALANCES), map(tx, SLIPS));
     let key = transfer.id.to_be_bytes();
+    if transfer.to == PRINTER {
+        tx.put(slips, &key, vec![0; LONG_SLIP_BYTES]);
+        return Verdict::Executed;
+    }
     if let Some(seqno) = tx.get(done, &key) {
         return Verdict::Earlier(Seqno(number(&seqno)));
     }
@@ -142,13 +155,29 @@ impl Adapter for Bank {
             "block time runs backwards, from {before} to {}",
             outside.time_ms
         );
-        let batch = self.queue.drain(..self.batch.min(self.queue.len()));
-        let answers: Vec<_> = batch
-            .map(|(ticket, what, _)| Answer { ticket, verdict: transfer(tx, &what) })
-            .collect();
-        let is_empty = !answers.iter().any(|answer| answer.verdict == Verdict::Executed);
+        assert!(self.executed.is_empty(), "what became of the batch before is known");
+        let batch = self.queue.drain(..self.next.min(self.queue.len()));
+        self.executed = batch.map(|waited| (waited, transfer(tx, &waited.1))).collect();
+        self.next = self.batch;
+        let is_empty = !self.executed.iter().any(|(_, verdict)| *verdict == Verdict::Executed);
         tx.put(time, b"now", outside.time_ms.to_le_bytes().as_slice());
-        Execution { answers, claims: Digest([1; 32]), is_empty }
+        Execution { claims: Digest([1; 32]), is_empty }
+    }
+
+    fn settle(&mut self, _: &Reader) -> Vec<Answer> {
+        let executed = self.executed.drain(..);
+        executed.map(|((ticket, ..), verdict)| Answer { ticket, verdict }).collect()
+    }
+
+    fn take_back(&mut self, head: &Reader) -> Vec<Answer> {
+        assert_eq!(total(head), TOTAL, "nothing is left of what was dropped");
+        if let [((ticket, ..), _)] = self.executed[..] {
+            self.executed.clear();
+            return vec![Answer { ticket, verdict: refused(TOO_LONG, "no entry holds it") }];
+        }
+        self.next = self.executed.len() / 2;
+        self.executed.drain(..).rev().for_each(|(waited, _)| self.queue.push_front(waited));
+        Vec::new()
     }
 
     fn expire(&mut self, now_ms: u64) -> Vec<Answer> {

@@ -1,9 +1,12 @@
 //! Back-pressure: execution never runs ahead without bound.
 
 use coco_consensus::{Limits, Timing};
-use coco_replica::{Input, Settings};
+use coco_replica::{Input, Reply, Settings};
 
-use crate::network::{Cluster, EAGER, Plan};
+use crate::{
+    bank::{PRINTER, TOO_LONG, Transfer},
+    network::{Cluster, EAGER, Plan},
+};
 
 /// Twenty transfers while the backups' disks hang; how far execution gets.
 fn executed_ahead(plan: Plan) -> usize {
@@ -145,4 +148,26 @@ fn while_replication_is_busy_a_batch_is_begun_when_it_is_worth_it() {
         cluster.settle();
     }
     assert!(cluster.work(0), "there is room again");
+}
+
+#[test]
+fn what_no_entry_holds_is_refused_and_what_waited_with_it_is_executed() {
+    let mut cluster = Cluster::led(Plan { batch: 8, ..Plan::default() });
+    cluster.nodes[0].work_held = true;
+    let before: Vec<_> = (0..3).map(|_| cluster.pay(0)).collect();
+    let id = cluster.transfers;
+    let long = cluster.submit(0, Transfer { id, from: 0, to: PRINTER, amount: 0 });
+    let after: Vec<_> = (0..3).map(|_| cluster.pay(0)).collect();
+    cluster.nodes[0].work_held = false;
+    cluster.settle();
+    assert!(cluster.nodes[0].broken.is_none(), "it goes on: {:?}", cluster.nodes[0].broken);
+    match cluster.reply(0, long) {
+        Some(Reply::Refused(refusal)) => assert_eq!(refusal.code, TOO_LONG),
+        other => panic!("n0 answers {other:?}"),
+    }
+    let entries: Vec<_> =
+        before.into_iter().chain(after).map(|ticket| cluster.executed(0, ticket)).collect();
+    assert!(entries.is_sorted(), "nobody lost a turn: {entries:?}");
+    cluster.run(4);
+    cluster.assert_equal();
 }
