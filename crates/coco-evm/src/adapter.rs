@@ -151,13 +151,15 @@ impl Adapter for EvmAdapter {
             answers.push(Answer { ticket, verdict: Verdict::Earlier(*seqno) });
             return answers;
         }
+        let now_ms = clocks.running_ms;
         let admitted = match self.rules(&head, clocks.time_ms) {
-            Some(rules) => self.pool.admit(clocks.running_ms, ticket, transaction, nonce, &rules),
+            Some(rules) => {
+                self.pool.admit(now_ms, ticket, transaction, nonce, &rules, &mut answers)
+            }
             None => Err(refusals::refusal("the chain has no genesis block yet")),
         };
-        match admitted {
-            Ok(others) => answers.extend(others),
-            Err(refusal) => answers.push(Answer { ticket, verdict: Verdict::Refused(refusal) }),
+        if let Err(refusal) = admitted {
+            answers.push(Answer { ticket, verdict: Verdict::Refused(refusal) });
         }
         answers
     }

@@ -135,8 +135,9 @@ impl Pool {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes a transaction of an account whose next nonce is `nonce` by the newest state. Answers that are due at once
-    /// are returned: those of a replaced transaction, and of ones that the account's nonce has passed.
+    /// Takes a transaction of an account whose next nonce is `nonce` by the newest state. Answers that are due at once go
+    /// into `answers`, also when it is refused: those of a replaced transaction, and of ones that the account's nonce has
+    /// passed.
     ///
     /// # Errors
     /// The refusal for the transaction itself.
@@ -147,7 +148,8 @@ impl Pool {
         transaction: PooledTx,
         nonce: u64,
         rules: &Rules,
-    ) -> Result<Vec<Answer>, Refusal> {
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Refusal> {
         if let Some((sender, nonce)) = self.known.get(&transaction.hash) {
             return self.join(*sender, *nonce, ticket);
         }
@@ -166,7 +168,7 @@ impl Pool {
         {
             return Err(refusals::fee_cap_too_low(sender, fee_cap, base_fee));
         }
-        let mut answers = self.settle(sender, nonce, now_ms);
+        answers.extend(self.settle(sender, nonce, now_ms));
         self.check_gap(sender, place, nonce, now_ms)?;
         match self.room_for(&transaction)? {
             Room::New => {}
@@ -182,7 +184,7 @@ impl Pool {
         self.senders.entry(sender).or_insert_with(|| Sender::new(nonce));
         self.store(transaction, held);
         self.link(sender, place, now_ms);
-        Ok(answers)
+        Ok(())
     }
 
     /// How many transactions may be executed.
@@ -396,19 +398,14 @@ impl Pool {
         if place > end { Err(refusals::nonce_gap(end, place)) } else { Ok(()) }
     }
 
-    fn join(
-        &mut self,
-        sender: Address,
-        nonce: u64,
-        ticket: Ticket,
-    ) -> Result<Vec<Answer>, Refusal> {
+    fn join(&mut self, sender: Address, nonce: u64, ticket: Ticket) -> Result<(), Refusal> {
         let sender = self.senders.get_mut(&sender).expect("a known transaction has a queue");
         let waiting = sender.queue.get_mut(&nonce).expect("a known transaction is in its queue");
         if waiting.held.tickets.len() >= TICKETS_MAX {
             return Err(refusals::already_known());
         }
         waiting.held.tickets.push(ticket);
-        Ok(Vec::new())
+        Ok(())
     }
 
     fn room_for(&self, transaction: &PooledTx) -> Result<Room, Refusal> {

@@ -6,6 +6,9 @@ use coco_adapter::Ticket;
 use coco_replica::Reply;
 use tokio::sync::oneshot;
 
+/// Open requests that are kept without a look at whether their callers still wait.
+const UNWATCHED_MAX: usize = 1024;
+
 /// Bits of a ticket that name the transaction within its request.
 const INDEX_BITS: u32 = 16;
 
@@ -14,6 +17,8 @@ const INDEX_BITS: u32 = 16;
 pub(crate) struct Calls {
     open: HashMap<u64, Call>,
     made: u64,
+    /// How many were left when those of callers who had gone away were last dropped.
+    left: usize,
 }
 
 /// One request that waits until all its transactions are answered.
@@ -36,6 +41,7 @@ impl Calls {
     ) -> impl Iterator<Item = Ticket> + use<> {
         let count_u64 = count as u64;
         assert!(count_u64 <= 1 << INDEX_BITS, "a request of {count} transactions");
+        self.drop_gone();
         let first = self.made << INDEX_BITS;
         if count > 0 {
             self.open
@@ -43,6 +49,15 @@ impl Calls {
             self.made += 1;
         }
         (first..first + count_u64).map(Ticket)
+    }
+
+    /// Drops the requests of callers who have gone away, whenever there are twice as many as the last time: what nobody
+    /// answers and nobody waits for would stay for ever.
+    fn drop_gone(&mut self) {
+        if self.open.len() >= UNWATCHED_MAX.max(2 * self.left) {
+            self.open.retain(|_, call| !call.sender.is_closed());
+            self.left = self.open.len();
+        }
     }
 
     /// Takes the answer to one transaction; the last one of a request answers it. A second answer to a ticket is a
@@ -88,6 +103,22 @@ mod tests {
         assert_eq!(first.try_recv(), Ok(vec![reply(3), reply(1)]));
         calls.answer(tickets[0], reply(4));
         assert!(calls.open.is_empty());
+    }
+
+    #[test]
+    fn requests_whose_callers_have_gone_away_do_not_pile_up() {
+        let mut calls = Calls::default();
+        let (sender, mut waits) = oneshot::channel();
+        let ticket = calls.open(1, sender).next().expect("one");
+        for _ in 0..10 * UNWATCHED_MAX {
+            let (sender, gone) = oneshot::channel();
+            drop(gone);
+            assert_eq!(calls.open(1, sender).count(), 1);
+            assert!(calls.open.len() <= UNWATCHED_MAX, "{}", calls.open.len());
+        }
+        let reply = Reply::Executed(TxId::new(2, 1));
+        calls.answer(ticket, reply.clone());
+        assert_eq!(waits.try_recv(), Ok(vec![reply]), "who waits is answered");
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl Test {
 
     fn admit(&mut self, now_ms: u64, transaction: PooledTx) -> Result<Vec<Answer>, Refusal> {
         self.tickets += 1;
-        self.pool.admit(now_ms, Ticket(self.tickets), transaction, 0, &RULES)
+        let mut answers = Vec::new();
+        let ticket = Ticket(self.tickets);
+        self.pool.admit(now_ms, ticket, transaction, 0, &RULES, &mut answers)?;
+        Ok(answers)
     }
 
     fn order(&mut self) -> Vec<(u8, u64)> {
@@ -140,10 +143,11 @@ fn the_line_is_ordered_by_tip_under_the_base_fee() {
     let mut pool = Pool::new(PoolLimits::default());
     let offers = [(1, 0, 200, 1), (2, 0, 110, 50), (3, 0, 300, 9), (1, 1, 900, 90)];
     for (ticket, (sender, nonce, fee, tip)) in (1..).zip(offers) {
-        pool.admit(0, Ticket(ticket), priced(sender, nonce, fee, tip), 0, &rules)
-            .expect("there is room");
+        let offer = priced(sender, nonce, fee, tip);
+        pool.admit(0, Ticket(ticket), offer, 0, &rules, &mut Vec::new()).expect("there is room");
     }
-    assert!(pool.admit(0, Ticket(9), priced(5, 0, 99, 0), 0, &rules).is_err());
+    let low = pool.admit(0, Ticket(9), priced(5, 0, 99, 0), 0, &rules, &mut Vec::new());
+    assert!(low.is_err());
     let order: Vec<u8> =
         std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).map(|(t, _)| t.sender[0]).collect();
     assert_eq!(order, [2, 3, 1, 1]);
@@ -159,7 +163,22 @@ fn a_block_without_room_takes_nothing() {
 }
 
 #[test]
-fn tables_agree_after_any_sequence() {
+fn an_answer_is_not_lost_when_what_brought_it_is_refused() {
+    let mut test = Test::new(PoolLimits::default());
+    test.admit(0, transfer(1, 6)).expect("there is room");
+    test.admit(0, priced(1, 7, 100, 100)).expect("there is room");
+    // Somebody else's transaction moves the account's nonce to 7.
+    let mut answers = Vec::new();
+    let other = priced(1, 7, 100, 101);
+    let admitted = test.pool.admit(0, Ticket(3), other, 7, &RULES, &mut answers);
+    assert_eq!(admitted, Err(refusals::replacement_underpriced()));
+    let passed = Verdict::Refused(refusals::nonce_too_low(7, 6));
+    assert_eq!(answers, [Answer { ticket: Ticket(1), verdict: passed }]);
+    assert_eq!(test.order(), [(1, 7)]);
+}
+
+#[test]
+fn tables_agree_and_everybody_is_answered_once_after_any_sequence() {
     // A small generator: the point is the number of interleavings, and each is repeatable.
     for seed in 0..200_u64 {
         let mut state = seed;
@@ -173,45 +192,79 @@ fn tables_agree_after_any_sequence() {
             Pool::new(PoolLimits { transactions: 20, per_sender: 6, ..PoolLimits::default() });
         let mut nonces = [0_u64; 4];
         let mut now_ms = 0;
-        let mut held = Vec::new();
-        for ticket in 0..300 {
+        let mut answered = Vec::new();
+        let asked = |answers: Vec<Answer>| answers.into_iter().map(|answer| answer.ticket);
+        let tickets = 0..300;
+        for ticket in tickets.clone().map(Ticket) {
             now_ms += random(400);
             let sender = usize::try_from(random(4)).expect("below 4");
-            match random(8) {
+            let address = Address::repeat_byte(u8::try_from(sender).expect("below 4"));
+            // A ticket that is not used counts as answered.
+            match random(9) {
                 0..=4 => {
                     let nonce = nonces[sender] + random(5);
                     let fee = u128::from(random(3)) * 100;
-                    let transaction =
-                        priced(u8::try_from(sender).expect("below 4"), nonce, fee, fee);
-                    drop(pool.admit(now_ms, Ticket(ticket), transaction, nonces[sender], &RULES));
+                    let transaction = priced(address[0], nonce, fee, fee);
+                    let mut answers = Vec::new();
+                    let admitted = pool.admit(
+                        now_ms,
+                        ticket,
+                        transaction,
+                        nonces[sender],
+                        &RULES,
+                        &mut answers,
+                    );
+                    answered.extend(asked(answers));
+                    answered.extend(admitted.is_err().then_some(ticket));
                 }
-                5 => drop(pool.expire(now_ms)),
+                5 => {
+                    answered.push(ticket);
+                    answered.extend(asked(pool.expire(now_ms)));
+                }
                 6 => {
+                    answered.push(ticket);
                     // A block, of which the last is handed back.
-                    while let Some(taken) = pool.take(u64::MAX, usize::MAX) {
-                        held.push(taken);
+                    let mut taken: Vec<_> =
+                        std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).collect();
+                    let last = taken.pop();
+                    let mut senders = Vec::new();
+                    let mut back = Vec::from_iter(last);
+                    for (transaction, held) in taken {
+                        let next = &mut nonces[usize::from(transaction.sender[0])];
+                        let nonce = transaction.envelope.nonce();
+                        senders.push(transaction.sender);
+                        if nonce > *next {
+                            back.push((transaction, held));
+                        } else {
+                            *next += u64::from(nonce == *next);
+                            answered.extend(held.tickets);
+                        }
                     }
-                    let last = held.pop();
-                    for (transaction, _) in held.drain(..) {
-                        let sender = usize::from(transaction.sender[0]);
-                        assert_eq!(transaction.envelope.nonce(), nonces[sender]);
-                        nonces[sender] += 1;
+                    for (transaction, held) in back {
+                        senders.push(transaction.sender);
+                        pool.put_back(transaction, held);
                     }
-                    if let Some((transaction, last)) = last {
-                        let (sender, nonce) =
-                            (transaction.sender, nonces[usize::from(transaction.sender[0])]);
-                        pool.put_back(transaction, last);
-                        drop(pool.settle(sender, nonce, now_ms));
+                    for sender in senders {
+                        let nonce = nonces[usize::from(sender[0])];
+                        answered.extend(asked(pool.settle(sender, nonce, now_ms)));
                     }
+                }
+                7 => {
+                    answered.push(ticket);
+                    // Moved by a transaction of somebody else.
+                    nonces[sender] += random(3);
                 }
                 _ => {
+                    answered.push(ticket);
                     nonces[sender] = nonces[sender].saturating_sub(random(2));
-                    let address = Address::repeat_byte(u8::try_from(sender).expect("below 4"));
-                    drop(pool.settle(address, nonces[sender], now_ms));
+                    answered.extend(asked(pool.settle(address, nonces[sender], now_ms)));
                 }
             }
             pool.check();
         }
+        answered.extend(pool.clear());
+        answered.sort_unstable();
+        assert_eq!(answered, tickets.map(Ticket).collect::<Vec<_>>(), "seed {seed}");
     }
 }
 
