@@ -225,6 +225,11 @@ impl Adapter for EvmAdapter {
         }
         assert!(taken.is_empty(), "the executor accounts for every transaction that it was given");
         answers.extend(self.settle_senders(&head.head(), senders));
+        let moved = executed.nonces.into_iter().filter(|(account, _)| self.pool.holds(*account));
+        // Answers have an order that does not depend on that of a hash table.
+        for (account, nonce) in BTreeMap::from_iter(moved) {
+            answers.extend(self.pool.settle(account, nonce, self.running_ms));
+        }
         if let Some(block) = executed.block {
             self.cache.executed(block);
         }

@@ -71,6 +71,9 @@ pub struct ExecutedBlock {
     pub block: Option<Arc<Block>>,
     /// Candidates that were not included, in order.
     pub skipped: Vec<(PooledTx, InvalidReason)>,
+    /// The accounts whose nonces moved, in no order, and where to. Not only those of senders: an authorization (EIP-7702)
+    /// moves that of whoever signed it, and delegated code that creates a contract that of its account.
+    pub nonces: Vec<(Address, u64)>,
 }
 
 /// Why a candidate was not included.
@@ -168,12 +171,13 @@ impl Executor {
         open(&mut evm, environment);
         let Batch { included, skipped, blob_gas_used } = run(&mut evm, environment, next);
         if included.is_empty() {
-            return ExecutedBlock { block: None, skipped };
+            return ExecutedBlock { block: None, skipped, nonces: Vec::new() };
         }
+        let nonces = evm.ctx.journaled_state.database.moved_nonces().collect();
         let state_root = evm.ctx.journaled_state.database.write(self.config.state_root);
         let block = Block::seal(header(environment, state_root, blob_gas_used), included);
         write_block(tx, &self.maps, &block);
-        ExecutedBlock { block: Some(Arc::new(block)), skipped }
+        ExecutedBlock { block: Some(Arc::new(block)), skipped, nonces }
     }
 
     fn evm<'a, S: StateRead>(

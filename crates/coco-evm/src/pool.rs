@@ -289,6 +289,11 @@ impl Pool {
         answers
     }
 
+    /// Whether something of this sender is in the pool.
+    pub(crate) fn holds(&self, sender: Address) -> bool {
+        self.senders.contains_key(&sender)
+    }
+
     /// Every sender with something in the pool.
     pub(crate) fn senders(&self) -> impl Iterator<Item = Address> {
         self.senders.keys().copied()

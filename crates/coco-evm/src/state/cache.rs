@@ -184,6 +184,15 @@ impl<'a, S: StateRead> BlockCache<'a, S> {
         self.cached(address).now.get_or_insert_default()
     }
 
+    /// The accounts whose nonces differ from the store, in no order, with their nonces now.
+    pub(crate) fn moved_nonces(&self) -> impl Iterator<Item = (Address, u64)> {
+        self.accounts.iter().filter_map(|(address, cached)| {
+            let stored = cached.stored.record.map_or(0, |record| record.nonce);
+            let now = cached.now.as_ref().map_or(0, |info| info.nonce);
+            (now != stored).then_some((*address, now))
+        })
+    }
+
     /// Sets one word from outside the interpreter.
     pub(crate) fn set_word(&mut self, address: Address, slot: U256, now: U256) {
         let Ok(stored) = self.storage(address, slot);

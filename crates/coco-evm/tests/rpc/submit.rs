@@ -1,10 +1,10 @@
 //! Submissions: what is refused and how, and how a transaction that was taken is answered.
 
 use alloy_consensus::{TxEip1559, TxEip7702};
-use alloy_primitives::{TxKind, U256, hex};
+use alloy_primitives::{Address, Bytes, TxKind, U256, hex};
 use coco_adapter::{Adapter, Answer, Entropy, Outside, Refusal, Verdict};
 use coco_evm::{
-    genesis::Fees,
+    genesis::{Fees, GenesisAccount},
     pool::{GAP_MEMORY_MS, GAP_WAIT_MS, PoolLimits},
     rpc::{Call, Submit, Wait},
     transaction::{TRANSACTION_BYTES_MAX, Unprotected, decode_and_check},
@@ -453,4 +453,35 @@ fn a_block_too_long_for_an_entry_is_made_again_with_half_its_transactions() {
         [Answer { ticket, verdict: Verdict::Refused(_) }] if *ticket == costly
     ));
     assert_eq!(chain.adapter.pool_status().executable, 0);
+}
+
+#[test]
+fn what_waits_behind_a_nonce_that_was_used_otherwise_is_executed_next() {
+    // Calls `CREATE` with nothing, as whoever delegates to it.
+    const CREATOR: Address = Address::repeat_byte(0xc4);
+    let (one, two) = (Account::new(1), Account::new(2));
+    let mut genesis = genesis();
+    let code = Bytes::from_static(&hex!("5f5f5ff000"));
+    genesis.alloc.insert(CREATOR, GenesisAccount { code, nonce: 1, ..GenesisAccount::default() });
+    let mut chain = Chain::with(&genesis, PoolLimits::default());
+    let executed = |ticket| Answer { ticket, verdict: Verdict::Executed };
+
+    // By its own authorization.
+    let delegating = chain.queue(&one.delegate(0, &one, 1, CREATOR));
+    let behind = chain.queue(&one.transfer(2));
+    assert_eq!(chain.execute(), [executed(delegating)]);
+    assert_eq!(chain.adapter.ready(), 1, "nothing is missing before it");
+    assert_eq!(chain.execute(), [executed(behind)]);
+
+    // By a contract that its code created when another called it.
+    let behind = chain.queue(&one.transfer(4));
+    let creating = chain.queue(&two.call(0, one.address(), vec![]));
+    assert_eq!(chain.execute(), [executed(creating)]);
+    assert_eq!(chain.execute(), [executed(behind)]);
+
+    // By an authorization that another sent.
+    let behind = chain.queue(&one.transfer(6));
+    let delegating = chain.queue(&two.delegate(1, &one, 5, LOGGER));
+    assert_eq!(chain.execute(), [executed(delegating)]);
+    assert_eq!(chain.execute(), [executed(behind)]);
 }
