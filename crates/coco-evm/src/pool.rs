@@ -171,19 +171,16 @@ impl Pool {
         answers.extend(self.settle(sender, nonce, now_ms));
         self.check_gap(sender, place, nonce, now_ms)?;
         match self.room_for(&transaction)? {
-            Room::New => {}
-            Room::Replaces => {
-                let old = self.unlink(sender, place, now_ms).expect("it was found at this nonce");
-                let refusal = refusals::replaced(transaction.hash);
-                answers.extend(refuse(old.tickets, &refusal));
+            Room::New => {
+                let tip = rules.base_fee.map_or(0, |base_fee| tip(&transaction, base_fee));
+                let (tickets, arrival) = (vec![ticket], self.arrived);
+                self.arrived += 1;
+                self.senders.entry(sender).or_insert_with(|| Sender::new(nonce));
+                self.store(transaction, Held { tickets, arrival, arrived_ms: now_ms, tip });
+                self.link(sender, place, now_ms);
             }
+            Room::Replaces => answers.extend(self.replace(ticket, transaction, rules)),
         }
-        let tip = rules.base_fee.map_or(0, |base_fee| tip(&transaction, base_fee));
-        let held = Held { tickets: vec![ticket], arrival: self.arrived, arrived_ms: now_ms, tip };
-        self.arrived += 1;
-        self.senders.entry(sender).or_insert_with(|| Sender::new(nonce));
-        self.store(transaction, held);
-        self.link(sender, place, now_ms);
         Ok(())
     }
 
@@ -413,18 +410,43 @@ impl Pool {
         Ok(())
     }
 
+    /// Puts a transaction in the place of the one that waits with its nonce: it waits since when that one does, in its turn
+    /// unless it offers more. Answers those who waited for that one.
+    fn replace(&mut self, ticket: Ticket, transaction: PooledTx, rules: &Rules) -> Vec<Answer> {
+        let (address, nonce) = (transaction.sender, transaction.envelope.nonce());
+        let refusal = refusals::replaced(transaction.hash);
+        let sender = self.senders.get_mut(&address).expect("what is replaced has a queue");
+        let waiting = sender.queue.get_mut(&nonce).expect("what is replaced is in its queue");
+        self.known.insert(transaction.hash, (address, nonce));
+        self.bytes += transaction.raw.len();
+        waiting.held.tip = rules.base_fee.map_or(0, |base_fee| tip(&transaction, base_fee));
+        let old = std::mem::replace(&mut waiting.transaction, transaction);
+        self.known.remove(&old.hash);
+        self.bytes -= old.raw.len();
+        if nonce == sender.next
+            && let Some(turn) = sender.turn.replace(waiting.turn(address))
+        {
+            self.line.remove(&turn);
+            self.line.insert(waiting.turn(address));
+        }
+        refuse(std::mem::replace(&mut waiting.held.tickets, vec![ticket]), &refusal).collect()
+    }
+
     fn room_for(&self, transaction: &PooledTx) -> Result<Room, Refusal> {
         let sender = self.senders.get(&transaction.sender);
         let envelope = &transaction.envelope;
         if let Some(old) = sender.and_then(|sender| sender.queue.get(&envelope.nonce())) {
+            let bytes_left = self.bytes - old.transaction.raw.len();
             let old = &old.transaction.envelope;
             let fee = outbids(envelope.max_fee_per_gas(), old.max_fee_per_gas());
             let tip = outbids(envelope.priority_fee_or_price(), old.priority_fee_or_price());
-            return if fee && tip {
-                Ok(Room::Replaces)
-            } else {
-                Err(refusals::replacement_underpriced())
-            };
+            if !(fee && tip) {
+                return Err(refusals::replacement_underpriced());
+            }
+            if bytes_left + transaction.raw.len() > self.limits.bytes {
+                return Err(refusals::pool_full());
+            }
+            return Ok(Room::Replaces);
         }
         let pooled = sender.map_or(0, |sender| sender.queue.len());
         if pooled >= self.limits.per_sender {

@@ -94,6 +94,32 @@ fn a_replacement_offers_a_tenth_more_of_both() {
 }
 
 #[test]
+fn a_replacement_keeps_the_limits_and_waits_no_longer() {
+    let long = |nonce, fee, bytes| {
+        let raw = vec![0; bytes].into();
+        PooledTx { raw, ..priced(1, nonce, fee, fee) }
+    };
+    let limits =
+        PoolLimits { bytes: 300, gap_wait_ms: 10, lifetime_ms: 50, ..PoolLimits::default() };
+    let mut test = Test::new(limits);
+    for nonce in [0, 1, 3] {
+        test.admit(0, long(nonce, 100, 100)).expect("there is room");
+    }
+    assert_eq!(test.admit(0, long(1, 200, 101)), Err(refusals::pool_full()));
+    assert_eq!(test.admit(0, long(0, 200, 200)), Err(refusals::pool_full()));
+    assert_eq!(test.pool.status().bytes, 300);
+    assert!(test.admit(9, long(3, 200, 100)).is_ok());
+    assert!(test.admit(9, long(0, 200, 50)).is_ok());
+    assert_eq!(test.pool.status(), PoolStatus { executable: 2, gapped: 1, bytes: 250 });
+    test.pool.check();
+    let tickets = |answers: Vec<Answer>| -> Vec<u64> {
+        answers.into_iter().map(|answer| answer.ticket.0).collect()
+    };
+    assert_eq!(tickets(test.pool.expire(10)), [6], "it is gapped since the one before it was");
+    assert_eq!(tickets(test.pool.expire(50)), [7, 2], "it waits since the one before it did");
+}
+
+#[test]
 fn every_limit_holds_below_at_and_above() {
     let limits = PoolLimits { transactions: 3, per_sender: 2, bytes: 350, ..PoolLimits::default() };
     let mut test = Test::new(limits);
