@@ -21,7 +21,7 @@ use crate::{
     genesis::Fees,
     pool::{Held, Pool, PoolLimits, PoolStatus, Rules},
     rpc::BlockCache,
-    state,
+    state::{self, Head},
     transaction::{PooledTx, refusals},
 };
 
@@ -31,8 +31,8 @@ pub struct EvmAdapter {
     executor: Executor,
     pool: Pool,
     cache: Arc<BlockCache>,
-    /// What the next block asks, as of the version that it was read at.
-    rules: Option<(Seqno, Rules)>,
+    /// The newest block, as of the version that it was read at.
+    newest: Option<(Seqno, Head)>,
     /// The clock that waits are timed by, as last heard of.
     running_ms: u64,
     /// Answers that came up where none can be returned.
@@ -52,7 +52,7 @@ impl EvmAdapter {
             executor,
             pool: Pool::new(limits),
             cache,
-            rules: None,
+            newest: None,
             running_ms: 0,
             due: Vec::new(),
             batch: None,
@@ -66,25 +66,22 @@ impl EvmAdapter {
         self.pool.status()
     }
 
-    /// What the next block after `head` asks; `None` before genesis.
+    /// What the next block after `head` asks; `None` before genesis. A fork may begin by time alone.
     fn rules(&mut self, head: &Snapshot, now_ms: u64) -> Option<Rules> {
         let version = head.version();
-        if let Some((at, rules)) = self.rules
-            && at == version
-        {
-            return Some(rules);
-        }
-        let newest = state::head(&mut &*head, self.executor.maps())?;
+        let newest = match self.newest {
+            Some((at, newest)) if at == version => newest,
+            _ => state::head(&mut &*head, self.executor.maps())?,
+        };
+        self.newest = Some((version, newest));
         let environment = self.executor.next_environment(&newest, now_ms, B256::ZERO);
         let config = self.executor.config();
-        let rules = Rules {
+        Some(Rules {
             spec: environment.spec,
             gas_cap: config.tx_gas_limit_cap(environment.number, environment.timestamp),
             gas_limit: environment.gas_limit,
             base_fee: if config.fees == Fees::On { environment.base_fee } else { None },
-        };
-        self.rules = Some((version, rules));
-        Some(rules)
+        })
     }
 
     /// The base fee of the next block, in wei.
@@ -274,7 +271,7 @@ impl Adapter for EvmAdapter {
     }
 
     fn rolled_back(&mut self, head: &Reader) {
-        self.rules = None;
+        self.newest = None;
         let head = head.head();
         let senders = self.pool.senders().collect();
         let answers = self.settle_senders(&head, senders);

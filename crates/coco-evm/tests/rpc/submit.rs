@@ -4,12 +4,14 @@ use alloy_consensus::{TxEip1559, TxEip7702};
 use alloy_primitives::{Address, Bytes, TxKind, U256, hex};
 use coco_adapter::{Adapter, Answer, Entropy, Outside, Refusal, Verdict};
 use coco_evm::{
+    fork::{Activation, ForkSchedule},
     genesis::{Fees, GenesisAccount},
     pool::{GAP_MEMORY_MS, GAP_WAIT_MS, PoolLimits},
     rpc::{Call, Submit, Wait},
     transaction::{TRANSACTION_BYTES_MAX, Unprotected, decode_and_check},
 };
 use coco_types::{Digest, Seqno};
+use revm::primitives::hardfork::SpecId;
 use serde_json::{Value, json};
 
 use crate::chain::{Account, Chain, LOGGER, broken_authorization, genesis, hash, plain};
@@ -484,4 +486,24 @@ fn what_waits_behind_a_nonce_that_was_used_otherwise_is_executed_next() {
     let delegating = chain.queue(&two.delegate(1, &one, 5, LOGGER));
     assert_eq!(chain.execute(), [executed(delegating)]);
     assert_eq!(chain.execute(), [executed(behind)]);
+}
+
+#[test]
+fn a_fork_by_time_is_noticed_while_no_block_is_made() {
+    let one = Account::new(1);
+    let mut genesis = genesis();
+    let prague = genesis.timestamp + 10;
+    genesis.config.forks = ForkSchedule::new(vec![
+        (SpecId::CANCUN, Activation::Block(0)),
+        (SpecId::PRAGUE, Activation::Time(prague)),
+    ])
+    .expect("they are in order");
+    let mut chain = Chain::with(&genesis, PoolLimits::default());
+    let delegating = one.delegate(0, &one, 1, LOGGER);
+    chain.now_ms = prague * 1_000 - 1;
+    let refusal = chain.refused(&delegating);
+    assert!(refusal.message.starts_with("transaction type not supported"), "{refusal}");
+    chain.now_ms += 1;
+    let ticket = chain.queue(&delegating);
+    assert_eq!(chain.execute(), [Answer { ticket, verdict: Verdict::Executed }]);
 }
