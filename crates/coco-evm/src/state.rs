@@ -298,8 +298,7 @@ pub fn block_hash(state: &mut impl StateRead, maps: &EvmMaps, number: u64) -> Op
 
 /// Puts the hash of block `number` into the ring, in place of the one 256 before it.
 pub fn put_block_hash(tx: &mut Transaction<'_>, maps: &EvmMaps, number: u64, hash: B256) {
-    let value = [number.to_be_bytes().as_slice(), hash.as_slice()].concat();
-    tx.put(maps.block_hashes, &ring_key(number), value);
+    tx.put(maps.block_hashes, &ring_key(number), ring_value(number, hash));
 }
 
 pub(crate) fn put_head(tx: &mut Transaction<'_>, maps: &EvmMaps, head: &Head) {
@@ -332,10 +331,17 @@ impl StorageKey {
     }
 }
 
-fn ring_key(number: u64) -> [u8; 1] {
+pub(crate) fn ring_key(number: u64) -> [u8; 1] {
     let [.., low] = number.to_be_bytes();
     [low]
 }
+
+pub(crate) fn ring_value(number: u64, hash: B256) -> Vec<u8> {
+    [number.to_be_bytes().as_slice(), hash.as_slice()].concat()
+}
+
+/// How many block hashes the state holds.
+pub(crate) const RING_BLOCKS: u64 = 256;
 
 const HEAD_KEY: &[u8] = b"head";
 const CONFIG_KEY: &[u8] = b"config";

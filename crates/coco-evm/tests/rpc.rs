@@ -663,7 +663,7 @@ fn a_query_that_takes_too_long_is_refused_and_a_poll_goes_on_another_time() {
 }
 
 #[test]
-fn a_block_filter_tells_hashes_beyond_the_ring_of_the_state() {
+fn filters_and_calls_know_hashes_beyond_the_ring_of_the_state() {
     let one = Account::new(1);
     let mut chain = Chain::new();
     let filter = chain.call("eth_newBlockFilter", json!([]));
@@ -675,6 +675,11 @@ fn a_block_filter_tells_hashes_beyond_the_ring_of_the_state() {
         .map(|block| block["hash"].clone())
         .collect();
     assert_eq!(chain.call("eth_getFilterChanges", json!([filter])), json!(hashes));
+    // The oldest hash that the code of the newest block may ask for.
+    let oldest = hex::encode_prefixed(hex!("6101004303405f5260205ff3"));
+    let code = json!({LOGGER.to_string(): {"code": oldest}});
+    let told = chain.call("eth_call", json!([{"to": LOGGER}, "latest", code]));
+    assert_eq!(told, hashes[3]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `eth_call` and `eth_estimateGas`.
 
 use alloy_primitives::{Address, B256, U256};
+use coco_kv::{MapId, Value};
 
 use super::{
     Rpc,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     executor::{CallOutcome, CallRequest, CallResult, Environment, HaltReason, InvalidTransaction},
-    state,
+    state::{self, EvmMaps, StateRead},
 };
 
 impl Rpc {
@@ -25,10 +26,12 @@ impl Rpc {
     ) -> Result<(), RpcError> {
         let state = chain.state(at)?;
         let environment = self.environment(chain, &state)?;
-        let outcome =
-            self.executor.simulate(&state.snapshot, &environment, request).map_err(|why| {
-                invalid(request, request.gas.unwrap_or(request.gas_cap).min(request.gas_cap), &why)
-            })?;
+        let mut seen = SeenByCall::new(chain, self.executor.maps(), &state);
+        let outcome = self.executor.simulate(&mut seen, &environment, request);
+        seen.whole()?;
+        let outcome = outcome.map_err(|why| {
+            invalid(request, request.gas.unwrap_or(request.gas_cap).min(request.gas_cap), &why)
+        })?;
         match outcome.result {
             CallResult::Success { output } => json.data(output),
             CallResult::Revert { output } => return Err(RpcError::reverted(&output)),
@@ -56,6 +59,43 @@ impl Rpc {
     /// The block whose state is `state`, as the code of a call sees it.
     fn environment(&self, chain: &Chain<'_>, state: &StateAt) -> Result<Environment, RpcError> {
         Ok(Environment::of_header(&chain.header(state)?, self.executor.config()))
+    }
+}
+
+/// The state that a block left, as the code of that block sees it. In the ring of block hashes the block has taken the
+/// place of the oldest one whose hash its code may ask for; that is read from the ledger.
+struct SeenByCall<'a> {
+    chain: &'a Chain<'a>,
+    maps: &'a EvmMaps,
+    state: &'a StateAt,
+    /// Why something could not be read.
+    failed: Option<RpcError>,
+}
+
+impl<'a> SeenByCall<'a> {
+    const fn new(chain: &'a Chain<'a>, maps: &'a EvmMaps, state: &'a StateAt) -> Self {
+        Self { chain, maps, state, failed: None }
+    }
+
+    /// Refuses when something could not be read: what the code did then means nothing.
+    fn whole(self) -> Result<(), RpcError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+impl StateRead for SeenByCall<'_> {
+    fn read(&mut self, map: MapId, key: &[u8]) -> Option<Value> {
+        let number = self.state.head.number;
+        if map != self.maps.block_hashes || key != state::ring_key(number) {
+            return self.state.snapshot.get(map, key);
+        }
+        let oldest = number.checked_sub(state::RING_BLOCKS)?;
+        let hash = self.chain.committed_hash(oldest);
+        let hash = hash.unwrap_or_else(|error| {
+            self.failed = Some(error);
+            None
+        });
+        Some(state::ring_value(oldest, hash?).into())
     }
 }
 
@@ -162,7 +202,10 @@ impl Estimate<'_> {
     fn trial(&self, gas: u64) -> Result<Trial, RpcError> {
         self.chain.in_time()?;
         let request = CallRequest { gas: Some(gas), ..self.request.clone() };
-        let outcome = self.rpc.executor.simulate(&self.state.snapshot, self.environment, &request);
+        let executor = &self.rpc.executor;
+        let mut seen = SeenByCall::new(self.chain, executor.maps(), self.state);
+        let outcome = executor.simulate(&mut seen, self.environment, &request);
+        seen.whole()?;
         match outcome {
             Ok(CallOutcome { result: CallResult::Success { .. }, gas_used, .. }) => {
                 Ok(Trial::Success { gas_used })
