@@ -161,7 +161,7 @@ pub struct Query {
 /// Whether a query may take long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// A few look-ups.
+    /// A few look-ups. What they find may have to be read from the ledger, unless it is in memory.
     Light,
     /// Executes code or reads many blocks.
     Heavy,
@@ -184,6 +184,8 @@ impl Query {
             | Method::FilterLogs(_)
             | Method::FilterChanges(_)
             | Method::FeeHistory { .. }
+            | Method::GasPrice
+            | Method::MaxPriorityFee
             | Method::BlockReceipts(_)
             | Method::Block(_, method::Bodies::Full) => Weight::Heavy,
             _ => Weight::Light,

@@ -129,6 +129,7 @@ impl Rpc {
         let newest = chain.latest.number;
         let mut tips = Vec::new();
         for number in newest.saturating_sub(SUGGESTION_BLOCKS - 1)..=newest {
+            chain.in_time()?;
             if let Some(block) = chain.committed_block(number)? {
                 tips.extend(tips_of(&block).map(|(tip, _)| tip));
             }

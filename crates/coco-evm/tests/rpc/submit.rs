@@ -7,7 +7,7 @@ use coco_evm::{
     fork::{Activation, ForkSchedule},
     genesis::{Fees, GenesisAccount},
     pool::{GAP_MEMORY_MS, GAP_WAIT_MS, PoolLimits},
-    rpc::{Call, Submit, Wait},
+    rpc::{Call, QUERY_MS_MAX, Submit, Wait},
     transaction::{TRANSACTION_BYTES_MAX, Unprotected, decode_and_check},
 };
 use coco_types::{Digest, Seqno};
@@ -335,6 +335,10 @@ fn with_fees_the_highest_tip_goes_first_and_the_base_fee_must_be_met() {
     assert_eq!(history["reward"], json!([["0x1", "0x32"]]));
     let fees = history["baseFeePerGas"].as_array().expect("a list");
     assert!(fees.len() == 2 && fees[0] != fees[1], "{fees:?}");
+    chain.reading_ms = QUERY_MS_MAX + 1;
+    for method in ["eth_gasPrice", "eth_maxPriorityFeePerGas"] {
+        assert_eq!(chain.error(method, json!([])).0, -32005, "it reads blocks");
+    }
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Ethereum JSON-RPC over HTTP: reads are answered from the committed state of this node, writes go to the primary.
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use coco_adapter::{History, HistoryError};
 use coco_evm::rpc::{Call, Query, ReadView, Responses, Submit, Wait, Weight};
-use coco_kv::Snapshot;
-use coco_types::{TxId, TxStatus};
+use coco_kv::{MapName, Snapshot};
+use coco_types::{Seqno, TxId, TxStatus};
 use hyper::{
     StatusCode,
     body::Bytes,
@@ -36,6 +41,11 @@ const HEADS_MAX: usize = 3;
 const HEAVY_RUNNING_MAX: usize = 12;
 /// Most heavy queries that wait for a place; one more is refused.
 const HEAVY_WAITING_MAX: usize = 256;
+/// Most light queries that read the ledger at one time, since what they look for is not in memory.
+const READING_MAX: usize = 2;
+/// Most of them that wait for a place: on a backup no new block is in memory before the first of those who ask for it has
+/// read it.
+const READING_WAITING_MAX: usize = 4096;
 /// Light queries answered between two yields.
 const QUERIES_PER_TURN: usize = 64;
 
@@ -84,34 +94,57 @@ pub(crate) async fn answer(service: &Arc<Service>, body: Bytes, query: &str) -> 
     respond::at(response, at)
 }
 
-/// Places for heavy queries.
+/// Places for queries that take long.
 #[derive(Debug)]
-pub(super) struct HeavyPlaces {
+pub(super) struct QueryPlaces {
+    heavy: Places,
+    /// For light ones that read the ledger. Heavy ones do not hold them up.
+    reading: Places,
+}
+
+/// Places for queries of one kind.
+#[derive(Debug)]
+struct Places {
     /// For those that run and those that wait.
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    /// What one is refused with when too many wait.
+    full: String,
 }
 
 /// One of them, given back when it is dropped.
 #[derive(Debug)]
-struct HeavyPlace {
+struct Place {
     _admitted: OwnedSemaphorePermit,
     _running: OwnedSemaphorePermit,
 }
 
-impl HeavyPlaces {
+impl QueryPlaces {
     pub(super) fn new() -> Self {
         Self {
-            admitted: Arc::new(Semaphore::new(HEAVY_RUNNING_MAX + HEAVY_WAITING_MAX)),
-            running: Arc::new(Semaphore::new(HEAVY_RUNNING_MAX)),
+            heavy: Places::new("heavy queries", HEAVY_RUNNING_MAX, HEAVY_WAITING_MAX),
+            reading: Places::new("look-ups in the ledger", READING_MAX, READING_WAITING_MAX),
+        }
+    }
+}
+
+impl Places {
+    fn new(kind: &str, running_max: usize, waiting_max: usize) -> Self {
+        Self {
+            admitted: Arc::new(Semaphore::new(running_max + waiting_max)),
+            running: Arc::new(Semaphore::new(running_max)),
+            full: format!(
+                "limit exceeded: {running_max} {kind} run on this node and {waiting_max} wait, \
+                 try again later"
+            ),
         }
     }
 
     /// Waits until a place is free, first come, first served; nothing when too many wait already.
-    async fn take(&self) -> Option<HeavyPlace> {
+    async fn take(&self) -> Option<Place> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().ok()?;
         let running = Arc::clone(&self.running).acquire_owned().await.ok()?;
-        Some(HeavyPlace { _admitted: admitted, _running: running })
+        Some(Place { _admitted: admitted, _running: running })
     }
 }
 
@@ -163,27 +196,25 @@ impl Batch<'_> {
     }
 
     async fn query(&self, query: Query) -> Vec<u8> {
-        match query.weight() {
-            Weight::Light => run(self.service, &query),
-            Weight::Heavy => {
-                let Some(place) = self.service.heavy().take().await else {
-                    return query.over_limit(&format!(
-                        "limit exceeded: {HEAVY_RUNNING_MAX} heavy queries run on this node and \
-                         {HEAVY_WAITING_MAX} wait, try again later"
-                    ));
-                };
-                let service = Arc::clone(self.service);
-                let broke = query.broke();
-                let run = move || {
-                    // Held until the query ends, also when nobody waits for its answer any more.
-                    let _place = place;
-                    run(&service, &query)
-                };
-                let ran = tokio::task::spawn_blocking(run).await;
-                // Only a runtime that stops answers nothing.
-                ran.unwrap_or(broke)
-            }
-        }
+        let places = self.service.querying();
+        let places = match query.weight() {
+            Weight::Light => match in_memory(|history| run(self.service, &query, history)) {
+                Some(answer) => return answer,
+                None => &places.reading,
+            },
+            Weight::Heavy => &places.heavy,
+        };
+        let Some(place) = places.take().await else { return query.over_limit(&places.full) };
+        let service = Arc::clone(self.service);
+        let broke = query.broke();
+        let run = move || {
+            // Held until the query ends, also when nobody waits for its answer any more.
+            let _place = place;
+            run(&service, &query, service.parts().history.as_ref())
+        };
+        let ran = tokio::task::spawn_blocking(run).await;
+        // Only a runtime that stops answers nothing.
+        ran.unwrap_or(broke)
     }
 
     async fn submit(&mut self, submits: Vec<Submit>) -> Vec<Vec<u8>> {
@@ -237,13 +268,33 @@ impl Batch<'_> {
         self.at = self.at.max(Some(id));
         match (status, submit.wait) {
             (TxStatus::Committed, Wait::Executed) => rpc.submitted(submit),
-            (TxStatus::Committed, Wait::Receipt { .. }) => {
-                let (_, committed) = self.service.committed();
-                rpc.receipt(submit, &view(self.service, &committed, &committed))
-                    .unwrap_or_else(|| rpc.timed_out(submit))
-            }
+            (TxStatus::Committed, Wait::Receipt { .. }) => self.receipt(submit).await,
             (TxStatus::Pending | TxStatus::Unknown | TxStatus::Invalid, _) => rpc.timed_out(submit),
         }
+    }
+
+    /// The receipt of a committed submission.
+    async fn receipt(&self, submit: &Submit) -> Vec<u8> {
+        let look = |service: &Service, submit: &Submit, history: &dyn History| {
+            let (_, committed) = service.committed();
+            let rpc = service.rpc();
+            rpc.receipt(submit, &view(service, &committed, &committed, history))
+                .unwrap_or_else(|| rpc.timed_out(submit))
+        };
+        if let Some(receipt) = in_memory(|history| look(self.service, submit, history)) {
+            return receipt;
+        }
+        let places = &self.service.querying().reading;
+        let Some(place) = places.take().await else {
+            return self.service.rpc().unavailable(submit, &places.full);
+        };
+        let (service, asked) = (Arc::clone(self.service), submit.clone());
+        let run = move || {
+            let _place = place;
+            look(&service, &asked, service.parts().history.as_ref())
+        };
+        let ran = tokio::task::spawn_blocking(run).await;
+        ran.unwrap_or_else(|_| self.service.rpc().timed_out(submit))
     }
 
     fn failed(&self, submit: &Submit, submitted: &Submitted) -> Vec<u8> {
@@ -259,9 +310,31 @@ impl Batch<'_> {
     }
 }
 
-fn run(service: &Service, query: &Query) -> Vec<u8> {
+/// The ledger for who must not wait for the disk: has nothing, and takes note of being asked.
+#[derive(Debug, Default)]
+struct NotNow {
+    asked: AtomicBool,
+}
+
+impl History for NotNow {
+    fn read(&self, seqno: Seqno, _: &MapName, _: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+        self.asked.store(true, Ordering::Relaxed);
+        Err(HistoryError::Unreadable { seqno, source: io::ErrorKind::WouldBlock.into() })
+    }
+}
+
+/// What `look` finds without reading the ledger; nothing when it asked for that. It is then to look again, elsewhere: the
+/// threads of the edge serve all clients, and a block may take long to read and to decode.
+fn in_memory<T>(look: impl FnOnce(&dyn History) -> T) -> Option<T> {
+    let history = NotNow::default();
+    let found = look(&history);
+    (!history.asked.into_inner()).then_some(found)
+}
+
+fn run(service: &Service, query: &Query, history: &dyn History) -> Vec<u8> {
     let (_, committed) = service.committed();
-    let answer = |head: &Snapshot| service.rpc().query(query, &view(service, &committed, head));
+    let answer =
+        |head: &Snapshot| service.rpc().query(query, &view(service, &committed, head, history));
     let answered = if query.sees_pending() {
         on_whole_head(|| service.parts().reader.head(), &committed, answer)
     } else {
@@ -298,8 +371,12 @@ fn unbroken<T>(look: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// A view of this node's ledger, with `head` as the newest state, which is no older than the committed one.
-fn view<'a>(service: &'a Service, committed: &'a Snapshot, head: &'a Snapshot) -> ReadView<'a> {
-    let history = service.parts().history.as_ref();
+fn view<'a>(
+    service: &'a Service,
+    committed: &'a Snapshot,
+    head: &'a Snapshot,
+    history: &'a dyn History,
+) -> ReadView<'a> {
     ReadView::new(&service.parts().reader, committed, head, history, &running_ms)
 }
 
@@ -311,15 +388,63 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    use coco_kv::Store;
-    use coco_types::Seqno;
+    use coco_evm::{
+        executor::Executor,
+        genesis::{ChainConfig, Genesis},
+        rpc::{BlockCache, Rpc, RpcConfig},
+        state::{self, EvmMaps},
+    };
+    use coco_kv::{Store, WriteSet};
 
     use super::*;
 
+    /// A ledger of one entry.
+    struct Ledger(WriteSet);
+
+    impl History for Ledger {
+        fn read(&self, _: Seqno, map: &MapName, key: &[u8]) -> Result<Option<Bytes>, HistoryError> {
+            Ok(self.0.get(map, key).map(|value| Bytes::copy_from_slice(value)))
+        }
+    }
+
+    #[test]
+    fn a_light_query_reads_the_ledger_elsewhere_and_once() {
+        let mut store = Store::new(state::schema(), [1, 2]);
+        let maps = EvmMaps::find(|name| store.map(name)).expect("it is the schema");
+        let genesis = Genesis::new(ChainConfig::new(7));
+        let mut tx = store.begin();
+        genesis.write(&mut tx, &maps);
+        let changes = tx.finish();
+        let ledger = Ledger(store.commit(Seqno(1), changes).expect("nobody else writes"));
+        let executor = Executor::new(Arc::new(genesis.config), maps);
+        let cache = Arc::new(BlockCache::default());
+        let rpc = Rpc::new(RpcConfig::new(7), executor, cache, [7; 32]);
+        let (reader, head) = (store.reader(), store.reader().head());
+        let query = |method: &str, params: &str| {
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            match rpc.parse(body.as_bytes()).calls.pop() {
+                Some(Call::Query(query)) => query,
+                other => panic!("no query: {other:?}"),
+            }
+        };
+        let answer = |query: &Query, history: &dyn History| {
+            rpc.query(query, &ReadView::new(&reader, &head, &head, history, &|| 0))
+        };
+        let number = query("eth_blockNumber", "[]");
+        let block = query("eth_getBlockByNumber", r#"["latest",false]"#);
+        assert_eq!((number.weight(), block.weight()), (Weight::Light, Weight::Light));
+        assert!(in_memory(|history| answer(&number, history)).is_some());
+        assert_eq!(in_memory(|history| answer(&block, history)), None, "it is not in memory");
+        let read = answer(&block, &ledger);
+        assert_eq!(in_memory(|history| answer(&block, history)), Some(read), "now it is");
+        assert_eq!(query("eth_gasPrice", "[]").weight(), Weight::Heavy, "it reads many");
+    }
+
     #[test]
     fn heavy_queries_wait_for_a_place_and_are_refused_when_too_many_do() {
-        let places = HeavyPlaces::new();
-        type Taking<'a> = Pin<Box<dyn Future<Output = Option<HeavyPlace>> + 'a>>;
+        let QueryPlaces { heavy: places, .. } = QueryPlaces::new();
+        type Taking<'a> = Pin<Box<dyn Future<Output = Option<Place>> + 'a>>;
         let take = || -> Taking<'_> { Box::pin(places.take()) };
         let poll =
             |taking: &mut Taking<'_>| taking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -327,7 +452,7 @@ mod tests {
             Poll::Ready(Some(place)) => place,
             other => panic!("a place is free: {other:?}"),
         };
-        let mut running: Vec<HeavyPlace> = (0..HEAVY_RUNNING_MAX).map(run).collect();
+        let mut running: Vec<Place> = (0..HEAVY_RUNNING_MAX).map(run).collect();
         let mut waiting: Vec<Taking<'_>> = (0..HEAVY_WAITING_MAX).map(|_| take()).collect();
         assert!(waiting.iter_mut().all(|waiting| poll(waiting).is_pending()));
         assert!(matches!(poll(&mut take()), Poll::Ready(None)));

@@ -91,8 +91,8 @@ pub struct Service {
     /// Places for requests of members.
     governing: Semaphore,
     simulator: Arc<Simulator>,
-    /// Places for heavy queries.
-    heavy: ethereum::HeavyPlaces,
+    /// Places for queries that take long.
+    querying: ethereum::QueryPlaces,
     /// Places for nodes that want to join.
     joining: Semaphore,
     /// Places for bytes of answers that wait for their clients.
@@ -109,7 +109,7 @@ impl Service {
             parts,
             governing: Semaphore::new(govern::REQUESTS_MAX),
             simulator: Arc::default(),
-            heavy: ethereum::HeavyPlaces::new(),
+            querying: ethereum::QueryPlaces::new(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
             answers: Answers::new(standstill::ANSWER_BYTES_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
@@ -136,8 +136,8 @@ impl Service {
         &self.parts.status
     }
 
-    pub(super) const fn heavy(&self) -> &ethereum::HeavyPlaces {
-        &self.heavy
+    pub(super) const fn querying(&self) -> &ethereum::QueryPlaces {
+        &self.querying
     }
 
     pub(crate) const fn joining(&self) -> &Semaphore {
