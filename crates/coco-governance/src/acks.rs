@@ -6,6 +6,7 @@ use crate::{
     Effect, ErrorCode, GovernanceError, MemberId, Situation, document, history,
     members::{self, FromMember},
     recovery,
+    request::{Request, Signed},
     tables::{self, AckRow, MEMBERS_ACKS, MEMBERS_ENCRYPTION_KEYS, MemberStatus, RecoveryRole},
 };
 
@@ -26,13 +27,13 @@ pub(crate) fn update(
     Ok(row.state_digest)
 }
 
-/// Takes an acknowledgement, by which the member becomes active.
+/// Takes an acknowledgement, by which the member becomes active. Nothing is written when it has given it before.
 pub(crate) fn acknowledge(
     tx: &mut Transaction<'_>,
     from: &FromMember<'_>,
 ) -> Result<Vec<Effect>, GovernanceError> {
     let (id, key) = (from.request.signer(), from.request.signer().key());
-    let Some(mut row) = tables::read::<AckRow>(tx, MEMBERS_ACKS, &key)? else {
+    let Some(row) = tables::read::<AckRow>(tx, MEMBERS_ACKS, &key)? else {
         let message = format!("no state digest waits for the member {id}");
         return Err(GovernanceError::new(ErrorCode::AuthorizationFailed, message));
     };
@@ -42,6 +43,10 @@ pub(crate) fn acknowledge(
         let message = format!("the state digest is {}, not {found:?}", row.state_digest);
         return Err(GovernanceError::new(ErrorCode::StateDigestMismatch, message));
     }
+    // What was recorded of a member is for all to read, and shall write nothing when it comes again.
+    if from.member.status == MemberStatus::Active && is_acknowledged(&row) {
+        return Ok(Vec::new());
+    }
     let holds_share = holds_share(tx, id, from.member.recovery_role)?;
     let status = tables::service_status(tx)?;
     let is_recovering =
@@ -50,13 +55,39 @@ pub(crate) fn acknowledge(
         let message = "recovery members do not become active during a recovery";
         return Err(GovernanceError::new(ErrorCode::InvalidInput, message));
     }
-    row.cose_sign1_req = Some(history::base64(&from.request));
-    tables::write(tx, MEMBERS_ACKS, &key, &row)?;
-    history::record(tx, &from.request)?;
+    record(tx, &from.request, row)?;
     let is_new = members::activate(tx, id, &from.member)?;
     // It needs a share, and so all of them are made anew.
     let needs_share = is_new && holds_share && status.as_deref() == Some("Open");
     Ok(if needs_share { vec![Effect::RefreshRecoveryShares] } else { Vec::new() })
+}
+
+/// Writes once more what an acknowledgement writes for a member that gave it before: earlier versions did.
+pub(crate) fn record_again(
+    tx: &mut Transaction<'_>,
+    request: &Signed<'_>,
+) -> Result<(), GovernanceError> {
+    let row: Option<AckRow> = tables::read(tx, MEMBERS_ACKS, &request.signer().key())?;
+    row.map_or(Ok(()), |row| record(tx, request, row))
+}
+
+fn record(
+    tx: &mut Transaction<'_>,
+    request: &Signed<'_>,
+    row: AckRow,
+) -> Result<(), GovernanceError> {
+    let row = AckRow { cose_sign1_req: Some(history::base64(&request.recorded())), ..row };
+    tables::write(tx, MEMBERS_ACKS, &request.signer().key(), &row)?;
+    history::record(tx, request)
+}
+
+/// Whether the digest in a row is the one that the acknowledgement beside it is of.
+fn is_acknowledged(row: &AckRow) -> bool {
+    let envelope = row.cose_sign1_req.as_deref().and_then(history::envelope);
+    let acknowledged = envelope.as_deref().and_then(|envelope| {
+        document::member(Request::read(envelope).ok()?.content(), "stateDigest").ok()
+    });
+    acknowledged.as_deref() == Some(&*row.state_digest)
 }
 
 fn holds_share(

@@ -14,10 +14,15 @@ pub(crate) fn record(
     tx: &mut Transaction<'_>,
     request: &Signed<'_>,
 ) -> Result<(), GovernanceError> {
-    tables::write(tx, COSE_HISTORY, &request.signer().key(), &base64(request))
+    tables::write(tx, COSE_HISTORY, &request.signer().key(), &base64(&request.recorded()))
 }
 
-/// A request as rows hold it.
-pub(crate) fn base64(request: &Signed<'_>) -> String {
-    STANDARD.encode(request.envelope())
+/// A recorded envelope as rows hold it.
+pub(crate) fn base64(recorded: &[u8]) -> String {
+    STANDARD.encode(recorded)
+}
+
+/// The envelope in a row.
+pub(crate) fn envelope(row: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(row).ok()
 }

@@ -224,6 +224,13 @@ impl<'a> Request<'a> {
         &self.cose
     }
 
+    /// The envelope as the ledger keeps it: without unprotected headers. No signature covers them, so whoever passes a request
+    /// on chooses them, and how long they are.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<u8> {
+        AttachedSign1 { unprotected: EMPTY_MAP, ..self.cose }.encode()
+    }
+
     /// SHA-256 of what its signature covers, as [`Signed::digest`].
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -281,6 +288,12 @@ impl<'a> Signed<'a> {
     #[must_use]
     pub const fn envelope(&self) -> &'a [u8] {
         self.0.envelope
+    }
+
+    /// The envelope as the ledger keeps it; see [`Request::recorded`].
+    #[must_use]
+    pub fn recorded(&self) -> Vec<u8> {
+        self.0.recorded()
     }
 
     /// SHA-256 of what was signed; see [`Request::digest`].

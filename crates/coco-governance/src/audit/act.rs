@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
@@ -11,7 +10,10 @@ use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_begun, chec
 use super::{Audit, AuditError, AuditFault, AuditedEntry, ROOT_LAG_MAX, SNAPSHOT_ASKED};
 use crate::{
     Certificates, Effect, Handled, MemberId, Message, ProposalId, Reply, Request, Route, Situation,
+    acks,
     certify::service_of,
+    history,
+    members::FromMember,
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
     rows::ServiceRow,
     tables::{
@@ -58,6 +60,12 @@ impl Audit {
             .handle(self.store.reader().begin(), route, &envelope, &situation)
             .map_err(|error| failed(AuditFault::Refused(error)))?;
         let Handled { mut transaction, reply, effects } = handled;
+        if message == Message::Ack {
+            // It is recorded, so it was written, also if by now it would not be.
+            FromMember::check(&mut transaction, &envelope)
+                .and_then(|from| acks::record_again(&mut transaction, &from.request))
+                .map_err(|error| failed(AuditFault::Tables(error)))?;
+        }
         let checked = self.follow(&effects, &mut transaction, entry.writes).map_err(failed)?;
         compare(transaction.finish().write_set(), entry.writes, &checked).map_err(failed)?;
         Ok(Acted { message, reply })
@@ -187,7 +195,7 @@ fn recorded(writes: &WriteSetView<'_>) -> Result<Vec<u8>, AuditFault> {
         return Err(AuditFault::Requests { rows: recorded.len() });
     };
     let text: String = serde_json::from_slice(row).map_err(|_| AuditFault::Encoding)?;
-    STANDARD.decode(text).map_err(|_| AuditFault::Encoding)
+    history::envelope(&text).ok_or(AuditFault::Encoding)
 }
 
 /// The call that a request must have come with.
@@ -284,8 +292,13 @@ fn compare(
         .map(|(map, key, value)| ((map.as_str(), key), value.map(|value| &**value)))
         .collect();
     let places: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
-    let mut differing =
-        places.into_iter().filter(|place| found.get(*place) != expected.get(*place));
+    let is_other =
+        |(table, key): (&str, &[u8])| match (expected.get(&(table, key)), found.get(&(table, key)))
+        {
+            (Some(Some(expected)), Some(Some(found))) => !is_same(table, expected, found),
+            (expected, found) => expected != found,
+        };
+    let mut differing = places.into_iter().filter(|place| is_other(**place));
     // What became of a proposal says more than what followed from it.
     let Some(first) = differing.next() else { return Ok(()) };
     let (table, key) = differing
@@ -304,6 +317,38 @@ fn compare(
     };
     let key = String::from_utf8_lossy(key).into_owned();
     Err(AuditFault::Row { table: (*table).to_owned(), key, reason })
+}
+
+/// Whether a row is the one that was expected, or the one that earlier versions wrote in its place: requests with their unprotected
+/// headers.
+fn is_same(table: &str, expected: &[u8], found: &[u8]) -> bool {
+    if expected == found {
+        return true;
+    }
+    match table {
+        COSE_HISTORY => {
+            let read = |row: &[u8]| serde_json::from_slice::<String>(row).ok();
+            let bare = read(found).as_deref().and_then(without_unprotected_headers);
+            bare.is_some() && bare == read(expected)
+        }
+        MEMBERS_ACKS => {
+            let read = |row: &[u8]| serde_json::from_slice::<AckRow>(row).ok();
+            let (Some(expected), Some(kept)) = (read(expected), read(found)) else { return false };
+            let bare = kept.cose_sign1_req.as_deref().and_then(without_unprotected_headers);
+            let is_bare = bare.is_some() && bare == expected.cose_sign1_req;
+            let as_it_was = AckRow {
+                cose_sign1_req: if is_bare { kept.cose_sign1_req } else { expected.cose_sign1_req },
+                ..expected
+            };
+            serde_json::to_vec(&as_it_was).is_ok_and(|row| row == found)
+        }
+        _ => false,
+    }
+}
+
+fn without_unprotected_headers(row: &str) -> Option<String> {
+    let envelope = history::envelope(row)?;
+    Some(history::base64(&Request::read(&envelope).ok()?.recorded()))
 }
 
 /// How what a ledger says of a proposal differs from what the ballots amount to.

@@ -1,6 +1,7 @@
 //! A proposal that was sent before is not taken again.
 
-use coco_crypto::Curve;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::{Curve, cose::AttachedSign1};
 use coco_governance::{
     AHEAD_MAX_S, DEFAULT_CONSTITUTION, ErrorCode, Message, Reply, Route, WINDOW_DEFAULT, tables,
 };
@@ -170,6 +171,46 @@ fn an_old_acknowledgement_does_not_bring_a_member_back() {
         assert_eq!(status(&c).as_deref(), Some("Accepted"), "{route:?}");
     }
     drop(expelled);
+}
+
+/// What members sent is for all to read, and what no signature covers is whoever's who sends it again.
+#[test]
+fn an_acknowledgement_that_comes_again_writes_nothing() {
+    let mut c = Consortium::new(1);
+    let member = c.members[0].id();
+    let digest = updated(&mut c, 0, START);
+    let content = json!({ "stateDigest": digest }).to_string();
+    let ack = c.members[0].sign(Message::Ack, c.now, content.as_bytes());
+    let stuffed = stuffed(&ack);
+    c.send(Route::Acknowledge(member), &stuffed).unwrap();
+    let kept = c.json(tables::MEMBERS_ACKS, &member.key()).unwrap();
+    let history = c.json(tables::COSE_HISTORY, &member.key()).unwrap();
+    for row in [&kept["cose_sign1_req"], &history] {
+        assert_eq!(STANDARD.decode(row.as_str().unwrap()).unwrap(), ack, "without what was put in");
+    }
+    for again in [&ack, &stuffed] {
+        assert_eq!(c.send(Route::Acknowledge(member), again), Ok(Reply::Done));
+        assert!(c.written.is_empty(), "{:?}", c.written);
+    }
+}
+
+/// A request with a megabyte that nobody signed.
+fn stuffed(envelope: &[u8]) -> Vec<u8> {
+    let mut unprotected = vec![0xa1, 0x18, 0x63, 0x5a];
+    let bytes = vec![0; 1_000_000];
+    unprotected.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    unprotected.extend(bytes);
+    let cose = AttachedSign1::decode(envelope).unwrap();
+    AttachedSign1 { unprotected: &unprotected, ..cose }.encode()
+}
+
+/// Asks for the digest to acknowledge.
+fn updated(c: &mut Consortium, by: usize, created_at: u64) -> String {
+    let envelope = c.members[by].sign(Message::StateDigest, created_at, b"");
+    match c.send(Route::UpdateStateDigest(c.members[by].id()), &envelope).unwrap() {
+        Reply::StateDigest { state_digest, .. } => state_digest,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The same members govern two services. What one is asked for can be shown to the other.

@@ -1,8 +1,10 @@
 //! Books that were kept by the rules hold.
 
-use coco_crypto::DecryptionKey;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_crypto::{DecryptionKey, cose::AttachedSign1};
 use coco_governance::{
-    Audit, AuditFault, DEFAULT_CONSTITUTION, Message, PROPOSAL_AGE_DEFAULT_S, Route, tables,
+    Audit, AuditFault, DEFAULT_CONSTITUTION, Message, PROPOSAL_AGE_DEFAULT_S, Route,
+    tables::{self, AckRow},
 };
 use coco_kv::{Domain, StateImage, WriteSet};
 use coco_types::Seqno;
@@ -152,4 +154,36 @@ fn a_proposal_is_over_at_its_deadline() {
     assert_eq!(b.vote(1, voted_on, YES).unwrap(), "Dropped");
     assert_eq!(b.pass("trigger_ledger_chunk", &json!({})).unwrap(), "Accepted");
     b.audit().unwrap();
+}
+
+/// As services wrote that kept unprotected headers, and an acknowledgement that came again.
+#[test]
+fn requests_as_earlier_versions_recorded_them_hold() {
+    let mut b = Books::new(2);
+    let by = b.admit(None);
+    b.become_active(by).unwrap();
+    let key = b.c.members[by].id().key();
+    let sent = b.c.json(tables::COSE_HISTORY, &key).unwrap();
+    let sent = STANDARD.decode(sent.as_str().unwrap()).unwrap();
+    let cose = AttachedSign1::decode(&sent).unwrap();
+    let kept = AttachedSign1 { unprotected: &[0xa1, 0x18, 0x63, 0x01], ..cose }.encode();
+    let mut row: AckRow =
+        serde_json::from_slice(&b.c.row(tables::MEMBERS_ACKS, &key).unwrap()).unwrap();
+    row.cose_sign1_req = Some(STANDARD.encode(&kept));
+    let write = |b: &mut Books, envelope: &[u8], row: &AckRow| {
+        let recorded = json!(STANDARD.encode(envelope)).to_string();
+        let row = json!(serde_json::to_string(row).unwrap());
+        let mut set = WriteSet::new();
+        put(&mut set, tables::COSE_HISTORY, &key, &json!(recorded));
+        put(&mut set, tables::MEMBERS_ACKS, &key, &row);
+        b.write(set);
+    };
+    for _ in 0..2 {
+        write(&mut b, &kept, &row);
+    }
+    b.audit().unwrap();
+    // That of a digest which it did not get is none.
+    row.state_digest = hex(5);
+    write(&mut b, &kept, &row);
+    assert!(b.audit().is_err());
 }
