@@ -11,16 +11,28 @@ use crate::{
 };
 
 /// Writes the digest that the member is to acknowledge, and says it.
+///
+/// Only for a request that is newer than the last one which it was written for: else whoever has an old one could give the
+/// member another digest each time before it acknowledges. Any other is answered with the digest that waits, which does as
+/// well for a second request within one second: the state is that of the first.
 pub(crate) fn update(
     tx: &mut Transaction<'_>,
     from: &FromMember<'_>,
     situation: &Situation,
 ) -> Result<String, GovernanceError> {
     let key = from.request.signer().key();
+    let created_at = from.request.created_at();
     let before: Option<AckRow> = tables::read(tx, MEMBERS_ACKS, &key)?;
+    let before = match before {
+        Some(row) if row.created_at.is_some_and(|last| created_at <= last) => {
+            return Ok(row.state_digest);
+        }
+        before => before,
+    };
     let row = AckRow {
         state_digest: situation.root.to_string(),
         cose_sign1_req: before.and_then(|row| row.cose_sign1_req),
+        created_at: Some(created_at),
     };
     tables::write(tx, MEMBERS_ACKS, &key, &row)?;
     history::record(tx, &from.request)?;

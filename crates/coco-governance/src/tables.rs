@@ -212,6 +212,10 @@ pub struct AckRow {
     /// Its signed acknowledgement, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cose_sign1_req: Option<String>,
+    /// When the member signed the request that the digest was given for, in seconds since 1970. Ours; not there in the row of
+    /// an admission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<u64>,
 }
 
 /// What is read of the row of [`SERVICE_CONFIG`].

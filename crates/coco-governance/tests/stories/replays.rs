@@ -194,6 +194,50 @@ fn an_acknowledgement_that_comes_again_writes_nothing() {
     }
 }
 
+/// A host sends a member's recorded question again whenever the state has moved.
+#[test]
+fn a_digest_that_waits_to_be_acknowledged_stays_when_an_old_request_comes_again() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+    let new = Member::new(Curve::P384);
+    let member = new.id();
+    c.pass("set_member", &json!({ "cert": new.certificate.pem() })).unwrap();
+    c.members.push(new);
+    let at = c.now;
+    let ask = c.members[1].sign(Message::StateDigest, at, b"");
+    let digest = updated(&mut c, 1, at);
+    c.pass("trigger_snapshot", &json!({})).unwrap();
+    for again in [&ask, &stuffed(&ask)] {
+        let Ok(Reply::StateDigest { state_digest, .. }) =
+            c.send(Route::UpdateStateDigest(member), again)
+        else {
+            panic!()
+        };
+        assert_eq!(state_digest, digest);
+        assert!(c.written.is_empty(), "{:?}", c.written);
+    }
+    // What is older is answered in the same way, and what is newer is taken.
+    assert_eq!(updated(&mut c, 1, at - 1), digest);
+    let content = json!({ "stateDigest": digest }).to_string();
+    let ack = c.members[1].sign(Message::Ack, at, content.as_bytes());
+    c.send(Route::Acknowledge(member), &ack).unwrap();
+    let row = c.json(tables::MEMBERS_INFO, &member.key()).unwrap();
+    assert_eq!(row["status"], "Active");
+    assert_ne!(updated(&mut c, 1, at + 1), digest);
+}
+
+/// Tools date requests in whole seconds.
+#[test]
+fn a_member_may_ask_and_acknowledge_twice_in_a_second() {
+    let mut c = Consortium::new(1);
+    let (member, at) = (c.members[0].id(), c.now);
+    for _ in 0..2 {
+        let digest = updated(&mut c, 0, at);
+        let content = json!({ "stateDigest": digest }).to_string();
+        let ack = c.members[0].sign(Message::Ack, at, content.as_bytes());
+        assert_eq!(c.send(Route::Acknowledge(member), &ack), Ok(Reply::Done));
+    }
+}
+
 /// A request with a megabyte that nobody signed.
 fn stuffed(envelope: &[u8]) -> Vec<u8> {
     let mut unprotected = vec![0xa1, 0x18, 0x63, 0x5a];

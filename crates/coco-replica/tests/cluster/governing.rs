@@ -81,6 +81,8 @@ pub(crate) struct Story {
     pub(crate) id: MemberId,
     pub(crate) cluster: Cluster,
     tickets: u64,
+    /// When the last request says that it was made.
+    created_at: u64,
 }
 
 impl Story {
@@ -114,7 +116,7 @@ impl Story {
         cluster.step(0, Input::Campaign);
         cluster.settle();
         let id = MemberId(certificate.digest());
-        let mut story = Self { key, id, cluster, tickets: 0 };
+        let mut story = Self { key, id, cluster, tickets: 0, created_at: 0 };
         let (_, digest) = story.done(Route::UpdateStateDigest(id), Message::StateDigest, b"");
         let Reply::StateDigest { state_digest, .. } = digest else { panic!("{digest:?}") };
         let content = json!({ "stateDigest": state_digest }).to_string();
@@ -138,7 +140,9 @@ impl Story {
         message: Message,
         content: &[u8],
     ) -> Ticket {
-        let envelope = sign_request(&self.key, self.id, message, self.now(), content);
+        // The member does one thing a second.
+        self.created_at = self.now().max(self.created_at + 1);
+        let envelope = sign_request(&self.key, self.id, message, self.created_at, content);
         let request = GovernRequest { route, envelope: envelope.into() };
         let ticket = Ticket(self.tickets);
         self.tickets += 1;

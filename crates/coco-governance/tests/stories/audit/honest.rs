@@ -156,7 +156,8 @@ fn a_proposal_is_over_at_its_deadline() {
     b.audit().unwrap();
 }
 
-/// As services wrote that kept unprotected headers, and an acknowledgement that came again.
+/// As services wrote that kept unprotected headers, an acknowledgement that came again, and digests without the time of the
+/// request, which could come again as well.
 #[test]
 fn requests_as_earlier_versions_recorded_them_hold() {
     let mut b = Books::new(2);
@@ -180,6 +181,12 @@ fn requests_as_earlier_versions_recorded_them_hold() {
     };
     for _ in 0..2 {
         write(&mut b, &kept, &row);
+    }
+    let asked = b.c.members[by].sign(Message::StateDigest, b.c.now, b"");
+    row.created_at = None;
+    for _ in 0..2 {
+        row.state_digest = root(b.last()).to_string();
+        write(&mut b, &asked, &row);
     }
     b.audit().unwrap();
     // That of a digest which it did not get is none.
