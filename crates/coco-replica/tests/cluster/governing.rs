@@ -117,11 +117,16 @@ impl Story {
         cluster.settle();
         let id = MemberId(certificate.digest());
         let mut story = Self { key, id, cluster, tickets: 0, created_at: 0 };
-        let (_, digest) = story.done(Route::UpdateStateDigest(id), Message::StateDigest, b"");
+        story.become_active();
+        story
+    }
+
+    fn become_active(&mut self) {
+        let id = self.id;
+        let (_, digest) = self.done(Route::UpdateStateDigest(id), Message::StateDigest, b"");
         let Reply::StateDigest { state_digest, .. } = digest else { panic!("{digest:?}") };
         let content = json!({ "stateDigest": state_digest }).to_string();
-        story.done(Route::Acknowledge(id), Message::Ack, content.as_bytes());
-        story
+        self.done(Route::Acknowledge(id), Message::Ack, content.as_bytes());
     }
 
     fn fast() -> Self {
@@ -318,6 +323,29 @@ fn members_open_the_service_that_they_mean() {
     assert_eq!(service(&story)["status"], "Open");
     assert_eq!(service(&story)["cert"].as_str(), Some(&*ours));
 }
+
+/// Nobody could recover it when it opened.
+#[test]
+fn an_open_service_gets_its_first_recovery_member() {
+    let mut story = Story::of(Keys::real(3), EAGER, ServiceStatus::Open);
+    let (_, message) = story.refused("set_recovery_threshold", &json!({ "recovery_threshold": 2 }));
+    assert!(message.contains("only 0 members hold shares"), "{message}");
+    story.accepted("set_recovery_threshold", &json!({ "recovery_threshold": 1 }));
+    let key = SigningKey::generate(Curve::P384);
+    let validity = Validity { not_before: START_S, not_after: START_S + 10 };
+    let certificate = service_certificate(&key, validity).expect("it can be made");
+    let admitted = json!({ "cert": certificate.pem(), "encryption_pub_key": ENCRYPTION_KEY });
+    story.accepted("set_member", &admitted);
+    (story.key, story.id) = (key, MemberId(certificate.digest()));
+    story.become_active();
+    let member = story.cluster.row(0, tables::MEMBERS_INFO, &story.id.key()).expect("a member");
+    assert_eq!(member["status"], "Active");
+    let shares = story.cluster.row(0, tables::RECOVERY_SHARES, &[0; 8]).expect("shares");
+    assert!(shares["encrypted_shares"][story.id.to_string()].is_string(), "{shares}");
+}
+
+/// A key of OpenSSL's. Nobody decrypts here.
+const ENCRYPTION_KEY: &str = include_str!("../../../coco-crypto/tests/vectors/rsa2048.public.pem");
 
 fn other_certificate() -> Certificate {
     let validity = Validity { not_before: START_S, not_after: START_S + 10 };
