@@ -3,7 +3,7 @@
 //! ```text
 //!   create ─▶ Open ── enough votes for it ─▶ Accepted, and carried out in the same transaction
 //!              │  ├── enough against it ────▶ Rejected
-//!              │  └── a new constitution, or its deadline ─▶ Dropped
+//!              │  └── new rules, or its deadline ─▶ Dropped
 //!              └───── its proposer ─────────▶ Withdrawn
 //! ```
 //!
@@ -14,9 +14,9 @@
 //! Departures from CCF, each to be stricter: what was signed is digested and not the signature (see
 //! [`Signed::digest`](crate::Signed::digest)); only ballots of members who are active when votes are counted are run;
 //! documents with a name twice are refused; a constitution that does not load is not taken, and open proposals are
-//! dropped whether or not the constitution does it; ballots, and open proposals of a member, have bounds; proposals from the
-//! future are refused, and open ones end at a deadline, see `expiry.rs`. The window of recent proposals cannot be filled from
-//! ahead, see `replay.rs`.
+//! dropped whether or not the constitution does it, under another voting policy as well; ballots, and open proposals of a
+//! member, have bounds; proposals from the future are refused, and open ones end at a deadline, see `expiry.rs`. The window of
+//! recent proposals cannot be filled from ahead, see `replay.rs`.
 
 use coco_crypto::sha256;
 use coco_kv::Transaction;
@@ -27,7 +27,10 @@ use crate::{
     constitution::{Constitution, Prelude, Run, text_in_force},
     document, expiry, history, members, replay,
     request::Signed,
-    tables::{self, Failure, PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState},
+    tables::{
+        self, Failure, PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState, VOTING_POLICY,
+        singleton_key,
+    },
 };
 
 /// Most open proposals of one member. Each may hold a megabyte until it is decided.
@@ -229,9 +232,7 @@ impl<'s> Desk<'_, 's> {
         self.run().validate(&constitution, text)?;
         // It has no id, and never will have this one: ids are digests of more.
         let id = ProposalId(sha256(content));
-        let effects = self.run().apply(&constitution, text, id)?;
-        self.follow_constitution(&constitution, id)?;
-        Ok(effects)
+        self.carry_out(&constitution, text, id)
     }
 
     /// Counts the votes, and does what they amount to.
@@ -255,36 +256,47 @@ impl<'s> Desk<'_, 's> {
             tables::write(self.tx, PROPOSALS_INFO, &id.key(), &row)?;
         }
         if row.state == ProposalState::Accepted {
-            effects = self.run().apply(constitution, proposal, id)?;
-            self.follow_constitution(constitution, id)?;
+            effects = self.carry_out(constitution, proposal, id)?;
         }
         // Last: what was decided before leaves the tables above, and the ledger shall say of these what became of them.
         expiry::drop_expired(self.tx, self.situation.now)?;
         Ok((ProposalView::new(id, row), effects))
     }
 
-    /// After a change of the constitution: it must load, and no proposal that was made under the old one stays open.
-    fn follow_constitution(
+    /// Carries a proposal out. Another constitution must load; and no proposal that was made under another constitution or voting
+    /// policy stays open. It is not for scripts to drop them: rows are as large as their ballots, and fuel has an end.
+    fn carry_out(
         &mut self,
-        before: &Constitution,
-        decided: ProposalId,
-    ) -> Result<(), GovernanceError> {
+        constitution: &Constitution,
+        proposal: &str,
+        id: ProposalId,
+    ) -> Result<Vec<Effect>, GovernanceError> {
+        let policy = tables::get(self.tx, VOTING_POLICY, singleton_key())?;
+        let effects = self.run().apply(constitution, proposal, id)?;
         let text = text_in_force(self.tx)?;
-        if text == before.text {
-            return Ok(());
+        let is_other = text != constitution.text;
+        if is_other {
+            let loaded = self.prelude.load(&text).map_err(|error| {
+                let message = format!("failed to apply(): {error}");
+                GovernanceError::new(ErrorCode::InternalError, message)
+            })?;
+            *self.loaded = Some(loaded);
         }
-        let loaded = self.prelude.load(&text).map_err(|error| {
-            let message = format!("failed to apply(): {error}");
-            GovernanceError::new(ErrorCode::InternalError, message)
-        })?;
+        if is_other || tables::get(self.tx, VOTING_POLICY, singleton_key())? != policy {
+            self.drop_open(id)?;
+        }
+        Ok(effects)
+    }
+
+    /// Drops open proposals other than `but`.
+    fn drop_open(&mut self, but: ProposalId) -> Result<(), GovernanceError> {
         for (key, row) in tables::rows(self.tx, PROPOSALS_INFO)? {
             let mut row: ProposalRow = tables::parse(PROPOSALS_INFO, &key, &row)?;
-            if *key != *decided.key() && row.state == ProposalState::Open {
+            if *key != *but.key() && row.state == ProposalState::Open {
                 row.state = ProposalState::Dropped;
                 tables::write(self.tx, PROPOSALS_INFO, &key, &row)?;
             }
         }
-        *self.loaded = Some(loaded);
         Ok(())
     }
 

@@ -1,7 +1,10 @@
 //! The constitution of a service that brings none of its own.
 
 use coco_crypto::{Certificate, Curve, Validity};
-use coco_governance::{DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, ProposalView, tables};
+use coco_governance::{
+    BALLOT_BYTES_MAX, DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, OPEN_PROPOSALS_MAX,
+    ProposalView, tables,
+};
 use serde_json::{Value, json};
 
 use crate::consortium::{Consortium, Member, NO, ServiceKey, YES, code, state};
@@ -121,6 +124,28 @@ fn a_policy_is_changed_under_the_one_before_it() {
         "Accepted"
     );
     assert_eq!(outcome(&mut c, "trigger_snapshot", &json!({}), &[(1, true), (0, true)]), "Open");
+}
+
+/// A member has as many proposals as it may, with ballots that take as much room as they may.
+#[test]
+fn no_member_can_keep_a_policy_by_filling_the_table() {
+    let mut c = consortium(3);
+    let majority = json!({ "default": { "rule": "majority" }, "actions": {} });
+    passes(&mut c, "set_voting_policy", &majority);
+    let ballot = "\u{1}".repeat(BALLOT_BYTES_MAX);
+    let mut open = Vec::new();
+    for by in [2, 1] {
+        for _ in 0..OPEN_PROPOSALS_MAX {
+            open.push(c.propose(by, "trigger_snapshot", &json!({})).unwrap());
+            assert_eq!(state(&c.vote(2, &open[open.len() - 1], &ballot).unwrap()), "Open");
+        }
+    }
+    let two = json!({ "default": { "rule": "at_least", "members": 2 }, "actions": {} });
+    let votes = [(0, true), (1, true)];
+    assert_eq!(outcome(&mut c, "set_voting_policy", &two, &votes), "Accepted");
+    for proposal in &open {
+        assert_eq!(c.kept_state(proposal).as_deref(), Some("Dropped"));
+    }
 }
 
 #[test]
