@@ -145,7 +145,7 @@ impl Run<'_, '_> {
         for (member, ballot) in ballots {
             let source = Source { name: "ballot", text: ballot };
             let call = Call { module: "ballot", function: "vote", arguments: &arguments };
-            let mut outside = Outside::new(self.tx, self.situation, self.prelude, Access::Read);
+            let mut outside = Outside::new(self.tx, self.situation, self.prelude, Access::Vote);
             let outcome = self.prelude.0.run(&limits, &[source], call, &mut outside);
             match outcome.result {
                 Ok(vote) => {

@@ -46,7 +46,8 @@ pub const EFFECTS_MAX: usize = 64;
 /// Most bytes of keys and values that one proposal may write: half of the largest entry.
 pub const WRITTEN_BYTES_MAX: usize = coco_types::limits::ENTRY_BYTES_MAX / 2;
 
-/// Most constitutions that one run may have checked: each is compiled and so takes time of its own.
+/// Most constitutions that one run may have checked: each is compiled and so takes time of its own. A ballot has none checked, as
+/// its fuel would be the least of what it takes.
 pub const CONSTITUTIONS_CHECKED_MAX: u32 = 2;
 
 /// Most rows and, but for the last row, bytes of one page of a table.
@@ -56,6 +57,8 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 /// What a run may do to tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
+    /// Read them, for a ballot: what takes more than its fuel is not there.
+    Vote,
     /// Read them.
     Read,
     /// Write governance's as well, and ask for effects.
@@ -87,7 +90,10 @@ impl<'a, 's> Outside<'a, 's> {
             prelude,
             access,
             written_bytes_left: WRITTEN_BYTES_MAX,
-            checks_left: CONSTITUTIONS_CHECKED_MAX,
+            checks_left: match access {
+                Access::Vote => 0,
+                Access::Read | Access::Write => CONSTITUTIONS_CHECKED_MAX,
+            },
             effects: Vec::new(),
         }
     }
@@ -103,7 +109,7 @@ impl<'a, 's> Outside<'a, 's> {
 
     /// The table to write.
     fn writable(&mut self, name: &str, bytes: usize) -> Result<MapId, HostError> {
-        if self.access == Access::Read {
+        if self.access != Access::Write {
             return Err(refused(format!("{name}: nothing can be written here")));
         }
         if !is_of_governance(name) {
@@ -192,7 +198,7 @@ impl<'a, 's> Outside<'a, 's> {
             }
             _ => return Err(refused(format!("{name}: no such effect"))),
         };
-        if self.access == Access::Read {
+        if self.access != Access::Write {
             return Err(refused(format!("{name}: nothing can be asked for here")));
         }
         if self.effects.len() == EFFECTS_MAX {
@@ -204,7 +210,7 @@ impl<'a, 's> Outside<'a, 's> {
 
     /// A certificate in the place of the service's, in PEM. It becomes the service's when the script writes it down.
     fn network_certificate(&mut self, valid_from: &str, days: f64) -> Result<Value, HostError> {
-        if self.access == Access::Read {
+        if self.access != Access::Write {
             return Err(refused("a certificate is made when a proposal is carried out only"));
         }
         let row = self.readable(SERVICE_INFO)?.and_then(|map| self.tx.get(map, singleton_key()));
@@ -223,7 +229,7 @@ impl<'a, 's> Outside<'a, 's> {
     fn validate_constitution(&mut self, text: &str) -> Result<Value, HostError> {
         self.checks_left = self.checks_left.checked_sub(1).ok_or_else(|| {
             refused(format!(
-                "at most {CONSTITUTIONS_CHECKED_MAX} constitutions are checked at once"
+                "at most {CONSTITUTIONS_CHECKED_MAX} constitutions are checked at once, and none in a ballot"
             ))
         })?;
         match self.prelude.load(text) {

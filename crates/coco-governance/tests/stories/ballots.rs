@@ -3,7 +3,7 @@
 use coco_governance::{BALLOT_BYTES_MAX, ErrorCode, Message, tables};
 use serde_json::json;
 
-use crate::consortium::{Consortium, YES, code, state};
+use crate::consortium::{CONSTITUTION, Consortium, YES, code, state};
 
 fn vote(body: &str) -> String {
     format!("export function vote (rawProposal, proposerId) {{ {body} }}")
@@ -71,6 +71,19 @@ fn hostile_ballots_fail_alone() {
         let kept = c.json(tables::PROPOSALS_INFO, made.proposal_id.as_bytes()).unwrap();
         assert_eq!(kept["vote_failures"], json!(failures));
     }
+}
+
+/// To load one takes many times the fuel of a ballot.
+#[test]
+fn a_ballot_has_no_constitution_checked() {
+    let mut c = Consortium::new(1);
+    let constitution = json!(CONSTITUTION);
+    let body = format!(
+        "try {{ ccf.gov.validateConstitution({constitution}); }} \
+         catch (error) {{ return error.message.includes('none in a ballot'); }} return false;"
+    );
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    assert_eq!(state(&c.vote(0, &made, &vote(&body)).unwrap()), "Accepted");
 }
 
 #[test]
