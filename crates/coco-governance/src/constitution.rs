@@ -17,9 +17,17 @@ pub const CONSTITUTION_LIMITS: Limits = Limits::GOVERNANCE;
 /// What a ballot may take: a twentieth of the fuel of a constitution, some tenths of a second at the most.
 pub const BALLOT_LIMITS: Limits = Limits { fuel: 1_000_000, ..Limits::GOVERNANCE };
 
-/// Fuel of all ballots of one count together. With more than twenty of them, each has an equal part of it, so that the time
-/// of a count has a bound and nobody's ballot takes from another's.
+/// Fuel of all ballots of one count together, beside what they have to read the proposal with. With more than twenty of them,
+/// each has an equal part of it, so that the time of a count has a bound and nobody's ballot takes from another's.
 pub const BALLOTS_FUEL_MAX: u64 = 20_000_000;
+
+/// Fuel that a ballot has for each byte of the proposal. To take its digest takes two to four units a byte.
+pub const READING_FUEL_PER_BYTE: u64 = 5;
+
+/// Fuel that all ballots of one count together have to read the proposal with: what 48 of them need for the largest one, or 254 for
+/// 200 KB. With more of either, each has an equal part. So a count takes [`BALLOTS_FUEL_MAX`] and this at the most, about half a
+/// minute.
+pub const READING_FUEL_MAX: u64 = 256_000_000;
 
 /// What loading a constitution may take. To compile 50 KB takes a million units of fuel, and at its top level a constitution
 /// has little to do.
@@ -131,32 +139,38 @@ impl Run<'_, '_> {
         Err(GovernanceError::new(ErrorCode::ProposalFailedToValidate, message))
     }
 
-    /// Runs each ballot by itself, in a realm that knows nothing of the constitution.
+    /// Runs each ballot by itself, in a realm that knows nothing of the constitution. Members who sent the same text have one run:
+    /// a ballot does not know whose it is.
     pub(crate) fn count(
         &mut self,
         ballots: &[(&str, &str)],
         proposal: &str,
         proposer: &str,
     ) -> Result<Tally, GovernanceError> {
-        let share = BALLOTS_FUEL_MAX / (ballots.len() as u64).max(1);
-        let limits = Limits { fuel: BALLOT_LIMITS.fuel.min(share), ..BALLOT_LIMITS };
+        let mut members = BTreeMap::<&str, Vec<&str>>::new();
+        for (member, ballot) in ballots {
+            members.entry(ballot).or_default().push(member);
+        }
+        let limits = Limits { fuel: ballot_fuel(members.len(), proposal.len()), ..BALLOT_LIMITS };
         let arguments = [Value::text(proposal), Value::text(proposer)];
         let mut tally = Tally::default();
-        for (member, ballot) in ballots {
+        for (ballot, members) in members {
             let source = Source { name: "ballot", text: ballot };
             let call = Call { module: "ballot", function: "vote", arguments: &arguments };
             let mut outside = Outside::new(self.tx, self.situation, self.prelude, Access::Vote);
             let outcome = self.prelude.0.run(&limits, &[source], call, &mut outside);
+            let members = members.into_iter().map(str::to_owned);
             match outcome.result {
                 Ok(vote) => {
-                    tally.votes.insert((*member).to_owned(), vote == Value::Bool(true));
+                    let vote = vote == Value::Bool(true);
+                    tally.votes.extend(members.map(|member| (member, vote)));
                 }
                 // Not the ballot's doing: nobody's vote may be lost by it.
                 Err(error @ ScriptError::Broken(_)) => {
                     return Err(GovernanceError::new(ErrorCode::InternalError, error.to_string()));
                 }
                 Err(error) => {
-                    tally.failures.insert((*member).to_owned(), failure(&error));
+                    tally.failures.extend(members.map(|member| (member, failure(&error))));
                 }
             }
         }
@@ -230,6 +244,13 @@ impl Run<'_, '_> {
     }
 }
 
+/// What each of so many different ballots may take, on a proposal of this length.
+fn ballot_fuel(ballots: usize, proposal_bytes: usize) -> u64 {
+    let share = |most: u64| most / (ballots as u64).max(1);
+    let reading = (proposal_bytes as u64).saturating_mul(READING_FUEL_PER_BYTE);
+    BALLOT_LIMITS.fuel.min(share(BALLOTS_FUEL_MAX)) + reading.min(share(READING_FUEL_MAX))
+}
+
 fn failure(error: &ScriptError) -> Failure {
     let trace = if let ScriptError::Syntax(exception) | ScriptError::Exception(exception) = error {
         Some(exception.stack.clone()).filter(|stack| !stack.is_empty())
@@ -250,3 +271,30 @@ const FAILURE_BYTES_MAX: usize = 1024;
 
 /// The constitution's name among modules.
 const MODULE: &str = "constitution";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuel_of_ballots_has_a_bound_for_one_and_for_all() {
+        let megabyte = 1 << 20;
+        let reading = READING_FUEL_PER_BYTE * (1 << 20);
+        for (ballots, bytes, expected) in [
+            (0, 0, 1_000_000),
+            (1, 0, 1_000_000),
+            (20, 0, 1_000_000),
+            (21, 0, 952_380),
+            (1, megabyte, 1_000_000 + reading),
+            (48, megabyte, 416_666 + reading),
+            (49, megabyte, 408_163 + 5_224_489),
+            (254, 200_000, 78_740 + 1_000_000),
+            (254, megabyte, 78_740 + 1_007_874),
+            (1, usize::MAX, 1_000_000 + READING_FUEL_MAX),
+        ] {
+            let fuel = ballot_fuel(ballots, bytes);
+            assert_eq!(fuel, expected, "{ballots} ballots, {bytes} bytes");
+            assert!(fuel * ballots as u64 <= BALLOTS_FUEL_MAX + READING_FUEL_MAX || ballots == 0);
+        }
+    }
+}

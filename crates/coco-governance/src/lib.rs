@@ -57,7 +57,7 @@ pub use audit::{
 pub use certify::{CERTIFICATE_DAYS_MAX, Certificates, Certify, CertifyError, service_of};
 pub use constitution::{
     BALLOT_LIMITS, BALLOTS_FUEL_MAX, CONSTITUTION_BYTES_MAX, CONSTITUTION_LIMITS,
-    ConstitutionError, LOADING_LIMITS,
+    ConstitutionError, LOADING_LIMITS, READING_FUEL_MAX, READING_FUEL_PER_BYTE,
 };
 pub use error::{ErrorCode, GovernanceError};
 pub use expiry::{PROPOSAL_AGE_DEFAULT_S, PROPOSAL_AGE_MAX_S, PROPOSAL_AGE_MIN_S};

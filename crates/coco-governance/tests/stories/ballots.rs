@@ -1,7 +1,10 @@
 //! Ballots that do not vote: each fails by itself, and the count goes on without it.
 
-use coco_governance::{BALLOT_BYTES_MAX, ErrorCode, Message, tables};
-use serde_json::json;
+use coco_crypto::sha256;
+use coco_governance::{
+    BALLOT_BYTES_MAX, DEFAULT_CONSTITUTION, ErrorCode, Message, ProposalView, tables,
+};
+use serde_json::{Value, json};
 
 use crate::consortium::{CONSTITUTION, Consortium, YES, code, state};
 
@@ -84,6 +87,73 @@ fn a_ballot_has_no_constitution_checked() {
     );
     let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
     assert_eq!(state(&c.vote(0, &made, &vote(&body)).unwrap()), "Accepted");
+}
+
+/// As `coco proposal vote --approve` makes it.
+fn approving(document: &str) -> String {
+    let found = sha256(document.as_bytes());
+    vote(&format!(
+        "const digest = new Uint8Array(ccf.crypto.digest(\"SHA-256\", ccf.strToBuf(rawProposal)));\n\
+         const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, \"0\")).join(\"\");\n\
+         if (found !== \"{found}\") throw new Error(`this is the document ${{found}}`);\n\
+         return true;"
+    ))
+}
+
+/// The proposal of a text of this length, and its document.
+fn long(c: &mut Consortium, of: &str, bytes: usize) -> (ProposalView, String) {
+    let data = json!({ "text": of.repeat(bytes / of.len()) });
+    let args = json!({ "user_id": c.members[0].id().to_string(), "user_data": data });
+    let made = c.propose(0, "set_user_data", &args).unwrap();
+    let document = c.row(tables::PROPOSALS, made.proposal_id.as_bytes()).unwrap();
+    (made, String::from_utf8(document).unwrap())
+}
+
+#[test]
+fn the_largest_proposals_can_be_approved_by_their_digest() {
+    // The engine holds and writes them in different ways.
+    for of in ["a", "\u{e9}", "\u{5b57}", "\u{1f600}"] {
+        let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+        let (made, document) = long(&mut c, of, 900_000);
+        let end = c.vote(0, &made, &approving(&document)).unwrap();
+        assert_eq!((state(&end), end.vote_failures), ("Accepted".to_owned(), None), "{of}");
+    }
+}
+
+/// Each gives another reason.
+#[test]
+fn long_proposals_can_be_approved_by_many_members() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+    let (made, document) = long(&mut c, "a", 120_000);
+    let id = made.proposal_id.as_bytes();
+    let mut row = c.json(tables::PROPOSALS_INFO, id).unwrap();
+    let mut ballots = serde_json::Map::new();
+    let mut rows: Vec<(String, Value)> = Vec::new();
+    for other in 1..200 {
+        let member = format!("{other:064x}");
+        let ballot = format!("// reason: {other}\n{}", approving(&document));
+        ballots.insert(member.clone(), json!(ballot));
+        rows.push((member, json!({ "status": "Active" })));
+    }
+    row["ballots"] = json!(ballots);
+    c.set(&[(tables::PROPOSALS_INFO, id, row)]);
+    for (member, row) in rows {
+        c.set(&[(tables::MEMBERS_INFO, member.as_bytes(), row)]);
+    }
+    let end = c.vote(0, &made, &approving(&document)).unwrap();
+    assert_eq!((state(&end), end.vote_failures), ("Accepted".to_owned(), None));
+    assert_eq!(end.final_votes.unwrap().len(), 200);
+}
+
+#[test]
+fn members_with_one_ballot_all_have_its_outcome() {
+    let mut c = Consortium::new(3);
+    let made = c.propose(0, "set_note", &json!({ "text": "hello" })).unwrap();
+    let throws = vote("throw new Error('no');");
+    c.vote(0, &made, &throws).unwrap();
+    c.vote(1, &made, &throws).unwrap();
+    let end = c.vote(2, &made, &vote("return false;")).unwrap();
+    assert_eq!(state(&end), "Open", "two of three have said nothing");
 }
 
 #[test]
