@@ -7,7 +7,7 @@
 //!              └───── its proposer ─────────▶ Withdrawn
 //! ```
 //!
-//! After a creation and after each ballot all ballots are run again, and the constitution is asked what they amount to.
+//! After a creation and after each ballot, also one that is there, all ballots are run again, and the constitution is asked what they amount to.
 //! Once a proposal is decided, those decided before leave the tables; the ledger has them. A proposal that cannot be
 //! decided or carried out fails, and then nothing of the last request remains: the transaction is gone.
 //!
@@ -24,8 +24,9 @@ use serde::Serialize;
 
 use crate::{
     Effect, ErrorCode, GovernanceError, ProposalId, Situation,
-    constitution::{Constitution, Prelude, Run, text_in_force},
-    document, expiry, history, members, replay,
+    constitution::{Constitution, Prelude, Run, Tally, text_in_force},
+    document, expiry, history, members,
+    replay::{self, AHEAD_MAX_S},
     request::Signed,
     tables::{
         self, Failure, PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState, VOTING_POLICY,
@@ -131,7 +132,7 @@ impl<'s> Desk<'_, 's> {
         self.decide(&constitution, id, text, row)
     }
 
-    /// Takes a ballot, after which the proposal may be decided.
+    /// Takes a ballot, after which the proposal may be decided; or counts again, if it has this one.
     pub(crate) fn vote(
         &mut self,
         id: ProposalId,
@@ -156,7 +157,9 @@ impl<'s> Desk<'_, 's> {
         }
         let voter = request.signer().to_string();
         match row.ballots.get(&voter) {
-            Some(known) if *known == ballot => return Ok((ProposalView::new(id, row), Vec::new())),
+            Some(known) if *known == ballot => {
+                return self.count_again(id, document::text(&proposal)?, row, request);
+            }
             Some(_) => {
                 let message = format!("the member {voter} submitted another ballot for {id}");
                 return Err(GovernanceError::new(ErrorCode::VoteAlreadyExists, message));
@@ -235,6 +238,28 @@ impl<'s> Desk<'_, 's> {
         self.carry_out(&constitution, text, id)
     }
 
+    /// Counts the votes when a ballot comes that is there, as members may have left since the last count; nothing is written
+    /// unless that decides. Not for a request of before the last minutes: anybody can send those, and a count takes time.
+    fn count_again(
+        &mut self,
+        id: ProposalId,
+        proposal: &str,
+        row: ProposalRow,
+        request: &Signed<'_>,
+    ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
+        let is_recent = request.created_at().saturating_add(AHEAD_MAX_S) >= self.situation.now;
+        if !is_recent {
+            return Ok((ProposalView::new(id, row), Vec::new()));
+        }
+        let constitution = self.constitution()?;
+        let (tally, state) = self.count(&constitution, id, proposal, &row)?;
+        if state == ProposalState::Open {
+            return Ok((ProposalView::new(id, row), Vec::new()));
+        }
+        history::record(self.tx, request)?;
+        self.conclude(&constitution, id, proposal, ProposalRow { state, ..row }, tally)
+    }
+
     /// Counts the votes, and does what they amount to.
     fn decide(
         &mut self,
@@ -245,9 +270,34 @@ impl<'s> Desk<'_, 's> {
     ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
         // Scripts find the proposal in the tables, open.
         tables::write(self.tx, PROPOSALS_INFO, &id.key(), &row)?;
+        let (tally, state) = self.count(constitution, id, proposal, &row)?;
+        row.state = state;
+        self.conclude(constitution, id, proposal, row, tally)
+    }
+
+    /// What the votes amount to on a proposal that is in the tables.
+    fn count(
+        &mut self,
+        constitution: &Constitution,
+        id: ProposalId,
+        proposal: &str,
+        row: &ProposalRow,
+    ) -> Result<(Tally, ProposalState), GovernanceError> {
         let ballots = members::entitled(self.tx, &row.ballots)?;
         let tally = self.run().count(&ballots, proposal, &row.proposer_id)?;
-        row.state = self.run().resolve(constitution, proposal, &row.proposer_id, &tally, id)?;
+        let state = self.run().resolve(constitution, proposal, &row.proposer_id, &tally, id)?;
+        Ok((tally, state))
+    }
+
+    /// Does what the votes amount to.
+    fn conclude(
+        &mut self,
+        constitution: &Constitution,
+        id: ProposalId,
+        proposal: &str,
+        mut row: ProposalRow,
+        tally: Tally,
+    ) -> Result<(ProposalView, Vec<Effect>), GovernanceError> {
         let mut effects = Vec::new();
         if row.state != ProposalState::Open {
             self.forget_decided(id)?;

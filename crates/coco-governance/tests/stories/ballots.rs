@@ -2,7 +2,8 @@
 
 use coco_crypto::sha256;
 use coco_governance::{
-    BALLOT_BYTES_MAX, DEFAULT_CONSTITUTION, ErrorCode, Message, ProposalView, tables,
+    AHEAD_MAX_S, BALLOT_BYTES_MAX, DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, ProposalView,
+    Route, tables,
 };
 use serde_json::{Value, json};
 
@@ -185,6 +186,38 @@ fn a_vote_counts_for_members_at_the_time_of_the_count() {
     assert_eq!(code(c.propose(2, "set_note", &json!({}))), ErrorCode::InvalidAuthenticationInfo);
 }
 
+/// Two of four are too few, and of two enough.
+#[test]
+fn a_ballot_that_comes_again_is_counted_among_those_who_are_left() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 4);
+    let made = c.propose(0, "trigger_snapshot", &json!({})).unwrap();
+    for by in 0..2 {
+        assert_eq!(state(&c.vote(by, &made, YES).unwrap()), "Open");
+    }
+    let again = c.vote(0, &made, YES).unwrap();
+    assert_eq!((state(&again), c.written.is_empty()), ("Open".to_owned(), true));
+    let recorded = c.now;
+    for gone in [3, 2] {
+        let gone = c.members[gone].id().to_string();
+        assert_eq!(
+            state(&c.pass("remove_member", &json!({ "member_id": gone })).unwrap()),
+            "Accepted"
+        );
+        c.members.pop();
+    }
+    assert_eq!(c.kept_state(&made).as_deref(), Some("Open"));
+    // What was signed long ago may have been sent by anybody.
+    c.now += AHEAD_MAX_S + 1;
+    let (id, content) = (crate::consortium::id(&made), json!({ "ballot": YES }).to_string());
+    let old = c.members[0].sign(Message::Ballot(id), recorded, content.as_bytes());
+    let route = Route::SubmitBallot { proposal: id, member: c.members[0].id() };
+    c.send(route, &old).unwrap();
+    assert!(c.written.is_empty(), "{:?}", c.written);
+    let end = c.vote(0, &made, YES).unwrap();
+    assert_eq!((state(&end), &c.effects[..]), ("Accepted".to_owned(), &[Effect::Snapshot][..]));
+    assert_eq!(end.final_votes.unwrap().len(), 2);
+}
+
 #[test]
 fn a_ballot_has_a_largest_size() {
     let mut c = Consortium::new(3);
@@ -208,8 +241,7 @@ fn a_ballot_without_a_text_is_refused() {
     let id = crate::consortium::id(&made);
     for content in [&b""[..], b"{}", br#"{"ballot":1}"#, br#"{"ballot":"a","ballot":"b"}"#] {
         let envelope = c.members[0].sign(Message::Ballot(id), c.now, content);
-        let route =
-            coco_governance::Route::SubmitBallot { proposal: id, member: c.members[0].id() };
+        let route = Route::SubmitBallot { proposal: id, member: c.members[0].id() };
         assert_eq!(code(c.send(route, &envelope)), ErrorCode::InvalidInput);
     }
 }

@@ -194,3 +194,19 @@ fn requests_as_earlier_versions_recorded_them_hold() {
     write(&mut b, &kept, &row);
     assert!(b.audit().is_err());
 }
+
+#[test]
+fn a_ballot_that_came_again_when_members_had_left_holds() {
+    let mut b = Books::new(4);
+    let (open, _) = b.propose(0, "trigger_snapshot", &json!({})).unwrap();
+    for by in 0..2 {
+        assert_eq!(b.vote(by, open, YES).unwrap(), "Open");
+    }
+    for by in [3, 2] {
+        let gone = b.c.members[by].id().to_string();
+        assert_eq!(b.pass("remove_member", &json!({ "member_id": gone })).unwrap(), "Accepted");
+        b.c.members.pop();
+    }
+    assert_eq!(b.vote(0, open, YES).unwrap(), "Accepted");
+    b.audit().unwrap();
+}
