@@ -36,7 +36,6 @@ use crate::{
     identity::Identity,
     peers::Asked,
     replay::Known,
-    seat,
     shown::Shown,
     snapshot_files::SnapshotFiles,
     tls::PeerTls,
@@ -62,6 +61,12 @@ pub enum CopyError {
         .0.join(", ")
     )]
     Nobody(Vec<String>),
+    /// There is nobody to ask.
+    #[error(
+        "neither this node's configuration nor its ledger says where another node is: add one to `nodes`, with its id, peer and \
+         client"
+    )]
+    NobodyKnown,
     /// It cannot be written into this node's folders.
     #[error("cannot keep the copy of the ledger")]
     Place(#[from] PlaceCopyError),
@@ -144,27 +149,30 @@ pub(crate) struct Target<'a> {
     pub(crate) found: Option<HardState>,
 }
 
-/// Copies the ledger from whoever has the newest snapshot; the last entry of it that is committed.
+/// Copies the ledger from whoever of `others` has the newest snapshot; the last entry of it that is committed.
 pub(crate) fn copy_ledger(
     config: &NodeConfig,
     seat: &Identity,
+    others: &[String],
     known: &Known,
     at_least: Seqno,
     target: Target<'_>,
 ) -> Result<TxId, CopyError> {
     let Target { files, snapshots, hard_state, found } = target;
+    if others.is_empty() {
+        return Err(CopyError::NobodyKnown);
+    }
     let started = Instant::now();
     let tls = PeerTls::new(seat, &Arc::new(Shown::new(seat, seconds_now())?))?;
-    let others = seat::others(config, seat.node_id);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let Taken { unfinished, copied, committed } =
         runtime.map_err(CopyError::Runtime)?.block_on(async {
             loop {
                 let taker = Taker { known, tls: &tls, snapshots, at_least };
-                match taker.take(&others).await {
+                match taker.take(others).await {
                     Some(taken) => return Ok(taken),
                     None if started.elapsed() > COPY_TIME_MAX => {
-                        return Err(CopyError::Nobody(others));
+                        return Err(CopyError::Nobody(others.to_vec()));
                     }
                     None => sleep(RETRY_WAIT).await,
                 }

@@ -136,6 +136,21 @@ pub enum StartNodeError {
         /// What was found there of which nothing is whole.
         torn: Option<TornTail>,
     },
+    /// The ledger is lost, and only the configuration could say who has another copy.
+    #[error(
+        "the ledger in {folder} is lost{}. Put it back; or let this node copy it from another one, which only its \
+         configuration could name, and does not: add one to `nodes`, with its id, peer and client",
+        torn.as_ref().map_or_else(String::new, |torn| format!(": {torn}"))
+    )]
+    LostAlone {
+        /// Where it should be.
+        folder: PathBuf,
+        /// What was found there of which nothing is whole.
+        torn: Option<TornTail>,
+        /// Why it does not load.
+        #[source]
+        cause: Option<Box<LoadLedgerError>>,
+    },
     /// The ledger ends before what the node counts for.
     #[error(
         "the ledger in {folder} ends at {last}, and this node has acknowledged entries up to {at_least}: the disk was set back"
@@ -415,7 +430,7 @@ fn seeker(
         question,
         certificate: loaded.identity.node_cert.clone(),
         directory: shared.directory.clone(),
-        others: seat::others(config, loaded.seat.node_id),
+        others: seat::others(config, loaded.seat.node_id, Some(&loaded.loader)),
         peers: Arc::clone(&shared.peers),
         inbox: shared.inbox.clone(),
         state: loaded.loader.state(),

@@ -5,10 +5,12 @@
 //! On the virtual platform a host can undo the first start, as it can everything; on a TEE the keys of the first start
 //! are not sealed either.
 
-use coco_consensus::HardState;
+use coco_consensus::{Configuration, HardState};
 use coco_crypto::{AltName, sha256};
 use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, singleton_key};
 use coco_kv::{MapName, Reader};
+use coco_ledger::{NODES_MAP, NodeRow, read_node};
+use coco_replica::Loader;
 use coco_types::{Digest, NodeId, TxId};
 use tracing::info;
 
@@ -28,14 +30,14 @@ pub(crate) fn node_of(
     seat: &Identity,
     found: Option<HardState>,
     is_newcomer: bool,
-    may_resume: bool,
+    loader: &Loader,
 ) -> Result<(Identity, Option<HardState>), StartNodeError> {
     if is_newcomer {
         info!(node = %seat.node_id, "members trust this node, which comes for its place");
         return Ok((seat.clone(), None));
     }
     let from_disk = config.consensus.restart == Restart::FromDisk;
-    if found.is_some() && from_disk && !may_resume {
+    if found.is_some() && from_disk && !may_resume(&loader.reader()) {
         return Err(StartNodeError::Configuration(
             "members have not allowed that nodes go on from their own disks, which their hosts can set back. Start it with \
              consensus.restart = \"rejoin\", so that the others give it its seat; or have members decide: coco proposal create \
@@ -46,7 +48,7 @@ pub(crate) fn node_of(
     if found.is_none() || from_disk {
         return Ok((seat.clone(), found));
     }
-    if config.nodes.len() == 1 {
+    if is_alone(config, seat.node_id, loader) {
         return Err(StartNodeError::Configuration(
             "nobody else is there to give this node its seat again: a network of one node needs consensus.restart = \
              \"from_disk\""
@@ -69,7 +71,7 @@ pub(crate) fn node_of(
 /// Whether nodes of this service may go on from their own disks: its members have allowed it, or it has none, and nobody who
 /// could. A host that sets a disk back also sets back what members have decided since: whoever allows it once trusts the
 /// hosts of all nodes from then on.
-pub(crate) fn may_resume(reader: &Reader) -> bool {
+fn may_resume(reader: &Reader) -> bool {
     let head = reader.head();
     let row = |table| {
         let map = head.map(&MapName::from_static(table))?;
@@ -107,8 +109,46 @@ pub(crate) fn question(
     }
 }
 
-/// Where the other seats are.
-pub(crate) fn others(config: &NodeConfig, seat: NodeId) -> Vec<String> {
-    let others = config.nodes.iter().filter(|node| node.id != seat.to_string());
-    others.map(|node| node.peer.clone()).collect()
+/// Where the other seats are: as the configuration says, and then as the ledger does, where one is. Nodes may have come since
+/// the configuration was written, and those that it names may have left.
+pub(crate) fn others(config: &NodeConfig, seat: NodeId, loader: Option<&Loader>) -> Vec<String> {
+    let given = config.nodes.iter().filter(|node| node.id != seat.to_string());
+    let mut others: Vec<String> = given.map(|node| node.peer.clone()).collect();
+    let Some(loader) = loader else { return others };
+    let is_given = |id: NodeId| config.nodes.iter().any(|node| node.id == id.to_string());
+    for node in configured(loader).iter().flat_map(Configuration::nodes) {
+        let row = row_of(loader, node).filter(|row| row.seat != seat && !is_given(node));
+        if let Some(NodeRow { peer_address, .. }) = row
+            && !others.contains(&peer_address)
+        {
+            others.push(peer_address);
+        }
+    }
+    others
+}
+
+/// Whether nobody else can give this node its seat: neither its configuration nor its ledger knows of another one. A node
+/// that does not vote gives none.
+fn is_alone(config: &NodeConfig, seat: NodeId, loader: &Loader) -> bool {
+    let is_ours = |node: NodeId| row_of(loader, node).map_or(node, |row| row.seat) == seat;
+    config.nodes.iter().all(|node| node.id == seat.to_string())
+        && configured(loader)
+            .iter()
+            .flat_map(|one| one.voters.iter().chain(&one.outgoing))
+            .all(|voter| is_ours(*voter))
+}
+
+/// The configurations that may be in effect.
+fn configured(loader: &Loader) -> Vec<Configuration> {
+    let both = loader.configuration().into_iter();
+    both.flat_map(|(in_effect, next)| [Some(in_effect), next.map(|(_, next)| next)])
+        .flatten()
+        .collect()
+}
+
+/// What the ledger says of a node.
+pub(crate) fn row_of(loader: &Loader, node: NodeId) -> Option<NodeRow> {
+    let head = loader.reader().head();
+    let map = head.map(&MapName::from_static(NODES_MAP))?;
+    read_node(node, &head.get(map, node.to_string().as_bytes())?).ok()
 }

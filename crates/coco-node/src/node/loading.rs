@@ -6,8 +6,7 @@ use std::{
 };
 
 use coco_consensus::HardState;
-use coco_kv::MapName;
-use coco_ledger::{NODES_MAP, NodeStatus, read_node};
+use coco_ledger::NodeStatus;
 use coco_replica::{HardStateFile, LoadLedgerError, Loader};
 use coco_types::{NodeId, Seqno, View};
 use tracing::{info, warn};
@@ -47,8 +46,7 @@ fn has_lost(
 ) -> bool {
     // A node that goes on as the one that it was has acknowledged what it lost.
     let is_believed = config.consensus.restart == Restart::FromDisk && has_started;
-    let may_copy = !is_believed && config.nodes.len() > 1;
-    may_copy
+    !is_believed
         && match loaded {
             Ok(loader) => loader.last().seqno < GENESIS_LAST,
             Err(error) => error.is_loss(),
@@ -108,6 +106,10 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Origin::Disk | Origin::Recovered => Seqno::ZERO,
     };
     let mut wanted = wanted.or((floor > Seqno::ZERO).then_some(floor));
+    // What is here may be too old to go on from, and still says where others are. A lost one says nothing.
+    let old = wanted.and_then(|_| load_ledger(&known, &mut files, &snapshots).ok());
+    let others = seat::others(config, seat.node_id, old.as_ref());
+    drop(old);
     let (mut copied, mut copies) = (None, 0);
     let loader = loop {
         if let Some(at_least) = wanted.take() {
@@ -117,7 +119,7 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
             let target =
                 Target { files, snapshots: &snapshots, hard_state: &mut hard_state, found };
             // A new node has promised nothing.
-            copied = Some(copy_ledger(config, &seat, &known, at_least, target)?);
+            copied = Some(copy_ledger(config, &seat, &others, &known, at_least, target)?);
             hard_state_found = found.or(Some(HardState { view: View::GENESIS, vote: None }));
             files = open()?;
             copies += 1;
@@ -125,6 +127,10 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         let loaded = load_ledger(&known, &mut files, &snapshots);
         if copies >= COPIES_MAX || !has_lost(config, &loaded, has_started) {
             break loaded;
+        }
+        if others.is_empty() {
+            let cause = loaded.err().map(Box::new);
+            return Err(StartNodeError::LostAlone { folder, torn: files.torn().cloned(), cause });
         }
         wanted = Some(loaded.err().map_or(Seqno::ZERO, |error| error.at_least()));
     };
@@ -141,8 +147,7 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Origin::Recovered => (seat.clone(), hard_state_found),
         Origin::Disk => {
             let is_newcomer = !has_started && is_newcomer(&loader, seat.node_id);
-            let may_resume = seat::may_resume(&loader.reader());
-            seat::node_of(config, &seat, hard_state_found, is_newcomer, may_resume)?
+            seat::node_of(config, &seat, hard_state_found, is_newcomer, &loader)?
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
@@ -196,10 +201,6 @@ fn is_newcomer(loader: &Loader, node: NodeId) -> bool {
         let pending = pending.map(|(_, pending)| pending);
         [Some(in_effect), pending].into_iter().flatten().all(|one| !one.contains(node))
     });
-    let head = loader.reader().head();
-    let row = head
-        .map(&MapName::from_static(NODES_MAP))
-        .and_then(|map| head.get(map, node.to_string().as_bytes()));
-    let row = row.and_then(|row| read_node(node, &row).ok());
+    let row = seat::row_of(loader, node);
     is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
 }

@@ -43,6 +43,11 @@ impl Running {
             .spawn();
         Ok(Self(child.context("cannot run the program under test")?))
     }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_up(&self) -> anyhow::Result<bool> {
+        Ok(Path::new("/proc").join(self.0.id().to_string()).join("exe").read_link().is_ok())
+    }
 }
 
 impl Drop for Running {
