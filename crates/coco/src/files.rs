@@ -88,12 +88,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], rights: Rights) -> Result<(), F
     draft.push(format!(".draft-{}", std::process::id()));
     let draft = Path::new(&draft);
     let write = || {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(rights.mode())
-            .open(draft)?;
+        // One that is left of another process of that number would keep its rights.
+        match fs::remove_file(draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(rights.mode()).open(draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(draft, path)
@@ -112,6 +113,18 @@ fn make_folder(path: &Path) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_draft_that_is_left_over_gives_its_rights_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("share.cose");
+        let draft = folder.path().join(format!("share.cose.draft-{}", std::process::id()));
+        fs::write(&draft, "old").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&path, b"secret", Rights::Private).unwrap();
+        assert!(is_private(&path).unwrap() && !draft.exists());
+        assert_eq!(read(&path).unwrap(), b"secret");
+    }
 
     #[test]
     fn a_private_file_is_made_once_and_is_its_owners() {

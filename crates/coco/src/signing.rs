@@ -68,11 +68,12 @@ pub(crate) fn carry_out(
     let Some(signer) = session.signer(&arguments.keys)? else {
         return Err(Fault::new(Code::NoKey, "there is no certificate of whoever signs"));
     };
+    arguments.check_may_show(statement.message)?;
     let draft = Draft::new(statement.message, &signer, now()?, &statement.content)?;
     let key = match (session.key(&arguments.keys)?, &arguments.offline) {
         (Some(key), _) => key,
         (None, Some(path)) => {
-            files::replace(path, draft.bytes(), Rights::Public)?;
+            files::replace(path, draft.bytes(), Rights::Private)?;
             eprintln!("written, not signed: {0}     next: coco keys sign {0}", path.display());
             return Ok(Fate::Kept);
         }
@@ -82,7 +83,7 @@ pub(crate) fn carry_out(
     confirm(&draft, &asked, statement, arguments.asks())?;
     let envelope = draft.sign(&key)?;
     if let Some(path) = &arguments.offline {
-        files::replace(path, envelope.bytes(), Rights::Public)?;
+        files::replace(path, envelope.bytes(), Rights::Private)?;
         eprintln!("written: {0}     next: coco proposal submit {0}", path.display());
         return Ok(Fate::Kept);
     }
@@ -110,6 +111,15 @@ impl SigningArgs {
         session.service_in(&session.ask(Client::network)?.service_certificate)
     }
 
+    /// Refuses to print a secret: terminals and logs keep what they show.
+    pub(crate) fn check_may_show(&self, message: Message) -> Result<(), Fault> {
+        if self.print_request && is_secret(message) {
+            return Err(Fault::new(Code::Failed, "a recovery share is not printed")
+                .next("--offline FILE writes it to a file that you alone can read"));
+        }
+        Ok(())
+    }
+
     const fn asks(&self) -> Asks {
         if self.yes { Asks::No } else { Asks::Yes }
     }
@@ -118,18 +128,42 @@ impl SigningArgs {
 /// Sends what is signed. What may have got lost is kept in a file, to be sent again.
 pub(crate) fn send(session: &Session, envelope: &Envelope) -> Result<Fate, Fault> {
     let submitted = session.try_ask(|client| client.submit(envelope));
+    let path = || -> Result<PathBuf, Fault> {
+        let name = format!("{}.cose", short(&envelope.digest().to_string()));
+        Ok(contexts::state_folder()?.join("sent").join(name))
+    };
+    let is_done = match &submitted {
+        Ok(_) => true,
+        Err(error) => error.is("ProposalReplay") || error.is("VoteAlreadyExists"),
+    };
+    if is_done {
+        // Kept from an attempt before this one, or not at all.
+        let _removed = path().is_ok_and(|path| std::fs::remove_file(path).is_ok());
+    }
     match submitted {
         Ok(answer) => Ok(Fate::Sent(answer)),
         Err(error @ CallError::OutcomeUnknown { .. }) => {
-            let name = format!("{}.cose", short(&envelope.digest().to_string()));
-            let path = contexts::state_folder()?.join("sent").join(name);
-            files::replace(&path, envelope.bytes(), Rights::Public)?;
+            let path = path()?;
+            files::replace(&path, envelope.bytes(), Rights::Private)?;
             Err(Fault::from(error)
                 .with("digest", format!("sha256:{}", envelope.digest()))
                 .next(format!("coco proposal submit {}", path.display())))
         }
         Err(error) if error.refusal().is_some() => Ok(Fate::Refused(error)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether what is signed is nobody else's to read.
+pub(crate) const fn is_secret(message: Message) -> bool {
+    match message {
+        Message::RecoveryShare => true,
+        Message::Proposal
+        | Message::Ballot(_)
+        | Message::Withdrawal(_)
+        | Message::StateDigest
+        | Message::Ack
+        | Message::EncryptedRecoveryShare => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests that are signed where no network is, printed, lost, and sent twice.
 
-use std::{fs, sync::atomic::Ordering};
+use std::{fs, os::unix::fs::PermissionsExt, sync::atomic::Ordering};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_client::Envelope;
@@ -102,4 +102,37 @@ fn an_acknowledgement_is_signed_elsewhere_too() {
     assert!(sent.starts_with("committed 2."), "{sent}");
     let member = office.run(&["member", "show", "corp"]).ok();
     assert!(member.contains("Active"), "{member}");
+}
+
+#[test]
+fn what_is_signed_is_its_owners_alone_and_not_kept_for_good() {
+    let (service, [acme, _bank]) = Desk::founders();
+    let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let file = acme.path("p.cose");
+    acme.run(&["proposal", "create", "snapshot", "--yes", "--offline", &file]).ok();
+    assert_eq!(mode(&file), 0o600);
+    // Prepared without the key, and signed elsewhere.
+    let office = Desk::empty();
+    let (url, id, cert) = (service.url(), service.identity(), acme.key_file("cert"));
+    let add = ["context", "add", "net", "--url", &url, "--service-id", &id];
+    office.run(&[&add[..], &["--cert", &cert]].concat()).ok();
+    let draft = office.path("d.cose");
+    office.run(&["proposal", "create", "snapshot", "--yes", "--offline", &draft]).ok();
+    assert_eq!(mode(&draft), 0o600);
+    let key = acme.key_file("privk");
+    acme.run(&["keys", "sign", &draft, "--key", &key, "--cert", &cert, "--yes"]).ok();
+    assert_eq!(mode(&office.path("d.signed.cose")), 0o600);
+    // One whose answer got lost is kept until it is known to be done.
+    service.faults.loses_answers.store(true, Ordering::Relaxed);
+    let sent = acme.path("state/coco/sent");
+    let said = acme.run(&["proposal", "create", "chunk", "--yes"]).failed(8, "COCO-3004");
+    service.faults.loses_answers.store(false, Ordering::Relaxed);
+    let next = said.lines().find_map(|line| line.trim().strip_prefix("next   coco ")).unwrap();
+    let kept: Vec<String> = fs::read_dir(&sent)
+        .unwrap()
+        .map(|file| file.unwrap().path().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kept.iter().map(|path| mode(path)).collect::<Vec<_>>(), [0o600]);
+    acme.run(&next.split(' ').collect::<Vec<_>>()).ok();
+    assert_eq!(fs::read_dir(&sent).unwrap().count(), 0);
 }

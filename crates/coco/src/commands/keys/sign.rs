@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &SignArgs, output: Output) -> Result<(), Fault> {
     confirm(&draft, &format!("You {}. It was made at {made}.", statement.act), &statement, asks)?;
     let envelope = draft.sign(&key)?;
     let out = arguments.out.clone().unwrap_or_else(|| signed_path(&arguments.file));
-    files::replace(&out, envelope.bytes(), Rights::Public)?;
+    files::replace(&out, envelope.bytes(), Rights::Private)?;
     let (file, digest) = (out.display().to_string(), format!("sha256:{}", envelope.digest()));
     output.print("keys.sign", json!({ "file": file, "digest": digest }), || {
         format!("signed: {file}\nNext: coco proposal submit {file}")

@@ -26,6 +26,7 @@ pub(crate) struct SubmitArgs {
 }
 
 pub(crate) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> Result<(), Fault> {
+    arguments.signing.check_may_show(Message::RecoveryShare)?;
     let keys = &arguments.signing.keys;
     let Some(signer) = session.signer(keys)? else {
         return Err(Fault::new(Code::NoKey, "there is no certificate of whoever signs"));
