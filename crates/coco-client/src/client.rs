@@ -87,13 +87,14 @@ impl Client {
         *self.seen.lock().expect("nothing panics while it is held")
     }
 
-    /// Goes on from what an earlier client of the same service has seen.
+    /// Goes on from what an earlier client of the same service has seen. What no ledger can reach is not taken.
     ///
     /// # Panics
     /// Never: nothing panics while it is held.
     pub fn see(&self, transaction: TxId) {
         let mut seen = self.seen.lock().expect("nothing panics while it is held");
-        if seen.is_none_or(|seen| seen.seqno < transaction.seqno) {
+        let is_reachable = transaction.seqno <= SEQNO_SEEN_MAX;
+        if is_reachable && seen.is_none_or(|seen| seen.seqno < transaction.seqno) {
             *seen = Some(transaction);
         }
     }
@@ -268,9 +269,10 @@ impl Client {
             _ => Ok(answer),
         };
         let answer = call_all(&self.endpoints, &self.tls, call, self.settings, is_current).await?;
-        if let Some(transaction) =
-            answer.transaction.filter(|_| call.reads_state() || call.kind == Kind::Change)
-        {
+        // Over plain HTTP nobody has proved to be a node of the service, whose later answers would be measured by this.
+        let is_proven = answer.certificate.is_some();
+        let counts = is_proven && (call.reads_state() || call.kind == Kind::Change);
+        if let Some(transaction) = answer.transaction.filter(|_| counts) {
             self.see(transaction);
         }
         Ok(answer)
@@ -385,6 +387,9 @@ async fn call_all(
         return Err(error);
     }
 }
+
+/// The last position that an answer can be believed to have.
+const SEQNO_SEEN_MAX: Seqno = Seqno(i64::MAX.unsigned_abs());
 
 /// The status of an answer that says: there is no such thing.
 const NOT_FOUND: u16 = 404;

@@ -30,7 +30,8 @@ pub(crate) fn keep(service: ServiceIdentity, transaction: TxId) {
     }
 }
 
-fn path(service: ServiceIdentity) -> Option<PathBuf> {
+/// Where it is kept.
+pub(crate) fn path(service: ServiceIdentity) -> Option<PathBuf> {
     let name = service.to_string().replace(':', "-");
     Some(contexts::state_folder().ok()?.join("seen").join(name))
 }

@@ -136,7 +136,18 @@ impl Session {
         &'a self,
         call: impl FnOnce(&'a Client) -> F,
     ) -> Result<T, Fault> {
-        Ok(self.try_ask(call)?)
+        self.try_ask(call).map_err(|error| {
+            let is_behind = matches!(error, CallError::Behind { .. });
+            let kept = seen::path(self.client.identity()).filter(|_| is_behind);
+            let fault = Fault::from(error);
+            match kept {
+                Some(kept) => fault.next(format!(
+                    "ask a node that is further; if what was seen cannot be true, remove {}",
+                    kept.display()
+                )),
+                None => fault,
+            }
+        })
     }
 
     /// The same, for whoever does something about an error.

@@ -303,3 +303,26 @@ async fn nothing_older_is_read_than_what_was_seen() {
     one.members().await.unwrap();
     assert_eq!((lags.asked().len(), one.seen()), (3, Some("3.9".parse().unwrap())));
 }
+
+#[tokio::test]
+async fn what_was_seen_over_plain_http_or_is_out_of_reach_does_not_count() {
+    let service = Service::new();
+    let members = |at: &str| Reply::json(200, r#"{"value":[]}"#).of_transaction(at);
+    let plain = Server::plain(move |_| members("2.9")).await;
+    let one = client(service.certificate(), &[plain.endpoint()]);
+    one.members().await.unwrap();
+    assert_eq!((plain.asked().len(), one.seen()), (1, None));
+    let far = Server::start(&service, move |_| members("2.18446744073709551615")).await;
+    let one = client(service.certificate(), &[far.endpoint()]);
+    one.members().await.unwrap();
+    assert_eq!(one.seen(), None);
+    for (at, expected) in [
+        (i64::MAX.unsigned_abs() - 1, Some(i64::MAX.unsigned_abs() - 1)),
+        (i64::MAX.unsigned_abs(), Some(i64::MAX.unsigned_abs())),
+        (i64::MAX.unsigned_abs() + 1, None),
+    ] {
+        let one = client(service.certificate(), &[far.endpoint()]);
+        one.see(format!("2.{at}").parse().unwrap());
+        assert_eq!(one.seen().map(|seen| seen.seqno.0), expected);
+    }
+}

@@ -130,22 +130,37 @@ impl Server {
         service: &Service,
         reply: impl Fn(usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::serve(Some(service.acceptor()), reply).await
+    }
+
+    /// One that proves nothing: it speaks plain HTTP.
+    pub(crate) async fn plain(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serve(None, reply).await
+    }
+
+    async fn serve(
+        acceptor: Option<TlsAcceptor>,
+        reply: impl Fn(usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", listener.local_addr().unwrap()).parse().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (acceptor, reply) = (service.acceptor(), Arc::new(reply));
+        let reply = Arc::new(reply);
         let log = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // A client that does not believe this node ends the handshake.
-                let Ok(stream) = acceptor.accept(stream).await else { continue };
                 let (log, reply) = (Arc::clone(&log), Arc::clone(&reply));
                 let answer = service_fn(move |request| answer(request, log.clone(), reply.clone()));
-                tokio::spawn(async move {
-                    let _ended =
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-                });
+                let http = http1::Builder::new();
+                let Some(acceptor) = &acceptor else {
+                    tokio::spawn(http.serve_connection(TokioIo::new(stream), answer));
+                    continue;
+                };
+                // A client that does not believe this node ends the handshake.
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                tokio::spawn(http.serve_connection(TokioIo::new(stream), answer));
             }
         });
         Self { endpoint, asked, task }
