@@ -99,6 +99,10 @@ codes! {
     "the coco.toml of this folder cannot be used"
     "it may say context and timeout; what is trusted, and whose key signs, is said by contexts alone, since a folder may come from others"
     "correct the line that is named: coco context add NAME for a network, then context = \"NAME\""
+1017 PlainHttp Usage
+    "a secret is not sent over plain HTTP"
+    "over plain HTTP no node proves that it is one of the service, and others can read what is sent"
+    "--url https://HOST:PORT --service-cert FILE, or a context of such a node"
 1020 NoKey Usage
     "it is not said whose key signs"
     "neither --key and --cert, COCO_KEY and COCO_CERT, nor the context names them"

@@ -170,6 +170,16 @@ impl Session {
             .map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
     }
 
+    /// Refuses to hand a recovery share to a node that does not prove itself, and over a way that others can listen on.
+    pub(crate) fn check_takes_shares(&self) -> Result<(), Fault> {
+        match self.client.endpoints().iter().find(|endpoint| endpoint.is_plain()) {
+            None => Ok(()),
+            Some(plain) => {
+                Err(Fault::new(Code::PlainHttp, format!("a recovery share, to {plain}")))
+            }
+        }
+    }
+
     /// Waits for something else than a call.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)

@@ -136,3 +136,17 @@ fn what_is_signed_is_its_owners_alone_and_not_kept_for_good() {
     acme.run(&next.split(' ').collect::<Vec<_>>()).ok();
     assert_eq!(fs::read_dir(&sent).unwrap().count(), 0);
 }
+
+#[test]
+fn a_recovery_share_is_neither_printed_nor_sent_in_the_open() {
+    let (service, [acme]) = Desk::founders();
+    let said = acme.run(&["shares", "submit", "--print-request"]).failed(1, "COCO-1000");
+    assert!(said.contains("is not printed"), "{said}");
+    let cert = acme.write("service.pem", &service.certificate.pem());
+    let plain = ["--context", "net", "--url", "http://127.0.0.1:1", "--service-cert", &cert];
+    acme.run(&[&["shares", "submit"][..], &plain].concat()).failed(2, "COCO-1017");
+    // One plain node among others is one too many.
+    let both = format!("{},http://127.0.0.1:1", service.url());
+    let some = ["--context", "net", "--url", &both, "--service-cert", &cert];
+    acme.run(&[&["shares", "submit"][..], &some].concat()).failed(2, "COCO-1017");
+}

@@ -11,7 +11,7 @@ use crate::{
     files,
     output::Output,
     session::Session,
-    signing::{Fate, send},
+    signing::{Fate, is_secret, send},
 };
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(super) struct SubmitArgs {
 
 pub(super) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> Result<(), Fault> {
     let envelope = Envelope::read(files::read(&arguments.file)?)?;
+    if is_secret(envelope.message()) {
+        session.check_takes_shares()?;
+    }
     eprintln!("digest sha256:{} of member sha256:{}", envelope.digest(), envelope.signer());
     let fate = send(session, &envelope)?;
     match envelope.message() {

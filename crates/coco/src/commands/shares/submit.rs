@@ -26,6 +26,7 @@ pub(crate) struct SubmitArgs {
 }
 
 pub(crate) fn run(session: &Session, arguments: &SubmitArgs, output: Output) -> Result<(), Fault> {
+    session.check_takes_shares()?;
     arguments.signing.check_may_show(Message::RecoveryShare)?;
     let keys = &arguments.signing.keys;
     let Some(signer) = session.signer(keys)? else {
