@@ -17,6 +17,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -439,9 +440,9 @@ fn copy(files: &[KeptFile], ledger: &Path) -> Result<(), RecoverError> {
             Some(_) => fs::write(&to, file.read()?),
         };
         copied.map_err(failed(&to))?;
-        // A copy of an archive may be one that nobody may write to.
-        let open = fs::OpenOptions::new().read(true).open(&to).and_then(|file| file.sync_all());
-        open.map_err(failed(&to))?;
+        // An archive may be one that nobody may write to. Its copy is cut, and grows.
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).map_err(failed(&to))?;
+        File::open(&to).and_then(|file| file.sync_all()).map_err(failed(&to))?;
     }
     sync(ledger)
 }
@@ -533,6 +534,19 @@ mod tests {
         identity::IDENTITY_FILE,
         provision::{NetworkSpec, NodeSpec, provision},
     };
+
+    #[test]
+    fn the_copy_of_an_archive_that_nobody_may_write_to_is_written_to() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let name: ChunkName = "ledger_1-2.committed".parse().expect("a name");
+        let path = folder.path().join("archived");
+        fs::write(&path, b"bytes").expect("writes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("takes rights");
+        let ledger = folder.path().join("ledger");
+        copy(&[KeptFile { name, path, upto: None }], &ledger).expect("copies");
+        let copied = fs::metadata(ledger.join(name.to_string())).expect("it is there");
+        assert_eq!(copied.permissions().mode() & 0o777, 0o600);
+    }
 
     /// The copy that is made is another than the one that was verified: what its first entry says is not believed.
     #[test]

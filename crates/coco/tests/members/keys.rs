@@ -87,3 +87,15 @@ fn a_member_with_a_share_is_proposed() {
     let create = ["proposal", "create", "--yes", "add-member", &cert, "--encryption-key", &key];
     acme.run(&create).failed(1, "COCO-1021");
 }
+
+#[test]
+fn a_recovery_makes_nothing_beside_a_certificate_that_is_there() {
+    let desk = Desk::with_key("p384");
+    let (dir, lost) = (desk.path("again"), desk.key_file("cert"));
+    fs::create_dir(&dir).unwrap();
+    desk.write("again/service_cert.pem", "another");
+    let place = ["--dir", &dir, "--client", "127.0.0.1:1", "--peer", "127.0.0.1:2"];
+    let recover = ["network", "recover", "kept", "--service-cert", &lost];
+    desk.run(&[&recover[..], &place].concat()).failed(5, "COCO-1003");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+}

@@ -42,6 +42,10 @@ pub(crate) struct RecoverArgs {
 pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> {
     let place = &arguments.place;
     place.check_free()?;
+    let cert_path = place.service_cert_path();
+    if cert_path.exists() {
+        return Err(Fault::new(Code::FileExists, cert_path.display().to_string()));
+    }
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
     let reach = furthest(arguments, &previous)?;
     let spec = RecoverSpec {
@@ -55,7 +59,6 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         now: now()?,
     };
     let Recovered { service, node } = recover(&spec).map_err(fault)?;
-    let cert_path = place.service_cert_path();
     files::create(&cert_path, service.pem().as_bytes(), Rights::Public)?;
     place.write_config(node.to_string(), Vec::new(), arguments.from_disk)?;
 
