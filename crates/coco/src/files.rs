@@ -73,7 +73,8 @@ pub(crate) fn create(path: &Path, bytes: &[u8], rights: Rights) -> Result<(), Fa
         .mode(rights.mode())
         .open(path)
         .map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.and_then(|()| sync_folder(path)).map_err(|error| {
         // Half a file would be in the way of the next attempt. What cannot be removed either is named by the error.
         let _removed = fs::remove_file(path).is_ok();
         failed(error)
@@ -97,9 +98,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], rights: Rights) -> Result<(), F
             fs::OpenOptions::new().write(true).create_new(true).mode(rights.mode()).open(draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(draft, path)
+        fs::rename(draft, path)?;
+        sync_folder(path)
     };
     write().map_err(failed)
+}
+
+/// Makes a name in a file's folder outlast a crash: what a command writes next may count on it.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 fn make_folder(path: &Path) -> Result<(), Fault> {

@@ -27,6 +27,7 @@ use super::place::{PlaceArgs, code_digest};
 use crate::{
     codes::Code,
     fault::{Fault, chain},
+    files,
     output::{Output, short},
     session::{certificate, endpoint, runtime},
     signing::now,
@@ -222,6 +223,8 @@ impl Applicant {
         });
         let id = self.certificate.key().node_id().to_string();
         place.write_config(id, others.collect(), arguments.from_disk)?;
+        // The settings name a sealed identity from now on; both outlast a crash before the keys go.
+        files::sync_folder(&place.config_path()).map_err(|error| failed(&error))?;
         Newcomer::forget(&place.dir).map_err(|error| failed(&error))
     }
 }
