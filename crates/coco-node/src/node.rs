@@ -638,14 +638,9 @@ impl Node {
         edge.spawn(IssuerFetcher::new(Arc::clone(&service), every).look_after(stopped.clone()));
 
         let forwarded = OnceLock::from(Arc::clone(&service));
-        let receiver = Receiver {
-            inbox: inbox.clone(),
-            peers,
-            directory,
-            copies,
-            forwarded,
-            forwarded_places: ForwardedPlaces::default(),
-        };
+        let places = ForwardedPlaces::default();
+        let receiver =
+            Receiver { inbox: inbox.clone(), peers, directory, copies, forwarded, places };
         peer_runtime.spawn(accept(peer_listener, peer_tls, Arc::new(receiver)));
         let places = Arc::new(Semaphore::new(config.limits.connections_max));
         let development_address = development.as_ref().map(|(_, address)| *address);

@@ -424,7 +424,7 @@ pub(crate) struct Receiver<F> {
     pub(crate) copies: CopySource,
     /// Whoever executes what is forwarded.
     pub(crate) forwarded: OnceLock<F>,
-    pub(crate) forwarded_places: ForwardedPlaces,
+    pub(crate) places: ForwardedPlaces,
 }
 
 /// Places for bytes of what connected nodes forwarded, whatever the connection.
@@ -465,7 +465,7 @@ async fn receive<F: TakeForwarded + 'static>(
     // Whom the service endorsed is a node, or was, or asks to be: this node's ledger need not know yet.
     let from = certificate.key().node_id();
     inbox.connected(from, Direction::In);
-    let forwarded = receiver.forwarded_places.of(from);
+    let forwarded = receiver.places.of(from);
     let mut buffer = bytes::BytesMut::with_capacity(WRITE_BUFFER_BYTES);
     while let Some(frame) = read_frame(&mut stream, &mut buffer).await? {
         match frame {
