@@ -256,9 +256,19 @@ impl Verifier {
     /// here. None as long as it signed nothing, and after a snapshot, which does not say where it began.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
-        let last = self.signed?;
+        let (first, last) = (self.service_began?, self.signed?);
+        if self.unsigned_service().is_some() {
+            return None;
+        }
         let root = self.tree.root_at(last.seqno.0)?;
-        Some(Epoch { first: self.service_began?, last, root })
+        Some(Epoch { first, last, root })
+    }
+
+    /// The entry with which the service began, if it signed nothing since. Anybody can append such an entry, and what was
+    /// signed before it another service signed. After a snapshot never: the service signed that.
+    fn unsigned_service(&self) -> Option<TxId> {
+        let signed = self.signed.map_or(Seqno::ZERO, |signed| signed.seqno);
+        self.service_began.filter(|began| signed <= began.seqno)
     }
 
     /// Where the last service that began with a recovery says what it says of the one before it.
@@ -278,7 +288,7 @@ impl Verifier {
     /// Ends the ledger. With `at_least`, that transaction must be in it, under a signature.
     ///
     /// # Errors
-    /// [`VerifyLedgerError`] when nothing is signed or the ledger does not reach that far.
+    /// [`VerifyLedgerError`] when the trusted service signed nothing or the ledger does not reach that far.
     ///
     /// # Panics
     /// Never: a signed ledger has entries.
@@ -297,6 +307,9 @@ impl Verifier {
         if !self.service.is_last() {
             return Err(at_end(LedgerFault::EarlierService));
         }
+        if let Some(began) = self.unsigned_service() {
+            return Err(at_end(LedgerFault::UnsignedService(began)));
+        }
         let status = self.service.status().ok_or_else(|| at_end(LedgerFault::NoService))?;
         Ok(LedgerReport {
             entries: seqno.0,
@@ -313,12 +326,15 @@ impl Verifier {
     /// later tells.
     ///
     /// # Errors
-    /// [`VerifyLedgerError`] at the end of the ledger when it does not reach so far, holds another entry there, or, for
-    /// the receipt of a signature entry, never had that root.
+    /// [`VerifyLedgerError`] at the end of the ledger when the service signed nothing in it, it does not reach so far, holds
+    /// another entry there, or, for the receipt of a signature entry, never had that root.
     pub fn check_receipt(&self, receipt: &VerifiedReceipt) -> Result<(), VerifyLedgerError> {
         let Some(signed) = self.signed else {
             return Err(self.error_at_end(LedgerFault::NoSignature));
         };
+        if let Some(began) = self.unsigned_service() {
+            return Err(self.error_at_end(LedgerFault::UnsignedService(began)));
+        }
         let other = LedgerFault::Receipt { tx_id: receipt.tx_id, root: receipt.root };
         let (Some(expected), Some(leaf)) = (receipt.tx_id, &receipt.leaf_components) else {
             // The receipt of a signature entry names no place.

@@ -12,10 +12,10 @@ use coco_crypto::{
 };
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
-    EarlierService, EndorsedService, EndorsementError, EndorsementRow, Endorsements, EntryFlags,
-    Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt, ReceiptVerifier, Recovery,
-    ServiceSigner, Signer, SnapshotFile, Verifier, VerifyReceiptError, singleton_key, verify_cose,
-    verify_json,
+    Chunk, EarlierService, EndorsedService, EndorsementError, EndorsementRow, Endorsements,
+    EntryFlags, Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt,
+    ReceiptVerifier, Recovery, ServiceSigner, ServiceStatus, Signer, SnapshotFile, Verifier,
+    VerifyReceiptError, put_service, singleton_key, verify_cose, verify_json,
 };
 use coco_types::{Digest, Seqno, TxId};
 use fixture::{Ledger, VALIDITY};
@@ -371,6 +371,44 @@ fn an_endorsement_stands_in_the_first_entry_of_a_service_only() {
         let refused = recovered.verify();
         assert!(matches!(refused, Err(LedgerFault::EndorsementPlace)), "{refused:?}");
         recovered.ledger = kept;
+    }
+}
+
+/// Cuts the last file after an entry.
+fn cut_after(ledger: &mut Ledger, seqno: Seqno) {
+    let (_, bytes) = ledger.files.last_mut().unwrap();
+    let chunk = Chunk::parse(bytes).unwrap();
+    let mut entries = chunk.entries.iter();
+    let (offset, _) = entries.find(|(_, entry)| entry.tx_id().seqno > seqno).unwrap();
+    let offset = usize::try_from(*offset).unwrap();
+    bytes.truncate(offset);
+}
+
+#[test]
+fn a_ledger_in_which_the_trusted_service_signed_nothing_is_refused() {
+    // Whoever has a ledger of their own names the trusted service in it, in an entry that nobody signs.
+    let mut named = Recovered::new();
+    let trusted = service_certificate(&SigningKey::generate(Curve::P384), VALIDITY).unwrap();
+    let mut set = WriteSet::new();
+    put_service(&mut set, &trusted.pem(), ServiceStatus::Recovering);
+    named.ledger.append(EntryFlags::NONE, Digest::ZERO, &set);
+    named.certificates.push(trusted);
+    // A recovery that ends before its first signature.
+    let mut cut = Recovered::times(1);
+    cut_after(&mut cut.ledger, cut.began.seqno);
+    for (name, recovered) in [("named", named), ("cut", cut)] {
+        let first = ReceiptVerifier::new(recovered.certificates[0].clone());
+        let receipt = first.json(recovered.ledger.receipt(4).json().as_bytes()).unwrap();
+        let mut verifier = Verifier::of_services(recovered.certificates.clone());
+        for (file, bytes) in &recovered.ledger.files {
+            verifier.chunk(file, bytes).unwrap();
+        }
+        assert_eq!(verifier.epoch(), None, "{name}");
+        let refusals = [verifier.check_receipt(&receipt), verifier.finish(None).map(drop)];
+        for refused in refusals.map(|refused| refused.map_err(|error| error.fault)) {
+            let is_unsigned = matches!(refused, Err(LedgerFault::UnsignedService(_)));
+            assert!(is_unsigned, "{name}: {refused:?}");
+        }
     }
 }
 

@@ -31,10 +31,10 @@ use coco_governance::tables::NODES_INFO;
 use coco_kv::MapName;
 use coco_ledger::{
     CHUNK_HEADER_BYTES, Chunk, ChunkName, EndorsedService, Epoch, FirstLedger, GenesisNode,
-    LEDGER_SECRET_BYTES, LedgerFilesError, LedgerSecret, LedgerSecrets, MembershipError, Period,
-    Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner, ServiceStatus,
-    UnsignedRange, VerifiedReceipt, Verifier, VerifyLedgerError, note_services, open_chunk,
-    settle_open_chunk, singleton_key,
+    LEDGER_SECRET_BYTES, LedgerFault, LedgerFilesError, LedgerSecret, LedgerSecrets,
+    MembershipError, Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError, ServiceSigner,
+    ServiceStatus, UnsignedRange, VerifiedReceipt, Verifier, VerifyLedgerError, note_services,
+    open_chunk, settle_open_chunk, singleton_key,
 };
 use coco_replica::{Keyring, LoadError, Loader, NodeKeyError, put_recovered_period};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -328,7 +328,7 @@ pub fn reach(
             return Err(RecoverError::LaterOpen(services[next + at].digest()));
         }
         // What is left out is believed, that it was never open, only where all of it can be read.
-        verified(&services, &files)?.finish(None)?;
+        was_read(verified(&services, &files)?)?;
         services_after = services.len() - next;
         services.truncate(next);
         keep_before(&mut files, &said.parts[next]);
@@ -359,6 +359,14 @@ fn verified(services: &[Certificate], files: &[KeptFile]) -> Result<Verifier, Re
         verifier.chunk_as_at_start(&file.name.to_string(), &file.read()?)?;
     }
     Ok(verifier)
+}
+
+/// Checks that a ledger was read to its end. Its last service may have been lost before it signed anything.
+fn was_read(verifier: Verifier) -> Result<(), VerifyLedgerError> {
+    match verifier.finish(None) {
+        Err(error) if !matches!(error.fault, LedgerFault::UnsignedService(_)) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// What the entries of a ledger say of its services. Nothing is verified.
@@ -548,6 +556,62 @@ mod tests {
         assert_eq!(copied.permissions().mode() & 0o777, 0o600);
     }
 
+    /// Makes the ledger of a service in a folder; its certificate.
+    fn provisioned(lost: &NodeSpec) -> Certificate {
+        provision(&NetworkSpec {
+            nodes: std::slice::from_ref(lost),
+            code_digest: Digest::ZERO,
+            names: &[],
+            genesis: &Genesis::new(ChainConfig::new(1)),
+            governance: None,
+            now: NOW,
+        })
+        .expect("there is nothing yet");
+        Identity::open(&lost.folder).expect("opens").service_cert
+    }
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// The power went between the first entry of a recovery and its signature, or somebody has put the entry there.
+    #[test]
+    fn a_service_that_signed_nothing_is_left_out_and_never_brought_back() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let place = |name: &str| NodeSpec {
+            folder: folder.path().join(name),
+            client_address: "127.0.0.1:1000".to_owned(),
+            peer_address: "127.0.0.1:2000".to_owned(),
+        };
+        let lost = place("lost");
+        let previous = provisioned(&lost);
+        let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
+        let NodeSpec { folder, client_address, peer_address } = place("begun");
+        let begun = recover(&RecoverSpec {
+            reach: &found,
+            previous: &previous,
+            folder: &folder,
+            client_address,
+            peer_address,
+            names: &[],
+            code_digest: Digest::ZERO,
+            now: NOW,
+        })
+        .expect("it is sound");
+        let ledger = folder.join(LEDGER_FOLDER);
+        let files = LedgerFiles::open(DiskFolder::new(&ledger)).expect("opens");
+        let mut writer = files.into_writer().expect("opens");
+        writer.truncate(found.signed.seqno.next()).expect("it is not committed");
+        drop(writer);
+
+        let again = reach(&ledger, &previous, &[]).expect("the rest is sound");
+        assert_eq!((again.signed, again.services_after), (found.signed, 1));
+        let refused = reach(&ledger, &begun.service, &[]);
+        let is_unsigned = |error: &RecoverError| match error {
+            RecoverError::Verify(error) => matches!(error.fault, LedgerFault::UnsignedService(_)),
+            _ => false,
+        };
+        assert!(refused.as_ref().is_err_and(is_unsigned), "{refused:?}");
+    }
+
     /// The copy that is made is another than the one that was verified: what its first entry says is not believed.
     #[test]
     fn nothing_is_sealed_that_does_not_verify() {
@@ -557,17 +621,8 @@ mod tests {
             client_address: "127.0.0.1:1000".to_owned(),
             peer_address: "127.0.0.1:2000".to_owned(),
         };
-        let (lost, now) = (place("lost"), 1_700_000_000);
-        provision(&NetworkSpec {
-            nodes: std::slice::from_ref(&lost),
-            code_digest: Digest::ZERO,
-            names: &[],
-            genesis: &Genesis::new(ChainConfig::new(1)),
-            governance: None,
-            now,
-        })
-        .expect("there is nothing yet");
-        let previous = Identity::open(&lost.folder).expect("opens").service_cert;
+        let lost = place("lost");
+        let previous = provisioned(&lost);
         let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
         let mut other = found.clone();
         other.epoch.first = TxId::new(2, 2);
@@ -581,7 +636,7 @@ mod tests {
                 peer_address,
                 names: &[],
                 code_digest: Digest::ZERO,
-                now,
+                now: NOW,
             });
             let is_sound = name == "sound";
             assert_eq!(folder.join(IDENTITY_FILE).exists(), is_sound, "{name}: {made:?}");

@@ -141,6 +141,12 @@ pub enum LedgerFault {
     /// The ledger ends before the recovery from which the trusted service is.
     #[error("ledger ends before the service that is trusted: it is one of before a recovery")]
     EarlierService,
+    /// The ledger ends with the entry in which the trusted service begins, and nothing that it signed.
+    #[error(
+        "the trusted service has signed nothing in this ledger: it is named in the entry {0}, which anybody could append; ask for \
+         a copy that reaches further"
+    )]
+    UnsignedService(TxId),
     /// The endorsement of the service before a recovery does not hold.
     #[error("endorsement of the service before does not hold")]
     Endorsement(#[source] EndorsementError),
