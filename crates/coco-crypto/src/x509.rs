@@ -84,6 +84,9 @@ pub enum CertificateError {
     /// The issuer may not issue.
     #[error("the issuer is no certificate authority")]
     NoAuthority,
+    /// The certificate is an authority's, such as the one by which a service endorses the key of one before it.
+    #[error("certificate is an authority's, and no node's")]
+    NotForNodes,
     /// The certificate is not one by which a client is recognised.
     #[error("certificate is not for clients: {0}")]
     NotForClients(&'static str),
@@ -188,6 +191,15 @@ impl Certificate {
             return Err(CertificateError::Issuer);
         }
         self.verify_signed_by(&issuer.key)
+    }
+
+    /// Checks that it may be a node's: it is no authority's. A service issues certificates to nodes and to the keys of services
+    /// before it, and those sign nothing for it.
+    ///
+    /// # Errors
+    /// [`CertificateError::NotForNodes`].
+    pub const fn check_node(&self) -> Result<(), CertificateError> {
+        if self.is_authority { Err(CertificateError::NotForNodes) } else { Ok(()) }
     }
 
     /// Checks that this certificate is signed with a key. It says nothing of who has the key, nor whether it may issue.
@@ -578,6 +590,8 @@ mod tests {
         assert_eq!((link.key(), link.validity()), (old.0.public(), new.1.validity()));
         assert_eq!(node.verify_issued_by(&link), Ok(()));
         assert_eq!(link.verify_issued_by(&new.1), Ok(()));
+        assert_eq!(node.check_node(), Ok(()));
+        assert_eq!(link.check_node(), Err(CertificateError::NotForNodes));
         assert!(link.verify_issued_by(&other.1).is_err());
         assert!(node.verify_issued_by(&new.1).is_err());
         assert_eq!(node.verify_signed_by(old.0.public()), Ok(()));

@@ -7,18 +7,22 @@ mod fixture;
 #[path = "fixture/snapshot.rs"]
 mod snapshot;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{
-    Certificate, Curve, EndorseNode, SigningKey, endorse_node, endorse_service, service_certificate,
+    Certificate, CertificateError, Curve, EndorseNode, SigningKey, endorse_node, endorse_service,
+    service_certificate,
 };
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     Chunk, EarlierService, EndorsedService, EndorsementError, EndorsementRow, Endorsements,
     EntryFlags, Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt,
     ReceiptVerifier, Recovery, ServiceSigner, ServiceStatus, Signer, SnapshotFile, Verifier,
-    VerifyReceiptError, put_service, singleton_key, verify_cose, verify_json,
+    VerifyReceiptError, put_endorsed_certificate, put_service, singleton_key, verify_cose,
+    verify_json,
 };
 use coco_types::{Digest, Seqno, TxId};
 use fixture::{Ledger, VALIDITY};
+use serde_json::Value;
 
 /// A ledger that was recovered, and what was kept of the time before.
 struct Recovered {
@@ -210,9 +214,9 @@ fn a_receipt_that_is_handed_out_later_brings_its_endorsements() {
 fn refused(
     recovered: &Recovered,
     receipt: &Receipt,
-    change: impl Fn(&mut serde_json::Map<String, serde_json::Value>),
+    change: impl Fn(&mut serde_json::Map<String, Value>),
 ) -> VerifyReceiptError {
-    let mut json: serde_json::Value = serde_json::from_str(&receipt.json()).unwrap();
+    let mut json: Value = serde_json::from_str(&receipt.json()).unwrap();
     change(json.as_object_mut().unwrap());
     let verifier = ReceiptVerifier::new(recovered.trusted());
     verifier.json(json.to_string().as_bytes()).unwrap_err()
@@ -224,7 +228,7 @@ fn a_receipt_whose_links_are_forged_missing_or_out_of_order_is_refused() {
     let receipt = recovered.handed_out(recovered.ledger.receipt(4), 0);
     let (ours, cose) = ("service_endorsements", "service_endorsements_cose");
     let of_other = other.handed_out(other.ledger.receipt(4), 0).json();
-    let of_other: serde_json::Value = serde_json::from_str(&of_other).unwrap();
+    let of_other: Value = serde_json::from_str(&of_other).unwrap();
     let missing = refused(&recovered, &receipt, |json| drop(json.remove(cose)));
     assert!(matches!(missing, VerifyReceiptError::NoEpoch), "{missing:?}");
     let missing = refused(&recovered, &receipt, |json| {
@@ -294,6 +298,48 @@ fn a_key_of_before_proves_nothing_that_is_newer() {
         let by_json = verifier.json(Receipt::of_signature(signature).json().as_bytes());
         assert_eq!(by_json.is_ok(), ok, "{by_json:?}");
     }
+}
+
+/// The certificate by which a service endorses the one before it is no node's, whatever that one's key signs.
+#[test]
+fn a_key_of_before_is_no_node_of_a_later_service() {
+    let mut recovered = Recovered::times(2);
+    let stolen = &recovered.keys[0];
+    let receipt = recovered.ledger.receipt(recovered.began.seqno.0 + 1);
+    let root = Digest([7; 32]);
+    for by in 1..3 {
+        let (key, service) = (&recovered.keys[by], &recovered.certificates[by]);
+        let link = endorse_service(key, service, stolen.public()).unwrap();
+        let signature = Value::from(STANDARD.encode(stolen.sign_prehashed(&root)));
+        let forged = refused(&recovered, &receipt, |json| {
+            json.remove("leaf_components");
+            json.insert("leaf".to_owned(), root.to_string().into());
+            json.insert("proof".to_owned(), Value::Array(Vec::new()));
+            json.insert("cert".to_owned(), link.pem().into());
+            json.insert("node_id".to_owned(), stolen.public().node_id().to_string().into());
+            json.insert("signature".to_owned(), signature.clone());
+            if by == 1 {
+                let messages = recovered.endorsements(1);
+                let messages = messages.messages().iter().map(|it| STANDARD.encode(it));
+                json.insert("service_endorsements_cose".to_owned(), messages.collect());
+            }
+        });
+        let not_for_nodes =
+            matches!(forged, VerifyReceiptError::Endorsement(CertificateError::NotForNodes));
+        assert!(not_for_nodes, "{by}: {forged:?}");
+    }
+    // Nor does the ledger take it in as the certificate of a node.
+    let (key, service) = (&recovered.keys[2], recovered.trusted());
+    let link = endorse_service(key, &service, recovered.keys[0].public()).unwrap();
+    let mut set = WriteSet::new();
+    put_endorsed_certificate(&mut set, link.key().node_id(), &link.pem());
+    recovered.ledger.append(EntryFlags::NONE, Digest::ZERO, &set);
+    let refused = recovered.verify();
+    let error = CertificateError::NotForNodes;
+    assert!(
+        matches!(&refused, Err(LedgerFault::Certificate { error: found, .. }) if *found == error),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -180,6 +180,8 @@ fn endorsed(
 ) -> Result<(Certificate, Option<EndorsedService>), VerifyReceiptError> {
     let node =
         Certificate::from_pem(word.certificate_pem).map_err(VerifyReceiptError::Endorsement)?;
+    // Else the link to a service of before would make a node of that service's key.
+    node.check_node().map_err(VerifyReceiptError::Endorsement)?;
     let own = own_endorsements(word, verifier)?;
     let mut before = verifier.before.iter().chain(&own);
     let earlier = before.find(|earlier| node.verify_signed_by(&earlier.key).is_ok()).cloned();

@@ -137,6 +137,7 @@ impl Service {
                 |error| LedgerFault::Certificate { whose: format!("node {node_id}"), error };
             let certificate = Certificate::from_pem(&pem).map_err(fault)?;
             certificate.verify_issued_by(self.certificate()).map_err(fault)?;
+            certificate.check_node().map_err(fault)?;
             if certificate.key().node_id() != node_id {
                 return Err(LedgerFault::NodeKey(node_id));
             }
