@@ -7,7 +7,7 @@ use coco_types::Digest;
 use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        WantsClientCert,
+        VerifierBuilderError, WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
@@ -55,7 +55,7 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// TLS that believes whoever has a certificate from this service, and nobody else.
+/// TLS that believes whoever has a certificate from this service itself, and nobody else.
 pub(crate) fn pinned(service: &Certificate) -> Result<TlsConnector, TrustError> {
     let config = believing(service)?.with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
@@ -78,8 +78,52 @@ fn believing(
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(service.der().to_vec()))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error: VerifierBuilderError| rustls::Error::General(error.to_string()))?;
     let builder = ClientConfig::builder_with_provider(provider());
-    Ok(builder.with_protocol_versions(&[&TLS13])?.with_root_certificates(roots))
+    let builder = builder.with_protocol_versions(&[&TLS13])?.dangerous();
+    Ok(builder.with_custom_certificate_verifier(Arc::new(Directly(verifier))))
+}
+
+/// Believes what a root itself issued. A service also issues a certificate for the key of the service before it, for
+/// receipts: whoever stole that key is no node. So other certificates of a chain are not looked at, and nodes show none.
+#[derive(Debug)]
+struct Directly(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for Directly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// TLS that believes anybody. Good for one thing: to fetch a certificate that is then compared with an identity which was
@@ -141,9 +185,52 @@ impl ServerCertVerifier for DangerAnybody {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Curve, Validity, service_certificate};
+    use coco_crypto::{
+        Curve, EndorseNode, Validity, endorse_node, endorse_service, service_certificate,
+    };
+
+    use rustls::ServerConfig;
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
+
+    /// Whether a client of the service believes a server that shows this chain and has this key.
+    async fn is_believed(service: &Certificate, chain: &[&Certificate], key: &SigningKey) -> bool {
+        let chain = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
+        let key = PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().to_vec());
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key.into())
+            .unwrap();
+        let (one, other) = tokio::io::duplex(1 << 14);
+        let (believed, _) = tokio::join!(
+            pinned(service).unwrap().connect(ServerName::try_from("localhost").unwrap(), one),
+            TlsAcceptor::from(Arc::new(server)).accept(other)
+        );
+        believed.is_ok()
+    }
+
+    #[tokio::test]
+    async fn whom_the_key_of_a_service_before_endorsed_is_no_node() {
+        let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
+        let [stolen, service_key, key] = [(); 3].map(|()| SigningKey::generate(Curve::P384));
+        let before = service_certificate(&stolen, validity).unwrap();
+        let service = service_certificate(&service_key, validity).unwrap();
+        let link = endorse_service(&service_key, &service, stolen.public()).unwrap();
+        let request = EndorseNode { key: key.public(), names: &[], validity };
+        let forged = endorse_node(&stolen, &before, &request).unwrap();
+        let node = endorse_node(&service_key, &service, &request).unwrap();
+        for (name, chain, key, expected) in [
+            ("a node", &[&node][..], &key, true),
+            ("a node with more than is looked at", &[&node, &link], &key, true),
+            ("endorsed by the key of before", &[&forged, &link], &key, false),
+            ("the key of before itself", &[&link], &stolen, false),
+        ] {
+            assert_eq!(is_believed(&service, chain, key).await, expected, "{name}");
+        }
+    }
 
     #[test]
     fn a_renewed_certificate_is_of_the_same_service() {

@@ -7,7 +7,10 @@ use coco_types::NodeId;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
     SignatureScheme,
-    client::danger::HandshakeSignatureValid,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
@@ -61,7 +64,7 @@ pub(crate) fn any_peer_name() -> ServerName<'static> {
 }
 
 impl PeerTls {
-    /// Settings that present what `shown` shows and trust what the service of `identity` endorsed, nothing else.
+    /// Settings that present what `shown` shows and trust what the service of `identity` endorsed itself, nothing else.
     ///
     /// # Errors
     /// When the service's certificate cannot be used.
@@ -70,17 +73,23 @@ impl PeerTls {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(identity.service_cert.der().to_vec()))?;
         let roots = Arc::new(roots);
-        let verifier =
+        let unusable =
+            |error: rustls::server::VerifierBuilderError| rustls::Error::General(error.to_string());
+        let clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?;
+                .map_err(unusable)?;
+        let servers = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(unusable)?;
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::new(Directly(clients)))
             .with_cert_resolver(Arc::clone(shown) as _);
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
-            .with_root_certificates(roots)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Directly(servers)))
             .with_client_cert_resolver(Arc::clone(shown) as _);
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
@@ -91,6 +100,91 @@ impl PeerTls {
 
     pub(crate) fn connector(&self) -> TlsConnector {
         TlsConnector::from(Arc::clone(&self.client))
+    }
+}
+
+/// Believes what a root itself issued. A service also issues a certificate for the key of the service before it, for
+/// receipts: whoever stole that key is no node. So other certificates of a chain are not looked at, and nodes show none.
+#[derive(Debug)]
+struct Directly<V>(V);
+
+impl ServerCertVerifier for Directly<Arc<WebPkiServerVerifier>> {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.0.verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+impl ClientCertVerifier for Directly<Arc<dyn ClientCertVerifier>> {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.verify_client_cert(end_entity, &[], now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
@@ -153,5 +247,81 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::{
+        Curve, EndorseNode, SigningKey, Validity, endorse_node, endorse_service,
+        service_certificate,
+    };
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+
+    use super::*;
+    use crate::{clock::seconds_now, shown::tests::identity};
+
+    /// Whether this node takes somebody with this chain and key for a peer that it dials, and for one that dials it.
+    async fn is_believed(
+        ours: &PeerTls,
+        roots: RootCertStore,
+        chain: &[&Certificate],
+        key: &SigningKey,
+    ) -> [bool; 2] {
+        let chain: Vec<_> =
+            chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
+        let key = || PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().to_vec()).into();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.clone(), key())
+            .unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key())
+            .unwrap();
+        let theirs = PeerTls { server: Arc::new(server), client: Arc::new(client) };
+        let (one, other) = tokio::io::duplex(1 << 14);
+        let (dialled, _) = tokio::join!(
+            ours.connector().connect(any_peer_name(), one),
+            theirs.acceptor().accept(other)
+        );
+        let (one, other) = tokio::io::duplex(1 << 14);
+        let (_, accepted) = tokio::join!(
+            theirs.connector().connect(any_peer_name(), one),
+            ours.acceptor().accept(other)
+        );
+        [dialled.is_ok(), accepted.is_ok()]
+    }
+
+    #[tokio::test]
+    async fn whom_the_key_of_a_service_before_endorsed_is_no_peer() {
+        let now = seconds_now();
+        let validity = Validity { not_before: now - 60, not_after: now + 3600 };
+        let [stolen, key] = [(); 2].map(|()| SigningKey::generate(Curve::P384));
+        let before = service_certificate(&stolen, validity).unwrap();
+        let ours = identity(validity);
+        let service_key =
+            SigningKey::from_pkcs8_der(Curve::P384, ours.service_key_secret()).unwrap();
+        let link = endorse_service(&service_key, &ours.service_cert, stolen.public()).unwrap();
+        let request = EndorseNode { key: key.public(), names: &[], validity };
+        let forged = endorse_node(&stolen, &before, &request).unwrap();
+        let node = endorse_node(&service_key, &ours.service_cert, &request).unwrap();
+        let tls = PeerTls::new(&ours, &Arc::new(Shown::new(&ours, now).unwrap())).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(ours.service_cert.der().to_vec())).unwrap();
+        for (name, chain, key, expected) in [
+            ("a node", &[&node][..], &key, true),
+            ("a node with more than is looked at", &[&node, &link], &key, true),
+            ("endorsed by the key of before", &[&forged, &link], &key, false),
+            ("the key of before itself", &[&link], &stolen, false),
+        ] {
+            let believed = is_believed(&tls, roots.clone(), chain, key).await;
+            assert_eq!(believed, [expected; 2], "{name}");
+        }
     }
 }
