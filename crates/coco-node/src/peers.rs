@@ -90,7 +90,8 @@ struct Forwards<T>(Mutex<Waiting<T>>);
 #[derive(Debug)]
 struct Waiting<T> {
     next: u64,
-    senders: BTreeMap<u64, oneshot::Sender<T>>,
+    /// Whoever waits, and the node that was asked.
+    senders: BTreeMap<u64, (NodeId, oneshot::Sender<T>)>,
 }
 
 /// A place among them, given back when the caller is answered, stops waiting, or goes away.
@@ -105,7 +106,7 @@ impl<T> Forwards<T> {
         Self(Mutex::new(Waiting { next: 0, senders: BTreeMap::new() }))
     }
 
-    fn place(&self) -> Option<ForwardPlace<'_, T>> {
+    fn place(&self, to: NodeId) -> Option<ForwardPlace<'_, T>> {
         let mut waiting = self.0.lock();
         if waiting.senders.len() >= FORWARDS_MAX {
             return None;
@@ -113,12 +114,17 @@ impl<T> Forwards<T> {
         waiting.next += 1;
         let number = waiting.next;
         let (sender, receiver) = oneshot::channel();
-        waiting.senders.insert(number, sender);
+        waiting.senders.insert(number, (to, sender));
         Some(ForwardPlace { forwards: self, number, receiver })
     }
 
-    fn answered(&self, number: u64, answer: T) {
-        if let Some(sender) = self.0.lock().senders.remove(&number) {
+    /// Hands an answer on. One of another node than was asked is none: numbers are easily guessed.
+    fn answered(&self, from: NodeId, number: u64, answer: T) {
+        let mut waiting = self.0.lock();
+        if waiting.senders.get(&number).is_none_or(|(asked, _)| *asked != from) {
+            return;
+        }
+        if let Some((_, sender)) = waiting.senders.remove(&number) {
             let _gone: Result<(), T> = sender.send(answer);
         }
     }
@@ -259,7 +265,7 @@ impl Peers {
         wait: Duration,
     ) -> Option<Vec<Result<Reply, NotQueued>>> {
         let queue = self.queue(to)?;
-        let place = self.forwards.place()?;
+        let place = self.forwards.place(to)?;
         queue.try_send(Frame::Forward(place.number, items)).ok()?;
         place.wait(wait).await
     }
@@ -272,7 +278,7 @@ impl Peers {
         wait: Duration,
     ) -> Option<govern::Answer> {
         let queue = self.queue(to)?;
-        let place = self.governed.place()?;
+        let place = self.governed.place(to)?;
         queue.try_send(Frame::Govern(place.number, question.encode())).ok()?;
         place.wait(wait).await
     }
@@ -471,10 +477,10 @@ async fn receive<F: TakeForwarded + 'static>(
         match frame {
             Frame::Consensus(nothing) if nothing.is_empty() => {}
             Frame::Consensus(message) => inbox.message(from, message),
-            Frame::Forwarded(number, replies) => peers.forwards.answered(number, replies),
+            Frame::Forwarded(number, replies) => peers.forwards.answered(from, number, replies),
             Frame::Governed(number, answer) => {
                 let answer = govern::Answer::decode(&answer).map_err(std::io::Error::other)?;
-                peers.governed.answered(number, answer);
+                peers.governed.answered(from, number, answer);
             }
             Frame::Govern(number, question) => {
                 let question =

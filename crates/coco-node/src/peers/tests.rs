@@ -160,6 +160,18 @@ fn forwarded_requests_have_a_limit_by_bytes_and_by_number() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_counts_only_when_the_node_that_was_asked_gives_it() {
+    let forwards = Forwards::new();
+    let [asked, other] = [1, 2].map(|byte| NodeId([byte; 32]));
+    let place = forwards.place(asked).expect("there is room");
+    forwards.answered(other, place.number, "another's");
+    forwards.answered(asked, place.number + 1, "to another question");
+    forwards.answered(asked, place.number, "the answer");
+    assert_eq!(place.wait(CONNECT_TIMEOUT).await, Some("the answer"));
+    assert!(forwards.0.lock().senders.is_empty());
+}
+
 #[test]
 fn all_connections_of_a_node_share_its_places_and_no_other_node_does() {
     let places = ForwardedPlaces::default();
