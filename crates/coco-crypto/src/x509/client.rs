@@ -5,7 +5,7 @@
 //! signing with the curve's own hash, or Ed25519. A chain has two certificates: an authority issues for clients, and for
 //! no authorities.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use coco_types::Digest;
@@ -63,14 +63,14 @@ impl<'a> ClientCertificate<'a> {
         }
     }
 
-    /// Checks that it is meant for a client: no authority's, for client authentication if it says for what, and without
-    /// conditions that are not known here.
+    /// Checks that it is meant for a client: no authority's, for client authentication if it says for what, without
+    /// conditions that are not known here, and without extensions that are doubled or cannot be read.
     ///
     /// # Errors
     /// [`CertificateError`] with the first thing that is wrong.
     pub fn check_use(&self) -> Result<(), CertificateError> {
-        check_critical(&self.parsed)?;
-        if self.parsed.is_ca() {
+        check_extensions(&self.parsed)?;
+        if is_authority(&self.parsed)? {
             return Err(CertificateError::NotForClients("it is an authority's"));
         }
         let usage = self.parsed.extended_key_usage().map_err(|_| CertificateError::Der)?;
@@ -143,7 +143,7 @@ impl UserAuthority {
     ///
     /// # Errors
     /// [`CertificateError`] when there are several, it is unreadable, has a key of another kind, may not issue, or has
-    /// conditions that are not known here.
+    /// conditions that are not known here or extensions that are doubled or cannot be read.
     pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
         // One more than is taken, to tell how many there are.
         let mut bundle = pem::decode_all(text, 2)?;
@@ -152,9 +152,9 @@ impl UserAuthority {
         };
         check_size(&der)?;
         let parsed = parse(&der)?;
-        check_critical(&parsed)?;
+        check_extensions(&parsed)?;
         let usage = parsed.key_usage().map_err(|_| CertificateError::Der)?;
-        if !parsed.is_ca() || usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+        if !is_authority(&parsed)? || usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
             return Err(CertificateError::NoAuthority);
         }
         let key = match parsed.public_key().raw.strip_prefix(ED25519_SPKI) {
@@ -203,8 +203,21 @@ const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
     Ok(())
 }
 
-/// Checks that whatever a certificate makes a condition is looked at here, or says nothing about clients.
-fn check_critical(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
+/// Whether a certificate may issue others, by what it says once.
+fn is_authority(certificate: &X509Certificate<'_>) -> Result<bool, CertificateError> {
+    let constraints = certificate.basic_constraints().map_err(|_| CertificateError::Der)?;
+    Ok(constraints.is_some_and(|constraints| constraints.value.ca))
+}
+
+/// Checks that each extension stands once and can be read, so that none counts as absent, and that whatever a certificate
+/// makes a condition is looked at here, or says nothing about clients.
+fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
+    let mut seen = BTreeSet::new();
+    for found in certificate.extensions() {
+        if !seen.insert(found.oid.as_bytes()) || found.parsed_extension().error().is_some() {
+            return Err(CertificateError::Der);
+        }
+    }
     let is_known = |oid: &Oid<'_>| KNOWN_EXTENSIONS.contains(&oid.as_bytes());
     if certificate.extensions().iter().all(|found| !found.critical || is_known(&found.oid)) {
         Ok(())

@@ -180,6 +180,39 @@ fn only_certificates_for_clients_are_taken() {
     }
 }
 
+/// Basic constraints of an authority, as they stand in the extension.
+const OF_AUTHORITY: [u8; 5] = [0x30, 0x03, 0x01, 0x01, 0xff];
+
+/// Parsers give no basic constraints for those that stand twice or cannot be read, which would be those of no authority.
+#[test]
+fn extensions_that_are_doubled_or_cannot_be_read_are_refused() {
+    let basic_constraints =
+        |content: &[u8]| CustomExtension::from_oid_content(&[2, 5, 29, 19], content.to_vec());
+    let key_id = CustomExtension::from_oid_content(&[2, 5, 29, 14], vec![5]);
+    let other = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    let whole = basic_constraints(&OF_AUTHORITY);
+    let unreadable = basic_constraints(&OF_AUTHORITY[..4]);
+    let (_, issuer) = authority("acme", KINDS[0]);
+    for (name, extensions) in [
+        ("doubled", vec![whole.clone(), whole.clone()]),
+        ("unreadable", vec![unreadable]),
+        ("another that is doubled", vec![other.clone(), other.clone()]),
+        ("another that is unreadable", vec![key_id]),
+    ] {
+        let mut params = named("alice");
+        params.custom_extensions = extensions.clone();
+        let client = issue(&params, &issuer);
+        let refused = ClientCertificate::read(&client).unwrap().check_use();
+        assert_eq!(refused, Err(CertificateError::Der), "{name}");
+
+        let mut params = authority_params("acme");
+        params.custom_extensions = extensions;
+        let of_authority = params.self_signed(&key(KINDS[0])).unwrap().pem();
+        let refused = UserAuthority::from_pem(&of_authority).err();
+        assert_eq!(refused, Some(CertificateError::Der), "{name}");
+    }
+}
+
 #[test]
 fn only_authorities_are_taken_for_one() {
     let read = |change: &dyn Fn(&mut CertificateParams)| {
