@@ -72,7 +72,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> 
         if path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        write_whole(path, bytes)
+        write_whole(path, bytes)?;
+        sync_folder(path)
     };
     write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
 }
@@ -82,9 +83,14 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> 
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let write = || {
         write_whole(path, bytes)?;
-        File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+        sync_folder(path)
     };
     write().map_err(|source| IdentityError::File { path: path.to_owned(), source })
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
 /// Half a file would be in the way of every later attempt.

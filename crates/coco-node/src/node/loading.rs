@@ -89,11 +89,7 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
     let is_new = matches!(origin, Origin::Disk | Origin::Life(_));
     let doubts = is_new && has_started && config.consensus.restart == Restart::Rejoin;
     let open = || -> Result<LedgerFiles, StartNodeError> {
-        let mut files = LedgerFiles::open(DiskFolder::new(&folder))
-            .map_err(|source| StartNodeError::Files { path: folder.clone(), source })?;
-        for put in files.put_aside() {
-            warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
-        }
+        let mut files = open(&folder)?;
         if doubts {
             files.doubt_names();
         }
@@ -106,8 +102,8 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Origin::Disk | Origin::Recovered => Seqno::ZERO,
     };
     let mut wanted = wanted.or((floor > Seqno::ZERO).then_some(floor));
-    // What is here may be too old to go on from, and still says where others are. A lost one says nothing.
     let old = wanted.and_then(|_| load_ledger(&known, &mut files, &snapshots).ok());
+    // It may be too old to go on from, and still says where others are. A lost one says nothing.
     let others = seat::others(config, seat.node_id, old.as_ref());
     drop(old);
     let (mut copied, mut copies) = (None, 0);
@@ -129,8 +125,7 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
             break loaded;
         }
         if others.is_empty() {
-            let cause = loaded.err().map(Box::new);
-            return Err(StartNodeError::LostAlone { folder, torn: files.torn().cloned(), cause });
+            return Err(lost_alone(folder, &files, loaded));
         }
         wanted = Some(loaded.err().map_or(Seqno::ZERO, |error| error.at_least()));
     };
@@ -151,6 +146,26 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         }
     };
     Ok(Loaded { seat, identity, loader, files, snapshots, hard_state, hard_state_found, committed })
+}
+
+/// Nobody is known who has another copy of a lost ledger.
+fn lost_alone(
+    folder: PathBuf,
+    files: &LedgerFiles,
+    loaded: Result<Loader, LoadLedgerError>,
+) -> StartNodeError {
+    let (torn, cause) = (files.torn().cloned(), loaded.err().map(Box::new));
+    StartNodeError::LostAlone { folder, torn, cause }
+}
+
+/// Opens the ledger's files. What was put aside of them is said.
+fn open(folder: &Path) -> Result<LedgerFiles, StartNodeError> {
+    let files = LedgerFiles::open(DiskFolder::new(folder))
+        .map_err(|source| StartNodeError::Files { path: folder.to_owned(), source })?;
+    for put in files.put_aside() {
+        warn!(file = %put.file, now = put.aside, kept = %put.kept, "put a chunk file aside, all of which is in another one");
+    }
+    Ok(files)
 }
 
 /// Checks that the ledger in a node's folder loads with what an identity knows. Nobody else writes to it meanwhile.
