@@ -103,6 +103,20 @@ fn encryption_key_beside(cert: &Path) -> Option<PathBuf> {
     Some(files_of(cert.parent()?, name).encryption_public).filter(|path| path.is_file())
 }
 
+/// What an encryption key in PEM is compared by; a word where it is none.
+pub(crate) fn fingerprint(pem: &str) -> String {
+    match coco_crypto::decode_pem(PUBLIC_KEY, pem) {
+        Ok(Some(der)) => format!("sha256:{}", coco_crypto::sha256(der.expose())),
+        Ok(None) | Err(_) => "that cannot be read".to_owned(),
+    }
+}
+
+/// The fingerprint of the encryption key that lies beside a certificate, if one does.
+pub(crate) fn fingerprint_beside(cert: &Path) -> Result<Option<String>, Fault> {
+    let path = encryption_key_beside(cert);
+    path.map(|path| Ok(fingerprint(&public_key(&path)?))).transpose()
+}
+
 /// The private half, likewise, or as `coco dev` calls it.
 pub(crate) fn private_encryption_key_beside(cert: &Path) -> Option<PathBuf> {
     let (folder, name) = (cert.parent()?, cert.file_name()?.to_str()?);
@@ -124,17 +138,19 @@ pub(crate) fn run(command: &KeysCommand, output: Output) -> Result<(), Fault> {
     }
 }
 
+/// What the block of a public key is called in PEM.
+const PUBLIC_KEY: &str = "PUBLIC KEY";
+
 /// The public key in a file, in PEM; nothing else of the file.
 pub(crate) fn public_key(path: &Path) -> Result<String, Fault> {
-    const LABEL: &str = "PUBLIC KEY";
     let unusable = |message: String| {
         Fault::new(Code::KeyUnusable, message).with("file", path.display().to_string())
     };
     let text = files::read_text(path)?;
-    let der = coco_crypto::decode_pem(LABEL, &text)
+    let der = coco_crypto::decode_pem(PUBLIC_KEY, &text)
         .map_err(|error| unusable(error.to_string()))?
         .ok_or_else(|| unusable("no block BEGIN PUBLIC KEY".to_owned()))?;
-    let pem = coco_crypto::encode_pem(LABEL, der.expose());
+    let pem = coco_crypto::encode_pem(PUBLIC_KEY, der.expose());
     Ok(String::from_utf8_lossy(pem.expose()).into_owned())
 }
 

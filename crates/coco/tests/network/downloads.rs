@@ -1,6 +1,6 @@
 //! An auditor without access to any disk fetches the ledger from nodes that offer it, with `coco` and with curl.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
@@ -39,6 +39,23 @@ fn transfer(network: &Network, count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A file that was cut is not taken for one that is there.
+fn takes_no_part_for_a_file(
+    desk: &Desk,
+    node: SocketAddr,
+    folder: &Path,
+    name: &str,
+) -> anyhow::Result<()> {
+    let cut = folder.join(name);
+    let whole = fs::read(&cut)?;
+    fs::write(&cut, &whole[..whole.len() - 1])?;
+    let path = folder.to_str().context("UTF-8")?;
+    let ended = desk.ask("acme", node, &["ledger", "fetch", path])?;
+    ensure!(ended.exit != 0, "a file that is not whole was taken: {}", ended.out);
+    ensure!(ended.err.contains(name), "{}", ended.err);
+    Ok(fs::write(&cut, &whole)?)
+}
+
 #[test]
 fn the_ledger_is_fetched_from_nodes_that_offer_it() -> anyhow::Result<()> {
     let mut network = Network::provision(2, |config| {
@@ -64,6 +81,7 @@ fn the_ledger_is_fetched_from_nodes_that_offer_it() -> anyhow::Result<()> {
         let name = name.to_string();
         ensure!(fs::read(folder.join(&name))? == fs::read(ledger.join(&name))?, "{name}");
     }
+    takes_no_part_for_a_file(&desk, node, &folder, &fetched[1].to_string())?;
     // Later only what is new.
     transfer(&network, TRANSFERS)?;
     until("there are more", TIME, || Ok(complete(&ledger)?.len() > fetched.len()))?;

@@ -194,9 +194,9 @@ fn extensions_that_are_doubled_or_cannot_be_read_are_refused() {
     let unreadable = basic_constraints(&OF_AUTHORITY[..4]);
     let (_, issuer) = authority("acme", KINDS[0]);
     for (name, extensions) in [
-        ("doubled", vec![whole.clone(), whole.clone()]),
+        ("doubled", vec![whole.clone(), whole]),
         ("unreadable", vec![unreadable]),
-        ("another that is doubled", vec![other.clone(), other.clone()]),
+        ("another that is doubled", vec![other.clone(), other]),
         ("another that is unreadable", vec![key_id]),
     ] {
         let mut params = named("alice");

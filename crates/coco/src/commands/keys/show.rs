@@ -5,7 +5,7 @@ use std::path::Path;
 use coco_client::MemberId;
 use serde_json::json;
 
-use super::FolderArgs;
+use super::{FolderArgs, fingerprint_beside};
 use crate::{
     fault::Fault,
     files,
@@ -47,12 +47,16 @@ pub(crate) fn run(arguments: &ShowArgs, output: Output) -> Result<(), Fault> {
     let path = arguments.folder.find(&arguments.name)?;
     let Shown { id, curve, not_before, not_after } = Shown::read(&path)?;
     let file = path.display().to_string();
+    let encryption = fingerprint_beside(&path)?;
     let members = json!({
         "member_id": id, "curve": curve, "not_before": not_before, "not_after": not_after, "file": file,
+        "encryption_key": encryption,
     });
     output.print("keys.show", members, || {
+        let shares = encryption.as_deref().unwrap_or("-");
         format!(
-            "member id  {id}\ncurve      {curve}\nvalid      {not_before} to {not_after}\nfile       {file}"
+            "member id  {id}\ncurve      {curve}\nvalid      {not_before} to {not_after}\nshares to  {shares}\n\
+             file       {file}"
         )
     });
     Ok(())

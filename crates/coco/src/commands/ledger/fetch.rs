@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_ledger::ChunkName;
+use coco_ledger::{Chunk, ChunkName};
 use coco_types::Seqno;
 use serde_json::json;
 
 use crate::{
     codes::Code,
     fault::Fault,
+    files,
     output::Output,
     session::{NetworkArgs, Session},
 };
@@ -37,14 +38,14 @@ pub(super) fn run(arguments: &FetchArgs, output: Output) -> Result<(), Fault> {
     let session = Session::open(&arguments.network)?;
     let folder = &arguments.folder;
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
-    let (mut last, mut files, mut fetched) = (Seqno::ZERO, 0, 0);
+    let (mut last, mut count, mut fetched) = (Seqno::ZERO, 0, 0);
     let end = loop {
         let asked = session.try_ask(|client| client.ledger_chunk_at(last.next()));
         let name = match asked {
             Ok(name) => name,
             // The end, if there was a beginning.
             Err(error) => match error.refusal() {
-                Some(refusal) if refusal.status == 404 && files > 0 => {
+                Some(refusal) if refusal.status == 404 && count > 0 => {
                     break refusal.message.clone();
                 }
                 _ => return Err(error.into()),
@@ -54,18 +55,21 @@ pub(super) fn run(arguments: &FetchArgs, output: Output) -> Result<(), Fault> {
             let message = format!("{name:?} was named for entry {}", last.next());
             Fault::new(Code::NotUnderstood, message)
         })?;
-        if !folder.join(&name).exists() {
-            fetch(&session, &name, folder)?;
+        let path = folder.join(&name);
+        if path.exists() {
+            check_whole(&path, &chunk)?;
+        } else {
+            fetch(&session, &chunk, &path)?;
             fetched += 1;
         }
-        files += 1;
-        last = chunk;
+        count += 1;
+        last = last_of(&chunk);
     };
     let shown = folder.display().to_string();
-    let members = json!({ "folder": shown, "files": files, "fetched": fetched, "last": last.0 });
+    let members = json!({ "folder": shown, "files": count, "fetched": fetched, "last": last.0 });
     output.print("ledger.fetch", members, || {
         format!(
-            "{shown} has entries 1 to {last} in {files} files, {fetched} of them new\n\
+            "{shown} has entries 1 to {last} in {count} files, {fetched} of them new\n\
              not there: {end}\n\
              next  coco ledger verify {shown} --service-cert FILE"
         )
@@ -73,21 +77,43 @@ pub(super) fn run(arguments: &FetchArgs, output: Output) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The last entry of a file of this name, if it is complete, committed, and holds this entry.
-fn holding(name: &str, seqno: Seqno) -> Option<Seqno> {
+/// The file of this name, if it is complete, committed, and begins with this entry.
+fn holding(name: &str, seqno: Seqno) -> Option<ChunkName> {
     let chunk: ChunkName = name.parse().ok()?;
-    let last = chunk.last.filter(|_| chunk.is_committed)?;
-    (chunk.first == seqno && seqno <= last).then_some(last)
+    (chunk.is_committed && chunk.first == seqno && seqno <= last_of(&chunk)).then_some(chunk)
 }
 
-fn fetch(session: &Session, name: &str, folder: &Path) -> Result<(), Fault> {
-    let unfinished = folder.join(format!("{name}{UNFINISHED}"));
+/// The last entry of a complete file.
+fn last_of(chunk: &ChunkName) -> Seqno {
+    chunk.last.unwrap_or(Seqno::ZERO)
+}
+
+/// Checks that a file is a closed chunk with the entries of its name: the end of what a node gives need not be the file's.
+/// Nothing is verified.
+fn check_whole(path: &Path, name: &ChunkName) -> Result<(), Fault> {
+    let bytes = files::read(path)?;
+    let is_whole = Chunk::parse(&bytes).is_ok_and(|chunk| {
+        let entries = chunk.entries.iter().map(|(_, entry)| entry.tx_id().seqno.0);
+        chunk.is_closed && entries.eq(name.first.0..=last_of(name).0)
+    });
+    if is_whole {
+        return Ok(());
+    }
+    Err(Fault::new(Code::NotUnderstood, format!("this is not the whole of {name}"))
+        .with("file", path.display().to_string())
+        .next("remove it, and fetch it again, from another node if need be"))
+}
+
+fn fetch(session: &Session, name: &ChunkName, path: &Path) -> Result<(), Fault> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
     let failed = |error: std::io::Error| unwritable(&unfinished, &error);
     let mut file = File::create(&unfinished).map_err(failed)?;
-    let path = format!("/node/ledger_chunk/{name}");
+    let from = format!("/node/ledger_chunk/{name}");
     let mut offset = 0;
     loop {
-        let part = session.ask(|client| client.part(&path, offset, PART_BYTES))?;
+        let part = session.ask(|client| client.part(&from, offset, PART_BYTES))?;
         file.write_all(&part).map_err(failed)?;
         offset += part.len() as u64;
         if (part.len() as u64) < PART_BYTES.get() {
@@ -99,7 +125,8 @@ fn fetch(session: &Session, name: &str, folder: &Path) -> Result<(), Fault> {
         }
     }
     file.sync_all().map_err(failed)?;
-    fs::rename(&unfinished, folder.join(name)).map_err(failed)
+    check_whole(&unfinished, name)?;
+    fs::rename(&unfinished, path).map_err(failed)
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
@@ -122,7 +149,8 @@ mod tests {
             ("../ledger_7-9.committed", None),
             ("", None),
         ] {
-            assert_eq!(holding(name, Seqno(7)), expected.map(Seqno), "{name}");
+            let found = holding(name, Seqno(7)).map(|chunk| last_of(&chunk));
+            assert_eq!(found, expected.map(Seqno), "{name}");
         }
     }
 }

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::{
     codes::Code,
+    commands::keys::{fingerprint, fingerprint_beside},
     fault::Fault,
     output::{Output, short},
-    session::Session,
+    session::{KeyArgs, Session},
     signing::{Fate, SigningArgs, Statement, carry_out, now},
 };
 
@@ -28,6 +29,7 @@ pub(crate) fn run(
         return Err(Fault::new(Code::NoKey, "there is no certificate of whoever signs"));
     };
     let id = MemberId(signer.digest());
+    check_encryption_key(session, keys, id)?;
     let digest = match session.key(keys)? {
         Some(key) => {
             // Who asks is proved by a signature, too. It promises nothing, and so there is no question before it.
@@ -67,6 +69,23 @@ pub(crate) fn run(
         },
     );
     Ok(())
+}
+
+/// Whoever holds the key that others gave for a member gets that member's recovery share.
+fn check_encryption_key(session: &Session, keys: &KeyArgs, id: MemberId) -> Result<(), Fault> {
+    let own = session.cert_path(keys).map(|cert| fingerprint_beside(&cert)).transpose()?.flatten();
+    let member = session.ask(|client| client.member(id)).map_err(|fault| explain(fault, id))?;
+    match (own, member.public_encryption_key.as_deref().map(fingerprint)) {
+        (Some(own), Some(given)) if own != given => {
+            let message = "members gave another encryption key for this member: its recovery share would be \
+                           somebody else's";
+            Err(explain(Fault::new(Code::KeyUnusable, message), id)
+                .with("own", own)
+                .with("given", given)
+                .next("ask who proposed it; have the member removed and admitted again with its own key"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     codes::Code,
+    commands::keys::fingerprint,
     fault::Fault,
     output::{Output, plain, utc},
     session::{Session, certificate},
@@ -26,12 +27,15 @@ pub(crate) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
     output.print("member.show", json!({ "member": member }), || {
         let until = certificate(&member.certificate)
             .map_or_else(|_| "-".to_owned(), |found| utc(found.validity().not_after));
+        let shares = member.public_encryption_key.as_deref().map(fingerprint);
         format!(
-            "member id  {}\nname       {}\nstatus     {:?}\nrecovery   {}\ncert until {until}\ndata       {}",
+            "member id  {}\nname       {}\nstatus     {:?}\nrecovery   {}\nshares to  {}\n\
+             cert until {until}\ndata       {}",
             plain(&member.member_id),
             plain(member.name().unwrap_or("-")),
             member.status,
             recovery(&member),
+            shares.as_deref().unwrap_or("-"),
             plain(&member.member_data.to_string()),
         )
     });

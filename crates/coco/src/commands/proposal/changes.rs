@@ -6,7 +6,10 @@ use coco_client::{ServiceIdentity, reply::Action};
 use coco_crypto::{Certificate, read_bundle, sha256};
 use serde_json::Value;
 
-use crate::output::{plain, short, span};
+use crate::{
+    commands::keys::fingerprint,
+    output::{plain, short, span},
+};
 
 /// A line or more for each action. `service` is the identity of the service that is asked, where one is.
 pub(super) fn lines(actions: &[Action], service: Option<ServiceIdentity>) -> Vec<String> {
@@ -24,8 +27,11 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             named(args.get("member_data")),
             match (args.get("encryption_pub_key"), args.get("recovery_role")) {
                 (None | Some(Value::Null), _) => String::new(),
-                (Some(_), role) =>
-                    format!(", recovery {}", role.and_then(Value::as_str).unwrap_or("Participant")),
+                (Some(key), role) => format!(
+                    ", recovery {}, shares to the key {}",
+                    role.and_then(Value::as_str).unwrap_or("Participant"),
+                    fingerprint(key.as_str().unwrap_or_default())
+                ),
             }
         )),
         "remove_member" => one(format!("- member         {}", text("member_id"))),
@@ -193,6 +199,18 @@ mod tests {
             count += 1;
         }
         assert!(count >= 19, "{count} actions were found in the text");
+    }
+
+    #[test]
+    fn who_gets_the_share_of_a_new_member_is_said() {
+        let of = |key: &str| {
+            let pem = coco_crypto::encode_pem("PUBLIC KEY", key.as_bytes());
+            let pem = str::from_utf8(pem.expose()).unwrap();
+            line("set_member", json!({ "cert": "?", "encryption_pub_key": pem }))
+        };
+        let expected = format!("sha256:{}", sha256(b"own"));
+        assert!(of("own").ends_with(&expected), "{}", of("own"));
+        assert_ne!(of("own"), of("another's"));
     }
 
     #[test]
