@@ -203,6 +203,39 @@ fn an_answer_is_not_lost_when_what_brought_it_is_refused() {
     assert_eq!(test.order(), [(1, 7)]);
 }
 
+fn asked(answers: Vec<Answer>) -> impl Iterator<Item = Ticket> {
+    answers.into_iter().map(|answer| answer.ticket)
+}
+
+/// A block of all that is ready, of which the last is handed back; who is answered by it.
+fn block(pool: &mut Pool, nonces: &mut [u64; 4], now_ms: u64) -> Vec<Ticket> {
+    let mut answered = Vec::new();
+    let mut taken: Vec<_> = std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).collect();
+    let last = taken.pop();
+    let mut senders = Vec::new();
+    let mut back = Vec::from_iter(last);
+    for (transaction, held) in taken {
+        let next = &mut nonces[usize::from(transaction.sender[0])];
+        let nonce = transaction.envelope.nonce();
+        senders.push(transaction.sender);
+        if nonce > *next {
+            back.push((transaction, held));
+        } else {
+            *next += u64::from(nonce == *next);
+            answered.extend(held.tickets);
+        }
+    }
+    for (transaction, held) in back {
+        senders.push(transaction.sender);
+        pool.put_back(transaction, held);
+    }
+    for sender in senders {
+        let nonce = nonces[usize::from(sender[0])];
+        answered.extend(asked(pool.settle(sender, nonce, now_ms)));
+    }
+    answered
+}
+
 #[test]
 fn tables_agree_and_everybody_is_answered_once_after_any_sequence() {
     // A small generator: the point is the number of interleavings, and each is repeatable.
@@ -219,7 +252,6 @@ fn tables_agree_and_everybody_is_answered_once_after_any_sequence() {
         let mut nonces = [0_u64; 4];
         let mut now_ms = 0;
         let mut answered = Vec::new();
-        let asked = |answers: Vec<Answer>| answers.into_iter().map(|answer| answer.ticket);
         let tickets = 0..300;
         for ticket in tickets.clone().map(Ticket) {
             now_ms += random(400);
@@ -249,31 +281,7 @@ fn tables_agree_and_everybody_is_answered_once_after_any_sequence() {
                 }
                 6 => {
                     answered.push(ticket);
-                    // A block, of which the last is handed back.
-                    let mut taken: Vec<_> =
-                        std::iter::from_fn(|| pool.take(u64::MAX, usize::MAX)).collect();
-                    let last = taken.pop();
-                    let mut senders = Vec::new();
-                    let mut back = Vec::from_iter(last);
-                    for (transaction, held) in taken {
-                        let next = &mut nonces[usize::from(transaction.sender[0])];
-                        let nonce = transaction.envelope.nonce();
-                        senders.push(transaction.sender);
-                        if nonce > *next {
-                            back.push((transaction, held));
-                        } else {
-                            *next += u64::from(nonce == *next);
-                            answered.extend(held.tickets);
-                        }
-                    }
-                    for (transaction, held) in back {
-                        senders.push(transaction.sender);
-                        pool.put_back(transaction, held);
-                    }
-                    for sender in senders {
-                        let nonce = nonces[usize::from(sender[0])];
-                        answered.extend(asked(pool.settle(sender, nonce, now_ms)));
-                    }
+                    answered.extend(block(&mut pool, &mut nonces, now_ms));
                 }
                 7 => {
                     answered.push(ticket);
