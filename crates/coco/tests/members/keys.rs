@@ -89,6 +89,28 @@ fn a_member_with_a_share_is_proposed() {
 }
 
 #[test]
+fn a_member_does_not_become_active_with_the_encryption_key_of_another() {
+    let (service, [acme]) = Desk::founders();
+    let [corp, other] = [(); 2].map(|()| {
+        let desk = Desk::empty();
+        desk.run(&["keys", "new", "me", "--encryption"]).ok();
+        desk
+    });
+    corp.join(&service);
+    let (cert, key) = (corp.key_file("cert"), other.key_file("enc_pubk"));
+    let id = acme.propose(&["add-member", &cert, "--name", "corp", "--encryption-key", &key]);
+    let given = other.run(&["keys", "show", "me", "--output", "json"]).json();
+    let given = given["encryption_key"].as_str().unwrap().to_owned();
+    let shown = acme.run(&["proposal", "show", &id]).ok();
+    assert!(shown.contains(&format!("shares to the key {given}")), "{shown}");
+    assert_eq!(acme.vote(&id, "--approve"), "Accepted");
+    let refused = corp.run(&["member", "activate", "--yes"]).failed(1, "COCO-1021");
+    assert!(refused.contains(&given), "{refused}");
+    let member = acme.run(&["member", "show", "corp", "--output", "json"]).json();
+    assert_eq!(member["member"]["status"], "Accepted");
+}
+
+#[test]
 fn a_recovery_makes_nothing_beside_a_certificate_that_is_there() {
     let desk = Desk::with_key("p384");
     let (dir, lost) = (desk.path("again"), desk.key_file("cert"));

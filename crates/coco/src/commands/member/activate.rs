@@ -74,9 +74,14 @@ pub(crate) fn run(
 /// Whoever holds the key that others gave for a member gets that member's recovery share.
 fn check_encryption_key(session: &Session, keys: &KeyArgs, id: MemberId) -> Result<(), Fault> {
     let own = session.cert_path(keys).map(|cert| fingerprint_beside(&cert)).transpose()?.flatten();
-    let member = session.ask(|client| client.member(id)).map_err(|fault| explain(fault, id))?;
-    match (own, member.public_encryption_key.as_deref().map(fingerprint)) {
-        (Some(own), Some(given)) if own != given => {
+    let Some(own) = own else { return Ok(()) };
+    let member = match session.ask(|client| client.member(id)) {
+        // That it is no member the service says better.
+        Err(fault) if fault.code() == Code::NotFound => return Ok(()),
+        member => member.map_err(|fault| explain(fault, id))?,
+    };
+    match member.public_encryption_key.as_deref().map(fingerprint) {
+        Some(given) if own != given => {
             let message = "members gave another encryption key for this member: its recovery share would be \
                            somebody else's";
             Err(explain(Fault::new(Code::KeyUnusable, message), id)
