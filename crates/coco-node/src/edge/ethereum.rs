@@ -205,16 +205,26 @@ impl Batch<'_> {
             Weight::Heavy => &places.heavy,
         };
         let Some(place) = places.take().await else { return query.over_limit(&places.full) };
-        let service = Arc::clone(self.service);
         let broke = query.broke();
-        let run = move || {
-            // Held until the query ends, also when nobody waits for its answer any more.
+        self.reading(place, move |service, history| run(service, &query, history))
+            .await
+            .unwrap_or(broke)
+    }
+
+    /// What `look` finds with the ledger at hand, on a thread that may wait for the disk. Only a runtime that stops answers
+    /// nothing.
+    async fn reading<T: Send + 'static>(
+        &self,
+        place: Place,
+        look: impl FnOnce(&Service, &dyn History) -> T + Send + 'static,
+    ) -> Option<T> {
+        let service = Arc::clone(self.service);
+        let look = move || {
+            // Held until it ends, also when nobody waits for its answer any more.
             let _place = place;
-            run(&service, &query, service.parts().history.as_ref())
+            look(&service, service.parts().history.as_ref())
         };
-        let ran = tokio::task::spawn_blocking(run).await;
-        // Only a runtime that stops answers nothing.
-        ran.unwrap_or(broke)
+        tokio::task::spawn_blocking(look).await.ok()
     }
 
     async fn submit(&mut self, submits: Vec<Submit>) -> Vec<Vec<u8>> {
@@ -275,26 +285,23 @@ impl Batch<'_> {
 
     /// The receipt of a committed submission.
     async fn receipt(&self, submit: &Submit) -> Vec<u8> {
-        let look = |service: &Service, submit: &Submit, history: &dyn History| {
+        let look = |submit: &Submit, service: &Service, history: &dyn History| {
             let (_, committed) = service.committed();
             let rpc = service.rpc();
             rpc.receipt(submit, &view(service, &committed, &committed, history))
                 .unwrap_or_else(|| rpc.timed_out(submit))
         };
-        if let Some(receipt) = in_memory(|history| look(self.service, submit, history)) {
+        if let Some(receipt) = in_memory(|history| look(submit, self.service, history)) {
             return receipt;
         }
         let places = &self.service.querying().reading;
         let Some(place) = places.take().await else {
             return self.service.rpc().unavailable(submit, &places.full);
         };
-        let (service, asked) = (Arc::clone(self.service), submit.clone());
-        let run = move || {
-            let _place = place;
-            look(&service, &asked, service.parts().history.as_ref())
-        };
-        let ran = tokio::task::spawn_blocking(run).await;
-        ran.unwrap_or_else(|_| self.service.rpc().timed_out(submit))
+        let asked = submit.clone();
+        self.reading(place, move |service, history| look(&asked, service, history))
+            .await
+            .unwrap_or_else(|| self.service.rpc().timed_out(submit))
     }
 
     fn failed(&self, submit: &Submit, submitted: &Submitted) -> Vec<u8> {
