@@ -138,8 +138,8 @@ fn is_alone(config: &NodeConfig, seat: NodeId, loader: &Loader) -> bool {
             .all(|voter| is_ours(*voter))
 }
 
-/// The configurations that may be in effect.
-fn configured(loader: &Loader) -> Vec<Configuration> {
+/// The configurations that may be in effect; none in a ledger without one.
+pub(crate) fn configured(loader: &Loader) -> Vec<Configuration> {
     let both = loader.configuration().into_iter();
     both.flat_map(|(in_effect, next)| [Some(in_effect), next.map(|(_, next)| next)])
         .flatten()

@@ -102,8 +102,8 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
         Origin::Disk | Origin::Recovered => Seqno::ZERO,
     };
     let mut wanted = wanted.or((floor > Seqno::ZERO).then_some(floor));
+    // What is here may be too old to go on from, and still says where others are. A lost one says nothing.
     let old = wanted.and_then(|_| load_ledger(&known, &mut files, &snapshots).ok());
-    // It may be too old to go on from, and still says where others are. A lost one says nothing.
     let others = seat::others(config, seat.node_id, old.as_ref());
     drop(old);
     let (mut copied, mut copies) = (None, 0);
@@ -212,10 +212,8 @@ fn committed(loader: &Loader, files: &LedgerFiles) -> Seqno {
 /// Whether members trust this node, and the ledger's newest configuration is without it: it was never given its place. One
 /// that had it, and whose process was replaced by another in its seat, is retired.
 fn is_newcomer(loader: &Loader, node: NodeId) -> bool {
-    let is_nowhere = loader.configuration().is_some_and(|(in_effect, pending)| {
-        let pending = pending.map(|(_, pending)| pending);
-        [Some(in_effect), pending].into_iter().flatten().all(|one| !one.contains(node))
-    });
+    let configured = seat::configured(loader);
+    let is_nowhere = configured.iter().all(|one| !one.contains(node));
     let row = seat::row_of(loader, node);
-    is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
+    !configured.is_empty() && is_nowhere && row.is_some_and(|row| row.status == NodeStatus::Trusted)
 }
