@@ -570,24 +570,24 @@ mod tests {
         Identity::open(&lost.folder).expect("opens").service_cert
     }
 
-    const NOW: u64 = 1_700_000_000;
-
-    /// The power went between the first entry of a recovery and its signature, or somebody has put the entry there.
-    #[test]
-    fn a_service_that_signed_nothing_is_left_out_and_never_brought_back() {
-        let folder = tempfile::tempdir().expect("makes a folder");
-        let place = |name: &str| NodeSpec {
-            folder: folder.path().join(name),
+    fn place(folder: &Path, name: &str) -> NodeSpec {
+        NodeSpec {
+            folder: folder.join(name),
             client_address: "127.0.0.1:1000".to_owned(),
             peer_address: "127.0.0.1:2000".to_owned(),
-        };
-        let lost = place("lost");
-        let previous = provisioned(&lost);
-        let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
-        let NodeSpec { folder, client_address, peer_address } = place("begun");
-        let begun = recover(&RecoverSpec {
-            reach: &found,
-            previous: &previous,
+        }
+    }
+
+    /// Recovers what is within reach.
+    fn recover_to(
+        reach: &Reach,
+        previous: &Certificate,
+        place: NodeSpec,
+    ) -> Result<Recovered, RecoverError> {
+        let NodeSpec { folder, client_address, peer_address } = place;
+        recover(&RecoverSpec {
+            reach,
+            previous,
             folder: &folder,
             client_address,
             peer_address,
@@ -595,8 +595,20 @@ mod tests {
             code_digest: Digest::ZERO,
             now: NOW,
         })
-        .expect("it is sound");
-        let ledger = folder.join(LEDGER_FOLDER);
+    }
+
+    const NOW: u64 = 1_700_000_000;
+
+    /// The power went between the first entry of a recovery and its signature, or somebody has put the entry there.
+    #[test]
+    fn a_service_that_signed_nothing_is_left_out_and_never_brought_back() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let lost = place(folder.path(), "lost");
+        let previous = provisioned(&lost);
+        let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
+        let begun = place(folder.path(), "begun");
+        let ledger = begun.folder.join(LEDGER_FOLDER);
+        let begun = recover_to(&found, &previous, begun).expect("it is sound");
         let files = LedgerFiles::open(DiskFolder::new(&ledger)).expect("opens");
         let mut writer = files.into_writer().expect("opens");
         writer.truncate(found.signed.seqno.next()).expect("it is not committed");
@@ -616,30 +628,17 @@ mod tests {
     #[test]
     fn nothing_is_sealed_that_does_not_verify() {
         let folder = tempfile::tempdir().expect("makes a folder");
-        let place = |name: &str| NodeSpec {
-            folder: folder.path().join(name),
-            client_address: "127.0.0.1:1000".to_owned(),
-            peer_address: "127.0.0.1:2000".to_owned(),
-        };
-        let lost = place("lost");
+        let lost = place(folder.path(), "lost");
         let previous = provisioned(&lost);
         let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
         let mut other = found.clone();
         other.epoch.first = TxId::new(2, 2);
         for (name, reach) in [("sound", &found), ("other", &other)] {
-            let NodeSpec { folder, client_address, peer_address } = place(name);
-            let made = recover(&RecoverSpec {
-                reach,
-                previous: &previous,
-                folder: &folder,
-                client_address,
-                peer_address,
-                names: &[],
-                code_digest: Digest::ZERO,
-                now: NOW,
-            });
+            let again = place(folder.path(), name);
+            let identity = again.folder.join(IDENTITY_FILE);
+            let made = recover_to(reach, &previous, again);
             let is_sound = name == "sound";
-            assert_eq!(folder.join(IDENTITY_FILE).exists(), is_sound, "{name}: {made:?}");
+            assert_eq!(identity.exists(), is_sound, "{name}: {made:?}");
             assert!(is_sound || matches!(made, Err(RecoverError::Made { .. })), "{made:?}");
         }
     }
