@@ -7,9 +7,10 @@
 //!              └───── its proposer ─────────▶ Withdrawn
 //! ```
 //!
-//! After a creation and after each ballot, also one that is there, all ballots are run again, and the constitution is asked what they amount to.
-//! Once a proposal is decided, those decided before leave the tables; the ledger has them. A proposal that cannot be
-//! decided or carried out fails, and then nothing of the last request remains: the transaction is gone.
+//! After a creation and after each ballot, also one that is there, all ballots are run again, and the constitution is
+//! asked what they amount to. Once a proposal is decided, those decided before leave the tables; the ledger has them. A
+//! proposal that cannot be decided or carried out fails, and then nothing of the last request remains: the transaction is
+//! gone.
 //!
 //! Departures from CCF, each to be stricter: what was signed is digested and not the signature (see
 //! [`Signed::digest`](crate::Signed::digest)); only ballots of members who are active when votes are counted are run;
