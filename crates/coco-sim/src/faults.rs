@@ -1,4 +1,4 @@
-//! What goes wrong: one adversary a file. Each acts on the world when its time comes and says when it will act again.
+//! What goes wrong: one adversary a file. Each acts on the world when its time comes and says whether it found something to do.
 
 mod archive;
 mod astray;
@@ -189,8 +189,8 @@ impl Fault {
         }
     }
 
-    /// Acts.
-    pub fn act(self, world: &mut World) {
+    /// Acts, if there is something for it to do. Whether it did.
+    pub fn act(self, world: &mut World) -> bool {
         match self {
             Self::Crash => crash::act(world),
             Self::Partition => partition::act(world),

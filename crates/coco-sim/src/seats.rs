@@ -194,11 +194,11 @@ impl World {
         self.start_in(node, wait_us);
     }
 
-    /// A host copies a disk and starts what it takes for the same node.
-    pub(crate) fn start_copy(&mut self, node: usize) {
+    /// A host copies a disk and starts what it takes for the same node. Whether it has not done so too often.
+    pub(crate) fn start_copy(&mut self, node: usize) -> bool {
         let is_copy = |machine: &&Machine| machine.origin == Origin::Copy;
         if self.machines.iter().filter(is_copy).count() >= COPIES_MAX {
-            return;
+            return false;
         }
         let copy = Machine::copy_of(&self.machines[node], self.machines.len());
         let at = self.add_machine(copy);
@@ -206,6 +206,7 @@ impl World {
         // It will not be healed.
         self.given_up[at] = true;
         self.marks.reach("a host started a copy of a node");
+        true
     }
 
     /// Whether every seat that was not given up has a vote, nobody is on the way to one, and all who vote have the same

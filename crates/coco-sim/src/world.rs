@@ -497,10 +497,10 @@ impl World {
             Event::Governed(node, task) => self.governed(node, *task),
             Event::Fault(fault) => {
                 if !self.is_healed {
-                    *self.faults.entry(fault).or_default() += 1;
                     let name = fault.name().to_owned();
                     self.recorder.note(self.time, None, || Happened::Fault { fault: name });
-                    fault.act(self);
+                    let has_acted = fault.act(self);
+                    *self.faults.entry(fault).or_default() += u64::from(has_acted);
                     self.plan_fault(fault);
                 }
             }

@@ -10,17 +10,17 @@ use crate::{
     world::World,
 };
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     if world.machines[node].folder.away() > 0 && world.dice.per_mille(500) {
         world.bring_back(node);
         world.marks.reach("chunks came back from the archive");
-        return;
+        return true;
     }
     let snapshots = snapshots(&world.machines[node]);
-    let (Some(oldest), Some(newest)) = (snapshots.first(), snapshots.last()) else { return };
+    let (Some(oldest), Some(newest)) = (snapshots.first(), snapshots.last()) else { return false };
     let to = world.dice.one_of(&[oldest.seqno, newest.seqno]);
-    let Some(names) = chunks_to(&world.machines[node], to) else { return };
+    let Some(names) = chunks_to(&world.machines[node], to) else { return false };
     let kept_per_mille = world.dice.one_of(&[0, 0, 500]);
     let mut count = 0;
     for name in names {
@@ -31,6 +31,7 @@ pub(super) fn act(world: &mut World) {
     if count > 0 {
         world.marks.reach("chunks were archived");
     }
+    count > 0
 }
 
 /// The committed chunks up to an entry; none when the disk does not say.

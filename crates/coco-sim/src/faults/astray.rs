@@ -5,10 +5,11 @@ use crate::{
     world::{Damage, World},
 };
 
-pub(super) fn act(world: &mut World) {
-    let Some(node) = world.victim() else { return };
+pub(super) fn act(world: &mut World) -> bool {
+    let Some(node) = world.victim() else { return false };
     let misdirects = Some(world.dice.bits());
     let machine = &mut world.machines[node];
     machine.folder.set_faults(Faults { misdirects, ..machine.folder.faults() });
     machine.damage = Some(Damage::Misdirected);
+    true
 }

@@ -5,10 +5,10 @@ use crate::world::World;
 const BURST_US: [u64; 3] = [2_000, 30_000, 300_000];
 const BURSTS_MAX: u64 = 6;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let nodes = world.machines.len();
     if nodes == 1 {
-        return;
+        return false;
     }
     let of = world.dice.per_mille(500).then(|| world.dice.place(nodes));
     let mut at = world.time;
@@ -24,4 +24,5 @@ pub(super) fn act(world: &mut World) {
         at = end + world.dice.between(1_000, 500_000);
     }
     world.marks.reach("everything on the wire was lost for a moment");
+    true
 }

@@ -3,7 +3,7 @@
 
 use crate::world::World;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.plan.nodes);
-    world.start_copy(node);
+    world.start_copy(node)
 }

@@ -8,7 +8,7 @@ const DARK_US_MAX: u64 = 8_000_000;
 /// Most writes, syncs and changes of names that are carried out before the power goes in their middle.
 const OPERATIONS_MAX: u64 = 20;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let nodes = world.machines.len();
     let count = match world.dice.below(4) {
         0 | 1 => 1,
@@ -17,8 +17,10 @@ pub(super) fn act(world: &mut World) {
     };
     let first = world.dice.place(nodes);
     let how = world.dice.below(4);
+    let mut has_acted = false;
     for node in (0..count).map(|n| (first + n) % nodes) {
         if world.machines[node].replica.is_some() && world.may_lose(node) {
+            has_acted = true;
             if how == 0 {
                 world.marks.reach("a process ended and its disk stayed");
                 world.end(node);
@@ -39,4 +41,5 @@ pub(super) fn act(world: &mut World) {
             }
         }
     }
+    has_acted
 }

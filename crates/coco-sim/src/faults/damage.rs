@@ -17,11 +17,12 @@ pub struct Damage {
     per_mille: u64,
 }
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     let until = world.time + world.dice.between(50_000, LASTS_US_MAX);
     let per_mille = world.dice.one_of(&DAMAGED);
     world.wires.damage(node, Damage { until, per_mille });
+    true
 }
 
 /// Whether a message from one node to another is damaged on its way; then their channel is broken.

@@ -9,27 +9,30 @@ use crate::{
 
 const SLOW_US_MAX: u64 = 10_000_000;
 
-pub(super) fn slow(world: &mut World) {
+pub(super) fn slow(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     world.machines[node].slow_until = world.time + world.dice.between(100_000, SLOW_US_MAX);
+    true
 }
 
-pub(super) fn fail(world: &mut World) {
+pub(super) fn fail(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     let is_of_folder = world.dice.per_mille(300);
     let machine = &world.machines[node];
-    if machine.replica.is_some() {
-        let faults = machine.folder.faults();
-        let once = if is_of_folder { FailingSync::Folder } else { FailingSync::File };
-        let sync_fails = faults.sync_fails.or(Some(once));
-        machine.folder.set_faults(Faults { sync_fails, ..faults });
+    let faults = machine.folder.faults();
+    if machine.replica.is_none() || faults.sync_fails.is_some() {
+        return false;
     }
+    let once = if is_of_folder { FailingSync::Folder } else { FailingSync::File };
+    machine.folder.set_faults(Faults { sync_fails: Some(once), ..faults });
+    true
 }
 
-pub(super) fn fail_for_good(world: &mut World) {
-    let Some(node) = world.victim() else { return };
+pub(super) fn fail_for_good(world: &mut World) -> bool {
+    let Some(node) = world.victim() else { return false };
     let machine = &mut world.machines[node];
     machine.damage = Some(Damage::Unsynced);
     let sync_fails = Some(FailingSync::All);
     machine.folder.set_faults(Faults { sync_fails, ..machine.folder.faults() });
+    true
 }

@@ -26,7 +26,7 @@ impl Drift {
     }
 }
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     let per_mille = match world.dice.below(4) {
         0 => 0,
@@ -44,6 +44,7 @@ pub(super) fn act(world: &mut World) {
         _ => world.machines[node].drift.ahead_us(world.time),
     };
     world.machines[node].drift = Drift { since: world.time, per_mille, ahead_us };
+    true
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use crate::world::World;
 const PERIOD_US: [u64; 4] = [200_000, 600_000, 2_000_000, 5_000_000];
 const TIMES_MAX: u64 = 8;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let nodes = world.machines.len();
     if nodes == 1 {
-        return;
+        return false;
     }
     let node = world.primary().filter(|_| world.dice.per_mille(500));
     let node = node.unwrap_or_else(|| world.dice.place(nodes));
@@ -24,4 +24,5 @@ pub(super) fn act(world: &mut World) {
         at = end + world.dice.between(period_us / 4, period_us);
     }
     world.marks.reach("a partition came and went several times");
+    true
 }

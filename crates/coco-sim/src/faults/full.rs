@@ -5,11 +5,13 @@ use crate::{folder::Faults, world::World};
 /// Most bytes that are left.
 const ROOM_MAX: u64 = 20_000;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     let bytes_left = Some(world.dice.below(ROOM_MAX));
     let machine = &world.machines[node];
-    if machine.replica.is_some() {
-        machine.folder.set_faults(Faults { bytes_left, ..machine.folder.faults() });
+    if machine.replica.is_none() {
+        return false;
     }
+    machine.folder.set_faults(Faults { bytes_left, ..machine.folder.faults() });
+    true
 }

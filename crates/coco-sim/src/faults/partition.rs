@@ -5,10 +5,10 @@ use crate::world::World;
 
 const CUT_US_MAX: u64 = 10_000_000;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let nodes = world.machines.len();
     if nodes == 1 {
-        return;
+        return false;
     }
     let until = (world.time, world.time + world.dice.between(100_000, CUT_US_MAX));
     let node = world.primary().filter(|_| world.dice.per_mille(500));
@@ -41,4 +41,5 @@ pub(super) fn act(world: &mut World) {
             }
         }
     }
+    true
 }

@@ -2,20 +2,22 @@
 
 use crate::world::{Damage, World};
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
     let Some(old) = old else {
         let machine = &mut world.machines[node];
         let damage = machine.damage.filter(Damage::is_of_bytes);
         machine.copy = Some((machine.disk.clone(), machine.folder.copy(), damage));
-        return;
+        return false;
     };
     world.hold_down(node);
     let (promise, folder, damage) = old;
-    if promise.entries.len() < world.machines[node].disk.entries.len() {
+    let is_back = promise.entries.len() < world.machines[node].disk.entries.len();
+    if is_back {
         world.marks.reach("a disk was set back");
     }
     let machine = &mut world.machines[node];
     (machine.disk, machine.folder, machine.damage) = (promise, folder, damage);
+    is_back
 }

@@ -6,9 +6,9 @@ use crate::{
     world::{Damage, World},
 };
 
-pub(super) fn act(world: &mut World) {
-    let Some(node) = world.victim() else { return };
-    let Some(file) = world.machines[node].folder.rot(&mut world.dice) else { return };
+pub(super) fn act(world: &mut World) -> bool {
+    let Some(node) = world.victim() else { return false };
+    let Some(file) = world.machines[node].folder.rot(&mut world.dice) else { return false };
     // Whoever finds its snapshot damaged has others, and the ledger: nothing is lost.
     if file.starts_with(SNAPSHOT_FOLDER) {
         world.marks.reach("bits of a snapshot were flipped");
@@ -16,4 +16,5 @@ pub(super) fn act(world: &mut World) {
         world.machines[node].damage = Some(Damage::Rot);
         world.marks.reach("bits of a disk were flipped");
     }
+    true
 }

@@ -8,7 +8,7 @@ use crate::world::{WORK_US, World};
 const SLOWER: [u64; 4] = [10, 30, 100, 1_000];
 const LASTS_US_MAX: u64 = 60_000_000;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let any = world.dice.place(world.machines.len());
     let node = world.primary().filter(|_| world.dice.per_mille(500)).unwrap_or(any);
     let step_us = WORK_US * world.dice.one_of(&SLOWER);
@@ -18,4 +18,5 @@ pub(super) fn act(world: &mut World) {
     if state.is_some_and(|state| state.read().role() == Role::Primary) {
         world.marks.reach("a primary became slow");
     }
+    true
 }

@@ -8,14 +8,14 @@ const PROOF_BYTES: usize = 800;
 /// The bytes of the signature in it.
 const SIGNATURE_BYTES: usize = 96;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     // A node that believes its disk, and has no other way to its state, would be lost.
     if world.plan.restart == Restart::FromDisk && world.machines[node].copied_at.is_some() {
-        return;
+        return false;
     }
     let names = snapshots(&world.machines[node]);
-    let Some((newest, older)) = names.split_last() else { return };
+    let Some((newest, older)) = names.split_last() else { return false };
     let folder = world.machines[node].snapshot_folder();
     let older = older.last().and_then(|name| folder.seen(&name.to_string()));
     let how = world.dice.below(5);
@@ -35,4 +35,5 @@ pub(super) fn act(world: &mut World) {
     if has_changed {
         world.marks.reach("a host tampered with a snapshot");
     }
+    has_changed
 }

@@ -12,11 +12,11 @@ use crate::{
     world::{Gift, World},
 };
 
-pub(super) fn act(world: &mut World) {
-    let Some(node) = world.victim() else { return };
+pub(super) fn act(world: &mut World) -> bool {
+    let Some(node) = world.victim() else { return false };
     world.hoard(node);
     if world.machines[node].goes_on() || closed(world, node).is_empty() {
-        return;
+        return false;
     }
     world.hold_down(node);
     // A node that goes on from its disk believes the name.
@@ -24,7 +24,7 @@ pub(super) fn act(world: &mut World) {
         return promoted(world, node);
     }
     let chunks = committed(world, node);
-    let Some(newest) = chunks.last() else { return };
+    let Some(newest) = chunks.last() else { return false };
     // The newest is the one that a node reads again for certain.
     let place = world.dice.place(chunks.len());
     let chunk = world.dice.one_of(&[*newest, chunks[place]]);
@@ -67,14 +67,16 @@ fn most_like<'a>(
     of.min_by_key(difference).map(|(_, bytes)| bytes.clone())
 }
 
-fn replace(world: &mut World, node: usize, chunk: ChunkName, bytes: Vec<u8>, mark: &'static str) {
-    if world.machines[node].folder.tamper(&chunk.to_string(), |old| *old = bytes) {
+fn replace(world: &mut World, node: usize, chunk: ChunkName, bytes: Vec<u8>, mark: &'static str) -> bool {
+    let is_done = world.machines[node].folder.tamper(&chunk.to_string(), |old| *old = bytes);
+    if is_done {
         world.has_swapped(node);
         world.marks.reach(mark);
     }
+    is_done
 }
 
-fn older(world: &mut World, node: usize, chunk: ChunkName) {
+fn older(world: &mut World, node: usize, chunk: ChunkName) -> bool {
     let now = world.machines[node].folder.seen(&chunk.to_string());
     // What an earlier view had in its place is a ledger, too, and whoever believes its disk believes that.
     let is_believed =
@@ -82,17 +84,17 @@ fn older(world: &mut World, node: usize, chunk: ChunkName) {
     let others = world
         .hoarded(node)
         .filter(|(name, bytes)| Some(bytes) != now.as_ref() && !is_believed(*name));
-    let Some(bytes) = most_like(chunk, others) else { return };
-    replace(world, node, chunk, bytes, "a host put an older version of a chunk in its place");
+    let Some(bytes) = most_like(chunk, others) else { return false };
+    replace(world, node, chunk, bytes, "a host put an older version of a chunk in its place")
 }
 
-fn of_another(world: &mut World, node: usize, chunk: ChunkName) {
+fn of_another(world: &mut World, node: usize, chunk: ChunkName) -> bool {
     let nodes = world.machines.len();
     let other = world.dice.place(nodes);
     let chunks = committed(world, other);
     let Some(place) = (!chunks.is_empty() && other != node).then(|| world.dice.place(chunks.len()))
     else {
-        return;
+        return false;
     };
     let is_same = |other: &&ChunkName| range(**other) == range(chunk);
     let found = chunks.iter().find(is_same).unwrap_or(&chunks[place]).to_string();
@@ -100,32 +102,37 @@ fn of_another(world: &mut World, node: usize, chunk: ChunkName) {
     let (now, then) = (seen(node, &chunk.to_string()), seen(other, &found));
     if now == then {
         world.gave(node, Gift::Chunk);
-    } else if let Some(bytes) = then {
-        replace(world, node, chunk, bytes, "a host put another node's chunk in a chunk's place");
+        return true;
     }
+    let mark = "a host put another node's chunk in a chunk's place";
+    then.is_some_and(|bytes| replace(world, node, chunk, bytes, mark))
 }
 
-fn of_another_network(world: &mut World, node: usize, chunk: ChunkName) {
-    let Some(bytes) = most_like(chunk, foreign().chunks.iter()) else { return };
-    replace(world, node, chunk, bytes, "a host put another network's chunk in a chunk's place");
+fn of_another_network(world: &mut World, node: usize, chunk: ChunkName) -> bool {
+    let Some(bytes) = most_like(chunk, foreign().chunks.iter()) else { return false };
+    replace(world, node, chunk, bytes, "a host put another network's chunk in a chunk's place")
 }
 
-fn exchanged(world: &mut World, node: usize, chunk: ChunkName, chunks: &[ChunkName]) {
+fn exchanged(world: &mut World, node: usize, chunk: ChunkName, chunks: &[ChunkName]) -> bool {
     let other = chunks[world.dice.place(chunks.len())];
     let folder = &world.machines[node].folder;
-    if other != chunk && folder.exchange(&chunk.to_string(), &other.to_string()) {
+    let is_done = other != chunk && folder.exchange(&chunk.to_string(), &other.to_string());
+    if is_done {
         world.has_swapped(node);
         world.marks.reach("a host exchanged two chunks");
     }
+    is_done
 }
 
 /// Nothing but its name says that a chunk is committed, and a host gives names. Nothing is lost, and the node must start.
-fn promoted(world: &mut World, node: usize) {
+fn promoted(world: &mut World, node: usize) -> bool {
     let Some(chunk) = closed(world, node).into_iter().rfind(|chunk| !chunk.is_committed) else {
-        return;
+        return false;
     };
     let name = ChunkName { is_committed: true, ..chunk };
-    if world.machines[node].folder.call(&chunk.to_string(), &name.to_string()) {
+    let is_done = world.machines[node].folder.call(&chunk.to_string(), &name.to_string());
+    if is_done {
         world.marks.reach("a host said of a chunk that it is committed");
     }
+    is_done
 }

@@ -11,18 +11,18 @@ use crate::{
     world::{Gift, World},
 };
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let node = world.dice.place(world.machines.len());
     // A node that believes its disk, and has no other way to its state, would be lost.
     let is_needed =
         world.plan.restart == Restart::FromDisk && world.machines[node].copied_at.is_some();
     let may_be = !is_needed && !world.machines[node].goes_on() && world.may_lose(node);
     if !may_be || snapshots(&world.machines[node]).is_empty() {
-        return;
+        return false;
     }
     world.hold_down(node);
     let names = snapshots(&world.machines[node]);
-    let Some(newest) = names.last() else { return };
+    let Some(newest) = names.last() else { return false };
     let place = world.dice.place(names.len());
     let name = world.dice.one_of(&[*newest, names[place]]);
     match world.dice.below(5) {
@@ -34,38 +34,43 @@ pub(super) fn act(world: &mut World) {
     }
 }
 
-fn remove(world: &mut World, node: usize, name: SnapshotName) {
-    if world.machines[node].snapshot_folder().lose(&name.to_string()) {
+fn remove(world: &mut World, node: usize, name: SnapshotName) -> bool {
+    let is_done = world.machines[node].snapshot_folder().lose(&name.to_string());
+    if is_done {
         world.marks.reach("a host removed a snapshot");
     }
+    is_done
 }
 
-fn exchange(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) {
+fn exchange(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) -> bool {
     let other = names[world.dice.place(names.len())];
     let folder = world.machines[node].snapshot_folder();
-    if other != name && folder.exchange(&name.to_string(), &other.to_string()) {
+    let is_done = other != name && folder.exchange(&name.to_string(), &other.to_string());
+    if is_done {
         world.marks.reach("a host exchanged two snapshots");
     }
+    is_done
 }
 
-fn of_another(world: &mut World, node: usize, name: SnapshotName) {
+fn of_another(world: &mut World, node: usize, name: SnapshotName) -> bool {
     let nodes = world.machines.len();
     let other = world.dice.place(nodes);
     let names = snapshots(&world.machines[other]);
     if other == node || names.is_empty() {
-        return;
+        return false;
     }
     let found = names[world.dice.place(names.len())];
     let bytes = world.machines[other].shown(&found.to_string());
     let folder = world.machines[node].snapshot_folder();
     if folder.seen(&found.to_string()).as_ref() == Some(&bytes) {
-        return world.gave(node, Gift::Snapshot(found));
+        world.gave(node, Gift::Snapshot(found));
+        return true;
     }
     // Whoever believes its disk will hold that for set back.
     let is_ahead = found.evidence.0 > world.machines[node].disk.entries.len() as u64;
     let is_lost = is_ahead && world.plan.restart == Restart::FromDisk;
     if is_lost && !world.may_be_damaged(node) || !folder.lose(&name.to_string()) {
-        return;
+        return false;
     }
     if folder.put(&found.to_string(), bytes) {
         world.gave(node, Gift::Snapshot(found));
@@ -74,26 +79,31 @@ fn of_another(world: &mut World, node: usize, name: SnapshotName) {
     if is_lost {
         world.has_swapped(node);
     }
+    true
 }
 
-fn of_another_network(world: &mut World, node: usize, name: SnapshotName) {
+fn of_another_network(world: &mut World, node: usize, name: SnapshotName) -> bool {
     let others = &foreign().snapshots;
     let (_, bytes) = &others[world.dice.place(others.len())];
     let folder = world.machines[node].snapshot_folder();
-    if folder.tamper(&name.to_string(), |old| old.clone_from(bytes)) {
+    let is_done = folder.tamper(&name.to_string(), |old| old.clone_from(bytes));
+    if is_done {
         world.marks.reach("a host put another network's snapshot in a snapshot's place");
     }
+    is_done
 }
 
-fn older(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) {
+fn older(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) -> bool {
     let before: Vec<_> = names.iter().filter(|other| **other < name).collect();
     if before.is_empty() {
-        return;
+        return false;
     }
     let before = before[world.dice.place(before.len())];
     let folder = world.machines[node].snapshot_folder();
-    let Some(bytes) = folder.seen(&before.to_string()) else { return };
-    if folder.tamper(&name.to_string(), |old| *old = bytes) {
+    let Some(bytes) = folder.seen(&before.to_string()) else { return false };
+    let is_done = folder.tamper(&name.to_string(), |old| *old = bytes);
+    if is_done {
         world.marks.reach("a host put an older snapshot under a newer one's name");
     }
+    is_done
 }

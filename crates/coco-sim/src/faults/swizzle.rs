@@ -5,10 +5,10 @@ use crate::world::World;
 
 const BETWEEN_US_MAX: u64 = 1_500_000;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let nodes = world.machines.len();
     if nodes == 1 {
-        return;
+        return false;
     }
     let centre = world.dice.per_mille(500).then(|| world.dice.place(nodes));
     let links = (0..nodes).flat_map(|one| (one + 1..nodes).map(move |other| (one, other)));
@@ -33,6 +33,7 @@ pub(super) fn act(world: &mut World) {
     if is_other_order {
         world.marks.reach("links stopped one by one and came back in another order");
     }
+    true
 }
 
 /// Fisher and Yates.

@@ -4,10 +4,11 @@ use coco_replica::Input;
 
 use crate::world::World;
 
-pub(super) fn act(world: &mut World) {
+pub(super) fn act(world: &mut World) -> bool {
     let to = world.dice.place(world.machines.len());
-    let Some(primary) = world.primary().filter(|primary| *primary != to) else { return };
+    let Some(primary) = world.primary().filter(|primary| *primary != to) else { return false };
     world.marks.reach("the primary was asked to hand over");
     let to = world.machines[to].id;
     world.step(primary, Input::TransferTo(to));
+    true
 }
