@@ -82,7 +82,7 @@ fn line(first_seed: u64, sum: &Sum) -> String {
         commit(),
         sum.seeds.to_string(),
         first_seed.to_string(),
-        "0".to_owned(),
+        sum.failures.to_string(),
         (sum.simulated_us / 1_000_000).to_string(),
         format!("{:.0}", all.sum()),
         sum.committed.to_string(),

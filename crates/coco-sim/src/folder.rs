@@ -139,6 +139,10 @@ struct State {
     archive: BTreeMap<String, usize>,
     /// Files that somebody has tampered with.
     spoiled: BTreeSet<usize>,
+    /// Somebody has removed a file.
+    has_lost: bool,
+    /// A write has landed somewhere else, ever.
+    is_astray: bool,
     faults: Faults,
     fired: Fired,
     /// What its host must not see.
@@ -422,10 +426,17 @@ impl SimFolder {
         number.is_some_and(|number| state.spoiled.contains(number))
     }
 
-    /// Whether somebody tampered with any file of the disk.
+    /// Whether a write has ever landed somewhere else on this disk, or on the one that it is a copy of.
+    #[must_use]
+    pub fn is_astray(&self) -> bool {
+        self.state().is_astray
+    }
+
+    /// Whether somebody tampered with any file of the disk, or removed one.
     #[must_use]
     pub fn has_spoiled(&self) -> bool {
-        !self.state().spoiled.is_empty()
+        let state = self.state();
+        state.has_lost || !state.spoiled.is_empty()
     }
 
     /// Takes a file away, if everything about it is durable. Whether it was done.
@@ -478,6 +489,8 @@ impl SimFolder {
             durable_names: state.names.clone(),
             archive: state.archive.clone(),
             spoiled: state.spoiled.clone(),
+            has_lost: state.has_lost,
+            is_astray: state.is_astray,
             private: state.private.clone(),
             ..State::default()
         };
@@ -547,6 +560,7 @@ impl State {
         let end = (start + SECTOR).min(target.durable.len());
         target.durable[start..end].copy_from_slice(&bytes[..end - start]);
         self.fired.misdirected = true;
+        self.is_astray = true;
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
 
 pub use copying::{CopyFault, Offer};
 pub(crate) use making::in_full;
-pub use making::{Making, Refused, SNAPSHOT_FOLDER, Task, snapshots};
+pub use making::{DURABLE_WAIT_US, Making, Refused, SNAPSHOT_FOLDER, Task, snapshots};
 
 /// Where view and vote are kept.
 pub const HARD_STATE_FILE: &str = "consensus.state";
@@ -70,7 +70,7 @@ pub struct Machine {
     pub disk: Promise,
     /// Its files.
     pub folder: SimFolder,
-    /// What they have suffered.
+    /// What they have suffered, or are about to suffer.
     pub damage: Option<Damage>,
     /// What was handed to the disk and is not durable, in order.
     pub writes: VecDeque<Persist>,
@@ -496,6 +496,13 @@ impl Machine {
         }
     }
 
+    /// What its files have suffered by now: an excuse for what is wrong with them.
+    #[must_use]
+    pub fn suffered(&self) -> Option<Damage> {
+        let has_shown = |damage: &Damage| *damage != Damage::Misdirected || self.folder.is_astray();
+        self.damage.filter(has_shown)
+    }
+
     /// Whether it is down with its process alive, and will be the same node when it comes back.
     #[must_use]
     pub fn goes_on(&self) -> bool {
@@ -638,8 +645,8 @@ impl Machine {
         let mut files = LedgerFiles::open(self.folder.copy())?;
         let newest = snapshots(self).pop().map_or(Seqno::ZERO, |name| name.seqno);
         // What is damaged below a snapshot may be read, and not be what it was.
-        let has_gap =
-            self.damage.is_some() || (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
+        let has_gap = self.suffered().is_some()
+            || (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
         let base = if has_gap { newest } else { Seqno::ZERO };
         let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();
         let replayed = files.replay(base.next(), |entry, _| {

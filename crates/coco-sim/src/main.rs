@@ -71,10 +71,14 @@ const SEEDS: u64 = 100;
 const LOG_FOLDER: &str = "target/coco-sim";
 /// Every so many seeds one is run twice, and must give the same digest.
 const TWICE_EVERY: u64 = 100;
+/// And with real keys every so many, of those with this remainder, which have them.
+const TWICE_EVERY_WITH_KEYS: (u64, u64) = (500, 101);
 
 #[derive(Default)]
 struct Sum {
     seeds: u64,
+    /// Seeds that failed; the run ends with the first.
+    failures: u64,
     committed: usize,
     entries: usize,
     audited: usize,
@@ -130,10 +134,9 @@ fn main() -> ExitCode {
     {
         write_log(seed, path);
     }
-    if shared.failed.load(Ordering::Relaxed) {
-        return ExitCode::FAILURE;
-    }
-    let sum = shared.sum.into_inner().expect("no thread panics while it adds up");
+    let has_failed = shared.failed.load(Ordering::Relaxed);
+    let mut sum = shared.sum.into_inner().expect("no thread panics while it adds up");
+    sum.failures = u64::from(has_failed);
     if let Some(path) = &arguments.counts
         && let Err(error) = counts::append(path, from, &sum)
     {
@@ -144,6 +147,9 @@ fn main() -> ExitCode {
         && let Err(error) = figures::append(path, from, &sum)
     {
         eprintln!("error: cannot append to {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    if has_failed {
         return ExitCode::FAILURE;
     }
     conclude(&sum, started, arguments.require_marks)
@@ -167,7 +173,7 @@ fn work(shared: &Shared, always_twice: bool) {
     {
         let Some(seed) = shared.seeds.next() else { return };
         let started = thread_time();
-        let times = if always_twice || seed.is_multiple_of(TWICE_EVERY) { 2 } else { 1 };
+        let times = if always_twice || is_run_twice(seed) { 2 } else { 1 };
         let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
         let Ok(reports) = runs.collect::<Result<Vec<_>, _>>() else {
             fail(shared, seed, "fails");
@@ -185,6 +191,12 @@ fn work(shared: &Shared, always_twice: bool) {
         }
         reports.first().into_iter().for_each(|report| sum.add(report));
     }
+}
+
+/// Whether a seed's run is made twice, to see that it is the same again.
+const fn is_run_twice(seed: u64) -> bool {
+    let (every, with_keys) = TWICE_EVERY_WITH_KEYS;
+    seed.is_multiple_of(TWICE_EVERY) || seed % every == with_keys
 }
 
 /// Says that a seed fails, and leaves a log of its run. The first one to fail does.

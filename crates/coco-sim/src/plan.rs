@@ -65,6 +65,9 @@ pub struct Plan {
     pub real_keys: bool,
     /// What a node is that starts again.
     pub restart: Restart,
+    /// Where nodes come back as others: hosts take down as many as they like, so that the network may lose its majority for
+    /// good. Then it stands still; it must not fork.
+    pub is_reckless: bool,
     /// A bug to be found.
     pub planted: Option<Planted>,
 }
@@ -225,8 +228,21 @@ impl Plan {
             safety_us,
             real_keys: false,
             restart,
+            is_reckless: false,
             planted: None,
         }
+    }
+
+    /// Decides how many of the adversaries come at all: in half of the seeds all that were drawn, else few of them, since many
+    /// faults hide what few show. And whether hosts are reckless: in one of ten seeds where nodes come back as others. The
+    /// dice are others, as for members.
+    pub fn draw_density(&mut self, dice: &mut Dice) {
+        let kept_per_mille = dice.one_of(&[1000, 1000, 500, 150]);
+        for every in self.faults.each_mut() {
+            let stays = dice.per_mille(kept_per_mille);
+            *every = every.filter(|_| stays);
+        }
+        self.is_reckless = dice.per_mille(100) && self.restart == Restart::Rejoin;
     }
 
     /// Decides about the pool: in a quarter of the seeds it is so small that the few clients of a run fill it. The dice are others,
@@ -295,6 +311,38 @@ impl Plan {
 }
 
 impl FaultPlan {
+    /// The times of all adversaries.
+    const fn each_mut(&mut self) -> [&mut Option<Micros>; 26] {
+        [
+            &mut self.crash,
+            &mut self.partition,
+            &mut self.pause,
+            &mut self.slow_disk,
+            &mut self.failed_sync,
+            &mut self.broken_sync,
+            &mut self.full_disk,
+            &mut self.rot,
+            &mut self.astray,
+            &mut self.dead_disk,
+            &mut self.lost_disk,
+            &mut self.clock,
+            &mut self.transfer,
+            &mut self.rollback,
+            &mut self.copy,
+            &mut self.swizzle,
+            &mut self.flap,
+            &mut self.burst,
+            &mut self.damage,
+            &mut self.lag,
+            &mut self.slow_node,
+            &mut self.drift,
+            &mut self.archive,
+            &mut self.spoil,
+            &mut self.swap_chunks,
+            &mut self.swap_snapshots,
+        ]
+    }
+
     fn draw(dice: &mut Dice, restart: Restart) -> Self {
         let mut drawn = |per_mille: u64, most_s: u64| {
             let is_about = dice.per_mille(per_mille);

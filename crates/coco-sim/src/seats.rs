@@ -38,11 +38,16 @@ impl World {
         }
     }
 
-    /// Whether the network can go on without this node, in every configuration that may be in effect. Where nodes come
-    /// back by themselves it always can.
+    /// Whether a host may take this node: the network can go on without it, in every configuration that may be in effect.
+    /// Where nodes come back by themselves it always can, and reckless hosts do not ask.
     #[must_use]
     pub fn may_lose(&self, node: usize) -> bool {
-        self.holds(Some(node), None)
+        self.plan.is_reckless && !self.is_healed() || self.holds(Some(node), None)
+    }
+
+    /// Whether nothing says that the network has lost its majority for good, as reckless hosts may have it.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.plan.is_reckless || self.holds(None, None)
     }
 
     /// Whether the network can go on without a machine, and whatever becomes of what members have proposed about nodes, the

@@ -16,17 +16,15 @@ use coco_replica::{Effects, GovernTask, Input, IntroductionReply, JoinRequest};
 use coco_types::{NodeId, Role, Seqno, TxId};
 
 use crate::{
-    audit,
     check::Check,
-    client::{Client, Done, check_order},
+    client::{Client, Done},
     dice::Dice,
-    ethereum::{self, Model, Seen},
+    ethereum::Seen,
     faults::{self, Cuts, Fault},
     genesis::{FIRST_ENTRIES, Keys, first_entries, secret},
     log::{Happened, Recorder, said},
     machine::{Machine, Origin, StartAs, ends_chunk, index},
     marks::Marks,
-    periods,
     plan::{Micros, Plan, Restart, TICK_US},
     planted::{self, Planted},
     private::{MARKER_BYTES, Private},
@@ -36,6 +34,7 @@ use crate::{
 };
 
 mod clients;
+mod conclude;
 mod copies;
 mod hosts;
 mod members;
@@ -72,6 +71,8 @@ const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
 /// What the dice for hosts that swap files begin with, beside the seed. It ends so that the seeds that are kept because they
 /// once failed have none of these hosts, and stay what they were.
 const HOSTS_DICE: u64 = 0x484f_5354_5302_3a1c;
+/// What the dice for how many adversaries there are begin with, beside the seed.
+const DENSITY_DICE: u64 = 0x4445_4e53_4954_5900;
 /// How much slower a slow disk is.
 const SLOWER: u64 = 200;
 /// Of so many steps one is printed, as a log may have it.
@@ -235,6 +236,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     plan.draw_nodes(&mut Dice::new(seed.rotate_left(48) ^ NODES_DICE));
     plan.draw_pool(&mut Dice::new(seed.rotate_left(48) ^ POOL_DICE));
     plan.draw_hosts(&mut Dice::new(seed.rotate_left(32) ^ HOSTS_DICE));
+    plan.draw_density(&mut Dice::new(seed.rotate_left(16) ^ DENSITY_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -247,8 +249,8 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     let mut world = World::new(seed, plan, dice, recorder);
     world.safety();
     world.heal();
-    world.liveness();
-    world.conclude()
+    let is_over = world.liveness();
+    world.conclude(is_over)
 }
 
 impl World {
@@ -703,14 +705,30 @@ impl World {
         }
     }
 
-    /// Everything that clients wait for comes to its end, and all nodes that are well agree.
-    fn liveness(&mut self) {
+    /// Whether the world has healed.
+    pub(crate) const fn is_healed(&self) -> bool {
+        self.is_healed
+    }
+
+    /// Everything that clients wait for comes to its end, and all nodes that are well agree. Whether it does: a network that
+    /// reckless hosts have taken the majority from may stand still instead.
+    fn liveness(&mut self) -> bool {
+        let may_go_on = self.may_go_on();
         let deadline = self.time + self.plan.liveness_us();
         while !self.is_over() {
-            let event = self.next_event().expect("nodes tick");
+            // Where nobody is up, nothing happens any more.
+            let Some(event) = self.next_event() else { break };
             self.happen(event);
-            assert!(self.time < deadline, "{}", self.what_is_missing());
+            if self.time >= deadline {
+                break;
+            }
         }
+        let is_over = self.is_over();
+        assert!(is_over || !may_go_on, "{}", self.what_is_missing());
+        if !is_over {
+            self.marks.reach("a network that had lost its majority stood still");
+        }
+        is_over
     }
 
     fn is_over(&self) -> bool {
@@ -718,68 +736,6 @@ impl World {
             return false;
         }
         self.is_settled()
-    }
-
-    fn conclude(mut self) -> Report {
-        check_order(&self.done);
-        let mut model = Model::new(self.clients.len());
-        let mut seen = self.seen.clone();
-        seen.sort_unstable_by_key(|seen| seen.seqno);
-        let mut seen = seen.into_iter().peekable();
-        let mut reads = 0;
-        let well = self.machines.iter().find(|machine| machine.votes());
-        let well = well.expect("a majority is well");
-        let secrets = periods::of_ledger(&well.ledger);
-        for (entry, at) in well.ledger.iter().zip(1..) {
-            model.take(entry, &secrets);
-            while let Some(seen) = seen.next_if(|seen| seen.seqno.0 == at) {
-                assert_eq!(seen, model.expect(seen.seqno, seen.account), "a node shows what was");
-                reads += 1;
-            }
-        }
-        assert!(model.is_whole(self.clients.len()), "money was made or lost");
-        assert!(seen.peek().is_none(), "a node showed a committed state that is no more");
-        for done in &self.done {
-            assert_eq!(
-                model.places.get(&done.hash),
-                Some(&done.id.seqno),
-                "{} is final",
-                done.hash
-            );
-        }
-        for (node, machine) in self.machines.iter().enumerate() {
-            let Some(replica) = machine.replica.as_ref().filter(|_| machine.votes()) else {
-                continue;
-            };
-            assert!(machine.ledger == well.ledger, "n{node} has another ledger");
-            let held = replica.state().read().secrets().encode();
-            assert!(held.expose() == secrets.encode().expose(), "n{node} has other secrets");
-            let at = replica.state().read().committed().seqno;
-            for client in 0..self.clients.len() {
-                let account = ethereum::account(client);
-                let seen = ethereum::look(&replica.reader(), at, account);
-                assert_eq!(seen, Some(model.expect(at, account)), "n{node} holds what was written");
-            }
-        }
-        let ledger = well.ledger.clone();
-        self.check_politics(&ledger, &secrets);
-        self.check_states();
-        let audited = self.check_receipts();
-        self.check_disks();
-        if let Keys::Real { service, .. } = &self.keys {
-            audit::check(service, &ledger, &secrets);
-        }
-        Report {
-            audited,
-            digest: self.digest,
-            committed: self.done.len(),
-            entries: ledger.len(),
-            states: self.check.states(),
-            reads,
-            time_us: self.time,
-            faults: self.faults.into_iter().map(|(fault, acts)| (fault.name(), acts)).collect(),
-            marks: self.marks,
-        }
     }
 }
 

@@ -7,6 +7,10 @@ pub(super) fn act(world: &mut World) -> bool {
     let old = world.machines[node].copy.take().filter(|_| world.may_lose(node));
     let Some(old) = old else {
         let machine = &mut world.machines[node];
+        // A new disk that nothing was copied to yet is nothing to keep.
+        if machine.wants_copy.is_some() {
+            return false;
+        }
         let damage = machine.damage.filter(Damage::is_of_bytes);
         machine.copy = Some((machine.disk.clone(), machine.folder.copy(), damage));
         return false;

@@ -67,7 +67,13 @@ fn most_like<'a>(
     of.min_by_key(difference).map(|(_, bytes)| bytes.clone())
 }
 
-fn replace(world: &mut World, node: usize, chunk: ChunkName, bytes: Vec<u8>, mark: &'static str) -> bool {
+fn replace(
+    world: &mut World,
+    node: usize,
+    chunk: ChunkName,
+    bytes: Vec<u8>,
+    mark: &'static str,
+) -> bool {
     let is_done = world.machines[node].folder.tamper(&chunk.to_string(), |old| *old = bytes);
     if is_done {
         world.has_swapped(node);

@@ -58,6 +58,7 @@ impl SimFolder {
         if is_there {
             state.names.remove(&name);
             state.durable_names.remove(&name);
+            state.has_lost = true;
         }
         is_there
     }

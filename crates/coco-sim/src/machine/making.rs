@@ -17,7 +17,7 @@ use crate::{
 pub const SNAPSHOT_FOLDER: &str = "snapshots/";
 
 /// How long the ledger's own disk is waited for before a snapshot is completed.
-const DURABLE_WAIT_US: Micros = 60_000_000;
+pub const DURABLE_WAIT_US: Micros = 60_000_000;
 
 /// What waits for the thread, and what waits for evidence.
 #[derive(Debug, Default)]

@@ -116,7 +116,7 @@ impl World {
     /// A copy that is refused needs a reason, which is on the disk that it came from.
     fn excuse_copy(&self, from: usize, why: &str) {
         let machine = &self.machines[from];
-        let is_excused = machine.damage.is_some()
+        let is_excused = machine.suffered().is_some()
             || machine.folder.away() > 0
             || machine.snapshot_folder().has_spoiled();
         assert!(is_excused, "what n{from} gave is refused: {why}");
@@ -128,7 +128,7 @@ impl World {
         let machine = &mut self.machines[node];
         let copied = machine.kept(committed).expect("what was just written can be read");
         // Bits may have flipped in what was there before.
-        let is_good = machine.damage.is_some() || committed.starts_with(&copied);
+        let is_good = machine.suffered().is_some() || committed.starts_with(&copied);
         assert!(is_good, "n{node} copied what is not committed");
         let promised = &mut machine.disk.entries;
         let same = promised.iter().zip(committed).take_while(|(one, other)| one == other).count();
@@ -145,7 +145,7 @@ impl World {
             self.marks.reach("the power went in the middle of a copy");
             self.darken(node);
         } else {
-            let is_excused = self.machines[node].damage.is_some();
+            let is_excused = self.machines[node].suffered().is_some();
             assert!(is_excused, "n{node} cannot keep a copy: {}", in_full(fault));
             // As a start that finds damage: nothing but another disk would help.
             self.marks.reach("a damaged disk could not keep a copy");

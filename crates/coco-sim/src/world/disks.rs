@@ -181,7 +181,7 @@ impl World {
     /// When a node starts with less than it has acknowledged, or an undamaged one does not start.
     pub(super) fn judge_start(&mut self, node: usize, started: Result<Found, StartFault>) -> bool {
         started.as_ref().err().into_iter().for_each(|fault| self.check.written(&in_full(fault)));
-        let damage = self.machines[node].damage;
+        let damage = self.machines[node].suffered();
         match started {
             Ok(found) if found.is_less && self.plan.restart == Restart::Rejoin => {
                 assert!(damage.is_some(), "n{node} starts with less than was on its disk");
@@ -218,6 +218,7 @@ impl World {
                 false
             }
             Err(fault) if fault.is_loss() && self.plan.restart == Restart::Rejoin => {
+                self.excuse_loss(node, &fault);
                 self.judge_snapshots(node);
                 self.marks.reach("a node whose ledger lacked something copied another's");
                 self.machines[node].wants_copy =
@@ -246,6 +247,16 @@ impl World {
                 false
             }
         }
+    }
+
+    /// Nobody's ledger lacks something but one that somebody has taken something from, or whose snapshot promises more.
+    fn excuse_loss(&self, node: usize, fault: &StartFault) {
+        let machine = &self.machines[node];
+        let is_excused = machine.suffered().is_some()
+            || machine.folder.away() > 0
+            || machine.snapshot_folder().has_spoiled()
+            || self.was_given(node);
+        assert!(is_excused, "n{node} lacks something of its ledger: {}", in_full(fault));
     }
 
     /// A write or a sync failed, and the node stops. An operator starts it again, after it has room, or power, again.
@@ -278,7 +289,7 @@ impl World {
         } else if faults.bytes_left.is_some() {
             self.marks.reach("a disk was full and its node stopped");
             self.dice.between(1_000_000, 6 * OPERATOR_US_MAX)
-        } else if !has_failed && self.machines[node].damage.is_some() {
+        } else if !has_failed && self.machines[node].suffered().is_some() {
             // Cutting back over the end of a chunk reads it again.
             self.marks.reach("a node found damage when it wrote");
             self.dice.between(1_000_000, OPERATOR_US_MAX)
@@ -345,7 +356,7 @@ impl World {
         if self.machines[node].folder.faults().is_dark() {
             return self.went_dark(node);
         }
-        assert!(self.machines[node].damage.is_some(), "n{node} stops: {}", in_full(error));
+        assert!(self.machines[node].suffered().is_some(), "n{node} stops: {}", in_full(error));
         self.marks.reach("a node found damage when it read for another");
         self.end(node);
         let wait_us = self.dice.between(1_000_000, OPERATOR_US_MAX);

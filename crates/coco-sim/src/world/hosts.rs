@@ -77,6 +77,11 @@ impl World {
         self.hosts.gifts.insert(node, gift);
     }
 
+    /// Whether a node that is down was given something.
+    pub(super) fn was_given(&self, node: usize) -> bool {
+        self.hosts.gifts.contains_key(&node)
+    }
+
     /// A node started whose host may have put something in place.
     pub(super) fn notice_swapped(&mut self, node: usize) {
         match self.hosts.gifts.remove(&node) {

@@ -13,7 +13,7 @@ use crate::{
     check::{Image, image},
     genesis::Keys,
     log::Happened,
-    machine::{SNAPSHOT_FOLDER, Task, in_full, snapshots},
+    machine::{DURABLE_WAIT_US, SNAPSHOT_FOLDER, Task, in_full, snapshots},
     plan::Micros,
 };
 
@@ -85,7 +85,7 @@ impl World {
                     self.marks.reach("a snapshot was damaged before it was completed");
                 }
                 // Its maker does not read it again. The next start does, and whoever gets a copy.
-                if !is_spoiled && machine.damage.is_none() {
+                if !is_spoiled && machine.suffered().is_none() {
                     self.check.believes_snapshot(node, name, &bytes);
                 }
                 self.check_maxima(node);
@@ -138,8 +138,9 @@ impl World {
         let is_excused = has_failed
             || faults.is_dead
             || faults.bytes_left.is_some()
-            || machine.damage.is_some()
-            || machine.slow_until > 0
+            || machine.suffered().is_some()
+            // It waits so long, and no longer, for a disk that is slow.
+            || machine.slow_until > 0 && machine.slow_until + DURABLE_WAIT_US >= self.time
             // Entries of a snapshot that the node believes no more, and makes again, may be elsewhere.
             || machine.folder.away() > 0;
         assert!(is_excused, "n{node} does not get its snapshot: {why}");
@@ -191,7 +192,7 @@ impl World {
             let has_gap = machine.folder.away() > 0
                 || machine.copied_at.is_some_and(|copied_at| refused.name.seqno < copied_at);
             let is_excused =
-                is_spoiled || machine.damage.is_some() || refused.is_archived && has_gap;
+                is_spoiled || machine.suffered().is_some() || refused.is_archived && has_gap;
             assert!(is_excused, "n{node} refuses {}: {}", refused.name, refused.text);
             spoiled += usize::from(is_spoiled);
         }
@@ -238,7 +239,7 @@ impl World {
         self.verify_snapshots(node);
         let machine = &self.machines[node];
         // A disk may be behind what the disks of others made committed.
-        if machine.damage.is_none() && machine.disk.entries == machine.ledger {
+        if machine.suffered().is_none() && machine.disk.entries == machine.ledger {
             let loaded = self.load_again(node);
             let is_same = loaded.is_none_or(|loaded| loaded == live);
             assert!(is_same, "the disk of n{node} gives back another state");
@@ -299,7 +300,7 @@ impl World {
             let verified = SnapshotFile::split(&bytes)
                 .and_then(|snapshot| snapshot.verify(name, &service.pem()));
             let is_excused =
-                folder.is_spoiled(&name.to_string()) || self.machines[node].damage.is_some();
+                folder.is_spoiled(&name.to_string()) || self.machines[node].suffered().is_some();
             assert!(is_excused || verified.is_ok(), "{name} of n{node}: {:?}", verified.err());
         }
     }
