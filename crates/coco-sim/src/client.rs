@@ -1,5 +1,6 @@
 //! What clients do: each sends one transfer after the other, to any node, again when it hears nothing, and believes a
-//! transfer to be final when some node says that it is committed. In between it reads balances anywhere.
+//! transfer to be final when some node says that it is committed. In between it reads balances anywhere,
+//! and what they were. Some send their next transfer ahead, without waiting for what becomes of the one before.
 
 use coco_adapter::Ticket;
 use coco_evm::block::PooledTx;
@@ -23,6 +24,8 @@ pub struct Client {
     pub was_told: bool,
     /// The node that it takes for the primary.
     pub favourite: Option<usize>,
+    /// The transfer after this one, which it has sent already, and when.
+    pub ahead: Option<(PooledTx, Micros)>,
 }
 
 /// What a client is at.
@@ -67,7 +70,7 @@ impl Client {
     /// A client that rests.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nonce: 0, doing: Doing::Resting, was_told: false, favourite: None }
+        Self { nonce: 0, doing: Doing::Resting, was_told: false, favourite: None, ahead: None }
     }
 
     /// Whether it waits for nothing.

@@ -1,6 +1,7 @@
 //! What clients ask for, and the model that judges what became of it.
 //!
-//! Clients transfer value between accounts of which each sends from its own. Signatures are doubles: the bytes have the
+//! Clients transfer value between accounts of which each sends from its own, or to a contract that adds up what each of them has
+//! given it and refuses some of it. Signatures are doubles: the bytes have the
 //! form of signed transactions and the sender is given, as the edge gives it after recovering it. Everything from there on
 //! is the adapter's own code.
 
@@ -33,6 +34,17 @@ const FUNDS: u64 = 1_000_000;
 /// Most wei of one transfer: an account cannot run dry within a run.
 pub const VALUE_MAX: u64 = 1_000;
 
+/// What a contract does with value: it adds it to what the slot of its caller holds, and undoes everything when the value is
+/// divisible by [`REFUSED`].
+const TALLY_CODE: [u8; 21] = [
+    0x34, 0x60, 0x0f, 0x16, 0x15, 0x60, 0x0f, 0x57, // jump to 15 when CALLVALUE & 15 is zero
+    0x33, 0x54, 0x34, 0x01, 0x33, 0x55,
+    0x00, // SSTORE(CALLER, SLOAD(CALLER) + CALLVALUE); STOP
+    0x5b, 0x60, 0x00, 0x60, 0x00, 0xfd, // REVERT(0, 0)
+];
+/// The contract refuses what is divisible by this.
+const REFUSED: u64 = 16;
+
 /// The one key of the map of outside values.
 const OUTSIDE_KEY: [u8; 8] = [0; 8];
 
@@ -44,6 +56,17 @@ const OUTSIDE_KEY: [u8; 8] = [0; 8];
 pub fn account(client: usize) -> Address {
     let client = u8::try_from(client).expect("few clients");
     Address::repeat_byte(0xa0 | client)
+}
+
+/// The contract.
+#[must_use]
+pub const fn tally() -> Address {
+    Address::repeat_byte(0xcc)
+}
+
+/// Where the contract keeps what an account gave it.
+fn slot(account: Address) -> U256 {
+    U256::from_be_bytes(account.into_word().0)
 }
 
 /// A transfer as the edge would hand it to the replica. It carries a marker, which is private.
@@ -58,7 +81,7 @@ pub fn transfer(
     let transaction = TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,
-        gas_limit: 30_000,
+        gas_limit: 60_000,
         to: TxKind::Call(to),
         value: U256::from(value),
         input: marker.to_vec().into(),
@@ -83,6 +106,8 @@ pub fn opening(clients: usize) -> WriteSet {
         let funded = GenesisAccount { balance: U256::from(FUNDS), ..GenesisAccount::default() };
         genesis.alloc.insert(account(client), funded);
     }
+    let code = alloy_primitives::Bytes::from_static(&TALLY_CODE);
+    genesis.alloc.insert(tally(), GenesisAccount { code, ..GenesisAccount::default() });
     let mut store = Store::new(state::schema(), [0, 0]);
     let maps = EvmMaps::find(|name| store.map(name)).expect("the schema is the adapter's");
     let mut tx = store.begin();
@@ -183,6 +208,8 @@ pub struct Seen {
     pub balance: U256,
     /// Transactions sent.
     pub nonce: u64,
+    /// Wei that it has given to the contract, as that says.
+    pub given: U256,
 }
 
 /// Reads an account at a position, if that is still retained.
@@ -195,13 +222,16 @@ pub fn look(reader: &Reader, seqno: Seqno, account: Address) -> Option<Seen> {
     let snapshot = reader.snapshot(seqno).ok()?;
     let record = state::account(&mut &snapshot, &maps, account);
     let (balance, nonce) = record.map_or((U256::ZERO, 0), |found| (found.balance, found.nonce));
-    Some(Seen { seqno, account, balance, nonce })
+    let given = state::storage(&mut &snapshot, &maps, tally(), slot(account));
+    Some(Seen { seqno, account, balance, nonce, given })
 }
 
 /// The chain as arithmetic says it must be, from the transactions in a ledger. Shares no code with the executor.
 #[derive(Debug, Default)]
 pub struct Model {
     accounts: BTreeMap<Address, (U256, u64)>,
+    /// What each account gave to the contract.
+    given: BTreeMap<Address, U256>,
     /// Where each transaction stands.
     pub places: BTreeMap<alloy_primitives::B256, Seqno>,
     block: u64,
@@ -249,22 +279,30 @@ impl Model {
     fn transfer(&mut self, included: &coco_evm::block::Included, seqno: Seqno) {
         let earlier = self.places.insert(included.hash, seqno);
         assert_eq!(earlier, None, "{} is executed twice, again at {seqno}", included.hash);
-        assert!(included.outcome.success, "a plain transfer at {seqno} fails");
         let value = included.transaction.value();
+        let to = included.transaction.to().expect("transfers go to somebody");
+        let succeeds = to != tally() || value % U256::from(REFUSED) != U256::ZERO;
+        assert_eq!(included.outcome.success, succeeds, "a transfer of {value} to {to} at {seqno}");
         let (balance, nonce) =
             self.accounts.get_mut(&included.sender).expect("clients send from their accounts");
         assert_eq!(included.transaction.nonce(), *nonce, "nonces have no gap, at {seqno}");
         *nonce += 1;
+        if !succeeds {
+            return;
+        }
         *balance = balance.checked_sub(value).expect("nobody spends what is not there");
-        let to = included.transaction.to().expect("transfers go to somebody");
         self.accounts.entry(to).or_default().0 += value;
+        if to == tally() {
+            *self.given.entry(included.sender).or_default() += value;
+        }
     }
 
     /// The account now, as [`look`] would show it at `seqno`.
     #[must_use]
     pub fn expect(&self, seqno: Seqno, account: Address) -> Seen {
         let (balance, nonce) = self.accounts.get(&account).copied().unwrap_or_default();
-        Seen { seqno, account, balance, nonce }
+        let given = self.given.get(&account).copied().unwrap_or_default();
+        Seen { seqno, account, balance, nonce, given }
     }
 
     /// Whether no money was made or lost.

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 111] = [
+pub const REQUIRED: [&str; 115] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
+    "a client sent a transfer before the one that it follows",
+    "a client read an earlier state",
     "a client that had heard nothing was told of its first entry",
     "a node rolled back what it had executed or taken",
     "what was rolled back had never reached a disk",
@@ -40,6 +42,7 @@ pub const REQUIRED: [&str; 111] = [
     "damage on the wire broke a channel",
     "what a node said took longer than an election",
     "a link was cut one way",
+    "two halves saw one node and not one another",
     "links stopped one by one and came back in another order",
     "a partition came and went several times",
     "a node stood still longer than an election takes",
@@ -119,6 +122,7 @@ pub const REQUIRED: [&str; 111] = [
     "a host put an older snapshot under a newer one's name",
     "a host put another network's snapshot in a snapshot's place",
     "a node started from another's snapshot",
+    "a network that had lost its majority stood still",
 ];
 
 impl Marks {

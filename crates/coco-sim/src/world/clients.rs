@@ -2,8 +2,9 @@
 
 use alloy_primitives::Address;
 use coco_adapter::{Checked, Ticket};
+use coco_evm::block::PooledTx;
 use coco_replica::{Input, Reply};
-use coco_types::{TxId, TxStatus};
+use coco_types::{Seqno, TxId, TxStatus};
 
 use super::{Event, World};
 use crate::{
@@ -14,6 +15,11 @@ use crate::{
     plan::Micros,
     planted::Planted,
 };
+
+/// Of so many transfers in a thousand the one that follows is sent before them.
+const AHEAD_PER_MILLE: u64 = 50;
+/// Of so many reads in a thousand one asks for an earlier state.
+const PAST_PER_MILLE: u64 = 300;
 
 /// No run is longer: both phases at their longest, and some.
 const RUN_US_MAX: Micros = 150_000_000;
@@ -59,21 +65,43 @@ impl World {
     }
 
     fn begin(&mut self, number: usize) {
-        self.begun += 1;
         self.clients[number].was_told = false;
-        let to = self.dice.place(self.clients.len() + 1);
-        // One receiver is nobody's account.
-        let to =
-            if to < self.clients.len() { ethereum::account(to) } else { Address::repeat_byte(7) };
-        let value = self.dice.between(1, VALUE_MAX);
         let nonce = self.clients[number].nonce;
-        let marker = self.private.marker(b't', self.begun);
-        let transfer = ethereum::transfer(number, nonce, (to, value), marker);
-        let begun_us = self.time;
+        let (transfer, begun_us) = match self.clients[number].ahead.take() {
+            Some(ahead) => ahead,
+            None => (self.new_transfer(number, nonce), self.time),
+        };
+        if self.dice.per_mille(AHEAD_PER_MILLE) {
+            self.send_ahead(number, nonce + 1);
+        }
         self.ask(number, transfer, begun_us);
     }
 
-    fn ask(&mut self, number: usize, transfer: coco_evm::block::PooledTx, begun_us: Micros) {
+    fn new_transfer(&mut self, number: usize, nonce: u64) -> PooledTx {
+        self.begun += 1;
+        // One receiver is nobody's account, and one is a contract.
+        let to = match self.dice.place(self.clients.len() + 2) {
+            to if to < self.clients.len() => ethereum::account(to),
+            to if to == self.clients.len() => Address::repeat_byte(7),
+            _ => ethereum::tally(),
+        };
+        let value = self.dice.between(1, VALUE_MAX);
+        let marker = self.private.marker(b't', self.begun);
+        ethereum::transfer(number, nonce, (to, value), marker)
+    }
+
+    /// A client sends the transfer after its next one to somebody, and does not listen.
+    fn send_ahead(&mut self, number: usize, nonce: u64) {
+        let Some(node) = self.node_up() else { return };
+        let transfer = self.new_transfer(number, nonce);
+        self.clients[number].ahead = Some((transfer.clone(), self.time));
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.marks.reach("a client sent a transfer before the one that it follows");
+        self.step(node, Input::Submit(vec![(ticket, Checked::new(transfer))]));
+    }
+
+    fn ask(&mut self, number: usize, transfer: PooledTx, begun_us: Micros) {
         let favourite = self.clients[number].favourite.take();
         let node = favourite.filter(|node| self.machines[*node].replica.is_some());
         let Some(node) = node.or_else(|| self.node_up()) else {
@@ -143,7 +171,7 @@ impl World {
         &mut self,
         number: usize,
         node: usize,
-        (transfer, begun_us, id): (coco_evm::block::PooledTx, Micros, TxId),
+        (transfer, begun_us, id): (PooledTx, Micros, TxId),
     ) {
         let Some(replica) = &self.machines[node].replica else { return };
         let status = replica.state().read().status(id);
@@ -165,7 +193,7 @@ impl World {
         }
     }
 
-    /// Reads an account somewhere, at what that node knows to be committed.
+    /// Reads an account somewhere: at what that node knows to be committed, or at what it still has from before that.
     fn maybe_read(&mut self) {
         if !self.dice.per_mille(100) {
             return;
@@ -177,8 +205,16 @@ impl World {
             Some(Planted::ReadUncommitted) => replica.state().read().last().seqno,
             _ => replica.state().read().committed().seqno,
         };
-        let seen = ethereum::look(&replica.reader(), at, account);
+        let reader = replica.reader();
+        let seen = ethereum::look(&reader, at, account);
         self.seen.push(seen.expect("the committed version is always there"));
+        if self.dice.per_mille(PAST_PER_MILLE) {
+            let before = Seqno(self.dice.between(reader.oldest().0.min(at.0), at.0));
+            if let Some(seen) = ethereum::look(&reader, before, account) {
+                self.marks.reach("a client read an earlier state");
+                self.seen.push(seen);
+            }
+        }
     }
 }
 
