@@ -10,6 +10,7 @@ use super::{Event, World};
 use crate::{
     client::{Doing, Done, PATIENCE_US, PAUSE_US},
     ethereum::{self, VALUE_MAX},
+    genesis::FIRST_ENTRIES,
     log::Happened,
     machine::Machine,
     plan::Micros,
@@ -209,7 +210,8 @@ impl World {
         let seen = ethereum::look(&reader, at, account);
         self.seen.push(seen.expect("the committed version is always there"));
         if self.dice.per_mille(PAST_PER_MILLE) {
-            let before = Seqno(self.dice.between(reader.oldest().0.min(at.0), at.0));
+            let oldest = reader.oldest().max(Seqno(FIRST_ENTRIES)).min(at);
+            let before = Seqno(self.dice.between(oldest.0, at.0));
             if let Some(seen) = ethereum::look(&reader, before, account) {
                 self.marks.reach("a client read an earlier state");
                 self.seen.push(seen);
