@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_consensus::{Fetch, HardState, LogEntry, PersistToken, RaftEngine, Start};
+use coco_consensus::{Fetch, HardState, Limits, LogEntry, PersistToken, RaftEngine, Start};
 use coco_evm::state;
 use coco_ledger::{
     EntryFlags, EntryView, FileError, GenesisNode, LedgerFiles, LedgerFilesError, LedgerSecrets,
@@ -30,6 +30,7 @@ use crate::{
     folder::{Faults, Lost, SimFolder},
     genesis::{FIRST_ENTRIES, Keys, START_S, keyring, node_record},
     plan::{Micros, Plan, Restart},
+    planted::Planted,
     trace::{Trace, Traced},
     world::Damage,
 };
@@ -437,7 +438,10 @@ impl Machine {
             recent,
             timing: plan.timing,
             seed: engine_seed,
-            limits: plan.limits,
+            limits: match plan.planted {
+                Some(Planted::IgnoreLimits) => Limits::default(),
+                _ => plan.limits,
+            },
         };
         let joints = trace.started(&start, &self.disk.entries);
         let engine = RaftEngine::new(start).expect("the disk is in order");

@@ -417,6 +417,9 @@ impl World {
                 | Planted::SyncNoFolder
                 | Planted::StartFromOldDisk
                 | Planted::CompleteBeforeSync
+                | Planted::AnswerOfAnother
+                | Planted::GiveDamagedCopy
+                | Planted::IgnoreLimits
                 | Planted::Inside(_),
             )
             | None => {}

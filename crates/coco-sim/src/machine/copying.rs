@@ -31,12 +31,13 @@ pub enum CopyFault {
 }
 
 impl Machine {
-    /// What it has to give, what is best first: what follows each of its snapshots, and its ledger from the beginning.
+    /// What it has to give, what is best first: what follows each of its snapshots, and its ledger from the beginning. With a
+    /// planted bug, each with the last entry damaged.
     ///
     /// # Panics
     /// When it is down.
     #[must_use]
-    pub fn offers(&self) -> Vec<Offer> {
+    pub fn offers(&self, damages: bool) -> Vec<Offer> {
         let replica = self.replica.as_ref().expect("it answers");
         let committed = replica.state().read().committed().seqno;
         let names = snapshots(self).into_iter().rev().map(Some).chain([None]);
@@ -45,8 +46,12 @@ impl Machine {
             let fetch = Fetch { id: FetchId(0), from, to: committed, bytes_max: usize::MAX };
             let entries = if from > committed { Ok(Vec::new()) } else { self.read(&fetch) };
             let entries = entries.unwrap_or_default().into_iter().map(|entry| entry.data);
+            let mut entries: Vec<Bytes> = entries.collect();
+            if let Some(last) = entries.last_mut().filter(|_| damages) {
+                *last = damaged(last);
+            }
             let snapshot = name.map(|name| (name, self.shown(&name.to_string())));
-            Offer { snapshot, entries: entries.collect(), committed }
+            Offer { snapshot, entries, committed }
         };
         names.map(offer).collect()
     }
@@ -118,4 +123,11 @@ impl Machine {
         self.wants_copy = Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
         self.copy = None;
     }
+}
+
+/// An entry whose last bit is another.
+fn damaged(entry: &Bytes) -> Bytes {
+    let mut bytes = entry.to_vec();
+    bytes.iter_mut().rev().take(1).for_each(|byte| *byte ^= 1);
+    bytes.into()
 }

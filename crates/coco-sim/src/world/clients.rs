@@ -153,6 +153,7 @@ impl World {
                 self.check.told(id);
                 self.clients[number].was_told = true;
                 self.clients[number].favourite = Some(node);
+                let id = self.other_answer().unwrap_or(id);
                 Doing::Waiting { transfer, begun_us, id }
             }
             Reply::NotPrimary(primary) => {
@@ -166,6 +167,12 @@ impl World {
                 Doing::Asking { transfer, begun_us, question: None }
             }
         };
+    }
+
+    /// A planted bug: the answer to another's question.
+    fn other_answer(&self) -> Option<TxId> {
+        let is_planted = self.plan.planted == Some(Planted::AnswerOfAnother);
+        self.done.first().filter(|_| is_planted).map(|done| done.id)
     }
 
     fn ask_status(

@@ -8,6 +8,7 @@ use super::{Event, OPERATOR_US_MAX, World};
 use crate::{
     machine::{CopyFault, WantedCopy, in_full},
     plan::Restart,
+    planted::Planted,
 };
 
 /// Time until a node asks again that found nobody to copy from.
@@ -72,7 +73,8 @@ impl World {
             if self.way(node, from).is_none() || self.way(from, node).is_none() {
                 continue;
             }
-            for offer in self.machines[from].offers() {
+            let damages = self.plan.planted == Some(Planted::GiveDamagedCopy);
+            for offer in self.machines[from].offers(damages) {
                 match self.machines[node].copy(offer, at_least, self.keys.service()) {
                     Ok(snapshot) => {
                         self.machines[node].wants_copy = None;
