@@ -48,8 +48,8 @@ pub struct Check {
     compared: Vec<usize>,
     /// What nodes had on their disks when they were last alive.
     left: BTreeMap<NodeId, Vec<Bytes>>,
-    /// Every configuration that was in effect anywhere.
-    configurations: Vec<Configuration>,
+    /// Of each node in its present life: the configuration that it counted by after its last step.
+    configurations: Vec<Option<Configuration>>,
 }
 
 impl Check {
@@ -69,13 +69,14 @@ impl Check {
             told: BTreeMap::new(),
             compared: vec![0; plan.nodes],
             left: BTreeMap::new(),
-            configurations: Vec::new(),
+            configurations: vec![None; plan.nodes],
         }
     }
 
     /// There is one more machine.
     pub fn add(&mut self) {
         self.compared.push(0);
+        self.configurations.push(None);
     }
 
     /// A node has lost its memory; its disk keeps these entries, if nobody touches them. What it had when it was last alive
@@ -88,6 +89,7 @@ impl Check {
     pub fn started(&mut self, node: usize, id: NodeId) {
         self.left.remove(&id);
         self.compared[node] = 0;
+        self.configurations[node] = None;
     }
 
     /// A node hands out an entry, after these.
@@ -203,9 +205,10 @@ impl Check {
         assert_eq!(state.tree().len(), state.last().seqno.0 + 1, "the tree has every entry");
         assert_eq!(replica.reader().version(), state.last().seqno, "the store has every entry");
 
-        if !self.configurations.contains(replica.configuration()) {
-            self.configurations.push(replica.configuration().clone());
-        }
+        // What this step has committed was counted by what was in effect before it, or by what it put into effect.
+        let now = replica.configuration();
+        let before = self.configurations[node].replace(now.clone());
+        let counted: Vec<Configuration> = before.into_iter().chain([now.clone()]).collect();
         let committed = index(state.committed().seqno);
         if state.role() == Role::Primary {
             self.room.check(&this.ledger, state.view(), committed);
@@ -221,9 +224,9 @@ impl Check {
                     assert!(chosen == entry, "n{node} has another entry committed at {}", at + 1);
                 }
                 None => {
-                    self.commit(machines, entry);
+                    self.commit(machines, &counted, entry);
                     if state.role() == Role::Primary {
-                        self.check_view_is_open(machines, this, state.view());
+                        self.check_view_is_open(machines, &counted, this);
                     }
                 }
             }
@@ -244,9 +247,9 @@ impl Check {
         }
     }
 
-    fn commit(&mut self, machines: &[Machine], entry: &Bytes) {
+    fn commit(&mut self, machines: &[Machine], counted: &[Configuration], entry: &Bytes) {
         let id = tx_id(entry);
-        let majority = self.majority_has(machines, self.committed.len(), entry);
+        let majority = self.majority_has(machines, counted, self.committed.len(), entry);
         assert!(majority, "{id} is committed, on the disks of no majority");
         self.committed.push(entry.clone());
     }
@@ -254,16 +257,30 @@ impl Check {
     /// What is committed by counting disks is of the primary's own view, or stands before such an entry: an older entry
     /// may still be voided by a primary that never saw it, however many disks have it (Ongaro and Ousterhout 2014,
     /// section 5.4.2).
-    fn check_view_is_open(&self, machines: &[Machine], primary: &Machine, view: View) {
+    fn check_view_is_open(
+        &self,
+        machines: &[Machine],
+        counted: &[Configuration],
+        primary: &Machine,
+    ) {
+        let Some(replica) = &primary.replica else { return };
+        let view = replica.state().read().view();
         let first = entries::opening_of(primary, view);
         let opening = primary.ledger.get(first);
-        let is_open = opening.is_some_and(|entry| self.majority_has(machines, first, entry));
+        let is_open =
+            opening.is_some_and(|entry| self.majority_has(machines, counted, first, entry));
         assert!(is_open, "a primary commits in view {view}, of which no quorum has an entry");
     }
 
-    /// Whether an entry is on the disks of a majority, in some configuration that was in effect. Of a node that has lost
+    /// Whether an entry is on the disks of a majority of one of these configurations. Of a node that has lost
     /// its memory counts what it left, whatever its host has done to the disk since.
-    fn majority_has(&self, machines: &[Machine], at: usize, entry: &Bytes) -> bool {
+    fn majority_has(
+        &self,
+        machines: &[Machine],
+        counted: &[Configuration],
+        at: usize,
+        entry: &Bytes,
+    ) -> bool {
         let has = |id: NodeId| {
             let alive =
                 machines.iter().find(|machine| machine.id == id && machine.replica.is_some());
@@ -276,7 +293,7 @@ impl Check {
             };
             entries.get(at) == Some(entry)
         };
-        self.configurations.iter().any(|configuration| configuration.majority(has))
+        counted.iter().any(|configuration| configuration.majority(has))
     }
 
     /// A disk forgets nothing that is committed.

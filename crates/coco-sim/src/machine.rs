@@ -59,6 +59,8 @@ pub struct Machine {
     pub record: GenesisNode,
     /// Whom it asks next.
     pub hint: Option<usize>,
+    /// It went on from its own disk, which ended here; it says so until somebody has written it down.
+    pub resumed: Option<TxId>,
     /// Who has told it, in this life, that its seat is another's.
     pub farewells: BTreeSet<NodeId>,
     /// A disk that its host has put aside, with what had been acknowledged of it, and what it had suffered.
@@ -265,6 +267,7 @@ impl Machine {
             lives: vec![id],
             record: node_record(keys.signer(number).as_ref(), number),
             hint: None,
+            resumed: None,
             farewells: BTreeSet::new(),
             copy: None,
             replica: None,
@@ -322,6 +325,7 @@ impl Machine {
             lives: Vec::new(),
             record: other.record.clone(),
             hint: None,
+            resumed: None,
             farewells: BTreeSet::new(),
             copy: None,
             replica: None,
@@ -615,6 +619,7 @@ impl Machine {
         self.wants_copy = self.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy });
         self.making.end();
         self.farewells.clear();
+        self.resumed = None;
         self.life += 1;
         self.ledger.clear();
         self.works = false;

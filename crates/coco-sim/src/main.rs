@@ -60,6 +60,9 @@ struct Arguments {
     /// Append what the run came to, and what its seeds cost, to this file, as comma-separated values
     #[arg(long)]
     figures: Option<PathBuf>,
+    /// Look for the first seed whose run reaches this state; given several times, all of them
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "planted", "and_from"])]
+    reaching: Vec<String>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -106,6 +109,9 @@ fn main() -> ExitCode {
     let started = Instant::now();
     if let Some(names) = &arguments.planted {
         return plant(names, arguments.from, arguments.seeds);
+    }
+    if !arguments.reaching.is_empty() {
+        return reach(&arguments.reaching, arguments.from, arguments.seeds.unwrap_or(SEEDS));
     }
     let (from, count) = match (arguments.seed, arguments.minutes) {
         (Some(seed), _) => (seed, 1),
@@ -164,6 +170,19 @@ fn plant(names: &str, from: u64, seeds: Option<u64>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says which is the first seed whose run reaches all these states.
+fn reach(states: &[String], from: u64, count: u64) -> ExitCode {
+    let reaches = |seed: &u64| {
+        let marks = run(*seed).marks;
+        states.iter().all(|state| marks.iter().any(|(reached, _)| reached == state))
+    };
+    match (from..from.saturating_add(count)).find(reaches) {
+        Some(seed) => println!("{seed}"),
+        None => eprintln!("none of {count} seeds from {from} on reaches that"),
+    }
+    ExitCode::SUCCESS
 }
 
 /// Runs seeds until there are no more, the time is over, or one fails.

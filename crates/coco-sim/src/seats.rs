@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_consensus::Configuration;
 use coco_replica::{Input, JoinReply, JoinRequest};
-use coco_types::NodeId;
+use coco_types::{NodeId, Role};
 
 use crate::{
     client::Doing,
@@ -94,18 +94,32 @@ impl World {
         !all.is_empty() && known.into_iter().all(has)
     }
 
-    /// A node without a vote, or without a primary, asks somebody for its seat.
+    /// A node that went on from its own disk shall say so.
+    pub(crate) fn note_resumed(&mut self, node: usize, start_as: StartAs) {
+        let machine = &mut self.machines[node];
+        let is_again = start_as == StartAs::Before && machine.life > 1;
+        let last = machine.replica.as_ref().map(|replica| replica.state().read().last());
+        machine.resumed = last.filter(|_| is_again && self.plan.restart == Restart::FromDisk);
+    }
+
+    /// A node without a vote, or without a primary, asks somebody for its seat; one that went on from its disk says so.
     pub(crate) fn ask_for_seat(&mut self, node: usize) {
+        if !self.nodes_ask() && self.machines[node].resumed.is_none() {
+            return;
+        }
         self.plan_for(node, ASK_US, Event::AskForSeat(node));
         let machine = &self.machines[node];
         let Some(replica) = &machine.replica else { return };
         let knows_primary = replica.state().read().primary().is_some();
-        if replica.configuration().votes(machine.id) && knows_primary {
+        if replica.configuration().votes(machine.id) && knows_primary && machine.resumed.is_none() {
             return;
         }
         let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != node).collect();
-        let request =
-            JoinRequest { node: machine.record.clone(), seat: machine.seat, resumed: None };
+        let (seat, resumed) = (machine.seat, machine.resumed);
+        let request = JoinRequest { node: machine.record.clone(), seat, resumed };
+        if resumed.is_some() && replica.state().read().role() == Role::Primary {
+            return self.seat_asked(node, request);
+        }
         let hint = self.machines[node].hint.take();
         let to = match hint {
             Some(hint) => hint,
@@ -172,6 +186,10 @@ impl World {
             JoinReply::NoSuchSeat if self.votes(node) => {}
             JoinReply::NoSuchSeat if !self.is_out(node) => self.ends_and_starts(node),
             JoinReply::NoSuchSeat => self.leaves(node),
+            JoinReply::Admitted if self.machines[node].resumed.is_some() => {
+                self.marks.reach("the network wrote down that a node went on from its disk");
+                self.machines[node].resumed = None;
+            }
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)

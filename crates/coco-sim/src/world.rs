@@ -386,7 +386,8 @@ impl World {
         self.note_start(node);
         let first_tick = self.dice.below(TICK_US);
         self.plan_for(node, first_tick, Event::Tick(node));
-        if self.nodes_ask() {
+        self.note_resumed(node, start_as);
+        if self.nodes_ask() || self.machines[node].resumed.is_some() {
             self.plan_for(node, first_tick, Event::AskForSeat(node));
         }
     }

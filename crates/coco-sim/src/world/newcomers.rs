@@ -274,7 +274,7 @@ impl World {
     }
 
     /// Whether nodes of this world ask for their places.
-    pub(super) fn nodes_ask(&self) -> bool {
+    pub(crate) fn nodes_ask(&self) -> bool {
         self.plan.restart == Restart::Rejoin || self.plan.changes_nodes()
     }
 }
