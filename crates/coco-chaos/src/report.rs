@@ -189,7 +189,12 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// The sum of a run for people; whether all is well, and so many cases passed.
+/// After the loss of a primary writes go on within this time, at p99.
+const OUTAGE_P99_MAX: Duration = Duration::from_secs(3);
+/// Of fewer outages none is judged: a percentile would be the worst of a handful.
+const OUTAGES_MIN: usize = 10;
+
+/// The sum of a run for people; whether all is well: so many cases passed, and writes went on in time.
 pub(crate) fn conclude(rows: &[Row], at_least: usize) -> (String, bool) {
     let count = |word: &str| rows.iter().filter(|row| row.verdict.word() == word).count();
     let (passed, failed) = (count("passed"), count("failed"));
@@ -200,17 +205,8 @@ pub(crate) fn conclude(rows: &[Row], at_least: usize) -> (String, bool) {
             text.push_str(&format!("skipped: {} ({reason})\n", row.case));
         }
     }
-    let mut outages: Vec<Duration> =
-        rows.iter().flat_map(|row| row.notes.outages.iter().copied()).collect();
-    outages.sort();
-    if let (Some(median), Some(high)) = (percentile(&outages, 50), percentile(&outages, 99)) {
-        text.push_str(&format!(
-            "writes went on after the loss of a primary: p50 {} ms, p99 {} ms, of {}\n",
-            median.as_millis(),
-            high.as_millis(),
-            outages.len()
-        ));
-    }
+    let (outages, is_in_time) = conclude_outages(rows);
+    text.push_str(&outages);
     let acknowledged: usize = rows.iter().map(|row| row.notes.judged.acknowledged).sum();
     let lost: usize = rows.iter().map(|row| row.notes.lost).sum();
     text.push_str(&format!("{acknowledged} writes acknowledged, {lost} lost\n"));
@@ -218,7 +214,35 @@ pub(crate) fn conclude(rows: &[Row], at_least: usize) -> (String, bool) {
     if passed < at_least {
         text.push_str(&format!(", and at least {at_least} had to pass"));
     }
-    (text, failed == 0 && void == 0 && passed >= at_least)
+    (text, failed == 0 && void == 0 && passed >= at_least && is_in_time)
+}
+
+/// How long the outages of a run were; whether that is well.
+fn conclude_outages(rows: &[Row]) -> (String, bool) {
+    let mut outages: Vec<Duration> =
+        rows.iter().flat_map(|row| row.notes.outages.iter().copied()).collect();
+    outages.sort();
+    let (Some(median), Some(high)) = (percentile(&outages, 50), percentile(&outages, 99)) else {
+        return (String::new(), true);
+    };
+    let is_judged = outages.len() >= OUTAGES_MIN;
+    let is_in_time = !is_judged || high <= OUTAGE_P99_MAX;
+    let mut text = format!(
+        "writes went on after the loss of a primary: p50 {} ms, p99 {} ms, of {}",
+        median.as_millis(),
+        high.as_millis(),
+        outages.len()
+    );
+    if !is_judged {
+        text.push_str(&format!("; fewer than {OUTAGES_MIN} are not judged"));
+    }
+    if !is_in_time {
+        text.push_str(&format!(
+            "\nfailed: p99 is {high:?}, and may be {OUTAGE_P99_MAX:?} at the most"
+        ));
+    }
+    text.push('\n');
+    (text, is_in_time)
 }
 
 /// The smallest value that is not below so many of a hundred.
@@ -268,6 +292,31 @@ mod tests {
         assert!(!conclude(&[passed(), skipped()], 2).1);
         assert!(!conclude(&[passed(), row(Verdict::Void("slow".into()))], 0).1);
         assert!(!conclude(&[passed(), row(Verdict::Failed("lost".into()))], 0).1);
+    }
+
+    #[test]
+    fn a_run_whose_outages_are_too_long_is_not_well() {
+        let run = |count: usize, long_ms: u64| {
+            let mut notes = Notes::default();
+            (1..count).for_each(|_| notes.outage(Duration::from_millis(600)));
+            notes.outage(Duration::from_millis(long_ms));
+            let (took, verdict) = (Duration::ZERO, Verdict::Passed);
+            conclude(&[Row { case: "a", seed: 1, notes, took, verdict }], 1)
+        };
+        for (count, long_ms, is_well) in [
+            (10, 3000, true),
+            (10, 3001, false),
+            // A percentile of so few is no percentile.
+            (9, 9000, true),
+            // One of a hundred may be longer.
+            (100, 9000, true),
+            (99, 9000, false),
+        ] {
+            assert_eq!(run(count, long_ms).1, is_well, "{count} {long_ms}");
+        }
+        let (text, _) = run(10, 3001);
+        assert!(text.contains("p99 is 3.001s, and may be 3s at the most"), "{text}");
+        assert!(!run(10, 3000).0.contains("failed:"));
     }
 
     #[test]
