@@ -125,6 +125,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let program = arguments.program.clone().unwrap_or_else(|| this.with_file_name("coco"));
     ensure!(program.is_file(), "there is no program {}; build it first", program.display());
     let build = program.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    if arguments.record {
+        report::check_columns(Path::new(RECORD))?;
+    }
     interrupt::watch()?;
     let base = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     leftovers::sweep(&base);

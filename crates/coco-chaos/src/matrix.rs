@@ -70,6 +70,7 @@ pub(crate) fn run(
                 row.notes.judged(tally.judged);
                 row.notes.operations(tally.judged.acknowledged + tally.judged.unknown);
                 row.notes.choose(&format!("{} cuts", tally.cuts));
+                tally.restarts.into_iter().for_each(|way| row.notes.restart(way));
                 for (met, count) in tally.met {
                     row.notes.choose(&format!("{met}: {count}"));
                 }
@@ -93,7 +94,10 @@ pub(crate) fn run(
         match ended {
             Ok(tally) => {
                 row.notes.choose(&format!("{makings} cuts"));
-                tally.iter().for_each(|(met, count)| row.notes.choose(&format!("{met}: {count}")));
+                tally.restarts.into_iter().for_each(|way| row.notes.restart(way));
+                for (met, count) in tally.met {
+                    row.notes.choose(&format!("{met}: {count}"));
+                }
             }
             Err(error) => row.verdict = Verdict::Failed(format!("{error:#}")),
         }
@@ -166,10 +170,13 @@ fn tails(program: &Path, folder: &Path, seed: u64) -> Row {
         })
     });
     match found {
-        Ok(tails::Tally { files, started, refused }) => row.notes.choose(&format!(
-            "{} damages to {files} files: {started} times started with the whole entries, {refused} times refused",
-            started + refused
-        )),
+        Ok(tails::Tally { files, started, refused, restart }) => {
+            restart.into_iter().for_each(|way| row.notes.restart(way));
+            row.notes.choose(&format!(
+                "{} damages to {files} files: {started} times started with the whole entries, {refused} times refused",
+                started + refused
+            ));
+        }
         Err(error) => row.verdict = Verdict::Failed(format!("{error:#}")),
     }
     // The error says all, and a seed makes the damage again.

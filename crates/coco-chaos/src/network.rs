@@ -197,6 +197,12 @@ impl Network {
         self.places.len()
     }
 
+    /// How each node comes back, by the files that they are started from.
+    pub(crate) fn restarts(&self) -> anyhow::Result<Vec<Restart>> {
+        let load = |place: &Place| Ok(NodeConfig::load(&place.file("toml"))?.consensus.restart);
+        self.places.iter().map(load).collect()
+    }
+
     /// A node's folder.
     pub(crate) fn data(&self, i: usize) -> &Path {
         &self.places[i].data

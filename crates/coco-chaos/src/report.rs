@@ -1,13 +1,15 @@
 //! What is written down of each case, and the sum of a run.
 
 use std::{
-    fs::OpenOptions,
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
     io::Write,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use coco_node::config::Restart;
 
 use crate::{checker::Judged, tool::run};
 
@@ -15,6 +17,8 @@ use crate::{checker::Judged, tool::run};
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     choices: Vec<String>,
+    /// In words.
+    restarts: BTreeSet<&'static str>,
     rate_before: Option<u64>,
     operations: usize,
     judged: Judged,
@@ -27,6 +31,14 @@ impl Notes {
     /// A choice that the dice made.
     pub(crate) fn choose(&mut self, choice: &str) {
         self.choices.push(choice.to_owned());
+    }
+
+    /// What a node's configuration says of its coming back. More than one way when nodes differ.
+    pub(crate) fn restart(&mut self, way: Restart) {
+        self.restarts.insert(match way {
+            Restart::Rejoin => "rejoin",
+            Restart::FromDisk => "from_disk",
+        });
     }
 
     /// Operations a second before a fault; the smallest counts.
@@ -89,7 +101,7 @@ pub(crate) struct Row {
     pub(crate) verdict: Verdict,
 }
 
-const HEADER: &str = "date,commit,build,case,seed,choices,rate_before,writes,acknowledged,unknown,reads,lost,outages_ms,longest_silence_ms,seconds,verdict";
+const HEADER: &str = "date,commit,build,case,restart,seed,choices,rate_before,writes,acknowledged,unknown,reads,lost,outages_ms,longest_silence_ms,seconds,verdict";
 
 impl Row {
     /// A line for people.
@@ -130,9 +142,11 @@ impl Row {
 
     fn csv(&self, date: &str, commit: &str, build: &str) -> String {
         let Self { case, seed, notes, took, verdict } = self;
+        let restarts: Vec<&str> = notes.restarts.iter().copied().collect();
         let choices = notes.choices.join("; ").replace([',', '"', '\n'], " ");
         format!(
-            "{date},{commit},{build},{case},{seed},{choices},{},{},{},{},{},{},{},{},{:.1},{}",
+            "{date},{commit},{build},{case},{},{seed},{choices},{},{},{},{},{},{},{},{},{:.1},{}",
+            restarts.join(" "),
             notes.rate_before.map(|rate| rate.to_string()).unwrap_or_default(),
             notes.operations,
             notes.judged.acknowledged,
@@ -145,6 +159,18 @@ impl Row {
             verdict.word(),
         )
     }
+}
+
+/// Refuses a file whose lines have other columns than those that would be appended.
+pub(crate) fn check_columns(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let found = text.lines().next().unwrap_or_default();
+    ensure!(found == HEADER, "{} has other columns: {found}", path.display());
+    Ok(())
 }
 
 /// Appends the rows to the file of all long runs.
@@ -323,8 +349,40 @@ mod tests {
     fn a_row_has_as_many_fields_as_the_header() {
         let mut notes = Notes::default();
         notes.choose("one, \"two\"");
+        notes.restart(Restart::Rejoin);
         let row = Row { case: "a", seed: 1, notes, took: Duration::ZERO, verdict: Verdict::Passed };
         let line = row.csv("2026-11-25", "abc", "release");
         assert_eq!(line.split(',').count(), HEADER.split(',').count(), "{line}");
+    }
+
+    #[test]
+    fn a_row_says_how_nodes_came_back() {
+        let at = HEADER.split(',').position(|column| column == "restart");
+        for (ways, words) in [
+            (&[][..], ""),
+            (&[Restart::Rejoin, Restart::Rejoin], "rejoin"),
+            (&[Restart::FromDisk], "from_disk"),
+            (&[Restart::Rejoin, Restart::FromDisk], "from_disk rejoin"),
+        ] {
+            let mut notes = Notes::default();
+            ways.iter().for_each(|way| notes.restart(*way));
+            let (took, verdict) = (Duration::ZERO, Verdict::Passed);
+            let line = Row { case: "a", seed: 1, notes, took, verdict }.csv("", "", "");
+            assert_eq!(at.and_then(|at| line.split(',').nth(at)), Some(words), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_go_under_their_own_header_only() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("chaos.csv");
+        check_columns(&path)?;
+        record(&path, "debug", &[])?;
+        check_columns(&path)?;
+        for other in ["", "date,commit\n", "date,commit,build,case,seed\n2026-11-25,a,b,c,1\n"] {
+            fs::write(&path, other)?;
+            assert!(check_columns(&path).is_err(), "{other}");
+        }
+        check_columns(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/book/chaos.csv"))
     }
 }

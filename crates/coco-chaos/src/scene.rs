@@ -149,6 +149,7 @@ impl<'a> Scene<'a> {
             (setup.adjust)(i, config);
         };
         let mut network = Network::provision(spec, adjust)?;
+        network.restarts()?.into_iter().for_each(|way| notes.restart(way));
         (setup.before_start)(&mut network);
         if let Some(delay_ms) = &setup.delay_ms {
             proxy::start(&runtime, delay_ms)?;
@@ -308,6 +309,8 @@ impl<'a> Scene<'a> {
         interrupt::sleep(LAST_LOAD)?;
         // What is named last is dropped first: nodes before the file systems that they use.
         let Self { _lan, runtime, images, tls, notes, folder, mut network, load, .. } = self;
+        // A node may have been replaced by one that was configured elsewhere.
+        network.restarts()?.into_iter().for_each(|way| notes.restart(way));
         notes.silence(Duration::from_micros(load.longest_silence_us(0)));
         let history = load.finish(&runtime)?;
         save(folder, &history)?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use coco_node::config::Restart;
 
 use super::met;
 use crate::{
@@ -52,6 +53,8 @@ pub(crate) struct Tally {
     pub(crate) judged: Judged,
     /// What the cuts met, by what the disk says of it.
     pub(crate) met: BTreeMap<&'static str, u32>,
+    /// How the nodes came back.
+    pub(crate) restarts: Vec<Restart>,
 }
 
 /// Cuts the power so many times.
@@ -106,6 +109,7 @@ fn one_ledger(
         config.consensus.heartbeat_ms = HEARTBEAT_MS;
         (config.consensus.election_ms_min, config.consensus.election_ms_max) = ELECTION_MS;
     })?;
+    tally.restarts.extend(network.restarts()?);
     // A network whose making was cut short is made again; this is about one that is there.
     sync_all(&folder.join("n0"))?;
     let tls = Tls::new(&network.service_cert_pem)?;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use coco_node::{NodeConfig, config::Restart};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -43,7 +44,13 @@ const CERTIFICATE: &str = "service_cert.pem";
 const IDENTITY: &str = "identity.virtual-sealed";
 
 /// What a number of cuts came to.
-pub(super) type Tally = BTreeMap<&'static str, u32>;
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// What the cuts met, and what came of it.
+    pub(super) met: BTreeMap<&'static str, u32>,
+    /// How the nodes of networks that started came back, by what the command wrote for them.
+    pub(super) restarts: Vec<Restart>,
+}
 
 /// Cuts the power so many times while a network is made.
 pub(super) fn run(
@@ -66,7 +73,7 @@ pub(super) fn run(
         errors: folder.join("errors"),
     };
     let mut image = Image::make(&folder.join("disk"), kind, kind.bytes())?;
-    let mut tally = Tally::new();
+    let mut tally = Tally::default();
     for cut in 0..cuts {
         making
             .once(&mut image, &mut dice, &mut tally)
@@ -142,15 +149,17 @@ impl Making {
         image.cut()?;
         dev.kill()?;
         image.mount_again()?;
-        *tally.entry(self.met()?).or_default() += 1;
+        *tally.met.entry(self.met()?).or_default() += 1;
 
         match self.reach(nodes)? {
             Reached::Ready(dev) => {
-                *tally.entry("networks that started").or_default() += 1;
+                *tally.met.entry("networks that started").or_default() += 1;
+                let config = NodeConfig::load(&self.network.join("n0/node.toml"))?;
+                tally.restarts.push(config.consensus.restart);
                 self.end(dev)?;
             }
             Reached::Refused(error) => {
-                *tally.entry("networks that were refused").or_default() += 1;
+                *tally.met.entry("networks that were refused").or_default() += 1;
                 self.names_a_file(&error)?;
                 self.single_node()?;
                 for folder in self.node_folders()? {

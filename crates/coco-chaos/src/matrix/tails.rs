@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use coco_ledger::Chunk;
-use coco_node::{Node, NodeConfig};
+use coco_node::{Node, NodeConfig, config::Restart};
 
 use crate::{dice::Dice, interrupt, say};
 
@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) files: usize,
     pub(crate) started: usize,
     pub(crate) refused: usize,
+    /// How the node comes back.
+    pub(crate) restart: Option<Restart>,
 }
 
 /// Goes through the ledger files of a node that has stopped; `config` is its configuration file. Its network has another
@@ -50,7 +52,7 @@ pub(crate) fn run(config: &Path, mut dice: Dice) -> anyhow::Result<Tally> {
     closed.sort();
     ensure!(open.len() == 1, "a ledger has one open chunk, this one has {open:?}");
     ensure!(closed.len() >= CLOSED_MAX, "the ledger has only {} closed chunks", closed.len());
-    let mut tally = Tally::default();
+    let mut tally = Tally { restart: Some(config.consensus.restart), ..Tally::default() };
     let mut play = Play { config, ledger, dice: &mut dice, tally: &mut tally };
     for _ in 0..CLOSED_MAX {
         let at = usize::try_from(play.dice.between(0, closed.len() as u64 - 1))?;
