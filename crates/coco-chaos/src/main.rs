@@ -26,6 +26,7 @@ mod packets;
 mod proxy;
 mod report;
 mod scene;
+mod sums;
 mod tool;
 
 use std::{
@@ -71,7 +72,7 @@ struct Arguments {
     /// Where choices come from; drawn when not given
     #[arg(long)]
     seed: Option<u64>,
-    /// Append a line for each case to docs/book/chaos.csv
+    /// Append a line for each case to docs/book/chaos.csv, and print what all its lines come to
     #[arg(long)]
     record: bool,
     /// The program `coco`; by default the one beside this program
@@ -172,6 +173,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     let (text, is_well) = report::conclude(&rows, arguments.at_least);
     println!("{text}");
+    if arguments.record {
+        println!("for docs/book/chaos.md:\n{}", sums::text(&fs::read_to_string(RECORD)?)?);
+    }
     Ok(is_well && !interrupt::is_asked())
 }
 

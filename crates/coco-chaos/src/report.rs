@@ -101,7 +101,8 @@ pub(crate) struct Row {
     pub(crate) verdict: Verdict,
 }
 
-const HEADER: &str = "date,commit,build,case,restart,seed,choices,rate_before,writes,acknowledged,unknown,reads,lost,outages_ms,longest_silence_ms,seconds,verdict";
+/// The columns of the file of all long runs.
+pub(crate) const HEADER: &str = "date,commit,build,case,restart,seed,choices,rate_before,writes,acknowledged,unknown,reads,lost,outages_ms,longest_silence_ms,seconds,verdict";
 
 impl Row {
     /// A line for people.
@@ -272,7 +273,7 @@ fn conclude_outages(rows: &[Row]) -> (String, bool) {
 }
 
 /// The smallest value that is not below so many of a hundred.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
