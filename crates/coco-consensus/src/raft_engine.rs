@@ -468,6 +468,10 @@ impl Engine for RaftEngine {
     }
 
     fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError> {
+        // What was proposed and not handed out yet is staged by position, as the entries of the message will be.
+        if !self.staged.is_empty() {
+            self.drain();
+        }
         let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
         let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
         self.check_primary(from, &message)?;

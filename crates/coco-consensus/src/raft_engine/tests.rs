@@ -274,6 +274,35 @@ fn what_was_overwritten_since_a_fetch_is_not_sent() {
     assert_eq!(storage.put_fetched(FetchId(7), log(3).split_off(1)), None, "never asked for");
 }
 
+/// A proposal that no poll has handed out yet.
+fn proposed() -> (RaftEngine, TxId) {
+    let mut engine = candidate(start(3));
+    answer(&mut engine, 2, true, TxId::default());
+    engine.poll();
+    let id = engine.propose(Bytes::from_static(b"mine")).expect("it is open");
+    (engine, id)
+}
+
+/// An append that names the places of what was proposed, at a node that has not yet told anybody.
+#[test]
+fn a_message_before_the_poll_leaves_a_proposal_as_it_was() {
+    for view in [2, 4] {
+        let (mut engine, id) = proposed();
+        let entries = vec![WireEntry { view: View(2), data: Bytes::from_static(b"other") }; 2];
+        let append = Body::Append { previous: TxId::new(2, 4), commit: Seqno(2), entries };
+        let append = Message { view: View(view), body: append };
+        engine.receive(node(2), &append.encode()).expect("well-formed");
+        let output = engine.poll();
+        let data: Vec<&[u8]> = output.append.iter().map(|entry| &*entry.data).collect();
+        if view == 2 {
+            assert_eq!((output.append[0].tx_id, data), (id, vec![&b"mine"[..]]));
+        } else {
+            assert_eq!(output.truncate_to, Some(Seqno(4)));
+            assert_eq!(data, [b"other"; 2]);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Message(u8, Message),
