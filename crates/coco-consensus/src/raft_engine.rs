@@ -31,6 +31,7 @@
 mod codec;
 mod contacts;
 mod convert;
+mod held;
 mod peer_message;
 mod said;
 mod start;
@@ -54,6 +55,7 @@ use coco_types::{
 use self::{
     codec::{Body, Message},
     contacts::Contacts,
+    held::Held,
     storage::LogStorage,
 };
 pub use self::{
@@ -95,14 +97,6 @@ pub struct RaftEngine {
     /// Own proposals that are not committed: position and bytes.
     uncommitted: VecDeque<(u64, usize)>,
     uncommitted_bytes: usize,
-}
-
-/// What one ready of the `raft` crate left to be said after the disk has it.
-struct Held {
-    number: u64,
-    /// It brought something that has to reach the disk.
-    to_disk: bool,
-    messages: Vec<(NodeId, Bytes)>,
 }
 
 /// Draws an election time-out whenever the node's part changes.
@@ -209,6 +203,7 @@ impl RaftEngine {
         self.timeouts.renew(&mut self.node);
         self.contacts.renew(self.is_primary().then(|| self.view()));
         loop {
+            self.join_held();
             while self.node.has_ready() {
                 let ready = self.node.ready();
                 self.take_ready(ready);
@@ -237,6 +232,23 @@ impl RaftEngine {
         let next = self.pending.iter().flat_map(|(_, next)| next.nodes());
         let stay: BTreeSet<NodeId> = self.configuration.nodes().chain(next).collect();
         self.known.retain(|id, node| stay.contains(node) || named.contains(id));
+    }
+
+    /// Messages behind others that wait for the disk, when there is nothing else to do, wait with those. They make no ready of
+    /// their own: the `raft` crate, too, keeps a note of every ready until the disk has it, and a disk may hang for long.
+    fn join_held(&mut self) {
+        if self.is_primary() || self.held.is_empty() {
+            return;
+        }
+        let messages = mem::take(&mut self.node.raft.msgs);
+        if self.node.has_ready() {
+            // They may need what comes with them to be durable first.
+            self.node.raft.msgs = messages;
+            return;
+        }
+        let messages = self.encode(&messages);
+        let newest = self.held.back_mut().expect("something is held");
+        messages.into_iter().for_each(|(to, message)| newest.join(to, message));
     }
 
     fn take_ready(&mut self, mut ready: Ready) {

@@ -76,6 +76,14 @@ pub(super) struct VoteAnswer {
     pub(super) commit: TxId,
 }
 
+/// Whether this message makes an earlier one to the same node needless: both are of one view and of a kind of which only the
+/// newest counts.
+pub(super) fn stands_for(message: &[u8], earlier: &[u8]) -> bool {
+    let [_, HEARTBEAT_SEEN | PRE_VOTE | PRE_VOTED, ..] = message else { return false };
+    let beginning = message.get(..BEGINNING_BYTES);
+    beginning.is_some() && beginning == earlier.get(..BEGINNING_BYTES)
+}
+
 /// How long the entries of an append are together.
 fn data_bytes(entries: &[WireEntry]) -> usize {
     entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.data.len()))
@@ -318,6 +326,8 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     }
 }
 
+/// Bytes that every message begins with: format, kind and view.
+const BEGINNING_BYTES: usize = 10;
 /// Bytes that an entry takes on the wire beside its data: view and length.
 pub(super) const WIRE_ENTRY_BYTES_MIN: usize = 16;
 /// Bytes of the longest message without its entries, rounded up.

@@ -5,7 +5,7 @@ use ::raft::{Error, GetEntriesContext, Storage as _, StorageError};
 use proptest::prelude::*;
 
 use super::{
-    codec::{VoteAnswer, WireEntry, tests::messages},
+    codec::{VoteAnswer, VoteRequest, WireEntry, tests::messages},
     *,
 };
 use crate::{ConfigurationError, Fetch, FetchId, Timing};
@@ -301,6 +301,41 @@ fn a_message_before_the_poll_leaves_a_proposal_as_it_was() {
             assert_eq!(data, [b"other"; 2]);
         }
     }
+}
+
+/// Somebody goes on to speak to a node whose disk hangs.
+#[test]
+fn what_waits_for_a_disk_that_hangs_has_a_bound() {
+    let mut engine = RaftEngine::new(start(3)).expect("a good start");
+    let entries = vec![WireEntry { view: View(2), data: Bytes::from_static(b"a") }];
+    let append = Body::Append { previous: TxId::new(2, 4), commit: Seqno(2), entries };
+    let mut say = |from, body| {
+        let message = Message { view: View(2), body }.encode();
+        engine.receive(node(from), &message).expect("well-formed");
+        let output = engine.poll();
+        (output.persist, output.send.len(), engine.status().messages_held)
+    };
+    let (token, sent, held) = say(2, append.clone());
+    assert_eq!((sent, held), (0, 1));
+    for commit in 0..10_000 {
+        let (_, sent, held) = say(2, Body::Heartbeat { commit: Seqno(2 + commit % 3) });
+        // One answer for each entry that is learned to be committed; else the newest stands for those before.
+        assert!(sent == 0 && held <= 4, "{sent} sent, {held} held");
+    }
+    let before = say(2, append.clone()).2;
+    assert_eq!(say(2, append).2, before, "nor is anything said twice");
+    for view in 3..10_000 {
+        let last = TxId::new(2, 9);
+        let request = VoteRequest { last, commit: TxId::default(), by_transfer: true };
+        let message = Message { view: View(view), body: Body::PreVote(request) }.encode();
+        engine.receive(node(3), &message).expect("well-formed");
+        assert!(engine.status().messages_held <= 4 + held::MESSAGES_MAX);
+    }
+    engine.persisted(token.expect("an entry"));
+    let said: Vec<_> = engine.poll().send.iter().map(|(_, said)| said.clone()).collect();
+    let seen = Message { view: View(2), body: Body::HeartbeatSeen { commit: Seqno(4) } }.encode();
+    assert_eq!(said.iter().filter(|said| **said == seen).count(), 1);
+    assert_eq!(engine.status().messages_held, 0);
 }
 
 #[derive(Clone, Debug)]
