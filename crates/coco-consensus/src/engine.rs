@@ -221,7 +221,8 @@ pub trait Engine: Send + fmt::Debug {
     /// [`ReceiveError`]; the message had no effect.
     fn receive(&mut self, from: NodeId, message: &Bytes) -> Result<(), ReceiveError>;
 
-    /// Asks for votes now instead of after the time-out. Has no effect on a primary.
+    /// Asks for votes now instead of after the time-out. Has no effect on a primary, on a node that does not vote, and on one
+    /// that votes alone while its log is not on its disk.
     fn campaign(&mut self);
 
     /// The name that the next proposal gets, if it may be proposed now: this node is primary, the opening entry of its
@@ -360,8 +361,11 @@ pub enum ReceiveError {
         /// The end of this log.
         last: Seqno,
     },
-    /// The answer to a vote request that has not left this node.
-    #[error("an answer to a vote request that has not been sent")]
+    /// The answer to a vote request that has not left this node; or a word by which a node that votes alone would stand for
+    /// election before its log is on its disk.
+    #[error(
+        "an answer to a vote request that has not been sent, or a call for an election before its time"
+    )]
     Unasked,
     /// It speaks as primary of a view that has another one.
     #[error("{said} speaks as primary of a view whose primary is {primary}")]

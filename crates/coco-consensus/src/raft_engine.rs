@@ -406,6 +406,10 @@ impl RaftEngine {
             Body::Voted(answer) if answer.granted && self.has_vote_requests_held(message.view) => {
                 Err(ReceiveError::Unasked)
             }
+            // Any of these lets the crate count votes, and this node's own is all that it needs.
+            Body::Voted(_) | Body::PreVoted(_) | Body::TakeOver if self.waits_for_own_disk() => {
+                Err(ReceiveError::Unasked)
+            }
             Body::Append { .. }
             | Body::Appended { .. }
             | Body::Refused { .. }
@@ -429,6 +433,14 @@ impl RaftEngine {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether this node alone decides who leads, and may not yet: the crate, which asks nobody then, would make a primary of
+    /// it whose log is not on its disk.
+    fn waits_for_own_disk(&self) -> bool {
+        let is_alone = !self.configuration.is_joint() && self.configuration.voters == [self.me];
+        let log = &self.node.raft.raft_log;
+        is_alone && !self.is_primary() && log.persisted < log.last_index()
     }
 
     fn has_vote_requests_held(&self, view: View) -> bool {
@@ -475,7 +487,10 @@ impl RaftEngine {
 impl Engine for RaftEngine {
     fn tick(&mut self) {
         self.contacts.now += 1;
-        self.node.tick();
+        // No time passes for a node that may not stand for election yet.
+        if !self.waits_for_own_disk() {
+            self.node.tick();
+        }
         self.drain();
     }
 
@@ -506,6 +521,10 @@ impl Engine for RaftEngine {
     }
 
     fn campaign(&mut self) {
+        // The crate asks neither: it would let a learner lead, and panic when one wins that it does not know.
+        if !self.configuration.votes(self.me) || self.waits_for_own_disk() {
+            return;
+        }
         self.node.campaign().expect("raft refuses no call for an election");
         self.drain();
     }

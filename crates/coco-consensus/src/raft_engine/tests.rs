@@ -338,6 +338,56 @@ fn what_waits_for_a_disk_that_hangs_has_a_bound() {
     assert_eq!(engine.status().messages_held, 0);
 }
 
+/// Alone it needs nobody's vote, and its own log may be on its way to the disk.
+#[test]
+fn a_sole_voter_stands_when_all_it_has_is_on_its_disk() {
+    let ways: [fn(&mut RaftEngine); 4] = [
+        RaftEngine::campaign,
+        |engine| (0..100).for_each(|_| engine.tick()),
+        |engine| {
+            let take_over = Message { view: View(4), body: Body::TakeOver }.encode();
+            engine.receive(node(2), &take_over).expect_err("not now");
+        },
+        |engine| {
+            let refused = Body::PreVoted(VoteAnswer { granted: false, commit: TxId::default() });
+            let refused = Message { view: View(4), body: refused }.encode();
+            engine.receive(node(2), &refused).expect_err("never asked");
+        },
+    ];
+    for way in ways {
+        let mut engine = RaftEngine::new(start(1)).expect("a good start");
+        let output = engine.poll();
+        engine.persisted(output.persist.expect("its opening entry"));
+        let entries = vec![WireEntry { view: View(4), data: Bytes::from_static(b"a") }];
+        let append = Body::Append { previous: TxId::new(3, 5), commit: Seqno(2), entries };
+        let append = Message { view: View(4), body: append };
+        engine.receive(node(2), &append.encode()).expect("it was a voter once");
+        way(&mut engine);
+        assert_eq!(engine.role(), Role::Backup);
+        let output = engine.poll();
+        engine.persisted(output.persist.expect("an entry and a view"));
+        engine.campaign();
+        assert_eq!(engine.role(), Role::Primary);
+    }
+}
+
+#[test]
+fn only_who_votes_stands_for_election() {
+    let outside = |start: &mut Start| start.me = node(9);
+    let learner = |start: &mut Start| {
+        start.configuration = Configuration::of(vec![node(2)]);
+        start.configuration.learners.push(node(1));
+    };
+    for change in [outside as fn(&mut Start), learner] {
+        let mut start = start(3);
+        change(&mut start);
+        let mut engine = RaftEngine::new(start).expect("a good start");
+        engine.poll();
+        engine.campaign();
+        assert_eq!((engine.role(), engine.poll().send.len()), (Role::Backup, 0));
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Message(u8, Message),
