@@ -361,6 +361,14 @@ pub enum ReceiveError {
         /// The end of this log.
         last: Seqno,
     },
+    /// It continues from an entry that no primary can have: one of an older view than what is committed before it.
+    #[error("a peer continues from {previous}, and {committed} is committed")]
+    Contradicts {
+        /// The entry that it continues from.
+        previous: TxId,
+        /// What is committed here.
+        committed: TxId,
+    },
     /// The answer to a vote request that has not left this node; or a word by which a node that votes alone would stand for
     /// election before its log is on its disk.
     #[error(

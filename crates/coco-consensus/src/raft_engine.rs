@@ -21,6 +21,7 @@
 //!   it here instead.
 //! - It bounds uncommitted bytes by dropping proposals silently; we refuse them by name and leave its bound off.
 //! - Messages with positions that it would answer with a panic are refused before it sees them.
+//! - It walks back through its log, entry by entry, to a hint of another node; we look the place up and hand it that one.
 //! - Its log holds no entries of its kind for configuration changes: which entries carry one is the replica's knowledge,
 //!   and the crate is told when they are committed. The rule that only one may wait is kept here.
 //! - It lets a primary that was voted out go on for ever; ours steps down.
@@ -402,6 +403,7 @@ impl RaftEngine {
             {
                 Err(ReceiveError::Unproposed { said: *said, last })
             }
+            Body::Append { previous, .. } => self.check_previous(*previous),
             // A primary starts from a log that is on its disk; the vote requests were held back for that.
             Body::Voted(answer) if answer.granted && self.has_vote_requests_held(message.view) => {
                 Err(ReceiveError::Unasked)
@@ -410,8 +412,7 @@ impl RaftEngine {
             Body::Voted(_) | Body::PreVoted(_) | Body::TakeOver if self.waits_for_own_disk() => {
                 Err(ReceiveError::Unasked)
             }
-            Body::Append { .. }
-            | Body::Appended { .. }
+            Body::Appended { .. }
             | Body::Refused { .. }
             | Body::Vote(_)
             | Body::PreVote(_)
@@ -420,6 +421,29 @@ impl RaftEngine {
             | Body::Heartbeat { .. }
             | Body::HeartbeatSeen { .. }
             | Body::TakeOver => Ok(()),
+        }
+    }
+
+    /// Whoever leads has what is committed, so nothing of an older view after it. The crate would look for such an entry through
+    /// the whole log.
+    fn check_previous(&self, previous: TxId) -> Result<(), ReceiveError> {
+        let seqno = self.committed();
+        let view = self.storage().view_at(seqno.0).map_or(View(0), View);
+        if previous.seqno >= seqno && previous.view < view {
+            let committed = TxId { view, seqno };
+            return Err(ReceiveError::Contradicts { previous, committed });
+        }
+        Ok(())
+    }
+
+    /// Moves the hint of a backup to where the crate would come to from there, entry by entry, on the thread that everybody
+    /// waits for.
+    fn shorten(&self, body: &mut Body) {
+        if let Body::Refused { hint, .. } = body
+            && hint.view > View(0)
+            && hint.seqno <= self.last()
+        {
+            hint.seqno = Seqno(self.storage().last_up_to(hint.seqno.0, hint.view.0));
         }
     }
 
@@ -500,9 +524,10 @@ impl Engine for RaftEngine {
             self.drain();
         }
         let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
-        let message = Message::decode(message).map_err(ReceiveError::Malformed)?;
+        let mut message = Message::decode(message).map_err(ReceiveError::Malformed)?;
         self.check_primary(from, &message)?;
         self.check_positions(&message)?;
+        self.shorten(&mut message.body);
         let is_of_view = message.view == self.view();
         let (message, data) = convert::incoming(sender, self.node.raft.id, message);
         for (entry, data) in message.entries.iter().zip(data) {

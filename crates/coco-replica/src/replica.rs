@@ -325,6 +325,7 @@ impl Replica {
                 ReceiveError::Sender(_)
                 | ReceiveError::Malformed(_)
                 | ReceiveError::Unproposed { .. }
+                | ReceiveError::Contradicts { .. }
                 | ReceiveError::Unasked
                 | ReceiveError::OtherPrimary { .. },
             ) => Ok(()),

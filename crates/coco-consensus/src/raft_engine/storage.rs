@@ -38,6 +38,9 @@ pub(super) struct LogStorage {
     fetches: RefCell<Fetches>,
     message_bytes: usize,
     window_bytes_max: usize,
+    /// How many views the `raft` crate has asked for.
+    #[cfg(test)]
+    pub(super) asked: std::cell::Cell<u64>,
 }
 
 /// Data of consecutive entries.
@@ -76,6 +79,8 @@ impl LogStorage {
             fetches: RefCell::default(),
             message_bytes: limits.message_bytes,
             window_bytes_max: limits.window_bytes,
+            #[cfg(test)]
+            asked: std::cell::Cell::default(),
         }
     }
 
@@ -183,6 +188,12 @@ impl LogStorage {
         self.runs.get(run.checked_sub(1)?).map(|(_, view)| *view)
     }
 
+    /// The last position up to `seqno`, which is at most the last one, whose view is not above `view`; zero when there is none.
+    pub(super) fn last_up_to(&self, seqno: u64, view: u64) -> u64 {
+        let above = self.runs.partition_point(|(_, run)| *run <= view);
+        self.runs.get(above).map_or(seqno, |(first, _)| seqno.min(first - 1))
+    }
+
     fn shells(&self, low: u64, high: u64) -> Vec<Entry> {
         let shell = |index| {
             let term = self.view_at(index).expect("raft asks within the log");
@@ -247,6 +258,8 @@ impl Storage for LogStorage {
     }
 
     fn term(&self, seqno: u64) -> Result<u64> {
+        #[cfg(test)]
+        self.asked.set(self.asked.get() + 1);
         if seqno == 0 {
             return Ok(0);
         }

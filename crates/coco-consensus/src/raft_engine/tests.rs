@@ -388,6 +388,53 @@ fn only_who_votes_stands_for_election() {
     }
 }
 
+/// A long ledger of one view, of which little is at hand.
+fn long(committed: u64) -> Start {
+    let last = Seqno(5_000_000);
+    Start { last, committed: Seqno(committed), recent: Vec::new(), ..start(3) }
+}
+
+/// How many positions the crate asks about for one message.
+fn asked(engine: &mut RaftEngine, view: u64, body: Body) -> (u64, Result<(), ReceiveError>) {
+    let before = engine.storage().asked.get();
+    let message = Message { view: View(view), body }.encode();
+    let taken = engine.receive(node(2), &message);
+    (engine.storage().asked.get() - before, taken)
+}
+
+#[test]
+fn nobody_makes_a_node_walk_back_through_its_log() {
+    let hint = TxId::new(1, 5_000_000);
+    let mut primary = candidate(long(5_000_000));
+    answer(&mut primary, 2, true, TxId::default());
+    let refused = Body::Refused { previous: Seqno(5_000_000), hint, commit: Seqno(2) };
+    let (steps, taken) = asked(&mut primary, 3, refused);
+    assert_eq!(taken, Ok(()));
+    assert!(steps < 100, "{steps}");
+
+    let append = Body::Append { previous: hint, commit: Seqno(2), entries: Vec::new() };
+    let mut backup = RaftEngine::new(long(4_999_999)).expect("a good start");
+    let (steps, taken) = asked(&mut backup, 2, append.clone());
+    let committed = TxId::new(2, 4_999_999);
+    assert_eq!(taken, Err(ReceiveError::Contradicts { previous: hint, committed }));
+    assert!(steps < 100, "{steps}");
+    assert_eq!(asked(&mut backup, 1, append).1, Ok(()), "an older view is answered");
+}
+
+/// The position is the one that the crate would find by itself.
+#[test]
+fn the_end_of_the_views_up_to_one_is_found() {
+    let Start { last, limits, .. } = start(3);
+    let views = [(Seqno(1), View(2)), (Seqno(3), View(5))];
+    let storage = LogStorage::new(::raft::RaftState::default(), &views, last, Vec::new(), limits);
+    for seqno in 0..=4 {
+        for view in 1..7 {
+            let slow = (0..=seqno).rev().find(|at| storage.view_at(*at).unwrap_or(0) <= view);
+            assert_eq!(Some(storage.last_up_to(seqno, view)), slow, "{view}.{seqno}");
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Message(u8, Message),
