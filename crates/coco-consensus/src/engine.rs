@@ -369,6 +369,14 @@ pub enum ReceiveError {
         /// What is committed here.
         committed: TxId,
     },
+    /// From a node that is in no configuration here, and of a view that is too far above what is committed.
+    #[error("a node of no configuration speaks of view {said}, at most {limit} is believed")]
+    FarView {
+        /// The view of the message.
+        said: View,
+        /// The newest that is believed.
+        limit: View,
+    },
     /// The answer to a vote request that has not left this node; or a word by which a node that votes alone would stand for
     /// election before its log is on its disk.
     #[error(

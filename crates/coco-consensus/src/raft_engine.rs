@@ -32,6 +32,7 @@
 mod codec;
 mod contacts;
 mod convert;
+mod far_view;
 mod held;
 mod peer_message;
 mod said;
@@ -525,6 +526,7 @@ impl Engine for RaftEngine {
         }
         let sender = self.speaker(from).ok_or(ReceiveError::Sender(from))?;
         let mut message = Message::decode(message).map_err(ReceiveError::Malformed)?;
+        self.check_view(from, message.view)?;
         self.check_primary(from, &message)?;
         self.check_positions(&message)?;
         self.shorten(&mut message.body);

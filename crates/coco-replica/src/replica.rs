@@ -326,6 +326,7 @@ impl Replica {
                 | ReceiveError::Malformed(_)
                 | ReceiveError::Unproposed { .. }
                 | ReceiveError::Contradicts { .. }
+                | ReceiveError::FarView { .. }
                 | ReceiveError::Unasked
                 | ReceiveError::OtherPrimary { .. },
             ) => Ok(()),

@@ -435,6 +435,31 @@ fn the_end_of_the_views_up_to_one_is_found() {
     }
 }
 
+/// There is an end of views, and no election after it.
+#[test]
+fn a_stranger_leads_nobody_into_a_view_that_is_far_away() {
+    let mut start = start(3);
+    start.pending = Some((Seqno(4), Configuration::of([1, 2, 3, 4].map(node).to_vec())));
+    let mut engine = RaftEngine::new(start).expect("a good start");
+    let mut say = |from, view: u64| {
+        let body = Body::Heartbeat { commit: Seqno(2) };
+        let message = Message { view: View(view), body }.encode();
+        engine.receive(node(from), &message).map(|()| engine.view().0)
+    };
+    let limit = 2 + far_view::VIEWS_AHEAD_MAX;
+    let far = |said| Err(ReceiveError::FarView { said: View(said), limit: View(limit) });
+    assert_eq!(say(9, View::MAX.0), far(View::MAX.0));
+    assert_eq!(say(9, limit - 1), Ok(limit - 1));
+    assert_eq!(say(9, limit), Ok(limit));
+    assert_eq!(say(9, limit + 1), far(limit + 1), "nothing of a newer view is committed");
+    assert_eq!(say(4, limit + 1), Ok(limit + 1));
+    assert_eq!(say(2, 2 * limit), Ok(2 * limit));
+    assert_eq!(
+        say(9, 2 * limit),
+        Err(ReceiveError::OtherPrimary { said: node(9), primary: node(2) })
+    );
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Message(u8, Message),
