@@ -537,6 +537,12 @@ impl Replica {
         Ok(row.is_some_and(|row| row.retired_committed))
     }
 
+    /// Whether a node is in the configuration in effect, or in one that is about to be.
+    pub(crate) fn has_place(&self, node: NodeId) -> bool {
+        self.engine.configuration().contains(node)
+            || self.core.newest_configuration().is_some_and(|next| next.contains(node))
+    }
+
     fn status(&self, node: NodeId) -> Result<Option<NodeStatus>, MembershipError> {
         self.row(node).map(|row| read_node(node, &row).map(|row| row.status)).transpose()
     }

@@ -315,14 +315,16 @@ impl Replica {
             return Ok(());
         }
         match self.engine.receive(from, bytes) {
-            Err(ReceiveError::Missing { said, last }) => {
+            // Only who has a place in the network can count on what this node acknowledged.
+            Err(ReceiveError::Missing { said, last }) if self.has_place(from) => {
                 Err(StepError::AcknowledgedLost { said, last })
             }
             // Any other message that is refused is dropped: the channel is authenticated, so it is a peer's fault and
             // not an attack that we could answer; consensus bears any loss.
             Ok(())
             | Err(
-                ReceiveError::Sender(_)
+                ReceiveError::Missing { .. }
+                | ReceiveError::Sender(_)
                 | ReceiveError::Malformed(_)
                 | ReceiveError::Unproposed { .. }
                 | ReceiveError::Contradicts { .. }

@@ -142,3 +142,23 @@ fn messages_that_make_no_sense_are_dropped() {
     assert_eq!(cluster.status(1, id), coco_types::TxStatus::Committed);
     cluster.assert_equal();
 }
+
+/// A heartbeat of a view after all, which counts on entries that nobody has.
+fn heartbeat_of_too_much() -> Bytes {
+    const FORMAT_AND_KIND: [u8; 2] = [1, 8];
+    let (view, committed) = (1000_u64.to_le_bytes(), 1_000_000_u64.to_le_bytes());
+    [&FORMAT_AND_KIND[..], &view, &committed].concat().into()
+}
+
+/// A node that was let in once and has no seat stops nobody; one that has a seat knows what this node acknowledged.
+#[test]
+fn a_stranger_cannot_say_that_a_node_lost_its_ledger() {
+    let (mut cluster, ..) = on_its_way();
+    let (peer, stranger) = (cluster.nodes[0].id, coco_types::NodeId([0xee; 32]));
+    cluster.step(1, Input::Message(stranger, heartbeat_of_too_much()));
+    assert!(cluster.nodes[1].broken.is_none());
+    cluster.settle();
+    cluster.step(1, Input::Message(peer, heartbeat_of_too_much()));
+    let broken = &cluster.nodes[1].broken;
+    assert!(matches!(broken, Some(StepError::AcknowledgedLost { .. })), "{broken:?}");
+}
