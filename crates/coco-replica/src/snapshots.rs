@@ -303,6 +303,10 @@ impl Snapshots {
         to: Seqno,
         asked: Option<Seqno>,
     ) -> Option<Seqno> {
+        // Under recovery a node has what everybody may read, and the old entries may ask for a snapshot of everything.
+        if !state.secrets.is_whole() {
+            return None;
+        }
         let due = self.due_by_count(state, to).filter(|due| *due <= to).max(asked)?;
         (self.making.is_none() && due > state.committed && due <= to).then_some(due)
     }
@@ -356,6 +360,20 @@ mod tests {
         }
         state.committed = Seqno(committed);
         state
+    }
+
+    #[test]
+    fn nothing_is_due_while_a_part_of_the_state_is_unread() {
+        let secret = coco_ledger::LedgerSecret::new(&[7; 32]);
+        let newest = coco_ledger::Period { from: Seqno(12), secret };
+        let secrets = LedgerSecrets::new([newest]).expect("one period");
+        let unread = LedgerState { secrets, ..state(&[4, 9, 12, 14], 20, 9) };
+        for asked in [None, Some(Seqno(14))] {
+            assert!(
+                Snapshots::new(10).due(&state(&[4, 9, 12, 14], 20, 9), Seqno(14), asked).is_some()
+            );
+            assert_eq!(Snapshots::new(10).due(&unread, Seqno(14), asked), None);
+        }
     }
 
     #[test]
