@@ -175,18 +175,26 @@ pub(crate) struct Core {
     node_secrets_map: MapName,
     /// Entries that ask for a snapshot, ascending: those above the committed position, and one before them.
     snapshots_asked: VecDeque<Seqno>,
-    /// The last two configurations of the ledger, with their entries: only the newest may have to be rolled back, or be
-    /// one that is not in effect yet.
-    configurations: VecDeque<(Seqno, Configuration)>,
+    /// The last three configurations of the ledger: only the newest may have to be rolled back, or be one that is not in
+    /// effect yet; and whether the one before it changed who votes can be asked again after that.
+    configurations: VecDeque<Noted>,
     in_effect_map: MapName,
-    /// The entry that says that the newest configuration is in effect.
-    in_effect: Option<Seqno>,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("last", &self.last()).finish_non_exhaustive()
     }
+}
+
+/// A configuration of the ledger.
+#[derive(Debug)]
+struct Noted {
+    /// Its entry.
+    at: Seqno,
+    configuration: Configuration,
+    /// The entry that says that it is in effect.
+    in_effect: Option<Seqno>,
 }
 
 /// What is remembered of an entry until it is committed or rolled back.
@@ -224,7 +232,6 @@ impl Core {
             snapshots_asked: VecDeque::new(),
             configurations: VecDeque::new(),
             in_effect_map: MapName::from_static(IN_EFFECT_MAP),
-            in_effect: None,
         }
     }
 
@@ -272,7 +279,7 @@ impl Core {
             .map_err(|source| LoadError::Configuration { id, source })?;
         let next = from_row(row);
         let follows = match self.configurations.back() {
-            Some((_, now)) => now.may_become(&next),
+            Some(now) => now.configuration.may_become(&next),
             None => next.check().is_ok(),
         };
         if follows { Ok(next) } else { Err(LoadError::ConfigurationOrder { id }) }
@@ -280,36 +287,47 @@ impl Core {
 
     /// Notes the configuration that an entry carries.
     pub(crate) fn note_configuration(&mut self, at: Seqno, next: Configuration) {
-        if self.configurations.len() == 2 {
+        if self.configurations.len() == CONFIGURATIONS_KEPT {
             self.configurations.pop_front();
         }
-        self.configurations.push_back((at, next));
-        self.in_effect = None;
+        self.configurations.push_back(Noted { at, configuration: next, in_effect: None });
     }
 
     /// Notes that this entry says which configuration is in effect.
     pub(crate) fn note_in_effect(&mut self, at: Seqno, configuration: Seqno) {
-        if self.configurations.back().is_some_and(|(newest, _)| *newest == configuration) {
-            self.in_effect = Some(at);
+        if let Some(newest) =
+            self.configurations.back_mut().filter(|newest| newest.at == configuration)
+        {
+            newest.in_effect = Some(at);
         }
     }
 
     /// Whether the newest configuration changed who votes, and no entry after it says yet that it is in effect.
     pub(crate) fn has_unsaid_configuration(&self) -> bool {
-        self.in_effect.is_none() && self.has_changed_voters()
+        self.in_effect().is_none() && self.has_changed_voters()
     }
 
     /// Whether everybody who starts counts by the newest configuration, whoever is lost: what says that it is in effect, if
     /// anything has to, is committed.
     pub(crate) fn is_configuration_settled(&self) -> bool {
         let committed = self.state.read().committed;
-        self.in_effect.is_some_and(|at| at <= committed) || !self.has_changed_voters()
+        self.in_effect().is_some_and(|at| at <= committed) || !self.has_changed_voters()
+    }
+
+    /// The entry that says that the newest configuration is in effect.
+    fn in_effect(&self) -> Option<Seqno> {
+        self.configurations.back()?.in_effect
+    }
+
+    /// The configuration before the newest.
+    fn configuration_before(&self) -> Option<&Noted> {
+        self.configurations.iter().rev().nth(1)
     }
 
     /// Whether others voted under the configuration before the newest.
     fn has_changed_voters(&self) -> bool {
-        match (self.configurations.front(), self.configurations.get(1)) {
-            (Some((_, before)), Some((_, now))) => {
+        match (self.configuration_before(), self.newest_configuration()) {
+            (Some(Noted { configuration: before, .. }), Some(now)) => {
                 before.voters != now.voters || before.outgoing != now.outgoing
             }
             _ => false,
@@ -318,17 +336,17 @@ impl Core {
 
     /// The entry of the newest configuration.
     pub(crate) fn newest_configuration_at(&self) -> Option<Seqno> {
-        self.configurations.back().map(|(at, _)| *at)
+        self.configurations.back().map(|newest| newest.at)
     }
 
     /// The newest configuration of the ledger.
     pub(crate) fn newest_configuration(&self) -> Option<&Configuration> {
-        self.configurations.back().map(|(_, configuration)| configuration)
+        self.configurations.back().map(|newest| &newest.configuration)
     }
 
     /// The configuration that this entry carries, if it is the newest that does.
     pub(crate) fn configuration_at(&self, seqno: Seqno) -> Option<&Configuration> {
-        let (at, configuration) = self.configurations.back()?;
+        let Noted { at, configuration, .. } = self.configurations.back()?;
         (*at == seqno).then_some(configuration)
     }
 
@@ -494,8 +512,10 @@ impl Core {
             self.uncommitted.back().map_or(self.committed_time_ms, |entry| entry.ledger_time_ms);
         self.evidence.rollback(to);
         while self.snapshots_asked.pop_back_if(|at| *at > to).is_some() {}
-        self.configurations.pop_back_if(|(at, _)| *at > to);
-        self.in_effect.take_if(|at| *at > to);
+        self.configurations.pop_back_if(|noted| noted.at > to);
+        for noted in &mut self.configurations {
+            noted.in_effect.take_if(|at| *at > to);
+        }
     }
 
     /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
@@ -516,6 +536,9 @@ impl Core {
         self.uncommitted_batches -= usize::from(!entry.is_signature);
     }
 }
+
+/// See [`Core::configurations`].
+const CONFIGURATIONS_KEPT: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppendKind {
@@ -616,7 +639,9 @@ impl Loader {
         let state =
             LedgerState { tree, signatures, views, committed: at, ..LedgerState::new(secrets) };
         let mut core = Core::new(cipher, store, state, marks);
-        core.configurations.extend(configuration);
+        if let Some((at, configuration)) = configuration {
+            core.note_configuration(at, configuration);
+        }
         Ok(Self { awaited, ..Self::of(core, retained) })
     }
 
@@ -703,15 +728,14 @@ impl Loader {
     /// only when the one before is committed, and may say of one that it is in effect. Nothing when the ledger names none.
     #[must_use]
     pub fn configuration(&self) -> Option<(Configuration, Option<(Seqno, Configuration)>)> {
-        let (at, newest) = self.core.configurations.back()?.clone();
+        let newest = self.core.configurations.back()?;
+        let (at, configuration) = (newest.at, newest.configuration.clone());
         let committed = self.core.state.read().committed;
-        match self.core.configurations.front() {
-            Some((before, in_effect))
-                if *before < at && at > committed && self.core.in_effect.is_none() =>
-            {
-                Some((in_effect.clone(), Some((at, newest))))
+        match self.core.configuration_before() {
+            Some(before) if at > committed && newest.in_effect.is_none() => {
+                Some((before.configuration.clone(), Some((at, configuration))))
             }
-            Some(_) | None => Some((newest, None)),
+            Some(_) | None => Some((configuration, None)),
         }
     }
 
@@ -719,5 +743,38 @@ impl Loader {
     pub fn take_recent(&mut self) -> Vec<LogEntry> {
         self.recent_bytes = 0;
         std::mem::take(&mut self.recent).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_ledger::LedgerSecret;
+    use coco_types::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_is_rolled_back_leaves_the_one_before_as_it_was() {
+        let of = |nodes: &[u8]| Configuration::of(nodes.iter().map(|n| NodeId([*n; 32])).collect());
+        for said in [false, true] {
+            let secret = LedgerSecret::new(&[7; 32]);
+            let Loader { mut core, .. } = Loader::new(secret, Vec::new(), [1, 2], 16);
+            for seqno in 1..=5 {
+                core.take(&LogEntry { tx_id: TxId::new(2, seqno), data: Bytes::new() })
+                    .expect("an opening entry is made here");
+            }
+            core.note_configuration(Seqno(1), of(&[1]));
+            core.note_configuration(Seqno(2), of(&[1, 2]));
+            if said {
+                core.note_in_effect(Seqno(3), Seqno(2));
+            }
+            core.note_configuration(Seqno(4), of(&[1, 2, 3]));
+            assert!(core.has_unsaid_configuration());
+            core.rollback(Seqno(3));
+            assert_eq!(core.newest_configuration(), Some(&of(&[1, 2])));
+            assert_eq!(core.has_unsaid_configuration(), !said);
+            core.rollback(Seqno(2));
+            assert!(core.has_unsaid_configuration(), "what said so is gone");
+        }
     }
 }

@@ -445,7 +445,7 @@ impl Replica {
     }
 
     /// Whether a learner may be added: not during a change, and not before an entry says that the last one is in effect. Only
-    /// the newest two configurations are remembered, so nobody would say it afterwards.
+    /// the newest few configurations are remembered, so nobody would say it afterwards.
     fn can_admit(&self) -> bool {
         !self.engine.configuration().is_joint()
             && !self.core.has_unsaid_configuration()
