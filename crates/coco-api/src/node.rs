@@ -115,6 +115,50 @@ pub struct JwtRefresh {
     pub failures: u64,
 }
 
+/// `GET /node/metrics`: the connections of clients, since the node started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeMetrics {
+    /// Over all interfaces.
+    pub sessions: SessionMetrics,
+}
+
+/// Connections of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionMetrics {
+    /// Open now.
+    pub active: u64,
+    /// Open at one time, at most.
+    pub peak: u64,
+    /// By the interface's name.
+    pub interfaces: BTreeMap<String, InterfaceSessions>,
+}
+
+/// Connections at one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceSessions {
+    /// Open now.
+    pub active: u64,
+    /// Open at one time, at most.
+    pub peak: u64,
+    /// Connections from which on requests are refused.
+    pub soft_cap: u64,
+    /// Connections from which on others are closed at once.
+    pub hard_cap: u64,
+    /// What came in that was no request.
+    pub errors: SessionErrors,
+}
+
+/// How often something came in that was no request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionErrors {
+    /// No HTTP.
+    pub parsing: u64,
+    /// Headers over the limit.
+    pub request_header_too_large: u64,
+    /// A body over the limit.
+    pub request_payload_too_large: u64,
+}
+
 /// `GET /node/quotes`, and by another name `GET /node/attestations`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Quotes {

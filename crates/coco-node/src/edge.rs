@@ -19,6 +19,7 @@ pub mod parameters;
 mod respond;
 pub mod route;
 mod service;
+mod sessions;
 mod simulate;
 mod standstill;
 mod submit;
@@ -51,6 +52,7 @@ pub(crate) use issuers::IssuerFetcher;
 use newcomers::ShownCertificate;
 pub use openapi::document;
 pub use service::{Service, ServiceParts};
+use sessions::{Interface, Session};
 use standstill::Standstill;
 
 /// Time for a TLS handshake.
@@ -73,6 +75,15 @@ pub enum Transport {
     DevelopmentPlain,
 }
 
+impl Transport {
+    const fn interface(&self) -> Interface {
+        match self {
+            Self::Tls(_) => Interface::Client,
+            Self::DevelopmentPlain => Interface::Development,
+        }
+    }
+}
+
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -90,6 +101,7 @@ pub async fn serve(
     places: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
+    service.sessions().listen(transport.interface());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -109,7 +121,8 @@ pub async fn serve(
         tokio::spawn(async move {
             let _place = place;
             service.metrics().sessions.inc();
-            connection(stream, transport, Arc::clone(&service), stop).await;
+            let session = service.sessions().begin(transport.interface());
+            connection(stream, transport, session, Arc::clone(&service), stop).await;
             service.metrics().sessions.dec();
         });
     }
@@ -118,6 +131,7 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     transport: Transport,
+    session: Session,
     service: Arc<Service>,
     stop: watch::Receiver<bool>,
 ) {
@@ -125,13 +139,13 @@ async fn connection(
         return;
     }
     match transport {
-        Transport::DevelopmentPlain => requests(stream, None, service, stop).await,
+        Transport::DevelopmentPlain => requests(stream, None, session, service, stop).await,
         Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
         {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let shown = shown.map(|der| ShownCertificate(Bytes::copy_from_slice(der)));
-                requests(stream, shown, service, stop).await;
+                requests(stream, shown, session, service, stop).await;
             }
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
             Err(_) => debug!("TLS handshake timed out"),
@@ -142,6 +156,7 @@ async fn connection(
 async fn requests<S>(
     stream: S,
     shown: Option<ShownCertificate>,
+    session: Session,
     service: Arc<Service>,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -164,6 +179,8 @@ async fn requests<S>(
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
+    let session = Arc::new(session);
+    let answering = Arc::clone(&session);
     let has_asked = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&has_asked);
     let activity = service.answers().connection();
@@ -174,8 +191,10 @@ async fn requests<S>(
             request.extensions_mut().insert(shown.clone());
         }
         let (service, open) = (Arc::clone(&service), asks.begin());
+        let session = Arc::clone(&answering);
         async move {
             let reply = Arc::clone(&service).answer(request).await;
+            session.answered(reply.status());
             Ok::<_, Infallible>(standstill::watched(reply, open, service.answers()).await)
         }
     });
@@ -201,6 +220,7 @@ async fn requests<S>(
         }
     };
     if let Err(error) = ended {
+        session.failed(&*error);
         debug!(error, "client connection ended");
     }
 }

@@ -35,6 +35,9 @@ const NODES_SHOWN_MAX: usize = coco_governance::rows::PAGE_ROWS_MAX;
 pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Reply {
     let answered = match call {
         NodeCall::Metrics => Ok(metrics(service)),
+        NodeCall::Sessions => {
+            Ok(respond::json(&service.sessions().shown(service.limits().connections_max)))
+        }
         NodeCall::State => Ok(state(service)),
         NodeCall::Network => network(service),
         NodeCall::Nodes => Ok(respond::json(&Nodes { nodes: nodes(service) })),

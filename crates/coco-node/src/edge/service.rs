@@ -23,6 +23,7 @@ use super::{
     newcomers, node_api, openapi, parameters,
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
+    sessions::Sessions,
     simulate::{self, Simulator},
     standstill::{self, Answers},
     table::{self, Call, Frontend, Row},
@@ -99,6 +100,8 @@ pub struct Service {
     answers: Answers,
     /// Places for those who download files.
     downloading: Arc<Semaphore>,
+    /// Connections of clients.
+    sessions: Arc<Sessions>,
 }
 
 impl Service {
@@ -113,6 +116,7 @@ impl Service {
             joining: Semaphore::new(newcomers::JOINS_MAX),
             answers: Answers::new(standstill::ANSWER_BYTES_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
+            sessions: Arc::default(),
         }
     }
 
@@ -150,6 +154,10 @@ impl Service {
 
     pub(crate) const fn downloading(&self) -> &Arc<Semaphore> {
         &self.downloading
+    }
+
+    pub(super) const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     pub(crate) const fn governing(&self) -> &Semaphore {

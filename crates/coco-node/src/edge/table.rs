@@ -180,6 +180,7 @@ pub enum LedgerCall {
 #[expect(missing_docs, reason = "each is the call of that name")]
 pub enum NodeCall {
     Metrics,
+    Sessions,
     State,
     Network,
     Nodes,
@@ -375,6 +376,7 @@ pub static ROWS: &[Row] = &[
         OperatorFeature::SnapshotRead,
         "A snapshot, or a range of it",
     ),
+    node("/node/metrics", NodeCall::Sessions, "NodeMetrics", "Connections of clients"),
     node("/metrics", NodeCall::Metrics, "", "Counters").gives(Answer::Metrics),
     //
     commit("/gov/commit"),

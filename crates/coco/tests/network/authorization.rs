@@ -56,6 +56,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/consensus", Everybody, Always),
     ("GET /node/ledger_chunk", Everybody, Always),
     ("GET /node/ledger_chunk/{chunkName}", Everybody, Always),
+    ("GET /node/metrics", Everybody, Always),
     ("GET /node/network", Everybody, Always),
     ("GET /node/network/nodes", Everybody, Always),
     ("GET /node/network/nodes/{nodeId}", Everybody, Always),

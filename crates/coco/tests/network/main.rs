@@ -16,6 +16,7 @@
 //! | `issuers.rs` | the keys of an issuer of tokens are fetched from it, by the certificates that members gave it |
 //! | `names.rs` | nodes that are reached by names, and listen elsewhere |
 //! | `newcomers.rs` | a node of a new operator joins by a vote, another leaves, strangers get nothing |
+//! | `node_calls.rs` | operators watch a node over HTTP, and have it do something |
 //! | `operators.rs` | what is wrong with a network is said, and how it and its nodes are set up |
 //! | `tutorial.rs` | the commands of the page on governing do what it says |
 //! | `replay.rs` | real signed transactions of the public chain |
@@ -48,6 +49,7 @@ mod members;
 mod model;
 mod names;
 mod newcomers;
+mod node_calls;
 mod opening;
 mod operators;
 mod program;
