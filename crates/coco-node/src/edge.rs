@@ -5,6 +5,7 @@ mod caller;
 mod downloads;
 mod earlier;
 mod ethereum;
+mod file_digests;
 #[cfg(test)]
 mod fixture;
 mod govern;

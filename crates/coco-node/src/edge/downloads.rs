@@ -6,7 +6,7 @@
 use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use coco_api::ErrorCode;
-use coco_ledger::{ChunkName, FileError, LedgerFilesError, SnapshotName};
+use coco_ledger::{ChunkName, FileError, FileOperation, LedgerFilesError, SnapshotName};
 use coco_types::Seqno;
 use http_body_util::{
     Either, Full,
@@ -16,7 +16,7 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::{
-        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue,
+        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
         LOCATION, RANGE,
     },
 };
@@ -24,6 +24,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use tracing::info;
 
 use super::{
+    file_digests::{Algorithm, REPR_DIGEST, Tag, repr_digest},
     ledger_api::invalid_query,
     parameters::SINCE,
     respond::{self, Refused, Reply},
@@ -50,7 +51,7 @@ const SNAPSHOT_NAME: HeaderName = HeaderName::from_static("x-ms-ccf-snapshot-nam
 
 /// One file, which is complete and never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum File {
+pub(super) enum File {
     Chunk(ChunkName),
     Snapshot(SnapshotName),
 }
@@ -70,6 +71,28 @@ impl File {
         }
     }
 
+    /// Its digest, which it is read for unless it was before.
+    fn digest(
+        self,
+        service: &Service,
+        length: u64,
+        algorithm: Algorithm,
+    ) -> Result<Bytes, FileError> {
+        service.file_digests().of(self, algorithm, |offset| {
+            let left = usize::try_from(length - offset).unwrap_or(usize::MAX).min(PART_BYTES);
+            if left == 0 {
+                return Ok(Vec::new());
+            }
+            let mut part = self.read_part(service, offset, left)?;
+            if part.is_empty() {
+                let source = io::ErrorKind::UnexpectedEof.into();
+                return Err(FileError::new(FileOperation::Read, &self.name().1, source));
+            }
+            part.truncate(left);
+            Ok(part)
+        })
+    }
+
     /// The header that names it, and its name.
     fn name(self) -> (HeaderName, String) {
         match self {
@@ -87,35 +110,65 @@ pub(super) async fn answer(
     query: &Query<'_>,
     request: &Request<Incoming>,
 ) -> Result<Reply, Refused> {
+    let path = request.uri().path();
     let file = match call {
-        DownloadCall::ChunkAt => return chunk_at(service, query).await,
+        DownloadCall::ChunkAt => return chunk_at(service, path, query).await,
         DownloadCall::SnapshotAt => return snapshot_at(service, query).await,
         DownloadCall::Chunk => {
             names.get("chunkName").parse().ok().filter(is_whole).map(File::Chunk)
         }
         DownloadCall::Snapshot => names.get("snapshotName").parse().ok().map(File::Snapshot),
     };
-    let missing = || missing(format!("there is no such file: {}", request.uri().path()));
+    let missing = || missing(format!("there is no such file: {path}"));
     let file = file.ok_or_else(missing)?;
     let Ok(permit) = Arc::clone(service.downloading()).try_acquire_owned() else {
         let message = format!("this node gives {DOWNLOADS_MAX} files already");
         return Err(respond::later(ErrorCode::SessionCapExhausted, message).into());
     };
     let source = Arc::clone(service);
-    let length = spawn_blocking(move || file.length(&source)).await;
-    let Ok(Ok(length)) = length else { return Err(missing()) };
-    Ok(give(service, file, length, request, permit))
+    let wanted = Algorithm::wanted(request.headers());
+    // The place stays taken as long as the file is read, also when nobody waits any more.
+    let found = spawn_blocking(move || (Found::look(&source, file, wanted), permit)).await;
+    let Ok((Ok(found), permit)) = found else { return Err(missing()) };
+    if found.tag.is_known_by(request.headers()) {
+        let mut reply = respond::empty(StatusCode::NOT_MODIFIED);
+        reply.headers_mut().insert(ETAG, found.tag.header().clone());
+        return Ok(reply);
+    }
+    Ok(give(service, found, request, permit))
+}
+
+/// A file that is there.
+struct Found {
+    file: File,
+    length: u64,
+    tag: Tag,
+    /// Its digest, if one is wanted that there is.
+    digest: Option<HeaderValue>,
+}
+
+impl Found {
+    fn look(service: &Service, file: File, wanted: Option<Algorithm>) -> Result<Self, FileError> {
+        let length = file.length(service)?;
+        let tag = Tag::of(&file.digest(service, length, Algorithm::Sha256)?);
+        let digest = |algorithm| {
+            let digest = file.digest(service, length, algorithm)?;
+            Ok(repr_digest(algorithm, &digest))
+        };
+        Ok(Self { file, length, tag, digest: wanted.map(digest).transpose()? })
+    }
 }
 
 /// What is asked for, as an answer whose body is read while it is sent.
 fn give(
     service: &Arc<Service>,
-    file: File,
-    length: u64,
+    found: Found,
     request: &Request<Incoming>,
     permit: OwnedSemaphorePermit,
 ) -> Reply {
+    let Found { file, length, tag, digest } = found;
     let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+    let asked = asked.filter(|_| tag.may_be_continued(request.headers()));
     let (status, range) = match asked.map_or(Asked::Whole, |range| Asked::read(range, length)) {
         Asked::Whole => (StatusCode::OK, 0..length),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -142,6 +195,8 @@ fn give(
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
     headers.insert(header, text(name));
+    headers.insert(ETAG, tag.header().clone());
+    headers.extend(digest.map(|digest| (REPR_DIGEST, digest)));
     if status == StatusCode::PARTIAL_CONTENT {
         headers.insert(CONTENT_RANGE, text(format!("bytes {first}-{last}/{length}")));
     }
@@ -198,7 +253,7 @@ async fn taken(
 }
 
 /// The way to the chunk that holds an entry, once it is closed and committed.
-async fn chunk_at(service: &Arc<Service>, query: &Query<'_>) -> Result<Reply, Refused> {
+async fn chunk_at(service: &Arc<Service>, path: &str, query: &Query<'_>) -> Result<Reply, Refused> {
     let Some(since) = since(query)?.filter(|since| *since != Seqno::ZERO) else {
         let message = "the query needs since= with the number of an entry".to_owned();
         return Err(invalid_query(message).into());
@@ -211,7 +266,7 @@ async fn chunk_at(service: &Arc<Service>, query: &Query<'_>) -> Result<Reply, Re
     let found = spawn_blocking(move || source.parts().history.files().place(since)).await;
     let found = found.map_err(|error| broken(&error))?;
     match found {
-        Ok((name, _)) if is_whole(&name) => Ok(way_to(&format!("/node/ledger_chunk/{name}"))),
+        Ok((name, _)) if is_whole(&name) => Ok(way_to(&format!("{path}/{name}"))),
         Ok(_) => Err(missing(format!(
             "the file of entry {since} is not complete; members can end it by trigger_ledger_chunk"
         ))),

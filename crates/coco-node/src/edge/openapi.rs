@@ -155,7 +155,7 @@ fn responses(row: &Row) -> Value {
             let mut part = body("application/octet-stream", bytes);
             let whole = part.clone();
             part["description"] = json!("The range that was asked for");
-            json!({ "200": whole, "206": part, "416": empty("There are no such bytes") })
+            json!({ "200": whole, "206": part, "304": empty("The client has it"), "416": empty("There are no such bytes") })
         }
         Answer::Readiness => json!({ "204": empty("Ready"), "503": empty("Not ready") }),
     };

@@ -17,7 +17,9 @@ use hyper::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    caller, downloads, ethereum, govern,
+    caller, downloads, ethereum,
+    file_digests::FileDigests,
+    govern,
     governance::{self, Ask},
     ledger_api::{self, invalid_query},
     newcomers, node_api, openapi, parameters,
@@ -100,6 +102,8 @@ pub struct Service {
     answers: Answers,
     /// Places for those who download files.
     downloading: Arc<Semaphore>,
+    /// Digests of files that were given.
+    file_digests: FileDigests,
     /// Connections of clients.
     sessions: Arc<Sessions>,
 }
@@ -116,6 +120,7 @@ impl Service {
             joining: Semaphore::new(newcomers::JOINS_MAX),
             answers: Answers::new(standstill::ANSWER_BYTES_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
+            file_digests: FileDigests::default(),
             sessions: Arc::default(),
         }
     }
@@ -154,6 +159,10 @@ impl Service {
 
     pub(crate) const fn downloading(&self) -> &Arc<Semaphore> {
         &self.downloading
+    }
+
+    pub(super) const fn file_digests(&self) -> &FileDigests {
+        &self.file_digests
     }
 
     pub(super) const fn sessions(&self) -> &Arc<Sessions> {

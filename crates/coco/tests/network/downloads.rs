@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_ledger::{ChunkName, SnapshotName};
 use coco_node::config::OperatorFeature;
 use serde_json::json;
@@ -26,6 +27,37 @@ const TRANSFERS: u64 = 60;
 fn complete(folder: &Path) -> anyhow::Result<Vec<ChunkName>> {
     let names = chunks(folder)?.into_iter().map(|(name, _)| name);
     Ok(names.filter(|name| name.is_committed).collect())
+}
+
+/// Digests over the whole file, and what follows from them for a client that has it already.
+fn has_digests(connection: &mut Connection, path: &str, whole: &[u8]) -> anyhow::Result<()> {
+    let sha256 = coco_crypto::sha256(whole);
+    let tag = &*format!("\"sha-256:{sha256}\"");
+    let wanted = ("want-repr-digest", "sha-256=2, sha-512=1");
+    let part = connection.request("GET", path, &[("range", "bytes=5-6"), wanted], b"")?;
+    ensure!(part.status == 206 && part.body == whole[5..=6], "a part: {}", part.status);
+    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256.0));
+    ensure!(part.header("repr-digest") == Some(&digest), "{:?}", part.header("repr-digest"));
+    let head = connection.request("HEAD", path, &[("want-repr-digest", "sha-512=1")], b"")?;
+    let digest = head.header("repr-digest").context("another digest")?;
+    ensure!(digest.starts_with("sha-512=:") && digest.len() == 9 + 88 + 1, "{digest}");
+    let plain = connection.request("HEAD", path, &[], b"")?;
+    ensure!(plain.header("repr-digest").is_none(), "nobody asked for it");
+    for (headers, status) in [
+        (&[("if-none-match", tag)][..], 304),
+        (&[("if-none-match", "\"another\", *")][..], 304),
+        (&[("if-none-match", tag), ("range", "bytes=0-9")][..], 304),
+        (&[("if-none-match", "\"another\"")][..], 200),
+        (&[("if-range", tag), ("range", "bytes=0-9")][..], 206),
+        (&[("if-range", "\"another\""), ("range", "bytes=0-9")][..], 200),
+    ] {
+        let answer = connection.request("GET", path, headers, b"")?;
+        ensure!(answer.status == status, "{headers:?}: {}", answer.status);
+        ensure!(answer.header("etag") == Some(tag), "{headers:?}: {:?}", answer.header("etag"));
+        ensure!(status != 304 || answer.body.is_empty(), "{headers:?} has a body");
+        ensure!(status != 200 || answer.body == whole, "{headers:?} has another body");
+    }
+    Ok(())
 }
 
 fn transfer(network: &Network, count: u64) -> anyhow::Result<()> {
@@ -112,6 +144,7 @@ fn the_ledger_is_fetched_from_nodes_that_offer_it() -> anyhow::Result<()> {
         ensure!(answer.status == status, "{range}: {}", answer.status);
         ensure!(status != 206 || answer.body.len() == 10, "{range}: {} bytes", answer.body.len());
     }
+    has_digests(&mut connection, &path, &fs::read(ledger.join(name.to_string()))?)?;
     let head = connection.request("HEAD", &path, &[], b"")?;
     ensure!(head.status == 200 && head.body.is_empty(), "HEAD: {}", head.status);
     for (path, status) in [
@@ -161,6 +194,7 @@ fn the_newest_snapshot_is_fetched() -> anyhow::Result<()> {
     ensure!(fs::read(target)? == fs::read(folder.join(name))?, "{name} is another file");
     ensure!(name.parse::<SnapshotName>().is_ok(), "{name:?}");
     let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    has_digests(&mut connection, &format!("/node/snapshot/{name}"), &fs::read(target)?)?;
     let answer = connection.get(&format!("/node/snapshot?since={}", u64::MAX))?;
     ensure!(answer.status == 404, "nothing is newer: {}", answer.status);
     network.finish()

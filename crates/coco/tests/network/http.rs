@@ -189,7 +189,7 @@ impl Connection {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         let mut response = Response { status, headers, body: Vec::new() };
-        if is_bodiless || status == 204 {
+        if is_bodiless || [204, 304].contains(&status) {
             return Ok(response);
         }
         let length: usize =
