@@ -9,7 +9,7 @@ use coco_kv::{MapName, Transaction, WriteSetView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{AuditFault, CONFIGURATION, act::rows, is_governed};
+use super::{AuditFault, CONFIGURATION, SNAPSHOT_ASKED, act::rows, is_governed};
 use crate::recovery::is_holder;
 use crate::tables::{
     self, ENCRYPTED_SUBMITTED_SHARES, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
@@ -18,8 +18,13 @@ use crate::tables::{
 
 /// Checks an entry that records no request.
 pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
-    let known =
-        [NODES_INFO, NODES_ENDORSED_CERTIFICATES, CONFIGURATION, ENCRYPTED_SUBMITTED_SHARES];
+    let known = [
+        NODES_INFO,
+        NODES_ENDORSED_CERTIFICATES,
+        CONFIGURATION,
+        ENCRYPTED_SUBMITTED_SHARES,
+        SNAPSHOT_ASKED,
+    ];
     let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
     if let Some((table, key, _)) = governed.find(|(table, ..)| !known.contains(table)) {
         return Err(nobody_asked(table, key));
@@ -28,6 +33,12 @@ pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Resu
     nodes.check_steps()?;
     nodes.check_certificates(writes)?;
     nodes.check_configuration(writes)?;
+    for (key, row) in rows(writes, SNAPSHOT_ASKED) {
+        // Operators may ask for one: it says nothing that the ledger does not. There is room for no word beside that.
+        if key != singleton_key() || row != Some(b"".as_slice()) {
+            return Err(nobody_asked(SNAPSHOT_ASKED, key));
+        }
+    }
     for (key, row) in rows(writes, ENCRYPTED_SUBMITTED_SHARES) {
         // That they are forgotten takes nothing from anybody.
         if row.is_some() && !may_send(tx, key)? {

@@ -6,12 +6,13 @@ use coco_governance::{
     Audit, AuditFault, DEFAULT_CONSTITUTION, Message, PROPOSAL_AGE_DEFAULT_S, Route,
     tables::{self, AckRow},
 };
-use coco_kv::{Domain, StateImage, WriteSet};
+use coco_kv::{Domain, MapName, StateImage, WriteSet};
 use coco_types::Seqno;
 use serde_json::json;
 
 use super::books::{
-    Books, CONFIGURATION, NEXT_CONSTITUTION, audit, configuration, hex, node, put, root,
+    Books, CONFIGURATION, NEXT_CONSTITUTION, SNAPSHOT_ASKED, audit, configuration, hex, node, put,
+    root,
 };
 use crate::consortium::{NO, ServiceKey, YES, engine};
 
@@ -48,6 +49,10 @@ fn nodes_come_and_go(b: &mut Books) {
     put(&mut set, tables::NODES_INFO, newer.as_bytes(), &seated("Trusted"));
     put(&mut set, tables::NODES_INFO, new.as_bytes(), &gone);
     put(&mut set, CONFIGURATION, own, &configuration(&[1, 3], &[]));
+    b.write(set);
+    // An operator asks for a snapshot.
+    let mut set = WriteSet::new();
+    set.insert(&MapName::from_static(SNAPSHOT_ASKED), own, Vec::new());
     b.write(set);
     gone["retired_committed"] = json!(true);
     let mut set = WriteSet::new();
@@ -99,7 +104,7 @@ fn a_history_of_every_kind_of_act_holds() {
     let report = b.audit().unwrap();
     assert_eq!((report.members, report.active), (3, 3));
     let acts = report.acts;
-    assert_eq!((acts.proposals, acts.accepted, acts.own), (15, 12, 6));
+    assert_eq!((acts.proposals, acts.accepted, acts.own), (15, 12, 7));
     let others = 8 + 1;
     assert_eq!(acts.requests, acts.proposals + acts.ballots + others);
 }
@@ -137,7 +142,7 @@ fn an_audit_may_begin_with_a_snapshot() {
     assert_eq!((report.members, report.acts.proposals), (3, 2));
     // The rules are those in the snapshot, and the entry after it comes next.
     let mut removal = WriteSet::new();
-    let member = coco_kv::MapName::from_static(tables::MEMBERS_INFO);
+    let member = MapName::from_static(tables::MEMBERS_INFO);
     removal.remove(&member, &b.c.members[0].id().key());
     b.entries[usize::try_from(at.0).unwrap()] = removal;
     assert_eq!(b.go_on(begin(), at).unwrap_err().seqno, at.next());
