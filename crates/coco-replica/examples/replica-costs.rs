@@ -122,6 +122,7 @@ fn kind(input: &Input) -> &'static str {
         | Input::Introduce(_)
         | Input::Govern(..)
         | Input::IssuerKeys(..)
+        | Input::AskSnapshot(_)
         | Input::Governed(_) => "other",
     }
 }

@@ -94,11 +94,13 @@ pub enum Unasked {
 
 /// What is done on another thread.
 #[derive(Clone, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     /// What a member asks for.
     Member(Ticket, GovernRequest),
     /// Keys that an issuer of tokens publishes, whose keys members want to be fetched.
     IssuerKeys(Ticket, IssuerKeys),
+    /// A snapshot, which an operator asks for.
+    Snapshot(Ticket),
     /// The end of a recovery, once all secrets are back.
     EndOfRecovery,
     /// Another ledger secret, because members do not want it to be used for longer.
@@ -108,7 +110,9 @@ enum Asked {
 impl Asked {
     const fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) => Some(*ticket),
+            Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) | Self::Snapshot(ticket) => {
+                Some(*ticket)
+            }
             Self::EndOfRecovery | Self::NextSecret => None,
         }
     }
@@ -116,7 +120,7 @@ impl Asked {
     /// What nobody waits for, as it is called.
     const fn unasked(&self) -> Option<Unasked> {
         match self {
-            Self::Member(..) | Self::IssuerKeys(..) => None,
+            Self::Member(..) | Self::IssuerKeys(..) | Self::Snapshot(_) => None,
             Self::EndOfRecovery => Some(Unasked::EndOfRecovery),
             Self::NextSecret => Some(Unasked::NextSecret),
         }
@@ -188,6 +192,7 @@ impl GovernTask {
                 .handle(transaction, route, &envelope, &situation)
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
             Asked::IssuerKeys(_, keys) => issuer_keys(transaction, &keys),
+            Asked::Snapshot(_) => snapshot(transaction, &secrets),
             Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
             Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
@@ -203,6 +208,25 @@ fn issuer_keys(
     let base = transaction.version();
     take_issuer_keys(&mut transaction, keys)?;
     Prepared::of(transaction, base, Reply::Done)
+}
+
+fn snapshot(
+    mut transaction: Transaction<'static>,
+    secrets: &Secrets,
+) -> Result<Prepared, GovernanceError> {
+    let base = transaction.version();
+    ask_snapshot(&mut transaction, secrets)?;
+    Prepared::of(transaction, base, Reply::Done)
+}
+
+/// Writes that a snapshot is asked for, of the entry after which all nodes make one.
+fn ask_snapshot(tx: &mut Transaction<'_>, secrets: &Secrets) -> Result<(), GovernanceError> {
+    if !secrets.known.is_whole() {
+        return Err(refused("half a state makes no snapshot: the service is being recovered"));
+    }
+    let map = find(tx, SNAPSHOT_ASKED_MAP)?;
+    tx.put(map, singleton_key(), Vec::new());
+    Ok(())
 }
 
 /// Does what the constitution asked the node for, as far as it is writes.
@@ -221,16 +245,7 @@ fn prepare(
                 opens |= open_service(&mut transaction, previous.as_deref(), &next)?;
             }
             Effect::ChunkLedger => chunk = true,
-            Effect::Snapshot if !secrets.known.is_whole() => {
-                return Err(refused(
-                    "half a state makes no snapshot: the service is being recovered",
-                ));
-            }
-            Effect::Snapshot => {
-                let map = MapName::from_static(SNAPSHOT_ASKED_MAP);
-                let map = transaction.map(&map).expect("the loader registered this map");
-                transaction.put(map, singleton_key(), Vec::new());
-            }
+            Effect::Snapshot => ask_snapshot(&mut transaction, secrets)?,
             Effect::RefreshRecoveryShares => refreshes = true,
             Effect::RekeyLedger => rekeys = true,
             Effect::Recovered(key) => {
@@ -527,26 +542,8 @@ impl Governing {
 }
 
 impl Replica {
-    pub(crate) fn govern(
-        &mut self,
-        ticket: Ticket,
-        request: GovernRequest,
-        effects: &mut Effects,
-    ) -> Result<(), StepError> {
-        self.take_asked(ticket, Asked::Member(ticket, request), effects)
-    }
-
-    /// Takes keys of an issuer, as it takes a member's request.
-    pub(crate) fn take_issuer_keys(
-        &mut self,
-        ticket: Ticket,
-        keys: IssuerKeys,
-        effects: &mut Effects,
-    ) -> Result<(), StepError> {
-        self.take_asked(ticket, Asked::IssuerKeys(ticket, keys), effects)
-    }
-
-    fn take_asked(
+    /// Has what somebody asks for carried out, after what waits already.
+    pub(crate) fn take_asked(
         &mut self,
         ticket: Ticket,
         asked: Asked,

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::{
     effects::{Effects, Persist, Reply},
-    governing::{GovernReply, GovernRequest, Governed, Governing},
+    governing::{Asked, GovernReply, GovernRequest, Governed, Governing},
     introductions::Introduction,
     ledger_state::SharedLedgerState,
     load::{AppendKind, Core, LoadError, Loader},
@@ -114,6 +114,8 @@ pub enum Input {
     Govern(Ticket, GovernRequest),
     /// Keys that an issuer of tokens publishes. They are answered, by `Effects::governed`.
     IssuerKeys(Ticket, IssuerKeys),
+    /// An operator asks for a snapshot, which all nodes make of the next signature entry. Answered by `Effects::governed`.
+    AskSnapshot(Ticket),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
 }
@@ -285,8 +287,15 @@ impl Replica {
             }
             Input::Join(request) => self.join(&request, &mut effects)?,
             Input::Introduce(introduction) => self.introduce(&introduction, &mut effects)?,
-            Input::Govern(ticket, request) => self.govern(ticket, request, &mut effects)?,
-            Input::IssuerKeys(ticket, keys) => self.take_issuer_keys(ticket, keys, &mut effects)?,
+            Input::Govern(ticket, request) => {
+                self.take_asked(ticket, Asked::Member(ticket, request), &mut effects)?;
+            }
+            Input::IssuerKeys(ticket, keys) => {
+                self.take_asked(ticket, Asked::IssuerKeys(ticket, keys), &mut effects)?;
+            }
+            Input::AskSnapshot(ticket) => {
+                self.take_asked(ticket, Asked::Snapshot(ticket), &mut effects)?;
+            }
             Input::Governed(governed) => self.take_governed(*governed, &mut effects)?,
         }
         if !is_work {

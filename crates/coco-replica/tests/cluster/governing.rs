@@ -368,6 +368,27 @@ fn a_snapshot_that_members_ask_for_is_made_by_every_node() {
 }
 
 #[test]
+fn a_snapshot_that_an_operator_asks_for_is_made_by_every_node() {
+    let mut story = Story::new(Keys::real(3), Settings { snapshot_entries: 0, ..EAGER });
+    story.cluster.settle();
+    let ask = |story: &mut Story, node| {
+        let ticket = Ticket(story.tickets);
+        story.tickets += 1;
+        story.cluster.step(node, Input::AskSnapshot(ticket));
+        story.cluster.settle();
+        story.reply(node, ticket).expect("an answer").clone()
+    };
+    let primary = story.cluster.nodes[0].id;
+    assert_eq!(ask(&mut story, 1), GovernReply::NotPrimary(Some(primary)));
+    let GovernReply::Done { id, reply: Reply::Done } = ask(&mut story, 0) else { panic!() };
+    story.cluster.run(10);
+    for node in &story.cluster.nodes {
+        let names: Vec<_> = node.disk.snapshots.keys().collect();
+        assert!(matches!(names[..], [name] if name.seqno > id.seqno), "{names:?}");
+    }
+}
+
+#[test]
 fn a_chunk_that_members_ask_for_ends_with_the_next_signature() {
     let mut story = Story::fast();
     let ends = |story: &Story| {
