@@ -81,8 +81,8 @@ impl Default for EthereumSettings {
 pub struct ClientInterface {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What is offered to whoever asks beside what every node offers. It reads disks and gives long answers, so it is nothing
-    /// for an interface to all the world.
+    /// What is offered to whoever asks beside what every node offers. It reads disks, gives long answers
+    /// and makes entries, so it is nothing for an interface to all the world.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub enabled_operator_features: BTreeSet<OperatorFeature>,
 }
@@ -100,6 +100,8 @@ impl ClientInterface {
 pub enum OperatorFeature {
     /// Its snapshots.
     SnapshotRead,
+    /// That whoever reaches it has all nodes make a snapshot.
+    SnapshotCreate,
     /// The files of its ledger that are complete and committed.
     LedgerChunkRead,
 }

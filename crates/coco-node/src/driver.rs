@@ -74,6 +74,8 @@ pub(crate) enum Job {
     Govern(GovernRequest, oneshot::Sender<GovernReply>),
     /// Keys that an issuer of tokens publishes, and whoever waits for the answer.
     IssuerKeys(IssuerKeys, oneshot::Sender<GovernReply>),
+    /// An operator asks for a snapshot, and waits for the answer.
+    AskSnapshot(oneshot::Sender<GovernReply>),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
     /// This node was told that it has no place in the network.
@@ -198,6 +200,16 @@ impl Inbox {
     pub async fn issuer_keys(&self, keys: IssuerKeys) -> std::io::Result<GovernReply> {
         let (sender, reply) = oneshot::channel();
         self.put(Job::IssuerKeys(keys, sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
+    /// Asks the replica for a snapshot, and waits for its answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn ask_snapshot(&self) -> std::io::Result<GovernReply> {
+        let (sender, reply) = oneshot::channel();
+        self.put(Job::AskSnapshot(sender));
         reply.await.map_err(|_| std::io::Error::other("this node stops"))
     }
 
@@ -424,6 +436,7 @@ impl Driver {
             }
             Job::Govern(request, reply) => Input::Govern(self.governing_for(reply), request),
             Job::IssuerKeys(keys, reply) => Input::IssuerKeys(self.governing_for(reply), keys),
+            Job::AskSnapshot(reply) => Input::AskSnapshot(self.governing_for(reply)),
             Job::Governed(governed) => Input::Governed(governed),
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::Behind(by, needs) => {

@@ -16,6 +16,7 @@ mod ledger_api;
 mod newcomers;
 mod node_api;
 mod openapi;
+mod operate;
 pub mod parameters;
 mod respond;
 pub mod route;

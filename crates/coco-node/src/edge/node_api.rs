@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use coco_api::{
     Attestations, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, ErrorCode,
-    JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface,
-    Version,
+    JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes,
+    RpcInterface, Version,
 };
 use coco_governance::{
     GovernanceError,
@@ -174,17 +174,21 @@ fn ready(is_ready: bool) -> Reply {
 fn primary(service: &Service) -> Reply {
     match service.state().primary() {
         Some(id) if id == service.node_id() => respond::empty(StatusCode::OK),
-        Some(id) => match service.parts().nodes.get(id) {
-            Some(address) => redirect(&format!("https://{}/node/primary", address.client)),
-            None => respond::error(
-                ErrorCode::PrimaryNotFound,
-                "the primary is not in the configuration",
-            ),
-        },
+        Some(id) => way_to(service, id, "/node/primary"),
         None => respond::error(
             ErrorCode::PrimaryNotFound,
             "no primary is known at the moment; try again",
         ),
+    }
+}
+
+/// The way to a path of the primary.
+pub(super) fn way_to(service: &Service, primary: NodeId, path: &str) -> Reply {
+    match service.parts().nodes.get(primary) {
+        Some(address) => redirect(&format!("https://{}{path}", address.client)),
+        None => {
+            respond::error(ErrorCode::PrimaryNotFound, "the primary is not in the configuration")
+        }
     }
 }
 

@@ -149,6 +149,9 @@ fn responses(row: &Row) -> Value {
         Answer::Redirect => {
             json!({ "200": empty("It is"), "308": empty("Another node is: see location") })
         }
+        Answer::NothingOrWay => {
+            json!({ "204": empty("Done"), "308": empty("The primary does it: see location") })
+        }
         Answer::WayToFile => json!({ "308": empty("See location") }),
         Answer::File => {
             let bytes = json!({ "type": "string", "format": "binary" });

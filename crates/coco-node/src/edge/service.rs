@@ -22,7 +22,7 @@ use super::{
     govern,
     governance::{self, Ask},
     ledger_api::{self, invalid_query},
-    newcomers, node_api, openapi, parameters,
+    newcomers, node_api, openapi, operate, parameters,
     respond::{self, Refused, Reply},
     route::{Names, QUERY_BYTES_MAX, Query, Route, route},
     sessions::Sessions,
@@ -102,6 +102,8 @@ pub struct Service {
     answers: Answers,
     /// Places for those who download files.
     downloading: Arc<Semaphore>,
+    /// Places for calls of operators that change something.
+    operating: Arc<Semaphore>,
     /// Digests of files that were given.
     file_digests: FileDigests,
     /// Connections of clients.
@@ -120,6 +122,7 @@ impl Service {
             joining: Semaphore::new(newcomers::JOINS_MAX),
             answers: Answers::new(standstill::ANSWER_BYTES_MAX),
             downloading: Arc::new(Semaphore::new(downloads::DOWNLOADS_MAX)),
+            operating: Arc::new(Semaphore::new(operate::CALLS_MAX)),
             file_digests: FileDigests::default(),
             sessions: Arc::default(),
         }
@@ -159,6 +162,10 @@ impl Service {
 
     pub(crate) const fn downloading(&self) -> &Arc<Semaphore> {
         &self.downloading
+    }
+
+    pub(super) const fn operating(&self) -> &Arc<Semaphore> {
+        &self.operating
     }
 
     pub(super) const fn file_digests(&self) -> &FileDigests {
@@ -317,6 +324,9 @@ impl Service {
             Call::Download(call) => downloads::answer(self, call, names, &parsed, &request)
                 .await
                 .unwrap_or_else(Refused::reply),
+            Call::CreateSnapshot => {
+                operate::create_snapshot(self, path).await.unwrap_or_else(Refused::reply)
+            }
             Call::Caller => caller::answer(self, &request).unwrap_or_else(Refused::reply),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }

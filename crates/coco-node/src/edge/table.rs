@@ -116,6 +116,8 @@ pub enum Answer {
     Nothing,
     /// Nothing, or the way to another node.
     Redirect,
+    /// Nothing, or the way to the primary.
+    NothingOrWay,
     /// 204, or 503.
     Readiness,
     /// The way to a file.
@@ -145,6 +147,8 @@ pub enum Call {
     Join,
     /// A file of this node.
     Download(DownloadCall),
+    /// A snapshot that an operator asks for.
+    CreateSnapshot,
     /// As whom the service takes whoever asks.
     Caller,
     /// The document about the calls below a prefix.
@@ -376,6 +380,7 @@ pub static ROWS: &[Row] = &[
         OperatorFeature::SnapshotRead,
         "A snapshot, or a range of it",
     ),
+    CREATE_SNAPSHOT,
     node("/node/metrics", NodeCall::Sessions, "NodeMetrics", "Connections of clients"),
     node("/metrics", NodeCall::Metrics, "", "Counters").gives(Answer::Metrics),
     //
@@ -544,6 +549,17 @@ const JOIN: Row = Row {
         Call::Join,
         Answer::Json("JoinResponse"),
         "Says who a node is that wants to belong to the network, and gives it what it needs once members trust it",
+    )
+};
+
+const CREATE_SNAPSHOT: Row = Row {
+    verb: Verb::Post,
+    feature: Some(OperatorFeature::SnapshotCreate),
+    ..get(
+        "/node/snapshot:create",
+        Call::CreateSnapshot,
+        Answer::NothingOrWay,
+        "Asks for a snapshot, which all nodes make of the next signature",
     )
 };
 

@@ -285,6 +285,7 @@ fn node_config(
             enabled_operator_features: [
                 OperatorFeature::LedgerChunkRead,
                 OperatorFeature::SnapshotRead,
+                OperatorFeature::SnapshotCreate,
             ]
             .into(),
         },

@@ -75,6 +75,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/service/previous_identity", Everybody, Always),
     ("GET /node/snapshot", Everybody, Always),
     ("GET /node/snapshot/{snapshotName}", Everybody, Always),
+    ("POST /node/snapshot:create", Everybody, Always),
     ("GET /node/state", Everybody, Always),
     ("GET /node/tx", Everybody, Always),
     ("GET /node/version", Everybody, Always),

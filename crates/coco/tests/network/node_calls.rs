@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use coco_node::config::OperatorFeature;
 use serde_json::{Value, json};
 
 use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
-    program::until,
+    program::{coco, errors_of, until},
 };
 
 const TIME: Duration = Duration::from_secs(10);
@@ -62,5 +63,66 @@ fn a_node_counts_its_clients() -> anyhow::Result<()> {
     })?;
     let errors = interface(&sessions(&mut asks)?, "client")["errors"].clone();
     ensure!(errors["parsing"] == 0, "the other interface: {errors}");
+    network.finish()
+}
+
+/// Where the newest snapshot of a node is, if it has one.
+fn newest_snapshot(network: &Network, i: usize) -> anyhow::Result<Option<String>> {
+    let mut connection = Connection::plain(network.addresses(i)?.development, PATIENCE)?;
+    let answer = connection.get("/node/snapshot")?;
+    ensure!([308, 404].contains(&answer.status), "n{i}: {}", answer.status);
+    Ok(answer.header("location").map(str::to_owned))
+}
+
+#[test]
+fn an_operator_has_every_node_make_a_snapshot() -> anyhow::Result<()> {
+    const CREATE: &str = "/node/snapshot:create";
+    let mut network = Network::provision(3, |config| config.ledger.snapshot_entries = 0)?;
+    network.start_all()?;
+    let primary = network.await_primary(TIME)?;
+    let pem = network.service_cert_pem()?;
+    let connect = |i: usize| Connection::tls(network.addresses(i)?.client, &pem);
+    for i in 0..3 {
+        ensure!(newest_snapshot(&network, i)?.is_none(), "n{i} made one unasked");
+    }
+    // A backup names the primary.
+    let backup = (primary + 1) % 3;
+    let answer = connect(backup)?.request("POST", CREATE, &[], b"")?;
+    let expected = format!("https://{}{CREATE}", network.addresses(primary)?.client);
+    ensure!(answer.status == 308, "a backup: {}", answer.status);
+    ensure!(answer.header("location") == Some(&expected), "{:?}", answer.header("location"));
+    let answer = connect(primary)?.request("POST", CREATE, &[], b"")?;
+    ensure!(answer.status == 204, "the primary: {}", answer.status);
+    let id = answer.header("x-ms-ccf-transaction-id").context("the entry that asks")?;
+    let status = connect(primary)?.get(&format!("/node/tx?transaction_id={id}"))?.json()?;
+    ensure!(status["status"] == "Committed", "{status}");
+    let mut names = Vec::new();
+    until("every node has one", TIME, || {
+        let found = (0..3).map(|i| newest_snapshot(&network, i));
+        names = found.collect::<anyhow::Result<_>>()?;
+        Ok(names.iter().all(Option::is_some))
+    })?;
+    ensure!(names.iter().all(|name| *name == names[0]), "{names:?}");
+    ensure!(connect(primary)?.get(CREATE)?.status == 405, "reading asks for nothing");
+
+    // An auditor has nothing against it.
+    let (cert, ledger) = (network.service_cert(), network.ledger_folder(primary));
+    let path = ledger.to_str().context("UTF-8")?;
+    let cert = cert.to_str().context("UTF-8")?;
+    let output = coco(&["ledger", "verify", path, "--service-cert", cert, "--governance"])?;
+    ensure!(output.status.success(), "{}", errors_of(&output));
+    network.finish()
+}
+
+#[test]
+fn a_node_that_is_not_to_takes_no_calls_of_operators() -> anyhow::Result<()> {
+    let mut network = Network::provision(1, |config| {
+        config.client.enabled_operator_features = [OperatorFeature::SnapshotRead].into();
+    })?;
+    network.start_all()?;
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    let answer = connection.request("POST", "/node/snapshot:create", &[], b"")?;
+    let message = answer.json()?["error"]["message"].to_string();
+    ensure!(answer.status == 404 && message.contains("SnapshotCreate"), "{message}");
     network.finish()
 }
