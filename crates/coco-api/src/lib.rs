@@ -11,8 +11,9 @@ pub use caller::Caller;
 pub use error::{AuthenticationDetail, ErrorBody, ErrorCode, ErrorDetail};
 pub use node::{
     Attestations, Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode,
-    InterfaceSessions, JwtRefresh, Network, Node, NodeMetrics, NodeState, Nodes, PreviousIdentity,
-    Quote, Quotes, RpcInterface, SessionErrors, SessionMetrics, TxStatusBody, Version,
+    HistoricalCache, InterfaceSessions, JwtRefresh, Network, Node, NodeMetrics, NodeState, Nodes,
+    PreviousIdentity, Quote, Quotes, RpcInterface, SessionErrors, SessionMetrics, TxStatusBody,
+    Version,
 };
 
 /// The header that carries the transaction id of every response.

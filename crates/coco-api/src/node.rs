@@ -159,6 +159,13 @@ pub struct SessionErrors {
     pub request_payload_too_large: u64,
 }
 
+/// `GET /node/historical_cache`: what a node keeps in memory of the ledger's past, for whoever reads it next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoricalCache {
+    /// Its bytes, about.
+    pub estimated_size: u64,
+}
+
 /// `GET /node/quotes`, and by another name `GET /node/attestations`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Quotes {

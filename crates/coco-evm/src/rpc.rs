@@ -306,6 +306,12 @@ impl Rpc {
         Self { config, executor, cache, filters: Filters::new(seed) }
     }
 
+    /// How many bytes the decoded blocks take that are kept in memory, about.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
     /// Reads a request body. Never fails: what is wrong becomes a response.
     #[must_use]
     pub fn parse(&self, body: &[u8]) -> Parsed {

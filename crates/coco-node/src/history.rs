@@ -44,11 +44,15 @@ impl Opened {
 
     fn keep(&mut self, leaf: Digest, private: Bytes) {
         self.0.push_back((leaf, private));
-        let mut held: usize = self.0.iter().map(|(_, private)| private.len()).sum();
+        let mut held = self.bytes();
         while self.0.len() > OPENED_MAX || held > OPENED_BYTES_MAX {
             let Some((_, dropped)) = self.0.pop_front() else { break };
             held -= dropped.len();
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, private)| private.len()).sum()
     }
 }
 
@@ -62,6 +66,11 @@ impl LedgerHistory {
     /// The files that it reads from.
     pub(crate) fn files(&self) -> &LedgerFiles {
         &self.files
+    }
+
+    /// Bytes of decrypted entries that are kept for the next reader.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.opened.lock().bytes()
     }
 
     /// What vouches for the files.
@@ -151,6 +160,7 @@ mod tests {
         }
         assert_eq!(opened.get(&before), None, "the oldest goes first");
         assert!(opened.get(&after).is_some());
+        assert_eq!(opened.bytes(), b"committed".len());
         opened.keep(Digest([0; 32]), Bytes::from(vec![0; OPENED_BYTES_MAX + 1]));
         assert_eq!(opened.0.len(), 0, "one that is too long is not kept, and no other");
     }

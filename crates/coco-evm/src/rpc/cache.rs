@@ -119,6 +119,11 @@ impl BlockCache {
         self.inner.lock().by_hash.get(hash).copied()
     }
 
+    /// How many bytes the blocks take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.inner.lock().bytes
+    }
+
     fn put(&self, block: Arc<CachedBlock>, standing: Standing) {
         let bytes = weight(&block.block);
         let mut inner = self.inner.lock();

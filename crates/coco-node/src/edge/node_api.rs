@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coco_api::{
     Attestations, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, ErrorCode,
-    JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes,
+    HistoricalCache, JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes,
     RpcInterface, Version,
 };
 use coco_governance::{
@@ -37,6 +37,10 @@ pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Re
         NodeCall::Metrics => Ok(metrics(service)),
         NodeCall::Sessions => {
             Ok(respond::json(&service.sessions().shown(service.limits().connections_max)))
+        }
+        NodeCall::HistoricalCache => {
+            let bytes = service.parts().history.kept_bytes() + service.rpc().cached_bytes();
+            Ok(respond::json(&HistoricalCache { estimated_size: bytes as u64 }))
         }
         NodeCall::State => Ok(state(service)),
         NodeCall::Network => network(service),

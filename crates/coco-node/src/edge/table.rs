@@ -185,6 +185,7 @@ pub enum LedgerCall {
 pub enum NodeCall {
     Metrics,
     Sessions,
+    HistoricalCache,
     State,
     Network,
     Nodes,
@@ -381,6 +382,12 @@ pub static ROWS: &[Row] = &[
         "A snapshot, or a range of it",
     ),
     CREATE_SNAPSHOT,
+    node(
+        "/node/historical_cache",
+        NodeCall::HistoricalCache,
+        "HistoricalCache",
+        "What is kept in memory of the ledger's past",
+    ),
     node("/node/metrics", NodeCall::Sessions, "NodeMetrics", "Connections of clients"),
     node("/metrics", NodeCall::Metrics, "", "Counters").gives(Answer::Metrics),
     //

@@ -54,6 +54,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/commit", Everybody, Always),
     ("GET /node/config", Everybody, Always),
     ("GET /node/consensus", Everybody, Always),
+    ("GET /node/historical_cache", Everybody, Always),
     ("GET /node/ledger_chunk", Everybody, Always),
     ("GET /node/ledger_chunk/{chunkName}", Everybody, Always),
     ("GET /node/metrics", Everybody, Always),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
 use coco_node::config::OperatorFeature;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
     program::{coco, errors_of, until},
+    rpc::Rpc,
 };
 
 const TIME: Duration = Duration::from_secs(10);
@@ -124,5 +126,23 @@ fn a_node_that_is_not_to_takes_no_calls_of_operators() -> anyhow::Result<()> {
     let answer = connection.request("POST", "/node/snapshot:create", &[], b"")?;
     let message = answer.json()?["error"]["message"].to_string();
     ensure!(answer.status == 404 && message.contains("SnapshotCreate"), "{message}");
+    network.finish()
+}
+
+#[test]
+fn what_is_kept_of_the_past_is_counted() -> anyhow::Result<()> {
+    let mut network = Network::provision(1, |_| {})?;
+    network.start_all()?;
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    let mut kept = || -> anyhow::Result<u64> {
+        let shown = connection.get("/node/historical_cache")?.json()?;
+        shown["estimated_size"].as_u64().with_context(|| shown.to_string())
+    };
+    let before = kept()?;
+    let mut rpc = Rpc::to(network.addresses(0)?.development)?;
+    let transfer = network.accounts[0].transfer(0, Address::repeat_byte(7), U256::from(1));
+    rpc.call("eth_sendRawTransactionSync", &json!([transfer.raw]))?;
+    let after = kept()?;
+    ensure!(after > before, "{before}, then {after}");
     network.finish()
 }
