@@ -18,9 +18,10 @@ use coco_types::{NodeId, Role, Seqno};
 use hyper::{StatusCode, header::HeaderValue};
 
 use super::{
-    parameters,
+    ledger_api::invalid_query,
+    parameters::{self, HOST, PORT, STATUS},
     respond::{self, Reply},
-    route::Names,
+    route::{Names, Query},
     service::Service,
     table::NodeCall,
 };
@@ -31,8 +32,16 @@ const CREATION: Seqno = Seqno(1);
 /// Most nodes that one answer names. The table keeps those that are long gone.
 const NODES_SHOWN_MAX: usize = coco_governance::rows::PAGE_ROWS_MAX;
 
+/// The statuses of nodes.
+const NODE_STATUSES: [&str; 3] = ["Pending", "Trusted", "Retired"];
+
 /// Answers a GET.
-pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Reply {
+pub(crate) fn answer(
+    service: &Service,
+    call: NodeCall,
+    names: &Names<'_>,
+    query: &Query<'_>,
+) -> Reply {
     let answered = match call {
         NodeCall::Metrics => Ok(metrics(service)),
         NodeCall::Sessions => {
@@ -44,7 +53,7 @@ pub(crate) fn answer(service: &Service, call: NodeCall, names: &Names<'_>) -> Re
         }
         NodeCall::State => Ok(state(service)),
         NodeCall::Network => network(service),
-        NodeCall::Nodes => Ok(respond::json(&Nodes { nodes: nodes(service) })),
+        NodeCall::Nodes => nodes_asked_for(service, query),
         NodeCall::OneNode => Ok(one_node(service, names.get("nodeId"))),
         NodeCall::RemovableNodes => removable_nodes(service),
         NodeCall::Primary => Ok(primary(service)),
@@ -122,6 +131,31 @@ fn network(service: &Service) -> Result<Reply, GovernanceError> {
         service_data: data,
         current_service_create_txid: created.unwrap_or_else(|| state.tx_id(CREATION).to_string()),
     }))
+}
+
+/// The nodes that a query means. Where it names no status, they are those that take part.
+fn nodes_asked_for(service: &Service, query: &Query<'_>) -> Result<Reply, GovernanceError> {
+    let mut nodes = match query.get(STATUS.name) {
+        None => nodes(service),
+        Some(status) if NODE_STATUSES.contains(&status) => {
+            written_nodes(service, |row| row.status == status)?
+        }
+        Some(other) => {
+            let words = NODE_STATUSES.join(", ");
+            return Ok(invalid_query(format!("status={other} is no status of a node: {words}")));
+        }
+    };
+    let (host, port) = (query.get(HOST.name), query.get(PORT.name));
+    let is_meant = |interface: &RpcInterface| {
+        let (at, number) = interface.published_address.rsplit_once(':').unwrap_or_default();
+        // An IPv6 address stands in brackets, and may be asked for without.
+        let at = [at, at.trim_start_matches('[').trim_end_matches(']')];
+        host.is_none_or(|host| at.contains(&host)) && port.is_none_or(|port| port == number)
+    };
+    if host.or(port).is_some() {
+        nodes.retain(|node| node.rpc_interfaces.values().any(is_meant));
+    }
+    Ok(respond::json(&Nodes { nodes }))
 }
 
 fn nodes(service: &Service) -> Vec<Node> {
@@ -229,17 +263,27 @@ fn node_rows(rows: &mut Rows) -> Result<Vec<(String, NodeRow)>, GovernanceError>
 }
 
 fn removable_nodes(service: &Service) -> Result<Reply, GovernanceError> {
+    let nodes = written_nodes(service, |row| row.retired_committed)?;
+    Ok(respond::json(&Nodes { nodes }))
+}
+
+/// Nodes by what the ledger says of them.
+fn written_nodes(
+    service: &Service,
+    is_meant: impl Fn(&NodeRow) -> bool,
+) -> Result<Vec<Node>, GovernanceError> {
     let (at, mut rows) = service.committed_rows();
-    let removable = node_rows(&mut rows)?.into_iter().filter(|(_, row)| row.retired_committed);
-    let nodes = removable.map(|(node_id, row)| Node {
+    let primary = service.state().primary().map(|id| id.to_string());
+    let meant = node_rows(&mut rows)?.into_iter().filter(|(_, row)| is_meant(row));
+    let nodes = meant.map(|(node_id, row)| Node {
+        primary: Some(&node_id) == primary.as_ref(),
         node_id,
         status: row.status,
-        primary: false,
         rpc_interfaces: row.rpc_interfaces.into_iter().map(interface).collect(),
         node_data: row.node_data,
         last_written: at.seqno.0,
     });
-    Ok(respond::json(&Nodes { nodes: nodes.collect() }))
+    Ok(nodes.collect())
 }
 
 fn interface((name, row): (String, InterfaceRow)) -> (String, RpcInterface) {

@@ -89,6 +89,24 @@ pub(super) const SINCE: Parameter = Parameter {
 };
 pub(super) const SINCE_ENTRY: Parameter =
     Parameter { about: "The entry that it must hold", is_required: true, ..SINCE };
+pub(super) const HOST: Parameter = Parameter {
+    name: "host",
+    about: "The host, by its name or address, at which one of its interfaces is reached",
+    form: Form::Text,
+    is_required: false,
+};
+pub(super) const PORT: Parameter = Parameter {
+    name: "port",
+    about: "The port at which one of its interfaces is reached",
+    form: Form::Text,
+    is_required: false,
+};
+pub(super) const STATUS: Parameter = Parameter {
+    name: "status",
+    about: "Pending, Trusted or Retired; without it, the nodes that take part",
+    form: Form::Text,
+    is_required: false,
+};
 pub(super) const VIEW_HISTORY: &[Parameter] = &[
     Parameter {
         name: "view_history",

@@ -312,7 +312,7 @@ impl Service {
             Call::Ethereum => self.ethereum(row, query, request).await,
             Call::Preflight => ethereum::preflight(),
             Call::Ledger(call) => ledger_api::answer(self, call, &parsed).await,
-            Call::Node(call) => node_api::answer(self, call, names),
+            Call::Node(call) => node_api::answer(self, call, names, &parsed),
             Call::Governance(read) => {
                 let (at, mut rows) = self.committed_rows();
                 let ask = Ask { names, path, query: &parsed };

@@ -5,7 +5,8 @@
 //! parts that vary.
 
 use super::parameters::{
-    AFTER, API_VERSION, CASE, LIMIT, Parameter, SINCE, SINCE_ENTRY, TRANSACTION_ID, VIEW_HISTORY,
+    AFTER, API_VERSION, CASE, HOST, LIMIT, PORT, Parameter, SINCE, SINCE_ENTRY, STATUS,
+    TRANSACTION_ID, VIEW_HISTORY,
 };
 use crate::config::OperatorFeature;
 
@@ -296,7 +297,8 @@ pub static ROWS: &[Row] = &[
     api("/node/api", Frontend::Node),
     node("/node/state", NodeCall::State, "NodeState", "This node's id and state"),
     node("/node/network", NodeCall::Network, "Network", "The service and its primary"),
-    node("/node/network/nodes", NodeCall::Nodes, "Nodes", "The nodes that take part"),
+    node("/node/network/nodes", NodeCall::Nodes, "Nodes", "The nodes that take part")
+        .asks(&[HOST, PORT, STATUS]),
     node(
         "/node/network/nodes/{nodeId}",
         NodeCall::OneNode,

@@ -146,3 +146,40 @@ fn what_is_kept_of_the_past_is_counted() -> anyhow::Result<()> {
     ensure!(after > before, "{before}, then {after}");
     network.finish()
 }
+
+#[test]
+fn nodes_are_found_by_where_they_are_and_what_they_are() -> anyhow::Result<()> {
+    let mut network = Network::provision(2, |_| {})?;
+    network.start_all()?;
+    let address = network.addresses(1)?.client;
+    let mut connection = Connection::plain(network.addresses(0)?.development, PATIENCE)?;
+    let all = connection.get("/node/network/nodes")?.json()?["nodes"].clone();
+    let is_it = |node: &&Value| {
+        node["rpc_interfaces"]["client"]["published_address"] == address.to_string()
+    };
+    let other = all.as_array().context("nodes")?.iter().find(is_it).context("the other")?;
+    let (host, port) = (address.ip(), address.port());
+    for (query, expected) in [
+        (format!("host={host}&port={port}"), 1),
+        (format!("port={port}"), 1),
+        (format!("host={host}"), 2),
+        (format!("host={host}&port=1"), 0),
+        ("host=n1.acme.example".to_owned(), 0),
+        ("status=Trusted".to_owned(), 2),
+        (format!("status=Trusted&port={port}"), 1),
+        ("status=Pending".to_owned(), 0),
+        ("status=Retired".to_owned(), 0),
+    ] {
+        let shown = connection.get(&format!("/node/network/nodes?{query}"))?.json()?;
+        let nodes = shown["nodes"].as_array().context("nodes")?;
+        ensure!(nodes.len() == expected, "{query}: {shown}");
+        ensure!(expected != 1 || nodes[0]["node_id"] == other["node_id"], "{query}: {shown}");
+    }
+    let primary = connection.get("/node/network/nodes?status=Trusted")?.json()?;
+    let primary = primary["nodes"].as_array().context("nodes")?.clone();
+    ensure!(primary.iter().filter(|node| node["primary"] == true).count() == 1, "{primary:?}");
+    let wrong = connection.get("/node/network/nodes?status=Gone")?;
+    ensure!(wrong.status == 400, "no status: {}", wrong.status);
+    ensure!(wrong.error_code()? == "InvalidQueryParameterValue");
+    network.finish()
+}
