@@ -166,8 +166,18 @@ fn responses(row: &Row) -> Value {
     responses
 }
 
-/// A name of the operation that no other one has: its method and path in letters.
+/// A name of the operation that no other one has: its method and path in letters, and a number where another spelling of the
+/// path comes before.
 fn operation_id(row: &Row) -> String {
+    let id = operation_letters(row);
+    let before = ROWS.iter().take_while(|other| !std::ptr::eq(*other, row));
+    match before.filter(|other| operation_letters(other) == id).count() {
+        0 => id,
+        others => format!("{id}{}", others + 1),
+    }
+}
+
+fn operation_letters(row: &Row) -> String {
     let words =
         row.path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words = words.map(|word| {

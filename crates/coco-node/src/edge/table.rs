@@ -355,20 +355,11 @@ pub static ROWS: &[Row] = &[
         "How often this node fetched keys of issuers of tokens",
     ),
     node("/node/attestations/self", NodeCall::OwnQuote, "Quote", "This node's evidence"),
-    download(
-        "/node/ledger_chunk",
-        DownloadCall::ChunkAt,
-        OperatorFeature::LedgerChunkRead,
-        "The way to the ledger file that holds an entry",
-    )
-    .gives(Answer::WayToFile)
-    .asks(&[SINCE_ENTRY]),
-    download(
-        "/node/ledger_chunk/{chunkName}",
-        DownloadCall::Chunk,
-        OperatorFeature::LedgerChunkRead,
-        "A ledger file, or a range of it",
-    ),
+    // CCF has had both spellings.
+    chunk_at("/node/ledger_chunk"),
+    chunk_at("/node/ledger-chunk"),
+    chunk("/node/ledger_chunk/{chunkName}"),
+    chunk("/node/ledger-chunk/{chunkName}"),
     download(
         "/node/snapshot",
         DownloadCall::SnapshotAt,
@@ -661,6 +652,18 @@ const fn download(
     summary: &'static str,
 ) -> Row {
     Row { feature: Some(feature), ..get(path, Call::Download(call), Answer::File, summary) }
+}
+
+const fn chunk_at(path: &'static str) -> Row {
+    let summary = "The way to the ledger file that holds an entry";
+    download(path, DownloadCall::ChunkAt, OperatorFeature::LedgerChunkRead, summary)
+        .gives(Answer::WayToFile)
+        .asks(&[SINCE_ENTRY])
+}
+
+const fn chunk(path: &'static str) -> Row {
+    let summary = "A ledger file, or a range of it";
+    download(path, DownloadCall::Chunk, OperatorFeature::LedgerChunkRead, summary)
 }
 
 const fn read(

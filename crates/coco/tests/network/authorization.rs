@@ -55,6 +55,8 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/config", Everybody, Always),
     ("GET /node/consensus", Everybody, Always),
     ("GET /node/historical_cache", Everybody, Always),
+    ("GET /node/ledger-chunk", Everybody, Always),
+    ("GET /node/ledger-chunk/{chunkName}", Everybody, Always),
     ("GET /node/ledger_chunk", Everybody, Always),
     ("GET /node/ledger_chunk/{chunkName}", Everybody, Always),
     ("GET /node/metrics", Everybody, Always),

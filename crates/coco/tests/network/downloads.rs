@@ -60,6 +60,18 @@ fn has_digests(connection: &mut Connection, path: &str, whole: &[u8]) -> anyhow:
     Ok(())
 }
 
+/// The way to a file is spelled as it was asked for.
+fn has_both_spellings(connection: &mut Connection, name: ChunkName) -> anyhow::Result<()> {
+    for calls in ["/node/ledger_chunk", "/node/ledger-chunk"] {
+        let way = connection.get(&format!("{calls}?since={}", name.first))?;
+        let path = format!("{calls}/{name}");
+        ensure!(way.header("location") == Some(&path), "{:?}", way.header("location"));
+        let head = connection.request("HEAD", &path, &[], b"")?;
+        ensure!(head.status == 200 && head.body.is_empty(), "HEAD {path}: {}", head.status);
+    }
+    Ok(())
+}
+
 fn transfer(network: &Network, count: u64) -> anyhow::Result<()> {
     let mut rpc = Rpc::to(network.addresses(0)?.development)?;
     let account = &network.accounts[0];
@@ -145,8 +157,7 @@ fn the_ledger_is_fetched_from_nodes_that_offer_it() -> anyhow::Result<()> {
         ensure!(status != 206 || answer.body.len() == 10, "{range}: {} bytes", answer.body.len());
     }
     has_digests(&mut connection, &path, &fs::read(ledger.join(name.to_string()))?)?;
-    let head = connection.request("HEAD", &path, &[], b"")?;
-    ensure!(head.status == 200 && head.body.is_empty(), "HEAD: {}", head.status);
+    has_both_spellings(&mut connection, name)?;
     for (path, status) in [
         ("/node/ledger_chunk", 400),
         ("/node/ledger_chunk?since=0", 400),
