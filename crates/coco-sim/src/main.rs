@@ -10,7 +10,7 @@ mod seeds;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::BufWriter,
+    io::{BufWriter, Write as _},
     panic,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -60,9 +60,9 @@ struct Arguments {
     /// Append what the run came to, and what its seeds cost, to this file, as comma-separated values
     #[arg(long)]
     figures: Option<PathBuf>,
-    /// Look for the first seed whose run reaches this state; given several times, all of them
-    #[arg(long, conflicts_with_all = ["seed", "minutes", "planted", "and_from"])]
-    reaching: Vec<String>,
+    /// Write into this file which states each seed reaches, a line for each: to find a seed for a regression
+    #[arg(long, conflicts_with = "planted")]
+    states: Option<PathBuf>,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -101,6 +101,7 @@ struct Shared {
     until: Option<Instant>,
     failed: AtomicBool,
     log: Option<PathBuf>,
+    states: Option<Mutex<BufWriter<File>>>,
     sum: Mutex<Sum>,
 }
 
@@ -109,9 +110,6 @@ fn main() -> ExitCode {
     let started = Instant::now();
     if let Some(names) = &arguments.planted {
         return plant(names, arguments.from, arguments.seeds);
-    }
-    if !arguments.reaching.is_empty() {
-        return reach(&arguments.reaching, arguments.from, arguments.seeds.unwrap_or(SEEDS));
     }
     let (from, count) = match (arguments.seed, arguments.minutes) {
         (Some(seed), _) => (seed, 1),
@@ -122,11 +120,19 @@ fn main() -> ExitCode {
         println!("{count} seeds from {from} on, and {count} from {and_from} on");
     }
     let until = arguments.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
+    let states = match arguments.states.as_ref().map(File::create).transpose() {
+        Ok(file) => file.map(|file| Mutex::new(BufWriter::new(file))),
+        Err(error) => {
+            eprintln!("error: cannot write what seeds reach: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let shared = Shared {
         seeds: Seeds::new([from].into_iter().chain(arguments.and_from), count),
         until,
         failed: AtomicBool::new(false),
         log: arguments.log.clone(),
+        states,
         sum: Mutex::default(),
     };
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -172,19 +178,6 @@ fn plant(names: &str, from: u64, seeds: Option<u64>) -> ExitCode {
     }
 }
 
-/// Says which is the first seed whose run reaches all these states.
-fn reach(states: &[String], from: u64, count: u64) -> ExitCode {
-    let reaches = |seed: &u64| {
-        let marks = run(*seed).marks;
-        states.iter().all(|state| marks.iter().any(|(reached, _)| reached == state))
-    };
-    match (from..from.saturating_add(count)).find(reaches) {
-        Some(seed) => println!("{seed}"),
-        None => eprintln!("none of {count} seeds from {from} on reaches that"),
-    }
-    ExitCode::SUCCESS
-}
-
 /// Runs seeds until there are no more, the time is over, or one fails.
 fn work(shared: &Shared, always_twice: bool) {
     while !shared.failed.load(Ordering::Relaxed)
@@ -201,6 +194,13 @@ fn work(shared: &Shared, always_twice: bool) {
         if reports.first() != reports.last() {
             fail(shared, seed, "gives two different runs");
             return;
+        }
+        if let (Some(states), Some(report)) = (&shared.states, reports.first()) {
+            let reached: Vec<&str> = report.marks.iter().map(|(state, _)| state).collect();
+            let mut states = states.lock().expect("nothing panics while it writes");
+            if let Err(error) = writeln!(states, "{seed}: {}", reached.join("; ")) {
+                eprintln!("error: cannot write what seed {seed} reaches: {error}");
+            }
         }
         let cost = thread_time().saturating_sub(started) / times;
         let mut sum = shared.sum.lock().expect("no thread panics while it adds up");
