@@ -263,7 +263,7 @@ impl Host for Outside<'_, '_> {
                 Ok(Value::Bool(is_root_authority(pem)))
             }
             ("isValidX509CertChain", [Value::Text(chain), Value::Text(trusted)]) => {
-                Ok(Value::Bool(is_chain(chain, trusted)))
+                is_chain(chain, trusted).map(Value::Bool)
             }
             ("isUserAuthority", [Value::Text(pem)]) => {
                 Ok(Value::Bool(UserAuthority::from_pem(pem).is_ok()))
@@ -296,13 +296,30 @@ impl Host for Outside<'_, '_> {
     }
 }
 
+/// Most certificates of a chain: no public authority's is longer than four.
+const CHAIN_CERTIFICATES_MAX: usize = 8;
+/// Most certificates of which one may have issued a chain's last. Each is a signature to be verified, of which no fuel is counted.
+const TRUSTED_CERTIFICATES_MAX: usize = 16;
+
 /// Whether each certificate of a chain is issued by the next, and the last is trusted or issued by one that is. Keys are
 /// ECDSA; periods are not looked at, for lack of a clock.
-fn is_chain(chain: &str, trusted: &str) -> bool {
+///
+/// # Errors
+/// [`HostError::Refused`], when there are too many certificates.
+fn is_chain(chain: &str, trusted: &str) -> Result<bool, HostError> {
     let read = |text: &str| -> Option<Vec<Certificate>> {
         read_bundle(text).ok()?.iter().map(|der| Certificate::from_der(der).ok()).collect()
     };
-    let (Some(chain), Some(trusted)) = (read(chain), read(trusted)) else { return false };
+    let (Some(chain), Some(trusted)) = (read(chain), read(trusted)) else { return Ok(false) };
+    for (certificates, what, most) in [
+        (&chain, "a chain", CHAIN_CERTIFICATES_MAX),
+        (&trusted, "what is trusted", TRUSTED_CERTIFICATES_MAX),
+    ] {
+        let count = certificates.len();
+        if count > most {
+            return Err(refused(format!("{what} has {count} certificates; it may have {most}")));
+        }
+    }
     let are_linked = chain.windows(2).all(|pair| match pair {
         [below, above] => below.verify_issued_by(above).is_ok(),
         _ => true,
@@ -310,7 +327,7 @@ fn is_chain(chain: &str, trusted: &str) -> bool {
     let is_anchored = chain.last().is_some_and(|last| {
         trusted.iter().any(|root| root == last || last.verify_issued_by(root).is_ok())
     });
-    are_linked && is_anchored
+    Ok(are_linked && is_anchored)
 }
 
 fn check_key(key: &[u8]) -> Result<(), HostError> {

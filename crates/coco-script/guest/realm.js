@@ -4,6 +4,10 @@
 
     delete Math.random;
     delete globalThis.eval;
+    // These write what no freezing reaches, and a stack trace hands out the functions on it, the host's among them.
+    delete Error.prepareStackTrace;
+    delete Error.stackTraceLimit;
+    delete Error.captureStackTrace;
 
     // Calendars are arithmetic and stay; what asks for the current time goes.
     const Calendar = Date;

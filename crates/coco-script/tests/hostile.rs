@@ -252,6 +252,9 @@ fn what_is_shared_is_frozen() {
         "Uint8Array.__proto__.prototype.x = 1;",
         "RegExp.prototype.exec = () => null;",
         "Promise.prototype.then = 1;",
+        "Error.prepareStackTrace = () => 1;",
+        "Error.stackTraceLimit = 0;",
+        "Error.captureStackTrace({});",
     ] {
         let result = body(text);
         let Err(ScriptError::Exception(exception)) = &result else { panic!("{text}: {result:?}") };
