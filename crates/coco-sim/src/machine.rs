@@ -442,10 +442,7 @@ impl Machine {
             recent,
             timing: plan.timing,
             seed: engine_seed,
-            limits: match plan.planted {
-                Some(Planted::IgnoreLimits) => Limits::default(),
-                _ => plan.limits,
-            },
+            limits: limits(plan),
         };
         let joints = trace.started(&start, &self.disk.entries);
         let engine = RaftEngine::new(start).expect("the disk is in order");
@@ -685,6 +682,14 @@ impl Machine {
             return Ok(Vec::new());
         };
         read_entries(&storage.ledger().files(), &replica.state(), fetch)
+    }
+}
+
+/// The maxima that a node's engine is given.
+fn limits(plan: &Plan) -> Limits {
+    match plan.planted {
+        Some(Planted::IgnoreLimits) => Limits::default(),
+        _ => plan.limits,
     }
 }
 

@@ -56,7 +56,7 @@ fn what_was_mended_stays_mended() {
 }
 
 #[test]
-fn planted_bugs_are_found_by_the_check_that_is_for_them() {
+fn planted_bugs_are_found_by_the_check_that_is_for_it() {
     for known in planted::AROUND {
         let found = (0..known.seeds).find(|seed| matches!(known.is_found_by(*seed), Ok(Some(_))));
         let found = found.unwrap_or_else(|| panic!("{known:?} is not found"));

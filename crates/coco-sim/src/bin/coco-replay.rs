@@ -115,7 +115,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<Log> {
     }
     let seed = arguments.seed.context("a seed or a log is needed")?;
     let bug = arguments.planted.as_deref().map(|name| {
-        let found = planted::all().map(|(bug, _)| bug).find(|bug| bug.name() == name);
+        let found = planted::all().map(|known| known.bug).find(|bug| bug.name() == name);
         found.with_context(|| format!("this build can plant no bug {name}"))
     });
     // The failure is shown with the events that led to it.
