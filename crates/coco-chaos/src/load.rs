@@ -18,7 +18,6 @@ use coco_bench::{
     args::Envelope,
     sign::{Draft, Fees, Keys, sign_one},
 };
-use coco_evm::rpc::error::CODE_INTERNAL;
 use coco_types::TxId;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
@@ -87,8 +86,6 @@ struct Shared {
     /// When time began.
     origin: Instant,
     is_over: AtomicBool,
-    /// Nodes whose disk fails now.
-    disk_fails: Vec<AtomicBool>,
     /// Acknowledged writes in the order of their acknowledgements.
     spans: Mutex<Vec<Span>>,
 }
@@ -123,7 +120,6 @@ impl Load {
             tls,
             accounts,
             nodes: starts.len(),
-            disk_fails: starts.iter().map(|_| AtomicBool::new(false)).collect(),
             starts,
             origin: Instant::now(),
             is_over: AtomicBool::new(false),
@@ -137,16 +133,6 @@ impl Load {
         let writers = writers.collect();
         let readers = (0..READERS).map(|i| runtime.spawn(read(Arc::clone(&shared), i))).collect();
         Self { shared, writers, readers }
-    }
-
-    /// From now on a node's disk fails. Until the node ends it may answer that it is at fault itself.
-    pub(crate) fn disk_fails(&self, node: usize) {
-        self.shared.disk_fails[node].store(true, Ordering::SeqCst);
-    }
-
-    /// A node's disk works again.
-    pub(crate) fn disk_works(&self, node: usize) {
-        self.shared.disk_fails[node].store(false, Ordering::SeqCst);
     }
 
     /// Moments as the history counts them.
@@ -281,8 +267,7 @@ impl Writer {
 
     /// An error means that it should be sent again.
     async fn attempt(&mut self, signed: &Signed) -> anyhow::Result<Told> {
-        let node = self.node % self.shared.nodes;
-        let address = client_address(node);
+        let address = client_address(self.node % self.shared.nodes);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => self.connection.insert(Connection::open(&self.shared.tls, address).await?),
@@ -297,12 +282,6 @@ impl Writer {
             }
             Err(Refused { code, message }) if CODES_AGAIN.contains(&code) => bail!(message),
             Err(Refused { message, .. }) if message.starts_with("no primary") => bail!(message),
-            // That the node could not read its disk says nothing of the transaction, which may be committed.
-            Err(Refused { code: CODE_INTERNAL, message })
-                if self.shared.disk_fails[node].load(Ordering::SeqCst) =>
-            {
-                bail!(message)
-            }
             Err(Refused { code, message }) => Ok(Told::Refused(format!("{message} ({code})"))),
         }
     }

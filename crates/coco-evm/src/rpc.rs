@@ -347,8 +347,22 @@ impl Rpc {
                     Ok(())
                 }))
             }
-            Err(error) => Some(respond::error(&submit.id, &error)),
+            Err(error) => Some(self.unread(submit, &error.message)),
         }
+    }
+
+    /// The answer to a transaction that is committed, and whose receipt this node cannot read now. Who takes it for a refusal
+    /// would send another one, so it is that of a receipt that did not come in time.
+    #[must_use]
+    pub fn unread(&self, submit: &Submit, why: &str) -> Vec<u8> {
+        let error = RpcError {
+            code: CODE_TIMEOUT,
+            message: format!(
+                "the transaction is executed, and its receipt cannot be read here now ({why}); ask for it by its hash"
+            ),
+            data: Some(hex::encode_prefixed(submit.hash())),
+        };
+        respond::error(&submit.id, &error)
     }
 
     /// The answer to a transaction that will not be executed.

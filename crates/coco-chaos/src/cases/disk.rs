@@ -91,11 +91,9 @@ fn ends(scene: &mut Scene<'_>, struck: usize, who: Struck) -> anyhow::Result<()>
 
 fn eio(stage: Stage<'_>, kind: FileSystem, who: Struck) -> anyhow::Result<()> {
     let (mut scene, struck) = open(stage, kind, who)?;
-    scene.load.disk_fails(struck);
     scene.image(struck)?.cut()?;
     ends(&mut scene, struck, who)?;
     scene.image(struck)?.mount_again()?;
-    scene.load.disk_works(struck);
     scene.network.start(&[struck])?;
     scene.close()
 }
@@ -103,11 +101,9 @@ fn eio(stage: Stage<'_>, kind: FileSystem, who: Struck) -> anyhow::Result<()> {
 fn full(stage: Stage<'_>, kind: FileSystem, who: Struck) -> anyhow::Result<()> {
     let (mut scene, struck) = open(stage, kind, who)?;
     let filler = scene.network.data(struck).join(FILLER);
-    scene.load.disk_fails(struck);
     fill(&filler)?;
     ends(&mut scene, struck, who)?;
     fs::remove_file(&filler)?;
-    scene.load.disk_works(struck);
     scene.network.start(&[struck])?;
     scene.close()
 }

@@ -1,6 +1,13 @@
 //! A chain in memory: store, adapter, RPC, and a ledger that keeps every write set.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::{
@@ -166,7 +173,7 @@ pub(crate) fn error_data(text: &str) -> Vec<u8> {
 }
 
 #[derive(Default)]
-struct Ledger(RwLock<BTreeMap<Seqno, WriteSet>>);
+struct Ledger(RwLock<BTreeMap<Seqno, WriteSet>>, AtomicBool);
 
 impl History for Ledger {
     fn read(
@@ -175,6 +182,10 @@ impl History for Ledger {
         map: &MapName,
         key: &[u8],
     ) -> Result<Option<bytes::Bytes>, HistoryError> {
+        if self.1.load(Ordering::Relaxed) {
+            let source = std::io::Error::other("no disk");
+            return Err(HistoryError::Unreadable { seqno, source });
+        }
         let ledger = self.0.read();
         let found = ledger.get(&seqno).and_then(|writes| {
             writes.get(map, key).map(|value| bytes::Bytes::copy_from_slice(value))
@@ -400,6 +411,11 @@ impl Chain {
         let code =
             error["code"].as_i64().unwrap_or_else(|| panic!("{method} {params}: {response}"));
         (code, error["message"].as_str().expect("errors have a message").to_owned())
+    }
+
+    /// Nothing can be read of the ledger any more.
+    pub(crate) fn lose_disk(&self) {
+        self.ledger.1.store(true, Ordering::Relaxed);
     }
 
     /// What a submission is answered with, once everything that could be committed is.

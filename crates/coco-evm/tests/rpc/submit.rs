@@ -361,6 +361,23 @@ fn a_rollback_forgets_what_was_executed() {
 }
 
 #[test]
+fn a_receipt_that_cannot_be_read_refuses_nothing() {
+    let raw = Account::new(1).transfer(0);
+    let mut chain = Chain::new();
+    let sync = submission(&chain, "eth_sendRawTransactionSync", json!([raw.to_string()]));
+    chain.queue(&sync.raw);
+    chain.execute();
+    chain.commit();
+    chain.restart_rpc(coco_evm::rpc::RpcConfig::new(crate::chain::CHAIN_ID));
+    chain.lose_disk();
+    let answer = chain.receipt(&sync).expect("it is committed");
+    assert_eq!(
+        (&answer["error"]["code"], &answer["error"]["data"]),
+        (&json!(4), &json!(hash(&raw)))
+    );
+}
+
+#[test]
 fn the_receipt_comes_in_the_same_round_trip() {
     let one = Account::new(1);
     let mut chain = Chain::new();

@@ -296,7 +296,7 @@ impl Batch<'_> {
         }
         let places = &self.service.querying().reading;
         let Some(place) = places.take().await else {
-            return self.service.rpc().unavailable(submit, &places.full);
+            return self.service.rpc().unread(submit, &places.full);
         };
         let asked = submit.clone();
         self.reading(place, move |service, history| look(&asked, service, history))
