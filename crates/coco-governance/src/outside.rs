@@ -341,3 +341,20 @@ fn check_key(key: &[u8]) -> Result<(), HostError> {
 fn refused(message: impl Into<String>) -> HostError {
     HostError::Refused(message.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_of_certificates_has_a_length() {
+        let one = include_str!("../tests/vectors/p384.pem");
+        let of = |count: usize| one.repeat(count);
+        assert!(is_chain(&of(CHAIN_CERTIFICATES_MAX), &of(TRUSTED_CERTIFICATES_MAX)).is_ok());
+        for (chain, trusted) in [(CHAIN_CERTIFICATES_MAX + 1, 1), (1, TRUSTED_CERTIFICATES_MAX + 1)]
+        {
+            let error = is_chain(&of(chain), &of(trusted)).expect_err("too many");
+            assert!(error.to_string().contains("it may have"), "{error}");
+        }
+    }
+}
