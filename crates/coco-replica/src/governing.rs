@@ -9,6 +9,8 @@
 //! chunk and a snapshot follow the entry. Nodes that members trust or remove are followed up step by step; see
 //! `membership.rs`.
 
+mod asked;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
@@ -26,6 +28,7 @@ use coco_ledger::{
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
 
+pub(crate) use self::asked::Asked;
 use crate::{
     effects::Effects,
     load::{AppendKind, LoadError},
@@ -39,6 +42,8 @@ use crate::{
 
 /// Most requests of members that wait. Each may hold a megabyte.
 pub const GOVERN_WAITING_MAX: usize = 64;
+/// Most of them that one member signed, so that none keeps the others from governing.
+pub const GOVERN_WAITING_BY_MEMBER_MAX: usize = 8;
 /// How often the age of the ledger secret is looked at, in milliseconds.
 pub const SECRET_LOOK_MS: u64 = 10_000;
 /// How often one is carried out when others' entries changed what it read.
@@ -90,41 +95,6 @@ pub enum Unasked {
     /// It gives the ledger another secret, because of the age of the one that it has. Refused, it tries again after
     /// [`SECRET_LOOK_MS`].
     NextSecret,
-}
-
-/// What is done on another thread.
-#[derive(Clone, Debug)]
-pub(crate) enum Asked {
-    /// What a member asks for.
-    Member(Ticket, GovernRequest),
-    /// Keys that an issuer of tokens publishes, whose keys members want to be fetched.
-    IssuerKeys(Ticket, IssuerKeys),
-    /// A snapshot, which an operator asks for.
-    Snapshot(Ticket),
-    /// The end of a recovery, once all secrets are back.
-    EndOfRecovery,
-    /// Another ledger secret, because members do not want it to be used for longer.
-    NextSecret,
-}
-
-impl Asked {
-    const fn ticket(&self) -> Option<Ticket> {
-        match self {
-            Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) | Self::Snapshot(ticket) => {
-                Some(*ticket)
-            }
-            Self::EndOfRecovery | Self::NextSecret => None,
-        }
-    }
-
-    /// What nobody waits for, as it is called.
-    const fn unasked(&self) -> Option<Unasked> {
-        match self {
-            Self::Member(..) | Self::IssuerKeys(..) | Self::Snapshot(_) => None,
-            Self::EndOfRecovery => Some(Unasked::EndOfRecovery),
-            Self::NextSecret => Some(Unasked::NextSecret),
-        }
-    }
 }
 
 /// Something to be carried out on another thread.
@@ -531,6 +501,16 @@ impl Governing {
         self.waiting.len()
     }
 
+    /// Whether one more may wait.
+    fn has_place(&self, asked: &Asked) -> bool {
+        if self.waiting.len() < GOVERN_WAITING_BY_MEMBER_MAX {
+            return true;
+        }
+        let signer = asked.signer();
+        let own = self.waiting.iter().filter(|other| signer.is_some() && other.signer() == signer);
+        self.waiting.len() < GOVERN_WAITING_MAX && own.count() < GOVERN_WAITING_BY_MEMBER_MAX
+    }
+
     /// Whoever waits, when this node is primary no more.
     pub(crate) fn abandon(&mut self) -> Vec<Ticket> {
         self.chunk_asked = false;
@@ -552,7 +532,7 @@ impl Replica {
         if self.engine.role() != Role::Primary {
             let reply = GovernReply::NotPrimary(self.engine.primary());
             effects.governed.push((ticket, reply));
-        } else if self.governing.waiting.len() >= GOVERN_WAITING_MAX {
+        } else if !self.governing.has_place(&asked) {
             effects.governed.push((ticket, GovernReply::Busy));
         } else {
             self.governing.waiting.push_back(asked);
@@ -595,12 +575,11 @@ impl Replica {
                 && self.is_recovery_over()
             {
                 Some(Asked::EndOfRecovery)
-            } else if let Some(asked) = self.governing.waiting.pop_front() {
-                Some(asked)
             } else if self.is_secret_over_age() {
+                // Looked at seldom, and before what waits: members who ask for ever do not keep an old secret in use.
                 Some(Asked::NextSecret)
             } else {
-                None
+                self.governing.waiting.pop_front()
             };
             if let Some(asked) = asked {
                 self.begin_governing(Running { asked, tries: 0, prepared: None }, effects);

@@ -45,8 +45,8 @@ mod storage;
 pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};
 pub use governing::{
-    GOVERN_TRIES_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Governed,
-    SECRET_LOOK_MS, SNAPSHOT_ASKED_MAP, Unasked,
+    GOVERN_TRIES_MAX, GOVERN_WAITING_BY_MEMBER_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest,
+    GovernTask, Governed, SECRET_LOOK_MS, SNAPSHOT_ASKED_MAP, Unasked,
 };
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use held::Held;

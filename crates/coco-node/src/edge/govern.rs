@@ -6,6 +6,7 @@
 //! the first one came to, and answers with that.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use hyper::{
     body::{Bytes, Incoming},
     header::CONTENT_TYPE,
 };
+use parking_lot::Mutex;
 
 use super::{
     parameters,
@@ -38,7 +40,46 @@ use crate::{
 };
 
 /// Most requests of members that one node has under way. Each may hold a megabyte.
-pub(crate) const REQUESTS_MAX: usize = 64;
+const REQUESTS_MAX: usize = 64;
+/// Most of them that one member signed, or nobody whom this node knows.
+const REQUESTS_BY_MEMBER_MAX: usize = 8;
+
+/// Places for the requests that are under way, some for each member, so that none keeps the others from governing. Whoever is
+/// no member as far as this node knows may be one at the primary, and has those that are left for all such together.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<BTreeMap<Option<MemberId>, usize>>);
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+struct Place<'a> {
+    places: &'a Places,
+    of: Option<MemberId>,
+}
+
+impl Places {
+    fn take(&self, of: Option<MemberId>) -> Option<Place<'_>> {
+        let mut taken = self.0.lock();
+        let all: usize = taken.values().sum();
+        let own = taken.get(&of).copied().unwrap_or_default();
+        if all >= REQUESTS_MAX || own >= REQUESTS_BY_MEMBER_MAX {
+            return None;
+        }
+        taken.insert(of, own + 1);
+        Some(Place { places: self, of })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock();
+        match taken.get_mut(&self.of) {
+            Some(own) if *own > 1 => *own -= 1,
+            Some(_) | None => {
+                taken.remove(&self.of);
+            }
+        }
+    }
+}
 
 /// How often a request is sent before the client is told to.
 const TRIES_MAX: usize = 8;
@@ -157,7 +198,7 @@ async fn answer(service: &Arc<Service>, row: &Row, question: Question) -> Reply 
         Outcome::Refused(error) => respond::refused(&error),
         Outcome::Busy => respond::later(
             ErrorCode::TooManyPendingTransactions,
-            "too many requests of members wait; try again",
+            "too many requests of members wait, or of this one; try again",
         ),
         Outcome::NoPrimary => respond::later(
             ErrorCode::PrimaryNotFound,
@@ -173,7 +214,9 @@ fn is_unauthenticated(error: &GovernanceError) -> bool {
 impl Service {
     /// Has a request carried out, wherever the primary is, and waits for its commit.
     async fn govern(self: &Arc<Self>, question: Question) -> Outcome {
-        let Ok(_place) = self.governing().try_acquire() else { return Outcome::Busy };
+        let Some(_place) = self.governing().take(self.signer_of(&question)) else {
+            return Outcome::Busy;
+        };
         let deadline = Instant::now() + Duration::from_millis(self.limits().request_timeout_ms);
         let search_until = || deadline.min(Instant::now() + PRIMARY_TIME);
         let (mut until, mut tries, mut may_stand) = (search_until(), 0, false);
@@ -277,11 +320,19 @@ impl Service {
 
     /// A request that a backup forwarded.
     pub(super) async fn govern_forwarded(&self, question: Question) -> Answer {
-        match self.governing().try_acquire() {
-            Ok(_place) if self.state().role() == Role::Primary => self.govern_here(question).await,
-            Ok(_) => Answer::NotPrimary(None),
-            Err(_) => Answer::Busy,
+        match self.governing().take(self.signer_of(&question)) {
+            Some(_place) if self.state().role() == Role::Primary => {
+                self.govern_here(question).await
+            }
+            Some(_) => Answer::NotPrimary(None),
+            None => Answer::Busy,
         }
+    }
+
+    /// The member who has signed a request, as far as this node knows.
+    fn signer_of(&self, question: &Question) -> Option<MemberId> {
+        let mut transaction = self.parts().reader.begin();
+        Governance::authenticate(&mut transaction, &question.envelope).ok()
     }
 
     /// What a request came to that was carried out before, once this node knows that it is committed. Nothing, when that
@@ -424,5 +475,23 @@ mod tests {
             let error = GovernanceError::new(code, "so it is");
             assert_eq!(may_be_its_own_doing(route, &error), expected, "{route:?} {code:?}");
         }
+    }
+
+    #[test]
+    fn each_member_has_places_of_its_own() {
+        let member = |n: u8| Some(MemberId(coco_types::Digest([n; 32])));
+        let places = Places::default();
+        let mut taken: Vec<_> =
+            (0..REQUESTS_BY_MEMBER_MAX).map(|_| places.take(member(1))).collect();
+        assert!(taken.iter().all(Option::is_some));
+        assert!(places.take(member(1)).is_none(), "it has its share");
+        assert!(places.take(member(2)).is_some());
+        assert!(places.take(None).is_some());
+        taken.pop();
+        assert!(places.take(member(1)).is_some(), "a place is given back");
+        let full: Vec<_> = (0..u8::MAX).map_while(|n| places.take(member(n))).collect();
+        assert_eq!(full.len() + taken.len(), REQUESTS_MAX);
+        drop((taken, full));
+        assert!(places.0.lock().is_empty());
     }
 }

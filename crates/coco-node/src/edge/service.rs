@@ -92,7 +92,7 @@ pub struct ServiceParts {
 pub struct Service {
     parts: ServiceParts,
     /// Places for requests of members.
-    governing: Semaphore,
+    governing: govern::Places,
     simulator: Arc<Simulator>,
     /// Places for queries that take long.
     querying: ethereum::QueryPlaces,
@@ -116,7 +116,7 @@ impl Service {
     pub fn new(parts: ServiceParts) -> Self {
         Self {
             parts,
-            governing: Semaphore::new(govern::REQUESTS_MAX),
+            governing: govern::Places::default(),
             simulator: Arc::default(),
             querying: ethereum::QueryPlaces::new(),
             joining: Semaphore::new(newcomers::JOINS_MAX),
@@ -176,7 +176,7 @@ impl Service {
         &self.sessions
     }
 
-    pub(crate) const fn governing(&self) -> &Semaphore {
+    pub(super) const fn governing(&self) -> &govern::Places {
         &self.governing
     }
 

@@ -17,8 +17,9 @@ use coco_governance::{
 use coco_kv::MapName;
 use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MAP, ServiceStatus};
 use coco_replica::{
-    GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask, Input, Introduction,
-    IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings, Unasked,
+    GOVERN_WAITING_BY_MEMBER_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask,
+    Input, Introduction, IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings,
+    Unasked,
 };
 use coco_types::{Digest, NodeId, TxId, TxStatus};
 use serde_json::{Value, json};
@@ -262,12 +263,25 @@ fn requests_are_carried_out_in_their_order_and_too_many_are_refused() {
     story.cluster.nodes[0].governing.held = true;
     let route = Route::UpdateStateDigest(story.id);
     // One is with the thread, the others wait.
-    let tickets: Vec<Ticket> = (0..GOVERN_WAITING_MAX + 2)
+    let tickets: Vec<Ticket> = (0..GOVERN_WAITING_BY_MEMBER_MAX + 2)
         .map(|_| story.send(0, route, Message::StateDigest, b""))
         .collect();
     let (last, taken) = tickets.split_last().expect("there are some");
     assert_eq!(story.reply(0, *last), Some(&GovernReply::Busy));
     assert!(taken.iter().all(|ticket| story.reply(0, *ticket).is_none()));
+    // Others have places of their own, as long as there are any.
+    let own = story.id;
+    let others = GOVERN_WAITING_MAX - GOVERN_WAITING_BY_MEMBER_MAX;
+    let waiting: Vec<Ticket> = (0..=others)
+        .map(|n| {
+            story.id = MemberId(Digest([u8::try_from(n / 8).expect("few"); 32]));
+            story.send(0, route, Message::StateDigest, b"")
+        })
+        .collect();
+    story.id = own;
+    let (one_more, others) = waiting.split_last().expect("there are some");
+    assert_eq!(story.reply(0, *one_more), Some(&GovernReply::Busy));
+    assert!(others.iter().all(|ticket| story.reply(0, *ticket).is_none()));
     story.cluster.nodes[0].governing.held = false;
     story.cluster.run(5);
     let seqnos: Vec<_> = taken
