@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks(BTreeMap<&'static str, u64>);
 
-/// States that two thousand seeds must reach, each of them.
-pub const REQUIRED: [&str; 116] = [
+/// States that two thousand seeds must reach, each of them. Rarer ones have seeds of their own in the tests.
+pub const REQUIRED: [&str; 115] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client sent a transfer before the one that it follows",
@@ -101,7 +101,6 @@ pub const REQUIRED: [&str; 116] = [
     "a member sent its proposal again that had been taken",
     "a member voted twice",
     "members gave the ledger another secret",
-    "a new secret was rolled back with its entry",
     "a node started from a snapshot of a later period",
     "a node of a new operator introduced itself",
     "a node of a new operator was trusted",

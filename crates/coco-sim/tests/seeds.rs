@@ -11,7 +11,12 @@ struct Mended {
 
 /// A change of what a run draws makes other runs of the seeds that once failed. So each is kept by what it needed: where a seed
 /// no longer reaches that, `cargo xtask sim --seeds 3000 --states FILE` shows others that do.
-const MENDED: [Mended; 22] = [
+const MENDED: [Mended; 23] = [
+    Mended {
+        what: "A secret that goes with the entry that named it: too rare for a budget of seeds",
+        states: &["a new secret was rolled back with its entry"],
+        seed: 180_000_224,
+    },
     Mended {
         what: "A chunk that came back stopped its node",
         states: &["a chunk came back beside the node's own copy"],
@@ -169,8 +174,9 @@ fn a_seed_always_gives_the_same_run() {
 
 #[test]
 fn an_auditor_accepts_a_run_with_real_keys() {
-    let seed = (0..).find(|seed| has_real_keys(*seed)).expect("one of fifty has");
-    assert!(run(seed).audited > 0, "seed {seed}");
+    // A network that stands still in the end is audited, but makes no receipts.
+    let audited = (0..).filter(|seed| has_real_keys(*seed)).map(|seed| run(seed).audited);
+    assert!(audited.take(3).any(|receipts| receipts > 0));
 }
 
 #[test]
