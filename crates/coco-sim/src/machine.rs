@@ -642,14 +642,17 @@ impl Machine {
         }
     }
 
-    /// What is in its files; up to its newest snapshot what is committed, where chunks before that are not there.
+    /// What is in its files; up to its newest snapshot what is committed, where chunks before that are not there. Snapshots of
+    /// more than `end` entries do not count: a host may have put them there.
     ///
     /// # Errors
     /// [`StartFault`].
-    pub fn kept(&self, committed: &[Bytes]) -> Result<Vec<Bytes>, StartFault> {
+    pub fn kept(&self, committed: &[Bytes], end: Seqno) -> Result<Vec<Bytes>, StartFault> {
         // A copy, since opening files changes them, and the power may be about to go.
         let mut files = LedgerFiles::open(self.folder.copy())?;
-        let newest = snapshots(self).pop().map_or(Seqno::ZERO, |name| name.seqno);
+        let names = snapshots(self).into_iter().rev();
+        let newest = names.map(|name| name.seqno).find(|seqno| *seqno <= end);
+        let newest = newest.unwrap_or_default();
         // What is damaged below a snapshot may be read, and not be what it was.
         let has_gap = self.suffered().is_some()
             || (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());

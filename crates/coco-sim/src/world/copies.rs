@@ -128,7 +128,8 @@ impl World {
     fn keep_committed(&mut self, node: usize, at_least: Seqno) {
         let committed = &self.check.committed;
         let machine = &mut self.machines[node];
-        let copied = machine.kept(committed).expect("what was just written can be read");
+        let copied =
+            machine.kept(committed, Seqno(u64::MAX)).expect("what was just written can be read");
         // Bits may have flipped in what was there before.
         let is_good = machine.suffered().is_some() || committed.starts_with(&copied);
         assert!(is_good, "n{node} copied what is not committed");

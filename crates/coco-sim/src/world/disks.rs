@@ -3,6 +3,7 @@
 
 use coco_consensus::{Fetch, FetchFailed};
 use coco_replica::{Input, ReadEntriesError, StorageError};
+use coco_types::Seqno;
 
 use super::{OPERATOR_US_MAX, World};
 use crate::{
@@ -372,10 +373,11 @@ impl World {
             if self.machines[node].replica.is_some() && !self.is_lost(node) {
                 self.darken(node);
                 let machine = &self.machines[node];
-                let kept = machine.kept(&self.check.committed).unwrap_or_else(|fault| {
+                let promised = &machine.disk.entries;
+                let end = Seqno(promised.len() as u64);
+                let kept = machine.kept(&self.check.committed, end).unwrap_or_else(|fault| {
                     panic!("n{node} could not start again: {}", in_full(&fault))
                 });
-                let promised = &machine.disk.entries;
                 assert!(kept.starts_with(promised), "n{node} has lost what it acknowledged");
             }
         }
