@@ -274,6 +274,11 @@ impl Submit {
         keccak256(&self.raw)
     }
 
+    /// An error of EIP-7966, whose data is the transaction's hash.
+    fn error(&self, code: i64, message: String) -> RpcError {
+        RpcError { code, message, data: Some(hex::encode_prefixed(self.hash())) }
+    }
+
     /// The method's name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -355,14 +360,10 @@ impl Rpc {
     /// would send another one, so it is that of a receipt that did not come in time.
     #[must_use]
     pub fn unread(&self, submit: &Submit, why: &str) -> Vec<u8> {
-        let error = RpcError {
-            code: CODE_TIMEOUT,
-            message: format!(
-                "the transaction is executed, and its receipt cannot be read here now ({why}); ask for it by its hash"
-            ),
-            data: Some(hex::encode_prefixed(submit.hash())),
-        };
-        respond::error(&submit.id, &error)
+        let message = format!(
+            "the transaction is executed, and its receipt cannot be read here now ({why}); ask for it by its hash"
+        );
+        respond::error(&submit.id, &submit.error(CODE_TIMEOUT, message))
     }
 
     /// The answer to a transaction that will not be executed.
@@ -383,14 +384,10 @@ impl Rpc {
             Wait::Receipt { timeout_ms } => timeout_ms,
             Wait::Executed => self.config.sync_timeout_ms,
         };
-        let error = RpcError {
-            code: CODE_TIMEOUT,
-            message: format!(
-                "The transaction was added to the transaction pool but wasn't processed in {waited_ms}ms"
-            ),
-            data: Some(hex::encode_prefixed(submit.hash())),
-        };
-        respond::error(&submit.id, &error)
+        let message = format!(
+            "The transaction was added to the transaction pool but wasn't processed in {waited_ms}ms"
+        );
+        respond::error(&submit.id, &submit.error(CODE_TIMEOUT, message))
     }
 
     /// The answer when this node cannot take the transaction now, for a reason that is not the transaction's.
@@ -398,10 +395,7 @@ impl Rpc {
     pub fn unavailable(&self, submit: &Submit, why: &str) -> Vec<u8> {
         let error = match submit.wait {
             Wait::Executed => RpcError::plain(why),
-            Wait::Receipt { .. } => {
-                let data = Some(hex::encode_prefixed(submit.hash()));
-                RpcError { code: CODE_UNREADY, message: why.to_owned(), data }
-            }
+            Wait::Receipt { .. } => submit.error(CODE_UNREADY, why.to_owned()),
         };
         respond::error(&submit.id, &error)
     }

@@ -159,14 +159,22 @@ impl Inbox {
         self.put(Job::Unreachable(node));
     }
 
+    /// Passes something on that is answered, and waits for the answer.
+    ///
+    /// # Errors
+    /// When the node stops.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> std::io::Result<T> {
+        let (sender, reply) = oneshot::channel();
+        self.put(job(sender));
+        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+    }
+
     /// Passes a question for a seat to the replica, and waits for its answer.
     ///
     /// # Errors
     /// When the node stops.
     pub async fn join(&self, request: JoinRequest) -> std::io::Result<JoinReply> {
-        let (sender, reply) = oneshot::channel();
-        self.put(Job::Join(Box::new(request), sender));
-        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+        self.ask(|reply| Job::Join(Box::new(request), reply)).await
     }
 
     /// Passes on who a node says it is, and waits for the answer.
@@ -177,9 +185,7 @@ impl Inbox {
         &self,
         introduction: Introduction,
     ) -> std::io::Result<IntroductionReply> {
-        let (sender, reply) = oneshot::channel();
-        self.put(Job::Introduce(Box::new(introduction), sender));
-        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+        self.ask(|reply| Job::Introduce(Box::new(introduction), reply)).await
     }
 
     /// Passes a member's request to the replica, and waits for its answer: as long as scripts take, or until this node
@@ -188,9 +194,7 @@ impl Inbox {
     /// # Errors
     /// When the node stops.
     pub async fn govern(&self, request: GovernRequest) -> std::io::Result<GovernReply> {
-        let (sender, reply) = oneshot::channel();
-        self.put(Job::Govern(request, sender));
-        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+        self.ask(|reply| Job::Govern(request, reply)).await
     }
 
     /// Passes keys that an issuer publishes to the replica, and waits for its answer.
@@ -198,9 +202,7 @@ impl Inbox {
     /// # Errors
     /// When the node stops.
     pub async fn issuer_keys(&self, keys: IssuerKeys) -> std::io::Result<GovernReply> {
-        let (sender, reply) = oneshot::channel();
-        self.put(Job::IssuerKeys(keys, sender));
-        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+        self.ask(|reply| Job::IssuerKeys(keys, reply)).await
     }
 
     /// Asks the replica for a snapshot, and waits for its answer.
@@ -208,9 +210,7 @@ impl Inbox {
     /// # Errors
     /// When the node stops.
     pub async fn ask_snapshot(&self) -> std::io::Result<GovernReply> {
-        let (sender, reply) = oneshot::channel();
-        self.put(Job::AskSnapshot(sender));
-        reply.await.map_err(|_| std::io::Error::other("this node stops"))
+        self.ask(Job::AskSnapshot).await
     }
 
     /// Says that another node has refused this one for good.

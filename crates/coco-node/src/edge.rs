@@ -122,10 +122,8 @@ pub async fn serve(
         let (transport, service, stop) = (transport.clone(), Arc::clone(&service), stop.clone());
         tokio::spawn(async move {
             let _place = place;
-            service.metrics().sessions.inc();
             let session = service.sessions().begin(transport.interface());
-            connection(stream, transport, session, Arc::clone(&service), stop).await;
-            service.metrics().sessions.dec();
+            connection(stream, transport, session, service, stop).await;
         });
     }
 }

@@ -49,7 +49,7 @@ const REQUESTS_BY_MEMBER_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Places(Mutex<BTreeMap<Option<MemberId>, usize>>);
 
-/// A place, until it is dropped.
+/// A place for a request that this member has signed, until it is dropped.
 #[derive(Debug)]
 struct Place<'a> {
     places: &'a Places,
@@ -214,7 +214,7 @@ fn is_unauthenticated(error: &GovernanceError) -> bool {
 impl Service {
     /// Has a request carried out, wherever the primary is, and waits for its commit.
     async fn govern(self: &Arc<Self>, question: Question) -> Outcome {
-        let Some(_place) = self.governing().take(self.signer_of(&question)) else {
+        let Some(place) = self.governing().take(self.signer_of(&question)) else {
             return Outcome::Busy;
         };
         let deadline = Instant::now() + Duration::from_millis(self.limits().request_timeout_ms);
@@ -222,7 +222,7 @@ impl Service {
         let (mut until, mut tries, mut may_stand) = (search_until(), 0, false);
         while tries < TRIES_MAX {
             let began = Instant::now();
-            match self.attempt_to_govern(&question, until, deadline).await {
+            match self.attempt_to_govern(&place, &question, until, deadline).await {
                 Attempt::Answered(Answer::Done { id, json }) => {
                     match self.decided(id, deadline).await {
                         TxStatus::Committed => return Outcome::Committed(id, json),
@@ -263,6 +263,7 @@ impl Service {
     /// Asks the primary once, as soon as one is known.
     async fn attempt_to_govern(
         &self,
+        place: &Place<'_>,
         question: &Question,
         until: Instant,
         deadline: Instant,
@@ -274,7 +275,7 @@ impl Service {
             };
             match (role, primary) {
                 (Role::Primary, _) => {
-                    return Attempt::Answered(self.govern_here(question.clone()).await);
+                    return Attempt::Answered(self.govern_here(place, question.clone()).await);
                 }
                 (Role::Backup | Role::Candidate, Some(primary)) if primary != self.node_id() => {
                     return self.forward_to_govern(primary, question, deadline).await;
@@ -304,12 +305,13 @@ impl Service {
 
     /// Has this node's replica carry a request out, if a member has signed it: the replica does one after another, and
     /// nobody else's get so far.
-    async fn govern_here(&self, question: Question) -> Answer {
-        let mut transaction = self.parts().reader.begin();
-        if let Err(error) = Governance::authenticate(&mut transaction, &question.envelope) {
+    async fn govern_here(&self, place: &Place<'_>, question: Question) -> Answer {
+        // Who was nobody's when it came may be a member's by now.
+        if place.of.is_none()
+            && let Err(error) = self.authenticate(&question)
+        {
             return Answer::Refused(error);
         }
-        drop(transaction);
         let Question { route, envelope } = question;
         match self.inbox().govern(GovernRequest { route, envelope }).await {
             Ok(reply) => reply.into(),
@@ -321,8 +323,8 @@ impl Service {
     /// A request that a backup forwarded.
     pub(super) async fn govern_forwarded(&self, question: Question) -> Answer {
         match self.governing().take(self.signer_of(&question)) {
-            Some(_place) if self.state().role() == Role::Primary => {
-                self.govern_here(question).await
+            Some(place) if self.state().role() == Role::Primary => {
+                self.govern_here(&place, question).await
             }
             Some(_) => Answer::NotPrimary(None),
             None => Answer::Busy,
@@ -331,8 +333,13 @@ impl Service {
 
     /// The member who has signed a request, as far as this node knows.
     fn signer_of(&self, question: &Question) -> Option<MemberId> {
+        self.authenticate(question).ok()
+    }
+
+    /// Costs one signature.
+    fn authenticate(&self, question: &Question) -> Result<MemberId, GovernanceError> {
         let mut transaction = self.parts().reader.begin();
-        Governance::authenticate(&mut transaction, &question.envelope).ok()
+        Governance::authenticate(&mut transaction, &question.envelope)
     }
 
     /// What a request came to that was carried out before, once this node knows that it is committed. Nothing, when that

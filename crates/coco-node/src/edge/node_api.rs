@@ -79,6 +79,7 @@ pub(crate) fn answer(
 }
 
 fn metrics(service: &Service) -> Reply {
+    service.metrics().sessions.set(service.sessions().active());
     respond::body(
         StatusCode::OK,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -94,6 +94,11 @@ impl Sessions {
         Session { sessions: Arc::clone(self), interface }
     }
 
+    /// How many are open.
+    pub(crate) fn active(&self) -> i64 {
+        self.all.active.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX)
+    }
+
     /// As clients see them. One limit holds over all interfaces, and one more connection is closed at once: it is CCF's
     /// `hard_cap`, and since nobody is refused before, its `soft_cap`, too.
     pub(crate) fn shown(&self, connections_max: usize) -> NodeMetrics {
