@@ -125,34 +125,39 @@ pub const ALL: [Fault; 26] = [
 impl Fault {
     /// Mean time between two acts; none when it stays away.
     #[must_use]
-    pub const fn every(self, plan: &FaultPlan) -> Option<Micros> {
+    pub const fn every(self, mut plan: FaultPlan) -> Option<Micros> {
+        *self.every_mut(&mut plan)
+    }
+
+    /// Where that stands.
+    pub(crate) const fn every_mut(self, plan: &mut FaultPlan) -> &mut Option<Micros> {
         match self {
-            Self::Crash => plan.crash,
-            Self::Partition => plan.partition,
-            Self::Pause => plan.pause,
-            Self::SlowDisk => plan.slow_disk,
-            Self::FailedSync => plan.failed_sync,
-            Self::BrokenSync => plan.broken_sync,
-            Self::FullDisk => plan.full_disk,
-            Self::Rot => plan.rot,
-            Self::Astray => plan.astray,
-            Self::DeadDisk => plan.dead_disk,
-            Self::LostDisk => plan.lost_disk,
-            Self::Clock => plan.clock,
-            Self::Transfer => plan.transfer,
-            Self::Rollback => plan.rollback,
-            Self::Copy => plan.copy,
-            Self::Swizzle => plan.swizzle,
-            Self::Flap => plan.flap,
-            Self::Burst => plan.burst,
-            Self::Damage => plan.damage,
-            Self::Lag => plan.lag,
-            Self::SlowNode => plan.slow_node,
-            Self::Drift => plan.drift,
-            Self::Archive => plan.archive,
-            Self::Spoil => plan.spoil,
-            Self::SwapChunks => plan.swap_chunks,
-            Self::SwapSnapshots => plan.swap_snapshots,
+            Self::Crash => &mut plan.crash,
+            Self::Partition => &mut plan.partition,
+            Self::Pause => &mut plan.pause,
+            Self::SlowDisk => &mut plan.slow_disk,
+            Self::FailedSync => &mut plan.failed_sync,
+            Self::BrokenSync => &mut plan.broken_sync,
+            Self::FullDisk => &mut plan.full_disk,
+            Self::Rot => &mut plan.rot,
+            Self::Astray => &mut plan.astray,
+            Self::DeadDisk => &mut plan.dead_disk,
+            Self::LostDisk => &mut plan.lost_disk,
+            Self::Clock => &mut plan.clock,
+            Self::Transfer => &mut plan.transfer,
+            Self::Rollback => &mut plan.rollback,
+            Self::Copy => &mut plan.copy,
+            Self::Swizzle => &mut plan.swizzle,
+            Self::Flap => &mut plan.flap,
+            Self::Burst => &mut plan.burst,
+            Self::Damage => &mut plan.damage,
+            Self::Lag => &mut plan.lag,
+            Self::SlowNode => &mut plan.slow_node,
+            Self::Drift => &mut plan.drift,
+            Self::Archive => &mut plan.archive,
+            Self::Spoil => &mut plan.spoil,
+            Self::SwapChunks => &mut plan.swap_chunks,
+            Self::SwapSnapshots => &mut plan.swap_snapshots,
         }
     }
 

@@ -131,6 +131,14 @@ impl Marks {
         *self.0.entry(state).or_default() += 1;
     }
 
+    /// Notes that `state` was reached, if it was; whether it was.
+    pub fn reach_if(&mut self, is_reached: bool, state: &'static str) -> bool {
+        if is_reached {
+            self.reach(state);
+        }
+        is_reached
+    }
+
     /// Adds what another run reached.
     pub fn merge(&mut self, other: &Self) {
         for (state, times) in &other.0 {

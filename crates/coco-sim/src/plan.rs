@@ -5,7 +5,7 @@ use coco_consensus::{Limits, Timing};
 use coco_evm::pool::PoolLimits;
 use coco_replica::{SNAPSHOT_ENTRIES_MIN, Settings};
 
-use crate::{dice::Dice, planted::Planted};
+use crate::{dice::Dice, faults, planted::Planted};
 
 /// Microseconds of simulated time.
 pub type Micros = u64;
@@ -238,8 +238,11 @@ impl Plan {
     /// dice are others, as for members.
     pub fn draw_density(&mut self, dice: &mut Dice) {
         let kept_per_mille = dice.one_of(&[1000, 1000, 500, 150]);
-        for every in self.faults.each_mut() {
+        let mut faults = faults::ALL;
+        faults.sort_unstable();
+        for fault in faults {
             let stays = dice.per_mille(kept_per_mille);
+            let every = fault.every_mut(&mut self.faults);
             *every = every.filter(|_| stays);
         }
         self.is_reckless = dice.per_mille(100) && self.restart == Restart::Rejoin;
@@ -311,38 +314,6 @@ impl Plan {
 }
 
 impl FaultPlan {
-    /// The times of all adversaries.
-    const fn each_mut(&mut self) -> [&mut Option<Micros>; 26] {
-        [
-            &mut self.crash,
-            &mut self.partition,
-            &mut self.pause,
-            &mut self.slow_disk,
-            &mut self.failed_sync,
-            &mut self.broken_sync,
-            &mut self.full_disk,
-            &mut self.rot,
-            &mut self.astray,
-            &mut self.dead_disk,
-            &mut self.lost_disk,
-            &mut self.clock,
-            &mut self.transfer,
-            &mut self.rollback,
-            &mut self.copy,
-            &mut self.swizzle,
-            &mut self.flap,
-            &mut self.burst,
-            &mut self.damage,
-            &mut self.lag,
-            &mut self.slow_node,
-            &mut self.drift,
-            &mut self.archive,
-            &mut self.spoil,
-            &mut self.swap_chunks,
-            &mut self.swap_snapshots,
-        ]
-    }
-
     fn draw(dice: &mut Dice, restart: Restart) -> Self {
         let mut drawn = |per_mille: u64, most_s: u64| {
             let is_about = dice.per_mille(per_mille);

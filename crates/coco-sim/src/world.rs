@@ -327,7 +327,7 @@ impl World {
     }
 
     fn plan_fault(&mut self, fault: Fault) {
-        if let Some(every_us) = fault.every(&self.plan.faults) {
+        if let Some(every_us) = fault.every(self.plan.faults) {
             let wait_us = self.dice.around(every_us);
             self.plan_event(wait_us, Event::Fault(fault), None);
         }

@@ -28,10 +28,7 @@ pub(super) fn act(world: &mut World) -> bool {
         let folder = &world.machines[node].folder;
         count += usize::from(!is_kept && folder.take_away(&name.to_string()));
     }
-    if count > 0 {
-        world.marks.reach("chunks were archived");
-    }
-    count > 0
+    world.marks.reach_if(count > 0, "chunks were archived")
 }
 
 /// The committed chunks up to an entry; none when the disk does not say.

@@ -18,9 +18,7 @@ pub(super) fn act(world: &mut World) -> bool {
     world.hold_down(node);
     let (promise, folder, damage) = old;
     let is_back = promise.entries.len() < world.machines[node].disk.entries.len();
-    if is_back {
-        world.marks.reach("a disk was set back");
-    }
+    world.marks.reach_if(is_back, "a disk was set back");
     let machine = &mut world.machines[node];
     (machine.disk, machine.folder, machine.damage) = (promise, folder, damage);
     is_back

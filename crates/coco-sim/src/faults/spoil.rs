@@ -32,8 +32,5 @@ pub(super) fn act(world: &mut World) -> bool {
             bytes[at] ^= 1 << dice.below(8);
         }
     });
-    if has_changed {
-        world.marks.reach("a host tampered with a snapshot");
-    }
-    has_changed
+    world.marks.reach_if(has_changed, "a host tampered with a snapshot")
 }

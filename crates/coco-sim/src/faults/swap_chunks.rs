@@ -137,8 +137,5 @@ fn promoted(world: &mut World, node: usize) -> bool {
     };
     let name = ChunkName { is_committed: true, ..chunk };
     let is_done = world.machines[node].folder.call(&chunk.to_string(), &name.to_string());
-    if is_done {
-        world.marks.reach("a host said of a chunk that it is committed");
-    }
-    is_done
+    world.marks.reach_if(is_done, "a host said of a chunk that it is committed")
 }

@@ -36,20 +36,14 @@ pub(super) fn act(world: &mut World) -> bool {
 
 fn remove(world: &mut World, node: usize, name: SnapshotName) -> bool {
     let is_done = world.machines[node].snapshot_folder().lose(&name.to_string());
-    if is_done {
-        world.marks.reach("a host removed a snapshot");
-    }
-    is_done
+    world.marks.reach_if(is_done, "a host removed a snapshot")
 }
 
 fn exchange(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) -> bool {
     let other = names[world.dice.place(names.len())];
     let folder = world.machines[node].snapshot_folder();
     let is_done = other != name && folder.exchange(&name.to_string(), &other.to_string());
-    if is_done {
-        world.marks.reach("a host exchanged two snapshots");
-    }
-    is_done
+    world.marks.reach_if(is_done, "a host exchanged two snapshots")
 }
 
 fn of_another(world: &mut World, node: usize, name: SnapshotName) -> bool {
@@ -87,10 +81,7 @@ fn of_another_network(world: &mut World, node: usize, name: SnapshotName) -> boo
     let (_, bytes) = &others[world.dice.place(others.len())];
     let folder = world.machines[node].snapshot_folder();
     let is_done = folder.tamper(&name.to_string(), |old| old.clone_from(bytes));
-    if is_done {
-        world.marks.reach("a host put another network's snapshot in a snapshot's place");
-    }
-    is_done
+    world.marks.reach_if(is_done, "a host put another network's snapshot in a snapshot's place")
 }
 
 fn older(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotName]) -> bool {
@@ -102,8 +93,5 @@ fn older(world: &mut World, node: usize, name: SnapshotName, names: &[SnapshotNa
     let folder = world.machines[node].snapshot_folder();
     let Some(bytes) = folder.seen(&before.to_string()) else { return false };
     let is_done = folder.tamper(&name.to_string(), |old| *old = bytes);
-    if is_done {
-        world.marks.reach("a host put an older snapshot under a newer one's name");
-    }
-    is_done
+    world.marks.reach_if(is_done, "a host put an older snapshot under a newer one's name")
 }
