@@ -56,7 +56,8 @@ const RETRY_WAIT: Duration = Duration::from_millis(500);
 pub enum CopyError {
     /// Nobody gave one. The last reasons are in the log.
     #[error(
-        "no other node gave a copy of the ledger within {} s; is one of them reached at {}?",
+        "no other node gave a copy of the ledger within {} s; is one of them reached at {}? Where this log says that copies are \
+         not taken, have the network make a snapshot (coco proposal create snapshot) and start this node again",
         COPY_TIME_MAX.as_secs(),
         .0.join(", ")
     )]

@@ -159,6 +159,8 @@ pub struct World {
     is_healed: bool,
     /// Nodes that stay down after the world has healed.
     pub(crate) given_up: Vec<bool>,
+    /// When an operator may ask for a snapshot again.
+    may_ask_snapshot_at: Micros,
     events: BTreeMap<(Micros, u64), (Event, Option<u64>)>,
     order: u64,
     digest: [u8; 32],
@@ -281,6 +283,7 @@ impl World {
             faults: BTreeMap::new(),
             is_healed: false,
             given_up: vec![false; plan.nodes],
+            may_ask_snapshot_at: 0,
             events: BTreeMap::new(),
             order: 0,
             digest: [0; 32],

@@ -1,7 +1,7 @@
 //! Ledgers that are copied from another node: by a machine whose disk lost all, and by one that needs what the primary has
 //! archived. As in a real node, whoever copies is not up meanwhile; what it was given is verified.
 
-use coco_replica::PlaceCopyError;
+use coco_replica::{Input, PlaceCopyError};
 use coco_types::{NodeId, Seqno, TxId};
 
 use super::{Event, OPERATOR_US_MAX, World};
@@ -13,6 +13,8 @@ use crate::{
 
 /// Time until a node asks again that found nobody to copy from.
 const COPY_RETRY_US: u64 = 500_000;
+/// Time until an operator asks for a snapshot again.
+const SNAPSHOT_ASK_US: u64 = 5_000_000;
 
 impl World {
     /// A primary tells nodes that it cannot give them what they need.
@@ -66,11 +68,13 @@ impl World {
         let mut others: Vec<usize> = (0..self.machines.len())
             .filter(|other| *other != node && self.machines[*other].replica.is_some())
             .collect();
+        let mut has_all_answered = !others.is_empty();
         while !others.is_empty() {
             let place = self.dice.place(others.len());
             let from = others.swap_remove(place);
             // A question and an answer; that they are many in truth only makes it likelier that one is lost.
             if self.way(node, from).is_none() || self.way(from, node).is_none() {
+                has_all_answered = false;
                 continue;
             }
             let damages = self.plan.planted == Some(Planted::GiveDamagedCopy);
@@ -111,8 +115,24 @@ impl World {
                 }
             }
         }
+        if self.is_healed && has_all_answered {
+            self.ask_for_snapshot();
+        }
         self.start_in(node, COPY_RETRY_US);
         false
+    }
+
+    /// Hosts may have spoiled all snapshots, and nodes that began with one have no ledger from its beginning. Whoever operates
+    /// such nodes has the network make another.
+    fn ask_for_snapshot(&mut self) {
+        let Some(primary) = self.primary().filter(|_| self.time >= self.may_ask_snapshot_at) else {
+            return;
+        };
+        self.may_ask_snapshot_at = self.time + SNAPSHOT_ASK_US;
+        self.marks.reach("an operator asked for a snapshot, since nobody could give a ledger");
+        // Nobody waits for the answer: whoever still finds too little asks again.
+        let ticket = self.next_governing_ticket();
+        self.step(primary, Input::AskSnapshot(ticket));
     }
 
     /// A copy that is refused needs a reason, which is on the disk that it came from.

@@ -169,8 +169,7 @@ impl World {
         let node = up.or_else(|| self.node_up());
         let questions = questions + 1;
         let mut question = None;
-        self.members.tickets += 1;
-        let ticket = Ticket(self.members.tickets);
+        let ticket = self.next_governing_ticket();
         if node.is_some() {
             question = Some((ticket, self.time + PATIENCE_US));
         }
@@ -181,6 +180,12 @@ impl World {
         self.note(node, || Happened::Governs { member, what });
         let request = self.members.request(member, ask, signed_at);
         self.step(node, Input::Govern(ticket, request));
+    }
+
+    /// One that no request had before.
+    pub(super) const fn next_governing_ticket(&mut self) -> Ticket {
+        self.members.tickets += 1;
+        Ticket(self.members.tickets)
     }
 
     /// A node has something for its thread, and answers.
