@@ -378,7 +378,7 @@ impl SimFolder {
 
     /// Flips bits of one durable sector, where no newer write is on its way; of which file, if there was one. Programs see
     /// it at once, as those do that read a disk again.
-    pub fn rot(&self, dice: &mut Dice) -> Option<String> {
+    pub fn rot(&self, dice: &mut Dice) -> Option<(String, usize)> {
         let state = &mut *self.change();
         let (number, sector) = state.any_sector(dice)?;
         let file = &mut state.files[number];
@@ -387,7 +387,8 @@ impl SimFolder {
         }
         let start = sector * SECTOR;
         let end = (start + SECTOR).min(file.durable.len()).min(file.seen.len());
-        for _ in 0..=dice.place(3) {
+        let bits = 1 + dice.place(3);
+        for _ in 0..bits {
             let at = start + dice.place(end - start);
             let flip = 1 << dice.below(8);
             file.durable[at] ^= flip;
@@ -395,7 +396,7 @@ impl SimFolder {
         }
         state.spoiled.insert(number);
         let found = state.durable_names.iter().find(|(_, file)| **file == number);
-        found.map(|(name, _)| name.clone())
+        found.map(|(name, _)| (name.clone(), bits))
     }
 
     /// Tampers with a file, if everything about it is durable. Programs see it at once. Whether it was done.

@@ -359,9 +359,13 @@ impl World {
 
     pub(crate) fn start(&mut self, node: usize) {
         let machine = &self.machines[node];
-        if machine.replica.is_some() || machine.is_stranger() || self.given_up[node] {
+        // Nobody starts a copy again, but its process goes on where it was only left behind.
+        let is_given_up =
+            self.given_up[node] && !(machine.origin == Origin::Copy && machine.goes_on());
+        if machine.replica.is_some() || machine.is_stranger() || is_given_up {
             return;
         }
+        self.marks.reach_if(self.given_up[node], "a copy of a node was left behind and went on");
         let start_as = self.start_as(node);
         match start_as {
             StartAs::Before if self.machines[node].life > 0 => {

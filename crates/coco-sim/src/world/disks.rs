@@ -21,8 +21,11 @@ const STEPS_OF_START: u64 = 10;
 /// majority of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// Bits of it were flipped.
+    /// A bit of it was flipped. No single one passes for anything else.
     Rot,
+    /// Several bits of one sector were flipped. Where these are the length of the last entry and what would betray that
+    /// more follows, it looks like a write that was never durable, as with [`Self::Misdirected`].
+    Sector,
     /// A write landed somewhere else. What should have been written is missing, too, and at the end of the ledger that
     /// looks like a write that was never durable: a node cannot know better, so nothing is asked of such a one but that
     /// it does no harm.
@@ -41,7 +44,7 @@ impl Damage {
     /// Whether a copy of the disk has it, too.
     #[must_use]
     pub const fn is_of_bytes(&self) -> bool {
-        matches!(self, Self::Rot | Self::Misdirected | Self::Swapped)
+        matches!(self, Self::Rot | Self::Sector | Self::Misdirected | Self::Swapped)
     }
 }
 
@@ -192,12 +195,11 @@ impl World {
                 false
             }
             Ok(found) if found.is_less => {
-                let is_excused = damage == Some(Damage::Misdirected);
-                assert!(
-                    is_excused,
-                    "n{node} starts with less than it has acknowledged, {damage:?}"
-                );
-                self.marks.reach("a write that went astray passed for a torn tail");
+                self.marks.reach(match damage {
+                    Some(Damage::Misdirected) => "a write that went astray passed for a torn tail",
+                    Some(Damage::Sector) => "a sector with flipped bits passed for a torn tail",
+                    _ => panic!("n{node} starts with less than it has acknowledged, {damage:?}"),
+                });
                 self.end(node);
                 self.given_up[node] = true;
                 false
