@@ -196,6 +196,11 @@ impl Network {
         self.shared.write().expect("nobody panics with it")[i] = address;
     }
 
+    /// The process of a node that runs.
+    pub(crate) fn process(&self, i: usize) -> anyhow::Result<u32> {
+        Ok(self.places[i].child.as_ref().with_context(|| format!("n{i} runs"))?.id())
+    }
+
     /// kill -9 of these nodes at once.
     pub(crate) fn kill(&mut self, nodes: &[usize]) -> anyhow::Result<()> {
         for i in nodes {

@@ -11,6 +11,7 @@
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `callers.rs` | who calls is recognised by certificates, organisations and tokens, as members voted |
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
+//! | `figures.rs` | measurements of governance, run by hand |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
 //! | `downgrade.rs` | an older TLS is refused on every port |
 //! | `issuers.rs` | the keys of an issuer of tokens are fetched from it, by the certificates that members gave it |
@@ -40,6 +41,7 @@ mod downloads;
 #[path = "../members/ended.rs"]
 mod ended;
 mod faults;
+mod figures;
 mod governance;
 mod http;
 mod issuers;
