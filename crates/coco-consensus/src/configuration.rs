@@ -116,14 +116,6 @@ impl Configuration {
         }
     }
 
-    /// The next configuration, in which a learner votes; none while a change is under way, or where as many vote as may.
-    #[must_use]
-    pub fn with_vote(&self, learner: NodeId) -> Option<Self> {
-        let learners = self.learners.iter().copied().filter(|node| *node != learner).collect();
-        let voters = self.voters.iter().copied().chain([learner]).collect();
-        Some(Self { voters, outgoing: Vec::new(), learners }).filter(|next| self.may_become(next))
-    }
-
     /// The smallest step to these voters and learners.
     #[must_use]
     pub fn step_to(&self, voters: Vec<NodeId>, learners: Vec<NodeId>) -> Self {
@@ -199,19 +191,6 @@ mod tests {
         assert!(!joint.may_become(&configuration(&[1, 2], &[], &[])));
         assert!(!joint.may_become(&configuration(&[1, 2, 4], &[1, 2, 4], &[])));
         assert!(!joint.may_become(&configuration(&[1, 2, 4], &[], &[5])));
-    }
-
-    #[test]
-    fn a_learner_gets_no_vote_where_as_many_vote_as_may() {
-        let with = |voters: std::ops::RangeInclusive<u8>| {
-            let voters: Vec<u8> = voters.collect();
-            configuration(&voters, &[], &[100, 101]).with_vote(NodeId([100; 32]))
-        };
-        let next = with(1..=63).expect("there is room for one more");
-        assert_eq!((next.voters.len(), next.learners), (64, nodes(&[101])));
-        assert_eq!(with(1..=64), None);
-        let joint = configuration(&[1, 2], &[1, 3], &[4]);
-        assert_eq!(joint.with_vote(NodeId([4; 32])), None);
     }
 
     #[test]

@@ -68,6 +68,13 @@ function ruleOfVotes({ default: byDefault, actions: rules }, name) {
     return rule.rule === "automatic" ? rule.otherwise ?? byDefault : rule;
 }
 
+// An action that does what others do is decided under their rules as well.
+const DOES_AS_WELL = {
+    promote_learner: ["transition_node_to_trusted"],
+    replace_nodes: ["transition_node_to_trusted", "remove_node"],
+};
+function namesOfRules(name) { return Object.hasOwn(DOES_AS_WELL, name) ? [name, ...DOES_AS_WELL[name]] : [name]; }
+
 const AUTOMATIC = "transition_node_to_trusted";
 
 // Those of a member's actions that its word alone decides.
@@ -281,26 +288,64 @@ const ACTIONS = {
 
     // Nodes -----------------------------------------------------------------------------------------------------------
 
+    // A learner has the ledger and the secrets, and no vote: nobody waits for it, so it may be away for long.
     transition_node_to_trusted: {
+        check: ({ node_id, learner }) => {
+            expectId(node_id, "node_id");
+            expectOptional(learner, "boolean", "learner");
+        },
+        apply: ({ node_id, learner }) => {
+            const [id, node] = nodeToTrust(node_id);
+            if (node.status === "Pending") trustNode(id, learner === true ? { ...node, learner } : node);
+            else expect(learner !== true || node.learner === true, `the node ${id} is trusted to vote already: remove it, and let it join anew with another key`);
+        },
+    },
+    // A learner votes from now on, as soon as it has everything.
+    promote_learner: {
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
-            const node = readRow("nodes.info", key(node_id));
-            expect(node !== undefined, `there is no node ${node_id}`);
-            expect(node.status !== "Retired", `the node ${node_id} is retired`);
-            if (node.status !== "Pending") return;
-            const ledger_secret_seqno = ccf.network.getLatestLedgerSecretSeqno();
-            writeRow("nodes.info", node_id, { ...node, status: "Trusted", ledger_secret_seqno });
+            const [id, node] = trustCarrier(node_id);
+            expect(node?.status === "Trusted" && node.learner === true, `the node ${id} is no learner`);
+            writeRow("nodes.info", id, { ...node, learner: undefined });
+        },
+    },
+    // Nodes make room for others: when all that are added are ready, they vote and the others leave, in one step. Until then
+    // everything stays as it is.
+    replace_nodes: {
+        check: ({ remove, add }) => {
+            for (const [name, ids] of Object.entries({ remove, add })) {
+                expect(Array.isArray(ids) && 0 < ids.length && ids.length <= NODES_MAX, `${name} must name 1 to ${NODES_MAX} nodes`);
+                for (const id of ids) expectId(id, `a node of ${name}`);
+            }
+            expect(new Set([...remove, ...add]).size === remove.length + add.length, "a node is named twice");
+        },
+        apply: ({ remove, add }) => {
+            const leaving = remove.map((id) => trustCarrier(id));
+            for (const [id, node] of leaving) expect(node?.status === "Trusted", `the node ${id} is not trusted, so it need not be replaced`);
+            const coming = add.map((id) => nodeToTrust(id));
+            const seats = (nodes) => nodes.map(([id, node]) => node.seat ?? id);
+            const successors = seats(coming);
+            expect(new Set([...seats(leaving), ...successors]).size === leaving.length + coming.length, "a node is named twice, as what it was before it started again");
+            for (const [id, node] of coming) trustNode(id, { ...node, learner: undefined });
+            for (const [id, node] of leaving) writeRow("nodes.info", id, { ...node, successors });
         },
     },
     remove_node: {
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
-            const node = readRow("nodes.info", key(node_id));
+            const [id, node] = trustCarrier(node_id);
             if (node === undefined) return;
-            if (node.status === "Trusted") expect(trustedNodes().some((id) => id !== node_id), "the last trusted node cannot be removed");
-            if (node.status === "Trusted") erase("automatic_votes", node.seat ?? node_id);
-            if (node.status === "Pending") erase("nodes.info", node_id);
-            else writeRow("nodes.info", node_id, { ...node, status: "Retired" });
+            // It comes and goes with the seat's node, and may be no more than a copy of that one.
+            expect(id === node_id || readRow("nodes.info", key(node_id)).status === "Retired",
+                `the node ${node_id} comes in the seat of ${id}: remove that one`);
+            if (node.status === "Trusted") {
+                const others = trustedNodes().filter((other) => other !== id);
+                const votes = (other) => readRow("nodes.info", key(other)).learner !== true;
+                expect(node.learner === true || others.some(votes), "the last trusted node cannot be removed");
+                erase("automatic_votes", node.seat ?? id);
+            }
+            if (node.status === "Pending") erase("nodes.info", id);
+            else writeRow("nodes.info", id, { ...node, status: "Retired" });
         },
     },
     // Which code a node may run, on the platform that protects nothing.
@@ -465,9 +510,9 @@ export function resolve(proposal, proposerId, votes) {
     const [approving, refusing] = [of(true), of(false)];
     const { actions } = JSON.parse(proposal);
     const [inForce, alone] = [policy(), decidedAlone(actions, proposerId)];
-    const decisions = actions.map((action) => alone.has(action)
-        ? "Accepted"
-        : decide(ruleOfVotes(inForce, action.name), active, approving, refusing));
+    const decisions = actions.flatMap((action) => alone.has(action)
+        ? ["Accepted"]
+        : namesOfRules(action.name).map((name) => decide(ruleOfVotes(inForce, name), active, approving, refusing)));
     if (decisions.includes("Rejected")) return "Rejected";
     return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
 }
@@ -491,6 +536,9 @@ const ONLY_ROW = new ArrayBuffer(8);
 
 // Whoever shows a certificate is looked for in all of them.
 const ORGANISATIONS_MAX = 100;
+
+// As many may vote, and so many may make room for as many others.
+const NODES_MAX = 64;
 
 function table(name) { return ccf.kv[`public:ccf.gov.${name}`]; }
 function key(id) { return ccf.strToBuf(id); }
@@ -520,6 +568,25 @@ function trustedNodes() {
         if (ccf.bufToJsonCompatible(row).status === "Trusted") trusted.push(ccf.bufToStr(id));
     });
     return trusted;
+}
+// The node in whose row members' trust stands, and the row: a process that started again is another node in the same seat, which has
+// that trust once it votes.
+function trustCarrier(id) {
+    const node = readRow("nodes.info", key(id));
+    if (node === undefined || node.status === "Trusted" || (node.status === "Pending" && node.seat === undefined)) return [id, node];
+    const seat = node.seat ?? id;
+    const carrier = trustedNodes().find((other) => (readRow("nodes.info", key(other)).seat ?? other) === seat);
+    return carrier === undefined ? [id, node] : [carrier, readRow("nodes.info", key(carrier))];
+}
+function nodeToTrust(nodeId) {
+    const [id, node] = trustCarrier(nodeId);
+    expect(node !== undefined, `there is no node ${id}`);
+    expect(node.status !== "Retired", `the node ${id} is retired`);
+    return [id, node];
+}
+function trustNode(id, node) {
+    const ledger_secret_seqno = node.ledger_secret_seqno ?? ccf.network.getLatestLedgerSecretSeqno();
+    writeRow("nodes.info", id, { ...node, status: "Trusted", ledger_secret_seqno });
 }
 // A node that nobody has trusted yet, in no other node's place, with code that members have admitted.
 function isNewcomerWithAdmittedCode(id) {

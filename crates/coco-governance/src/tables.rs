@@ -66,6 +66,9 @@ pub const JWT_KEYS: &str = "public:ccf.gov.jwt.public_signing_keys_metadata_v2";
 pub const MODULES: &str = "public:ccf.gov.modules";
 /// `measurement -> JSON`: SGX code that may join.
 pub const NODES_CODE_IDS: &str = "public:ccf.gov.nodes.code_ids";
+/// What members say of a seat in the row of the node that has it, and whoever takes it over keeps.
+pub const NODE_FIELDS_KEPT: [&str; 2] = ["node_data", "successors"];
+
 /// `node id -> PEM`: certificates of nodes.
 pub const NODES_ENDORSED_CERTIFICATES: &str = "public:ccf.gov.nodes.endorsed_certificates";
 /// `digest -> JSON`: host data of SEV-SNP nodes that may join.

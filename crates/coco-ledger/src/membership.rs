@@ -61,6 +61,10 @@ pub struct NodeRow {
     pub encryption_key_pem: Option<String>,
     /// It is retired, and nobody needs it any more.
     pub retired_committed: bool,
+    /// Members want it to listen and never to vote.
+    pub learner: bool,
+    /// Members want it to leave when these seats vote, all of them in one step; otherwise empty.
+    pub successors: Vec<NodeId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,6 +89,10 @@ struct Read {
     rpc_interfaces: ReadInterfaces,
     #[serde(default)]
     retired_committed: bool,
+    #[serde(default)]
+    learner: bool,
+    #[serde(default)]
+    successors: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +212,7 @@ pub fn read_node(node: NodeId, row: &[u8]) -> Result<NodeRow, MembershipError> {
     let failed = |source| MembershipError { map: NODES_MAP, source };
     let read: Read = serde_json::from_slice(row).map_err(failed)?;
     let seat = read.seat.map_or(Ok(node), |seat| id(&seat)).map_err(failed)?;
+    let successors = read.successors.iter().map(|seat| id(seat)).collect::<Result<_, _>>();
     // A digest and an id are written alike.
     let code_digest = Digest(id(&read.code_digest).map_err(failed)?.0);
     Ok(NodeRow {
@@ -214,6 +223,8 @@ pub fn read_node(node: NodeId, row: &[u8]) -> Result<NodeRow, MembershipError> {
         peer_address: read.node_to_node_interface.published_address,
         encryption_key_pem: read.encryption_pub_key,
         retired_committed: read.retired_committed,
+        learner: read.learner,
+        successors: successors.map_err(failed)?,
     })
 }
 
@@ -227,7 +238,26 @@ pub fn put_status(
     row: &[u8],
     status: NodeStatus,
 ) -> Result<(), MembershipError> {
-    change_row(set, node, row, "status", serde_json::json!(status))
+    change_row(set, node, row, [("status", serde_json::json!(status))])
+}
+
+/// What members say of a seat in the row of the node that has it, and whoever takes it over keeps.
+pub const KEPT_FIELDS: [&str; 2] = ["node_data", "successors"];
+
+/// Writes a node's row again: it takes the seat of the node in `before`, and is [`NodeStatus::Trusted`] as that was.
+///
+/// # Errors
+/// [`MembershipError`] when `row` or `before` is no such row.
+pub fn put_successor(
+    set: &mut WriteSet,
+    node: NodeId,
+    row: &[u8],
+    before: &[u8],
+) -> Result<(), MembershipError> {
+    let mut before = fields(before)?;
+    let kept = KEPT_FIELDS.into_iter().filter_map(|field| Some((field, before.remove(field)?)));
+    let status = [("status", serde_json::json!(NodeStatus::Trusted))];
+    change_row(set, node, row, kept.chain(status))
 }
 
 /// Writes a retired node's row again, saying that its retirement is committed: CCF's word for a node that nobody needs
@@ -240,21 +270,23 @@ pub fn put_retired_committed(
     node: NodeId,
     row: &[u8],
 ) -> Result<(), MembershipError> {
-    change_row(set, node, row, "retired_committed", serde_json::json!(true))
+    change_row(set, node, row, [("retired_committed", serde_json::json!(true))])
 }
 
-fn change_row(
+fn fields(row: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, MembershipError> {
+    serde_json::from_slice(row).map_err(|source| MembershipError { map: NODES_MAP, source })
+}
+
+fn change_row<'a>(
     set: &mut WriteSet,
     node: NodeId,
     row: &[u8],
-    field: &str,
-    value: serde_json::Value,
+    changes: impl IntoIterator<Item = (&'a str, serde_json::Value)>,
 ) -> Result<(), MembershipError> {
-    let failed = |source| MembershipError { map: NODES_MAP, source };
-    let mut fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(row).map_err(failed)?;
-    fields.insert(field.to_owned(), value);
-    let row = serde_json::to_vec(&fields).map_err(failed)?;
+    let mut fields = fields(row)?;
+    fields.extend(changes.into_iter().map(|(field, value)| (field.to_owned(), value)));
+    let row =
+        serde_json::to_vec(&fields).map_err(|source| MembershipError { map: NODES_MAP, source })?;
     set.insert(&MapName::from_static(NODES_MAP), node.to_string().as_bytes(), row);
     Ok(())
 }
@@ -325,6 +357,8 @@ mod tests {
                 peer_address: node.peer_address.clone(),
                 encryption_key_pem: Some("KEY".to_owned()),
                 retired_committed: false,
+                learner: false,
+                successors: Vec::new(),
             };
             assert_eq!(read_node(node_id, row).unwrap(), expected);
         }
@@ -333,5 +367,29 @@ mod tests {
         let text = String::from_utf8(set.get(&nodes, key.as_bytes()).unwrap().to_vec()).unwrap();
         assert!(text.contains(r#""retired_committed":true"#) && text.contains("127.0.0.1:2"));
         assert!(put_status(&mut set, node_id, b"no", NodeStatus::Trusted).is_err());
+    }
+
+    #[test]
+    fn whoever_takes_a_seat_keeps_what_members_said_of_it() {
+        let [node, seat, next] = [7, 9, 11].map(|n| NodeId([n; 32]));
+        let row = |status: &str, data: &str| {
+            format!(
+                r#"{{"status":"{status}","seat":"{seat}","code_digest":"{seat}",{data}
+                "node_to_node_interface":{{"published_address":"a:1"}},
+                "rpc_interfaces":{{"primary_rpc_interface":{{"published_address":"a:2"}}}}}}"#
+            )
+        };
+        let said = format!(r#""node_data":{{"site":"B"}},"successors":["{next}"],"learner":true,"#);
+        let (before, after) = (row("Retired", &said), row("Pending", ""));
+        let mut set = WriteSet::new();
+        put_successor(&mut set, node, after.as_bytes(), before.as_bytes()).unwrap();
+        let written = set.get(&MapName::from_static(NODES_MAP), node.to_string().as_bytes());
+        let written = written.expect("it is written");
+        let read = read_node(node, written).unwrap();
+        assert_eq!((read.status, &*read.successors), (NodeStatus::Trusted, &[next][..]));
+        assert!(!read.learner, "who takes over a vote has one");
+        assert_eq!(fields(written).unwrap()["node_data"]["site"], "B");
+        assert!(read_node(node, row("Trusted", r#""successors":["07"],"#).as_bytes()).is_err());
+        assert!(put_successor(&mut set, node, after.as_bytes(), b"[]").is_err());
     }
 }

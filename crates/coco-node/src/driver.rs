@@ -482,9 +482,8 @@ impl Driver {
     /// Another configuration is in effect: who is dialled, and whom clients are told of.
     fn change_configuration(&mut self, configuration: &Configuration) -> Result<(), DriverError> {
         let rows = self.replica.node_rows().map_err(StepError::from)?;
-        let votes = configuration.votes(self.me);
-        self.votes.store(votes, Ordering::Relaxed);
-        if votes {
+        self.votes.store(configuration.votes(self.me), Ordering::Relaxed);
+        if self.replica.is_settled().map_err(StepError::from)? {
             self.directory.replace(&rows);
             self.peers.keep(&self.directory.all(), self.state.read().primary());
         } else {

@@ -37,6 +37,8 @@ use crate::{
 
 /// Time between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// A node that listens asks so much less often: it may have been let go, or its admission rolled back.
+const ADMITTED_ASKS: u32 = 5;
 /// A node with a vote that has heard of no primary that it can answer for so many questions asks whether it still has its
 /// seat.
 const SILENT_ASKS: u32 = 10;
@@ -326,6 +328,7 @@ impl Seeker {
     /// ledger ends, and whoever is asked says where it is. Ends with the node.
     async fn run(&self, question: &Question) {
         let mut silent: u32 = 0;
+        let mut listens: u32 = 0;
         let mut next: usize = 0;
         let mut hint = None;
         let mut farewells = BTreeSet::new();
@@ -335,7 +338,8 @@ impl Seeker {
             let primary = self.state.read().primary();
             let hears = primary.is_some_and(|primary| self.peers.reaches(primary));
             silent = if hears { 0 } else { silent.saturating_add(1) };
-            if votes && silent < SILENT_ASKS {
+            listens = listens.saturating_sub(1);
+            if (votes && silent < SILENT_ASKS) || (hears && listens > 0) {
                 continue;
             }
             next = next.wrapping_add(1);
@@ -360,6 +364,9 @@ impl Seeker {
             if votes && answer.reply == JoinReply::NoSuchSeat {
                 // That one was primary before this node was trusted, and is none any more.
                 continue;
+            }
+            if answer.reply == JoinReply::Admitted {
+                listens = ADMITTED_ASKS;
             }
             hint = self.take(&address, &answer);
         }

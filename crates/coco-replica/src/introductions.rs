@@ -8,7 +8,7 @@
 
 use coco_governance::tables::VIRTUAL_MEASUREMENTS;
 use coco_kv::{MapName, WriteSet};
-use coco_ledger::{GenesisNode, NodeStatus, put_introduced_node, read_node};
+use coco_ledger::{GenesisNode, NodeRow, NodeStatus, put_introduced_node, read_node};
 use coco_types::{Digest, NodeId, Role, TxId};
 
 use crate::{
@@ -75,8 +75,11 @@ impl Replica {
         if self.admits_code(&node.code_digest) != Some(true) {
             return Ok(IntroductionReply::OtherCode);
         }
-        let pending =
-            self.all_rows()?.into_iter().filter(|(_, row)| row.status == NodeStatus::Pending);
+        // Those that come in a seat are known by it.
+        let pending = self
+            .all_rows()?
+            .into_iter()
+            .filter(|(node, row)| row.status == NodeStatus::Pending && row.seat == *node);
         if pending.count() >= PENDING_NODES_MAX {
             return Ok(IntroductionReply::TooMany);
         }
@@ -100,10 +103,10 @@ impl Replica {
         Some(head.get(map, code.to_string().as_bytes()).is_some())
     }
 
-    /// Whether a node is of the network, or members trust it.
-    pub(crate) fn is_trusted_newcomer(&self, node: NodeId) -> Result<bool, StepError> {
-        let Some(row) = self.row(node) else { return Ok(false) };
+    /// What the ledger says of a node that members trust, as long as nobody else has its seat.
+    pub(crate) fn trusted_newcomer(&self, node: NodeId) -> Result<Option<NodeRow>, StepError> {
+        let Some(row) = self.row(node) else { return Ok(None) };
         let row = read_node(node, &row)?;
-        Ok(row.status == NodeStatus::Trusted && row.seat == node)
+        Ok(Some(row).filter(|row| row.status == NodeStatus::Trusted && row.seat == node))
     }
 }

@@ -36,6 +36,7 @@ mod own_disk;
 mod periods;
 mod read_entries;
 mod recover_secrets;
+mod replacements;
 mod replica;
 mod snapshot_files;
 mod snapshot_maker;

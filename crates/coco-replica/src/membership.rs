@@ -11,6 +11,10 @@
 //! 4. *say so*: once that is committed, an entry says that the new configuration is in effect, and which nodes nobody needs
 //!    any more. A node that starts with this in its ledger counts by the new one.
 //!
+//! Learners that members admitted as such listen for good: they take part in no majority, so nobody waits for one that is
+//! away. Others that are ready vote from the same step on, and in that step those leave whom members removed or replaced by
+//! them (`replacements.rs`).
+//!
 //! A node that members trust and that never had a vote keeps this trust for whoever comes in its seat, and passes it on when
 //! that one gets the vote. A seat whose node members removed is none any more, for those in it that listen either.
 //!
@@ -26,7 +30,7 @@ use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
     ConfigurationRow, GenesisNode, MembershipError, NODES_MAP, NodeRow, NodeStatus,
     put_endorsed_certificate, put_in_effect, put_pending_node, put_resumed, put_retired_committed,
-    put_status, read_node,
+    put_status, put_successor, read_node,
 };
 use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -34,6 +38,7 @@ use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use crate::{
     effects::Effects,
     load::AppendKind,
+    replacements::{Ready, Replacements, towards},
     replica::{Replica, StepError},
 };
 
@@ -174,7 +179,7 @@ impl Replica {
         node: &GenesisNode,
         seat: NodeId,
     ) -> Result<(), StepError> {
-        if node.node_id == seat && self.is_trusted_newcomer(seat)? {
+        if node.node_id == seat && self.trusted_newcomer(seat)?.is_some() {
             put_endorsed_certificate(writes, seat, &node.certificate_pem);
         } else {
             put_pending_node(writes, node, seat);
@@ -185,13 +190,10 @@ impl Replica {
     /// A node that members trust, and that is not in the configuration, comes for its place; or another does in its seat,
     /// since its process started again before it had one.
     fn admit_newcomer(&mut self, node: &GenesisNode, seat: NodeId) -> Result<JoinReply, StepError> {
-        if !self.is_trusted_newcomer(seat)? {
-            return Ok(JoinReply::NoSuchSeat);
-        }
+        let Some(row) = self.trusted_newcomer(seat)? else { return Ok(JoinReply::NoSuchSeat) };
         // It may have been admitted when the node introduced itself, and not any more; and where members admit none any more, it is
         // the code that they trusted the node with.
-        let row = self.row(seat).map(|row| read_node(seat, &row)).transpose()?;
-        let is_same = row.is_some_and(|row| row.code_digest == node.code_digest);
+        let is_same = row.code_digest == node.code_digest;
         if !self.admits_code(&node.code_digest).unwrap_or(is_same) {
             return Ok(JoinReply::OtherCode);
         }
@@ -232,7 +234,7 @@ impl Replica {
 
     /// The next step of a change that is under way, if it can be done now.
     pub(crate) fn advance_membership(&mut self) -> Result<(), StepError> {
-        let now = self.engine.configuration();
+        let now = self.engine.configuration().clone();
         if self.engine.role() != Role::Primary
             || (!now.is_joint()
                 && now.learners.is_empty()
@@ -243,15 +245,16 @@ impl Replica {
             return Ok(());
         }
         if now.is_joint() {
-            return self.leave(&now.clone());
+            return self.leave(&now);
         }
         if self.core.has_unsaid_configuration() {
             return self.say_in_effect();
         }
+        let mut ready = Vec::new();
         for learner in now.learners.clone() {
             let Some(row) = self.row(learner) else { continue };
-            let NodeRow { seat, status, .. } = read_node(learner, &row)?;
-            let voter = self.occupants(seat)?.voter;
+            let found = read_node(learner, &row)?;
+            let voter = self.occupants(found.seat)?.voter;
             if voter.is_some_and(|voter| self.is_there_again(voter)) {
                 return self.dismiss(learner);
             }
@@ -264,30 +267,30 @@ impl Replica {
                 Some(voter) if self.is_silent(voter) => return self.swap(voter, learner, &row),
                 // What was heard of it may have been on its way for long.
                 Some(_) => {}
-                None if status == NodeStatus::Trusted || self.is_trusted_newcomer(seat)? => {
-                    if let Some(next) = self.engine.configuration().with_vote(learner) {
-                        return self.promote(learner, seat, next);
-                    }
+                None if self.is_to_vote(&found)? => {
+                    ready.push(Ready { node: learner, seat: found.seat });
                 }
                 None => {}
             }
         }
-        if self.nodes_changed { self.follow_members() } else { Ok(()) }
+        let is_idle = self
+            .idle_after
+            .as_ref()
+            .is_some_and(|(configuration, known)| *configuration == now && *known == ready);
+        if self.nodes_changed || !(ready.is_empty() || is_idle) {
+            self.follow_members(&ready)
+        } else {
+            Ok(())
+        }
     }
 
-    /// A node that members trust, or that comes in the seat of such a one, and has everything, votes from now on.
-    fn promote(
-        &mut self,
-        learner: NodeId,
-        seat: NodeId,
-        next: Configuration,
-    ) -> Result<(), StepError> {
-        let mut writes = WriteSet::new();
-        if let Some(row) = self.row(learner).filter(|_| learner != seat) {
-            put_status(&mut writes, learner, &row, NodeStatus::Trusted)?;
-            self.retire(&mut writes, seat)?;
-        }
-        self.propose_configuration(writes, next)
+    /// Whether members trust a learner that has this row, or the node in whose seat it comes, and not to listen only.
+    fn is_to_vote(&self, learner: &NodeRow) -> Result<bool, StepError> {
+        let trusted = match learner.status {
+            NodeStatus::Trusted => Some(learner.clone()),
+            NodeStatus::Pending | NodeStatus::Retired => self.trusted_newcomer(learner.seat)?,
+        };
+        Ok(trusted.is_some_and(|row| !row.learner))
     }
 
     /// Learners that wait in a seat that is none any more; none of them is known to the ledger, or has been trusted.
@@ -301,7 +304,7 @@ impl Replica {
                     let voter = self.occupants(seat)?.voter;
                     status == NodeStatus::Pending
                         && voter.is_none_or(|voter| gone.contains(&voter))
-                        && !self.is_trusted_newcomer(seat)?
+                        && self.trusted_newcomer(seat)?.is_none()
                 }
             };
             if is_stranded {
@@ -311,13 +314,16 @@ impl Replica {
         Ok(stranded)
     }
 
-    /// The next step towards what members decided of nodes: who is retired leaves. Who is trusted comes by itself.
-    fn follow_members(&mut self) -> Result<(), StepError> {
+    /// The next step towards what members decided of nodes: those that are ready vote, and who is retired or replaced leaves,
+    /// in one step. What cannot be done now stays asked for; where too few would be left that answer, those that are ready
+    /// vote meanwhile.
+    fn follow_members(&mut self, ready: &[Ready]) -> Result<(), StepError> {
         let now = self.engine.configuration().clone();
+        let rows = self.all_rows()?;
         let (mut gone, mut is_unsaid) = (Vec::new(), false);
-        for (node, row) in self.all_rows()? {
+        for (node, row) in &rows {
             match row.status {
-                NodeStatus::Retired if now.contains(node) => gone.push(node),
+                NodeStatus::Retired if now.contains(*node) => gone.push(*node),
                 NodeStatus::Retired => is_unsaid |= !row.retired_committed,
                 NodeStatus::Trusted | NodeStatus::Pending => {}
             }
@@ -325,33 +331,95 @@ impl Replica {
         if is_unsaid {
             return self.say_in_effect();
         }
-        if gone.contains(&self.me()) {
-            // Another primary lets this node go.
-            if let Some(next) = self.successor(|other| !gone.contains(&other)) {
-                // A transfer under way is not begun again, and one that fails is tried at the next tick.
-                let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
-            }
-            return Ok(());
-        }
-        let stranded = self.stranded(&gone)?;
         if coco_planted::is(Bug::KeepRemoved) {
-            return Ok(());
+            gone.clear();
         }
-        let stays = |node: &NodeId| !gone.contains(node) && !stranded.contains(node);
-        let voters: Vec<NodeId> = now.voters.iter().copied().filter(stays).collect();
-        let learners = now.learners.iter().copied().filter(stays).collect();
-        let next = now.step_to(voters, learners);
-        if next == now {
+        let Replacements { replaced, seats, waiting } = Replacements::of(&rows, &now, ready);
+        let all = ready.to_vec();
+        let ready = ready.iter().copied().filter(|ready| !waiting.contains(&ready.seat));
+        let (mut together, alone): (Vec<Ready>, Vec<Ready>) =
+            ready.partition(|ready| seats.contains(&ready.seat));
+        // Processes that came again in the seats of those that leave.
+        let of_seat = |seat: NodeId| {
+            let is_of = move |(_, row): &&(NodeId, NodeRow)| row.seat == seat;
+            rows.iter().filter(is_of).map(|(node, _)| *node).filter(|node| now.contains(*node))
+        };
+        let seats_of = rows.iter().filter(|(node, _)| replaced.contains(node));
+        let again: Vec<NodeId> = seats_of.flat_map(|(_, row)| of_seat(row.seat)).collect();
+        let leave = [&*replaced, &*again].concat();
+        let stranded = self.stranded(&[&*gone, &*leave].concat())?;
+        let removed = [&*gone, &*stranded].concat();
+        let out = [&*removed, &*leave].concat();
+        let comes_together: Vec<NodeId> = together.iter().map(|ready| ready.node).collect();
+        together.extend(&alone);
+        let whole = towards(&now, &out, &together);
+        if whole == now {
+            if !replaced.is_empty() {
+                return self.retire_absent(&replaced);
+            }
             self.nodes_changed = false;
+            self.idle_after = Some((now, all));
             return Ok(());
         }
-        if !now.may_become(&next) || !next.majority(|node| self.answers(node)) {
-            // Nobody would be left, or too few to go on: what can be done later stays asked for.
-            return Ok(());
+        let me = self.me();
+        let can = |next: &Configuration| {
+            // Another primary lets this node go, but in a joint change, which the one ends that leads after it.
+            let is_mine = now.voters.contains(&me) && !next.voters.contains(&me);
+            *next != now
+                && now.may_become(next)
+                && next.majority(|node| self.answers(node))
+                && (!is_mine || next.is_joint())
+        };
+        let retired = [&*stranded, &*leave].concat();
+        if comes_together.iter().all(|node| whole.voters.contains(node)) && can(&whole) {
+            return self.take_step(whole, &together, &retired);
         }
+        for (out, retired) in [(&*removed, &*stranded), (&[], &[])] {
+            let next = towards(&now, out, &alone);
+            if can(&next) {
+                return self.take_step(next, &alone, retired);
+            }
+        }
+        if out.contains(&me)
+            && let Some(next) = self.successor(|other| !out.contains(&other))
+        {
+            // A transfer under way is not begun again, and one that fails is tried at the next tick.
+            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
+        }
+        Ok(())
+    }
+
+    /// Retires nodes that make room and have not come themselves.
+    fn retire_absent(&mut self, nodes: &[NodeId]) -> Result<(), StepError> {
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
         let mut writes = WriteSet::new();
-        for node in stranded {
-            self.retire(&mut writes, node)?;
+        for node in nodes {
+            self.retire(&mut writes, *node)?;
+        }
+        self.write_down(id, &writes)
+    }
+
+    /// Goes over to the next configuration. Those that are ready and vote in it are trusted from now on, and those are retired
+    /// whose seats they have, and those in `retired`.
+    fn take_step(
+        &mut self,
+        next: Configuration,
+        ready: &[Ready],
+        retired: &[NodeId],
+    ) -> Result<(), StepError> {
+        let mut writes = WriteSet::new();
+        for node in retired {
+            self.retire(&mut writes, *node)?;
+        }
+        // Who listened in a seat that is none any more may be left.
+        self.nodes_changed = true;
+        for Ready { node, seat } in ready.iter().filter(|ready| next.voters.contains(&ready.node)) {
+            if node != seat
+                && let (Some(row), Some(before)) = (self.row(*node), self.row(*seat))
+            {
+                put_successor(&mut writes, *node, &row, &before)?;
+                self.retire(&mut writes, *seat)?;
+            }
         }
         self.propose_configuration(writes, next)
     }
@@ -412,12 +480,22 @@ impl Replica {
         let learners = now.learners.iter().copied().filter(other).collect();
         let next = now.step_to(voters, learners);
         let mut writes = WriteSet::new();
-        put_status(&mut writes, learner, row, NodeStatus::Trusted)?;
+        match self.row(voter) {
+            Some(before) => put_successor(&mut writes, learner, row, &before)?,
+            None => put_status(&mut writes, learner, row, NodeStatus::Trusted)?,
+        }
         self.retire(&mut writes, voter)?;
         self.propose_configuration(writes, next)
     }
 
     fn leave(&mut self, now: &Configuration) -> Result<(), StepError> {
+        if !now.voters.contains(&self.me()) {
+            // Whoever leads after the change ends it.
+            if let Some(next) = self.successor(|_| true) {
+                let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
+            }
+            return Ok(());
+        }
         let next = now.step_to(now.voters.clone(), now.learners.clone());
         self.propose_configuration(WriteSet::new(), next)
     }
@@ -464,6 +542,20 @@ impl Replica {
         let nodes = self.engine.configuration().nodes();
         let rows = nodes.filter_map(|node| Some((node, self.row(node)?)));
         rows.map(|(node, row)| Ok((node, read_node(node, &row)?))).collect()
+    }
+
+    /// Whether this node has its place in the configuration in effect: it votes, or members want it to listen for good.
+    ///
+    /// # Errors
+    /// [`MembershipError`] when a row cannot be read.
+    pub fn is_settled(&self) -> Result<bool, MembershipError> {
+        let (now, me) = (self.engine.configuration(), self.me());
+        let read = |node: NodeId| self.row(node).map(|row| read_node(node, &row)).transpose();
+        if !now.learners.contains(&me) {
+            return Ok(now.votes(me));
+        }
+        let seat = read(me)?.map_or(me, |row| row.seat);
+        Ok(read(seat)?.is_some_and(|row| row.status == NodeStatus::Trusted && row.learner))
     }
 
     /// The other voter that is furthest, of those that answer and may lead; none on a backup.

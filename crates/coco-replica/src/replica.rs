@@ -25,6 +25,7 @@ use crate::{
     membership::JoinRequest,
     outside::{OUTSIDE_MAP, SINGLETON, encode_outside},
     own_disk::OwnDisk,
+    replacements::Ready,
     snapshots::{FinishSnapshot, SnapshotTask, Snapshots},
 };
 
@@ -157,6 +158,8 @@ pub struct Replica {
     pub(crate) governing: Governing,
     /// Members may have trusted or removed nodes that the configuration does not show yet.
     pub(crate) nodes_changed: bool,
+    /// With these nodes, and these that are ready, there was nothing to do.
+    pub(crate) idle_after: Option<(Configuration, Vec<Ready>)>,
     outside_map: MapName,
     /// When the first entry after the last signature was made, by the monotonic clock.
     unsigned_since_ms: Option<u64>,
@@ -199,6 +202,7 @@ impl Replica {
             own_disk: OwnDisk::default(),
             governing: Governing::default(),
             nodes_changed: false,
+            idle_after: None,
             outside_map: MapName::from_static(OUTSIDE_MAP),
             unsigned_since_ms: None,
             view_not_durable: None,

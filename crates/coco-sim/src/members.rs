@@ -52,12 +52,25 @@ pub enum Ask {
     Rekey,
     /// Trusts a node of a new operator.
     Trust(NodeId),
+    /// Trusts one to listen only.
+    Listen(NodeId),
+    /// Lets one vote that listens.
+    Promote(NodeId),
+    /// Replaces one node or two by as many others.
+    Replace(Pair, Pair),
     /// Removes a node.
     Remove(NodeId),
     /// Votes.
     Vote(ProposalId, bool),
     /// Takes a proposal back.
     Withdraw(ProposalId),
+}
+
+/// A node, or two.
+pub type Pair = (NodeId, Option<NodeId>);
+
+fn both(pair: Pair) -> impl Iterator<Item = NodeId> {
+    [pair.0].into_iter().chain(pair.1)
 }
 
 /// What a member is known by and signs with.
@@ -141,6 +154,20 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
             let content = action("transition_node_to_trusted", args);
             (Route::CreateProposal, Message::Proposal, content)
         }
+        Ask::Listen(node) => {
+            let args = json!({ "node_id": node.to_string(), "learner": true });
+            let content = action("transition_node_to_trusted", args);
+            (Route::CreateProposal, Message::Proposal, content)
+        }
+        Ask::Promote(node) => {
+            let args = json!({ "node_id": node.to_string() });
+            (Route::CreateProposal, Message::Proposal, action("promote_learner", args))
+        }
+        Ask::Replace(remove, add) => {
+            let ids = |pair| both(pair).map(|node| node.to_string()).collect::<Vec<_>>();
+            let args = json!({ "remove": ids(remove), "add": ids(add) });
+            (Route::CreateProposal, Message::Proposal, action("replace_nodes", args))
+        }
         Ask::Remove(node) => {
             let args = json!({ "node_id": node.to_string() });
             (Route::CreateProposal, Message::Proposal, action("remove_node", args))
@@ -195,10 +222,16 @@ struct Does {
     sets: Option<(String, u64)>,
     /// Gives the ledger another secret.
     rekeys: bool,
-    /// Trusts this node.
-    trusts: Option<NodeId>,
+    /// Trusts these nodes.
+    trusts: Vec<NodeId>,
+    /// Of those, this one to listen only.
+    listens: Option<NodeId>,
+    /// Lets this node vote that listened.
+    promotes: Option<NodeId>,
     /// Removes this node.
     removes: Option<NodeId>,
+    /// These make room for those that it trusts.
+    replaces: Vec<NodeId>,
 }
 
 /// The politics of a ledger, from its public entries. Runs no script.
@@ -250,8 +283,7 @@ impl Politics {
                 self.accepted += 1;
                 set = after.does.sets.clone().or(set);
                 rekeys |= after.does.rekeys;
-                decided.trusted.extend(after.does.trusts);
-                decided.removed.extend(after.does.removes);
+                decided.take(&after.does);
             }
             self.ever.insert(id.clone(), after.clone());
             self.proposals.insert(id, after);
@@ -339,6 +371,9 @@ impl Politics {
             | Ask::Snapshot
             | Ask::Rekey
             | Ask::Trust(_)
+            | Ask::Listen(_)
+            | Ask::Promote(_)
+            | Ask::Replace(..)
             | Ask::Remove(_) => {
                 assert_eq!(found.by, name, "{proposal} is its proposer's");
             }
@@ -382,12 +417,19 @@ fn what_it_does(text: &[u8]) -> Does {
     let text: Value = serde_json::from_slice(text).expect("a proposal");
     let action = &text["actions"][0];
     let (member, to) = (&action["args"]["member_id"], &action["args"]["member_data"]["to"]);
-    let node = || action["args"]["node_id"].as_str()?.parse().ok();
+    let id = |id: &Value| id.as_str()?.parse::<NodeId>().ok();
+    let ids = |ids: &Value| ids.as_array().into_iter().flatten().filter_map(id).collect::<Vec<_>>();
+    let (args, name) = (&action["args"], action["name"].as_str().unwrap_or_default());
+    let node = |of: &str| id(&args["node_id"]).filter(|_| name == of);
+    let trusted = node("transition_node_to_trusted");
     Does {
         sets: member.as_str().map(str::to_owned).zip(to.as_u64()),
-        rekeys: action["name"] == "trigger_ledger_rekey",
-        trusts: node().filter(|_| action["name"] == "transition_node_to_trusted"),
-        removes: node().filter(|_| action["name"] == "remove_node"),
+        rekeys: name == "trigger_ledger_rekey",
+        trusts: trusted.into_iter().chain(ids(&args["add"])).collect(),
+        listens: trusted.filter(|_| args["learner"] == true),
+        promotes: node("promote_learner"),
+        removes: node("remove_node"),
+        replaces: ids(&args["remove"]),
     }
 }
 

@@ -117,6 +117,53 @@ impl Roster {
         self.all(NodeStatus::Trusted).any(|(_, row)| row.seat == seat)
     }
 
+    /// Whether members trust a node in this seat to listen only.
+    #[must_use]
+    pub fn listens(&self, seat: NodeId) -> bool {
+        self.all(NodeStatus::Trusted).any(|(_, row)| row.seat == seat && row.learner)
+    }
+
+    /// Whom a node makes room for, as far as members trust them.
+    pub fn successors(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let row = self.row(node).filter(|row| row.status == NodeStatus::Trusted);
+        let seats = row.into_iter().flat_map(|row| &row.successors).copied();
+        seats.filter(|seat| self.trusts(*seat))
+    }
+
+    /// Whether all of those vote for whom a node makes room, and no other makes room for it.
+    #[must_use]
+    pub fn is_replaced(&self, node: NodeId) -> bool {
+        let seat = self.seat(node);
+        if self.all(NodeStatus::Trusted).any(|(_, row)| row.successors.contains(&seat)) {
+            return false;
+        }
+        let mut successors = self.successors(node).peekable();
+        successors.peek().is_some() && successors.all(|seat| self.voter(seat).is_some())
+    }
+
+    /// Whether a seat gets no vote as long as one of those does not that `may_stay_away`: they come together.
+    #[must_use]
+    pub fn waits(&self, seat: NodeId, may_stay_away: impl Fn(NodeId) -> bool) -> bool {
+        let mut held: Vec<NodeId> = Vec::new();
+        loop {
+            let is_held = |seat: NodeId| may_stay_away(seat) || held.contains(&seat);
+            let coming = |node: &NodeId| {
+                let coming = self.successors(*node).filter(|seat| self.voter(*seat).is_none());
+                coming.collect::<Vec<_>>()
+            };
+            let groups = self.configuration.voters.iter().map(coming);
+            let more: Vec<NodeId> = groups
+                .filter(|group| group.iter().any(|seat| is_held(*seat)))
+                .flatten()
+                .filter(|seat| !held.contains(seat))
+                .collect();
+            if more.is_empty() {
+                return held.contains(&seat);
+            }
+            held.extend(more);
+        }
+    }
+
     /// Whether a seat was taken away: a node in it is retired, none is trusted, and none takes part any more.
     #[must_use]
     pub fn is_out(&self, seat: NodeId) -> bool {

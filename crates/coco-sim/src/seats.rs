@@ -235,15 +235,18 @@ impl World {
     /// Whether every seat that was not given up has a vote, nobody is on the way to one, and all who vote have the same
     /// ledger, committed to its end.
     pub(crate) fn is_settled(&self) -> bool {
-        let is_up = |id: &NodeId| self.machines.iter().any(|m| m.id == *id && m.replica.is_some());
+        let comes = |id: &NodeId| {
+            let is_it = |m: &&Machine| m.id == *id && m.replica.is_some();
+            self.machines.iter().find(is_it).is_some_and(|machine| !self.listens(machine))
+        };
         let mut ends = BTreeMap::new();
-        for machine in self.machines.iter().filter(|machine| machine.votes()) {
+        for machine in self.machines.iter().filter(|m| m.votes() || self.listens(m)) {
             let Some(replica) = &machine.replica else { continue };
             let configuration = replica.configuration();
             let state = replica.state();
             let state = state.read();
             if configuration.is_joint()
-                || configuration.learners.iter().any(is_up)
+                || configuration.learners.iter().any(comes)
                 || state.last() != state.committed()
             {
                 return false;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{AuditFault, CONFIGURATION, SNAPSHOT_ASKED, act::rows, is_governed};
 use crate::recovery::is_holder;
 use crate::tables::{
-    self, ENCRYPTED_SUBMITTED_SHARES, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
+    self, ENCRYPTED_SUBMITTED_SHARES, NODE_FIELDS_KEPT, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
     VIRTUAL_MEASUREMENTS, singleton_key,
 };
 
@@ -89,6 +89,24 @@ impl Node {
         self.asked_seat().unwrap_or(id)
     }
 
+    /// Whether it is the same node, trusted now in the place of another, and all else that changed was said of that one. Programs
+    /// of before did not keep what members say of a node for themselves.
+    fn becomes(&self, after: &Self, from: &Self) -> bool {
+        let said = |name: &str| after.0.get(name);
+        let without = |node: &Self| {
+            let mut rest = node.0.clone();
+            [&["status"][..], &NODE_FIELDS_KEPT]
+                .concat()
+                .into_iter()
+                .for_each(|name| drop(rest.remove(name)));
+            rest
+        };
+        let is_data = |of: &Self| said("node_data") == of.0.get("node_data");
+        without(self) == without(after)
+            && said("successors") == from.0.get("successors")
+            && (is_data(self) || is_data(from))
+    }
+
     /// Whether it is another only in this field.
     fn differs_in(&self, other: &Self, field: &str) -> bool {
         let without = |node: &Self| {
@@ -145,6 +163,8 @@ struct Nodes {
     /// Those with a row in the entry.
     changed: Vec<String>,
     configuration: Configuration,
+    /// The configuration that the entry carries, if it does.
+    next: Option<Configuration>,
     /// What members admitted, if they ever did.
     measurements: Vec<Box<[u8]>>,
 }
@@ -163,7 +183,9 @@ impl Nodes {
         let measurements = tables::rows(tx, VIRTUAL_MEASUREMENTS).map_err(AuditFault::Tables)?;
         let measurements = measurements.into_iter().map(|(key, _)| key).collect();
         let configuration = Configuration::of(tx);
-        Ok(Self { before, after, changed, configuration, measurements })
+        let next = rows(writes, CONFIGURATION).next().and_then(|(_, row)| row);
+        let next = next.and_then(|row| serde_json::from_slice(row).ok());
+        Ok(Self { before, after, changed, configuration, next, measurements })
     }
 
     fn check_steps(&self) -> Result<(), AuditFault> {
@@ -183,14 +205,20 @@ impl Nodes {
         let seat = after.seat(id);
         match (before.status(), after.status()) {
             ("Pending", "Trusted") => {
-                if before.asked_seat().is_none() || !self.steps(seat, Some("Trusted"), "Retired") {
-                    return Err("nobody voted for it, and it takes over from no trusted node");
-                }
+                let from = self.passes_on(seat).filter(|_| before.asked_seat().is_some());
+                let from =
+                    from.ok_or("nobody voted for it, and it takes over from no trusted node")?;
+                return if before.becomes(after, from) {
+                    Ok(())
+                } else {
+                    Err("more of its row changes than its status, and what was said of its seat")
+                };
             }
             ("Trusted", "Retired") => {
                 let votes = self.configuration.voters.iter().any(|voter| voter == id);
                 let is_succeeded = self.steps(seat, Some("Pending"), "Trusted");
-                if !is_succeeded && (votes || !self.steps(seat, None, "Pending")) {
+                let is_replaced = self.is_replaced(before);
+                if !is_succeeded && !is_replaced && (votes || !self.steps(seat, None, "Pending")) {
                     return Err("nobody voted to remove it, and no node takes over from it");
                 }
             }
@@ -216,6 +244,12 @@ impl Nodes {
         if node.status() != "Pending" {
             return Err("it was never pending");
         }
+        if ["learner", "successors", "node_data"]
+            .into_iter()
+            .any(|field| node.0.contains_key(field))
+        {
+            return Err("its row has what only members say of a node");
+        }
         let code = node.text("code_digest").unwrap_or_default();
         let is_admitted = self.measurements.iter().any(|admitted| **admitted == *code.as_bytes());
         let Some(seat) = node.asked_seat() else {
@@ -236,6 +270,37 @@ impl Nodes {
         } else {
             Err("members have not admitted its code")
         }
+    }
+
+    /// The node of a seat, trusted until now, that another one takes over from in this entry.
+    fn passes_on(&self, seat: &str) -> Option<&Node> {
+        let from = self.changed.iter().find(|id| {
+            let before = self.before.get(*id);
+            self.after[*id].seat(id) == seat
+                && before.map(Node::status) == Some("Trusted")
+                && self.after[*id].status() == "Retired"
+        })?;
+        self.before.get(from)
+    }
+
+    /// Whether members named others whose votes a node makes room for, and all of those that are trusted vote from this entry on.
+    fn is_replaced(&self, node: &Node) -> bool {
+        let successors = node.0.get("successors").and_then(Value::as_array);
+        let seats = successors.into_iter().flatten().filter_map(Value::as_str);
+        let next = self.next.as_ref().unwrap_or(&self.configuration);
+        let mut trusted = seats
+            .map(|seat| {
+                let of_seat = || {
+                    let nodes = self.after.iter();
+                    nodes.filter(move |(id, node)| {
+                        node.seat(id) == seat && node.status() == "Trusted"
+                    })
+                };
+                (of_seat().count(), of_seat().any(|(id, _)| next.voters.contains(id)))
+            })
+            .filter(|(count, _)| *count > 0)
+            .peekable();
+        trusted.peek().is_some() && trusted.all(|(_, votes)| votes)
     }
 
     /// Whether a node of a seat makes that step in this entry.
@@ -268,13 +333,19 @@ impl Nodes {
             node: node.to_owned(),
             reason: reason.to_owned(),
         };
-        let next = row.and_then(|row| serde_json::from_slice::<Configuration>(row).ok());
-        let next = next.ok_or_else(|| wrong("nobody", "cannot be read"))?;
+        let next = row.and(self.next.as_ref()).ok_or_else(|| wrong("nobody", "cannot be read"))?;
         let now = &self.configuration;
         let status = |id: &String| self.after.get(id).map(Node::status);
         for voter in &next.voters {
             if status(voter) != Some("Trusted") && !now.voters.contains(voter) {
                 return Err(wrong(voter, "members do not trust it to vote"));
+            }
+            let seat = self.after.get(voter).map_or(voter.as_str(), |node| node.seat(voter));
+            let mut of_seat = self.after.iter().filter(|(id, node)| node.seat(id) == seat);
+            let listens =
+                of_seat.any(|(_, node)| node.0.get("learner") == Some(&Value::Bool(true)));
+            if listens && !now.voters.contains(voter) {
+                return Err(wrong(voter, "members want it to listen only"));
             }
         }
         for learner in next.learners.iter().filter(|learner| !now.has(learner)) {

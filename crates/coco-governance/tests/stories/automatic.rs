@@ -135,7 +135,8 @@ fn who_waits_for_an_others_place_is_decided_by_votes_and_makes_no_room() {
     set_node(&mut c, 3, &row);
     let args = json!({ "node_id": node(3) });
     assert_eq!(state(&c.propose(1, "transition_node_to_trusted", &args).unwrap()), "Open");
-    remove(&mut c, 3);
+    let error = c.pass("remove_node", &args).unwrap_err();
+    assert!(error.message.contains(&format!("in the seat of {}", node(1))), "{error}");
     assert_eq!(trust(&mut c, 0, 4), "Open", "node 1 is still there");
 }
 

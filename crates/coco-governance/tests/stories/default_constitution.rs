@@ -311,6 +311,136 @@ fn nodes_are_trusted_and_retired() {
 }
 
 #[test]
+fn nodes_listen_until_members_let_them_vote() {
+    let mut c = consortium(1);
+    let [waits, votes] = ["cd", "ef"].map(|byte| byte.repeat(32));
+    let row = |c: &Consortium, id: &str| c.json(tables::NODES_INFO, id.as_bytes()).unwrap();
+    for (id, status) in [(&waits, "Pending"), (&votes, "Trusted")] {
+        set_row(&mut c, tables::NODES_INFO, id.as_bytes(), &json!({ "status": status }));
+    }
+    let trust = |id: &str, learner: Value| json!({ "node_id": id, "learner": learner });
+    passes(&mut c, "transition_node_to_trusted", &trust(&waits, json!(true)));
+    assert_eq!(row(&c, &waits)["learner"], true);
+    // It is trusted, and stays what it is.
+    passes(&mut c, "transition_node_to_trusted", &trust(&waits, json!(null)));
+    passes(&mut c, "transition_node_to_trusted", &trust(&waits, json!(true)));
+    assert_eq!(row(&c, &waits)["learner"], true);
+    passes(&mut c, "promote_learner", &json!({ "node_id": waits }));
+    let expected = json!({ "status": "Trusted", "ledger_secret_seqno": 7 });
+    assert_eq!(row(&c, &waits), expected);
+    for (action, args, expected) in [
+        ("transition_node_to_trusted", trust(&votes, json!(true)), "is trusted to vote already"),
+        (
+            "transition_node_to_trusted",
+            trust(&waits, json!("yes")),
+            "learner must be of type boolean",
+        ),
+        ("promote_learner", json!({ "node_id": votes }), "is no learner"),
+        ("promote_learner", json!({ "node_id": "12".repeat(32) }), "is no learner"),
+    ] {
+        let error = c.pass(action, &args).unwrap_err();
+        assert!(error.message.contains(expected), "{error}");
+    }
+}
+
+/// Members name the id that they see; what they decide is about its seat.
+#[test]
+fn what_members_decide_of_a_node_that_started_again_is_about_its_seat() {
+    let mut c = consortium(1);
+    let id = |n: u8| format!("{n:02x}").repeat(32);
+    let row = |c: &Consortium, n| c.json(tables::NODES_INFO, id(n).as_bytes());
+    let set = |c: &mut Consortium, n, row: Value| {
+        set_row(c, tables::NODES_INFO, id(n).as_bytes(), &row);
+    };
+    let one = |n| json!({ "node_id": id(n) });
+    // A learner that came again, and a voter that did.
+    set(&mut c, 1, json!({ "status": "Trusted", "learner": true }));
+    set(&mut c, 2, json!({ "status": "Pending", "seat": id(1) }));
+    set(&mut c, 3, json!({ "status": "Retired" }));
+    set(&mut c, 4, json!({ "status": "Trusted", "seat": id(3) }));
+    set(&mut c, 5, json!({ "status": "Trusted" }));
+    passes(&mut c, "promote_learner", &one(2));
+    assert_eq!(row(&c, 1), Some(json!({ "status": "Trusted" })));
+    for (remove, add) in [([4], [3]), ([1], [2])] {
+        let [remove, add] = [remove, add].map(|ids| ids.map(id));
+        let args = json!({ "remove": remove, "add": add });
+        let error = c.pass("replace_nodes", &args).unwrap_err();
+        assert!(error.message.contains("as what it was before"), "{error}");
+    }
+    passes(&mut c, "replace_nodes", &json!({ "remove": [id(3)], "add": [id(2)] }));
+    assert_eq!(row(&c, 4).unwrap()["successors"], json!([id(1)]));
+    let error = c.pass("remove_node", &one(2)).unwrap_err();
+    assert!(error.message.contains(&format!("in the seat of {}", id(1))), "{error}");
+    passes(&mut c, "remove_node", &one(1));
+    assert_eq!(row(&c, 2).unwrap()["status"], "Pending", "the service lets it go");
+    passes(&mut c, "remove_node", &one(3));
+    assert_eq!(row(&c, 4).unwrap()["status"], "Retired");
+    // Whoever only listens does not make up for the last that votes.
+    set(&mut c, 6, json!({ "status": "Trusted", "learner": true }));
+    let error = c.pass("remove_node", &one(5)).unwrap_err();
+    assert!(error.message.contains("the last trusted node"), "{error}");
+    passes(&mut c, "remove_node", &one(6));
+}
+
+#[test]
+fn to_replace_nodes_is_to_trust_and_to_remove_nodes() {
+    let mut c = consortium(3);
+    let [waits, votes] = ["cd", "ef"].map(|byte| byte.repeat(32));
+    for (id, status) in [(&waits, "Pending"), (&votes, "Trusted")] {
+        set_row(&mut c, tables::NODES_INFO, id.as_bytes(), &json!({ "status": status }));
+    }
+    let rules = json!({ "remove_node": { "rule": "unanimous" } });
+    let policy = json!({ "default": { "rule": "one" }, "actions": rules });
+    passes(&mut c, "set_voting_policy", &policy);
+    let args = json!({ "remove": [votes], "add": [waits] });
+    let all = [(0, true), (1, true), (2, true)];
+    assert_eq!(outcome(&mut c, "replace_nodes", &args, &all), "Accepted", "not before all three");
+}
+
+#[test]
+fn nodes_make_room_for_others() {
+    let mut c = consortium(1);
+    let id = |n: u8| format!("{n:02x}").repeat(32);
+    let row = |c: &Consortium, n| c.json(tables::NODES_INFO, id(n).as_bytes()).unwrap();
+    for (n, status) in [
+        (1, "Trusted"),
+        (2, "Trusted"),
+        (3, "Pending"),
+        (4, "Trusted"),
+        (5, "Retired"),
+        (6, "Pending"),
+    ] {
+        let mut row = json!({ "status": status });
+        if n == 4 {
+            row["learner"] = json!(true);
+        }
+        set_row(&mut c, tables::NODES_INFO, id(n).as_bytes(), &row);
+    }
+    let ids = |nodes: &[u8]| nodes.iter().map(|n| id(*n)).collect::<Vec<_>>();
+    let args = |remove: &[u8], add: &[u8]| json!({ "remove": ids(remove), "add": ids(add) });
+    for (args, expected) in [
+        (args(&[1], &[]), "add must name 1 to 64 nodes"),
+        (json!({ "add": ids(&[3]) }), "remove must name 1 to 64 nodes"),
+        (args(&[1, 3], &[3]), "named twice"),
+        (json!({ "remove": ["1"], "add": ids(&[3]) }), "a node of remove must be 64"),
+        (args(&[1], &[9]), "there is no node"),
+        (args(&[1], &[5]), "is retired"),
+        (args(&[6], &[3]), "is not trusted"),
+    ] {
+        let error = c.pass("replace_nodes", &args).unwrap_err();
+        assert!(error.message.contains(expected), "{error}");
+    }
+    assert_eq!(row(&c, 3)["status"], "Pending", "nothing of what fails is done");
+    passes(&mut c, "replace_nodes", &args(&[1, 2], &[3, 4]));
+    for n in [1, 2] {
+        assert_eq!(row(&c, n), json!({ "status": "Trusted", "successors": ids(&[3, 4]) }));
+    }
+    for n in [3, 4] {
+        assert_eq!(row(&c, n), json!({ "status": "Trusted", "ledger_secret_seqno": 7 }));
+    }
+}
+
+#[test]
 fn code_is_admitted_and_revoked() {
     let mut c = consortium(1);
     let code = "ab".repeat(32);

@@ -103,3 +103,9 @@ fn nobody_is_admitted_before_the_ledger_says_that_the_last_change_is_in_effect()
     let left = story.cluster.row(0, NODES_MAP, ids[3].to_string().as_bytes());
     assert_eq!(left.expect("a row")["retired_committed"], true);
 }
+
+/// What one crate keeps of a row, the other lets pass.
+#[test]
+fn auditors_know_what_a_seat_keeps() {
+    assert_eq!(coco_ledger::KEPT_FIELDS, coco_governance::tables::NODE_FIELDS_KEPT);
+}

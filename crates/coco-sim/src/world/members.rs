@@ -289,7 +289,8 @@ impl World {
         }
         let may_stay_away = |seat: NodeId| {
             let of_seat = |machine: &&crate::machine::Machine| machine.seat == seat;
-            self.machines.iter().filter(of_seat).all(|machine| machine.replica.is_none())
+            let is_down = |machine: &crate::machine::Machine| machine.replica.is_none();
+            self.machines.iter().filter(of_seat).all(is_down) || self.waits_for_good(seat)
         };
         politics.check_voters(may_stay_away);
         // It carries every script out again, which is as much as the run itself.
@@ -327,15 +328,34 @@ fn allowed_refusal(ask: Ask, error: &GovernanceError) -> &'static str {
             | Ask::Snapshot
             | Ask::Rekey
             | Ask::Trust(_)
+            | Ask::Listen(_)
+            | Ask::Promote(_)
+            | Ask::Replace(..)
             | Ask::Remove(_),
             ErrorCode::ProposalReplay,
         ) => "a member sent its proposal again that had been taken",
         (Ask::Vote(..), ErrorCode::InternalError) if is_of_a_node_that_is_gone(error) => {
             "members would trust a node that they had removed"
         }
+        (Ask::Vote(..), ErrorCode::InternalError) if is_of_another_part(error) => {
+            "members had given a node another part meanwhile"
+        }
         (_, ErrorCode::TooManyOpenProposals) => "a member had too many open proposals",
         _ => panic!("{ask:?} is refused: {error:?}"),
     }
+}
+
+/// Whether a proposal cannot be carried out because its node votes already, or listens no more, or has left.
+fn is_of_another_part(error: &GovernanceError) -> bool {
+    [
+        "to vote already",
+        "is no learner",
+        "is not trusted",
+        "in the seat of",
+        "as what it was before",
+    ]
+    .iter()
+    .any(|of| error.message.contains(of))
 }
 
 /// Whether a proposal cannot be carried out because its node was removed meanwhile.

@@ -144,10 +144,21 @@ impl World {
             .map(|(node, _)| node)
             .collect();
         if !pending.is_empty() && self.dice.per_mille(800) {
-            return Some(Ask::Trust(pending[self.dice.place(pending.len())]));
+            let node = pending[self.dice.place(pending.len())];
+            return Some(match self.dice.below(4) {
+                0 => Ask::Listen(node),
+                1 => self.choose_to_replace(&pending).unwrap_or(Ask::Trust(node)),
+                _ => Ask::Trust(node),
+            });
         }
         if !self.dice.per_mille(500) {
             return None;
+        }
+        let roster = &self.nodes.roster;
+        let learners = roster.all(NodeStatus::Trusted).filter(|(_, row)| row.learner);
+        let learners: Vec<_> = learners.map(|(node, _)| node).collect();
+        if !learners.is_empty() && self.dice.per_mille(500) {
+            return Some(Ask::Promote(learners[self.dice.place(learners.len())]));
         }
         let roster = &self.nodes.roster;
         let mut known: Vec<_> = roster.all(NodeStatus::Trusted).map(|(node, _)| node).collect();
@@ -165,6 +176,37 @@ impl World {
             self.nodes.removals.push(node);
         }
         Some(Ask::Remove(node))
+    }
+
+    /// Nodes that vote make room for those that wait, if the world bears that they leave.
+    fn choose_to_replace(&mut self, pending: &[NodeId]) -> Option<Ask> {
+        let mut voters = self.nodes.roster.configuration().voters.clone();
+        let most = pending.len().min(2);
+        let mut remove = Vec::new();
+        while remove.len() < most && !voters.is_empty() {
+            let place = self.dice.place(voters.len());
+            let node = voters.swap_remove(place);
+            let is_again = self.nodes.removals.contains(&node);
+            let has_more = self.nodes.removals.len() < self.plan.removals;
+            let bears = || self.bears(None, Some(node)) && self.holds(None, Some(node));
+            if is_again || (has_more && bears()) {
+                if !is_again {
+                    self.nodes.removals.push(node);
+                }
+                remove.push(node);
+            }
+        }
+        let pair = |nodes: &[NodeId]| Some((*nodes.first()?, nodes.get(1).copied()));
+        Some(Ask::Replace(pair(&remove)?, pair(&pending[..most])?))
+    }
+
+    /// Whether a machine has its place and members want it to listen for good.
+    pub(crate) fn listens(&self, machine: &Machine) -> bool {
+        self.nodes.roster.listens(machine.seat)
+            && machine
+                .replica
+                .as_ref()
+                .is_some_and(|replica| replica.configuration().learners.contains(&machine.id))
     }
 
     /// Whether a machine's seat was taken away by members.
@@ -232,8 +274,20 @@ impl World {
         match self.machines[at].origin {
             Origin::Copy => false,
             Origin::First => !self.is_out(at),
-            Origin::Newcomer => self.nodes.roster.trusts(self.machines[at].seat),
+            Origin::Newcomer => {
+                let seat = self.machines[at].seat;
+                self.nodes.roster.trusts(seat) && !self.waits_for_good(seat)
+            }
         }
+    }
+
+    /// Whether a seat comes together with others, of which some never come.
+    pub(crate) fn waits_for_good(&self, seat: NodeId) -> bool {
+        let never_comes = |seat: NodeId| {
+            let machine = self.machines.iter().position(|machine| machine.seat == seat);
+            machine.is_some_and(|at| self.given_up[at])
+        };
+        self.nodes.roster.waits(seat, never_comes)
     }
 
     /// Whether nobody takes part any more whom members removed.
@@ -242,6 +296,7 @@ impl World {
         let is_retired =
             |node| roster.row(node).is_none_or(|row| row.status == NodeStatus::Retired);
         !roster.configuration().nodes().any(is_retired)
+            && !roster.configuration().voters.iter().any(|node| roster.is_replaced(*node))
     }
 
     /// Follows what is committed.
@@ -249,8 +304,14 @@ impl World {
         if !self.plan.changes_nodes() && self.time > 0 {
             return;
         }
-        let (voters, entries) = (self.nodes.roster.configuration().voters.clone(), &self.check);
-        self.nodes.roster.follow(&entries.committed);
+        let before = self.nodes.roster.configuration().clone();
+        self.nodes.roster.follow(&self.check.committed);
+        let roster = &self.nodes.roster;
+        let mut learners = roster.configuration().learners.iter();
+        let one_listens = learners
+            .any(|node| !before.learners.contains(node) && roster.listens(roster.seat(*node)));
+        self.marks.reach_if(one_listens, "a node listens for good");
+        let voters = before.voters;
         let now = &self.nodes.roster.configuration().voters;
         if *now == voters || voters.is_empty() {
             return;
@@ -260,9 +321,18 @@ impl World {
             let found = self.machines.iter().find(|machine| machine.seat == seat);
             found.is_some_and(|machine| machine.origin == Origin::Newcomer)
         };
-        if now.iter().any(|node| !voters.contains(node) && is_newcomer(node)) {
+        let come = now.iter().filter(|node| !voters.contains(node) && is_newcomer(node)).count();
+        if come > 0 {
             self.marks.reach("a node of a new operator votes");
         }
+        self.marks.reach_if(come > 1, "two nodes of new operators got their votes at once");
+        let roster = &self.nodes.roster;
+        let made_room = voters.iter().filter(|node| !now.contains(node)).any(|node| {
+            let successors = roster.row(*node).map(|row| row.successors.as_slice());
+            let mut successors = successors.unwrap_or_default().iter();
+            successors.any(|seat| roster.voter(*seat).is_some_and(|id| !voters.contains(&id)))
+        });
+        self.marks.reach_if(made_room, "nodes made room for others in one step");
         let lost =
             voters.iter().any(|node| self.nodes.roster.is_out(self.nodes.roster.seat(*node)));
         if lost {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -183,6 +183,113 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     network.stop_all()?;
     // An auditor finds that each step was one by the rules.
     verify(&network, 1, TxId::new(2, 4))?;
+    network.finish()
+}
+
+/// A node of a new operator, from the time at which it asks.
+struct Newcomer {
+    id: String,
+    config: PathBuf,
+    log: PathBuf,
+    client: SocketAddr,
+    asks: Running,
+}
+
+impl Newcomer {
+    fn asks(network: &Network, name: &str) -> anyhow::Result<Self> {
+        let folder = network.scratch().join(name);
+        let place = folder.to_str().context("UTF-8")?;
+        let desk = Desk::in_folder(network.scratch());
+        let made = desk.run(&["node", "init", "--dir", place, "--output", "json"])?.json();
+        let id = made["node_id"].as_str().context("an id")?.to_owned();
+        let client = free_address()?;
+        let said = network.scratch().join(format!("{name}.join"));
+        let asks = join(network, &folder, [client, free_address()?], &said)?;
+        let log = network.scratch().join(format!("{name}.log"));
+        Ok(Self { id, config: folder.join("node.toml"), log, client, asks })
+    }
+
+    fn start(&mut self) -> anyhow::Result<Running> {
+        until("it has its keys", TIME, || Ok(self.asks.0.try_wait()?.is_some()))?;
+        let config = self.config.to_str().context("UTF-8")?;
+        Running::start(&["node", "start", "--config", config], &self.log)
+    }
+}
+
+/// The nodes that only listen, as one of those that vote says.
+fn learners(connection: &mut Connection) -> anyhow::Result<Vec<String>> {
+    let answer = connection.get("/node/consensus")?.json()?;
+    let learners = answer["details"]["learners"].as_object().context("learners")?;
+    Ok(learners.keys().cloned().collect())
+}
+
+/// A read replica that is away when it likes; then two of three nodes, the primary among them, make room for two others.
+#[test]
+fn a_learner_is_missed_by_nobody_and_two_nodes_are_replaced_in_one_step() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| {})?;
+    network.start_all()?;
+    let [acme, bank] = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
+    let (acme, bank) = (acme?, bank?);
+    let mut all = ["n3", "n4"].map(|name| Newcomer::asks(&network, name));
+    let [first, second] = &mut all;
+    let (first, second) = (first.as_mut().expect("it asks"), second.as_mut().expect("it asks"));
+    let is_pending = |id: &str| -> anyhow::Result<bool> {
+        let nodes = plain(&network, 2)?.get("/gov/service/nodes?api-version=2024-07-01")?.json()?;
+        Ok(nodes["value"].as_array().context("a list")?.iter().any(|node| node["nodeId"] == *id))
+    };
+    for newcomer in [&*first, &*second] {
+        until("it is pending", TIME, || is_pending(&newcomer.id))?;
+    }
+    let decided = |action: &str, args: &Value| {
+        decide(&mut plain(&network, 2)?, &[&acme, &bank], action, args)
+    };
+    decided("transition_node_to_trusted", &json!({ "node_id": first.id, "learner": true }))?;
+    let running = first.start()?;
+    let service = network.service_cert_pem()?;
+    let client = first.client;
+    let shows = |block: u64| -> anyhow::Result<bool> {
+        let Ok(mut learner) = Connection::tls(client, &service) else { return Ok(false) };
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
+        let Ok(answer) = learner.post_json("/", call.to_string().as_bytes()) else {
+            return Ok(false);
+        };
+        Ok(answer.json().is_ok_and(|answer| answer["result"] == format!("{block:#x}")))
+    };
+    let block = send(&network, 2)?;
+    until("the learner shows it", TIME, || shows(block))?;
+    until("it listens", TIME, || Ok(learners(&mut plain(&network, 2)?)? == [first.id.clone()]))?;
+    ensure!(voters(&mut plain(&network, 2)?)?.len() == 3, "and does not vote");
+    // It goes home for the night. When it comes back it is another node, and listens again.
+    drop(running);
+    let block = send(&network, 2)?;
+    let running = first.start()?;
+    until("the learner has what it missed", TIME, || shows(block))?;
+    until("it has its place again", TIME, || {
+        let now = learners(&mut plain(&network, 2)?)?;
+        Ok(now.len() == 1 && now != [first.id.clone()])
+    })?;
+    ensure!(voters(&mut plain(&network, 2)?)?.len() == 3, "it still does not vote");
+
+    let leave = [0, 1].map(|i| network.config(2).map(|config| config.nodes[i].id.clone()));
+    let [one, other] = leave;
+    let leave = [one?, other?];
+    decided("replace_nodes", &json!({ "remove": leave, "add": [first.id, second.id] }))?;
+    // One of the two that come is not there yet: everything stays as it was.
+    send(&network, 2)?;
+    let now = voters(&mut plain(&network, 2)?)?;
+    ensure!(now.len() == 3 && leave.iter().all(|id| now.contains(id)), "{now:?}");
+    let _second = second.start()?;
+    until("they are replaced", TIME, || {
+        let Ok(now) = voters(&mut plain(&network, 2)?) else { return Ok(false) };
+        Ok(now.len() == 3 && now.contains(&second.id) && !leave.iter().any(|id| now.contains(id)))
+    })?;
+    until("both end by themselves", TIME, || Ok(network.has_ended(0)? && network.has_ended(1)?))?;
+    network.kill(&[0, 1])?;
+    let block = send(&network, 2)?;
+    until("a node that voted never before shows it", TIME, || shows(block))?;
+    drop(running);
+    network.stop_all()?;
+    verify(&network, 2, TxId::new(2, 4))?;
     network.finish()
 }
 

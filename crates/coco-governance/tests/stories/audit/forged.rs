@@ -282,6 +282,52 @@ fn what_the_service_may_not_do_by_itself_is_named() {
     check_last(&b, "nobody voted for it");
 }
 
+#[test]
+fn a_node_that_leaves_before_those_that_replace_it_vote_is_named() {
+    let mut b = Books::new(3);
+    let (own, old, [two, three]) = (tables::singleton_key(), hex(1), [2, 3].map(hex));
+    let key = json!({ "public_key": "PEM" });
+    for id in [&two, &three] {
+        let mut set = WriteSet::new();
+        put(&mut set, tables::NODES_INFO, id.as_bytes(), &node("Pending", 9, &key));
+        b.write(set);
+    }
+    let learner = json!({ "node_id": three, "learner": true });
+    assert_eq!(b.pass("transition_node_to_trusted", &learner).unwrap(), "Accepted");
+    let args = json!({ "remove": [old], "add": [two] });
+    assert_eq!(b.pass("replace_nodes", &args).unwrap(), "Accepted");
+    let before = b.c.json(tables::NODES_INFO, old.as_bytes()).unwrap();
+    let leaves = |said: &Value, next: &Value| {
+        let mut row = before.clone();
+        row["status"] = json!("Retired");
+        row.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        let mut set = WriteSet::new();
+        put(&mut set, tables::NODES_INFO, old.as_bytes(), &row);
+        put(&mut set, CONFIGURATION, own, next);
+        set
+    };
+    let nothing = json!({});
+    let [mut listens, mut forged] = [(); 2].map(|()| WriteSet::new());
+    put(&mut listens, CONFIGURATION, own, &configuration(&[1, 3], &[]));
+    let said = json!({ "public_key": "PEM", "successors": [old] });
+    put(&mut forged, tables::NODES_INFO, hex(4).as_bytes(), &node("Pending", 9, &said));
+    for (entry, expected) in [
+        (leaves(&nothing, &configuration(&[1], &[2])), "nobody voted to remove it"),
+        (leaves(&json!({ "node_data": 1 }), &configuration(&[2], &[])), "more of its row changes"),
+        (listens, "members want it to listen only"),
+        (forged, "what only members say"),
+        (leaves(&nothing, &configuration(&[2], &[])), ""),
+    ] {
+        b.entries.push(entry);
+        if expected.is_empty() {
+            b.audit().unwrap();
+        } else {
+            check_last(&b, expected);
+        }
+        b.entries.pop();
+    }
+}
+
 type Change<'a> = &'a dyn Fn(&mut Value, &mut Value);
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a proposal would change, in lines for people: `+` is added, `-` is removed, `~` is changed, `!` is not known here.
 
 mod callers;
+mod nodes;
 
 use coco_client::{ServiceIdentity, reply::Action};
 use coco_crypto::{Certificate, read_bundle, sha256};
@@ -40,13 +41,6 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             text("member_id"),
             json(&args["member_data"])
         )),
-        "transition_node_to_trusted" => one(format!("+ trusted node   {}", text("node_id"))),
-        "remove_node" => one(format!("- node           {}", text("node_id"))),
-        "add_virtual_measurement" => one(format!("+ node code      {}", text("measurement"))),
-        "remove_virtual_measurement" => one(format!("- node code      {}", text("measurement"))),
-        "set_node_data" => {
-            one(format!("~ node           {} data {}", text("node_id"), json(&args["node_data"])))
-        }
         "transition_service_to_open" => one(format!(
             "~ service        opens: {}{}",
             identity(text("next_service_identity"), service),
@@ -81,9 +75,9 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             let (bytes, digest) = (constitution.len(), sha256(constitution.as_bytes()));
             one(format!("~ constitution   {bytes} bytes, sha256:{digest}"))
         }
-        other => {
-            callers::lines(other, args).unwrap_or_else(|| vec![format!("! {other} {}", json(args))])
-        }
+        other => callers::lines(other, args)
+            .or_else(|| nodes::lines(other, args))
+            .unwrap_or_else(|| vec![format!("! {other} {}", json(args))]),
     }
 }
 

@@ -13,6 +13,27 @@ pub(crate) enum Kind {
     TrustNode {
         /// Its id, or the first digits
         node: String,
+        /// It gets everything and never votes, so nobody waits for it: for reading, or where it is not always on
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Let a learner vote
+    #[command(after_help = "Example:\n  coco proposal create promote-learner 3f9a2c4b")]
+    PromoteLearner {
+        /// Its id, or the first digits
+        node: String,
+    },
+    /// Replace nodes by others that wait, in one step once all of those have everything
+    #[command(
+        after_help = "Example:\n  coco proposal create replace-nodes --remove 3f9a2c4b --remove 77b0 --add 5d1e --add 90ac"
+    )]
+    ReplaceNodes {
+        /// The id of one that leaves, or its first digits
+        #[arg(long, value_name = "NODE", required = true)]
+        remove: Vec<String>,
+        /// The id of one that comes, or its first digits
+        #[arg(long, value_name = "NODE", required = true)]
+        add: Vec<String>,
     },
     /// Retire a node
     #[command(after_help = "Example:\n  coco proposal create remove-node 3f9a2c4b")]
@@ -53,8 +74,17 @@ impl Kind {
     pub(super) fn action(&self, session: &Session) -> Result<(&'static str, Args), Fault> {
         let id = |node: &String| session.find_node(node).map(|id| id.to_string());
         Ok(match self {
-            Self::TrustNode { node } => {
-                ("transition_node_to_trusted", json!({ "node_id": id(node)? }))
+            Self::TrustNode { node, learner } => {
+                let mut args = json!({ "node_id": id(node)? });
+                if *learner {
+                    args["learner"] = true.into();
+                }
+                ("transition_node_to_trusted", args)
+            }
+            Self::PromoteLearner { node } => ("promote_learner", json!({ "node_id": id(node)? })),
+            Self::ReplaceNodes { remove, add } => {
+                let ids = |nodes: &[String]| nodes.iter().map(id).collect::<Result<Vec<_>, _>>();
+                ("replace_nodes", json!({ "remove": ids(remove)?, "add": ids(add)? }))
             }
             Self::RemoveNode { node } => ("remove_node", json!({ "node_id": id(node)? })),
             Self::TrustCode { measurement } => {
