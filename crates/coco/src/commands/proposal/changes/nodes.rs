@@ -34,8 +34,13 @@ fn replacement(args: &Value) -> Vec<String> {
     };
     let come = ids("add").into_iter().map(|id| format!("+ trusted node   {id}"));
     let leave = ids("remove").into_iter();
-    come.chain(leave.map(|id| format!("- node           {id}, when those above can vote")))
-        .collect()
+    let leave = leave.map(|id| format!("- node           {id}, when those above can vote"));
+    let lines: Vec<String> = come.chain(leave).collect();
+    if lines.is_empty() {
+        vec!["~ nodes          nobody comes or leaves".to_owned()]
+    } else {
+        lines
+    }
 }
 
 #[cfg(test)]
