@@ -1,7 +1,7 @@
 //! Measurements of governance, for `docs/book/benchmarks.md`. They are no tests of time: each says what it found.
 //!
 //! ```text
-//! cargo nextest run --release -p coco --test network --run-ignored only --no-capture -E 'test(figures)'
+//! cargo test -p coco --test network --locked -- --ignored figures --nocapture
 //! ```
 
 use std::{
