@@ -165,11 +165,7 @@ pub const INSIDE: [Known<Bug>; coco_planted::ALL.len()] = [
     known(Bug::KeepRemoved, 210, &["not over"]),
     known(Bug::SkipReadCheck, 10, &["was committed after"]),
     known(Bug::SkipRangeCheck, 30, &["was committed after"]),
-    known(
-        Bug::CompactTooFar,
-        20,
-        &["makes another snapshot of", "was written, at version", "and needs"],
-    ),
+    known(Bug::CompactTooFar, 20, &["makes another snapshot of", "at version", "and needs"]),
     known(Bug::ForgetHistoryRollback, 5, &["was written, at version"]),
     known(Bug::SealBySeqno, 300, &["is sealed with the nonce of another entry"]),
     known(Bug::SignOlderRoot, 10, &["does not verify over the root"]),
