@@ -483,7 +483,7 @@ impl Driver {
     fn change_configuration(&mut self, configuration: &Configuration) -> Result<(), DriverError> {
         let rows = self.replica.node_rows().map_err(StepError::from)?;
         self.votes.store(configuration.votes(self.me), Ordering::Relaxed);
-        if self.replica.is_settled().map_err(StepError::from)? {
+        if self.replica.is_settled()? {
             self.directory.replace(&rows);
             self.peers.keep(&self.directory.all(), self.state.read().primary());
         } else {

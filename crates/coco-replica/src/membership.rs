@@ -264,7 +264,7 @@ impl Replica {
             match voter {
                 // Members removed it: it leaves, and so does whoever comes in its seat.
                 Some(voter) if self.status(voter)? == Some(NodeStatus::Retired) => {}
-                Some(voter) if self.is_silent(voter) => return self.swap(voter, learner, &row),
+                Some(voter) if self.is_silent(voter) => return self.swap(voter, learner),
                 // What was heard of it may have been on its way for long.
                 Some(_) => {}
                 None if self.is_to_vote(&found)? => {
@@ -335,21 +335,12 @@ impl Replica {
             gone.clear();
         }
         let Replacements { replaced, seats, waiting } = Replacements::of(&rows, &now, ready);
-        let all = ready.to_vec();
-        let ready = ready.iter().copied().filter(|ready| !waiting.contains(&ready.seat));
+        let free = ready.iter().copied().filter(|ready| !waiting.contains(&ready.seat));
         let (mut together, alone): (Vec<Ready>, Vec<Ready>) =
-            ready.partition(|ready| seats.contains(&ready.seat));
-        // Processes that came again in the seats of those that leave.
-        let of_seat = |seat: NodeId| {
-            let is_of = move |(_, row): &&(NodeId, NodeRow)| row.seat == seat;
-            rows.iter().filter(is_of).map(|(node, _)| *node).filter(|node| now.contains(*node))
-        };
-        let seats_of = rows.iter().filter(|(node, _)| replaced.contains(node));
-        let again: Vec<NodeId> = seats_of.flat_map(|(_, row)| of_seat(row.seat)).collect();
-        let leave = [&*replaced, &*again].concat();
-        let stranded = self.stranded(&[&*gone, &*leave].concat())?;
+            free.partition(|ready| seats.contains(&ready.seat));
+        let stranded = self.stranded(&[&*gone, &*replaced].concat())?;
         let removed = [&*gone, &*stranded].concat();
-        let out = [&*removed, &*leave].concat();
+        let out = [&*removed, &*replaced].concat();
         let comes_together: Vec<NodeId> = together.iter().map(|ready| ready.node).collect();
         together.extend(&alone);
         let whole = towards(&now, &out, &together);
@@ -358,7 +349,7 @@ impl Replica {
                 return self.retire_absent(&replaced);
             }
             self.nodes_changed = false;
-            self.idle_after = Some((now, all));
+            self.idle_after = Some((now, ready.to_vec()));
             return Ok(());
         }
         let me = self.me();
@@ -370,7 +361,7 @@ impl Replica {
                 && next.majority(|node| self.answers(node))
                 && (!is_mine || next.is_joint())
         };
-        let retired = [&*stranded, &*leave].concat();
+        let retired = [&*stranded, &*replaced].concat();
         if comes_together.iter().all(|node| whole.voters.contains(node)) && can(&whole) {
             return self.take_step(whole, &together, &retired);
         }
@@ -380,13 +371,18 @@ impl Replica {
                 return self.take_step(next, &alone, retired);
             }
         }
-        if out.contains(&me)
-            && let Some(next) = self.successor(|other| !out.contains(&other))
-        {
-            // A transfer under way is not begun again, and one that fails is tried at the next tick.
-            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
+        if out.contains(&me) {
+            self.hand_over(|other| !out.contains(&other));
         }
         Ok(())
+    }
+
+    /// Hands over to the voter that is furthest of those that answer and may lead, if there is one. A transfer under way is not begun
+    /// again, and whoever wanted one that fails tries it again.
+    pub(crate) fn hand_over(&mut self, may_lead: impl Fn(NodeId) -> bool) {
+        if let Some(next) = self.successor(may_lead) {
+            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
+        }
     }
 
     /// Retires nodes that make room and have not come themselves.
@@ -414,11 +410,8 @@ impl Replica {
         // Who listened in a seat that is none any more may be left.
         self.nodes_changed = true;
         for Ready { node, seat } in ready.iter().filter(|ready| next.voters.contains(&ready.node)) {
-            if node != seat
-                && let (Some(row), Some(before)) = (self.row(*node), self.row(*seat))
-            {
-                put_successor(&mut writes, *node, &row, &before)?;
-                self.retire(&mut writes, *seat)?;
+            if node != seat {
+                self.succeed(&mut writes, *node, *seat)?;
             }
         }
         self.propose_configuration(writes, next)
@@ -472,7 +465,7 @@ impl Replica {
         self.propose_configuration(writes, next)
     }
 
-    fn swap(&mut self, voter: NodeId, learner: NodeId, row: &[u8]) -> Result<(), StepError> {
+    fn swap(&mut self, voter: NodeId, learner: NodeId) -> Result<(), StepError> {
         let now = self.engine.configuration();
         let other = |node: &NodeId| *node != voter && *node != learner;
         let mut voters: Vec<NodeId> = now.voters.iter().copied().filter(other).collect();
@@ -480,24 +473,33 @@ impl Replica {
         let learners = now.learners.iter().copied().filter(other).collect();
         let next = now.step_to(voters, learners);
         let mut writes = WriteSet::new();
-        match self.row(voter) {
-            Some(before) => put_successor(&mut writes, learner, row, &before)?,
-            None => put_status(&mut writes, learner, row, NodeStatus::Trusted)?,
-        }
-        self.retire(&mut writes, voter)?;
+        self.succeed(&mut writes, learner, voter)?;
         self.propose_configuration(writes, next)
     }
 
     fn leave(&mut self, now: &Configuration) -> Result<(), StepError> {
         if !now.voters.contains(&self.me()) {
             // Whoever leads after the change ends it.
-            if let Some(next) = self.successor(|_| true) {
-                let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
-            }
+            self.hand_over(|_| true);
             return Ok(());
         }
         let next = now.step_to(now.voters.clone(), now.learners.clone());
         self.propose_configuration(WriteSet::new(), next)
+    }
+
+    /// A node takes over the seat of another: it is trusted as that was, which is retired.
+    fn succeed(
+        &self,
+        writes: &mut WriteSet,
+        node: NodeId,
+        before: NodeId,
+    ) -> Result<(), MembershipError> {
+        let Some(row) = self.row(node) else { return Ok(()) };
+        match self.row(before) {
+            Some(before) => put_successor(writes, node, &row, &before)?,
+            None => put_status(writes, node, &row, NodeStatus::Trusted)?,
+        }
+        self.retire(writes, before)
     }
 
     fn retire(&self, writes: &mut WriteSet, node: NodeId) -> Result<(), MembershipError> {
@@ -547,15 +549,15 @@ impl Replica {
     /// Whether this node has its place in the configuration in effect: it votes, or members want it to listen for good.
     ///
     /// # Errors
-    /// [`MembershipError`] when a row cannot be read.
-    pub fn is_settled(&self) -> Result<bool, MembershipError> {
+    /// [`StepError::Membership`] when a row cannot be read.
+    pub fn is_settled(&self) -> Result<bool, StepError> {
         let (now, me) = (self.engine.configuration(), self.me());
-        let read = |node: NodeId| self.row(node).map(|row| read_node(node, &row)).transpose();
         if !now.learners.contains(&me) {
             return Ok(now.votes(me));
         }
-        let seat = read(me)?.map_or(me, |row| row.seat);
-        Ok(read(seat)?.is_some_and(|row| row.status == NodeStatus::Trusted && row.learner))
+        let row = self.row(me).map(|row| read_node(me, &row)).transpose()?;
+        let trusted = self.trusted_newcomer(row.map_or(me, |row| row.seat))?;
+        Ok(trusted.is_some_and(|row| row.learner))
     }
 
     /// The other voter that is furthest, of those that answer and may lead; none on a backup.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use coco_consensus::{PersistToken, TransferError};
+use coco_consensus::PersistToken;
 use coco_types::Role;
 
 use crate::{effects::Persist, replica::Replica};
@@ -67,9 +67,7 @@ impl Replica {
         if !self.own_disk.has_hung(is_held_up) {
             return;
         }
-        if let Some(next) = self.successor(|_| true) {
-            // One that fails is tried again when the disk has hung for as long once more.
-            let _under_way: Result<(), TransferError> = self.engine.transfer_to(next);
-        }
+        // One that fails is tried again when the disk has hung for as long once more.
+        self.hand_over(|_| true);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Ready {
 /// What can be done now of what members said about successors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replacements {
-    /// Trusted nodes that leave with the next step, whether they have come or not.
+    /// Who leaves with the next step: trusted nodes, whether they have come or not, and those that came again in their seats.
     pub(crate) replaced: Vec<NodeId>,
     /// The seats for which they leave.
     pub(crate) seats: Vec<NodeId>,
@@ -59,7 +59,14 @@ impl Replacements {
             let held: BTreeSet<NodeId> =
                 held.filter(|seat| !votes(*seat) && !waiting.contains(seat)).collect();
             if held.is_empty() {
-                let replaced = complete.iter().map(|(node, _)| *node).collect();
+                let left: Vec<NodeId> = complete.iter().map(|(node, _)| *node).collect();
+                let of_left = |seat: NodeId| {
+                    rows.iter().any(|(node, row)| row.seat == seat && left.contains(node))
+                };
+                let leaves = |(node, row): &&(NodeId, NodeRow)| {
+                    left.contains(node) || now.contains(*node) && of_left(row.seat)
+                };
+                let replaced = rows.iter().filter(leaves).map(|(node, _)| *node).collect();
                 let seats = complete.iter().flat_map(|(_, seats)| seats).copied().collect();
                 return Self { replaced, seats, waiting };
             }
@@ -198,6 +205,10 @@ mod tests {
         // Two that make room for each other stay.
         let found = Replacements::of(&rows(&[1]), &voters(&[1, 2, 3], &[]), &[]);
         assert_eq!(found, Replacements::default());
+        // A learner that came again leaves with the one that members trust.
+        let again = [row(1, 1, Trusted, &[3]), row(3, 3, Trusted, &[]), row(5, 1, Pending, &[])];
+        let found = Replacements::of(&again, &voters(&[3], &[5]), &[]);
+        assert_eq!(found.replaced, nodes(&[1, 5]));
         // Whoever has not come need not come any more.
         let found = Replacements::of(&rows(&[3]), &voters(&[3], &[]), &[]);
         assert_eq!((found.replaced, found.waiting), (vec![], nodes(&[2])));
