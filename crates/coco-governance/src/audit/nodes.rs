@@ -92,26 +92,17 @@ impl Node {
     /// Whether it is the same node, trusted now in the place of another, and all else that changed was said of that one. Programs
     /// of before did not keep what members say of a node for themselves.
     fn becomes(&self, after: &Self, from: &Self) -> bool {
-        let said = |name: &str| after.0.get(name);
-        let without = |node: &Self| {
-            let mut rest = node.0.clone();
-            [&["status"][..], &NODE_FIELDS_KEPT]
-                .concat()
-                .into_iter()
-                .for_each(|name| drop(rest.remove(name)));
-            rest
-        };
-        let is_data = |of: &Self| said("node_data") == of.0.get("node_data");
-        without(self) == without(after)
-            && said("successors") == from.0.get("successors")
-            && (is_data(self) || is_data(from))
+        let is = |of: &Self, field: &str| after.0.get(field) == of.0.get(field);
+        self.differs_in(after, &[&["status"][..], &NODE_FIELDS_KEPT].concat())
+            && is(from, "successors")
+            && (is(self, "node_data") || is(from, "node_data"))
     }
 
-    /// Whether it is another only in this field.
-    fn differs_in(&self, other: &Self, field: &str) -> bool {
+    /// Whether it is another only in these fields.
+    fn differs_in(&self, other: &Self, fields: &[&str]) -> bool {
         let without = |node: &Self| {
             let mut rest = node.0.clone();
-            rest.remove(field);
+            rest.retain(|field, _| !fields.contains(&field.as_str()));
             rest
         };
         without(self) == without(other)
@@ -225,7 +216,7 @@ impl Nodes {
             ("Pending", "Retired") if before.asked_seat().is_some() => {}
             ("Retired", "Retired") => {
                 let is_gone = after.0.get("retired_committed") == Some(&Value::Bool(true));
-                return if is_gone && before.differs_in(after, "retired_committed") {
+                return if is_gone && before.differs_in(after, &["retired_committed"]) {
                     Ok(())
                 } else {
                     Err("it is retired, and its row changes")
@@ -233,7 +224,7 @@ impl Nodes {
             }
             _ => return Err("no node becomes that without a vote"),
         }
-        if before.differs_in(after, "status") {
+        if before.differs_in(after, &["status"]) {
             Ok(())
         } else {
             Err("more of its row changes than its status")
@@ -244,10 +235,8 @@ impl Nodes {
         if node.status() != "Pending" {
             return Err("it was never pending");
         }
-        if ["learner", "successors", "node_data"]
-            .into_iter()
-            .any(|field| node.0.contains_key(field))
-        {
+        let mut said = NODE_FIELDS_KEPT.into_iter().chain(["learner"]);
+        if said.any(|field| node.0.contains_key(field)) {
             return Err("its row has what only members say of a node");
         }
         let code = node.text("code_digest").unwrap_or_default();
@@ -274,13 +263,7 @@ impl Nodes {
 
     /// The node of a seat, trusted until now, that another one takes over from in this entry.
     fn passes_on(&self, seat: &str) -> Option<&Node> {
-        let from = self.changed.iter().find(|id| {
-            let before = self.before.get(*id);
-            self.after[*id].seat(id) == seat
-                && before.map(Node::status) == Some("Trusted")
-                && self.after[*id].status() == "Retired"
-        })?;
-        self.before.get(from)
+        self.before.get(self.who_steps(seat, Some("Trusted"), "Retired")?)
     }
 
     /// Whether members named others whose votes a node makes room for, and all of those that are trusted vote from this entry on.
@@ -288,25 +271,27 @@ impl Nodes {
         let successors = node.0.get("successors").and_then(Value::as_array);
         let seats = successors.into_iter().flatten().filter_map(Value::as_str);
         let next = self.next.as_ref().unwrap_or(&self.configuration);
-        let mut trusted = seats
-            .map(|seat| {
-                let of_seat = || {
-                    let nodes = self.after.iter();
-                    nodes.filter(move |(id, node)| {
-                        node.seat(id) == seat && node.status() == "Trusted"
-                    })
-                };
-                (of_seat().count(), of_seat().any(|(id, _)| next.voters.contains(id)))
-            })
-            .filter(|(count, _)| *count > 0)
-            .peekable();
-        trusted.peek().is_some() && trusted.all(|(_, votes)| votes)
+        // Whether a seat votes whose node members trust.
+        let votes = |seat: &str| {
+            let nodes = self.after.iter();
+            let trusted: Vec<_> = nodes
+                .filter(|(id, node)| node.seat(id) == seat && node.status() == "Trusted")
+                .collect();
+            (!trusted.is_empty()).then(|| trusted.iter().any(|(id, _)| next.voters.contains(id)))
+        };
+        let mut trusted = seats.filter_map(votes).peekable();
+        trusted.peek().is_some() && trusted.all(|votes| votes)
     }
 
     /// Whether a node of a seat makes that step in this entry.
     fn steps(&self, seat: &str, from: Option<&str>, to: &str) -> bool {
-        self.changed.iter().any(|id| {
-            let (before, after) = (self.before.get(id), &self.after[id]);
+        self.who_steps(seat, from, to).is_some()
+    }
+
+    /// The first node of a seat that makes that step.
+    fn who_steps(&self, seat: &str, from: Option<&str>, to: &str) -> Option<&String> {
+        self.changed.iter().find(|id| {
+            let (before, after) = (self.before.get(*id), &self.after[*id]);
             after.seat(id) == seat && before.map(Node::status) == from && after.status() == to
         })
     }

@@ -188,6 +188,14 @@ impl Books {
         Seqno(self.entries.len() as u64)
     }
 
+    /// A node introduces itself.
+    pub(super) fn introduce(&mut self, id: &str) {
+        let mut set = WriteSet::new();
+        let row = node("Pending", 9, &json!({ "public_key": "PEM" }));
+        put(&mut set, tables::NODES_INFO, id.as_bytes(), &row);
+        self.write(set);
+    }
+
     /// The service writes something by itself.
     pub(super) fn write(&mut self, set: WriteSet) {
         let next = self.last().next();

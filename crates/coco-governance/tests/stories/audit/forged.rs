@@ -286,12 +286,8 @@ fn what_the_service_may_not_do_by_itself_is_named() {
 fn a_node_that_leaves_before_those_that_replace_it_vote_is_named() {
     let mut b = Books::new(3);
     let (own, old, [two, three]) = (tables::singleton_key(), hex(1), [2, 3].map(hex));
-    let key = json!({ "public_key": "PEM" });
-    for id in [&two, &three] {
-        let mut set = WriteSet::new();
-        put(&mut set, tables::NODES_INFO, id.as_bytes(), &node("Pending", 9, &key));
-        b.write(set);
-    }
+    b.introduce(&two);
+    b.introduce(&three);
     let learner = json!({ "node_id": three, "learner": true });
     assert_eq!(b.pass("transition_node_to_trusted", &learner).unwrap(), "Accepted");
     let args = json!({ "remove": [old], "add": [two] });

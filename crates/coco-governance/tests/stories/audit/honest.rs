@@ -22,10 +22,7 @@ use crate::consortium::{NO, ServiceKey, YES, engine};
 fn replaced(b: &mut Books, leaves: &str) {
     let own = tables::singleton_key();
     let (comes, again) = (hex(4), hex(5));
-    let mut set = WriteSet::new();
-    let row = node("Pending", 9, &json!({ "public_key": "PEM" }));
-    put(&mut set, tables::NODES_INFO, comes.as_bytes(), &row);
-    b.write(set);
+    b.introduce(&comes);
     let args = json!({ "remove": [leaves], "add": [comes] });
     assert_eq!(b.pass("replace_nodes", &args).unwrap(), "Accepted");
     let row = |b: &Books, id: &str| b.c.json(tables::NODES_INFO, id.as_bytes()).unwrap();
@@ -58,14 +55,7 @@ fn replaced(b: &mut Books, leaves: &str) {
 
 fn nodes_come_and_go(b: &mut Books) {
     let (own, new, newer) = (tables::singleton_key(), hex(2), hex(3));
-    let mut set = WriteSet::new();
-    put(
-        &mut set,
-        tables::NODES_INFO,
-        new.as_bytes(),
-        &node("Pending", 9, &json!({ "public_key": "PEM" })),
-    );
-    b.write(set);
+    b.introduce(&new);
     assert_eq!(
         b.pass("transition_node_to_trusted", &json!({ "node_id": new })).unwrap(),
         "Accepted"
