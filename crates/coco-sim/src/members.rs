@@ -132,46 +132,30 @@ pub fn opening(writes: &mut WriteSet) {
 #[must_use]
 pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
     let signer = id(member);
-    let action = |name: &str, args: Value| {
-        json!({ "actions": [{ "name": name, "args": args }] }).to_string()
+    let propose = |name: &str, args: Value| {
+        let content = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
+        (Route::CreateProposal, Message::Proposal, content)
     };
+    let about = |node: NodeId| json!({ "node_id": node.to_string() });
     let (route, message, content) = match ask {
         Ask::SetData { of, to } => {
             let args = json!({ "member_id": id(of).to_string(), "member_data": { "to": to } });
-            (Route::CreateProposal, Message::Proposal, action("set_member_data", args))
+            propose("set_member_data", args)
         }
-        Ask::EndChunk => {
-            (Route::CreateProposal, Message::Proposal, action("trigger_ledger_chunk", json!({})))
-        }
-        Ask::Snapshot => {
-            (Route::CreateProposal, Message::Proposal, action("trigger_snapshot", json!({})))
-        }
-        Ask::Rekey => {
-            (Route::CreateProposal, Message::Proposal, action("trigger_ledger_rekey", json!({})))
-        }
-        Ask::Trust(node) => {
-            let args = json!({ "node_id": node.to_string() });
-            let content = action("transition_node_to_trusted", args);
-            (Route::CreateProposal, Message::Proposal, content)
-        }
+        Ask::EndChunk => propose("trigger_ledger_chunk", json!({})),
+        Ask::Snapshot => propose("trigger_snapshot", json!({})),
+        Ask::Rekey => propose("trigger_ledger_rekey", json!({})),
+        Ask::Trust(node) => propose("transition_node_to_trusted", about(node)),
         Ask::Listen(node) => {
             let args = json!({ "node_id": node.to_string(), "learner": true });
-            let content = action("transition_node_to_trusted", args);
-            (Route::CreateProposal, Message::Proposal, content)
+            propose("transition_node_to_trusted", args)
         }
-        Ask::Promote(node) => {
-            let args = json!({ "node_id": node.to_string() });
-            (Route::CreateProposal, Message::Proposal, action("promote_learner", args))
-        }
+        Ask::Promote(node) => propose("promote_learner", about(node)),
         Ask::Replace(remove, add) => {
             let ids = |pair| both(pair).map(|node| node.to_string()).collect::<Vec<_>>();
-            let args = json!({ "remove": ids(remove), "add": ids(add) });
-            (Route::CreateProposal, Message::Proposal, action("replace_nodes", args))
+            propose("replace_nodes", json!({ "remove": ids(remove), "add": ids(add) }))
         }
-        Ask::Remove(node) => {
-            let args = json!({ "node_id": node.to_string() });
-            (Route::CreateProposal, Message::Proposal, action("remove_node", args))
-        }
+        Ask::Remove(node) => propose("remove_node", about(node)),
         Ask::Vote(proposal, yes) => {
             let ballot = format!("export function vote (proposal, proposerId) {{ return {yes}; }}");
             let route = Route::SubmitBallot { proposal, member: signer };

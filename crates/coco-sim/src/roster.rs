@@ -21,11 +21,14 @@ pub struct Roster {
     entries: usize,
 }
 
+/// A node, and its row before an entry and after it.
+pub type RowChange = (NodeId, Option<NodeRow>, Option<NodeRow>);
+
 /// What an entry does to them.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// Rows of nodes, before and after.
-    pub rows: Vec<(NodeId, Option<NodeRow>, Option<NodeRow>)>,
+    /// Rows of nodes.
+    pub rows: Vec<RowChange>,
     /// The configuration, before and after, if the entry carries one.
     pub configuration: Option<(Configuration, Configuration)>,
 }
@@ -123,22 +126,26 @@ impl Roster {
         self.all(NodeStatus::Trusted).any(|(_, row)| row.seat == seat && row.learner)
     }
 
-    /// Whom a node makes room for, as far as members trust them.
-    pub fn successors(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
-        let row = self.row(node).filter(|row| row.status == NodeStatus::Trusted);
+    /// Whom a node with this row makes room for, as far as members trust them.
+    pub fn successors(&self, row: Option<&NodeRow>) -> impl Iterator<Item = NodeId> {
+        let row = row.filter(|row| row.status == NodeStatus::Trusted);
         let seats = row.into_iter().flat_map(|row| &row.successors).copied();
         seats.filter(|seat| self.trusts(*seat))
+    }
+
+    /// Whether there are such, and all of them vote.
+    #[must_use]
+    pub fn have_successors_votes(&self, row: Option<&NodeRow>) -> bool {
+        let mut successors = self.successors(row).peekable();
+        successors.peek().is_some() && successors.all(|seat| self.voter(seat).is_some())
     }
 
     /// Whether all of those vote for whom a node makes room, and no other makes room for it.
     #[must_use]
     pub fn is_replaced(&self, node: NodeId) -> bool {
         let seat = self.seat(node);
-        if self.all(NodeStatus::Trusted).any(|(_, row)| row.successors.contains(&seat)) {
-            return false;
-        }
-        let mut successors = self.successors(node).peekable();
-        successors.peek().is_some() && successors.all(|seat| self.voter(seat).is_some())
+        self.have_successors_votes(self.row(node))
+            && !self.all(NodeStatus::Trusted).any(|(_, row)| row.successors.contains(&seat))
     }
 
     /// Whether a seat gets no vote as long as one of those does not that `may_stay_away`: they come together.
@@ -148,8 +155,8 @@ impl Roster {
         loop {
             let is_held = |seat: NodeId| may_stay_away(seat) || held.contains(&seat);
             let coming = |node: &NodeId| {
-                let coming = self.successors(*node).filter(|seat| self.voter(*seat).is_none());
-                coming.collect::<Vec<_>>()
+                let successors = self.successors(self.row(*node));
+                successors.filter(|seat| self.voter(*seat).is_none()).collect::<Vec<_>>()
             };
             let groups = self.configuration.voters.iter().map(coming);
             let more: Vec<NodeId> = groups

@@ -8,7 +8,7 @@ use coco_ledger::{NodeRow, NodeStatus};
 use coco_types::{NodeId, Seqno};
 
 use super::Does;
-use crate::roster::{Changed, Roster};
+use crate::roster::{Changed, Roster, RowChange};
 
 /// What members decided of nodes in one entry.
 #[derive(Debug, Default)]
@@ -41,9 +41,10 @@ impl Decided {
     /// # Panics
     /// When nobody decided that.
     pub(super) fn judge(&self, roster: &Roster, changed: &Changed, at: Seqno) {
-        for (node, before, after) in &changed.rows {
-            let is_right = self.allows(roster, *node, before.as_ref(), after.as_ref(), changed)
-                && self.allows_said(roster, *node, before.as_ref(), after.as_ref(), changed);
+        for row in &changed.rows {
+            let is_right =
+                self.allows(roster, row, changed) && self.allows_said(roster, row, changed);
+            let (node, before, after) = row;
             assert!(is_right, "{node} becomes {after:?} after {before:?}, at {at}");
         }
         if let Some((before, after)) = &changed.configuration {
@@ -54,27 +55,20 @@ impl Decided {
     }
 
     /// Whether what a row says of the node's part was said by members, or of the node that had the seat before.
-    fn allows_said(
-        &self,
-        roster: &Roster,
-        node: NodeId,
-        before: Option<&NodeRow>,
-        after: Option<&NodeRow>,
-        changed: &Changed,
-    ) -> bool {
-        let Some(after) = after else { return true };
-        let had = before.is_some_and(|row| row.learner);
+    fn allows_said(&self, roster: &Roster, row: &RowChange, changed: &Changed) -> bool {
+        let (node, before, Some(after)) = row else { return true };
+        let had = before.as_ref().is_some_and(|row| row.learner);
         // Members may have named what it was before it started again.
-        let same = |other: &NodeId| roster.seat(*other) == roster.seat(node);
+        let same = |other: &NodeId| roster.seat(*other) == roster.seat(*node);
         let is_role_right = match (had, after.learner) {
             (false, true) => self.listening.iter().any(same),
             (true, false) => self.promoted.iter().any(same),
             (false, false) | (true, true) => true,
         };
-        let had = before.map(|row| row.successors.as_slice()).unwrap_or_default();
+        let had = before.as_ref().map(|row| row.successors.as_slice()).unwrap_or_default();
         let set = |seats: &[NodeId]| seats.iter().copied().collect::<BTreeSet<_>>();
-        let is_left = |(other, _, row): &(NodeId, Option<NodeRow>, Option<NodeRow>)| {
-            *other != node
+        let is_left = |(other, _, row): &RowChange| {
+            other != node
                 && roster.seat(*other) == after.seat
                 && row.as_ref().is_some_and(|row| {
                     row.status == NodeStatus::Retired && row.successors == after.successors
@@ -89,41 +83,33 @@ impl Decided {
         is_role_right && are_successors_right
     }
 
-    fn allows(
-        &self,
-        roster: &Roster,
-        node: NodeId,
-        before: Option<&NodeRow>,
-        after: Option<&NodeRow>,
-        changed: &Changed,
-    ) -> bool {
+    fn allows(&self, roster: &Roster, row: &RowChange, changed: &Changed) -> bool {
         use NodeStatus::{Pending, Retired, Trusted};
-        let status = |row: Option<&NodeRow>| row.map(|row| row.status);
+        let (node, before, after) = row;
+        let status = |row: &Option<NodeRow>| row.as_ref().map(|row| row.status);
+        let seat = roster.seat(*node);
         let moves = changed.configuration.is_some();
         // In the same entry the trust in a seat passes from one node to another.
-        let passes = |seat: NodeId, from: NodeStatus, to: NodeStatus| {
-            let is_other = |(other, before, after): &(NodeId, Option<NodeRow>, Option<NodeRow>)| {
-                *other != node
+        let passes = |from: NodeStatus, to: NodeStatus| {
+            let is_other = |(other, before, after): &RowChange| {
+                other != node
                     && roster.seat(*other) == seat
-                    && status(before.as_ref()) == Some(from)
-                    && status(after.as_ref()) == Some(to)
+                    && status(before) == Some(from)
+                    && status(after) == Some(to)
             };
             moves && changed.rows.iter().any(is_other)
         };
         match (status(before), status(after)) {
-            (None, Some(Pending)) => roster.seat(node) == node || moves,
+            (None, Some(Pending)) => seat == *node || moves,
             (None | Some(Pending), Some(Trusted)) => {
-                self.trusted.contains(&node) || passes(roster.seat(node), Trusted, Retired)
+                self.trusted.contains(node) || passes(Trusted, Retired)
             }
-            (Some(Pending), None) => self.removed.contains(&node),
+            (Some(Pending), None) => self.removed.contains(node),
             (Some(Pending | Trusted), Some(Retired)) => {
-                let successors = before.into_iter().flat_map(|row| &row.successors);
-                let mut trusted = successors.filter(|seat| roster.trusts(**seat)).peekable();
-                // It never came, and those vote for whom it makes room.
-                let is_absent =
-                    trusted.peek().is_some() && trusted.all(|seat| roster.voter(*seat).is_some());
-                let same = |other: &NodeId| roster.seat(*other) == roster.seat(node);
-                moves || is_absent || self.removed.iter().any(same)
+                // It may never have come, and those vote for whom it makes room.
+                moves
+                    || roster.have_successors_votes(before.as_ref())
+                    || self.removed.iter().any(|other| roster.seat(*other) == seat)
             }
             (Some(Retired), Some(Retired)) | (None, None) => true,
             (before, after) => before == after,
@@ -171,14 +157,11 @@ fn check_replaced(
         if after.voters.iter().any(|other| other != node && roster.seat(*other) == row.seat) {
             continue;
         }
-        let successors: Vec<NodeId> =
-            row.successors.iter().copied().filter(|seat| roster.trusts(*seat)).collect();
-        let all_vote = successors.iter().all(|seat| roster.voter(*seat).is_some());
         if after.voters.contains(node) {
-            let comes_early = successors.iter().copied().find(|seat| new(*seat));
+            let comes_early = roster.successors(Some(row)).find(|seat| new(*seat));
             assert_eq!(comes_early, None, "votes beside {node}, which it replaces, at {at}");
         } else {
-            let is_replaced = !successors.is_empty() && all_vote;
+            let is_replaced = roster.have_successors_votes(Some(row));
             assert!(is_replaced, "{node} leaves before those vote that replace it, at {at}");
         }
     }

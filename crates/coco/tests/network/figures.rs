@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
-    members::{Member, YES, decide},
+    members::{Member, NAMES, YES, decide},
     program::until,
 };
 
@@ -145,8 +145,7 @@ fn figures_of_participants() -> anyhow::Result<()> {
     let mut network = Network::provision(3, |_| {})?;
     network.start_all()?;
     let primary = network.await_primary(TIME)?;
-    let names = ["acme", "bank", "corp"];
-    let members: Vec<Member> = names
+    let members: Vec<Member> = NAMES
         .iter()
         .map(|name| Member::load(network.scratch(), name))
         .collect::<anyhow::Result<_>>()?;

@@ -88,6 +88,14 @@ fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
     rpc.block_number()
 }
 
+/// Whether a node shows this block as its newest.
+fn shows(client: SocketAddr, service_cert_pem: &str, block: u64) -> anyhow::Result<bool> {
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
+    let mut node = Connection::tls(client, service_cert_pem)?;
+    let answer = node.post_json("/", call.to_string().as_bytes())?.json()?;
+    Ok(answer["result"] == format!("{block:#x}"))
+}
+
 /// `coco network join`, at a backup or not.
 fn join(
     network: &Network,
@@ -159,12 +167,8 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     network.kill(&[2])?;
     // The newcomer may be the next primary.
     let block = send(&network, 0)?;
-    let mut newcomer = Connection::tls(client, &network.service_cert_pem()?)?;
-    until("the newcomer shows it", TIME, || {
-        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-        let answer = newcomer.post_json("/", call.to_string().as_bytes())?.json()?;
-        Ok(answer["result"] == format!("{block:#x}"))
-    })?;
+    let service = network.service_cert_pem()?;
+    until("the newcomer shows it", TIME, || shows(client, &service, block))?;
 
     // The one that is gone leaves by a vote.
     let gone = network.config(2)?.nodes[2].id.clone();
@@ -247,14 +251,8 @@ fn a_learner_is_missed_by_nobody_and_two_nodes_are_replaced_in_one_step() -> any
     let running = first.start()?;
     let service = network.service_cert_pem()?;
     let client = first.client;
-    let shows = |block: u64| -> anyhow::Result<bool> {
-        let Ok(mut learner) = Connection::tls(client, &service) else { return Ok(false) };
-        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
-        let Ok(answer) = learner.post_json("/", call.to_string().as_bytes()) else {
-            return Ok(false);
-        };
-        Ok(answer.json().is_ok_and(|answer| answer["result"] == format!("{block:#x}")))
-    };
+    // It may be away, or on its way.
+    let shows = |block: u64| Ok(shows(client, &service, block).unwrap_or(false));
     let block = send(&network, 2)?;
     until("the learner shows it", TIME, || shows(block))?;
     until("it listens", TIME, || Ok(learners(&mut plain(&network, 2)?)? == [first.id.clone()]))?;
