@@ -253,6 +253,8 @@ impl Network {
             }
             waited?;
             ensure!(ended.is_some_and(|status| status.success()), "n{i} ended with {ended:?}");
+            let ready = self.places[i].folder.join("ready");
+            ensure!(!ready.exists(), "n{i} has ended, and its ready file says that it serves");
             self.places[i].addresses = None;
             self.publish(i, None);
         }

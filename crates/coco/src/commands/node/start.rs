@@ -69,9 +69,12 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
         }
     });
+    let ready_file = arguments.ready_file.as_deref();
+    // An earlier run that was killed left its own behind.
+    say_not_ready(ready_file)?;
     let mut node = Node::start(&config).context("the node does not start")?;
     for _ in 0..COPIES_MAX {
-        if let Some(path) = &arguments.ready_file {
+        if let Some(path) = ready_file {
             say_ready(path, &node).context("cannot write the ready file")?;
         }
         let has_ended = runtime.block_on(async {
@@ -87,6 +90,7 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
             }
         });
         tracing::info!("stopping");
+        say_not_ready(ready_file)?;
         match node.stop().context("the node broke")? {
             Stopped::Told if has_ended => bail!("the node ended by itself"),
             Stopped::Behind(life) if has_ended => {
@@ -107,6 +111,16 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
     }
     node.stop().context("the node broke")?;
     bail!("the node was left behind again after {COPIES_MAX} copies of another node's ledger");
+}
+
+/// Takes the ready file away: its addresses are not served, or no longer.
+fn say_not_ready(path: Option<&Path>) -> anyhow::Result<()> {
+    match path.map(std::fs::remove_file) {
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("cannot remove the ready file")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the node's addresses into the ready file.
