@@ -95,6 +95,14 @@ pub struct NetworkPlan {
     pub duplicates: u64,
 }
 
+impl NetworkPlan {
+    /// How long a message and its answer are on the way, on the average.
+    #[must_use]
+    pub const fn round_trip_us(&self) -> Micros {
+        2 * (self.delay_min_us + self.delay_mean_us)
+    }
+}
+
 /// How disks behave.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskPlan {
@@ -163,10 +171,14 @@ impl Plan {
     /// How long it may take until everything has come to its end, once the world has healed.
     #[must_use]
     pub const fn liveness_us(&self) -> Micros {
-        match self.restart {
+        let least_us = match self.restart {
             Restart::FromDisk if !self.changes_nodes() => LIVENESS_US,
             Restart::FromDisk | Restart::Rejoin => LIVENESS_WITH_SEATS_US,
-        }
+        };
+        // One entry at a time, of which each transfer has one, and may have a signature of its own.
+        let entry_us = self.network.round_trip_us() + self.disk.sync_us;
+        let entries = if self.limits.message_bytes == 1 { 2 * self.transfers } else { 0 };
+        least_us + entries * entry_us
     }
 
     /// Whether members trust and remove nodes.

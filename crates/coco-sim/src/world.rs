@@ -693,6 +693,7 @@ impl World {
         self.recorder.note(self.time, None, || Happened::Heals);
         self.cuts.heal();
         self.wires.heal();
+        self.calm();
         self.queues.heal();
         let nodes = self.machines.len();
         for copy in self.plan.nodes..nodes {

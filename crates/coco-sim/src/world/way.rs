@@ -7,7 +7,7 @@ use coco_replica::Input;
 use super::{Event, World};
 use crate::{
     faults::{Damage, damage_strikes},
-    plan::Micros,
+    plan::{Micros, TICK_US},
 };
 
 /// What is wrong with the wires of single nodes.
@@ -66,6 +66,21 @@ impl World {
         }
         self.marks.reach("a message arrived twice");
         Some(self.delay(node))
+    }
+
+    /// A network that has healed is as fast as elections ask for. Where a round trip takes as long as a time-out nobody leads for
+    /// long, and each who tries adds an entry that the others have to get.
+    pub(super) fn calm(&mut self) {
+        let timing = &self.plan.timing;
+        let most_us = u64::from(timing.election_ticks_min) * TICK_US * 2 / 5;
+        let network = &mut self.plan.network;
+        let round_trip_us = network.round_trip_us();
+        if round_trip_us > most_us {
+            self.marks.reach("a network was slower than its elections until it healed");
+            for delay_us in [&mut network.delay_min_us, &mut network.delay_mean_us] {
+                *delay_us = *delay_us * most_us / round_trip_us;
+            }
+        }
     }
 
     fn delay(&mut self, node: usize) -> Micros {
