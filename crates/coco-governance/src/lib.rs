@@ -71,9 +71,9 @@ pub use issuer_keys::{
 pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use recovery::{
-    ChainError, EncryptedShareView, Occasion, OpenShareError, OpenSharingError, RecoveryProgress,
-    SecretChain, SecretFrom, encrypted_share, forget_submitted_shares, has_recovery_members,
-    newest_secret, open_secret, seal_secret, share,
+    ChainError, EncryptShare, EncryptedShareView, Occasion, OpenShareError, OpenSharingError,
+    RecoveryProgress, SecretChain, SecretFrom, encrypt_share, encrypted_share,
+    forget_submitted_shares, has_recovery_members, newest_secret, open_secret, seal_secret, share,
 };
 pub use replay::{AHEAD_MAX_S, WINDOW_DEFAULT, WINDOW_MAX};
 pub use request::{

@@ -99,6 +99,17 @@ pub fn has_recovery_members(tx: &mut Transaction<'_>) -> Result<bool, Governance
     Ok(false)
 }
 
+/// Encrypts a share to a key of its member, in PEM; or says why it cannot.
+pub type EncryptShare<'a> = &'a dyn Fn(&str, &SecretBytes) -> Result<Vec<u8>, String>;
+
+/// Encrypts a share in CCF's form, by RSA-OAEP: an [`EncryptShare`].
+///
+/// # Errors
+/// What is wrong with the key.
+pub fn encrypt_share(key_pem: &str, share: &SecretBytes) -> Result<Vec<u8>, String> {
+    read_key(key_pem.as_bytes())?.encrypt(share.expose()).map_err(|error| error.to_string())
+}
+
 /// Deals shares to all active recovery members, and writes them down.
 ///
 /// `seed` is as secret as the ledger secret itself, must not come into the ledger in any form, and serves once.
@@ -113,6 +124,7 @@ pub fn share(
     tx: &mut Transaction<'_>,
     occasion: &Occasion<'_>,
     seed: &[u8; SHARING_SEED_BYTES],
+    encrypt: EncryptShare<'_>,
 ) -> Result<(), GovernanceError> {
     let (newest, past) = match *occasion {
         Occasion::Refresh { newest } => (newest, None),
@@ -127,7 +139,7 @@ pub fn share(
             (next, Some(PastSecretRow { previous_ledger_secret: previous, next_version: None }))
         }
     };
-    let row = RecoveryMembers::read(tx)?.deal(newest, seed)?;
+    let row = RecoveryMembers::read(tx)?.deal(newest, seed, encrypt)?;
     tables::write(tx, RECOVERY_SHARES, singleton_key(), &row)?;
     if let Some(past) = past {
         tables::write(tx, PAST_LEDGER_SECRET, singleton_key(), &past)?;
@@ -262,10 +274,10 @@ impl SharesRow {
 
 /// Everyone who gets something.
 struct RecoveryMembers {
-    /// Those who hold shares, in the order of ids.
-    participants: Vec<(String, EncryptionKey)>,
+    /// Those who hold shares, in the order of ids, and their keys in PEM.
+    participants: Vec<(String, String)>,
     /// Those who hold the key itself.
-    owners: Vec<(String, EncryptionKey)>,
+    owners: Vec<(String, String)>,
     threshold: usize,
 }
 
@@ -285,10 +297,11 @@ impl RecoveryMembers {
                 // A key without a role is from before there were roles.
                 Some(RecoveryRole::Participant) | None => &mut participants,
             };
-            let key = read_key(&pem).map_err(|error| {
+            let usable = read_key(&pem).map(|_| String::from_utf8_lossy(&pem).into_owned());
+            let pem = usable.map_err(|error| {
                 broken(format!("the encryption key of the member {id} is unusable: {error}"))
             })?;
-            holders.push((id, key));
+            holders.push((id, pem));
         }
         let row: Option<ConfigurationRow> = tables::read(tx, SERVICE_CONFIG, singleton_key())?;
         let threshold = row.and_then(|row| row.recovery_threshold).unwrap_or_default();
@@ -329,6 +342,7 @@ impl RecoveryMembers {
         &self,
         newest: &SecretBytes,
         seed: &[u8; SHARING_SEED_BYTES],
+        encrypt: EncryptShare<'_>,
     ) -> Result<SharesRow, GovernanceError> {
         let (secret, shares) = SharedSecret::deal(seed, self.shares(), self.threshold)
             .map_err(|error| broken(error.to_string()))?;
@@ -343,7 +357,8 @@ impl RecoveryMembers {
         let parts = self.participants.iter().zip(shares.into_iter().map(RecoveryShare::from));
         let wholes = self.owners.iter().map(|owner| (owner, secret.clone().into()));
         for ((id, key), share) in parts.chain(wholes) {
-            let encrypted = key.encrypt(&*share.encode()).map_err(|error| {
+            let encoded = SecretBytes::new(share.encode().to_vec());
+            let encrypted = encrypt(key, &encoded).map_err(|error| {
                 broken(format!("nothing can be encrypted to the member {id}: {error}"))
             })?;
             row.encrypted_shares.insert(id.clone(), STANDARD.encode(encrypted));

@@ -115,6 +115,13 @@ struct Secrets {
     now: u64,
 }
 
+impl Secrets {
+    /// Encrypts shares to members.
+    fn encrypts(&self) -> impl Fn(&str, &SecretBytes) -> Result<Vec<u8>, String> {
+        |key_pem, share| self.cipher.encrypt(key_pem, share).map_err(|error| error.0)
+    }
+}
+
 /// What was carried out, for the replica to commit.
 #[derive(Debug)]
 pub struct Governed {
@@ -275,16 +282,26 @@ fn deal(
         begin_period(tx, &*secrets.cipher, &next, newest)?;
         if has_recovery_members(tx)? {
             let previous = SecretFrom { from: from(newest), secret: newest.secret.secret() };
-            share(tx, &Occasion::Rekey { next: &next, previous }, &sharing_seed(seed))?;
+            share(
+                tx,
+                &Occasion::Rekey { next: &next, previous },
+                &sharing_seed(seed),
+                &secrets.encrypts(),
+            )?;
         }
     } else if opens {
         if has_recovery_members(tx)? {
             let newest = SecretFrom { from: from(newest), secret: newest.secret.secret() };
-            share(tx, &Occasion::Opening { newest, previous: None }, &sharing_seed(seed))?;
+            share(
+                tx,
+                &Occasion::Opening { newest, previous: None },
+                &sharing_seed(seed),
+                &secrets.encrypts(),
+            )?;
         }
     } else if refreshes {
         let newest = newest.secret.secret();
-        share(tx, &Occasion::Refresh { newest }, &sharing_seed(seed))?;
+        share(tx, &Occasion::Refresh { newest }, &sharing_seed(seed), &secrets.encrypts())?;
     }
     Ok(())
 }
@@ -347,7 +364,7 @@ fn end_recovery(
             newest: SecretFrom { from, secret: secret.secret() },
             previous: Some(SecretFrom { from: previous_from, secret: previous.secret() }),
         };
-        share(tx, &occasion, &sharing_seed(seed))?;
+        share(tx, &occasion, &sharing_seed(seed), &secrets.encrypts())?;
     }
     Prepared::of(transaction, base, Reply::Done)
 }

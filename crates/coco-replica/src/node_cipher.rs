@@ -1,4 +1,4 @@
-//! How a new ledger secret reaches the nodes: encrypted to each, in the ledger.
+//! How a new ledger secret reaches the nodes, and shares of it the members: encrypted to each, in the ledger.
 
 use std::{fmt, sync::Arc};
 
@@ -6,11 +6,11 @@ use coco_crypto::{DecryptionKey, EncryptionKey, SecretBytes};
 use coco_ledger::{LedgerSecret, LedgerSecrets};
 use thiserror::Error;
 
-/// What encrypts to nodes, and decrypts what was encrypted to this one.
+/// What encrypts to nodes and members, and decrypts what was encrypted to this node.
 ///
 /// CCF's form is RSA-OAEP, and that is what a node's [`DecryptionKey`] does. Simulations bring a double.
 pub trait NodeCipher: Send + Sync {
-    /// Encrypts a secret to a node's key, as its row has it.
+    /// Encrypts a secret to the key of a node or a member, as its row has it.
     ///
     /// # Errors
     /// [`NodeKeyError`] when nothing can be encrypted to it.
@@ -49,9 +49,9 @@ impl From<LedgerSecret> for Keyring {
     }
 }
 
-/// A key of a node that nothing can be encrypted to.
+/// A key that nothing can be encrypted to.
 #[derive(Debug, Error)]
-#[error("nothing can be encrypted to the node's key: {0}")]
+#[error("nothing can be encrypted to the key: {0}")]
 pub struct NodeKeyError(pub String);
 
 impl NodeCipher for DecryptionKey {

@@ -8,7 +8,7 @@ mod fixture;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{Certificate, DecryptionKey, RecoveryShare, SecretBytes};
-use coco_governance::{Occasion, SecretFrom, share, tables};
+use coco_governance::{Occasion, SecretFrom, encrypt_share, share, tables};
 use coco_kv::{MapName, Store, WriteSet};
 use coco_ledger::{
     ChunkName, EntryFlags, EntryView, LedgerSecret, LedgerSecrets, Period, Verifier,
@@ -59,7 +59,7 @@ impl Dealer {
         self.seed += 1;
         let reader = self.store.reader();
         let mut transaction = reader.begin();
-        share(&mut transaction, occasion, &[self.seed; 32]).unwrap();
+        share(&mut transaction, occasion, &[self.seed; 32], &encrypt_share).unwrap();
         self.store.commit(reader.version().next(), transaction.finish()).unwrap()
     }
 

@@ -5,7 +5,7 @@ use coco_crypto::{CombineError, DecryptionKey, RecoveryShare, SecretBytes};
 use coco_governance::{
     ChainError, Effect, ErrorCode, FirstGovernance, FirstMember, MemberId, Message, Occasion,
     OpenShareError, OpenSharingError, RecoveryProgress, Reply, Route, SecretChain, SecretFrom,
-    encrypted_share, forget_submitted_shares, seal_secret, share, tables,
+    encrypt_share, encrypted_share, forget_submitted_shares, seal_secret, share, tables,
 };
 use coco_kv::{Domain, MapName, WriteSet, WriteSetView};
 use coco_types::Seqno;
@@ -61,7 +61,7 @@ impl Recovery {
         self.seeds += 1;
         let reader = self.c.store.reader();
         let mut transaction = reader.begin();
-        share(&mut transaction, occasion, &[self.seeds; 32])?;
+        share(&mut transaction, occasion, &[self.seeds; 32], &encrypt_share)?;
         let next = reader.version().next();
         let written = self.c.store.commit(next, transaction.finish()).unwrap();
         self.entries.push((next, written));

@@ -4,8 +4,8 @@ use coco_crypto::{Curve, DecryptionKey, SecretBytes, sha256};
 use coco_governance::{
     Audit, AuditError, AuditReport, AuditedEntry, Certificates, DEFAULT_CONSTITUTION, Effect,
     FirstGovernance, FirstMember, Governance, Handled, Message, Occasion, ProposalId, Reply, Route,
-    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, put_virtual_measurement,
-    seal_secret, share, tables,
+    SecretFrom, Situation, encrypt_share, forget_submitted_shares, has_recovery_members,
+    put_virtual_measurement, seal_secret, share, tables,
 };
 use coco_kv::{Domain, MapName, Store, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno, TxId, View};
@@ -147,7 +147,7 @@ impl Books {
             newest: SecretFrom { from: begun, secret: &next },
             previous: Some(SecretFrom { from: previous_from, secret: &past }),
         };
-        share(&mut tx, &occasion, &sha256(b"end").0).unwrap();
+        share(&mut tx, &occasion, &sha256(b"end").0, &encrypt_share).unwrap();
         forget_submitted_shares(&mut tx).unwrap();
         let kept = tx.map(&MapName::from_static(PAST_SECRETS)).unwrap();
         tx.put(kept, &previous_from.0.to_be_bytes(), seal_secret(&next, &past));
@@ -165,7 +165,7 @@ impl Books {
         let secret = |of: u8| SecretBytes::new(vec![of; 32]);
         let (next, past) = (secret(number + 1), secret(number));
         let previous = SecretFrom { from, secret: &past };
-        share(tx, &Occasion::Rekey { next: &next, previous }, seed)?;
+        share(tx, &Occasion::Rekey { next: &next, previous }, seed, &encrypt_share)?;
         let map = |name| MapName::from_static(name);
         let (nodes, kept) = (tx.map(&map(NODE_SECRETS)), tx.map(&map(PAST_SECRETS)));
         let secrets: serde_json::Map<_, _> =
@@ -234,11 +234,21 @@ impl Books {
                     assert!(has_recovery_members(&mut tx)?);
                     let secret = secret(number);
                     let newest = SecretFrom { from, secret: &secret };
-                    share(&mut tx, &Occasion::Opening { newest, previous: None }, &seed)?;
+                    share(
+                        &mut tx,
+                        &Occasion::Opening { newest, previous: None },
+                        &seed,
+                        &encrypt_share,
+                    )?;
                     put_since(&mut tx, self.c.now);
                 }
                 Effect::RefreshRecoveryShares => {
-                    share(&mut tx, &Occasion::Refresh { newest: &secret(number) }, &seed)?;
+                    share(
+                        &mut tx,
+                        &Occasion::Refresh { newest: &secret(number) },
+                        &seed,
+                        &encrypt_share,
+                    )?;
                 }
                 Effect::RekeyLedger => {
                     self.rekey(&mut tx, &seed)?;
