@@ -12,7 +12,7 @@
 mod chain;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::{KeyError, PublicKey, SigningKey, cose};
+use coco_crypto::{KeyError, PublicKey, cose};
 use coco_kv::{MapName, WriteSet};
 use coco_types::{Digest, Seqno, TxId};
 use minicbor::{Decoder, Encoder};
@@ -126,13 +126,15 @@ pub enum EndorsementError {
 }
 
 impl EndorsedService {
-    /// The message by which the service with this key endorses the one before. `now_s` is in seconds since 1970 and is
-    /// recorded, never compared.
+    /// The message by which another service endorses this one: `sign` signs with its key, as [`Signer::sign_cose`]. `now_s` is in
+    /// seconds since 1970 and is recorded, never compared.
+    ///
+    /// [`Signer::sign_cose`]: crate::Signer::sign_cose
     #[must_use]
-    pub fn endorse(&self, service: &SigningKey, now_s: u64) -> Vec<u8> {
+    pub fn endorse(&self, sign: impl FnOnce(&[u8]) -> Vec<u8>, now_s: u64) -> Vec<u8> {
         let protected = Headers { epoch: self.epoch, issued_at_s: now_s }.encode();
         let payload = self.key.spki_der();
-        let signature = service.sign_fixed(&cose::to_be_signed(&protected, payload));
+        let signature = sign(&cose::to_be_signed(&protected, payload));
         let unprotected = cose::EMPTY_MAP;
         cose::AttachedSign1 { protected: &protected, unprotected, payload, signature: &signature }
             .encode()
@@ -172,17 +174,19 @@ pub struct EndorsementRow {
 }
 
 impl EndorsementRow {
-    /// The row in which the service with this key endorses the one before. `previous` is the entry that has the row before.
+    /// The row in which the service with this key endorses the one before; `sign` signs with it. `previous` is the entry that
+    /// has the row before.
     #[must_use]
     pub fn new(
         before: &EndorsedService,
-        service: &SigningKey,
+        service: &PublicKey,
+        sign: impl FnOnce(&[u8]) -> Vec<u8>,
         previous: Option<Seqno>,
         now_s: u64,
     ) -> Self {
         Self {
-            message: before.endorse(service, now_s),
-            endorser: service.public().spki_der().to_vec(),
+            message: before.endorse(sign, now_s),
+            endorser: service.spki_der().to_vec(),
             first: before.epoch.first,
             last: before.epoch.last,
             previous,
@@ -319,7 +323,7 @@ impl Headers {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::Curve;
+    use coco_crypto::{Curve, SigningKey};
 
     use super::*;
 
@@ -339,7 +343,7 @@ mod tests {
     fn a_link_is_read_back_under_the_key_that_signed_it_and_no_other() {
         let (old, new) = (key(), key());
         let before = before(&old);
-        let message = before.endorse(&new, 1_700_000_000);
+        let message = before.endorse(|bytes| new.sign_fixed(bytes), 1_700_000_000);
         assert_eq!(EndorsedService::verify(&message, new.public()), Ok(before));
         let endorser = old.public().digest();
         assert_eq!(
@@ -359,7 +363,10 @@ mod tests {
         for (last, ok) in [((2, 1), true), ((1, 9), false), ((3, 0), false), ((2, 2), true)] {
             let mut before = before(&old);
             before.epoch.last = TxId::new(last.0, last.1);
-            let read = EndorsedService::verify(&before.endorse(&new, 0), new.public());
+            let read = EndorsedService::verify(
+                &before.endorse(|bytes| new.sign_fixed(bytes), 0),
+                new.public(),
+            );
             assert_eq!(read.is_ok(), ok, "{last:?}: {read:?}");
         }
     }
@@ -368,7 +375,13 @@ mod tests {
     fn a_row_says_what_was_signed() {
         let (old, new) = (key(), key());
         let before = before(&old);
-        let row = EndorsementRow::new(&before, &new, Some(Seqno(3)), 5);
+        let row = EndorsementRow::new(
+            &before,
+            new.public(),
+            |bytes| new.sign_fixed(bytes),
+            Some(Seqno(3)),
+            5,
+        );
         let mut set = WriteSet::new();
         row.put(&mut set);
         let bytes = set.get(&MapName::from_static(PREVIOUS_ENDORSEMENT_MAP), singleton_key());

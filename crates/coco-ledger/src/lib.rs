@@ -76,7 +76,9 @@ pub use receipt::{
     ServiceNodes, VerifiedReceipt, VerifyReceiptError, verify_cose, verify_cose_under, verify_json,
     verify_json_under,
 };
-pub use recovery::{LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery, service_began};
+pub use recovery::{
+    LAST_SIGNED_ROOT_MAP, PREVIOUS_SERVICE_MAP, Recovery, service_began, service_status,
+};
 pub use secret::{LEDGER_SECRET_BYTES, LedgerSecret};
 pub use signature::{
     COSE_SIGNATURES_MAP, ParseSignatureError, SIGNATURES_MAP, ServiceSigner, SignatureRecord,

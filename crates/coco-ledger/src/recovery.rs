@@ -96,6 +96,16 @@ impl Recovery<'_> {
     }
 }
 
+/// The status of a service, from its row. Nothing when that is of another form.
+#[must_use]
+pub fn service_status(service_row: &[u8]) -> Option<ServiceStatus> {
+    #[derive(Deserialize)]
+    struct Row {
+        status: ServiceStatus,
+    }
+    serde_json::from_slice::<Row>(service_row).ok().map(|row| row.status)
+}
+
 /// The entry with which a service began, from its row. None when it began with the ledger.
 ///
 /// # Errors
@@ -134,7 +144,8 @@ mod tests {
         let (first, last) = (TxId::new(2, 1), TxId::new(2, 8));
         let epoch = Epoch { first, last, root: Digest([3; 32]) };
         let before = EndorsedService { key: key.public().clone(), epoch };
-        let endorsement = EndorsementRow::new(&before, &key, None, 0);
+        let sign = |bytes: &[u8]| key.sign_fixed(bytes);
+        let endorsement = EndorsementRow::new(&before, key.public(), sign, None, 0);
         let recovery = |service_row: &'static [u8]| Recovery {
             id: TxId::new(4, 9),
             certificate_pem: "NEW",

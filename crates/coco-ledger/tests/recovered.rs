@@ -69,7 +69,13 @@ impl Recovered {
 
     fn recover(&mut self) {
         let key = SigningKey::generate(Curve::P384);
-        let row = EndorsementRow::new(&self.before(), &key, self.previous(), 1);
+        let row = EndorsementRow::new(
+            &self.before(),
+            key.public(),
+            |bytes| key.sign_fixed(bytes),
+            self.previous(),
+            1,
+        );
         self.recover_as(&key, row);
     }
 
@@ -366,7 +372,10 @@ fn an_endorsement_in_the_ledger_that_is_not_true_is_found() {
         let mut recovered = Recovered::times(1);
         let (key, mut before) = (key(), recovered.before());
         let previous = change(&recovered, &mut before);
-        recovered.recover_as(&key, EndorsementRow::new(&before, &key, previous, 1));
+        recovered.recover_as(
+            &key,
+            EndorsementRow::new(&before, key.public(), |bytes| key.sign_fixed(bytes), previous, 1),
+        );
         recovered.verify()
     };
     with(&|it, _| it.previous()).unwrap();
@@ -397,7 +406,13 @@ fn an_endorsement_in_the_ledger_that_is_not_true_is_found() {
     }
     // Signed by somebody else than the service that begins.
     let mut recovered = Recovered::new();
-    let row = EndorsementRow::new(&recovered.before(), &stranger, None, 1);
+    let row = EndorsementRow::new(
+        &recovered.before(),
+        stranger.public(),
+        |bytes| stranger.sign_fixed(bytes),
+        None,
+        1,
+    );
     recovered.recover_as(&key(), row);
     let refused = recovered.verify();
     assert!(matches!(refused, Err(LedgerFault::Endorsement(_))), "{refused:?}");

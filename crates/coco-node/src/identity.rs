@@ -8,9 +8,9 @@ use coco_crypto::{
     service_certificate,
 };
 use coco_governance::Certify;
-use coco_ledger::{EndorsedService, EndorsementRow, LedgerSecrets};
+use coco_ledger::LedgerSecrets;
 use coco_types::{
-    NodeId, Seqno,
+    NodeId,
     codec::{Reader, put_bytes},
 };
 
@@ -134,21 +134,6 @@ impl Identity {
     /// Never: the keys were checked when the identity was opened.
     pub fn endorse_service(&self, before: &PublicKey) -> Result<Certificate, CertificateError> {
         endorse_service(&self.service_key(), &self.service_cert, before)
-    }
-
-    /// What the service says in the ledger of the one that it goes on from. `previous` is the entry in which that one said the
-    /// same; `now` is in seconds since 1970.
-    ///
-    /// # Panics
-    /// Never: the keys were checked when the identity was opened.
-    #[must_use]
-    pub fn endorse_before(
-        &self,
-        before: &EndorsedService,
-        previous: Option<Seqno>,
-        now: u64,
-    ) -> EndorsementRow {
-        EndorsementRow::new(before, &self.service_key(), previous, now)
     }
 
     fn service_key(&self) -> SigningKey {

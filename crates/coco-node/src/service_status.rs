@@ -7,9 +7,8 @@ use std::sync::{
 
 use coco_governance::tables::{SERVICE_INFO, singleton_key};
 use coco_kv::{MapName, Reader, Value};
-use coco_ledger::ServiceStatus;
+use coco_ledger::{ServiceStatus, service_status};
 use coco_types::Seqno;
-use serde::Deserialize;
 use tracing::info;
 
 /// The status as of the committed version. Cheap to clone; all clones are one.
@@ -73,22 +72,14 @@ impl StatusWatch {
         if is_same {
             return;
         }
-        let status = row.as_deref().and_then(status_of);
+        // A row of another form does not count as one that opens the service.
+        let status = row.as_deref().and_then(service_status);
         self.seen = row;
         let new = status.map_or(UNKNOWN, number);
         if self.known.0.swap(new, Ordering::Relaxed) != new {
             info!(status = self.known.word(), "service");
         }
     }
-}
-
-/// What a row says; nothing when it is of another form, so that the service does not count as open.
-pub(crate) fn status_of(row: &[u8]) -> Option<ServiceStatus> {
-    #[derive(Deserialize)]
-    struct Row {
-        status: ServiceStatus,
-    }
-    serde_json::from_slice::<Row>(row).ok().map(|row| row.status)
 }
 
 const STATUSES: [ServiceStatus; 4] = [

@@ -614,7 +614,7 @@ impl Replica {
     fn service_status(&self) -> Option<ServiceStatus> {
         let head = self.core.store.reader().head();
         let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
-        status_of(&serde_json::from_slice(&row).ok()?)
+        coco_ledger::service_status(&row)
     }
 
     /// Whether the ledger is to have another secret by now, and may have it. Looked at once in [`SECRET_LOOK_MS`].

@@ -35,6 +35,7 @@ mod outside;
 mod own_disk;
 mod periods;
 mod read_entries;
+mod recover_ledger;
 mod recover_secrets;
 mod replacements;
 mod replica;
@@ -58,10 +59,9 @@ pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use node_cipher::{Keyring, NodeCipher, NodeKeyError};
 pub use outside::{OUTSIDE_MAP, decode_outside, encode_outside};
-pub use periods::{
-    NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError, SECRET_SINCE_MAP, put_recovered_period,
-};
+pub use periods::{NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadPeriodError, SECRET_SINCE_MAP};
 pub use read_entries::{ReadEntriesError, read_entries};
+pub use recover_ledger::{NewService, Reach, RecoverLedgerError};
 pub use recover_secrets::{ReadSecretsError, RecoverSecrets, RecoverSecretsError};
 pub use replica::{Input, Now, Replica, Settings, StepError};
 pub use snapshot_files::{SNAPSHOT_FILE_BYTES_MAX, SNAPSHOTS_KEPT, SnapshotFiles, Unfinished};

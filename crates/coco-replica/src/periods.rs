@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::{DecryptionKey, SecretBytes};
+use coco_crypto::SecretBytes;
 use coco_governance::{ErrorCode, GovernanceError, open_secret, seal_secret, tables};
 use coco_kv::{MapKind, MapName, MapSpec, StateImage, Transaction, WriteSet};
 use coco_ledger::{
-    CONFIGURATION_MAP, ConfigurationRow, LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets,
-    NODES_MAP, NodeStatus, Period, PeriodError, read_node, singleton_key,
+    CONFIGURATION_MAP, ConfigurationRow, GenesisNode, LEDGER_SECRET_BYTES, LedgerSecret,
+    LedgerSecrets, NODES_MAP, NodeStatus, Period, PeriodError, read_node, singleton_key,
 };
 use coco_types::{NodeId, Seqno};
 use serde::{Deserialize, Serialize};
@@ -127,15 +127,15 @@ pub(crate) fn begins_with(row: &[u8], at: Seqno) -> bool {
 ///
 /// # Errors
 /// [`NodeKeyError`] when nothing can be encrypted to the node.
-pub fn put_recovered_period(
+pub(crate) fn put_recovered_period(
     writes: &mut WriteSet,
     from: Seqno,
     secret: &LedgerSecret,
-    node: NodeId,
-    cipher: &DecryptionKey,
+    node: &GenesisNode,
+    cipher: &dyn NodeCipher,
 ) -> Result<(), NodeKeyError> {
-    let encrypted = cipher.encrypt(&cipher.public().pem(), secret.secret())?;
-    let secrets = BTreeMap::from([(node.to_string(), STANDARD.encode(encrypted))]);
+    let encrypted = cipher.encrypt(&node.encryption_key_pem, secret.secret())?;
+    let secrets = BTreeMap::from([(node.node_id.to_string(), STANDARD.encode(encrypted))]);
     NodeSecrets { from: Some(from.0), secrets }.put(writes);
     Ok(())
 }

@@ -126,7 +126,9 @@ mod tests {
         }
 
         fn messages(&self) -> Vec<Vec<u8>> {
-            (0..2).map(|at| self.service(at).endorse(&self.keys[at], 0)).collect()
+            (0..2)
+                .map(|at| self.service(at).endorse(|bytes| self.keys[at].sign_fixed(bytes), 0))
+                .collect()
         }
 
         fn verify(&self, messages: Vec<Vec<u8>>) -> Result<Vec<EndorsedService>, EndorsementError> {
@@ -148,7 +150,9 @@ mod tests {
     fn a_link_that_is_forged_missing_or_out_of_order_breaks_the_chain() {
         let three = Three::new();
         let messages = three.messages();
-        let forged = three.service(1).endorse(&SigningKey::generate(Curve::P384), 0);
+        let forged = three
+            .service(1)
+            .endorse(|bytes| SigningKey::generate(Curve::P384).sign_fixed(bytes), 0);
         for (name, wrong) in [
             ("forged", vec![messages[0].clone(), forged]),
             ("missing", vec![messages[1].clone()]),

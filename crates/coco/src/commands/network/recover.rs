@@ -6,6 +6,7 @@ use coco_client::ServiceIdentity;
 use coco_crypto::Certificate;
 use coco_ledger::{ReceiptVerifier, VerifiedReceipt};
 use coco_node::recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover};
+use coco_replica::RecoverLedgerError;
 use coco_types::TxId;
 use serde_json::json;
 
@@ -50,7 +51,6 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
     let reach = furthest(arguments, &previous)?;
     let spec = RecoverSpec {
         reach: &reach,
-        previous: &previous,
         folder: &place.dir,
         client_address: place.client.to_string(),
         peer_address: place.peer.to_string(),
@@ -123,7 +123,7 @@ fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fa
                 }
             }
             // Another copy that ends before it went on would lose the same.
-            Err(error @ RecoverError::LaterOpen(_)) => {
+            Err(error) if is_of_a_later_service(&error) => {
                 return Err(fault(error).with("ledger", path.display().to_string()));
             }
             Err(error) => {
@@ -139,23 +139,35 @@ fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fa
     }
 }
 
+fn is_of_a_later_service(error: &RecoverError) -> bool {
+    match error {
+        RecoverError::Ledger { source, .. } => matches!(**source, RecoverLedgerError::LaterOpen(_)),
+        RecoverError::File { .. } | RecoverError::Certificate(_) | RecoverError::Identity(_) => {
+            false
+        }
+    }
+}
+
 fn fault(error: RecoverError) -> Fault {
     let code = match &error {
-        RecoverError::Verify(_) | RecoverError::Made { .. } | RecoverError::Entry { .. } => {
-            Code::DoesNotVerify
+        RecoverError::Ledger { source, .. } => match **source {
+            RecoverLedgerError::Verify(_)
+            | RecoverLedgerError::Made(_)
+            | RecoverLedgerError::Entry { .. } => Code::DoesNotVerify,
+            RecoverLedgerError::NoLedger => Code::FileUnreadable,
+            RecoverLedgerError::File(_)
+            | RecoverLedgerError::Copy(_)
+            | RecoverLedgerError::NoService
+            | RecoverLedgerError::NotOpen(_)
+            | RecoverLedgerError::LaterOpen(_)
+            | RecoverLedgerError::Rows(_)
+            | RecoverLedgerError::Seal(_)
+            | RecoverLedgerError::NodeKey(_)
+            | RecoverLedgerError::Views => Code::Failed,
+        },
+        RecoverError::File { .. } | RecoverError::Certificate(_) | RecoverError::Identity(_) => {
+            Code::Failed
         }
-        RecoverError::NoLedger(_) => Code::FileUnreadable,
-        RecoverError::File { .. }
-        | RecoverError::Copy(_)
-        | RecoverError::NoService
-        | RecoverError::NotOpen(_)
-        | RecoverError::LaterOpen(_)
-        | RecoverError::Rows(_)
-        | RecoverError::Certificate(_)
-        | RecoverError::Seal(_)
-        | RecoverError::NodeKey(_)
-        | RecoverError::Identity(_)
-        | RecoverError::Views => Code::Failed,
     };
     Fault::new(code, chain(&error))
 }
