@@ -17,12 +17,16 @@ use crate::{
     machine::index,
 };
 
-/// Verifies a ledger with real signatures.
+/// Verifies a ledger with real signatures, of a service or of those that followed one another; and opens it, if its secrets are
+/// known.
 ///
 /// # Panics
 /// When it does not verify.
-pub fn check(service: &Certificate, entries: &[Bytes], secrets: &LedgerSecrets) {
-    let mut verifier = Verifier::new(service.clone()).with_secret(secrets.clone());
+pub fn check(services: &[Certificate], entries: &[Bytes], secrets: Option<&LedgerSecrets>) {
+    let mut verifier = Verifier::of_services(services.to_vec());
+    if let Some(secrets) = secrets {
+        verifier = verifier.with_secret(secrets.clone());
+    }
     for (name, bytes) in chunk_files(entries) {
         verifier.chunk(&name.to_string(), &bytes).expect("the auditor accepts the chunk");
     }
@@ -80,6 +84,37 @@ pub fn check_receipt(
         spoiled.is_err(),
         "the receipt of {tx_id} verifies with bit {bit} of byte {at} flipped"
     );
+}
+
+/// The receipt of an entry that somebody keeps who was told that it is committed: of a ledger that is signed after it.
+///
+/// # Panics
+/// When the ledger gives none.
+#[must_use]
+pub fn receipt(
+    keys: &Keys,
+    entries: &[Bytes],
+    secrets: &LedgerSecrets,
+    seqno: Seqno,
+) -> VerifiedReceipt {
+    fn parse(entry: &Bytes) -> EntryView<'_> {
+        EntryView::parse(entry).expect("ledgers hold entries")
+    }
+    let record =
+        |entry: &Bytes| SignatureRecord::read(&parse(entry)).expect("a readable signature");
+    let mut tree = MerkleTree::new();
+    entries.iter().for_each(|entry| tree.append(parse(entry).leaf()));
+    let mut from = entries[index(seqno) - 1..].iter();
+    let own = from.next().expect("it has the entry");
+    let receipt = match record(own) {
+        Some(own) => Receipt::of_signature(&own),
+        None => {
+            let covering = from.find_map(record).expect("a signature covers it");
+            let evidence = secrets.at(seqno).commit_evidence(parse(own).tx_id());
+            Receipt::assemble(own, evidence, &tree, &covering).expect("parts of one ledger")
+        }
+    };
+    verify_json_under(receipt.json().as_bytes(), keys.nodes_of_service()).expect("it verifies")
 }
 
 /// Has everything that members did carried out again, from the public writes alone. Members are active from the start here,

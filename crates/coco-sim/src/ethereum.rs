@@ -116,14 +116,19 @@ pub fn opening(clients: usize) -> WriteSet {
     store.commit(Seqno(1), changes).expect("nobody else writes")
 }
 
-/// An adapter over a replica's store.
+/// An adapter over a replica's store. Of a service under recovery, that `is_whole` when its secrets are back, it is one over a chain that
+/// nobody can read yet.
 ///
 /// # Panics
 /// When the store holds no chain: every ledger here begins with one.
 #[must_use]
-pub fn adapter(reader: &Reader, limits: PoolLimits) -> Box<dyn Adapter> {
+pub fn adapter(reader: &Reader, limits: PoolLimits, is_whole: bool) -> Box<dyn Adapter> {
     let maps = EvmMaps::find(|name| reader.map(name)).expect("the schema is the adapter's");
-    let config = state::config(&mut reader.head(), &maps).expect("the ledger begins with a chain");
+    let config = match state::config(&mut reader.head(), &maps) {
+        Some(config) => config,
+        None if !is_whole => ChainConfig::new(CHAIN_ID),
+        None => panic!("the ledger begins with a chain"),
+    };
     let executor = Executor::new(Arc::new(config), maps);
     let adapter = EvmAdapter::new(executor, limits, Arc::new(BlockCache::default()));
     Box::new(Watched { adapter, limits })

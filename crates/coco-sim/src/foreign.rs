@@ -11,7 +11,7 @@ use crate::{
     Plan,
     dice::Dice,
     ethereum,
-    genesis::{Keys, first_entries},
+    genesis::{Governed, Keys, first_entries},
     machine::{Machine, StartAs, Task, snapshots},
     plan::{Micros, TICK_US},
     private::Private,
@@ -83,7 +83,7 @@ impl Node {
         plan.settings.signature_interval_ms = 0;
         plan.settings.snapshot_entries = SNAPSHOT_ENTRIES_MIN;
         let (keys, secret) = (Keys::real(SEED, 1), LedgerSecret::new(&dice.bytes()));
-        let first = first_entries(secret.clone(), &keys, (1, 1), false);
+        let first = first_entries(secret.clone(), &keys, (1, 1), Governed::ByNobody);
         let mut machine = Machine::new(0, &keys, &first);
         machine.given = Some(secret.into());
         let trace = Trace::new(&[machine.id], &first);

@@ -141,6 +141,12 @@ impl DoubleCipher {
         Self(key_of(machine))
     }
 
+    /// The double of whoever has this key.
+    #[must_use]
+    pub fn of(key_pem: &str) -> Self {
+        Self(key_pem.to_owned())
+    }
+
     fn key(text: &str) -> AeadKey {
         AeadKey::new(&sha256(text.as_bytes()).0)
     }
@@ -191,10 +197,19 @@ impl Keys {
     /// As [`DerivedKey::new`].
     #[must_use]
     pub fn real(seed: u64, nodes: usize) -> Self {
-        let service_key = DerivedKey::new(seed, "service");
+        Self::real_of(seed, nodes, "")
+    }
+
+    /// Real keys of another service in the run of a seed, which this word tells from the others.
+    ///
+    /// # Panics
+    /// As [`DerivedKey::new`].
+    #[must_use]
+    pub fn real_of(seed: u64, nodes: usize, word: &str) -> Self {
+        let service_key = DerivedKey::new(seed, &format!("service{word}"));
         let service = service_key.service_certificate();
         let signer = |node: usize| {
-            let key = DerivedKey::new(seed, &format!("machine {node}"));
+            let key = DerivedKey::new(seed, &format!("machine {node}{word}"));
             DerivedSigner::new(key, service_key.clone(), &service)
         };
         Self::Real {
@@ -223,6 +238,15 @@ impl Keys {
         match self {
             Self::Doubles => Box::new(DoubleSigner::new(node)),
             Self::Real { signers, .. } => Box::new(signers[node].clone()),
+        }
+    }
+
+    /// The certificate of the service, if it has a real one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        match self {
+            Self::Doubles => None,
+            Self::Real { service, .. } => Some(service),
         }
     }
 
@@ -276,6 +300,17 @@ pub fn secret() -> LedgerSecret {
     LedgerSecret::new(&[0x42; 32])
 }
 
+/// What members a network has in its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Governed {
+    /// None.
+    ByNobody,
+    /// Some.
+    ByMembers,
+    /// Some, who hold shares of its secret.
+    ByShareHolders,
+}
+
 /// The first entries of a network with so many nodes and clients, and members or none, sealed under a secret and signed by
 /// the first node.
 ///
@@ -286,14 +321,16 @@ pub fn first_entries(
     secret: LedgerSecret,
     keys: &Keys,
     (nodes, clients): (usize, usize),
-    has_members: bool,
+    governed: Governed,
 ) -> Vec<Bytes> {
-    let mut ledger = FirstLedger::new(secret);
+    let mut ledger = FirstLedger::new(secret.clone());
     let signer = keys.signer(0);
     let mut chain = ethereum::opening(clients);
     keys.open(&mut chain);
-    if has_members {
-        members::opening(&mut chain);
+    match governed {
+        Governed::ByNobody => {}
+        Governed::ByMembers => members::opening(&mut chain, None),
+        Governed::ByShareHolders => members::opening(&mut chain, Some(&secret)),
     }
     for writes in [keys.nodes(nodes), chain] {
         ledger.append(&writes).expect("it is small");

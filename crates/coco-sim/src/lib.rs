@@ -22,6 +22,7 @@
 //! - [`roster`]: who is of the network and who votes, as checkers read it.
 //! - [`periods`]: the secrets of ledgers, as checkers and auditors read them.
 //! - [`private`]: what nobody outside may see.
+//! - `drill`: everything is lost, and members bring the service back.
 //! - [`store`]: the store alone, under transactions that overlap.
 //! - [`audit`]: what an auditor makes of a ledger and its receipts.
 //! - [`folder`]: the disk under a node's files, and what it forgets.
@@ -35,6 +36,7 @@ pub mod check;
 pub mod client;
 pub mod diagram;
 pub mod dice;
+mod drill;
 pub mod ethereum;
 pub mod faults;
 pub mod folder;
@@ -55,6 +57,7 @@ pub mod store;
 pub mod trace;
 pub mod world;
 
+pub use drill::{REQUIRED as REQUIRED_OF_DRILLS, drill};
 pub use plan::Plan;
 pub use planted::Planted;
 pub use recorded::{run_recorded, what_was_said};

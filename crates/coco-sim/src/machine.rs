@@ -308,6 +308,21 @@ impl Machine {
         machine
     }
 
+    /// A machine that is down, on whose disk somebody has begun a service anew with these entries: its only node.
+    #[must_use]
+    pub fn reborn(
+        keys: &Keys,
+        folder: SimFolder,
+        entries: Vec<Bytes>,
+        given: LedgerSecrets,
+    ) -> Self {
+        let mut machine = Self::new(0, keys, &[]);
+        machine.disk.entries = entries;
+        machine.folder = folder;
+        machine.given = Some(given);
+        machine
+    }
+
     /// Whether it is a newcomer that was given no secrets yet.
     #[must_use]
     pub fn is_stranger(&self) -> bool {
@@ -427,7 +442,8 @@ impl Machine {
             // Such a node does not come up; what it would do is no step of the model.
             return Ok(Found { has_cut, is_less });
         }
-        let adapter = ethereum::adapter(&loader.reader(), plan.pool);
+        let is_whole = loader.state().read().secrets().is_whole();
+        let adapter = ethereum::adapter(&loader.reader(), plan.pool, is_whole);
         let recent = loader.take_recent();
         let recent_bytes: usize = recent.iter().map(|entry| entry.data.len()).sum();
         assert!(recent_bytes <= RECENT_BYTES_MAX, "a start keeps {recent_bytes} bytes in memory");
@@ -506,6 +522,16 @@ impl Machine {
     pub fn suffered(&self) -> Option<Damage> {
         let has_shown = |damage: &Damage| *damage != Damage::Misdirected || self.folder.is_astray();
         self.damage.filter(has_shown)
+    }
+
+    /// Whether its disk may lack something of its ledger, or show something else, by what befell it.
+    #[must_use]
+    pub fn may_lack_something(&self) -> bool {
+        self.suffered().is_some()
+            || self.folder.away() > 0
+            || self.folder.has_spoiled()
+            || self.copied_at.is_some()
+            || self.disk.entries.is_empty()
     }
 
     /// Whether it is down with its process alive, and will be the same node when it comes back.

@@ -23,7 +23,11 @@ use std::{
 };
 
 use clap::Parser;
-use coco_sim::{Report, has_real_keys, marks::Marks, run, run_recorded};
+use coco_sim::{
+    REQUIRED_OF_DRILLS, Report, drill, has_real_keys,
+    marks::{Marks, REQUIRED},
+    run, run_recorded,
+};
 
 use self::{
     figures::{Costs, thread_time},
@@ -63,6 +67,9 @@ struct Arguments {
     /// Write into this file which states each seed reaches, a line for each: to find a seed for a regression
     #[arg(long, conflicts_with = "planted")]
     states: Option<PathBuf>,
+    /// Make drills: everything is lost, and members bring the service back
+    #[arg(long, conflicts_with_all = ["planted", "log"])]
+    drills: bool,
     /// Fail when a required state was not reached
     #[arg(long)]
     require_marks: bool,
@@ -95,8 +102,40 @@ struct Sum {
     quick_costs: Costs,
 }
 
+/// What becomes of a seed.
+#[derive(Clone, Copy)]
+enum Kind {
+    World,
+    Drill,
+}
+
+impl Kind {
+    fn run(self, seed: u64) -> Report {
+        match self {
+            Self::World => run(seed),
+            Self::Drill => drill(seed),
+        }
+    }
+
+    /// What it takes to repeat one.
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::World => "",
+            Self::Drill => " --drills",
+        }
+    }
+
+    const fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::World => &REQUIRED,
+            Self::Drill => &REQUIRED_OF_DRILLS,
+        }
+    }
+}
+
 /// What the threads share.
 struct Shared {
+    kind: Kind,
     seeds: Seeds,
     until: Option<Instant>,
     failed: AtomicBool,
@@ -127,7 +166,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let kind = if arguments.drills { Kind::Drill } else { Kind::World };
     let shared = Shared {
+        kind,
         seeds: Seeds::new([from].into_iter().chain(arguments.and_from), count),
         until,
         failed: AtomicBool::new(false),
@@ -164,7 +205,7 @@ fn main() -> ExitCode {
     if has_failed {
         return ExitCode::FAILURE;
     }
-    conclude(&sum, started, arguments.require_marks)
+    conclude(&sum, started, kind.required(), arguments.require_marks)
 }
 
 fn plant(names: &str, from: u64, seeds: Option<u64>) -> ExitCode {
@@ -186,7 +227,7 @@ fn work(shared: &Shared, always_twice: bool) {
         let Some(seed) = shared.seeds.next() else { return };
         let started = thread_time();
         let times = if always_twice || is_run_twice(seed) { 2 } else { 1 };
-        let runs = (0..times).map(|_| panic::catch_unwind(|| run(seed)));
+        let runs = (0..times).map(|_| panic::catch_unwind(|| shared.kind.run(seed)));
         let Ok(reports) = runs.collect::<Result<Vec<_>, _>>() else {
             fail(shared, seed, "fails");
             return;
@@ -223,7 +264,11 @@ fn fail(shared: &Shared, seed: u64, how: &str) {
     if shared.failed.swap(true, Ordering::Relaxed) {
         return;
     }
-    eprintln!("seed {seed} {how}; repeat it with: cargo xtask sim --seed {seed}");
+    let kind = shared.kind.argument();
+    eprintln!("seed {seed} {how}; repeat it with: cargo xtask sim{kind} --seed {seed}");
+    if matches!(shared.kind, Kind::Drill) {
+        return;
+    }
     let path = Path::new(LOG_FOLDER).join(format!("seed-{seed}.jsonl"));
     let path = shared.log.as_ref().unwrap_or(&path);
     write_log(seed, path);
@@ -261,7 +306,12 @@ impl Sum {
     }
 }
 
-fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
+fn conclude(
+    sum: &Sum,
+    started: Instant,
+    required: &[&'static str],
+    require_marks: bool,
+) -> ExitCode {
     println!(
         "{} seeds, {} transfers committed, {} entries, {} reads and {} states compared, {} receipts verified, {} simulated seconds in \
          {:.1} s",
@@ -289,7 +339,7 @@ fn conclude(sum: &Sum, started: Instant, require_marks: bool) -> ExitCode {
     for (state, times) in sum.marks.iter() {
         println!("reached {times:7}  {state}");
     }
-    let missing = sum.marks.missing();
+    let missing = sum.marks.missing(required);
     for state in &missing {
         println!("never            {state}");
     }

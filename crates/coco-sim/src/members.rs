@@ -5,26 +5,30 @@
 
 mod nodes;
 
-use std::{array, collections::BTreeMap, sync::LazyLock};
+use std::{
+    array,
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use coco_crypto::{
-    Certificate, Curve,
+    Certificate, Curve, SHARING_SEED_BYTES, SecretBytes,
     cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
     sha256,
 };
 use coco_governance::{
-    DEFAULT_CONSTITUTION, FirstGovernance, FirstMember, MemberId, Message, ProposalId, Route,
-    protected_headers, tables,
+    DEFAULT_CONSTITUTION, FirstGovernance, FirstMember, MemberId, Message, Occasion, ProposalId,
+    Route, SecretFrom, protected_headers, share, tables,
 };
-use coco_kv::{MapName, MapView, Reader, WriteSet};
-use coco_ledger::{EntryView, LedgerSecrets};
-use coco_replica::{GovernRequest, NODE_SECRETS_MAP};
+use coco_kv::{MapName, MapView, Reader, Store, WriteSet};
+use coco_ledger::{EntryView, LedgerSecret, LedgerSecrets};
+use coco_replica::{GovernRequest, NODE_SECRETS_MAP, NodeCipher as _};
 use coco_types::{Digest, NodeId, Seqno, TxId};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value, json};
 
 use self::nodes::Decided;
-use crate::roster::Roster;
+use crate::{genesis::DoubleCipher, roster::Roster};
 
 /// How many members there are.
 pub const MEMBERS: usize = 3;
@@ -33,6 +37,15 @@ const MAJORITY: usize = MEMBERS / 2 + 1;
 
 const CERTIFICATES: [&str; MEMBERS] =
     [include_str!("members/0.pem"), include_str!("members/1.pem"), include_str!("members/2.pem")];
+
+/// What shares are encrypted to, for each of them. No private key belongs to it here: a double decrypts.
+pub(crate) const ENCRYPTION_KEYS: [&str; MEMBERS] = [
+    include_str!("members/0.encryption.pem"),
+    include_str!("members/1.encryption.pem"),
+    include_str!("members/2.encryption.pem"),
+];
+/// How many shares bring a service back.
+pub const SHARES: u8 = 2;
 
 /// Something that a member asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +63,8 @@ pub enum Ask {
     Snapshot,
     /// Gives the ledger another secret.
     Rekey,
+    /// Has the shares of the ledger secret dealt anew.
+    Reshare,
     /// Trusts a node of a new operator.
     Trust(NodeId),
     /// Trusts one to listen only.
@@ -98,20 +113,21 @@ pub fn id(member: usize) -> MemberId {
     WHO[member].id
 }
 
-/// Writes the members, active from the start, and the default constitution.
+/// Writes the members, active from the start, and the default constitution; and shares of the ledger's first secret, if they are
+/// to have some.
 ///
 /// # Panics
 /// Never: it is what a service may begin with.
-pub fn opening(writes: &mut WriteSet) {
-    let member = |pem: &str| FirstMember {
-        certificate_pem: pem.to_owned(),
-        encryption_key_pem: None,
+pub fn opening(writes: &mut WriteSet, shared: Option<&LedgerSecret>) {
+    let member = |(pem, key): (&&str, &&str)| FirstMember {
+        certificate_pem: (*pem).to_owned(),
+        encryption_key_pem: shared.map(|_| (*key).to_owned()),
         data: None,
     };
     let first = FirstGovernance {
         constitution: DEFAULT_CONSTITUTION.to_owned(),
-        members: CERTIFICATES.map(member).to_vec(),
-        recovery_threshold: None,
+        members: CERTIFICATES.iter().zip(&ENCRYPTION_KEYS).map(member).collect(),
+        recovery_threshold: shared.map(|_| SHARES),
         restart_from_disk: false,
         voting_policy: None,
     };
@@ -123,6 +139,39 @@ pub fn opening(writes: &mut WriteSet) {
     let code = Digest::ZERO.to_string();
     let admitted = MapName::from_static(tables::VIRTUAL_MEASUREMENTS);
     writes.insert(&admitted, code.as_bytes(), br#""AllowedToJoin""#.as_slice());
+    if let Some(secret) = shared {
+        deal(writes, secret);
+    }
+}
+
+/// Deals the shares of a ledger's first secret, as its opening does.
+fn deal(writes: &mut WriteSet, secret: &LedgerSecret) {
+    let mut store = Store::new(tables::maps(), [0, 0]);
+    let known: BTreeSet<String> =
+        tables::maps().into_iter().map(|map| map.name.as_str().to_owned()).collect();
+    let mut begun = WriteSet::new();
+    for (map, key, value) in writes.iter().filter(|(map, ..)| known.contains(map.as_str())) {
+        begun.insert(map, key, value.expect("nothing is removed in the beginning").to_vec());
+    }
+    store.apply(Seqno(1), &begun).expect("it is the first version");
+    let mut transaction = store.begin();
+    let newest = SecretFrom { from: Seqno(1), secret: secret.secret() };
+    let occasion = Occasion::Opening { newest, previous: None };
+    let encrypt = |key_pem: &str, share: &SecretBytes| {
+        DoubleCipher::of(key_pem).encrypt(key_pem, share).map_err(|error| error.0)
+    };
+    share(&mut transaction, &occasion, &[0x5e; SHARING_SEED_BYTES], &encrypt)
+        .expect("there are members with keys");
+    let changes = transaction.finish();
+    for (map, key, value) in changes.write_set().iter() {
+        writes.insert(map, key, value.expect("shares are written").to_vec());
+    }
+}
+
+/// What was encrypted to a member: its share, to be sent in.
+#[must_use]
+pub fn decrypted(member: usize, encrypted: &[u8]) -> Option<SecretBytes> {
+    DoubleCipher::of(ENCRYPTION_KEYS[member]).decrypt(encrypted)
 }
 
 /// The request of a member, signed at a time in seconds since 1970.
@@ -145,6 +194,7 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
         Ask::EndChunk => propose("trigger_ledger_chunk", json!({})),
         Ask::Snapshot => propose("trigger_snapshot", json!({})),
         Ask::Rekey => propose("trigger_ledger_rekey", json!({})),
+        Ask::Reshare => propose("trigger_recovery_shares_refresh", json!({})),
         Ask::Trust(node) => propose("transition_node_to_trusted", about(node)),
         Ask::Listen(node) => {
             let args = json!({ "node_id": node.to_string(), "learner": true });
@@ -165,7 +215,22 @@ pub fn request(member: usize, ask: Ask, created_at: u64) -> GovernRequest {
             (Route::WithdrawProposal(proposal), Message::Withdrawal(proposal), String::new())
         }
     };
-    let protected = protected_headers(Curve::P256, signer, message, created_at);
+    signed(member, route, message, &content, created_at)
+}
+
+/// What a member has signed, with the call that it goes to.
+///
+/// # Panics
+/// As [`request`].
+#[must_use]
+pub fn signed(
+    member: usize,
+    route: Route,
+    message: Message,
+    content: &str,
+    created_at: u64,
+) -> GovernRequest {
+    let protected = protected_headers(Curve::P256, id(member), message, created_at);
     let signature: Signature = WHO[member].key.sign(&to_be_signed(&protected, content.as_bytes()));
     let envelope = AttachedSign1 {
         protected: &protected,
@@ -354,6 +419,7 @@ impl Politics {
             | Ask::EndChunk
             | Ask::Snapshot
             | Ask::Rekey
+            | Ask::Reshare
             | Ask::Trust(_)
             | Ask::Listen(_)
             | Ask::Promote(_)

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use coco_crypto::SecretBytes;
 use coco_kv::MapName;
-use coco_ledger::{EntryView, LedgerSecret, LedgerSecrets, singleton_key};
+use coco_ledger::{EntryView, LedgerSecret, LedgerSecrets, Period, singleton_key};
 use coco_replica::NODE_SECRETS_MAP;
 use coco_types::{Seqno, TxId};
 use serde_json::Value;
@@ -26,7 +26,7 @@ impl Named {
     /// # Panics
     /// As [`named`].
     pub fn note(&mut self, entry: &EntryView<'_>) -> Option<&LedgerSecret> {
-        self.0.insert(entry.tx_id(), named(entry)?);
+        self.0.insert(entry.tx_id(), named(entry)?.secret);
         self.0.get(&entry.tx_id())
     }
 
@@ -42,12 +42,12 @@ impl Named {
     }
 }
 
-/// The secret that the entries after this one are sealed under, if it begins a period.
+/// The period that an entry begins, if it does: with the entry after it, or, in a recovery, with itself.
 ///
 /// # Panics
 /// When nodes are told different secrets, or the row is none.
 #[must_use]
-pub fn named(entry: &EntryView<'_>) -> Option<LedgerSecret> {
+pub fn named(entry: &EntryView<'_>) -> Option<Period> {
     let writes = entry.public_writes().expect("nodes keep entries");
     let row = writes.get(&MapName::from_static(NODE_SECRETS_MAP), singleton_key())?;
     let row: Value = serde_json::from_slice(row).expect("a row");
@@ -59,7 +59,9 @@ pub fn named(entry: &EntryView<'_>) -> Option<LedgerSecret> {
     let first = secrets.next().expect("it is for somebody");
     let is_one = secrets.all(|other| other.expose() == first.expose());
     assert!(is_one, "{} tells nodes different secrets", entry.tx_id());
-    Some(LedgerSecret::new(first.expose().try_into().expect("as long as a secret")))
+    let secret = LedgerSecret::new(first.expose().try_into().expect("as long as a secret"));
+    let from = row["from"].as_u64().map_or(entry.tx_id().seqno.next(), Seqno);
+    Some(Period { from, secret })
 }
 
 /// The secrets of a whole ledger.
@@ -71,8 +73,8 @@ pub fn of_ledger(ledger: &[Bytes]) -> LedgerSecrets {
     let mut found = secrets();
     for entry in ledger {
         let entry = EntryView::parse(entry).expect("ledgers hold entries");
-        if let Some(secret) = named(&entry) {
-            found.append(entry.tx_id().seqno.next(), secret).expect("periods follow one another");
+        if let Some(Period { from, secret }) = named(&entry) {
+            found.append(from, secret).expect("periods follow one another");
         }
     }
     found

@@ -53,6 +53,8 @@ pub struct Plan {
     pub govern_us: Option<Micros>,
     /// Proposals in a thousand that give the ledger another secret.
     pub rekeys: u64,
+    /// Whether members hold shares of the ledger's secret.
+    pub has_shares: bool,
     /// Mean time that a node's thread takes for a request of a member.
     pub governed_us: Micros,
     /// Nodes of new operators that come during the run; they come only where members trust and remove nodes.
@@ -234,6 +236,7 @@ impl Plan {
             pool: PoolLimits::default(),
             govern_us: None,
             rekeys: 0,
+            has_shares: false,
             governed_us: 0,
             newcomers: 0,
             removals: 0,

@@ -18,7 +18,11 @@ use crate::machine::tx_id;
 
 /// The checker of a run, as all its nodes hold it.
 #[derive(Clone, Debug)]
-pub struct Trace(Arc<Mutex<Checker>>);
+pub struct Trace {
+    checker: Arc<Mutex<Checker>>,
+    /// Everybody begins with the configuration of the entries up to here, which nobody proposed.
+    first: Seqno,
+}
 
 /// An engine whose steps are held against the model.
 #[derive(Debug)]
@@ -35,21 +39,29 @@ pub struct Traced<E> {
 
 /// The entries of a log that carry configurations, and whether those are joint: only what came before tells a new
 /// configuration from the end of a joint one.
-#[derive(Clone, Debug, Default)]
-pub struct Joints(Vec<(Seqno, bool)>);
+#[derive(Clone, Debug)]
+pub struct Joints {
+    /// See [`Trace`].
+    first: Seqno,
+    found: Vec<(Seqno, bool)>,
+}
 
 impl Joints {
+    const fn after(first: Seqno) -> Self {
+        Self { first, found: Vec::new() }
+    }
+
     fn cut(&mut self, to: Seqno) {
-        self.0.retain(|(at, _)| *at <= to);
+        self.found.retain(|(at, _)| *at <= to);
     }
 
     /// What the next entry of the log is to consensus.
     fn traced(&mut self, tx_id: TxId, data: &[u8]) -> TracedEntry {
-        let kind = match row(tx_id, data) {
+        let kind = match Some(tx_id).filter(|id| id.seqno > self.first).and_then(|_| row(data)) {
             None => plain(data),
             Some(row) => {
-                let was_joint = self.0.last().is_some_and(|(_, is_joint)| *is_joint);
-                self.0.push((tx_id.seqno, !row.outgoing.is_empty()));
+                let was_joint = self.found.last().is_some_and(|(_, is_joint)| *is_joint);
+                self.found.push((tx_id.seqno, !row.outgoing.is_empty()));
                 if was_joint {
                     EntryKind::Leave
                 } else {
@@ -65,10 +77,11 @@ impl Trace {
     /// A network whose nodes all begin with these entries.
     #[must_use]
     pub fn new(voters: &[NodeId], first: &[Bytes]) -> Self {
-        let mut joints = Joints::default();
+        let last = Seqno(first.len() as u64);
+        let mut joints = Joints::after(last);
         let first: Vec<TracedEntry> =
             first.iter().map(|entry| joints.traced(tx_id(entry), entry)).collect();
-        Self(Arc::new(Mutex::new(Checker::new(voters, &first))))
+        Self { checker: Arc::new(Mutex::new(Checker::new(voters, &first))), first: last }
     }
 
     /// A node begins a life with these entries on its disk.
@@ -76,7 +89,7 @@ impl Trace {
     /// # Panics
     /// When no node of the model would begin so.
     pub fn started(&self, start: &Start, entries: &[Bytes]) -> Joints {
-        let mut joints = Joints::default();
+        let mut joints = Joints::after(self.first);
         let log = entries.iter().map(|entry| joints.traced(tx_id(entry), entry)).collect();
         let (view, vote) = (start.hard_state.view, start.hard_state.vote);
         let event = Event::Started(Started { view, vote, log, committed: start.committed });
@@ -100,16 +113,17 @@ impl Trace {
     }
 
     fn take(&self, node: NodeId, event: &Event) {
-        let taken = self.0.lock().expect("a run ends with the first rejection").take(node, event);
+        let taken =
+            self.checker.lock().expect("a run ends with the first rejection").take(node, event);
         if let Err(rejection) = taken {
             panic!("{rejection}: {}", rejection.rule);
         }
     }
 }
 
-/// The configuration that an entry carries. Everybody begins with that of the first entries, which nobody proposed.
-fn row(tx_id: TxId, data: &[u8]) -> Option<ConfigurationRow> {
-    if data.is_empty() || tx_id.view == View::GENESIS {
+/// The configuration that an entry carries.
+fn row(data: &[u8]) -> Option<ConfigurationRow> {
+    if data.is_empty() {
         return None;
     }
     let entry = EntryView::parse(data).expect("nodes keep entries");

@@ -21,7 +21,7 @@ use crate::{
     dice::Dice,
     ethereum::Seen,
     faults::{self, Cuts, Fault},
-    genesis::{FIRST_ENTRIES, Keys, first_entries, secret},
+    genesis::{FIRST_ENTRIES, Governed, Keys, first_entries, secret},
     log::{Happened, Recorder, said},
     machine::{Machine, Origin, StartAs, ends_chunk, index},
     marks::Marks,
@@ -36,8 +36,9 @@ use crate::{
 mod clients;
 mod conclude;
 mod copies;
+pub(crate) mod disaster;
 mod hosts;
-mod members;
+pub(crate) mod members;
 mod newcomers;
 mod notes;
 mod queues;
@@ -249,7 +250,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
         plan.rekeys = 700;
     }
     let mut world = World::new(seed, plan, dice, recorder);
-    world.safety();
+    world.live_until(world.plan.safety_us);
     world.heal();
     let is_over = world.liveness();
     world.conclude(is_over)
@@ -262,8 +263,12 @@ impl World {
         private.add(secret().secret().expose());
         let count = plan.nodes + plan.newcomers;
         let keys = if plan.real_keys { Keys::real(seed, count) } else { Keys::Doubles };
-        let has_members = plan.govern_us.is_some();
-        let first = first_entries(secret(), &keys, (plan.nodes, plan.clients), has_members);
+        let governed = match (plan.govern_us, plan.has_shares) {
+            (None, _) => Governed::ByNobody,
+            (Some(_), false) => Governed::ByMembers,
+            (Some(_), true) => Governed::ByShareHolders,
+        };
+        let first = first_entries(secret(), &keys, (plan.nodes, plan.clients), governed);
         let machines: Vec<Machine> =
             (0..plan.nodes).map(|number| Machine::new(number, &keys, &first)).collect();
         let ids: Vec<NodeId> = machines.iter().map(|machine| machine.id).collect();
@@ -677,13 +682,6 @@ impl World {
         for wait_us in arrives_us {
             let message = Event::Message { to: (to, id), from, bytes: bytes.clone() };
             self.plan_event(wait_us, message, None);
-        }
-    }
-
-    fn safety(&mut self) {
-        while self.time < self.plan.safety_us {
-            let Some(event) = self.next_event() else { return };
-            self.happen(event);
         }
     }
 

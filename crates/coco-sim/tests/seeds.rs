@@ -1,6 +1,6 @@
 //! The simulator itself: it repeats, it finds what is planted, and it does not find again what was mended.
 
-use coco_sim::{Planted, has_real_keys, planted, run, run_recorded};
+use coco_sim::{Planted, drill, has_real_keys, planted, run, run_recorded};
 
 /// A fault of `docs/book/bugs.md`, with the states that a run must reach to show it, and a seed whose run reaches them.
 struct Mended {
@@ -244,6 +244,15 @@ fn a_run_that_fails_leaves_a_log_that_says_why() {
     let (_, again) = run_recorded(0, Some(Planted::SendInTheClear));
     assert_eq!(log.events, again.events);
     assert!(!log.events.is_empty());
+}
+
+#[test]
+fn a_service_comes_back_from_what_is_left_of_it_and_each_time_in_the_same_way() {
+    for seed in 0..4 {
+        let report = drill(seed);
+        assert_eq!(report, drill(seed), "seed {seed}");
+        assert!(report.marks.iter().any(|(state, _)| state == "too few shares gave nothing"));
+    }
 }
 
 #[test]

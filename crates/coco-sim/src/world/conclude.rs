@@ -8,7 +8,6 @@ use crate::{
     audit,
     client::check_order,
     ethereum::{self, Model},
-    genesis::Keys,
     periods,
 };
 
@@ -36,8 +35,8 @@ impl World {
             audited = self.check_receipts();
         }
         self.check_disks();
-        if let Keys::Real { service, .. } = &self.keys {
-            audit::check(service, &ledger, &secrets);
+        if let Some(service) = self.keys.certificate() {
+            audit::check(std::slice::from_ref(service), &ledger, Some(&secrets));
         }
         Report {
             audited,

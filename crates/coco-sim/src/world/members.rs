@@ -83,9 +83,15 @@ impl Members {
     }
 }
 
+/// Of a thousand other proposals of members with shares so many have them dealt anew.
+const RESHARES: u64 = 150;
+
 /// Carries a request out, as the thread for such does. Which requests came before changes nothing but time, so all runs
 /// of a thread share what was compiled.
-fn carry_out(task: GovernTask, seed: &[u8; SHARING_SEED_BYTES]) -> coco_replica::Governed {
+pub(crate) fn carry_out(
+    task: GovernTask,
+    seed: &[u8; SHARING_SEED_BYTES],
+) -> coco_replica::Governed {
     thread_local! {
         static GOVERNANCE: RefCell<Option<Governance>> = const { RefCell::new(None) };
     }
@@ -146,6 +152,9 @@ impl World {
         }
         if self.dice.per_mille(self.plan.rekeys) {
             return Ask::Rekey;
+        }
+        if self.plan.has_shares && self.dice.per_mille(RESHARES) {
+            return Ask::Reshare;
         }
         match self.dice.place(10) {
             0 => Ask::EndChunk,
@@ -327,6 +336,7 @@ fn allowed_refusal(ask: Ask, error: &GovernanceError) -> &'static str {
             | Ask::EndChunk
             | Ask::Snapshot
             | Ask::Rekey
+            | Ask::Reshare
             | Ask::Trust(_)
             | Ask::Listen(_)
             | Ask::Promote(_)

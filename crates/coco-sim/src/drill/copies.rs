@@ -1,0 +1,181 @@
+//! The copies of a ledger from which a service may come back, and what whoever reads them finds.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use coco_crypto::Certificate;
+use coco_ledger::{EntryView, LedgerFiles, ReplayError, VerifiedReceipt};
+use coco_replica::{Reach, RecoverLedgerError};
+use coco_types::{Seqno, TxId};
+
+use super::reborn::Reborn;
+use crate::{
+    dice::Dice,
+    folder::SimFolder,
+    machine::{Machine, in_full, index, tx_id},
+    marks::Marks,
+    world::disaster::Remains,
+};
+
+/// Where a copy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// There are the disks of all nodes.
+    AllDisks,
+    /// There are some of them.
+    SomeDisks,
+    /// There is what somebody copied while a node wrote.
+    Backup,
+    /// The service that is lost had one node.
+    OnlyDisk,
+}
+
+/// A copy.
+#[derive(Debug)]
+pub(super) struct Copy {
+    folder: SimFolder,
+    /// Of what is on this disk its node has said that it is durable, up to this signature.
+    promised: Seqno,
+    /// Something befell it.
+    may_lack: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Copies {
+    pub(super) from: From,
+    copies: Vec<Copy>,
+}
+
+/// What the best of them comes to.
+#[derive(Debug)]
+pub(super) struct Best {
+    pub(super) reach: Reach<SimFolder>,
+    /// The entries up to its last signature.
+    pub(super) entries: Vec<Bytes>,
+}
+
+impl Copy {
+    fn of(machine: &Machine) -> Self {
+        let is_signature =
+            |entry: &&Bytes| EntryView::parse(entry).is_ok_and(|entry| entry.is_signature());
+        let signed = machine.disk.entries.iter().rfind(is_signature);
+        Self {
+            promised: signed.map_or(Seqno::ZERO, |entry| tx_id(entry).seqno),
+            may_lack: machine.may_lack_something(),
+            folder: machine.folder.copy(),
+        }
+    }
+}
+
+impl Copies {
+    /// What is left of a network.
+    pub(super) fn of_nodes(remains: &Remains, dice: &mut Dice) -> Self {
+        let from = dice.one_of(&[From::AllDisks, From::AllDisks, From::SomeDisks, From::Backup]);
+        let machines = &remains.machines;
+        let copies = match from {
+            From::Backup => {
+                let (folder, may_lack) = (remains.backup.copy(), remains.backup_suffered);
+                vec![Copy { folder, promised: Seqno::ZERO, may_lack }]
+            }
+            From::SomeDisks => {
+                let (first, count) = (dice.place(machines.len()), dice.place(2) + 1);
+                let some = (0..count).map(|at| &machines[(first + at) % machines.len()]);
+                some.map(Copy::of).collect()
+            }
+            From::AllDisks | From::OnlyDisk => {
+                // What a host had put elsewhere is found again.
+                let back = |machine: &Machine| machine.folder.away() > 0 && dice.per_mille(800);
+                let backs: Vec<bool> = machines.iter().map(back).collect();
+                let copy = |(machine, back): (&Machine, bool)| {
+                    let copy = Copy::of(machine);
+                    if back {
+                        let _beside: usize = copy.folder.bring_back();
+                    }
+                    copy
+                };
+                machines.iter().zip(backs).map(copy).collect()
+            }
+        };
+        Self { from, copies }
+    }
+
+    /// What is left of a service of one node.
+    pub(super) fn of_one(reborn: &Reborn) -> Self {
+        Self { from: From::OnlyDisk, copies: vec![Copy::of(&reborn.machine)] }
+    }
+
+    /// The copy that reaches furthest; of those that hold what a receipt proves, if that is wanted.
+    ///
+    /// # Panics
+    /// When a copy is refused that nothing befell, or taken that lacks what a receipt proves.
+    pub(super) fn best(
+        &self,
+        previous: &Certificate,
+        committed: &[Bytes],
+        (at, receipt, is_wanted): (Seqno, &VerifiedReceipt, bool),
+        marks: &mut Marks,
+    ) -> Option<Best> {
+        let mut best = None::<Best>;
+        for copy in &self.copies {
+            let reach = match Reach::of(copy.folder.clone(), previous, &[]) {
+                Ok(reach) => reach,
+                Err(error) => {
+                    assert!(copy.may_lack, "a copy is refused: {}", in_full(&error));
+                    marks.reach(match error {
+                        RecoverLedgerError::NoLedger => {
+                            "a copy that does not begin with the first entry was refused"
+                        }
+                        _ => "a damaged copy was refused",
+                    });
+                    continue;
+                }
+            };
+            assert!(
+                copy.may_lack || reach.signed.seqno >= copy.promised,
+                "what was durable up to {} comes back up to {}",
+                copy.promised,
+                reach.signed
+            );
+            let entries = entries(&copy.folder, reach.signed.seqno);
+            assert_eq!(entries.len(), index(reach.signed.seqno), "as far as it reaches");
+            let proven = std::slice::from_ref(receipt);
+            let is_taken = Reach::of(copy.folder.clone(), previous, proven).is_ok();
+            let has_it = entries.get(index(at) - 1) == committed.get(index(at) - 1);
+            assert_eq!(is_taken, has_it, "a receipt of entry {at} is held against a copy");
+            if !is_taken {
+                marks.reach("a copy lacked what a receipt proves, and was refused");
+                if is_wanted {
+                    continue;
+                }
+            }
+            let order = |id: TxId| (id.view, id.seqno);
+            if best.as_ref().is_none_or(|best| order(reach.signed) > order(best.reach.signed)) {
+                best = Some(Best { reach, entries });
+            }
+        }
+        best
+    }
+}
+
+/// The entries in a copy, up to one.
+fn entries(folder: &SimFolder, upto: Seqno) -> Vec<Bytes> {
+    // Opening files changes them.
+    let mut files = LedgerFiles::open(folder.copy()).expect("it was read before");
+    let mut entries = Vec::new();
+    let replayed = files.replay(Seqno(1), |entry, _| {
+        entries.push(entry);
+        Ok::<(), Infallible>(())
+    });
+    match replayed {
+        Ok(()) | Err(ReplayError::Files(_)) => {}
+        Err(ReplayError::Taker { source, .. }) => match source {},
+    }
+    entries.truncate(index(upto));
+    entries
+}
+
+/// All entries of a ledger.
+pub(super) fn all_entries(folder: &SimFolder) -> Vec<Bytes> {
+    entries(folder, Seqno(u64::from(u32::MAX)))
+}
