@@ -6,6 +6,8 @@ use crate::{git::git, step::Step, workspace::Workspace};
 
 /// Seeds of a run of `ci` that are the same for every version, and as many that each version has for itself.
 const SEEDS: &str = "1000";
+/// The same for drills of recovery, each of which costs as much as ten others.
+const DRILLS: &str = "60";
 /// Hexadecimal digits of a version that its own seeds begin with: enough that no two versions share any.
 const DIGITS: usize = 12;
 /// The first of the others where nothing has a version.
@@ -33,12 +35,16 @@ pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
             FIXED
         }
     };
-    step(workspace, "coco-sim", Bugs::None)
-        .arguments("--require-marks --seeds")
-        .argument(SEEDS)
-        .argument("--and-from")
-        .argument(first.to_string())
-        .run()
+    for (kind, seeds) in [("", SEEDS), ("--drills", DRILLS)] {
+        step(workspace, "coco-sim", Bugs::None)
+            .arguments(kind)
+            .arguments("--require-marks --seeds")
+            .argument(seeds)
+            .argument("--and-from")
+            .argument(first.to_string())
+            .run()?;
+    }
+    Ok(())
 }
 
 /// The first seed of a version's own.
