@@ -50,7 +50,7 @@ pub struct SimFile {
 pub struct Faults {
     /// The power goes after so many operations that change something.
     pub operations_left: Option<u64>,
-    /// It is full after so many bytes.
+    /// It is full after so many bytes more than its files have.
     pub bytes_left: Option<u64>,
     /// Syncs fail.
     pub sync_fails: Option<FailingSync>,
@@ -690,12 +690,16 @@ impl FolderFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
         let mut state = self.state();
         state.allow(FileOperation::Write, &self.name, Some(offset))?;
-        let mut room = bytes.len();
-        if let Some(left) = &mut state.faults.bytes_left {
-            room = room.min(Self::place(*left));
-            *left -= room as u64;
-        }
         let start = Self::place(offset);
+        let mut room = bytes.len();
+        // What is written over has its place already: no part of a sector stays as it was for want of room.
+        let end = start + bytes.len();
+        let more = end.saturating_sub(state.files[self.number].seen.len()).min(bytes.len());
+        if let Some(left) = &mut state.faults.bytes_left {
+            let fits = more.min(Self::place(*left));
+            *left -= fits as u64;
+            room -= more - fits;
+        }
         state.files[self.number].write(&bytes[..room], start);
         // A value that is written in pieces is whole on the disk.
         let from = start.saturating_sub(BEFORE_BYTES);
