@@ -178,6 +178,14 @@ impl Certificate {
         self.validity
     }
 
+    /// The names in it, of those that a node's certificate may have.
+    ///
+    /// # Errors
+    /// [`CertificateError::Name`] when there is one of another kind.
+    pub fn node_names(&self) -> Result<Vec<AltName>, CertificateError> {
+        names(&parse(&self.der)?)
+    }
+
     /// Checks that `issuer` may issue, is the issuer named here, and signed this certificate.
     ///
     /// # Errors
@@ -336,7 +344,7 @@ pub fn renew_node(
     node: &Certificate,
     validity: Validity,
 ) -> Result<Certificate, CertificateError> {
-    let names = names(&parse(node.der())?)?;
+    let names = node.node_names()?;
     endorse_node(service_key, service, &EndorseNode { key: node.key(), names: &names, validity })
 }
 

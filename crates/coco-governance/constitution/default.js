@@ -365,6 +365,20 @@ const ACTIONS = {
             writeRow("nodes.info", node_id, { ...node, node_data });
         },
     },
+    // Renews the certificate of a node, or of all that are trusted, for the same keys and names, from a time on that is written as
+    // in certificates: YYMMDDhhmmssZ. A node renews its own by itself when two thirds of its time are over, for as long again.
+    set_node_certificate_validity: {
+        check: (args) => {
+            expectId(args.node_id, "node_id");
+            expectPeriod(args);
+        },
+        apply: ({ node_id, ...period }) => {
+            const [id, node] = trustCarrier(node_id);
+            expect(node?.status === "Trusted", `the node ${node_id} is not trusted`);
+            renewNodes([id], period);
+        },
+    },
+    set_all_nodes_certificate_validity: { check: expectPeriod, apply: (period) => renewNodes(trustedNodes(), period) },
 
     // The service -----------------------------------------------------------------------------------------------------
 
@@ -392,12 +406,7 @@ const ACTIONS = {
     // Renews the certificate of the service, for the same key, from a time on that is written as in certificates:
     // YYMMDDhhmmssZ. Clients that ask for the certificate and not for its key need the new one before the old one ends.
     set_service_certificate_validity: {
-        check: ({ valid_from, validity_period_days }) => {
-            expect(isText(valid_from, 15) && /^([0-9]{2})?[0-9]{12}Z$/.test(valid_from), "valid_from must be a time like 261231235959Z");
-            if (validity_period_days !== undefined && validity_period_days !== null) {
-                expectWhole(validity_period_days, 1, 3650, "validity_period_days");
-            }
-        },
+        check: expectPeriod,
         apply: ({ valid_from, validity_period_days }) => {
             const most = configuration().maximum_service_certificate_validity_days ?? 365;
             const days = validity_period_days ?? most;
@@ -415,11 +424,12 @@ const ACTIONS = {
     set_service_configuration: {
         check: (args) => {
             const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "restart_from_disk",
-                "maximum_service_certificate_validity_days"];
+                "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"];
             for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
             const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s } = args;
-            const days = args.maximum_service_certificate_validity_days;
-            if (days !== undefined) expectWhole(days, 1, 3650, "maximum_service_certificate_validity_days");
+            for (const name of ["maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"]) {
+                if (args[name] !== undefined) expectWhole(args[name], 1, 3650, name);
+            }
             // The ledger gets another secret when the one that it has is so old: after an hour at least, ten years at most.
             if (ledger_secret_age_max_s !== undefined) {
                 expectWhole(ledger_secret_age_max_s, 3600, 315360000, "ledger_secret_age_max_s");
@@ -578,6 +588,18 @@ function trustCarrier(id) {
     const carrier = trustedNodes().find((other) => (readRow("nodes.info", key(other)).seat ?? other) === seat);
     return carrier === undefined ? [id, node] : [carrier, readRow("nodes.info", key(carrier))];
 }
+// Gives nodes other certificates in the place of those that they have.
+function renewNodes(ids, { valid_from, validity_period_days }) {
+    const most = configuration().maximum_node_certificate_validity_days ?? 365;
+    const days = validity_period_days ?? most;
+    expect(days <= most, `a certificate of a node is valid for at most ${most} days`);
+    for (const id of ids) {
+        const present = table("nodes.endorsed_certificates").get(key(id));
+        expect(present !== undefined, `the node ${id} has no certificate`);
+        const cert = ccf.network.generateEndorsedCertificate(ccf.bufToStr(present), valid_from, days);
+        table("nodes.endorsed_certificates").set(key(id), ccf.strToBuf(cert));
+    }
+}
 function nodeToTrust(nodeId) {
     const [id, node] = trustCarrier(nodeId);
     expect(node !== undefined, `there is no node ${id}`);
@@ -633,6 +655,12 @@ function expectOptional(value, type, name) {
 function expectNothing(args) { expect(Object.keys(args).length === 0, "this action takes no args"); }
 function expectWhole(value, least, most, name) {
     expect(Number.isInteger(value) && least <= value && value <= most, `${name} must be a whole number from ${least} to ${most}`);
+}
+function expectPeriod({ valid_from, validity_period_days }) {
+    expect(isText(valid_from, 15) && /^([0-9]{2})?[0-9]{12}Z$/.test(valid_from), "valid_from must be a time like 261231235959Z");
+    if (validity_period_days !== undefined && validity_period_days !== null) {
+        expectWhole(validity_period_days, 1, 3650, "validity_period_days");
+    }
 }
 function expectId(value, name) {
     expect(typeof value === "string" && /^[0-9a-f]{64}$/.test(value), `${name} must be 64 lower-case hexadecimal digits`);

@@ -16,8 +16,7 @@
 //!
 //! [`caller`] tells who calls, from the certificate or the token that a client shows and the tables that members filled.
 //!
-//! Absent: HTTP, the sending of ledger secrets to nodes, the fetching of issuers' keys, certificates on request of a
-//! constitution.
+//! Absent: HTTP, the sending of ledger secrets to nodes, the fetching of issuers' keys, certificates on a signed request.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -68,7 +67,9 @@ pub use id::{MemberId, ProposalId};
 pub use issuer_keys::{
     ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, IssuerTerms, take_issuer_keys,
 };
-pub use outside::{CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX};
+pub use outside::{
+    CERTIFICATES_MADE_MAX, CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX,
+};
 pub use proposals::{BALLOT_BYTES_MAX, OPEN_PROPOSALS_MAX, ProposalView};
 pub use recovery::{
     ChainError, EncryptShare, EncryptedShareView, Occasion, OpenShareError, OpenSharingError,

@@ -73,6 +73,8 @@ pub(crate) struct Outside<'a, 's> {
     access: Access,
     written_bytes_left: usize,
     checks_left: u32,
+    /// How many more certificates may be made: each is signatures, of which no fuel is counted.
+    certificates_left: u32,
     /// What was asked for, in order.
     pub(crate) effects: Vec<Effect>,
 }
@@ -93,6 +95,10 @@ impl<'a, 's> Outside<'a, 's> {
             checks_left: match access {
                 Access::Vote => 0,
                 Access::Read | Access::Write => CONSTITUTIONS_CHECKED_MAX,
+            },
+            certificates_left: match access {
+                Access::Vote | Access::Read => 0,
+                Access::Write => CERTIFICATES_MADE_MAX,
             },
             effects: Vec::new(),
         }
@@ -210,20 +216,39 @@ impl<'a, 's> Outside<'a, 's> {
 
     /// A certificate in the place of the service's, in PEM. It becomes the service's when the script writes it down.
     fn network_certificate(&mut self, valid_from: &str, days: f64) -> Result<Value, HostError> {
+        let service = self.issuing_certificate()?;
+        let renewed = whole_days(days)
+            .and_then(|days| self.situation.certificates.renew_service(&service, valid_from, days));
+        in_pem(renewed)
+    }
+
+    /// A certificate in the place of a node's, in PEM. It becomes the node's when the script writes it down.
+    fn endorsed_certificate(
+        &mut self,
+        present_pem: &str,
+        valid_from: &str,
+        days: f64,
+    ) -> Result<Value, HostError> {
+        let service = self.issuing_certificate()?;
+        let present = Certificate::from_pem(present_pem).map_err(|_| CertifyError::NoNode);
+        let renewed = whole_days(days).and_then(|days| {
+            self.situation.certificates.renew_node(&service, &present?, valid_from, days)
+        });
+        in_pem(renewed)
+    }
+
+    /// The certificate of the service, as the ledger has it: another one is about to be made.
+    fn issuing_certificate(&mut self) -> Result<Certificate, HostError> {
         if self.access != Access::Write {
             return Err(refused("a certificate is made when a proposal is carried out only"));
         }
+        self.certificates_left = self.certificates_left.checked_sub(1).ok_or_else(|| {
+            refused(format!("one proposal has at most {CERTIFICATES_MADE_MAX} certificates made"))
+        })?;
         let row = self.readable(SERVICE_INFO)?.and_then(|map| self.tx.get(map, singleton_key()));
         let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(&row).ok());
-        let present = row.and_then(|row| row.certificate());
-        let present = present.ok_or_else(|| refused(CertifyError::NoService.to_string()))?;
-        let days = (1..=CERTIFICATE_DAYS_MAX).find(|whole| f64::from(*whole) == days);
-        let renewed = days
-            .ok_or(CertifyError::Days)
-            .and_then(|days| self.situation.certificates.renew(&present, valid_from, days));
-        renewed
-            .map(|certificate| Value::Text(certificate.pem()))
-            .map_err(|error| refused(error.to_string()))
+        let certificate = row.and_then(|row| row.certificate());
+        certificate.ok_or_else(|| refused(CertifyError::NoService.to_string()))
     }
 
     fn validate_constitution(&mut self, text: &str) -> Result<Value, HostError> {
@@ -289,12 +314,29 @@ impl Host for Outside<'_, '_> {
             ("networkCertificate", [Value::Text(valid_from), Value::Number(days)]) => {
                 self.network_certificate(valid_from, *days)
             }
+            (
+                "endorsedCertificate",
+                [Value::Text(present), Value::Text(valid_from), Value::Number(days)],
+            ) => self.endorsed_certificate(present, valid_from, *days),
             ("effect", [Value::Text(name), rest @ ..]) => self.effect(name, rest),
             (_, [Value::Text(name), rest @ ..]) => self.table_call(operation, name, rest),
             _ => Err(refused(format!("{operation}: not these arguments"))),
         }
     }
 }
+
+fn whole_days(days: f64) -> Result<u32, CertifyError> {
+    let whole = (1..=CERTIFICATE_DAYS_MAX).find(|whole| f64::from(*whole) == days);
+    whole.ok_or(CertifyError::Days)
+}
+
+fn in_pem(made: Result<Certificate, CertifyError>) -> Result<Value, HostError> {
+    made.map(|certificate| Value::Text(certificate.pem()))
+        .map_err(|error| refused(error.to_string()))
+}
+
+/// Most certificates that one proposal has made.
+pub const CERTIFICATES_MADE_MAX: u32 = 100;
 
 /// Most certificates of a chain: no public authority's is longer than four.
 const CHAIN_CERTIFICATES_MAX: usize = 8;

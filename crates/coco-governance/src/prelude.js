@@ -128,7 +128,11 @@
         },
         network: {
             getLatestLedgerSecretSeqno: () => ask("ledgerSecretSeqno"),
-            generateEndorsedCertificate: absent("ccf.network.generateEndorsedCertificate"),
+            // CCF takes a request that the node has signed. Here it is the certificate that the node has.
+            generateEndorsedCertificate: (certificate, validFrom, days) => {
+                if (typeof days !== "number") throw new TypeError("the days must be a number");
+                return ask("endorsedCertificate", text(certificate, "certificate"), text(validFrom, "valid_from"), days);
+            },
             generateNetworkCertificate: (validFrom, days) => {
                 if (typeof days !== "number") throw new TypeError("the days must be a number");
                 return ask("networkCertificate", text(validFrom, "valid_from"), days);

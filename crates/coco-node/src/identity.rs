@@ -16,7 +16,6 @@ use coco_types::{
 
 pub use crate::seal::IdentityError;
 use crate::{
-    provision::a_year_from,
     seal::{read_sealed, replace, seal, unseal, write_new},
     tls::peer_dns_name,
 };
@@ -71,17 +70,21 @@ impl Identity {
         }
     }
 
-    /// A node that was not there before, endorsed by the service, for the seat that this identity holds. Its key is
-    /// never sealed. `now` is in seconds since 1970.
+    /// A node that was not there before, endorsed by the service for this period, for the seat that this identity holds. Its key is
+    /// never sealed.
     ///
     /// # Errors
     /// [`CertificateError`] when `names` cannot stand in a certificate.
     ///
     /// # Panics
     /// Never: the keys were checked when the identity was opened.
-    pub fn new_node(&self, names: &[AltName], now: u64) -> Result<Self, CertificateError> {
+    pub fn new_node(
+        &self,
+        names: &[AltName],
+        validity: Validity,
+    ) -> Result<Self, CertificateError> {
         let key = SigningKey::generate(Curve::P384);
-        let cert = self.endorse(key.public(), names, now)?;
+        let cert = self.endorse(key.public(), names, validity)?;
         let service_key = self.service_key();
         let service_cert = self.service_cert.clone();
         let encryption_key = Arc::clone(&self.encryption_key);
@@ -95,7 +98,7 @@ impl Identity {
         Self { ledger_secrets, ..self.clone() }
     }
 
-    /// The certificate by which the service endorses a node with this key, for a year. `now` is in seconds since 1970.
+    /// The certificate by which the service endorses a node with this key, for this period.
     ///
     /// # Errors
     /// [`CertificateError`] when `names` cannot stand in a certificate.
@@ -106,23 +109,23 @@ impl Identity {
         &self,
         key: &PublicKey,
         names: &[AltName],
-        now: u64,
+        validity: Validity,
     ) -> Result<Certificate, CertificateError> {
         let mut names = names.to_vec();
         names.push(AltName::Dns(peer_dns_name(key.node_id())));
-        let endorsement = EndorseNode { key, names: &names, validity: a_year_from(now) };
+        let endorsement = EndorseNode { key, names: &names, validity };
         endorse_node(&self.service_key(), &self.service_cert, &endorsement)
     }
 
-    /// The node's certificate made anew, for a year. `now` is in seconds since 1970.
+    /// The node's certificate made anew, for this period.
     ///
     /// # Errors
     /// [`CertificateError`] when the certificates are not of our making.
     ///
     /// # Panics
     /// Never: the keys were checked when the identity was opened.
-    pub fn renewed(&self, now: u64) -> Result<Certificate, CertificateError> {
-        renew_node(&self.service_key(), &self.service_cert, &self.node_cert, a_year_from(now))
+    pub fn renewed(&self, validity: Validity) -> Result<Certificate, CertificateError> {
+        renew_node(&self.service_key(), &self.service_cert, &self.node_cert, validity)
     }
 
     /// A certificate by which the service endorses the key of one of before.
@@ -267,6 +270,14 @@ impl Identity {
 impl Certify for Identity {
     fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError> {
         service_certificate(&self.service_key(), validity)
+    }
+
+    fn node_certificate(
+        &self,
+        present: &Certificate,
+        validity: Validity,
+    ) -> Result<Certificate, CertificateError> {
+        renew_node(&self.service_key(), &self.service_cert, present, validity)
     }
 }
 

@@ -61,7 +61,7 @@ use crate::{
     provision::LEDGER_FOLDER,
     seat,
     service_status::StatusWatch,
-    shown::Shown,
+    shown::{Shown, Written},
     snapshotter::Snapshotter,
     tls::{PeerTls, client_acceptor},
     waiters::{Promise, Waiters},
@@ -618,7 +618,8 @@ impl Node {
             peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
         let acceptor = client_acceptor(&shown)?;
-        peer_runtime.spawn(shown.look_after(identity.clone(), stopped.clone()));
+        let written = Written::new(loaded.loader.reader(), loaded.loader.state(), me);
+        peer_runtime.spawn(shown.look_after(identity.clone(), written, stopped.clone()));
         let shared = Shared {
             inbox: inbox.clone(),
             peers: Arc::clone(&peers),

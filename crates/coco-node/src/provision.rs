@@ -52,9 +52,25 @@ const CLOCK_SKEW_SECONDS: u64 = 3600;
 
 /// The period of a certificate that is made at `now`, in seconds since 1970.
 pub(crate) const fn a_year_from(now: u64) -> Validity {
+    period_from(now, VALIDITY_SECONDS)
+}
+
+/// The same for a node's, of which members say for how many days it may be valid at the most.
+pub(crate) fn node_period(now: u64, days_max: Option<u64>) -> Validity {
+    let most = days_max.map_or(VALIDITY_SECONDS, |days| days.saturating_mul(24 * 3600));
+    period_from(now, most.min(VALIDITY_SECONDS))
+}
+
+/// The same, as long as another one, and longer than clocks differ.
+pub(crate) fn period_like(now: u64, other: Validity) -> Validity {
+    let seconds = other.not_after.saturating_sub(other.not_before);
+    period_from(now, seconds.saturating_sub(CLOCK_SKEW_SECONDS).max(CLOCK_SKEW_SECONDS))
+}
+
+const fn period_from(now: u64, seconds: u64) -> Validity {
     Validity {
         not_before: now.saturating_sub(CLOCK_SKEW_SECONDS),
-        not_after: now.saturating_add(VALIDITY_SECONDS),
+        not_after: now.saturating_add(seconds),
     }
 }
 

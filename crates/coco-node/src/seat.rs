@@ -21,6 +21,7 @@ use crate::{
     identity::Identity,
     join::Question,
     node::StartNodeError,
+    provision::node_period,
 };
 
 /// The node that this process is, and the view and vote that it goes on from. There is a hard state on the disk of
@@ -61,7 +62,10 @@ pub(crate) fn node_of(
         .map(|address| address.alt_name())
         .into_iter()
         .collect();
-    let identity = seat.new_node(&names, seconds_now()).map_err(|error| {
+    let days_max = service_configuration(&loader.reader())
+        .and_then(|row| row.maximum_node_certificate_validity_days);
+    let validity = node_period(seconds_now(), days_max);
+    let identity = seat.new_node(&names, validity).map_err(|error| {
         StartNodeError::Configuration(format!("no certificate for a new node: {error}"))
     })?;
     info!(seat = %seat.node_id, node = %identity.node_id, "started again as a new node");
@@ -77,9 +81,17 @@ fn may_resume(reader: &Reader) -> bool {
         let map = head.map(&MapName::from_static(table))?;
         head.get(map, singleton_key())
     };
-    let Some(row) = row(SERVICE_CONFIG) else { return row(CONSTITUTION).is_none() };
-    serde_json::from_slice::<ConfigurationRow>(&row)
-        .is_ok_and(|row| row.restart_from_disk == Some(true))
+    if row(SERVICE_CONFIG).is_none() {
+        return row(CONSTITUTION).is_none();
+    }
+    service_configuration(reader).is_some_and(|row| row.restart_from_disk == Some(true))
+}
+
+/// What members have decided of the service, if that can be read.
+fn service_configuration(reader: &Reader) -> Option<ConfigurationRow> {
+    let head = reader.head();
+    let map = head.map(&MapName::from_static(SERVICE_CONFIG))?;
+    serde_json::from_slice(&head.get(map, singleton_key())?).ok()
 }
 
 /// What the node says to get its seat, or of having gone on from its disk; nothing when its configuration does not say where

@@ -1,12 +1,17 @@
 //! The certificate that a node shows, and when it makes itself another.
 //!
 //! Each node holds the service's key, so it endorses itself: nobody votes, and nothing stops. A new certificate is for the same
-//! key and names, and the connections that come from then on see it. In the ledger stands the first one, by which the
-//! node's signatures are verified: what matters there is its key.
+//! key and names, as long as the one before, and the connections that come from then on see it. In the ledger stands the first
+//! one, by which the node's signatures are verified: what matters there is its key. Members may write another one there, from
+//! when on and for how long they like; it is shown once it counts.
 
 use std::{sync::Arc, time::Duration};
 
 use coco_crypto::{Certificate, CertificateError, Validity};
+use coco_kv::{MapName, Reader, Value};
+use coco_ledger::ENDORSED_CERTIFICATES_MAP;
+use coco_replica::SharedLedgerState;
+use coco_types::NodeId;
 use parking_lot::RwLock;
 use rustls::{
     client::ResolvesClientCert,
@@ -18,10 +23,12 @@ use rustls::{
 use tokio::{sync::watch, time};
 use tracing::{info, warn};
 
-use crate::{clock::seconds_now, identity::Identity};
+use crate::{clock::seconds_now, identity::Identity, provision::period_like};
 
 /// How often a node looks whether its certificate is to be renewed.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How often it looks whether members have given it another one.
+const LOOK_AT_ROW_EVERY: Duration = Duration::from_secs(1);
 
 /// What a node shows at both ends of TLS. Everybody has the same.
 pub struct Shown {
@@ -69,31 +76,96 @@ impl Shown {
         if !is_due(self.now.read().certificate.validity(), now) {
             return Ok(false);
         }
-        let certificate = identity.renewed(now)?;
+        let present = self.now.read().certificate.validity();
+        self.show(identity.renewed(period_like(now, present))?);
+        Ok(true)
+    }
+
+    /// Takes the certificate that the ledger has for this node; whether there is nothing left to do about it.
+    fn take(&self, identity: &Identity, pem: &[u8], now: u64) -> bool {
+        let certificate = str::from_utf8(pem).ok().and_then(|pem| Certificate::from_pem(pem).ok());
+        let is_ours = |certificate: &Certificate| {
+            certificate.key() == identity.node_cert.key()
+                && certificate.verify_issued_by(&identity.service_cert).is_ok()
+                && certificate.check_node().is_ok()
+        };
+        let Some(certificate) = certificate.filter(is_ours) else {
+            warn!(
+                "the certificate that the ledger has for this node is of another one, or another service"
+            );
+            return true;
+        };
+        let validity = certificate.validity();
+        if now < validity.not_before {
+            return false;
+        }
+        // The one that it began with may stand there long after it was renewed.
+        if !is_due(validity, now) && certificate != self.now.read().certificate {
+            self.show(certificate);
+        }
+        true
+    }
+
+    fn show(&self, certificate: Certificate) {
         let until = certificate.validity().not_after;
         let certified = Arc::new(CertifiedKey::new(chain(&certificate), Arc::clone(&self.key)));
         *self.now.write() = Showing { certificate, certified };
         info!(until, "this node's certificate is renewed");
-        Ok(true)
     }
 
     fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.now.read().certified)
     }
 
-    /// Renews the certificate in time, until the node stops.
+    /// Renews the certificate in time, and as members say, until the node stops.
     pub(crate) async fn look_after(
         self: Arc<Self>,
         identity: Box<Identity>,
+        mut written: Written,
         mut stopped: watch::Receiver<bool>,
     ) {
+        let mut own = time::interval(LOOK_EVERY);
+        let mut row = time::interval(LOOK_AT_ROW_EVERY);
+        row.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = time::sleep(LOOK_EVERY) => {}
+                _ = own.tick() => self.look(&identity, seconds_now()),
+                _ = row.tick() => {
+                    if let Some(pem) = written.unseen()
+                        && self.take(&identity, &pem, seconds_now())
+                    {
+                        written.seen = Some(pem);
+                    }
+                }
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
-            self.look(&identity, seconds_now());
         }
+    }
+}
+
+/// What the ledger has for this node's certificate.
+#[derive(Debug)]
+pub(crate) struct Written {
+    reader: Reader,
+    state: SharedLedgerState,
+    node: String,
+    /// The row that was taken last.
+    seen: Option<Value>,
+}
+
+impl Written {
+    pub(crate) fn new(reader: Reader, state: SharedLedgerState, node: NodeId) -> Self {
+        Self { reader, state, node: node.to_string(), seen: None }
+    }
+
+    /// The committed row, if it is another than the one that was taken.
+    fn unseen(&self) -> Option<Value> {
+        let committed = self.state.read().committed().seqno;
+        let snapshot = self.reader.snapshot(committed).ok()?;
+        let map = snapshot.map(&MapName::from_static(ENDORSED_CERTIFICATES_MAP))?;
+        let row = snapshot.get(map, self.node.as_bytes())?;
+        let is_seen = self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &row));
+        (!is_seen).then_some(row)
     }
 }
 
@@ -174,9 +246,37 @@ pub(crate) mod tests {
         assert_eq!(shown.renew_if_due(&identity, 1_200), Ok(true));
         let second = shown.now.read().certificate.clone();
         assert_eq!(second.key(), first.key());
-        assert!(second.validity().contains(1_200 + 365 * 24 * 3600 - 1));
+        // As long as the one before, and never shorter than clocks differ.
+        assert_eq!(second.validity(), period_like(1_200, validity));
         assert_eq!(second.verify_issued_by(&identity.service_cert), Ok(()));
         assert_eq!(shown.renew_if_due(&identity, 1_201), Ok(false));
+    }
+
+    #[test]
+    fn a_certificate_that_members_gave_is_shown_once_it_counts() {
+        let day = 24 * 3600;
+        let ours = identity(Validity { not_before: 0, not_after: 365 * day });
+        let shown = Shown::new(&ours, day).unwrap();
+        let first = shown.now.read().certificate.clone();
+        let given = |validity| ours.renewed(validity).unwrap();
+        let present = || shown.now.read().certificate.clone();
+        // What it has already, what does not count yet, what is as good as over, and what is another's.
+        assert!(shown.take(&ours, first.pem().as_bytes(), day));
+        let later = given(Validity { not_before: 3 * day, not_after: 33 * day });
+        assert!(!shown.take(&ours, later.pem().as_bytes(), day));
+        let old = given(Validity { not_before: 0, not_after: day + 1 });
+        assert!(shown.take(&ours, old.pem().as_bytes(), day));
+        let stranger = identity(Validity { not_before: 0, not_after: 9 * day });
+        assert!(shown.take(&ours, stranger.node_cert.pem().as_bytes(), day));
+        assert!(shown.take(&ours, b"PEM", day));
+        assert_eq!(present(), first);
+
+        assert!(shown.take(&ours, later.pem().as_bytes(), 3 * day));
+        assert_eq!(present(), later);
+        // It renews itself for as long again.
+        assert_eq!(shown.renew_if_due(&ours, 24 * day), Ok(true));
+        let Validity { not_before, not_after } = present().validity();
+        assert_eq!(not_after - not_before, 30 * day);
     }
 
     /// Years after everything was made, nodes still take each other for what they are.

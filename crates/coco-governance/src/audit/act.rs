@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coco_crypto::Certificate;
 use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
 use coco_types::{Digest, Seqno};
 use serde_json::{Map, Value, json};
@@ -17,9 +18,9 @@ use crate::{
     recovery::{Dealt, check_dealt, forget_submitted_shares, has_recovery_members},
     rows::ServiceRow,
     tables::{
-        self, AckRow, COSE_HISTORY, MEMBERS_ACKS, PAST_LEDGER_SECRET, PREVIOUS_SERVICE_IDENTITY,
-        PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState, RECOVERY_SHARES, SERVICE_INFO,
-        singleton_key,
+        self, AckRow, COSE_HISTORY, MEMBERS_ACKS, NODES_ENDORSED_CERTIFICATES, PAST_LEDGER_SECRET,
+        PREVIOUS_SERVICE_IDENTITY, PROPOSALS, PROPOSALS_INFO, ProposalRow, ProposalState,
+        RECOVERY_SHARES, SERVICE_INFO, singleton_key,
     },
 };
 
@@ -53,7 +54,7 @@ impl Audit {
             now: self.time(message, entry.writes).map_err(failed)?,
             ledger_secret: self.periods.newest,
             submitted_under: None,
-            certificates: recorded_certificate(entry.writes),
+            certificates: recorded_certificates(entry.writes),
         };
         let handled = self
             .governance
@@ -210,12 +211,15 @@ const fn route(member: MemberId, message: Message) -> Option<Route> {
     }
 }
 
-/// The service's certificate that an entry writes down.
-fn recorded_certificate(writes: &WriteSetView<'_>) -> Certificates {
+/// The certificates of the service and of nodes that an entry writes down.
+fn recorded_certificates(writes: &WriteSetView<'_>) -> Certificates {
     let row = writes.get(&MapName::from_static(SERVICE_INFO), singleton_key());
     let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(row).ok());
-    let certificate = row.and_then(|row| row.certificate());
-    certificate.map_or(Certificates::None, |made| Certificates::Recorded(Box::new(made)))
+    let of_nodes = rows(writes, NODES_ENDORSED_CERTIFICATES)
+        .filter_map(|(_, pem)| Certificate::from_pem(str::from_utf8(pem?).ok()?).ok());
+    let made: Vec<Certificate> =
+        row.and_then(|row| row.certificate()).into_iter().chain(of_nodes).collect();
+    if made.is_empty() { Certificates::None } else { Certificates::Recorded(made) }
 }
 
 /// The proposals that an entry makes: one, if it is in order.

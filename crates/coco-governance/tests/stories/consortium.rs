@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use coco_crypto::{
     Certificate, CertificateError, Curve, SecretBytes, SigningKey, Validity,
     cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
-    service_certificate, sha256,
+    renew_node, service_certificate, sha256,
 };
 use coco_governance::{
     Certificates, Certify, Effect, ErrorCode, Governance, GovernanceError, MemberId, Message,
@@ -68,6 +68,14 @@ impl ServiceKey {
 impl Certify for ServiceKey {
     fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError> {
         service_certificate(&self.0, validity)
+    }
+
+    fn node_certificate(
+        &self,
+        present: &Certificate,
+        validity: Validity,
+    ) -> Result<Certificate, CertificateError> {
+        renew_node(&self.0, &self.service_certificate(validity)?, present, validity)
     }
 }
 

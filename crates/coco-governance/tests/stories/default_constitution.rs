@@ -1,6 +1,8 @@
 //! The constitution of a service that brings none of its own.
 
-use coco_crypto::{Certificate, Curve, Validity};
+use coco_crypto::{
+    AltName, Certificate, Curve, EndorseNode, Validity, endorse_node, service_certificate,
+};
 use coco_governance::{
     BALLOT_BYTES_MAX, DEFAULT_CONSTITUTION, Effect, ErrorCode, Message, OPEN_PROPOSALS_MAX,
     ProposalView, tables,
@@ -529,6 +531,62 @@ fn a_disclosure_names_entries_and_a_reason() {
     let other = c.pass("disclose_ledger_range", &args).unwrap();
     assert_eq!(c.json(tables::DISCLOSURES, other.proposal_id.as_bytes()), Some(args));
     assert!(c.json(tables::DISCLOSURES, made.proposal_id.as_bytes()).is_some());
+}
+
+#[test]
+fn certificates_of_nodes_are_renewed_for_as_long_as_members_say() {
+    let mut c = consortium(3);
+    let (service, nodes) = (Member::new(Curve::P384), [(); 2].map(|()| Member::new(Curve::P384)));
+    let row = json!({ "cert": service.certificate.pem(), "status": "Open" });
+    set_row(&mut c, tables::SERVICE_INFO, tables::singleton_key(), &row);
+    let names = [AltName::Dns("node.example".to_owned())];
+    let validity = Validity { not_before: 0, not_after: 1_000 };
+    let issuer = service_certificate(&service.key, validity).unwrap();
+    let ids = nodes.each_ref().map(|node| node.key.public().node_id().to_string());
+    for (node, id) in nodes.iter().zip(&ids) {
+        let endorsement = EndorseNode { key: node.key.public(), names: &names, validity };
+        let certificate = endorse_node(&service.key, &issuer, &endorsement).unwrap();
+        set_row(&mut c, tables::NODES_INFO, id.as_bytes(), &json!({ "status": "Trusted" }));
+        let pem = json!(certificate.pem());
+        set_row(&mut c, tables::NODES_ENDORSED_CERTIFICATES, id.as_bytes(), &pem);
+    }
+    c.certificates = ServiceKey::of(&service);
+    let present = |c: &Consortium, id: &str| {
+        let pem = c.row(tables::NODES_ENDORSED_CERTIFICATES, id.as_bytes()).unwrap();
+        Certificate::from_pem(str::from_utf8(&pem).unwrap()).unwrap()
+    };
+    let midnight = 1_703_980_800;
+    let days =
+        |days: u64| Validity { not_before: midnight, not_after: midnight + days * 86_400 - 1 };
+
+    let one =
+        json!({ "node_id": ids[0], "valid_from": "20231231000000Z", "validity_period_days": 30 });
+    passes(&mut c, "set_node_certificate_validity", &one);
+    let renewed = present(&c, &ids[0]);
+    assert_eq!((renewed.validity(), renewed.key()), (days(30), nodes[0].key.public()));
+    assert!(renewed.node_names().unwrap().contains(&names[0]));
+    assert_eq!(present(&c, &ids[1]).validity(), validity);
+
+    let all = json!({ "valid_from": "20231231000000Z" });
+    let name = "set_all_nodes_certificate_validity";
+    passes(&mut c, name, &all);
+    assert!(ids.iter().all(|id| present(&c, id).validity() == days(365)));
+    let most = json!({ "maximum_node_certificate_validity_days": 10 });
+    passes(&mut c, "set_service_configuration", &most);
+    passes(&mut c, name, &all);
+    assert!(ids.iter().all(|id| present(&c, id).validity() == days(10)));
+    let error = c.pass("set_node_certificate_validity", &one).unwrap_err();
+    assert!(error.message.contains("at most 10 days"), "{error}");
+
+    let of = |id: &str| json!({ "node_id": id, "valid_from": "20231231000000Z" });
+    let error = c.pass("set_node_certificate_validity", &of(&"ab".repeat(32))).unwrap_err();
+    assert!(error.message.contains("is not trusted"), "{error}");
+    for wrong in
+        [json!({ "valid_from": "20231231000000Z" }), of("n0"), json!({ "node_id": ids[0] })]
+    {
+        let refused = code(c.propose(0, "set_node_certificate_validity", &wrong));
+        assert_eq!(refused, ErrorCode::ProposalFailedToValidate, "{wrong}");
+    }
 }
 
 #[test]

@@ -104,10 +104,22 @@ impl Service {
         }
         let endorsed =
             self.endorsed.get(&node_id).ok_or(LedgerFault::Signer { node_id, status })?;
-        if endorsed.pem != record.node_certificate_pem {
+        if endorsed.pem != record.node_certificate_pem && !self.has_issued(endorsed, record) {
             return Err(LedgerFault::OtherCertificate(node_id));
         }
         Ok(endorsed.certificate.key())
+    }
+
+    /// Whether the certificate in a signature is the node's as well. Members may give it another one; it signs on with the one that it
+    /// began with, of the same key.
+    fn has_issued(&self, endorsed: &Endorsed, record: &SignatureRecord) -> bool {
+        Certificate::from_pem(&record.node_certificate_pem).is_ok_and(|other| {
+            // One certificate has one text.
+            other.pem() == record.node_certificate_pem
+                && other.key() == endorsed.certificate.key()
+                && other.verify_issued_by(self.certificate()).is_ok()
+                && other.check_node().is_ok()
+        })
     }
 
     fn apply_nodes(&mut self, map: &MapView<'_>) -> Result<(), LedgerFault> {

@@ -17,7 +17,7 @@ use coco_api::{
 use coco_crypto::{Certificate, Curve};
 use coco_governance::{
     rows::ServiceRow,
-    tables::{NODES_INFO, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
+    tables::{ConfigurationRow, NODES_INFO, SERVICE_CONFIG, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
 };
 use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
@@ -35,7 +35,7 @@ use super::{
     service::Service,
     submit::RETRY,
 };
-use crate::{address::HostPort, clock::seconds_now};
+use crate::{address::HostPort, clock::seconds_now, provision::node_period};
 
 /// Longest request, in bytes: evidence of real platforms has some thousands.
 const JOIN_BYTES_MAX: usize = 64 << 10;
@@ -207,7 +207,11 @@ fn network_info(
     let names = [&introduction.node.rpc_address, &introduction.node.peer_address];
     let names = names.map(|address| address.parse::<HostPort>());
     let names: Vec<_> = names.into_iter().flatten().map(|address| address.alt_name()).collect();
-    let endorsed = identity.endorse(certificate.key(), &names, seconds_now());
+    let rows = &mut service.committed_rows().1;
+    let configuration: Option<ConfigurationRow> = rows.one(SERVICE_CONFIG)?;
+    let days_max = configuration.and_then(|row| row.maximum_node_certificate_validity_days);
+    let validity = node_period(seconds_now(), days_max);
+    let endorsed = identity.endorse(certificate.key(), &names, validity);
     let endorsed = endorsed.map_err(|error| -> Refused {
         respond::error(ErrorCode::InvalidInput, error.to_string()).into()
     })?;
@@ -222,7 +226,7 @@ fn network_info(
             .then(|| secrets.periods().iter().filter(is_committed).map(secret_info).collect())
     };
     let Some(ledger_secrets) = secrets else { return Err(not_now()) };
-    let row: Option<ServiceRow> = service.committed_rows().1.one(SERVICE_INFO)?;
+    let row: Option<ServiceRow> = rows.one(SERVICE_INFO)?;
     let nodes = service.parts().nodes.all().into_iter().map(|(id, node)| NetworkNode {
         node_id: id.to_string(),
         peer_address: node.peer,

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     clock::seconds_now,
     identity::Identity,
+    provision::a_year_from,
     shown::{Shown, tests::identity},
 };
 
@@ -125,7 +126,7 @@ async fn strangers_who_say_nothing_keep_no_node_out() {
 #[tokio::test]
 async fn a_node_that_connects_again_and_again_takes_places_from_itself_only() {
     let me = node();
-    let other = me.new_node(&[], seconds_now()).expect("the service endorses it");
+    let other = me.new_node(&[], a_year_from(seconds_now())).expect("the service endorses it");
     let (address, mut accepted) = accepting(&me).await;
     let mut connect = async |identity: &Identity| {
         let asked = Asked::connect(&tls(identity), &address).await.expect("it is a node");

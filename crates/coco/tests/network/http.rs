@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use coco_crypto::Certificate;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -133,6 +134,13 @@ impl Connection {
         })
     }
 
+    /// The certificate that the server has shown.
+    pub(crate) fn certificate(&self) -> anyhow::Result<Certificate> {
+        let Stream::Tls(stream) = &self.stream else { bail!("nobody shows one here") };
+        let chain = stream.conn.peer_certificates().context("it was shown")?;
+        Ok(Certificate::from_der(chain.first().context("a certificate")?)?)
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<Response> {
         self.request("GET", path, &[], b"")
     }
@@ -241,7 +249,7 @@ pub(crate) fn tls_config(
     service_cert_pem: &str,
     protocols: &[&[u8]],
 ) -> anyhow::Result<ClientConfig> {
-    let service = coco_crypto::Certificate::from_pem(service_cert_pem)?;
+    let service = Certificate::from_pem(service_cert_pem)?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(service.der().to_vec()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -1,9 +1,10 @@
-//! Members renew the certificate of the service while its nodes run: clients with the old and the new one go on.
+//! Members renew the certificates of the service and of its nodes while those run: clients with the old and the new ones go on.
 
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use coco_crypto::Certificate;
+use coco_node::config::Restart;
 use serde_json::{Value, json};
 
 use super::{
@@ -87,6 +88,65 @@ fn the_certificate_of_the_service_is_renewed_while_it_runs() -> anyhow::Result<(
     let arguments = ["ledger", "verify", ledger.to_str().context("UTF-8")?, "--governance"];
     let output =
         coco(&[&arguments[..], &["--service-cert", pem.to_str().context("UTF-8")?]].concat())?;
+    ensure!(output.status.success(), "{}", errors_of(&output));
+    network.finish()
+}
+
+/// The certificate that a node shows its clients.
+fn shown_by(network: &Network, i: usize) -> anyhow::Result<Certificate> {
+    let service = network.service_cert_pem()?;
+    let mut connection = Connection::tls(network.addresses(i)?.client, &service)?;
+    connection.get("/node/state")?;
+    connection.certificate()
+}
+
+#[test]
+fn certificates_of_nodes_are_renewed_while_they_run() -> anyhow::Result<()> {
+    let mut network = Network::provision(3, |_| {})?;
+    network.start_all()?;
+    let desk = Desk::of(&network)?;
+    let before: Vec<_> = (0..3).map(|i| shown_by(&network, i)).collect::<Result<_, _>>()?;
+    let days = |certificate: &Certificate| {
+        let validity = certificate.validity();
+        (validity.not_after - validity.not_before).div_ceil(DAY_SECONDS)
+    };
+
+    decide(&desk, &network, &["renew-node-certificates", "--days", "30"])?;
+    for (i, before) in before.iter().enumerate() {
+        until(&format!("n{i} shows a new one"), TIME, || Ok(shown_by(&network, i)? != *before))?;
+        let renewed = shown_by(&network, i)?;
+        ensure!(renewed.key() == before.key(), "the key stays");
+        ensure!(days(&renewed) == 30, "{:?}", renewed.validity());
+        ensure!(renewed.node_names()? == before.node_names()?, "and the names");
+    }
+    // One of them, by its id.
+    let id = before[1].key().node_id().to_string();
+    decide(&desk, &network, &["renew-node-certificates", &id, "--days", "9"])?;
+    until("n1 shows another one", TIME, || Ok(days(&shown_by(&network, 1)?) == 9))?;
+    ensure!(days(&shown_by(&network, 0)?) == 30, "nobody else does");
+    // What the network signs from then on is believed, and nodes go on.
+    decide(&desk, &network, &["--only-here", "snapshot"])?;
+    // A process that starts again is another node, for as long as members allow.
+    let configuration = network.scratch().join("configuration.json");
+    let most = json!({ "actions": [{
+        "name": "set_service_configuration",
+        "args": { "maximum_node_certificate_validity_days": 20 },
+    }] });
+    fs::write(&configuration, most.to_string())?;
+    decide(&desk, &network, &["raw", configuration.to_str().context("UTF-8")?])?;
+    network.adjust(|config| config.consensus.restart = Restart::Rejoin)?;
+    network.kill(&[2])?;
+    network.start(2)?;
+    until("n2 is back", TIME, || Ok(shown_by(&network, 2)?.key() != before[2].key()))?;
+    ensure!(days(&shown_by(&network, 2)?) == 21, "an hour of it is past");
+    network.await_all_seated(TIME)?;
+
+    stop_and_compare(&mut network)?;
+    let (ledger, service) = (network.ledger_folder(0), network.service_cert());
+    let ledger = ledger.to_str().context("UTF-8")?;
+    let service = service.to_str().context("UTF-8")?;
+    let arguments = ["ledger", "verify", ledger, "--governance", "--service-cert", service];
+    let output = coco(&arguments)?;
     ensure!(output.status.success(), "{}", errors_of(&output));
     network.finish()
 }

@@ -1,7 +1,10 @@
 //! The first act against the rules of its time is named, with who is to blame.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use coco_crypto::{Certificate, Curve, SigningKey, Validity, service_certificate};
+use coco_crypto::{
+    AltName, Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node,
+    service_certificate,
+};
 use coco_governance::{
     Audit, AuditError, AuditReport, DEFAULT_CONSTITUTION, PROPOSAL_AGE_DEFAULT_S, ProposalId,
     Request, Route, tables,
@@ -499,6 +502,48 @@ fn a_certificate_of_the_service_that_is_not_the_one_voted_for_is_named() {
         put(&mut forged, tables::SERVICE_INFO, one, &row);
         b.entries.push(forged);
         check_all(&b, "certificate");
+        b.entries.pop();
+    }
+}
+
+#[test]
+fn a_certificate_of_a_node_that_is_not_the_one_voted_for_is_named() {
+    let mut b = Books::new(2);
+    let (service, node) = (&b.c.members[0], hex(2));
+    b.c.certificates = ServiceKey::of(service);
+    let key = service.key.clone();
+    let node_key = SigningKey::generate(Curve::P384);
+    let of_service = service_certificate(&key, Validity { not_before: 0, not_after: 9 }).unwrap();
+    let made = |names: &[AltName], validity| {
+        let endorsement = EndorseNode { key: node_key.public(), names, validity };
+        endorse_node(&key, &of_service, &endorsement).unwrap().pem()
+    };
+    let names = [AltName::Dns("node.example".to_owned())];
+    b.introduce(&node);
+    b.pass("transition_node_to_trusted", &json!({ "node_id": node })).unwrap();
+    let mut set = WriteSet::new();
+    let present = made(&names, Validity { not_before: 0, not_after: 9 });
+    put(&mut set, tables::NODES_ENDORSED_CERTIFICATES, node.as_bytes(), &json!(present));
+    put(&mut set, CONFIGURATION, tables::singleton_key(), &configuration(&[1], &[2]));
+    b.write(set);
+    let args =
+        json!({ "node_id": node, "valid_from": "20310101000000Z", "validity_period_days": 9 });
+    assert_eq!(b.pass("set_node_certificate_validity", &args).unwrap(), "Accepted");
+    b.audit().unwrap();
+    let honest = b.entries.pop().unwrap();
+    let row = b.c.row(tables::NODES_ENDORSED_CERTIFICATES, node.as_bytes()).unwrap();
+    let validity = Certificate::from_pem(str::from_utf8(&row).unwrap()).unwrap().validity();
+    let longer = Validity { not_after: validity.not_after + 1, ..validity };
+    for (what, cert) in [
+        ("another period", made(&names, longer)),
+        ("other names", made(&[], validity)),
+        ("the service's own", service_certificate(&key, validity).unwrap().pem()),
+        ("none", "PEM".to_owned()),
+    ] {
+        let mut forged = honest.clone();
+        put(&mut forged, tables::NODES_ENDORSED_CERTIFICATES, node.as_bytes(), &json!(cert));
+        b.entries.push(forged);
+        assert!(b.audit().is_err(), "{what}");
         b.entries.pop();
     }
 }

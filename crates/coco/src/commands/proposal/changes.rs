@@ -52,14 +52,9 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
         "assert_service_identity" => {
             one(format!("  only on        {}", identity(text("service_identity"), service)))
         }
-        "set_service_certificate_validity" => one(format!(
-            "~ service        a new certificate from {} on, for {}",
-            text("valid_from"),
-            args.get("validity_period_days").and_then(Value::as_u64).map_or_else(
-                || "as long as members allow".to_owned(),
-                |days| span(days.saturating_mul(86_400))
-            )
-        )),
+        "set_service_certificate_validity" => {
+            one(format!("~ service        {}", certificate(args)))
+        }
         "set_recovery_threshold" => {
             one(format!("~ recovery       {} shares are needed", json(&args["recovery_threshold"])))
         }
@@ -82,6 +77,17 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
 }
 
 /// Which private entries may be read.
+/// From when on a certificate counts, and for how long.
+fn certificate(args: &Value) -> String {
+    let from = args.get("valid_from").and_then(Value::as_str).unwrap_or("?");
+    let days = args.get("validity_period_days").and_then(Value::as_u64);
+    let long = days.map_or_else(
+        || "as long as members allow".to_owned(),
+        |days| span(days.saturating_mul(86_400)),
+    );
+    format!("a new certificate from {from} on, for {long}")
+}
+
 fn disclosure(args: &Value) -> String {
     let [from, to, reason] = ["from", "to", "reason"].map(|name| json(&args[name]));
     format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 
 use coco_client::reply::{Action, Actions};
 use coco_crypto::{encode_pem, read_bundle};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::document;
-use crate::{codes::Code, fault::Fault, files, session::Session, session::certificate};
+use crate::{
+    codes::Code, fault::Fault, files, output::utc, session::Session, session::certificate,
+    signing::now,
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
@@ -93,6 +96,13 @@ fn object(text: &str) -> Result<Map<String, Value>, Fault> {
 fn value(text: &str) -> Result<Value, Fault> {
     serde_json::from_str(text)
         .map_err(|error| Fault::new(Code::DocumentInvalid, error.to_string()).because(&error))
+}
+
+/// The period of a certificate that begins an hour ago: clocks are not all alike.
+fn from_an_hour_ago(days: Option<u32>) -> Result<Args, Fault> {
+    let from = utc(now()?.saturating_sub(3600));
+    let digits: String = from.chars().filter(char::is_ascii_digit).collect();
+    Ok(without_null(json!({ "valid_from": digits + "Z", "validity_period_days": days })))
 }
 
 /// The members of an object that say something.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::json;
+use super::{certificate, json};
 
 /// The lines of an action about nodes; nothing, if it is none.
 pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
@@ -18,6 +18,12 @@ pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
         "replace_nodes" => return Some(replacement(args)),
         "add_virtual_measurement" => format!("+ node code      {}", text("measurement")),
         "remove_virtual_measurement" => format!("- node code      {}", text("measurement")),
+        "set_node_certificate_validity" => {
+            format!("~ node           {} {}", text("node_id"), certificate(args))
+        }
+        "set_all_nodes_certificate_validity" => {
+            format!("~ nodes          all that are trusted: {}", certificate(args))
+        }
         "set_node_data" => {
             format!("~ node           {} data {}", text("node_id"), json(&args["node_data"]))
         }
@@ -61,6 +67,12 @@ mod tests {
         let learner = json!({ "node_id": "cc", "learner": true });
         let line = lines("transition_node_to_trusted", &learner).unwrap();
         assert_eq!(line, ["+ trusted node   cc, without a vote"]);
+        let validity = json!({ "node_id": "cc", "valid_from": "20261231235959Z" });
+        let line = lines("set_node_certificate_validity", &validity).unwrap();
+        let expected = "a new certificate from 20261231235959Z on, for as long as members allow";
+        assert_eq!(line, [format!("~ node           cc {expected}")]);
+        let line = lines("set_all_nodes_certificate_validity", &validity).unwrap();
+        assert_eq!(line, [format!("~ nodes          all that are trusted: {expected}")]);
         assert_eq!(lines("set_member", &args), None);
     }
 }

@@ -1,9 +1,10 @@
 //! Proposals about nodes.
 
+use coco_governance::CERTIFICATE_DAYS_MAX;
 use coco_types::Digest;
 use serde_json::json;
 
-use super::{Args, inline};
+use super::{Args, from_an_hour_ago, inline};
 use crate::{fault::Fault, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
@@ -57,6 +58,17 @@ pub(crate) enum Kind {
         /// Its measurement
         measurement: Digest,
     },
+    /// Renew the certificate of a node, or of all that are trusted, from an hour ago on. Nodes do so by themselves as well
+    #[command(
+        after_help = "Examples:\n  coco proposal create renew-node-certificates\n  coco proposal create renew-node-certificates 3f9a2c4b --days 90"
+    )]
+    RenewNodeCertificates {
+        /// The id of one, or the first digits; all if left out
+        node: Option<String>,
+        /// For how many days; as many as members allow if left out, 365 unless they allow for more or fewer
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+        days: Option<u32>,
+    },
     /// Change what is said of a node
     #[command(
         after_help = "Example:\n  coco proposal create set-node-data 3f9a2c4b --data '{\"site\":\"Oslo\"}'"
@@ -92,6 +104,16 @@ impl Kind {
             }
             Self::RevokeCode { measurement } => {
                 ("remove_virtual_measurement", json!({ "measurement": measurement.to_string() }))
+            }
+            Self::RenewNodeCertificates { node, days } => {
+                let mut args = from_an_hour_ago(*days)?;
+                match node {
+                    Some(node) => {
+                        args["node_id"] = id(node)?.into();
+                        ("set_node_certificate_validity", args)
+                    }
+                    None => ("set_all_nodes_certificate_validity", args),
+                }
             }
             Self::SetNodeData { node, data } => {
                 let data = inline(data)?;

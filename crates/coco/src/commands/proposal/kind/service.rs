@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use coco_governance::CERTIFICATE_DAYS_MAX;
 use serde_json::{Value, json};
 
-use super::{Args, pem_of, value, without_null};
-use crate::{
-    commands::proposal::policy, fault::Fault, files, output::utc, session::Session, signing::now,
-};
+use super::{Args, from_an_hour_ago, pem_of, value, without_null};
+use crate::{commands::proposal::policy, fault::Fault, files, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
@@ -148,11 +146,7 @@ impl Kind {
                 ("transition_service_to_open", without_null(args))
             }
             Self::RenewCertificate { days } => {
-                // Clocks are not all alike.
-                let from = utc(now()?.saturating_sub(3600));
-                let digits: String = from.chars().filter(char::is_ascii_digit).collect();
-                let args = json!({ "valid_from": digits + "Z", "validity_period_days": days });
-                ("set_service_certificate_validity", without_null(args))
+                ("set_service_certificate_validity", from_an_hour_ago(*days)?)
             }
             Self::SetConstitution { file } => {
                 ("set_constitution", json!({ "constitution": files::read_text(file)? }))
