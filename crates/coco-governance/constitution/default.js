@@ -365,20 +365,21 @@ const ACTIONS = {
             writeRow("nodes.info", node_id, { ...node, node_data });
         },
     },
-    // Renews the certificate of a node, or of all that are trusted, for the same keys and names, from a time on that is written as
-    // in certificates: YYMMDDhhmmssZ. A node renews its own by itself when two thirds of its time are over, for as long again.
+    // Renews the certificate of a node, or of all, for the same keys and names, from a time on that is written as in certificates:
+    // YYMMDDhhmmssZ. A node renews its own by itself when two thirds of its time are over, for as long again.
     set_node_certificate_validity: {
         check: (args) => {
             expectId(args.node_id, "node_id");
             expectPeriod(args);
         },
         apply: ({ node_id, ...period }) => {
-            const [id, node] = trustCarrier(node_id);
-            expect(node?.status === "Trusted", `the node ${node_id} is not trusted`);
-            renewNodes([id], period);
+            const [, carrier] = trustCarrier(node_id);
+            expect(carrier?.status === "Trusted", `the node ${node_id} is not trusted`);
+            expect(nodesWithCertificates().includes(node_id), `the node ${node_id} has no certificate, or has left`);
+            renewNodes([node_id], period);
         },
     },
-    set_all_nodes_certificate_validity: { check: expectPeriod, apply: (period) => renewNodes(trustedNodes(), period) },
+    set_all_nodes_certificate_validity: { check: expectPeriod, apply: (period) => renewNodes(nodesWithCertificates(), period) },
 
     // The service -----------------------------------------------------------------------------------------------------
 
@@ -588,6 +589,15 @@ function trustCarrier(id) {
     const carrier = trustedNodes().find((other) => (readRow("nodes.info", key(other)).seat ?? other) === seat);
     return carrier === undefined ? [id, node] : [carrier, readRow("nodes.info", key(carrier))];
 }
+// The nodes that have come to take part, with a vote or without, and have not left. One that is trusted has a certificate once it comes.
+function nodesWithCertificates() {
+    const nodes = [];
+    table("nodes.info").forEach((row, id) => {
+        const stays = ccf.bufToJsonCompatible(row).status !== "Retired";
+        if (stays && table("nodes.endorsed_certificates").has(id)) nodes.push(ccf.bufToStr(id));
+    });
+    return nodes;
+}
 // Gives nodes other certificates in the place of those that they have.
 function renewNodes(ids, { valid_from, validity_period_days }) {
     const most = configuration().maximum_node_certificate_validity_days ?? 365;
@@ -595,7 +605,6 @@ function renewNodes(ids, { valid_from, validity_period_days }) {
     expect(days <= most, `a certificate of a node is valid for at most ${most} days`);
     for (const id of ids) {
         const present = table("nodes.endorsed_certificates").get(key(id));
-        expect(present !== undefined, `the node ${id} has no certificate`);
         const cert = ccf.network.generateEndorsedCertificate(ccf.bufToStr(present), valid_from, days);
         table("nodes.endorsed_certificates").set(key(id), ccf.strToBuf(cert));
     }

@@ -1,6 +1,8 @@
 //! Where a script's new certificates of the service and of its nodes come from: `ccf.network.generateNetworkCertificate` and
 //! `ccf.network.generateEndorsedCertificate`.
 //!
+//! A script writes down what it has made, in the row that it takes the place of: whoever carries a request out again looks there.
+//!
 //! A renewed certificate is for the same key. Whoever holds that makes it; whoever carries a request out again, to check it,
 //! takes the one that the ledger has; and where nothing lasts the present one stands for it, so that nobody who only
 //! asks is given a signature of the service.

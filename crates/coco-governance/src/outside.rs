@@ -3,12 +3,15 @@
 //! Which tables: governance may read what is public and write what is governance's, as in CCF. While a proposal is
 //! validated or decided, and in ballots, nothing is written. A table must be in the store already, and listable.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{
     Certificate, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
 };
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
+use coco_types::Digest;
 
 use crate::{
     CERTIFICATE_DAYS_MAX, CertifyError, Situation,
@@ -73,8 +76,8 @@ pub(crate) struct Outside<'a, 's> {
     access: Access,
     written_bytes_left: usize,
     checks_left: u32,
-    /// How many more certificates may be made: each is signatures, of which no fuel is counted.
-    certificates_left: u32,
+    /// The keys that certificates were made for. Whoever carries this out again has the last one of each only.
+    certified: BTreeSet<Digest>,
     /// What was asked for, in order.
     pub(crate) effects: Vec<Effect>,
 }
@@ -96,10 +99,7 @@ impl<'a, 's> Outside<'a, 's> {
                 Access::Vote => 0,
                 Access::Read | Access::Write => CONSTITUTIONS_CHECKED_MAX,
             },
-            certificates_left: match access {
-                Access::Vote | Access::Read => 0,
-                Access::Write => CERTIFICATES_MADE_MAX,
-            },
+            certified: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -217,6 +217,7 @@ impl<'a, 's> Outside<'a, 's> {
     /// A certificate in the place of the service's, in PEM. It becomes the service's when the script writes it down.
     fn network_certificate(&mut self, valid_from: &str, days: f64) -> Result<Value, HostError> {
         let service = self.issuing_certificate()?;
+        self.certify(&service)?;
         let renewed = whole_days(days)
             .and_then(|days| self.situation.certificates.renew_service(&service, valid_from, days));
         in_pem(renewed)
@@ -230,11 +231,27 @@ impl<'a, 's> Outside<'a, 's> {
         days: f64,
     ) -> Result<Value, HostError> {
         let service = self.issuing_certificate()?;
-        let present = Certificate::from_pem(present_pem).map_err(|_| CertifyError::NoNode);
+        let present = Certificate::from_pem(present_pem)
+            .map_err(|_| refused(CertifyError::NoNode.to_string()))?;
+        self.certify(&present)?;
         let renewed = whole_days(days).and_then(|days| {
-            self.situation.certificates.renew_node(&service, &present?, valid_from, days)
+            self.situation.certificates.renew_node(&service, &present, valid_from, days)
         });
         in_pem(renewed)
+    }
+
+    /// Notes that another certificate is made for a key.
+    fn certify(&mut self, present: &Certificate) -> Result<(), HostError> {
+        // Each is signatures, of which no fuel is counted.
+        if self.certified.len() == CERTIFICATES_MADE_MAX {
+            let most =
+                format!("one proposal has at most {CERTIFICATES_MADE_MAX} certificates made");
+            return Err(refused(most));
+        }
+        if !self.certified.insert(present.key().digest()) {
+            return Err(refused("one proposal has one certificate made for a key"));
+        }
+        Ok(())
     }
 
     /// The certificate of the service, as the ledger has it: another one is about to be made.
@@ -242,9 +259,6 @@ impl<'a, 's> Outside<'a, 's> {
         if self.access != Access::Write {
             return Err(refused("a certificate is made when a proposal is carried out only"));
         }
-        self.certificates_left = self.certificates_left.checked_sub(1).ok_or_else(|| {
-            refused(format!("one proposal has at most {CERTIFICATES_MADE_MAX} certificates made"))
-        })?;
         let row = self.readable(SERVICE_INFO)?.and_then(|map| self.tx.get(map, singleton_key()));
         let row = row.and_then(|row| serde_json::from_slice::<ServiceRow>(&row).ok());
         let certificate = row.and_then(|row| row.certificate());
@@ -336,7 +350,7 @@ fn in_pem(made: Result<Certificate, CertifyError>) -> Result<Value, HostError> {
 }
 
 /// Most certificates that one proposal has made.
-pub const CERTIFICATES_MADE_MAX: u32 = 100;
+pub const CERTIFICATES_MADE_MAX: usize = 256;
 
 /// Most certificates of a chain: no public authority's is longer than four.
 const CHAIN_CERTIFICATES_MAX: usize = 8;

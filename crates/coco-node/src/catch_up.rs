@@ -164,7 +164,7 @@ pub(crate) fn copy_ledger(
         return Err(CopyError::NobodyKnown);
     }
     let started = Instant::now();
-    let tls = PeerTls::new(seat, &Arc::new(Shown::new(seat, seconds_now())?))?;
+    let tls = PeerTls::new(seat, &Arc::new(Shown::new(seat, seconds_now(), None)?))?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let Taken { unfinished, copied, committed } =
         runtime.map_err(CopyError::Runtime)?.block_on(async {

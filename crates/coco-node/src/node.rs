@@ -607,7 +607,9 @@ impl Node {
         let votes = Arc::new(AtomicBool::new(engine.configuration().votes(me)));
         let edge = runtime("edge", cores())?;
         let peer_runtime = runtime("peers", 1)?;
-        let shown = Arc::new(Shown::new(&loaded.identity, seconds_now())?);
+        let written = Written::new(loaded.loader.reader(), loaded.loader.state(), me);
+        let shown = Shown::new(&loaded.identity, seconds_now(), written.days_max())?;
+        let shown = Arc::new(shown);
         let peer_tls = PeerTls::new(&loaded.identity, &shown)?;
         let (peer_listener, _) = peer_runtime.block_on(listen(config.peer.listen))?;
         let Clients { client, client_address, development } = edge.block_on(Clients::of(config))?;
@@ -618,7 +620,6 @@ impl Node {
             peer_runtime.block_on(async { Peers::dial(me, &nodes, &peer_tls, &inbox, &metrics) });
         let (stop, stopped) = watch::channel(false);
         let acceptor = client_acceptor(&shown)?;
-        let written = Written::new(loaded.loader.reader(), loaded.loader.state(), me);
         peer_runtime.spawn(shown.look_after(identity.clone(), written, stopped.clone()));
         let shared = Shared {
             inbox: inbox.clone(),

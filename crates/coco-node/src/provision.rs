@@ -48,7 +48,7 @@ use crate::{
 /// How long certificates are valid, in seconds.
 const VALIDITY_SECONDS: u64 = 365 * 24 * 3600;
 /// Certificates begin a little in the past, since clocks differ.
-const CLOCK_SKEW_SECONDS: u64 = 3600;
+pub(crate) const CLOCK_SKEW_SECONDS: u64 = 3600;
 
 /// The period of a certificate that is made at `now`, in seconds since 1970.
 pub(crate) const fn a_year_from(now: u64) -> Validity {
@@ -57,14 +57,20 @@ pub(crate) const fn a_year_from(now: u64) -> Validity {
 
 /// The same for a node's, of which members say for how many days it may be valid at the most.
 pub(crate) fn node_period(now: u64, days_max: Option<u64>) -> Validity {
-    let most = days_max.map_or(VALIDITY_SECONDS, |days| days.saturating_mul(24 * 3600));
-    period_from(now, most.min(VALIDITY_SECONDS))
+    period_from(now, seconds_max(days_max))
 }
 
-/// The same, as long as another one, and longer than clocks differ.
-pub(crate) fn period_like(now: u64, other: Validity) -> Validity {
+/// The same, at most as long as another one, and longer than clocks differ.
+pub(crate) fn period_like(now: u64, other: Validity, days_max: Option<u64>) -> Validity {
     let seconds = other.not_after.saturating_sub(other.not_before);
-    period_from(now, seconds.saturating_sub(CLOCK_SKEW_SECONDS).max(CLOCK_SKEW_SECONDS))
+    let seconds = seconds.saturating_sub(CLOCK_SKEW_SECONDS).max(CLOCK_SKEW_SECONDS);
+    period_from(now, days_max.map_or(seconds, |_| seconds.min(seconds_max(days_max))))
+}
+
+/// How long after `now` a node's certificate ends at the latest.
+fn seconds_max(days_max: Option<u64>) -> u64 {
+    let most = |days: u64| days.saturating_mul(24 * 3600).saturating_sub(CLOCK_SKEW_SECONDS);
+    days_max.map_or(VALIDITY_SECONDS, |days| most(days).min(VALIDITY_SECONDS))
 }
 
 const fn period_from(now: u64, seconds: u64) -> Validity {

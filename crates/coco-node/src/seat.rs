@@ -88,7 +88,7 @@ fn may_resume(reader: &Reader) -> bool {
 }
 
 /// What members have decided of the service, if that can be read.
-fn service_configuration(reader: &Reader) -> Option<ConfigurationRow> {
+pub(crate) fn service_configuration(reader: &Reader) -> Option<ConfigurationRow> {
     let head = reader.head();
     let map = head.map(&MapName::from_static(SERVICE_CONFIG))?;
     serde_json::from_slice(&head.get(map, singleton_key())?).ok()

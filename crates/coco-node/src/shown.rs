@@ -23,7 +23,12 @@ use rustls::{
 use tokio::{sync::watch, time};
 use tracing::{info, warn};
 
-use crate::{clock::seconds_now, identity::Identity, provision::period_like};
+use crate::{
+    clock::seconds_now,
+    identity::Identity,
+    provision::{CLOCK_SKEW_SECONDS, period_like},
+    seat::service_configuration,
+};
 
 /// How often a node looks whether its certificate is to be renewed.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -48,11 +53,16 @@ impl std::fmt::Debug for Shown {
 }
 
 impl Shown {
-    /// The certificate of `identity`, or one in its place if that is to be renewed at `now`, in seconds since 1970.
+    /// The certificate of `identity`, or one in its place if that is to be renewed at `now`, in seconds since 1970; that is
+    /// valid for so many days at the most, if members have said it.
     ///
     /// # Errors
     /// When the identity's certificate and key do not belong together.
-    pub fn new(identity: &Identity, now: u64) -> Result<Self, rustls::Error> {
+    pub fn new(
+        identity: &Identity,
+        now: u64,
+        days_max: Option<u64>,
+    ) -> Result<Self, rustls::Error> {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.node_key_pkcs8().to_vec()));
         let provider = aws_lc_rs::default_provider();
         let certified =
@@ -60,24 +70,29 @@ impl Shown {
         let certificate = identity.node_cert.clone();
         let key = Arc::clone(&certified.key);
         let shown = Self { key, now: RwLock::new(Showing { certificate, certified }) };
-        shown.look(identity, now);
+        shown.look(identity, now, days_max);
         Ok(shown)
     }
 
     /// Renews the certificate if it is time, or says why it cannot.
-    fn look(&self, identity: &Identity, now: u64) {
-        if let Err(error) = self.renew_if_due(identity, now) {
+    fn look(&self, identity: &Identity, now: u64, days_max: Option<u64>) {
+        if let Err(error) = self.renew_if_due(identity, now, days_max) {
             warn!(%error, "this node's certificate cannot be renewed");
         }
     }
 
     /// Makes another certificate if this one is in the last third of its time; whether it did.
-    fn renew_if_due(&self, identity: &Identity, now: u64) -> Result<bool, CertificateError> {
-        if !is_due(self.now.read().certificate.validity(), now) {
+    fn renew_if_due(
+        &self,
+        identity: &Identity,
+        now: u64,
+        days_max: Option<u64>,
+    ) -> Result<bool, CertificateError> {
+        let present = self.now.read().certificate.validity();
+        if !is_due(present, now) {
             return Ok(false);
         }
-        let present = self.now.read().certificate.validity();
-        self.show(identity.renewed(period_like(now, present))?);
+        self.show(identity.renewed(period_like(now, present, days_max))?);
         Ok(true)
     }
 
@@ -95,13 +110,24 @@ impl Shown {
             );
             return true;
         };
-        let validity = certificate.validity();
-        if now < validity.not_before {
+        let (validity, present) = (certificate.validity(), self.now.read().certificate.clone());
+        // Others' clocks may be behind. Where there is no other it is better than none.
+        let counts_from = validity.not_before.saturating_add(CLOCK_SKEW_SECONDS);
+        if now < counts_from && !is_due(present.validity(), now) {
             return false;
         }
         // The one that it began with may stand there long after it was renewed.
-        if !is_due(validity, now) && certificate != self.now.read().certificate {
+        if certificate == present || certificate == identity.node_cert {
+            return true;
+        }
+        if !is_due(validity, now) {
             self.show(certificate);
+        } else if present == identity.node_cert {
+            // It was renewed before this start, for as long again.
+            match identity.renewed(period_like(now, validity, None)) {
+                Ok(again) => self.show(again),
+                Err(error) => warn!(%error, "this node's certificate cannot be renewed"),
+            }
         }
         true
     }
@@ -129,7 +155,7 @@ impl Shown {
         row.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = own.tick() => self.look(&identity, seconds_now()),
+                _ = own.tick() => self.look(&identity, seconds_now(), written.days_max()),
                 _ = row.tick() => {
                     if let Some(pem) = written.unseen()
                         && self.take(&identity, &pem, seconds_now())
@@ -156,6 +182,11 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn new(reader: Reader, state: SharedLedgerState, node: NodeId) -> Self {
         Self { reader, state, node: node.to_string(), seen: None }
+    }
+
+    /// For how many days members let a node's certificate be valid, if they have decided.
+    pub(crate) fn days_max(&self) -> Option<u64> {
+        service_configuration(&self.reader)?.maximum_node_certificate_validity_days
     }
 
     /// The committed row, if it is another than the one that was taken.
@@ -239,44 +270,53 @@ pub(crate) mod tests {
         let validity = Validity { not_before: 1_000, not_after: 1_300 };
         assert!(!is_due(validity, 1_199) && is_due(validity, 1_200) && is_due(validity, 2_000));
         let identity = identity(validity);
-        let shown = Shown::new(&identity, 1_100).unwrap();
+        let shown = Shown::new(&identity, 1_100, None).unwrap();
         let first = shown.now.read().certificate.clone();
         assert_eq!(first, identity.node_cert);
-        assert_eq!(shown.renew_if_due(&identity, 1_199), Ok(false));
-        assert_eq!(shown.renew_if_due(&identity, 1_200), Ok(true));
+        assert_eq!(shown.renew_if_due(&identity, 1_199, None), Ok(false));
+        assert_eq!(shown.renew_if_due(&identity, 1_200, None), Ok(true));
         let second = shown.now.read().certificate.clone();
         assert_eq!(second.key(), first.key());
         // As long as the one before, and never shorter than clocks differ.
-        assert_eq!(second.validity(), period_like(1_200, validity));
+        assert_eq!(second.validity(), period_like(1_200, validity, None));
         assert_eq!(second.verify_issued_by(&identity.service_cert), Ok(()));
-        assert_eq!(shown.renew_if_due(&identity, 1_201), Ok(false));
+        assert_eq!(shown.renew_if_due(&identity, 1_201, None), Ok(false));
     }
 
     #[test]
     fn a_certificate_that_members_gave_is_shown_once_it_counts() {
         let day = 24 * 3600;
         let ours = identity(Validity { not_before: 0, not_after: 365 * day });
-        let shown = Shown::new(&ours, day).unwrap();
+        let shown = Shown::new(&ours, day, None).unwrap();
         let first = shown.now.read().certificate.clone();
         let given = |validity| ours.renewed(validity).unwrap();
         let present = || shown.now.read().certificate.clone();
-        // What it has already, what does not count yet, what is as good as over, and what is another's.
+        // What it has already, what does not count yet, and what is another's.
         assert!(shown.take(&ours, first.pem().as_bytes(), day));
         let later = given(Validity { not_before: 3 * day, not_after: 33 * day });
         assert!(!shown.take(&ours, later.pem().as_bytes(), day));
-        let old = given(Validity { not_before: 0, not_after: day + 1 });
-        assert!(shown.take(&ours, old.pem().as_bytes(), day));
         let stranger = identity(Validity { not_before: 0, not_after: 9 * day });
         assert!(shown.take(&ours, stranger.node_cert.pem().as_bytes(), day));
         assert!(shown.take(&ours, b"PEM", day));
         assert_eq!(present(), first);
 
-        assert!(shown.take(&ours, later.pem().as_bytes(), 3 * day));
+        // Other nodes' clocks may be an hour behind.
+        assert!(!shown.take(&ours, later.pem().as_bytes(), 3 * day + CLOCK_SKEW_SECONDS - 1));
+        assert!(shown.take(&ours, later.pem().as_bytes(), 3 * day + CLOCK_SKEW_SECONDS));
         assert_eq!(present(), later);
-        // It renews itself for as long again.
-        assert_eq!(shown.renew_if_due(&ours, 24 * day), Ok(true));
-        let Validity { not_before, not_after } = present().validity();
-        assert_eq!(not_after - not_before, 30 * day);
+        // It renews itself for as long again, or for as long as members allow.
+        let days = |shown: &Shown| {
+            let Validity { not_before, not_after } = shown.now.read().certificate.validity();
+            (not_after - not_before) / day
+        };
+        assert_eq!(shown.renew_if_due(&ours, 24 * day, None), Ok(true));
+        assert_eq!(days(&shown), 30);
+        assert_eq!(shown.renew_if_due(&ours, 50 * day, Some(20)), Ok(true));
+        assert_eq!(days(&shown), 20);
+        // So does the process that comes after it and has the sealed one only.
+        let again = Shown::new(&ours, 60 * day, None).unwrap();
+        assert!(again.take(&ours, later.pem().as_bytes(), 60 * day));
+        assert_eq!(days(&again), 30);
     }
 
     /// Years after everything was made, nodes still take each other for what they are.
@@ -286,7 +326,7 @@ pub(crate) mod tests {
         let began = seconds_now() - 2 * year;
         let identity = identity(Validity { not_before: began, not_after: began + year });
         // Nobody has looked since then: what ended a year ago is refused.
-        let late = Arc::new(Shown::new(&identity, began).unwrap());
+        let late = Arc::new(Shown::new(&identity, began, None).unwrap());
         let tls = PeerTls::new(&identity, &late).unwrap();
         let (one, other) = tokio::io::duplex(1 << 14);
         let (client, _) = tokio::join!(
@@ -295,12 +335,12 @@ pub(crate) mod tests {
         );
         assert!(client.is_err());
 
-        assert_eq!(late.renew_if_due(&identity, seconds_now()), Ok(true));
+        assert_eq!(late.renew_if_due(&identity, seconds_now(), None), Ok(true));
         let [of_server, of_client] = seen(&tls).await;
         assert_eq!(of_server, of_client);
         assert_eq!(of_server.key(), identity.node_cert.key());
         assert!(of_server.validity().contains(seconds_now()));
-        let at_start = Arc::new(Shown::new(&identity, seconds_now()).unwrap());
+        let at_start = Arc::new(Shown::new(&identity, seconds_now(), None).unwrap());
         seen(&PeerTls::new(&identity, &at_start).unwrap()).await;
     }
 }

@@ -311,7 +311,7 @@ mod tests {
         let request = EndorseNode { key: key.public(), names: &[], validity };
         let forged = endorse_node(&stolen, &before, &request).unwrap();
         let node = endorse_node(&service_key, &ours.service_cert, &request).unwrap();
-        let tls = PeerTls::new(&ours, &Arc::new(Shown::new(&ours, now).unwrap())).unwrap();
+        let tls = PeerTls::new(&ours, &Arc::new(Shown::new(&ours, now, None).unwrap())).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(ours.service_cert.der().to_vec())).unwrap();
         for (name, chain, key, expected) in [

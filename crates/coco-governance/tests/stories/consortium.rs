@@ -203,7 +203,15 @@ impl Consortium {
 
     /// Proposes, and all members vote for it until it is decided.
     pub(crate) fn pass(&mut self, name: &str, args: &Value) -> Sent<ProposalView> {
-        let mut view = self.propose(0, name, args)?;
+        self.pass_all(&[(name, args)])
+    }
+
+    /// The same for several actions at once.
+    pub(crate) fn pass_all(&mut self, actions: &[(&str, &Value)]) -> Sent<ProposalView> {
+        let actions = actions.iter().map(|(name, args)| json!({ "name": name, "args": args }));
+        let content = json!({ "actions": actions.collect::<Vec<_>>() }).to_string();
+        let envelope = self.members[0].sign(Message::Proposal, self.now, content.as_bytes());
+        let mut view = self.send_for_view(Route::CreateProposal, &envelope)?;
         for by in 0..self.members.len() {
             if state(&view) == "Open" {
                 view = self.vote(by, &view, YES)?;

@@ -581,6 +581,24 @@ fn certificates_of_nodes_are_renewed_for_as_long_as_members_say() {
     let of = |id: &str| json!({ "node_id": id, "valid_from": "20231231000000Z" });
     let error = c.pass("set_node_certificate_validity", &of(&"ab".repeat(32))).unwrap_err();
     assert!(error.message.contains("is not trusted"), "{error}");
+    // One that has not come yet has none, and stops nobody.
+    let late = "cd".repeat(32);
+    set_row(&mut c, tables::NODES_INFO, late.as_bytes(), &json!({ "status": "Trusted" }));
+    passes(&mut c, name, &all);
+    let error = c.pass("set_node_certificate_validity", &of(&late)).unwrap_err();
+    assert!(error.message.contains("has no certificate"), "{error}");
+    // A process that listens in a seat whose trust stands in the row of the one before.
+    let (first, again) = (&ids[0], &ids[1]);
+    let listens = json!({ "status": "Pending", "seat": first });
+    set_row(&mut c, tables::NODES_INFO, again.as_bytes(), &listens);
+    let mut args = of(again);
+    args["validity_period_days"] = json!(3);
+    passes(&mut c, "set_node_certificate_validity", &args);
+    assert_eq!(present(&c, again).validity(), days(3));
+    // One key gets one certificate: an auditor would not see the other.
+    let twice = [(name, &all), ("set_node_certificate_validity", &args)];
+    let error = c.pass_all(&twice).unwrap_err();
+    assert!(error.message.contains("one certificate made for a key"), "{error}");
     for wrong in
         [json!({ "valid_from": "20231231000000Z" }), of("n0"), json!({ "node_id": ids[0] })]
     {

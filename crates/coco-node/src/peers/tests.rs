@@ -18,7 +18,7 @@ fn node() -> Identity {
 }
 
 fn tls(identity: &Identity) -> PeerTls {
-    let shown = Shown::new(identity, seconds_now()).expect("it has a certificate");
+    let shown = Shown::new(identity, seconds_now(), None).expect("it has a certificate");
     PeerTls::new(identity, &Arc::new(shown)).expect("it has a certificate")
 }
 

@@ -6,6 +6,7 @@ mod people;
 
 use std::path::PathBuf;
 
+use coco_crypto::Validity;
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,11 +136,13 @@ fn look(session: &Session, keys: &KeyArgs) -> Result<Vec<Check>, Fault> {
     Ok(checks)
 }
 
-/// How it stands with a certificate that ends then.
-fn until(name: &'static str, whose: &str, not_after: u64, now: u64, next: &str) -> Check {
+/// How it stands with a certificate of this period. One that is valid for weeks only is not spoken of all the time.
+fn until(name: &'static str, whose: &str, validity: Validity, now: u64, next: &str) -> Check {
+    let Validity { not_before, not_after } = validity;
+    let soon = CERTIFICATE_LEFT_S.min(not_after.saturating_sub(not_before) / 4);
     match not_after.checked_sub(now) {
         None => Check::failure(name, format!("{whose} has ended"), next),
-        Some(left) if left < CERTIFICATE_LEFT_S => {
+        Some(left) if left < soon => {
             Check::warning(name, format!("{whose} ends in {}", crate::output::span(left)), next)
         }
         Some(left) => {
@@ -158,14 +161,19 @@ mod tests {
 
     #[test]
     fn a_certificate_is_spoken_of_before_it_ends() {
-        let now = 1_800_000_000;
-        for (not_after, level) in [
-            (now - 1, Level::Failure),
-            (now, Level::Warning),
-            (now + CERTIFICATE_LEFT_S - 1, Level::Warning),
-            (now + CERTIFICATE_LEFT_S, Level::Ok),
+        let now: u64 = 1_800_000_000;
+        for (days, left, level) in [
+            (365, -1, Level::Failure),
+            (365, 0, Level::Warning),
+            (365, CERTIFICATE_LEFT_S.cast_signed() - 1, Level::Warning),
+            (365, CERTIFICATE_LEFT_S.cast_signed(), Level::Ok),
+            // Its node renews it when ten days are left.
+            (30, 8 * 24 * 3600, Level::Ok),
+            (30, 7 * 24 * 3600, Level::Warning),
         ] {
-            let check = until("certificate", "it", not_after, now, "renew it");
+            let not_after = now.saturating_add_signed(left);
+            let validity = Validity { not_before: not_after - days * 24 * 3600, not_after };
+            let check = until("certificate", "it", validity, now, "renew it");
             assert_eq!(check.level, level, "{check:?}");
             assert_eq!(check.next.is_empty(), level == Level::Ok);
         }

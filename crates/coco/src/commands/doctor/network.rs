@@ -45,7 +45,7 @@ fn service(session: &Session, now: u64) -> Check {
         Ok((certificate, status)) => {
             let whose = format!("{status}; its certificate");
             let next = "coco proposal create renew-certificate";
-            until(NAME, &whose, certificate.validity().not_after, now, next)
+            until(NAME, &whose, certificate.validity(), now, next)
         }
     }
 }
@@ -206,14 +206,13 @@ fn disks(said: &[(&Asked, &Said)]) -> Check {
 /// Certificates of nodes that end soon; one line where none does.
 fn certificates(said: &[(&Asked, &Said)], now: u64) -> Vec<Check> {
     const NAME: &str = "certificate";
-    let ends = said
-        .iter()
-        .filter_map(|(node, said)| Some((node, said.certificate.as_ref()?.validity().not_after)));
+    let ends =
+        said.iter().filter_map(|(node, said)| Some((node, said.certificate.as_ref()?.validity())));
     let next = "a node renews it by itself long before: look in its log for \"cannot be renewed\", and at its clock";
     let mut checks: Vec<(u64, Check)> = ends
-        .map(|(node, not_after)| {
+        .map(|(node, validity)| {
             let whose = format!("that of node {}", short(&node.id));
-            (not_after, until(NAME, &whose, not_after, now, next))
+            (validity.not_after, until(NAME, &whose, validity, now, next))
         })
         .collect();
     checks.sort_by_key(|(not_after, _)| *not_after);

@@ -82,7 +82,7 @@ fn me(session: &Session, keys: &KeyArgs, members: &[Member], now: u64) -> Vec<Ch
     }
     // The service knows members by their certificates and does not look at the time; other tools may.
     let next = "the service takes it nevertheless; some tools may not";
-    let ends = until(NAME, "your certificate", certificate.validity().not_after, now, next);
+    let ends = until(NAME, "your certificate", certificate.validity(), now, next);
     let level = if ends.level == Level::Failure { Level::Warning } else { ends.level };
     checks.push(Check { level, ..ends });
     let member = members.iter().find(|member| member.member_id == id);

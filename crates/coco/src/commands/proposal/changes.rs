@@ -76,7 +76,6 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
     }
 }
 
-/// Which private entries may be read.
 /// From when on a certificate counts, and for how long.
 fn certificate(args: &Value) -> String {
     let from = args.get("valid_from").and_then(Value::as_str).unwrap_or("?");
@@ -88,6 +87,7 @@ fn certificate(args: &Value) -> String {
     format!("a new certificate from {from} on, for {long}")
 }
 
+/// Which private entries may be read.
 fn disclosure(args: &Value) -> String {
     let [from, to, reason] = ["from", "to", "reason"].map(|name| json(&args[name]));
     format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")
