@@ -30,7 +30,7 @@ use coco_types::{Seqno, limits::ENTRY_BYTES_MAX};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
-pub use beside::PutAside;
+pub use beside::{PutAside, used_chunks};
 pub use writer::LedgerWriter;
 
 use crate::{

@@ -54,7 +54,7 @@ pub use entry::{
 };
 pub use files::{
     LedgerFiles, LedgerFilesError, LedgerWriter, PUT_ASIDE, PutAside, ReplayError, TornTail,
-    settle_open_chunk,
+    settle_open_chunk, used_chunks,
 };
 pub use first::FirstLedger;
 pub use folder::{

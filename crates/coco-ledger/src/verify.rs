@@ -226,7 +226,7 @@ impl Verifier {
             (Err(error), Some(chunk), Some(before)) => (error, chunk, before),
             (taken, _, _) => return taken,
         };
-        let mut after = chunk.entries.iter().filter(|(at, _)| *at >= error.offset);
+        let mut after = chunk.entries.iter().filter(|(at, _)| *at > error.offset);
         let is_torn = error.file == file
             && misses_sector(bytes, error.offset)
             && !after.any(|(_, entry)| entry.is_signature());

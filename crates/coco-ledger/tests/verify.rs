@@ -140,6 +140,17 @@ fn an_entry_that_misses_a_sector_is_a_torn_tail() {
     let torn = report.unsigned.last().unwrap();
     assert_eq!((torn.what, torn.offsets.clone()), (UnsignedWhat::TornTail, end as u64..whole));
     assert!(verify(verifier(&ledger), &files).is_err(), "an auditor is stricter");
+    // So is a signature that nothing follows: a part of its record is gone, and its length is not.
+    let mut unsigned = ledger.clone();
+    unsigned.sign(EntryFlags::NONE);
+    let (start, end) = (files[1].1.len(), unsigned.files[1].1.len());
+    let torn = (start / 512 + 2) * 512;
+    assert!(torn + 512 < end);
+    unsigned.files[1].1[torn..torn + 512].fill(0);
+    let mut whole = ledger.files.clone();
+    whole[1].1.clone_from(&unsigned.files[1].1);
+    let report = at_start(&whole).unwrap();
+    assert_eq!(report.signed, TxId::new(3, 15));
     // Other damage is none of a crash.
     let mut files = ledger.files.clone();
     files[1].1[sector..sector + 511].fill(0xff);

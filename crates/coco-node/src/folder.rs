@@ -33,6 +33,12 @@ impl DiskFolder {
         Self { path: path.to_owned() }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn opened(
         &self,
         operation: FileOperation,

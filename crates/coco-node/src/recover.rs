@@ -140,7 +140,12 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     let secrets = spec
         .reach
         .recover(&DiskFolder::new(&ledger), state::schema(), &service)
-        .map_err(|source| RecoverError::Ledger { path: ledger, source: source.into() })?;
+        .map_err(|source| match source {
+            RecoverLedgerError::Source(source) => {
+                RecoverError::Ledger { path: spec.reach.copy().path().to_owned(), source }
+            }
+            source => RecoverError::Ledger { path: ledger, source: source.into() },
+        })?;
     let Keys { node, certificate, service, service_certificate, encryption } = keys;
     let identity =
         Identity::new(&node, certificate, &service, service_certificate, encryption, secrets);

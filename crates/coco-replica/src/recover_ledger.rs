@@ -26,7 +26,7 @@ use coco_ledger::{
     LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP,
     SealEntryError, ServiceStatus, Signer, UnsignedRange, VerifiedReceipt, Verifier,
     VerifyLedgerError, note_services, open_chunk, read_whole, service_status, settle_open_chunk,
-    singleton_key,
+    singleton_key, used_chunks,
 };
 use coco_types::{Digest, Seqno, TxId, View};
 use thiserror::Error;
@@ -43,6 +43,9 @@ pub enum RecoverLedgerError {
     /// A file cannot be read or written.
     #[error("a file of the ledger cannot be used")]
     File(#[from] FileError),
+    /// A file of the copy, which was verified before, cannot be read any more.
+    #[error("a file of the copy cannot be read")]
+    Source(#[source] Box<Self>),
     /// There is nothing to begin from.
     #[error("the copy does not hold the ledger from its first entry on")]
     NoLedger,
@@ -192,6 +195,11 @@ impl<F: Folder> Reach<F> {
         })
     }
 
+    /// Where the copy is.
+    pub const fn copy(&self) -> &F {
+        &self.copy
+    }
+
     /// Brings the service back: copies its ledger as far as it was signed, and lets the new one begin there. Durable on return,
     /// and verified. The ledger's folder is there and has nothing in it.
     ///
@@ -242,7 +250,9 @@ impl<F: Folder> Reach<F> {
     fn copy_to(&self, ledger: &impl Folder) -> Result<(), RecoverLedgerError> {
         for file in &self.files {
             let to = ledger.create(&file.name.to_string())?;
-            to.write_at(&file.read(&self.copy)?, 0)?;
+            let bytes = file.read(&self.copy);
+            let bytes = bytes.map_err(|error| RecoverLedgerError::Source(Box::new(error)))?;
+            to.write_at(&bytes, 0)?;
             to.sync_all()?;
         }
         Ok(ledger.sync()?)
@@ -367,6 +377,10 @@ fn files(folder: &impl Folder) -> Result<Vec<KeptFile>, RecoverLedgerError> {
     };
     let mut files: Vec<KeptFile> = folder.names()?.into_iter().filter_map(named).collect();
     files.sort_by_key(|file| file.name);
+    // As at a start: an archived chunk may have come back beside the node's own.
+    let names: Vec<ChunkName> = files.iter().map(|file| file.name).collect();
+    let used = used_chunks(folder, &names)?;
+    files.retain(|file| used.contains(&file.name));
     match files.first() {
         Some(file) if file.name.first == Seqno(1) => Ok(files),
         Some(_) | None => Err(RecoverLedgerError::NoLedger),

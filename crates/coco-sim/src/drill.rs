@@ -46,9 +46,9 @@ use crate::{
 pub const REQUIRED: [&str; 24] = [
     "a service came back from the disks of all its nodes",
     "a service came back from the disks of some of its nodes",
-    "a service came back from a copy that was made while its node wrote",
+    "a service came back from a copy that was made before",
     "everything that was committed came back",
-    "something that was committed was in no copy",
+    "something that was committed was in no copy that could be used",
     "a copy lacked what a receipt proves, and was refused",
     "a damaged copy was refused",
     "a copy that does not begin with the first entry was refused",
@@ -102,26 +102,21 @@ pub fn drill(seed: u64) -> Report {
         services: vec![service],
         done: remains.done,
         receipts: 0,
+        ledger: remains.committed.clone(),
         are: (0..MEMBERS).collect(),
         were: Vec::new(),
         dice,
     };
     let copies = Copies::of_nodes(&remains, &mut drill.dice);
-    let mut ledger = remains.committed.clone();
-    let mut back = drill.bring_back(&copies, (&remains.keys, 1, &ledger));
-    if let Some(first) = back.as_mut().filter(|_| drill.dice.per_mille(300)) {
-        drill.marks.reach("a service that had been recovered was recovered again");
-        let from = first.began;
+    let back = drill.bring_back(&copies, (&remains.keys, 1, &remains.committed));
+    if let Some(mut first) = back.filter(|_| drill.dice.per_mille(300)) {
         let before = first.node.machine.ledger.clone();
         first.node.machine.go_down(Down::Dark, &mut drill.dice);
         let copies = Copies::of_one(&first.node);
-        if let Some(again) = drill.bring_back(&copies, (&first.node.keys, from, &before)) {
-            back = Some(again);
-        }
+        let _again: Option<Back> =
+            drill.bring_back(&copies, (&first.node.keys, first.began, &before));
     }
-    if let Some(back) = &back {
-        ledger.clone_from(&back.node.machine.ledger);
-    }
+    let ledger = &drill.ledger;
     let digest = ledger
         .iter()
         .fold(remains.digest, |digest, entry| sha256(&[&digest[..], entry].concat()).0);
@@ -190,6 +185,8 @@ struct Drill {
     receipts: usize,
     /// The services that followed one another.
     services: Vec<Certificate>,
+    /// What there is in the end.
+    ledger: Vec<Bytes>,
     /// Who is a member, and who was.
     are: Vec<usize>,
     were: Vec<usize>,
@@ -218,21 +215,12 @@ impl Drill {
         let best = copies.best(&previous, committed, (at, &receipt, is_wanted), marks)?;
         let is_whole = best.entries.starts_with(committed);
         let is_complete = matches!(copies.from, From::AllDisks | From::OnlyDisk);
+        // A disk that had everything may be one that nobody can begin from.
+        let is_complete = is_complete && !copies.may_lack(Seqno(committed.len() as u64));
         assert!(
             is_whole || !is_complete,
             "something that was committed is gone with all disks left"
         );
-        marks.reach(match copies.from {
-            From::AllDisks | From::OnlyDisk => {
-                "a service came back from the disks of all its nodes"
-            }
-            From::SomeDisks => "a service came back from the disks of some of its nodes",
-            From::Backup => "a service came back from a copy that was made while its node wrote",
-        });
-        marks.reach(match is_whole {
-            true => "everything that was committed came back",
-            false => "something that was committed was in no copy",
-        });
         let began = best.entries.len() as u64 + 1;
         let generation = self.services.len();
         let mut node = self.begin(&best, &format!(" after {generation}"));
@@ -257,10 +245,22 @@ impl Drill {
         if !is_back {
             node.come_to_rest();
             self.judge_public(&node);
+            self.ledger.clone_from(&node.machine.ledger);
             return None;
         }
+        self.marks.reach(match copies.from {
+            From::AllDisks => "a service came back from the disks of all its nodes",
+            From::OnlyDisk => "a service that had been recovered was recovered again",
+            From::SomeDisks => "a service came back from the disks of some of its nodes",
+            From::Backup => "a service came back from a copy that was made before",
+        });
+        self.marks.reach(match is_whole {
+            true => "everything that was committed came back",
+            false => "something that was committed was in no copy that could be used",
+        });
         self.go_on(&mut node);
         self.judge(&node);
+        self.ledger.clone_from(&node.machine.ledger);
         Some(Back { node, began })
     }
 
@@ -285,7 +285,9 @@ impl Drill {
             folder.set_faults(Faults { operations_left, ..Faults::default() });
             match best.reach.recover(&folder, state::schema(), &service) {
                 Ok(given) => {
+                    // It is durable: nothing of it goes with the power.
                     folder.set_faults(Faults::default());
+                    folder.lose_power(&mut self.dice);
                     let entries = all_entries(&folder);
                     assert!(entries.starts_with(&best.entries), "it begins with what there was");
                     let dice = Dice::new(self.dice.bits());
@@ -327,11 +329,14 @@ impl Drill {
                 marks: &mut self.marks,
                 private: &self.private,
             };
+            let secrets = |node: &Reborn| node.replica().state().read().secrets().periods().len();
+            let before = secrets(members.node);
             if removes {
                 members.remove_one();
             } else {
                 members.decide("trigger_ledger_rekey", &json!({})).expect("the service is open");
             }
+            assert!(secrets(members.node) > before, "the ledger got another secret");
             self.marks.reach("a service that came back got another secret");
         }
         node.come_to_rest();

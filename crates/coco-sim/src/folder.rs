@@ -433,6 +433,16 @@ impl SimFolder {
         self.state().is_astray
     }
 
+    /// Whether somebody tampered with a chunk on the disk.
+    #[must_use]
+    pub fn has_spoiled_chunk(&self) -> bool {
+        let state = self.state();
+        let mut names = state.names.iter().chain(&state.archive);
+        names.any(|(name, number)| {
+            name.parse::<ChunkName>().is_ok() && state.spoiled.contains(number)
+        })
+    }
+
     /// Whether somebody tampered with any file of the disk, or removed one.
     #[must_use]
     pub fn has_spoiled(&self) -> bool {

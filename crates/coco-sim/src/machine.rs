@@ -97,6 +97,8 @@ pub struct Machine {
     pub was_primary: bool,
     /// The snapshot that it copied last, before which its disk may have nothing.
     pub copied_at: Option<Seqno>,
+    /// The life in which it first began to copy another's ledger: from then on what is before a snapshot may not be there.
+    first_copied: Option<u64>,
     /// The last committed entry of what it has just copied.
     copied: Option<TxId>,
     /// Before its next start it has to copy the ledger of another.
@@ -286,6 +288,7 @@ impl Machine {
             works: false,
             was_primary: false,
             copied_at: None,
+            first_copied: None,
             copied: None,
             wants_copy: None,
             born: None,
@@ -359,6 +362,7 @@ impl Machine {
             works: false,
             was_primary: false,
             copied_at: other.copied_at,
+            first_copied: other.first_copied,
             copied: None,
             wants_copy: other.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy }),
             born: None,
@@ -529,8 +533,8 @@ impl Machine {
     pub fn may_lack_something(&self) -> bool {
         self.suffered().is_some()
             || self.folder.away() > 0
-            || self.folder.has_spoiled()
-            || self.copied_at.is_some()
+            || self.folder.has_spoiled_chunk()
+            || self.first_copied.is_some()
             || self.disk.entries.is_empty()
     }
 

@@ -31,18 +31,9 @@ pub(super) fn settle<F: Folder>(
     let mut settled = Vec::with_capacity(names.len());
     let mut put_aside = Vec::new();
     for beside in names.chunk_by(|one, other| one.first == other.first) {
-        // The longest comes last, and committed after not committed.
         let Some((kept, others)) = beside.split_last() else { continue };
         settled.push(*kept);
-        if others.is_empty() {
-            continue;
-        }
-        let bytes = read_whole(&folder.open_to_read(&kept.to_string())?)?;
-        for other in others {
-            if !kept.is_committed || !holds(folder, *kept, &bytes, *other)? {
-                return Err(LedgerFilesError::Beside { file: *other, beside: *kept });
-            }
-        }
+        let Some(bytes) = check_beside(folder, *kept, others)? else { continue };
         // Whoever copied it may not have waited for the disk.
         let file = folder.open_to_write(&kept.to_string())?;
         file.write_at(&bytes, 0)?;
@@ -54,6 +45,43 @@ pub(super) fn settle<F: Folder>(
         }
     }
     Ok((settled, put_aside))
+}
+
+/// The same for whoever changes nothing: of files that begin with the same entry, the one that is used. `names` are sorted.
+///
+/// # Errors
+/// [`LedgerFilesError::Beside`] when it does not hold all that another one does.
+pub fn used_chunks<F: Folder>(
+    folder: &F,
+    names: &[ChunkName],
+) -> Result<Vec<ChunkName>, LedgerFilesError> {
+    let mut used = Vec::with_capacity(names.len());
+    for beside in names.chunk_by(|one, other| one.first == other.first) {
+        if let Some((kept, others)) = beside.split_last() {
+            check_beside(folder, *kept, others)?;
+            used.push(*kept);
+        }
+    }
+    Ok(used)
+}
+
+/// Checks that a file holds all that others do which begin with the same entry; gives back its bytes, if there are others. The
+/// longest comes last, and committed after not committed.
+fn check_beside<F: Folder>(
+    folder: &F,
+    kept: ChunkName,
+    others: &[ChunkName],
+) -> Result<Option<Vec<u8>>, LedgerFilesError> {
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let bytes = read_whole(&folder.open_to_read(&kept.to_string())?)?;
+    for other in others {
+        if !kept.is_committed || !holds(folder, kept, &bytes, *other)? {
+            return Err(LedgerFilesError::Beside { file: *other, beside: kept });
+        }
+    }
+    Ok(Some(bytes))
 }
 
 /// Whether a committed chunk, of which the bytes are given, holds all that another file does.

@@ -4,7 +4,9 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use coco_crypto::Certificate;
-use coco_ledger::{EntryView, LedgerFiles, ReplayError, VerifiedReceipt};
+use coco_ledger::{
+    ChunkName, EntryView, Folder as _, LedgerFault, LedgerFiles, ReplayError, VerifiedReceipt,
+};
 use coco_replica::{Reach, RecoverLedgerError};
 use coco_types::{Seqno, TxId};
 
@@ -24,7 +26,7 @@ pub(super) enum From {
     AllDisks,
     /// There are some of them.
     SomeDisks,
-    /// There is what somebody copied while a node wrote.
+    /// There is what a node had some time before.
     Backup,
     /// The service that is lost had one node.
     OnlyDisk,
@@ -36,6 +38,8 @@ pub(super) struct Copy {
     folder: SimFolder,
     /// Of what is on this disk its node has said that it is durable, up to this signature.
     promised: Seqno,
+    /// And up to this entry.
+    durable: Seqno,
     /// Something befell it.
     may_lack: bool,
 }
@@ -62,10 +66,50 @@ impl Copy {
         let signed = machine.disk.entries.iter().rfind(is_signature);
         Self {
             promised: signed.map_or(Seqno::ZERO, |entry| tx_id(entry).seqno),
+            durable: Seqno(machine.disk.entries.len() as u64),
             may_lack: machine.may_lack_something(),
             folder: machine.folder.copy(),
         }
     }
+}
+
+impl Copy {
+    /// Why it may be refused with this, as a mark.
+    ///
+    /// # Panics
+    /// When it may not.
+    fn excused(&self, error: &RecoverLedgerError) -> &'static str {
+        let text = in_full(error);
+        match error {
+            RecoverLedgerError::NoLedger => {
+                let begins = chunks(&self.folder).any(|name| name.first == Seqno(1));
+                assert!(!begins, "a copy is refused: {text}");
+                "a copy that does not begin with the first entry was refused"
+            }
+            // What was never durable may have a hole before a signature, and nobody sees that the signature was not, either.
+            RecoverLedgerError::Verify(error) if error.seqno > self.durable => {
+                "a copy was refused for a hole before a signature that was never durable"
+            }
+            RecoverLedgerError::Verify(error) => {
+                assert!(self.may_lack, "a copy is refused: {text}");
+                match error.fault {
+                    LedgerFault::Gap { .. } => "a copy that lacks a chunk was refused",
+                    _ => "a damaged copy was refused",
+                }
+            }
+            RecoverLedgerError::File(_) | RecoverLedgerError::Copy(_) => {
+                assert!(self.may_lack, "a copy is refused: {text}");
+                "a damaged copy was refused"
+            }
+            _ => panic!("a copy is refused: {text}"),
+        }
+    }
+}
+
+/// The chunk files in a folder.
+fn chunks(folder: &SimFolder) -> impl Iterator<Item = ChunkName> {
+    let names = folder.names().expect("nothing is wrong with a copy");
+    names.into_iter().filter_map(|name| name.parse().ok())
 }
 
 impl Copies {
@@ -76,7 +120,9 @@ impl Copies {
         let copies = match from {
             From::Backup => {
                 let (folder, may_lack) = (remains.backup.copy(), remains.backup_suffered);
-                vec![Copy { folder, promised: Seqno::ZERO, may_lack }]
+                // It was copied at once: nothing of it is half written.
+                let durable = Seqno(u64::MAX);
+                vec![Copy { folder, promised: Seqno::ZERO, durable, may_lack }]
             }
             From::SomeDisks => {
                 let (first, count) = (dice.place(machines.len()), dice.place(2) + 1);
@@ -105,6 +151,11 @@ impl Copies {
         Self { from: From::OnlyDisk, copies: vec![Copy::of(&reborn.machine)] }
     }
 
+    /// Whether something befell a copy that had everything up to an entry.
+    pub(super) fn may_lack(&self, last: Seqno) -> bool {
+        self.copies.iter().any(|copy| copy.may_lack && copy.durable >= last)
+    }
+
     /// The copy that reaches furthest; of those that hold what a receipt proves, if that is wanted.
     ///
     /// # Panics
@@ -121,13 +172,7 @@ impl Copies {
             let reach = match Reach::of(copy.folder.clone(), previous, &[]) {
                 Ok(reach) => reach,
                 Err(error) => {
-                    assert!(copy.may_lack, "a copy is refused: {}", in_full(&error));
-                    marks.reach(match error {
-                        RecoverLedgerError::NoLedger => {
-                            "a copy that does not begin with the first entry was refused"
-                        }
-                        _ => "a damaged copy was refused",
-                    });
+                    marks.reach(copy.excused(&error));
                     continue;
                 }
             };

@@ -87,6 +87,7 @@ impl Machine {
             return Err(CopyFault::Short);
         }
         let known = copied.committed(committed);
+        self.first_copied = self.first_copied.or(Some(self.life));
         self.place(copied, snapshot.as_ref()).map_err(CopyFault::Place)?;
         self.copied = Some(known);
         self.copied_at = snapshot.as_ref().map(|(name, _)| name.seqno);

@@ -64,6 +64,9 @@ impl World {
         for node in 0..world.machines.len() {
             if world.machines[node].replica.is_some() {
                 world.crash(node);
+            } else {
+                // What its process wrote and never synced goes, too.
+                world.machines[node].folder.lose_power(&mut world.dice);
             }
         }
         check_order(&world.done);

@@ -156,6 +156,7 @@ fn fault(error: RecoverError) -> Fault {
             | RecoverLedgerError::Entry { .. } => Code::DoesNotVerify,
             RecoverLedgerError::NoLedger => Code::FileUnreadable,
             RecoverLedgerError::File(_)
+            | RecoverLedgerError::Source(_)
             | RecoverLedgerError::Copy(_)
             | RecoverLedgerError::NoService
             | RecoverLedgerError::NotOpen(_)
