@@ -101,6 +101,11 @@ impl Copy {
                 assert!(self.may_lack, "a copy is refused: {text}");
                 "a damaged copy was refused"
             }
+            // A chunk of another network names its service, and is read before it is verified.
+            RecoverLedgerError::LaterOpen(_) => {
+                assert!(self.may_lack, "a copy is refused: {text}");
+                "a copy with another network's chunk was refused"
+            }
             _ => panic!("a copy is refused: {text}"),
         }
     }
