@@ -232,16 +232,8 @@ impl Drill {
             node.start();
         }
         let are_lost = self.dice.per_mille(100);
-        let is_back = Recovering {
-            node: &mut node,
-            rival: rival.as_mut(),
-            are: &mut self.are,
-            were: &mut self.were,
-            dice: &mut self.dice,
-            marks: &mut self.marks,
-            private: &self.private,
-        }
-        .bring_back(&previous, &best.entries, are_lost);
+        let mut members = self.members(&mut node, rival.as_mut());
+        let is_back = members.bring_back(&previous, &best.entries, are_lost);
         if !is_back {
             node.come_to_rest();
             self.judge_public(&node);
@@ -262,6 +254,23 @@ impl Drill {
         self.judge(&node);
         self.ledger.clone_from(&node.machine.ledger);
         Some(Back { node, began })
+    }
+
+    /// Members at work on a node, while another operator has one of the same ledger.
+    fn members<'a>(
+        &'a mut self,
+        node: &'a mut Reborn,
+        rival: Option<&'a mut Reborn>,
+    ) -> Recovering<'a> {
+        Recovering {
+            node,
+            rival,
+            are: &mut self.are,
+            were: &mut self.were,
+            dice: &mut self.dice,
+            marks: &mut self.marks,
+            private: &self.private,
+        }
     }
 
     /// The files of a node with which the service begins anew. The power may go while they are made; then they are made again.
@@ -320,15 +329,7 @@ impl Drill {
         }
         if self.dice.per_mille(700) {
             let removes = self.dice.per_mille(600) && self.are.len() > usize::from(SHARES);
-            let mut members = Recovering {
-                node,
-                rival: None,
-                are: &mut self.are,
-                were: &mut self.were,
-                dice: &mut self.dice,
-                marks: &mut self.marks,
-                private: &self.private,
-            };
+            let mut members = self.members(node, None);
             let secrets = |node: &Reborn| node.replica().state().read().secrets().periods().len();
             let before = secrets(members.node);
             if removes {

@@ -510,15 +510,8 @@ impl Machine {
             let found = loader.state().read().tree().leaf(seqno);
             assert_eq!(found, Some(leaf), "a snapshot has the leaf of entry {seqno}");
         }
-        let replayed = files.replay(base.next(), |entry, _| {
-            entries.push(entry);
-            Ok::<(), Infallible>(())
-        });
-        match replayed {
-            Ok(()) => Ok((loader, entries)),
-            Err(ReplayError::Files(error)) => Err(error.into()),
-            Err(ReplayError::Taker { source, .. }) => match source {},
-        }
+        replay_to(&mut entries, files, base.next())?;
+        Ok((loader, entries))
     }
 
     /// What its files have suffered by now: an excuse for what is wrong with them.
@@ -688,15 +681,8 @@ impl Machine {
             || (1..=newest.0).any(|seqno| files.read(Seqno(seqno)).is_err());
         let base = if has_gap { newest } else { Seqno::ZERO };
         let mut entries = committed.get(..index(base)).unwrap_or_default().to_vec();
-        let replayed = files.replay(base.next(), |entry, _| {
-            entries.push(entry);
-            Ok::<(), Infallible>(())
-        });
-        match replayed {
-            Ok(()) => Ok(entries),
-            Err(ReplayError::Files(error)) => Err(error.into()),
-            Err(ReplayError::Taker { source, .. }) => match source {},
-        }
+        replay_to(&mut entries, &mut files, base.next())?;
+        Ok(entries)
     }
 
     /// Whether it was primary before this step and is none after it.
@@ -715,6 +701,26 @@ impl Machine {
             return Ok(Vec::new());
         };
         read_entries(&storage.ledger().files(), &replica.state(), fetch)
+    }
+}
+
+/// Adds the entries of files from one on to others, as far as they can be read.
+///
+/// # Errors
+/// [`LedgerFilesError`], what was read before it is added.
+pub(crate) fn replay_to(
+    entries: &mut Vec<Bytes>,
+    files: &mut LedgerFiles<SimFolder>,
+    from: Seqno,
+) -> Result<(), LedgerFilesError> {
+    let replayed = files.replay(from, |entry, _| {
+        entries.push(entry);
+        Ok::<(), Infallible>(())
+    });
+    match replayed {
+        Ok(()) => Ok(()),
+        Err(ReplayError::Files(error)) => Err(error),
+        Err(ReplayError::Taker { source, .. }) => match source {},
     }
 }
 

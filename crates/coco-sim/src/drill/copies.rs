@@ -1,12 +1,8 @@
 //! The copies of a ledger from which a service may come back, and what whoever reads them finds.
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
 use coco_crypto::Certificate;
-use coco_ledger::{
-    ChunkName, EntryView, Folder as _, LedgerFault, LedgerFiles, ReplayError, VerifiedReceipt,
-};
+use coco_ledger::{ChunkName, EntryView, Folder as _, LedgerFault, LedgerFiles, VerifiedReceipt};
 use coco_replica::{Reach, RecoverLedgerError};
 use coco_types::{Seqno, TxId};
 
@@ -14,7 +10,7 @@ use super::reborn::Reborn;
 use crate::{
     dice::Dice,
     folder::SimFolder,
-    machine::{Machine, in_full, index, tx_id},
+    machine::{Machine, in_full, index, replay_to, tx_id},
     marks::Marks,
     world::disaster::Remains,
 };
@@ -213,14 +209,8 @@ fn entries(folder: &SimFolder, upto: Seqno) -> Vec<Bytes> {
     // Opening files changes them.
     let mut files = LedgerFiles::open(folder.copy()).expect("it was read before");
     let mut entries = Vec::new();
-    let replayed = files.replay(Seqno(1), |entry, _| {
-        entries.push(entry);
-        Ok::<(), Infallible>(())
-    });
-    match replayed {
-        Ok(()) | Err(ReplayError::Files(_)) => {}
-        Err(ReplayError::Taker { source, .. }) => match source {},
-    }
+    // What follows the entry that is asked for may be damaged.
+    let _read: Result<(), _> = replay_to(&mut entries, &mut files, Seqno(1));
     entries.truncate(index(upto));
     entries
 }

@@ -321,15 +321,16 @@ impl Reborn {
 
     /// A row of one of its tables, as it is now.
     pub(super) fn row(&self, map: &'static str, key: &[u8]) -> Option<Value> {
+        serde_json::from_slice(&self.bytes(map, key)?).ok()
+    }
+
+    fn bytes(&self, map: &'static str, key: &[u8]) -> Option<coco_kv::Value> {
         let head = self.replica().reader().head();
-        let row = head.get(head.map(&MapName::from_static(map))?, key)?;
-        serde_json::from_slice(&row).ok()
+        head.get(head.map(&MapName::from_static(map))?, key)
     }
 
     pub(super) fn status(&self) -> Option<ServiceStatus> {
-        let head = self.replica().reader().head();
-        let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
-        service_status(&row)
+        service_status(&self.bytes(SERVICE_MAP, singleton_key())?)
     }
 
     /// What the last sharing encrypted to a member.
