@@ -99,6 +99,8 @@ pub struct Machine {
     pub copied_at: Option<Seqno>,
     /// The life in which it first began to copy another's ledger: from then on what is before a snapshot may not be there.
     first_copied: Option<u64>,
+    /// The life in which a host brought back chunks that it may have taken away before the ledger was copied: they may leave gaps.
+    pub old_chunks: Option<u64>,
     /// The last committed entry of what it has just copied.
     copied: Option<TxId>,
     /// Before its next start it has to copy the ledger of another.
@@ -289,6 +291,7 @@ impl Machine {
             was_primary: false,
             copied_at: None,
             first_copied: None,
+            old_chunks: None,
             copied: None,
             wants_copy: None,
             born: None,
@@ -363,6 +366,7 @@ impl Machine {
             was_primary: false,
             copied_at: other.copied_at,
             first_copied: other.first_copied,
+            old_chunks: other.old_chunks,
             copied: None,
             wants_copy: other.wants_copy.map(|copy| WantedCopy { goes_on: false, ..copy }),
             born: None,

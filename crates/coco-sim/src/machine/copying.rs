@@ -115,11 +115,19 @@ impl Machine {
         self.disk = Promise { hard_state, entries: Vec::new() };
     }
 
+    /// The host is about to bring back what it took away.
+    pub fn note_brought_back(&mut self) {
+        if self.first_copied.is_some() && self.folder.away() > 0 {
+            self.old_chunks = Some(self.life);
+        }
+    }
+
     /// Everything on its disk is gone. Whoever starts from it is a new node that has promised nothing.
     pub fn lose_all(&mut self) {
         self.folder.wipe();
         self.promises_nothing();
         self.copied_at = None;
+        self.old_chunks = None;
         self.damage = None;
         self.wants_copy = Some(WantedCopy { at_least: Seqno::ZERO, goes_on: false });
         self.copy = None;
