@@ -424,10 +424,10 @@ const ACTIONS = {
     },
     set_service_configuration: {
         check: (args) => {
-            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "restart_from_disk",
+            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "node_lease_s", "restart_from_disk",
                 "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"];
             for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
-            const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s } = args;
+            const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s, node_lease_s } = args;
             for (const name of ["maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"]) {
                 if (args[name] !== undefined) expectWhole(args[name], 1, 3650, name);
             }
@@ -435,6 +435,8 @@ const ACTIONS = {
             if (ledger_secret_age_max_s !== undefined) {
                 expectWhole(ledger_secret_age_max_s, 3600, 315360000, "ledger_secret_age_max_s");
             }
+            // A node that does not show for so long that it runs admitted code is quarantined: five minutes at least; 0 asks nobody.
+            if (node_lease_s !== undefined && node_lease_s !== 0) expectWhole(node_lease_s, 300, 315360000, "node_lease_s");
             // Nodes go on from their own disks when they start again: then all can be stopped at once, and their hosts are
             // believed that no disk was set back.
             if (args.restart_from_disk !== undefined) expectType(args.restart_from_disk, "boolean", "restart_from_disk");

@@ -32,6 +32,7 @@ mod disaster;
 mod fault;
 mod founding;
 mod issuers;
+mod leases;
 mod nodes;
 mod secrets;
 
@@ -53,7 +54,9 @@ use crate::{
     },
 };
 use disaster::Periods;
-use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE};
+pub(crate) use nodes::Configuration;
+pub(crate) use secrets::SECRET_SINCE;
+use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS};
 
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
@@ -239,7 +242,7 @@ impl Audit {
             } else if touches(tables::JWT_KEYS) {
                 issuers::check(tx, entry.writes)
             } else {
-                nodes::check(tx, entry.writes)
+                nodes::check(tx, entry.writes, &self.times())
             };
             checked.map_err(|fault| self.failed(fault))?;
             self.acts.own += 1;

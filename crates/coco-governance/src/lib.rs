@@ -33,6 +33,7 @@ mod history;
 mod id;
 mod issuer_keys;
 mod jwk;
+mod leases;
 mod members;
 mod outside;
 mod proposals;
@@ -67,6 +68,7 @@ pub use id::{MemberId, ProposalId};
 pub use issuer_keys::{
     ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, IssuerTerms, take_issuer_keys,
 };
+pub use leases::{LeaseRow, is_secret_outside};
 pub use outside::{
     CERTIFICATES_MADE_MAX, CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX,
 };

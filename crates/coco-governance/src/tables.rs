@@ -69,6 +69,8 @@ pub const NODES_CODE_IDS: &str = "public:ccf.gov.nodes.code_ids";
 /// What members say of a seat in the row of the node that has it, and whoever takes it over keeps.
 pub const NODE_FIELDS_KEPT: [&str; 2] = ["node_data", "successors"];
 
+/// `seat -> JSON`: [`LeaseRow`](crate::LeaseRow). Ours.
+pub const NODES_LEASES: &str = "public:coco.gov.nodes.leases";
 /// `node id -> PEM`: certificates of nodes.
 pub const NODES_ENDORSED_CERTIFICATES: &str = "public:ccf.gov.nodes.endorsed_certificates";
 /// `digest -> JSON`: host data of SEV-SNP nodes that may join.
@@ -103,7 +105,7 @@ pub fn is_of_governance(name: &str) -> bool {
 }
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 53] = [
+pub const TABLES: [&str; 54] = [
     AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
@@ -140,6 +142,7 @@ pub const TABLES: [&str; 53] = [
     NODES_CODE_IDS,
     "public:ccf.gov.nodes.code_update_policy",
     NODES_ENDORSED_CERTIFICATES,
+    NODES_LEASES,
     "public:ccf.gov.nodes.node_join_policy",
     SNP_HOST_DATA,
     SNP_MEASUREMENTS,
@@ -237,6 +240,16 @@ pub struct ConfigurationRow {
     pub ledger_secret_age_max_s: Option<u64>,
     /// Whether a node may go on from its own disk when it starts again. Ours.
     pub restart_from_disk: Option<bool>,
+    /// For how long a node is believed to run what it showed, in seconds; nothing or zero for ever. Ours.
+    pub node_lease_s: Option<u64>,
+}
+
+impl ConfigurationRow {
+    /// For how long a node is believed to run what it showed, in seconds, if not for ever.
+    #[must_use]
+    pub fn lease_s(&self) -> Option<u64> {
+        self.node_lease_s.filter(|seconds| *seconds > 0)
+    }
 }
 
 /// Where a proposal is in its life.

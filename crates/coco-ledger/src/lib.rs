@@ -66,8 +66,9 @@ pub use genesis::{
 };
 pub use membership::{
     CONFIGURATION_MAP, ConfigurationRow, IN_EFFECT_MAP, KEPT_FIELDS, MembershipError, NodeRow,
-    RESUMED_MAP, put_endorsed_certificate, put_in_effect, put_introduced_node, put_pending_node,
-    put_resumed, put_retired_committed, put_status, put_successor, read_in_effect, read_node,
+    RESUMED_MAP, put_endorsed_certificate, put_in_effect, put_introduced_node, put_let_in_again,
+    put_pending_node, put_quarantined, put_resumed, put_retired_committed, put_status,
+    put_successor, read_in_effect, read_node,
 };
 pub use merkle::{MerkleTree, PathStep, root_from_path};
 pub use periods::{LedgerSecrets, PERIODS_MAX, Period, PeriodError};

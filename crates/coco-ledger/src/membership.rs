@@ -260,6 +260,49 @@ pub fn put_successor(
     change_row(set, node, row, kept.chain(status))
 }
 
+/// Writes the row of a seat again whose node is quarantined: pending, with what members said of the node in `before` that had come in
+/// it.
+///
+/// # Errors
+/// [`MembershipError`] when `row` or `before` is no such row.
+pub fn put_quarantined(
+    set: &mut WriteSet,
+    seat: NodeId,
+    row: &[u8],
+    before: &[u8],
+) -> Result<(), MembershipError> {
+    let (mut changed, mut before) = (fields(row)?, fields(before)?);
+    for field in KEPT_FIELDS {
+        let kept = before.remove(field).map(|kept| changed.insert(field.to_owned(), kept));
+        if kept.is_none() {
+            changed.remove(field);
+        }
+    }
+    changed.insert("status".to_owned(), serde_json::json!(NodeStatus::Pending));
+    changed.insert("retired_committed".to_owned(), serde_json::json!(false));
+    put_fields(set, seat, &changed)
+}
+
+/// Writes a node's row again: it is [`NodeStatus::Trusted`], and runs and is reached as it has shown now.
+///
+/// # Errors
+/// [`MembershipError`] when `row` is no such row.
+///
+/// # Panics
+/// Never: every value has a JSON form.
+pub fn put_let_in_again(
+    set: &mut WriteSet,
+    node: &GenesisNode,
+    row: &[u8],
+) -> Result<(), MembershipError> {
+    let shown = NodeInfo::of(node, NodeStatus::Trusted, None);
+    let shown = serde_json::to_value(&shown).expect("every value has a JSON form");
+    let shown = shown.as_object().expect("a row has fields").clone();
+    let mut changed = fields(row)?;
+    changed.extend(shown);
+    put_fields(set, node.node_id, &changed)
+}
+
 /// Writes a retired node's row again, saying that its retirement is committed: CCF's word for a node that nobody needs
 /// any more.
 ///
@@ -285,8 +328,16 @@ fn change_row<'a>(
 ) -> Result<(), MembershipError> {
     let mut fields = fields(row)?;
     fields.extend(changes.into_iter().map(|(field, value)| (field.to_owned(), value)));
+    put_fields(set, node, &fields)
+}
+
+fn put_fields(
+    set: &mut WriteSet,
+    node: NodeId,
+    fields: &serde_json::Map<String, serde_json::Value>,
+) -> Result<(), MembershipError> {
     let row =
-        serde_json::to_vec(&fields).map_err(|source| MembershipError { map: NODES_MAP, source })?;
+        serde_json::to_vec(fields).map_err(|source| MembershipError { map: NODES_MAP, source })?;
     set.insert(&MapName::from_static(NODES_MAP), node.to_string().as_bytes(), row);
     Ok(())
 }

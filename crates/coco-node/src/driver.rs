@@ -268,6 +268,10 @@ const fn refusal(reply: &JoinReply) -> &'static str {
         JoinReply::Retired => {
             "members removed it, or its seat was given to another; start it again to ask for the seat"
         }
+        JoinReply::Quarantined => {
+            "its lease has ended: it did not show in time that it runs code that members admit. Have it introduce itself again \
+             (coco network join, with its folder), and start it"
+        }
         JoinReply::Admitted | JoinReply::Later(_) | JoinReply::NotPrimary(_) => "not now",
     }
 }

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,11 +18,12 @@ use std::{
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, PublicKey, SigningKey};
+use coco_kv::Reader;
 use coco_ledger::GenesisNode;
 use coco_replica::{JoinRefusal, JoinReply, JoinRequest, SharedLedgerState};
 use coco_types::{
     Digest, NodeId, TxId,
-    codec::{DecodeError, Reader, put_bytes, put_u64},
+    codec::{self, DecodeError, put_bytes, put_u64},
     limits::NODES_MAX,
 };
 use tokio::time::sleep;
@@ -33,6 +35,7 @@ use crate::{
     driver::Inbox,
     peers::Peers,
     provision::VIRTUAL_QUOTE_FORMAT,
+    seat::{program_digest, service_configuration},
 };
 
 /// Time between two questions.
@@ -42,6 +45,9 @@ const ADMITTED_ASKS: u32 = 5;
 /// A node with a vote that has heard of no primary that it can answer for so many questions asks whether it still has its
 /// seat.
 const SILENT_ASKS: u32 = 10;
+/// How often a node shows the primary what it runs, where members give leases. A primary that sees a lease as over waits for several
+/// times this, since its clock may have jumped.
+const SHOW_EVERY: Duration = Duration::from_secs(3);
 /// Longest address on the wire, in bytes.
 const ADDRESS_BYTES_MAX: usize = 300;
 /// Longest encryption key in PEM, in bytes: one of 4096 bits has 800.
@@ -98,6 +104,18 @@ impl Question {
         }
     }
 
+    /// Has it name the program that runs, if it does not yet. Whether it does.
+    async fn read_code(&mut self) -> bool {
+        if self.code_digest == Digest::ZERO {
+            match tokio::task::spawn_blocking(program_digest).await {
+                Ok(Ok(digest)) => self.code_digest = digest,
+                Ok(Err(error)) => warn!(%error, "cannot read the program that runs"),
+                Err(error) => warn!(%error, "cannot read the program that runs"),
+            }
+        }
+        self.code_digest != Digest::ZERO
+    }
+
     /// The bytes of the question.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -123,10 +141,10 @@ impl Question {
     /// # Errors
     /// [`DecodeError`] when the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = codec::Reader::new(bytes);
         let seat_key = reader.bytes("seat's key")?.to_vec();
         let proof = reader.bytes("proof of the seat")?.to_vec();
-        let mut digest = Reader::new(reader.bytes("code digest")?);
+        let mut digest = codec::Reader::new(reader.bytes("code digest")?);
         let code_digest = Digest(digest.array("code digest")?);
         digest.end()?;
         let rpc_address = address(&mut reader)?;
@@ -179,6 +197,7 @@ impl Answer {
             JoinReply::NoSuchSeat => (5, None),
             JoinReply::OtherCode => (6, None),
             JoinReply::Retired => (7, None),
+            JoinReply::Quarantined => (8, None),
         };
         out.push(kind);
         out.extend_from_slice(&node.unwrap_or_default().0);
@@ -196,7 +215,7 @@ impl Answer {
     /// # Errors
     /// [`DecodeError`] when the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = codec::Reader::new(bytes);
         let kind = reader.u8("answer to a join")?;
         let node = NodeId(reader.array("node")?);
         let reply = match kind {
@@ -208,6 +227,7 @@ impl Answer {
             5 => JoinReply::NoSuchSeat,
             6 => JoinReply::OtherCode,
             7 => JoinReply::Retired,
+            8 => JoinReply::Quarantined,
             found => {
                 let found = u64::from(found);
                 return Err(DecodeError::Value { field: "answer to a join", found });
@@ -240,12 +260,12 @@ fn signed(node: NodeId) -> Vec<u8> {
     [CONTEXT, &node.0].concat()
 }
 
-fn address(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+fn address(reader: &mut codec::Reader<'_>) -> Result<String, DecodeError> {
     text(reader, "address", ADDRESS_BYTES_MAX)
 }
 
 fn text(
-    reader: &mut Reader<'_>,
+    reader: &mut codec::Reader<'_>,
     field: &'static str,
     bytes_max: usize,
 ) -> Result<String, DecodeError> {
@@ -272,6 +292,7 @@ pub(crate) struct Seeker {
     pub(crate) peers: Arc<Peers>,
     pub(crate) inbox: Inbox,
     pub(crate) state: SharedLedgerState,
+    pub(crate) reader: Reader,
     /// Whether this node votes, in a configuration that is in effect.
     pub(crate) votes: Arc<AtomicBool>,
 }
@@ -282,10 +303,36 @@ impl Seeker {
         // Whoever asks for its seat does not say again how it came here.
         let question = Question { resumed: None, ..self.question.clone() };
         if restart == Restart::FromDisk && self.votes.load(Ordering::Relaxed) {
-            tokio::join!(self.announce(), self.run(&question));
+            tokio::join!(self.announce(), self.run(question.clone()), self.show(question));
         } else {
-            self.run(&question).await;
+            tokio::join!(self.run(question.clone()), self.show(question));
         }
+    }
+
+    /// Shows the primary again and again what this node runs, where members give leases.
+    async fn show(&self, mut question: Question) {
+        loop {
+            sleep(SHOW_EVERY).await;
+            let lease = service_configuration(&self.reader).and_then(|row| row.lease_s());
+            if lease.is_none() || !question.read_code().await {
+                continue;
+            }
+            if let Some(Err(error)) = self.say(&question).await {
+                debug!(%error, "cannot show the primary what this node runs");
+            }
+        }
+    }
+
+    /// Says something to the primary; nothing when none is known.
+    async fn say(&self, question: &Question) -> Option<io::Result<JoinReply>> {
+        let primary = self.state.read().primary()?;
+        if primary == self.certificate.key().node_id() {
+            let request = question.clone().verified(&self.certificate)?;
+            return Some(self.inbox.join(request).await);
+        }
+        let address = self.directory.get(primary)?;
+        let asked = self.peers.ask(&address.peer, question).await;
+        Some(asked.map(|(_, answer)| answer.reply))
     }
 
     /// Says to the primary that this node went on from its own disk, until it was heard once.
@@ -293,25 +340,9 @@ impl Seeker {
         if self.question.resumed.is_none() {
             return;
         }
-        let me = self.certificate.key().node_id();
         loop {
             sleep(ASK_EVERY).await;
-            let primary = self.state.read().primary();
-            let reply = match primary {
-                Some(primary) if primary == me => {
-                    let request = self.question.clone().verified(&self.certificate);
-                    let Some(request) = request else { return };
-                    self.inbox.join(request).await
-                }
-                Some(primary) => {
-                    let Some(address) = self.directory.get(primary) else { continue };
-                    self.peers
-                        .ask(&address.peer, &self.question)
-                        .await
-                        .map(|(_, answer)| answer.reply)
-                }
-                None => continue,
-            };
+            let Some(reply) = self.say(&self.question).await else { continue };
             match reply {
                 Ok(JoinReply::Later(_) | JoinReply::NotPrimary(_)) => {}
                 Ok(reply) => {
@@ -326,7 +357,7 @@ impl Seeker {
     /// Asks as long as this node has no vote, or hears of no primary: members may have removed it, and nobody sends anything
     /// to a node that has left. A primary that it cannot answer is none for it: it came to the network after this node's
     /// ledger ends, and whoever is asked says where it is. Ends with the node.
-    async fn run(&self, question: &Question) {
+    async fn run(&self, mut question: Question) {
         let mut silent: u32 = 0;
         let mut listens: u32 = 0;
         let mut next: usize = 0;
@@ -344,14 +375,17 @@ impl Seeker {
             }
             next = next.wrapping_add(1);
             let Some(address) = hint.take().or_else(|| self.whom_to_ask(next)) else { continue };
-            let (by, answer) = match self.peers.ask(&address, question).await {
+            if !question.read_code().await {
+                continue;
+            }
+            let (by, answer) = match self.peers.ask(&address, &question).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     debug!(address, %error, "cannot ask for this node's seat");
                     continue;
                 }
             };
-            if answer.reply == JoinReply::Retired {
+            if matches!(answer.reply, JoinReply::Retired | JoinReply::Quarantined) {
                 if farewells.len() < NODES_TOLD_MAX {
                     farewells.insert(by);
                 }
@@ -398,7 +432,10 @@ impl Seeker {
                 info!(address, ?reason, "this node's seat is not given now");
                 None
             }
-            JoinReply::NoSuchSeat | JoinReply::OtherCode | JoinReply::Retired => {
+            JoinReply::NoSuchSeat
+            | JoinReply::OtherCode
+            | JoinReply::Retired
+            | JoinReply::Quarantined => {
                 warn!(address, reply = ?answer.reply, "this node has no place in the network");
                 self.inbox.refused(answer.reply);
                 None
@@ -453,6 +490,7 @@ mod tests {
             JoinReply::NoSuchSeat,
             JoinReply::OtherCode,
             JoinReply::Retired,
+            JoinReply::Quarantined,
         ] {
             let answer = Answer { reply, nodes: vec![(node, place())] };
             let bytes = answer.encode();

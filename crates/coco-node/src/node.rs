@@ -434,6 +434,7 @@ fn seeker(
         peers: Arc::clone(&shared.peers),
         inbox: shared.inbox.clone(),
         state: loaded.loader.state(),
+        reader: loaded.loader.reader(),
         votes: Arc::clone(&shared.votes),
     }))
 }

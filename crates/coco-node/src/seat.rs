@@ -5,6 +5,8 @@
 //! On the virtual platform a host can undo the first start, as it can everything; on a TEE the keys of the first start
 //! are not sealed either.
 
+use std::io;
+
 use coco_consensus::{Configuration, HardState};
 use coco_crypto::{AltName, sha256};
 use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, singleton_key};
@@ -110,15 +112,20 @@ pub(crate) fn question(
         Question::new(me, &seat.node_key(), digest, place, encryption_key)
     };
     match config.consensus.restart {
-        // One that was never in the configuration comes for its first place.
-        // Nobody compares the code of a node that has its seat.
+        // One that was never in the configuration comes for its first place. Nobody compares the code of a node that has its seat
+        // before its lease is renewed.
         Restart::FromDisk if votes => Ok(Some(Question { resumed, ..question(Digest::ZERO) })),
         Restart::Rejoin | Restart::FromDisk => {
-            let program = std::env::current_exe().and_then(std::fs::read);
-            let digest = sha256(&program.map_err(StartNodeError::Program)?);
-            Ok(Some(question(digest)))
+            Ok(Some(question(program_digest().map_err(StartNodeError::Program)?)))
         }
     }
+}
+
+/// The digest of the program that runs. Its file may have been replaced meanwhile, and what runs has not.
+pub(crate) fn program_digest() -> io::Result<Digest> {
+    let running = std::fs::read("/proc/self/exe");
+    let program = running.or_else(|_| std::env::current_exe().and_then(std::fs::read));
+    Ok(sha256(&program?))
 }
 
 /// Where the other seats are: as the configuration says, and then as the ledger does, where one is. Nodes may have come since

@@ -18,8 +18,8 @@ use coco_adapter::Ticket;
 use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
     Certificates, Effect, Governance, GovernanceError, Handled, IssuerKeys, Occasion, Reply, Route,
-    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, newest_secret,
-    service_of, share, tables, take_issuer_keys,
+    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, is_secret_outside,
+    newest_secret, service_of, share, tables, take_issuer_keys,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -92,7 +92,7 @@ pub enum Unasked {
     /// It opens a service whose secrets are all back. Refused, it tries again after each request of a member that is carried
     /// out: nothing else changes what it reads.
     EndOfRecovery,
-    /// It gives the ledger another secret, because of the age of the one that it has. Refused, it tries again after
+    /// It gives the ledger another secret, because of the age of the one that it has, or of who has it. Refused, it tries again after
     /// [`SECRET_LOOK_MS`].
     NextSecret,
 }
@@ -369,7 +369,7 @@ fn end_recovery(
     Prepared::of(transaction, base, Reply::Done)
 }
 
-/// Gives the ledger another secret if the one that it has is still too old.
+/// Gives the ledger another secret if the one that it has is still too old, or a node has it that is quarantined.
 fn next_secret(
     mut transaction: Transaction<'static>,
     secrets: &Secrets,
@@ -381,7 +381,9 @@ fn next_secret(
         Ok(tx.get(map, singleton_key()))
     };
     let (configuration, since) = (row(tables::SERVICE_CONFIG)?, row(SECRET_SINCE_MAP)?);
-    if is_over_age(configuration.as_deref(), since.as_deref(), secrets.now) {
+    if is_over_age(configuration.as_deref(), since.as_deref(), secrets.now)
+        || is_secret_outside(tx)?
+    {
         let why = Dealt { opens: false, rekeys: true, refreshes: false };
         deal(&mut transaction, secrets, seed, why)?;
     }
@@ -637,6 +639,7 @@ impl Replica {
         let (configuration, since) = (row(tables::SERVICE_CONFIG), row(SECRET_SINCE_MAP));
         let now_s = self.block_time_ms() / 1000;
         is_over_age(configuration.as_deref(), since.as_deref(), now_s)
+            || is_secret_outside(&mut self.core.store.reader().begin()).unwrap_or_default()
     }
 
     fn begin_governing(&mut self, running: Running, effects: &mut Effects) {

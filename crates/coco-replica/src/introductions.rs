@@ -69,7 +69,11 @@ impl Replica {
             return Ok(IntroductionReply::NotPrimary(self.engine.primary()));
         }
         if let Some(row) = self.row(node.node_id) {
-            let status = read_node(node.node_id, &row)?.status;
+            let found = read_node(node.node_id, &row)?;
+            if found.status != NodeStatus::Retired && self.has_lease_ended(node.node_id) {
+                return self.let_in_again(introduction, &row);
+            }
+            let status = found.status;
             return Ok(IntroductionReply::Known { status, id: self.core.last() });
         }
         if self.admits_code(&node.code_digest) != Some(true) {

@@ -26,6 +26,7 @@ mod governing;
 mod hard_state_file;
 mod held;
 mod introductions;
+mod leases;
 mod ledger_state;
 mod load;
 mod load_ledger;
@@ -53,6 +54,7 @@ pub use governing::{
 pub use hard_state_file::{HardStateFile, HardStateFileError};
 pub use held::Held;
 pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
+pub use leases::{LEASE_GRACE_MS, LEASE_LOOK_MS};
 pub use ledger_state::{LedgerState, SharedLedgerState};
 pub use load::{LoadError, Loader, RECENT_BYTES_MAX, RestoreSnapshotError};
 pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};

@@ -67,6 +67,9 @@ pub enum JoinReply {
     NoSuchSeat,
     /// Never without a vote of the members: the node in that seat runs other code.
     OtherCode,
+    /// Not before it has shown again what it runs, by introducing itself: its lease has ended. As many have to say so as of
+    /// [`JoinReply::Retired`].
+    Quarantined,
     /// Never: that node had a seat, and another has it now, as far as the node knows that was asked. One that was cut off
     /// for long hears nothing else of it. It goes on to vote for those who still need it, until a majority of the voters
     /// say so: then they can do without.
@@ -112,20 +115,22 @@ impl Replica {
 
     fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
         let JoinRequest { node, seat, resumed } = request;
-        let is_retired = !self.engine.configuration().contains(node.node_id)
-            && self.status(node.node_id)? == Some(NodeStatus::Retired);
+        let farewell = self.farewell(node.node_id, *seat)?;
         // Anybody knows that, once the change has ended here. While it lasts the vote of the node that leaves may be needed.
-        if is_retired && self.core.is_configuration_settled() {
-            return Ok(JoinReply::Retired);
+        if let Some(reply) = farewell
+            && self.core.is_configuration_settled()
+        {
+            return Ok(reply);
         }
         if self.engine.role() != Role::Primary {
             return Ok(JoinReply::NotPrimary(self.engine.primary()));
         }
-        if is_retired {
+        if farewell.is_some() {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let Occupants { voter, learner } = self.occupants(*seat)?;
         if voter == Some(node.node_id) || learner == Some(node.node_id) {
+            self.renew_lease(*seat, &node.code_digest)?;
             return self.note_resumed(node.node_id, *resumed);
         }
         if voter.is_none() && learner.is_none() {
@@ -169,6 +174,18 @@ impl Replica {
         self.put_newcomer(&mut writes, node, *seat)?;
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
+    }
+
+    /// What is said to a node that takes part in nothing and shall not come as it is.
+    fn farewell(&self, node: NodeId, seat: NodeId) -> Result<Option<JoinReply>, MembershipError> {
+        if self.engine.configuration().contains(node) {
+            return Ok(None);
+        }
+        if self.is_quarantined(seat)? {
+            return Ok(Some(JoinReply::Quarantined));
+        }
+        let is_retired = self.status(node)? == Some(NodeStatus::Retired);
+        Ok(is_retired.then_some(JoinReply::Retired))
     }
 
     /// Writes down a node that comes. One that members trust stays what it is, also when another was in its seat meanwhile: its
@@ -425,12 +442,16 @@ impl Replica {
         if let Some(newest) = newest {
             put_in_effect(&mut writes, newest);
         }
-        for (node, NodeRow { status, retired_committed, .. }) in self.all_rows()? {
-            let is_gone = status == NodeStatus::Retired
+        let rows = self.all_rows()?;
+        for (node, NodeRow { status, retired_committed, seat, .. }) in &rows {
+            let is_gone = *status == NodeStatus::Retired
                 && !retired_committed
-                && !self.engine.configuration().contains(node);
-            if let Some(row) = self.row(node).filter(|_| is_gone) {
-                put_retired_committed(&mut writes, node, &row)?;
+                && !self.engine.configuration().contains(*node);
+            let Some(row) = self.row(*node).filter(|_| is_gone) else { continue };
+            put_retired_committed(&mut writes, *node, &row)?;
+            let mut of_seat = rows.iter().filter(|(_, row)| row.seat == *seat);
+            if of_seat.all(|(_, row)| row.status == NodeStatus::Retired) {
+                self.end_lease(&mut writes, *seat);
             }
         }
         self.write_down(id, &writes)?;
@@ -502,12 +523,16 @@ impl Replica {
         self.retire(writes, before)
     }
 
-    fn retire(&self, writes: &mut WriteSet, node: NodeId) -> Result<(), MembershipError> {
+    pub(crate) fn retire(
+        &self,
+        writes: &mut WriteSet,
+        node: NodeId,
+    ) -> Result<(), MembershipError> {
         let Some(row) = self.row(node) else { return Ok(()) };
         put_status(writes, node, &row, NodeStatus::Retired)
     }
 
-    fn propose_configuration(
+    pub(crate) fn propose_configuration(
         &mut self,
         mut writes: WriteSet,
         next: Configuration,
@@ -526,13 +551,13 @@ impl Replica {
 
     /// Whether a learner may be added: not during a change, and not before an entry says that the last one is in effect. Only
     /// the newest few configurations are remembered, so nobody would say it afterwards.
-    fn can_admit(&self) -> bool {
+    pub(crate) fn can_admit(&self) -> bool {
         !self.engine.configuration().is_joint()
             && !self.core.has_unsaid_configuration()
             && self.can_reconfigure()
     }
 
-    fn me(&self) -> NodeId {
+    pub(crate) fn me(&self) -> NodeId {
         self.signer.node_id()
     }
 
@@ -580,7 +605,7 @@ impl Replica {
     }
 
     /// Whether a node was heard of lately; this one always is.
-    fn answers(&self, node: NodeId) -> bool {
+    pub(crate) fn answers(&self, node: NodeId) -> bool {
         node == self.me() || self.progress_of(node).is_some_and(|other| other.active)
     }
 

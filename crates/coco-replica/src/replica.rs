@@ -20,6 +20,7 @@ use crate::{
     effects::{Effects, Persist, Reply},
     governing::{Asked, GovernReply, GovernRequest, Governed, Governing},
     introductions::Introduction,
+    leases::Leases,
     ledger_state::SharedLedgerState,
     load::{AppendKind, Core, LoadError, Loader},
     membership::JoinRequest,
@@ -156,6 +157,7 @@ pub struct Replica {
     pub(crate) own_disk: OwnDisk,
     snapshots: Snapshots,
     pub(crate) governing: Governing,
+    pub(crate) leases: Leases,
     /// Members may have trusted or removed nodes that the configuration does not show yet.
     pub(crate) nodes_changed: bool,
     /// With these nodes, and these that are ready, there was nothing to do.
@@ -201,6 +203,7 @@ impl Replica {
             settings,
             own_disk: OwnDisk::default(),
             governing: Governing::default(),
+            leases: Leases::default(),
             nodes_changed: false,
             idle_after: None,
             outside_map: MapName::from_static(OUTSIDE_MAP),
@@ -272,6 +275,7 @@ impl Replica {
             Input::Tick => {
                 self.engine.tick();
                 self.look_at_own_disk();
+                self.look_at_leases()?;
                 self.advance_membership()?;
                 self.advance_governing(&mut effects)?;
                 let answers = self.adapter.expire(self.now.mono_ms);

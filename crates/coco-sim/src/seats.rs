@@ -151,7 +151,7 @@ impl World {
                 JoinReply::NoSuchSeat if self.plan.changes_nodes() => {
                     "a node asked for a seat that is none"
                 }
-                JoinReply::NoSuchSeat | JoinReply::OtherCode => {
+                JoinReply::NoSuchSeat | JoinReply::OtherCode | JoinReply::Quarantined => {
                     panic!("every seat was there from the beginning, with the same code")
                 }
             });
@@ -193,7 +193,8 @@ impl World {
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)
-            | JoinReply::OtherCode => {}
+            | JoinReply::OtherCode
+            | JoinReply::Quarantined => {}
         }
     }
 

@@ -3,23 +3,33 @@
 //! The steps are those of the replica. A node that nobody knew is pending, and so is one that asks for a seat; a pending one is
 //! trusted by a vote, or when it takes over a seat whose node leaves with the same entry; consensus has nobody else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use coco_kv::{MapName, Transaction, WriteSetView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{AuditFault, CONFIGURATION, SNAPSHOT_ASKED, act::rows, is_governed};
+use super::{
+    AuditFault, CONFIGURATION, SNAPSHOT_ASKED,
+    act::rows,
+    is_governed,
+    leases::{self, Leases},
+};
 use crate::recovery::is_holder;
 use crate::tables::{
     self, ENCRYPTED_SUBMITTED_SHARES, NODE_FIELDS_KEPT, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
-    VIRTUAL_MEASUREMENTS, singleton_key,
+    NODES_LEASES, VIRTUAL_MEASUREMENTS, singleton_key,
 };
 
 /// Checks an entry that records no request.
-pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
+pub(super) fn check(
+    tx: &mut Transaction<'_>,
+    writes: &WriteSetView<'_>,
+    times: &RangeInclusive<u64>,
+) -> Result<(), AuditFault> {
     let known = [
         NODES_INFO,
+        NODES_LEASES,
         NODES_ENDORSED_CERTIFICATES,
         CONFIGURATION,
         ENCRYPTED_SUBMITTED_SHARES,
@@ -33,6 +43,7 @@ pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Resu
     nodes.check_steps()?;
     nodes.check_certificates(writes)?;
     nodes.check_configuration(writes)?;
+    leases::check(tx, writes, &nodes, times)?;
     for (key, row) in rows(writes, SNAPSHOT_ASKED) {
         // Operators may ask for one: it says nothing that the ledger does not. There is room for no word beside that.
         if key != singleton_key() || row != Some(b"".as_slice()) {
@@ -111,7 +122,7 @@ impl Node {
 
 /// The row of [`CONFIGURATION`].
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     voters: Vec<String>,
     outgoing: Vec<String>,
     learners: Vec<String>,
@@ -119,7 +130,7 @@ pub(super) struct Configuration {
 
 impl Configuration {
     /// The one in force; nobody's, if there is none.
-    pub(super) fn of(tx: &mut Transaction<'_>) -> Self {
+    pub(crate) fn of(tx: &mut Transaction<'_>) -> Self {
         let map = tx.map(&MapName::from_static(CONFIGURATION));
         let row = map.and_then(|map| tx.get(map, singleton_key()));
         row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default()
@@ -132,7 +143,7 @@ impl Configuration {
             && self.learners.is_empty()
     }
 
-    pub(super) fn has(&self, node: &String) -> bool {
+    pub(crate) fn has(&self, node: &String) -> bool {
         [&self.voters, &self.outgoing, &self.learners].into_iter().any(|all| all.contains(node))
     }
 }
@@ -147,8 +158,18 @@ pub(super) fn all_nodes(tx: &mut Transaction<'_>) -> Result<BTreeMap<String, Nod
     Ok(nodes)
 }
 
+/// What the service writes of a node that it lets in again with new evidence.
+const SHOWN_FIELDS: [&str; 6] = [
+    "status",
+    "code_digest",
+    "quote_info",
+    "encryption_pub_key",
+    "node_to_node_interface",
+    "rpc_interfaces",
+];
+
 /// The nodes before an entry and after it.
-struct Nodes {
+pub(super) struct Nodes {
     before: BTreeMap<String, Node>,
     after: BTreeMap<String, Node>,
     /// Those with a row in the entry.
@@ -158,6 +179,7 @@ struct Nodes {
     next: Option<Configuration>,
     /// What members admitted, if they ever did.
     measurements: Vec<Box<[u8]>>,
+    leases: Leases,
 }
 
 impl Nodes {
@@ -176,7 +198,8 @@ impl Nodes {
         let configuration = Configuration::of(tx);
         let next = rows(writes, CONFIGURATION).next().and_then(|(_, row)| row);
         let next = next.and_then(|row| serde_json::from_slice(row).ok());
-        Ok(Self { before, after, changed, configuration, next, measurements })
+        let leases = Leases::read(tx, writes)?;
+        Ok(Self { before, after, changed, configuration, next, measurements, leases })
     }
 
     fn check_steps(&self) -> Result<(), AuditFault> {
@@ -195,6 +218,13 @@ impl Nodes {
         let Some(before) = before else { return self.check_newcomer(after) };
         let seat = after.seat(id);
         match (before.status(), after.status()) {
+            ("Pending" | "Trusted", "Trusted") if seat == id && self.leases.begins(seat) => {
+                return self.check_let_in_again(before, after);
+            }
+            ("Trusted" | "Retired", "Pending") if seat == id && self.is_quarantined(seat) => {
+                return self.check_quarantined(id, before, after);
+            }
+            ("Trusted", "Retired") if seat != id && self.is_quarantined(seat) => {}
             ("Pending", "Trusted") => {
                 let from = self.passes_on(seat).filter(|_| before.asked_seat().is_some());
                 let from =
@@ -231,6 +261,68 @@ impl Nodes {
         }
     }
 
+    /// Whether the lease of a seat has ended, and nobody of it takes part any more.
+    fn is_quarantined(&self, seat: &str) -> bool {
+        let takes_part =
+            |(id, node): (&String, &Node)| node.seat(id) == seat && self.configuration.has(id);
+        self.leases.has_ended(seat) && !self.before.iter().any(takes_part)
+    }
+
+    /// The row of a seat whose node is quarantined: what members said of a node that came in it stays.
+    fn check_quarantined(&self, id: &str, before: &Node, after: &Node) -> Result<(), &'static str> {
+        if before.status() == "Trusted" {
+            return if before.differs_in(after, &["status"]) {
+                Ok(())
+            } else {
+                Err("more of its row changes than its status")
+            };
+        }
+        let from = self.passes_on(id).ok_or("no trusted node of its seat is quarantined")?;
+        let is_kept = |field: &str| after.0.get(field) == from.0.get(field);
+        let changes = [&["status", "retired_committed"][..], &NODE_FIELDS_KEPT].concat();
+        let is_so = before.differs_in(after, &changes)
+            && after.0.get("retired_committed") == Some(&Value::Bool(false))
+            && NODE_FIELDS_KEPT.into_iter().all(is_kept);
+        if is_so { Ok(()) } else { Err("its row is not what its quarantine makes of it") }
+    }
+
+    fn check_let_in_again(&self, before: &Node, after: &Node) -> Result<(), &'static str> {
+        if !self.admits(after) {
+            return Err("members have not admitted its code");
+        }
+        if before.differs_in(after, &SHOWN_FIELDS) {
+            Ok(())
+        } else {
+            Err("more of its row changes than what it showed")
+        }
+    }
+
+    /// Whether members admitted the code of a node.
+    fn admits(&self, node: &Node) -> bool {
+        let code = node.text("code_digest").unwrap_or_default();
+        self.measurements.iter().any(|admitted| **admitted == *code.as_bytes())
+    }
+
+    pub(super) const fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Whether all nodes of a seat were removed, and the entry says of one that nobody needs it any more.
+    pub(super) fn has_left(&self, seat: &str) -> bool {
+        let of_seat = |id: &str| self.after[id].seat(id) == seat;
+        let is_gone = |id: &&String| {
+            self.after[*id].0.get("retired_committed") == Some(&Value::Bool(true)) && of_seat(id)
+        };
+        let mut rows = self.after.iter().filter(|(id, _)| of_seat(id));
+        rows.all(|(_, node)| node.status() == "Retired")
+            && self.changed.iter().any(|id| is_gone(&id))
+    }
+
+    /// Whether the entry says of the node of a seat that it is trusted.
+    pub(super) fn is_let_in_again(&self, seat: &str) -> bool {
+        self.changed.iter().any(|id| id == seat && self.after[id].status() == "Trusted")
+    }
+
     fn check_newcomer(&self, node: &Node) -> Result<(), &'static str> {
         if node.status() != "Pending" {
             return Err("it was never pending");
@@ -240,7 +332,7 @@ impl Nodes {
             return Err("its row has what only members say of a node");
         }
         let code = node.text("code_digest").unwrap_or_default();
-        let is_admitted = self.measurements.iter().any(|admitted| **admitted == *code.as_bytes());
+        let is_admitted = self.admits(node);
         let Some(seat) = node.asked_seat() else {
             return if is_admitted { Ok(()) } else { Err("members have not admitted its code") };
         };

@@ -17,6 +17,7 @@ use super::{
 };
 pub(super) use crate::recovery::{NODE_SECRETS, PAST_SECRETS};
 use crate::{
+    is_secret_outside,
     recovery::{Dealt, SEALED_SECRET_BYTES, check_dealt, has_recovery_members},
     tables::{
         self, ConfigurationRow, PAST_LEDGER_SECRET, RECOVERY_SHARES, SERVICE_CONFIG, singleton_key,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// `one key -> JSON number`: since when the newest ledger secret is used, in seconds since 1970.
-pub(super) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
+pub(crate) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
 
 /// What an entry writes by which the service replaces a ledger secret that is too old.
 const OF_REPLACING: [&str; 5] =
@@ -96,7 +97,7 @@ pub(super) fn check_begun(
 }
 
 /// Checks an entry by which the service gives its ledger another secret without a vote: because members said how old one may
-/// become.
+/// become, or because a node has it that is quarantined.
 pub(super) fn check_replaced(
     tx: &mut Transaction<'_>,
     writes: &WriteSetView<'_>,
@@ -114,11 +115,11 @@ pub(super) fn check_replaced(
     let before = map.and_then(|map| tx.get(map, singleton_key()));
     let before = before.and_then(|row| serde_json::from_slice::<u64>(&row).ok());
     let now = check_begun(writes, times)?;
-    let is_due = match (age_max, before) {
+    let is_old = match (age_max, before) {
         (Some(age_max), Some(before)) => now >= before.saturating_add(age_max),
         _ => false,
     };
-    if !is_due {
+    if !is_old && !is_secret_outside(tx).map_err(AuditFault::Tables)? {
         let reason = "the ledger secret is replaced, and members did not ask for that by then";
         return Err(AuditFault::Effect(reason.to_owned()));
     }

@@ -16,8 +16,12 @@ use coco_api::{
 };
 use coco_crypto::{Certificate, Curve};
 use coco_governance::{
+    LeaseRow,
     rows::ServiceRow,
-    tables::{ConfigurationRow, NODES_INFO, SERVICE_CONFIG, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
+    tables::{
+        ConfigurationRow, NODES_INFO, NODES_LEASES, SERVICE_CONFIG, SERVICE_INFO,
+        VIRTUAL_MEASUREMENTS,
+    },
 };
 use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
@@ -60,7 +64,10 @@ pub(super) async fn join(
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
-        let Some(status) = status else {
+        let has_to_show = |status: &NodeStatus| {
+            *status != NodeStatus::Retired && has_lease_ended(service, introduction.node.node_id)
+        };
+        let Some(status) = status.filter(|status| !has_to_show(status)) else {
             // It is committed then, or was rolled back.
             introduce(service, &introduction, deadline).await?;
             if Instant::now() < deadline {
@@ -112,6 +119,14 @@ fn committed_status(
         respond::error(ErrorCode::InternalError, "the node's row cannot be read").into()
     })?;
     Ok((at, status.map(|row| row.status)))
+}
+
+/// Whether a node is quarantined until it has shown again what it runs.
+fn has_lease_ended(service: &Service, node: NodeId) -> bool {
+    let (_, mut rows) = service.committed_rows();
+    let row = rows.get(NODES_LEASES, node.to_string().as_bytes()).ok().flatten();
+    let lease = row.and_then(|row| LeaseRow::read(&row));
+    lease.is_some_and(|lease| lease.ended_at.is_some())
 }
 
 /// Has the replica write down who a node is, and waits until that is decided.

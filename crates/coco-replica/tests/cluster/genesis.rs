@@ -125,7 +125,7 @@ impl Keys {
 }
 
 /// Keys of nodes, which take long to make: all networks have the same.
-fn encryption_key(node: usize) -> &'static Arc<DecryptionKey> {
+pub(crate) fn encryption_key(node: usize) -> &'static Arc<DecryptionKey> {
     static KEYS: OnceLock<Mutex<BTreeMap<usize, &'static Arc<DecryptionKey>>>> = OnceLock::new();
     let mut keys = KEYS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     keys.entry(node).or_insert_with(|| Box::leak(Box::new(Arc::new(DecryptionKey::generate()))))

@@ -9,6 +9,7 @@ mod commit;
 mod failover;
 mod genesis;
 mod governing;
+mod leases;
 mod limits;
 mod membership;
 mod network;

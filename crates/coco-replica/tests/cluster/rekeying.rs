@@ -14,7 +14,7 @@ fn begins(secrets: &LedgerSecrets) -> Vec<Seqno> {
 
 impl Story {
     /// Its service is open.
-    fn opened(keys: Keys, settings: Settings) -> Self {
+    pub(crate) fn opened(keys: Keys, settings: Settings) -> Self {
         let mut story = Self::new(keys, settings);
         let ours = story.cluster.row(0, SERVICE_MAP, &[0; 8]).expect("a service")["cert"].clone();
         story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));

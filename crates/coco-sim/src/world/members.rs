@@ -312,6 +312,9 @@ impl World {
         for _ in 0..politics.rekeyed {
             self.marks.reach("members gave the ledger another secret");
         }
+        for _ in 0..politics.replaced {
+            self.marks.reach("the ledger has another secret since a node left");
+        }
     }
 }
 

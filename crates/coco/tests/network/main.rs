@@ -45,6 +45,7 @@ mod figures;
 mod governance;
 mod http;
 mod issuers;
+mod leases;
 mod ledger;
 mod load;
 mod members;

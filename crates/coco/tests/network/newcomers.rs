@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -44,6 +44,12 @@ impl Running {
         Ok(Self(child.context("cannot run the program under test")?))
     }
 
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(mut self, time: Duration) -> anyhow::Result<ExitStatus> {
+        until("it ends", time, || Ok(self.0.try_wait()?.is_some()))?;
+        Ok(self.0.wait()?)
+    }
+
     /// Whether it has not ended by itself.
     pub(crate) fn is_up(&self) -> anyhow::Result<bool> {
         Ok(Path::new("/proc").join(self.0.id().to_string()).join("exe").read_link().is_ok())
@@ -60,12 +66,12 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn plain(network: &Network, i: usize) -> anyhow::Result<Connection> {
+pub(crate) fn plain(network: &Network, i: usize) -> anyhow::Result<Connection> {
     Connection::plain(network.addresses(i)?.development, PATIENCE)
 }
 
 /// The nodes that vote, as one of them says.
-fn voters(connection: &mut Connection) -> anyhow::Result<Vec<String>> {
+pub(crate) fn voters(connection: &mut Connection) -> anyhow::Result<Vec<String>> {
     let answer = connection.get("/node/consensus")?.json()?;
     let details = &answer["details"];
     ensure!(details["configs"].as_array().is_some_and(|configs| configs.len() == 1), "{answer}");
@@ -74,7 +80,7 @@ fn voters(connection: &mut Connection) -> anyhow::Result<Vec<String>> {
     Ok(nodes.keys().filter(|id| !is_learner(id)).cloned().collect())
 }
 
-fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
+pub(crate) fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
     let mut rpc = Rpc::to(network.addresses(i)?.development)?;
     let account = &network.accounts[0];
     let nonce = rpc.nonces(&[account.address], "latest")?[0];
@@ -89,7 +95,11 @@ fn send(network: &Network, i: usize) -> anyhow::Result<u64> {
 }
 
 /// Whether a node shows this block as its newest.
-fn shows(client: SocketAddr, service_cert_pem: &str, block: u64) -> anyhow::Result<bool> {
+pub(crate) fn shows(
+    client: SocketAddr,
+    service_cert_pem: &str,
+    block: u64,
+) -> anyhow::Result<bool> {
     let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] });
     let mut node = Connection::tls(client, service_cert_pem)?;
     let answer = node.post_json("/", call.to_string().as_bytes())?.json()?;
@@ -97,7 +107,7 @@ fn shows(client: SocketAddr, service_cert_pem: &str, block: u64) -> anyhow::Resu
 }
 
 /// `coco network join`, at a backup or not.
-fn join(
+pub(crate) fn join(
     network: &Network,
     folder: &Path,
     [client, peer]: [SocketAddr; 2],

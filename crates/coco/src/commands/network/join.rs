@@ -1,5 +1,5 @@
 //! `coco network join`: a key is shown with evidence, and trusted by members; then the node's folder is completed. Whoever stops
-//! in between goes on as the same node.
+//! in between goes on as the same node, and a node that was quarantined comes again with its own folder.
 
 use std::{
     sync::Arc,
@@ -64,7 +64,6 @@ struct Applicant {
 }
 
 pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
-    arguments.place.check_free()?;
     let first = endpoint(&arguments.url)?;
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -75,13 +74,16 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
             return Err(Fault::new(Code::NotTheService, message));
         }
         eprintln!("1/4 service identity matches the pin");
-        let keys = arguments.place.newcomer()?;
+        let keys = match arguments.place.node_of(&service)? {
+            Some(keys) => keys,
+            None => arguments.place.newcomer()?,
+        };
         let applicant = Applicant::new(keys, service, arguments)?;
         let node = applicant.certificate.key().node_id().to_string();
         let info = applicant.wait(first, &node, arguments.wait).await?;
         applicant.write(&info, arguments)?;
         let path = arguments.place.config_path().display().to_string();
-        eprintln!("4/4 keys sealed, {path} written");
+        eprintln!("4/4 keys sealed, settings in {path}");
         output.print("network.join", json!({ "node_id": node, "config": path }), || {
             format!("joined as node {}\nnext  coco node start --config {path}", short(&node))
         });
@@ -222,7 +224,9 @@ impl Applicant {
             client: node.client_address.clone(),
         });
         let id = self.certificate.key().node_id().to_string();
-        place.write_config(id, others.collect(), arguments.from_disk)?;
+        if !place.config_path().exists() {
+            place.write_config(id, others.collect(), arguments.from_disk)?;
+        }
         // The settings name a sealed identity from now on; both outlast a crash before the keys go.
         files::sync_folder(&place.config_path()).map_err(|error| failed(&error))?;
         Newcomer::forget(&place.dir).map_err(|error| failed(&error))

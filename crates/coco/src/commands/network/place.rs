@@ -3,9 +3,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use coco_crypto::sha256;
+use coco_crypto::{Certificate, sha256};
 use coco_node::{
     NodeConfig,
     address::HostPort,
@@ -13,6 +14,7 @@ use coco_node::{
         ClientInterface, ConsensusSettings, EthereumSettings, JwtSettings, LedgerSettings, Limits,
         NodeAddress, PeerInterface, Restart,
     },
+    identity::Identity,
     newcomer::{Newcomer, NewcomerPlace},
 };
 use coco_types::Digest;
@@ -84,6 +86,25 @@ impl PlaceArgs {
     /// Refuses a folder in which there is a node already.
     pub(super) fn check_free(&self) -> Result<(), Fault> {
         check_free(&self.dir)
+    }
+
+    /// The keys of the node whose folder this is already, if it is one of that service: one that is quarantined comes again.
+    pub(super) fn node_of(&self, service: &Certificate) -> Result<Option<Newcomer>, Fault> {
+        if !self.config_path().exists() {
+            return Ok(None);
+        }
+        let identity = Identity::open(&self.dir);
+        match identity.map_err(|error| Fault::new(Code::FileUnreadable, chain(&error)))? {
+            identity if identity.service_cert.key() != service.key() => {
+                let message = format!("{} is of a node of another service", self.dir.display());
+                Err(Fault::new(Code::FileExists, message))
+            }
+            identity => Ok(Some(Newcomer {
+                key: identity.node_key(),
+                encryption_key: Arc::clone(identity.encryption_key()),
+                place: None,
+            })),
+        }
     }
 
     /// Writes the settings of the node with this id, in a network of these others.

@@ -78,6 +78,13 @@ pub(crate) enum Kind {
         #[arg(value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
     },
+    /// Have nodes show again and again that they run admitted code; one that does not for so long is quarantined
+    #[command(after_help = "Example:\n  coco proposal create set-node-lease 24")]
+    SetNodeLease {
+        /// For how long a node is believed, in hours; 0 asks nobody
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=87_600))]
+        hours: u32,
+    },
     /// Decide how nodes start again
     #[command(after_help = "Example:\n  coco proposal create set-restart through-others")]
     SetRestart {
@@ -156,6 +163,10 @@ impl Kind {
                 "set_service_configuration",
                 json!({ "ledger_secret_age_max_s": u64::from(*days) * 86_400 }),
             ),
+            Self::SetNodeLease { hours } => {
+                let lease = json!({ "node_lease_s": u64::from(*hours) * 3600 });
+                ("set_service_configuration", lease)
+            }
             Self::SetRestart { way } => (
                 "set_service_configuration",
                 json!({ "restart_from_disk": matches!(way, Restart::FromDisk) }),

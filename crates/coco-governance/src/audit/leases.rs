@@ -1,0 +1,90 @@
+//! Leases of nodes, which the service renews and ends by itself.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use coco_kv::{Transaction, WriteSetView};
+
+use super::{
+    AuditFault,
+    act::rows,
+    nodes::{Nodes, nobody_asked},
+};
+use crate::{
+    LeaseRow,
+    tables::{self, ConfigurationRow, NODES_LEASES, SERVICE_CONFIG, singleton_key},
+};
+
+/// The leases before an entry and after it, by seat.
+#[derive(Default)]
+pub(super) struct Leases {
+    before: BTreeMap<String, LeaseRow>,
+    after: BTreeMap<String, LeaseRow>,
+}
+
+impl Leases {
+    pub(super) fn read(
+        tx: &mut Transaction<'_>,
+        writes: &WriteSetView<'_>,
+    ) -> Result<Self, AuditFault> {
+        let seat = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+        let rows_before = tables::rows(tx, NODES_LEASES).map_err(AuditFault::Tables)?.into_iter();
+        let before: BTreeMap<_, _> = rows_before
+            .filter_map(|(key, row)| Some((seat(&key), LeaseRow::read(&row)?)))
+            .collect();
+        let mut after = before.clone();
+        for (key, row) in rows(writes, NODES_LEASES) {
+            let row =
+                row.and_then(LeaseRow::read).ok_or_else(|| nobody_asked(NODES_LEASES, key))?;
+            after.insert(seat(key), row);
+        }
+        Ok(Self { before, after })
+    }
+
+    /// Whether the lease of a seat ended before this entry, and is none that begins anew with it.
+    pub(super) fn has_ended(&self, seat: &str) -> bool {
+        self.before.get(seat).is_some_and(|lease| lease.ended_at.is_some()) && !self.begins(seat)
+    }
+
+    /// Whether a lease that had ended begins anew with this entry.
+    pub(super) fn begins(&self, seat: &str) -> bool {
+        let ended = |leases: &BTreeMap<String, LeaseRow>| {
+            leases.get(seat).is_some_and(|lease| lease.ended_at.is_some())
+        };
+        ended(&self.before) && !ended(&self.after)
+    }
+}
+
+/// Checks what an entry that records no request says of leases.
+pub(super) fn check(
+    tx: &mut Transaction<'_>,
+    writes: &WriteSetView<'_>,
+    nodes: &Nodes,
+    times: &RangeInclusive<u64>,
+) -> Result<(), AuditFault> {
+    let row: Option<ConfigurationRow> =
+        tables::read(tx, SERVICE_CONFIG, singleton_key()).map_err(AuditFault::Tables)?;
+    let lease_s = row.and_then(|row| row.lease_s());
+    for (key, _) in rows(writes, NODES_LEASES) {
+        let seat = String::from_utf8_lossy(key);
+        let leases = nodes.leases();
+        let (before, after) = (leases.before.get(&*seat), leases.after[&*seat]);
+        let is_right = match after.ended_at {
+            None if leases.begins(&seat) => {
+                times.contains(&after.renewed_at) && nodes.is_let_in_again(&seat)
+            }
+            None => times.contains(&after.renewed_at) && lease_s.is_some(),
+            Some(ended_at) => {
+                let was_over = |before: &LeaseRow| {
+                    *before == LeaseRow { ended_at: None, ..after }
+                        && lease_s.is_some_and(|lease_s| before.is_over(lease_s, ended_at))
+                };
+                let has_ended = before.is_some_and(was_over) || nodes.has_left(&seat);
+                times.contains(&ended_at) && has_ended
+            }
+        };
+        if !is_right {
+            return Err(nobody_asked(NODES_LEASES, key));
+        }
+    }
+    Ok(())
+}

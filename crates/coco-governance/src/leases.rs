@@ -1,0 +1,157 @@
+//! Leases of nodes: for how long one is believed to run what it showed, where members want that.
+//!
+//! The service writes the rows by itself. A lease is renewed when its node shows again what it runs, and ended when it did not in time.
+//! The node is quarantined then: it takes part in nothing and is given no secret. It comes back without a vote, with new evidence.
+//! The lease of a node that members removed has ended, too: for both the ledger gets another secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coco_kv::{MapName, Transaction};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use crate::{
+    GovernanceError,
+    audit::{Configuration, SECRET_SINCE},
+    recovery::NODE_SECRETS,
+    tables::{self, NODES_INFO, NODES_LEASES, singleton_key},
+};
+
+/// How far a lease may seem to have been renewed in the future, in seconds: the clock of a primary was ahead.
+const AHEAD_MAX_S: u64 = 300;
+
+/// A row of [`NODES_LEASES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    /// When the node showed what it runs, in seconds since 1970.
+    pub renewed_at: u64,
+    /// When the lease had ended, and its node was quarantined; or when its node had left for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+}
+
+impl LeaseRow {
+    /// A lease that begins now.
+    #[must_use]
+    pub const fn new(now_s: u64) -> Self {
+        Self { renewed_at: now_s, ended_at: None }
+    }
+
+    /// Reads a row; nothing, if it is none.
+    #[must_use]
+    pub fn read(row: &[u8]) -> Option<Self> {
+        serde_json::from_slice(row).ok()
+    }
+
+    /// The bytes of the row.
+    ///
+    /// # Panics
+    /// Never: numbers have a JSON form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers have a JSON form")
+    }
+
+    /// Whether the time is over that members gave.
+    #[must_use]
+    pub const fn is_over(&self, lease_s: u64, now_s: u64) -> bool {
+        now_s >= self.renewed_at.saturating_add(lease_s)
+    }
+
+    /// Whether the node shall show again what it runs: a quarter of the time is over, or the clock was wrong at the last time.
+    #[must_use]
+    pub const fn is_to_renew(&self, lease_s: u64, now_s: u64) -> bool {
+        self.ended_at.is_none() && (self.is_over(lease_s / 4, now_s) || self.is_ahead(now_s))
+    }
+
+    /// Whether it was renewed in the future.
+    #[must_use]
+    pub const fn is_ahead(&self, now_s: u64) -> bool {
+        self.renewed_at > now_s.saturating_add(AHEAD_MAX_S)
+    }
+}
+
+/// What is read of a node's row.
+#[derive(Deserialize)]
+struct Place {
+    status: String,
+    seat: Option<String>,
+    #[serde(default)]
+    retired_committed: bool,
+}
+
+/// Whether a node that was removed or is quarantined has the newest ledger secret. It would not be given another one.
+///
+/// # Errors
+/// [`GovernanceError`] when a table is not there, or the row of a node cannot be read.
+pub fn is_secret_outside(tx: &mut Transaction<'_>) -> Result<bool, GovernanceError> {
+    let ended = tables::rows(tx, NODES_LEASES)?
+        .into_iter()
+        .filter_map(|(seat, row)| Some((text(&seat), LeaseRow::read(&row)?.ended_at?)));
+    let ended: BTreeMap<String, u64> = ended.collect();
+    if ended.is_empty() {
+        return Ok(false);
+    }
+    let mut row = |name| {
+        let map = tx.map(&MapName::from_static(name))?;
+        tx.get(map, singleton_key())
+    };
+    let since = row(SECRET_SINCE).and_then(|row| serde_json::from_slice::<u64>(&row).ok());
+    let named = row(NODE_SECRETS).map(|row| recipients(&row));
+    let taking_part = Configuration::of(tx);
+    for (key, row) in tables::rows(tx, NODES_INFO)? {
+        let node: Place = tables::parse(NODES_INFO, &key, &row)?;
+        let id = text(&key);
+        let Some(ended_at) = ended.get(node.seat.as_ref().unwrap_or(&id)) else { continue };
+        let is_leaving = node.status == "Retired" && !node.retired_committed;
+        if node.status == "Trusted" || is_leaving || taking_part.has(&id) {
+            continue;
+        }
+        // One that is not named may have come after the secret, with all that there were.
+        let is_named = named.as_ref().is_none_or(|named| named.contains(&id));
+        if is_named || since.is_none_or(|since| since <= *ended_at) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// To whom a ledger secret is encrypted, by the row that says so.
+fn recipients(row: &[u8]) -> BTreeSet<String> {
+    #[derive(Deserialize)]
+    struct Row {
+        secrets: BTreeMap<String, IgnoredAny>,
+    }
+    let row = serde_json::from_slice::<Row>(row);
+    row.map(|row| row.secrets.into_keys().collect()).unwrap_or_default()
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_renewed_early_and_never_counts_from_the_future() {
+        let lease = LeaseRow::new(1_000);
+        assert_eq!(LeaseRow::read(&lease.encode()), Some(lease));
+        assert_eq!(LeaseRow::read(b"{}"), None);
+        for (now, renews, over) in [
+            (1_000, false, false),
+            (1_099, false, false),
+            (1_100, true, false),
+            (1_399, true, false),
+            (1_400, true, true),
+            (u64::MAX, true, true),
+        ] {
+            assert_eq!((lease.is_to_renew(400, now), lease.is_over(400, now)), (renews, over));
+        }
+        let ahead = LeaseRow::new(2_000);
+        assert_eq!([1_700, 1_699].map(|now| ahead.is_to_renew(4_000, now)), [false, true]);
+        let ended = LeaseRow { ended_at: Some(1_500), ..lease };
+        assert!(!ended.is_to_renew(400, 9_999), "it takes more than that");
+        assert_eq!(LeaseRow::read(&ended.encode()), Some(ended));
+    }
+}

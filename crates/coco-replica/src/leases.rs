@@ -1,0 +1,254 @@
+//! Nodes that do not show in time what they run are quarantined.
+//!
+//! Where members want that (`node_lease_s`), each seat has a lease. Its node says again and again what it runs, over the channel that
+//! proves its key, and the primary writes down that the lease begins anew, if members admit that code. One whose lease is over
+//! is let go in these steps:
+//!
+//! 1. its lease has ended, and the configuration is without it: one entry;
+//! 2. once that is in effect, its seat is pending again, as before members trusted it;
+//! 3. the ledger gets another secret, which is not encrypted to it (`governing.rs`), as after a node was removed.
+//!
+//! It takes part in nothing then, and is told so when it asks. To come back it needs no vote: its operator has it introduce itself
+//! again, with evidence, and it gets the secrets and asks for its seat like any other node.
+//!
+//! The time is the ledger's. A clock that jumps may end all leases at once, so a primary lets nobody go before it has seen a lease
+//! as over for [`LEASE_GRACE_MS`]: whoever runs shows itself meanwhile. A primary whose own lease is over hands over, and lets
+//! nobody go; where all nodes run code that members do not admit any more, they stay what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coco_consensus::Configuration;
+use coco_governance::{
+    LeaseRow,
+    tables::{ConfigurationRow, NODES_LEASES, SERVICE_CONFIG},
+};
+use coco_kv::{MapName, WriteSet};
+use coco_ledger::{
+    MembershipError, NodeRow, NodeStatus, put_let_in_again, put_quarantined, put_status,
+    singleton_key,
+};
+use coco_types::{Digest, NodeId, Role};
+
+use crate::{
+    introductions::{Introduction, IntroductionReply},
+    replacements::towards,
+    replica::{Replica, StepError},
+};
+
+/// How often a primary looks at the leases, in milliseconds.
+pub const LEASE_LOOK_MS: u64 = 2_000;
+/// For how long a primary has seen that a lease is over before it lets the node go, in milliseconds. Nodes whose lease is to be
+/// renewed ask several times meanwhile.
+pub const LEASE_GRACE_MS: u64 = 10_000;
+
+/// What a primary has seen of leases.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    /// When they are looked at again, by the monotonic clock.
+    next_look_ms: u64,
+    /// Seats whose lease is over, and since when this node has seen that.
+    over_since: BTreeMap<NodeId, u64>,
+}
+
+impl Replica {
+    /// Begins, ends and follows up leases, if this node is primary and it is time.
+    pub(crate) fn look_at_leases(&mut self) -> Result<(), StepError> {
+        if self.engine.role() != Role::Primary {
+            self.leases.over_since.clear();
+            return Ok(());
+        }
+        let now_ms = self.now_mono_ms();
+        if now_ms < self.leases.next_look_ms {
+            return Ok(());
+        }
+        self.leases.next_look_ms = now_ms + LEASE_LOOK_MS;
+        if self.next_tx_id().is_none() || (self.can_admit() && self.settle_quarantined()?) {
+            return Ok(());
+        }
+        let Some(lease_s) = self.lease_s() else {
+            self.leases.over_since.clear();
+            return Ok(());
+        };
+        let now_s = self.block_time_ms() / 1000;
+        let (mut begin, mut over) = (BTreeSet::new(), BTreeSet::new());
+        for (_, NodeRow { seat, .. }) in self.node_rows()? {
+            match self.lease_of(seat) {
+                Some(lease) if lease.ended_at.is_some() => {}
+                Some(lease) if lease.is_over(lease_s, now_s) => drop(over.insert(seat)),
+                Some(lease) if !lease.is_ahead(now_s) => {}
+                Some(_) | None => drop(begin.insert(seat)),
+            }
+        }
+        if !begin.is_empty() {
+            return self.begin_leases(begin, now_s);
+        }
+        let since = &mut self.leases.over_since;
+        since.retain(|seat, _| over.contains(seat));
+        for seat in over {
+            since.entry(seat).or_insert(now_ms);
+        }
+        let is_late = |(_, since): &(&NodeId, &u64)| now_ms - **since >= LEASE_GRACE_MS;
+        let late: Vec<NodeId> = since.iter().filter(is_late).map(|(seat, _)| *seat).collect();
+        if late.is_empty() || !self.can_admit() { Ok(()) } else { self.quarantine(&late) }
+    }
+
+    /// For how long members believe a node, in seconds; nothing for ever.
+    fn lease_s(&self) -> Option<u64> {
+        let row = self.leases_row(SERVICE_CONFIG, singleton_key())?;
+        serde_json::from_slice::<ConfigurationRow>(&row).ok()?.lease_s()
+    }
+
+    /// The lease of a seat. A row that a constitution has spoilt is none.
+    fn lease_of(&self, seat: NodeId) -> Option<LeaseRow> {
+        LeaseRow::read(&self.leases_row(NODES_LEASES, seat.to_string().as_bytes())?)
+    }
+
+    fn leases_row(&self, table: &'static str, key: &[u8]) -> Option<coco_kv::Value> {
+        let head = self.core.store.reader().head();
+        head.get(head.map(&MapName::from_static(table))?, key)
+    }
+
+    /// Whether the lease of a seat has ended: it is quarantined, or about to be, or was removed.
+    pub(crate) fn has_lease_ended(&self, seat: NodeId) -> bool {
+        self.lease_of(seat).is_some_and(|lease| lease.ended_at.is_some())
+    }
+
+    /// Whether a seat is quarantined, or about to be: it comes back without a vote.
+    pub(crate) fn is_quarantined(&self, seat: NodeId) -> Result<bool, MembershipError> {
+        let is_there =
+            |(_, row): &(NodeId, NodeRow)| row.seat == seat && row.status != NodeStatus::Retired;
+        Ok(self.has_lease_ended(seat) && self.all_rows()?.iter().any(is_there))
+    }
+
+    /// Writes that the lease of a seat has ended now.
+    pub(crate) fn end_lease(&self, writes: &mut WriteSet, seat: NodeId) {
+        let now_s = self.block_time_ms() / 1000;
+        let lease = self.lease_of(seat).unwrap_or(LeaseRow::new(now_s));
+        put(writes, seat, LeaseRow { ended_at: Some(now_s), ..lease });
+    }
+
+    fn begin_leases(&mut self, seats: BTreeSet<NodeId>, now_s: u64) -> Result<(), StepError> {
+        let Some(id) = self.next_tx_id() else { return Ok(()) };
+        let mut writes = WriteSet::new();
+        seats.into_iter().for_each(|seat| put(&mut writes, seat, LeaseRow::new(now_s)));
+        self.write_down(id, &writes)
+    }
+
+    /// Takes in what a node that has its seat runs.
+    pub(crate) fn renew_lease(&mut self, seat: NodeId, code: &Digest) -> Result<(), StepError> {
+        let Some(lease_s) = self.lease_s() else { return Ok(()) };
+        let now_s = self.block_time_ms() / 1000;
+        let is_due = self.lease_of(seat).is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
+        if !is_due || self.admits_code(code) != Some(true) || !self.has_room() {
+            return Ok(());
+        }
+        self.begin_leases(BTreeSet::from([seat]), now_s)
+    }
+
+    /// Lets the nodes of these seats go: all of them, or one after the other where too few would be left that answer.
+    fn quarantine(&mut self, seats: &[NodeId]) -> Result<(), StepError> {
+        let now = self.engine.configuration().clone();
+        let rows = self.node_rows()?;
+        let of = |seats: &[NodeId]| -> Vec<NodeId> {
+            let of_them = rows.iter().filter(|(_, row)| seats.contains(&row.seat));
+            of_them.map(|(node, _)| *node).collect()
+        };
+        let out = of(seats);
+        if out.contains(&self.me()) {
+            self.hand_over(|other| !out.contains(&other));
+            return Ok(());
+        }
+        let without = |out: &[NodeId]| -> Option<Configuration> {
+            let next = towards(&now, out, &[]);
+            let can = now.may_become(&next) && next.majority(|node| self.answers(node));
+            can.then_some(next)
+        };
+        let all = without(&out).map(|next| (seats.to_vec(), next));
+        let one = || seats.iter().find_map(|seat| Some((vec![*seat], without(&of(&[*seat]))?)));
+        let Some((seats, next)) = all.or_else(one) else { return Ok(()) };
+        let mut writes = WriteSet::new();
+        seats.into_iter().for_each(|seat| self.end_lease(&mut writes, seat));
+        self.propose_configuration(writes, next)
+    }
+
+    /// Makes seats pending whose lease has ended and who take part in nothing any more. Whether there was one.
+    fn settle_quarantined(&mut self) -> Result<bool, StepError> {
+        let head = self.core.store.reader().head();
+        let Some(map) = head.map(&MapName::from_static(NODES_LEASES)) else { return Ok(false) };
+        let leases = head.range(map, &[], None, usize::MAX).into_iter();
+        let ended = leases.filter_map(|(key, row)| {
+            LeaseRow::read(&row)?.ended_at?;
+            str::from_utf8(&key).ok()?.parse::<NodeId>().ok()
+        });
+        let ended: Vec<NodeId> = ended.collect();
+        if ended.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.all_rows()?;
+        let mut writes = WriteSet::new();
+        for seat in ended {
+            let of_seat: Vec<_> = rows.iter().filter(|(_, row)| row.seat == seat).collect();
+            if !of_seat.iter().any(|(node, _)| self.has_place(*node)) {
+                self.make_pending(&mut writes, seat, &of_seat)?;
+            }
+        }
+        let Some(id) = self.next_tx_id().filter(|_| !writes.is_empty()) else { return Ok(false) };
+        // Those that came in the seat are retired, and nobody needs them.
+        self.nodes_changed = true;
+        self.write_down(id, &writes).map(|()| true)
+    }
+
+    /// Writes that a seat is pending, and that those are retired who came in it.
+    fn make_pending(
+        &self,
+        writes: &mut WriteSet,
+        seat: NodeId,
+        of_seat: &[&(NodeId, NodeRow)],
+    ) -> Result<(), StepError> {
+        let trusted = of_seat.iter().find(|(_, row)| row.status == NodeStatus::Trusted);
+        let Some((node, _)) = trusted else { return Ok(()) };
+        for (other, row) in of_seat {
+            if *other != seat && row.status != NodeStatus::Retired {
+                self.retire(writes, *other)?;
+            }
+        }
+        if let (Some(row), Some(before)) = (self.row(seat), self.row(*node)) {
+            if *node == seat {
+                put_status(writes, seat, &row, NodeStatus::Pending)?;
+            } else {
+                put_quarantined(writes, seat, &row, &before)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a node in again that was quarantined, has this row, and has shown what it runs.
+    pub(crate) fn let_in_again(
+        &mut self,
+        introduction: &Introduction,
+        row: &[u8],
+    ) -> Result<IntroductionReply, StepError> {
+        let node = &introduction.node;
+        if self.admits_code(&node.code_digest) != Some(true) {
+            return Ok(IntroductionReply::OtherCode);
+        }
+        let id = self.next_tx_id().filter(|_| self.has_room() && self.can_admit());
+        let Some(id) = id else { return Ok(IntroductionReply::Later) };
+        // Before its seat is pending, somebody else has it.
+        let of_seat = self.all_rows()?;
+        let mut of_seat = of_seat.iter().filter(|(_, row)| row.seat == node.node_id);
+        if of_seat.any(|(other, _)| self.has_place(*other)) {
+            return Ok(IntroductionReply::Later);
+        }
+        let mut writes = WriteSet::new();
+        put_let_in_again(&mut writes, node, row)?;
+        put(&mut writes, node.node_id, LeaseRow::new(self.block_time_ms() / 1000));
+        self.write_down(id, &writes)?;
+        Ok(IntroductionReply::Known { status: NodeStatus::Trusted, id })
+    }
+}
+
+fn put(writes: &mut WriteSet, seat: NodeId, lease: LeaseRow) {
+    let map = MapName::from_static(NODES_LEASES);
+    writes.insert(&map, seat.to_string().as_bytes(), lease.encode());
+}

@@ -1,0 +1,231 @@
+//! Leases: a node that does not show in time what it runs is let go, and comes back with new evidence.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use coco_governance::{
+    Audit, AuditedEntry, Engine,
+    tables::{self, NODES_LEASES},
+};
+use coco_kv::{Domain, StateImage, Store, WriteSet};
+use coco_ledger::{EntryView, GenesisNode, MerkleTree, NODES_MAP, NodeStatus, SignatureRecord};
+use coco_replica::{
+    Input, Introduction, IntroductionReply, JoinReply, JoinRequest, LEASE_GRACE_MS, LEASE_LOOK_MS,
+    SECRET_LOOK_MS,
+};
+use coco_types::{Digest, NodeId, Seqno};
+use serde_json::{Value, json};
+
+use crate::{
+    genesis::{Keys, START_S, encryption_key},
+    governing::{CODE, Story, newcomer},
+    network::{EAGER, TICK_MS},
+};
+
+const LEASE_S: u64 = 300;
+const FIRST_ENTRIES: u64 = 4;
+
+impl Story {
+    /// The service of so many nodes is open, admits what they run, and gives leases.
+    fn leased(nodes: usize) -> Self {
+        let mut story = Self::opened(Keys::real(nodes), EAGER);
+        let code = json!({ "measurement": Digest::ZERO.to_string() });
+        story.accepted("add_virtual_measurement", &code);
+        story.accepted("set_service_configuration", &json!({ "node_lease_s": LEASE_S }));
+        story.wait(LEASE_LOOK_MS);
+        story
+    }
+
+    /// Time passes, tick by tick.
+    fn wait(&mut self, ms: u64) {
+        self.cluster.run(usize::try_from(ms / TICK_MS + 1).expect("few ticks"));
+    }
+
+    /// Long enough for leases that are over to be ended, and for what follows.
+    fn pass_grace(&mut self) {
+        self.wait(LEASE_GRACE_MS + 4 * LEASE_LOOK_MS);
+    }
+
+    fn seats(&self) -> Vec<NodeId> {
+        self.cluster.keys.ids()
+    }
+
+    /// What a node of the first entry says of itself.
+    fn record(&self, node: usize, code: Digest) -> GenesisNode {
+        GenesisNode {
+            node_id: self.seats()[node],
+            encryption_key_pem: encryption_key(node).public().pem(),
+            ..newcomer(0, code).node
+        }
+    }
+
+    /// A node that has its seat says what it runs; what the primary answers.
+    fn show(&mut self, node: usize, code: Digest) -> JoinReply {
+        let primary = self.cluster.primary().expect("there is one");
+        let record = self.record(node, code);
+        let request = JoinRequest { seat: record.node_id, node: record, resumed: None };
+        self.cluster.step(primary, Input::Join(Box::new(request)));
+        let reply = self.cluster.nodes[primary].joins.pop().expect("it was answered").1;
+        self.cluster.settle();
+        reply
+    }
+
+    /// The row of a node's lease, as another node has it.
+    fn lease(&self, by: usize, node: usize) -> Value {
+        let key = self.seats()[node].to_string();
+        self.cluster.row(by, NODES_LEASES, key.as_bytes()).expect("it has a lease")
+    }
+
+    fn node_row(&self, by: usize, node: NodeId) -> Value {
+        self.cluster.row(by, NODES_MAP, node.to_string().as_bytes()).expect("it has a row")
+    }
+
+    fn voters(&self, by: usize) -> Vec<NodeId> {
+        self.cluster.replica(by).configuration().voters.clone()
+    }
+
+    fn periods(&self, by: usize) -> usize {
+        self.cluster.replica(by).state().read().secrets().periods().len()
+    }
+
+    /// What an auditor makes of a node's ledger, as far as its members and nodes go.
+    fn audit(&self, node: usize) -> Result<(), String> {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+        fn parse(entry: &Bytes) -> EntryView<'_> {
+            EntryView::parse(entry).expect("an entry")
+        }
+        let views: Vec<_> = self.cluster.nodes[node].ledger.iter().map(parse).collect();
+        let (mut store, mut tree) = (Store::new(tables::maps(), [0; 2]), MerkleTree::new());
+        views.iter().for_each(|view| tree.append(view.leaf()));
+        let (first, rest) = views.split_at(usize::try_from(FIRST_ENTRIES).expect("few"));
+        for view in first {
+            let writes = view.public_writes().expect("writes");
+            store.apply_view(view.tx_id().seqno, &writes).expect("in order");
+        }
+        let image = store.reader().head().encode(Domain::Public, &WriteSet::new());
+        let image = StateImage::parse(&image, Domain::Public, store.version()).expect("an image");
+        let engine = ENGINE.get_or_init(Engine::new);
+        let mut audit = Audit::from_state(engine, store.version(), &image).expect("it begins");
+        let time = |view: &EntryView<'_>| {
+            Some(SignatureRecord::read(view).expect("a signature")?.issued_at_s)
+        };
+        for (at, view) in rest.iter().enumerate() {
+            let signed_at_s = rest[at..].iter().find_map(time).unwrap_or_default();
+            let writes = view.public_writes().expect("writes");
+            let root = &|upto: Seqno| tree.root_at(upto.0 + 1);
+            let entry = AuditedEntry { tx_id: view.tx_id(), writes: &writes, signed_at_s, root };
+            audit.entry(&entry).map_err(|error| format!("{error}: {}", error.fault))?;
+        }
+        Ok(())
+    }
+}
+
+/// It is cut off from everybody, so nobody hears from it. The others read on under a secret that it does not have.
+#[test]
+fn a_node_that_does_not_show_what_it_runs_is_let_go_and_comes_back_with_evidence() {
+    let mut story = Story::leased(4);
+    assert_eq!(story.lease(1, 3)["ended_at"], Value::Null);
+    story.cluster.isolate(3);
+    story.cluster.clock_ms += LEASE_S * 500;
+    for node in 0..3 {
+        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
+    }
+    story.cluster.clock_ms += LEASE_S * 600;
+    story.wait(LEASE_LOOK_MS + LEASE_GRACE_MS / 2);
+    assert_eq!(story.voters(0).len(), 4, "it has some time to be heard of");
+    story.pass_grace();
+    let seats = story.seats();
+    assert_eq!(story.voters(0), seats[..3]);
+    assert!(story.lease(1, 3)["ended_at"].as_u64() > Some(START_S + LEASE_S));
+    assert_eq!(story.node_row(1, seats[3])["status"], "Pending");
+    for node in 0..3 {
+        assert_eq!(story.periods(node), 2, "node {node} has the new secret");
+    }
+    let row = story.cluster.row(0, coco_replica::NODE_SECRETS_MAP, &[0; 8]).expect("a row");
+    let named = row["secrets"].as_object().expect("by node").clone();
+    assert!(!named.contains_key(&seats[3].to_string()) && named.len() == 3, "{named:?}");
+    story.pass_grace();
+    assert_eq!(story.periods(0), 2, "once is enough");
+
+    assert_eq!(story.show(3, Digest::ZERO), JoinReply::Quarantined);
+    let introduction = |story: &Story, code| Introduction {
+        node: story.record(3, code),
+        public_key_pem: "key".into(),
+    };
+    let other = introduction(&story, CODE);
+    assert_eq!(story.introduce(&other), IntroductionReply::OtherCode);
+    let again = introduction(&story, Digest::ZERO);
+    let reply = story.introduce(&again);
+    let IntroductionReply::Known { status: NodeStatus::Trusted, .. } = reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(story.lease(1, 3)["ended_at"], Value::Null);
+    assert_eq!(story.node_row(1, seats[3])["rpc_interfaces"], {
+        json!({ "primary_rpc_interface": { "bind_address": "there:1", "published_address": "there:1" } })
+    });
+    assert_eq!(story.show(3, Digest::ZERO), JoinReply::Admitted);
+    story.cluster.run(5);
+    assert_eq!(story.cluster.replica(0).configuration().learners, seats[3..]);
+    assert_eq!(story.audit(0), Ok(()));
+}
+
+/// The clock of the primary jumps a year ahead, and back. Whoever runs shows itself while the primary waits.
+#[test]
+fn a_clock_that_jumps_lets_nobody_go() {
+    let mut story = Story::leased(3);
+    story.cluster.clock_ms += 365 * 24 * 3600 * 1000;
+    story.wait(LEASE_LOOK_MS + LEASE_GRACE_MS / 2);
+    for node in 0..3 {
+        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
+    }
+    story.pass_grace();
+    assert_eq!(story.voters(0).len(), 3);
+    // The clock was wrong, and the leases are not of the future now.
+    let ahead = story.lease(1, 1)["renewed_at"].as_u64().expect("a time");
+    story.cluster.nodes[0].behind_ms = 364 * 24 * 3600 * 1000;
+    story.wait(2 * LEASE_LOOK_MS);
+    let after = story.lease(1, 1)["renewed_at"].as_u64().expect("a time");
+    assert!(after < ahead, "{after} and {ahead}");
+}
+
+/// Members revoke the code of the primary alone. It cannot renew its lease, hands over and leaves; and where all run such code,
+/// nobody does.
+#[test]
+fn a_primary_whose_lease_is_over_hands_over_and_lets_nobody_go() {
+    let mut story = Story::leased(3);
+    let seats = story.seats();
+    story.cluster.clock_ms += LEASE_S * 1100;
+    story.wait(LEASE_LOOK_MS);
+    for node in 1..3 {
+        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
+    }
+    assert_eq!(story.show(0, CODE), JoinReply::Admitted, "it has its seat, and its lease is over");
+    story.pass_grace();
+    assert_ne!(story.cluster.primary(), Some(0));
+    story.pass_grace();
+    let primary = story.cluster.primary().expect("there is one");
+    assert_eq!(story.voters(primary), seats[1..]);
+    assert_eq!(story.node_row(primary, seats[0])["status"], "Pending");
+
+    story.cluster.clock_ms += LEASE_S * 1100;
+    story.pass_grace();
+    story.pass_grace();
+    let primary = story.cluster.primary().expect("there is one");
+    assert_eq!(story.voters(primary), seats[1..], "nobody is left who could let anybody go");
+    assert_eq!(story.audit(primary), Ok(()));
+}
+
+/// It may have kept what it knew.
+#[test]
+fn the_ledger_has_another_secret_once_a_removed_node_has_left() {
+    let mut story = Story::opened(Keys::real(3), EAGER);
+    let gone = story.seats()[2];
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    story.wait(SECRET_LOOK_MS);
+    assert_eq!([0, 1].map(|node| story.periods(node)), [2, 2]);
+    story.wait(2 * SECRET_LOOK_MS);
+    assert_eq!(story.periods(0), 2, "once is enough");
+    assert_eq!(story.show(2, Digest::ZERO), JoinReply::Retired);
+    assert_eq!(story.audit(0), Ok(()));
+}
