@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use coco_crypto::NodeRequest;
 use coco_kv::{MapName, Transaction, WriteSetView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -87,6 +88,18 @@ impl Node {
 
     fn seat<'a>(&'a self, id: &'a str) -> &'a str {
         self.asked_seat().unwrap_or(id)
+    }
+
+    /// Checks that it signed its request for certificates itself. Nodes of before made none.
+    pub(super) fn check_request(&self, id: &str) -> Result<(), &'static str> {
+        if !self.0.contains_key("certificate_signing_request") {
+            return Ok(());
+        }
+        let request = self.text("certificate_signing_request").map(NodeRequest::from_pem);
+        let is_its_own = request
+            .and_then(Result::ok)
+            .is_some_and(|request| request.key().node_id().to_string() == id);
+        if is_its_own { Ok(()) } else { Err("its request for certificates is not signed by it") }
     }
 
     /// Whether it is the same node, trusted now in the place of another, and all else that changed was said of that one. Programs
@@ -192,7 +205,7 @@ impl Nodes {
         before: Option<&Node>,
         after: &Node,
     ) -> Result<(), &'static str> {
-        let Some(before) = before else { return self.check_newcomer(after) };
+        let Some(before) = before else { return self.check_newcomer(id, after) };
         let seat = after.seat(id);
         match (before.status(), after.status()) {
             ("Pending", "Trusted") => {
@@ -231,10 +244,11 @@ impl Nodes {
         }
     }
 
-    fn check_newcomer(&self, node: &Node) -> Result<(), &'static str> {
+    fn check_newcomer(&self, id: &str, node: &Node) -> Result<(), &'static str> {
         if node.status() != "Pending" {
             return Err("it was never pending");
         }
+        node.check_request(id)?;
         let mut said = NODE_FIELDS_KEPT.into_iter().chain(["learner"]);
         if said.any(|field| node.0.contains_key(field)) {
             return Err("its row has what only members say of a node");
