@@ -131,6 +131,12 @@ impl NodeRequest {
     pub fn names(&self) -> &[AltName] {
         &self.names
     }
+
+    /// Whether these are its [`Self::names`], each once and in any order.
+    #[must_use]
+    pub fn has_names(&self, names: &[AltName]) -> bool {
+        self.names.len() == names.len() && self.names.iter().all(|name| names.contains(name))
+    }
 }
 
 impl fmt::Debug for NodeRequest {
@@ -223,8 +229,13 @@ mod tests {
         let certificate = endorse_node(&service, &issuer, &endorsement).unwrap();
         assert_eq!(certificate.node_names().as_deref(), Ok(request.names()));
         // A request for the names of a certificate is for the same names.
-        let again = NodeRequest::new(&node, &certificate.node_names().unwrap()).unwrap();
-        assert_eq!(again.names(), request.names());
+        let mut names = certificate.node_names().unwrap();
+        assert_eq!(NodeRequest::new(&node, &names).unwrap().names(), request.names());
+        names.reverse();
+        assert!(request.has_names(&names));
+        assert!(!request.has_names(&names[1..]));
+        names[0] = host("other.example");
+        assert!(!request.has_names(&names));
     }
 
     #[test]

@@ -127,10 +127,11 @@ fn request_of(key: &PublicKey, names: &[AltName], pem: &str) -> Result<String, I
     if request.key() != key {
         return Err(IntroductionError::RequestKey);
     }
-    let given = node_names(key, names);
-    let is_given = request.names().len() == given.len()
-        && request.names().iter().all(|name| given.contains(name));
-    if is_given { Ok(request.pem()) } else { Err(IntroductionError::RequestNames) }
+    if request.has_names(&node_names(key, names)) {
+        Ok(request.pem())
+    } else {
+        Err(IntroductionError::RequestNames)
+    }
 }
 
 /// What code the evidence names, if it is this node's.

@@ -111,8 +111,8 @@ fn days(certificate: &Certificate) -> u64 {
 fn a_constitution_that_calls_as_ccfs_does_certifies_nodes_on_their_requests() -> anyhow::Result<()>
 {
     let mut network = Network::provision(3, |_| {})?;
-    network.adjust(|config| config.consensus.restart = Restart::Rejoin)?;
     network.start_all()?;
+    network.adjust(|config| config.consensus.restart = Restart::Rejoin)?;
     let [acme, bank] = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
     let (acme, bank) = (acme?, bank?);
     let development = network.addresses(0)?.development;
