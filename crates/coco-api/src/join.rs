@@ -13,6 +13,9 @@ pub struct JoinRequest {
     pub quote_info: QuoteInfo,
     /// What later ledger secrets are encrypted to for it: an RSA key in PEM.
     pub public_encryption_key: String,
+    /// Its signed request for certificates: PKCS #10 in PEM, for its key and addresses. Programs of before sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_signing_request: Option<String>,
 }
 
 /// Where a node is reached.

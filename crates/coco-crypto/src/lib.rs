@@ -35,7 +35,8 @@ pub use sharing::{
 pub use token_key::{TokenKey, TokenKeyError};
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, UserAuthority, Validity,
+    ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, NODE_REQUEST_BYTES_MAX,
+    NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, UserAuthority, Validity,
     certificate_key, endorse_node, endorse_service, is_host_name, is_root_authority,
-    member_certificate, read_bundle, renew_node, service_certificate,
+    member_certificate, node_names, peer_dns_name, read_bundle, renew_node, service_certificate,
 };

@@ -42,6 +42,8 @@ pub enum PemError {
 pub(crate) enum Label {
     /// An X.509 certificate.
     Certificate,
+    /// A request for one in PKCS #10.
+    CertificateRequest,
     /// A public key in SPKI.
     PublicKey,
     /// A private key in PKCS #8.
@@ -52,6 +54,7 @@ impl Label {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Certificate => "CERTIFICATE",
+            Self::CertificateRequest => "CERTIFICATE REQUEST",
             Self::PublicKey => "PUBLIC KEY",
             Self::PrivateKey => "PRIVATE KEY",
         }

@@ -2,6 +2,7 @@
 
 mod client;
 mod member;
+mod request;
 mod validity;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use coco_types::Digest;
+use coco_types::{Digest, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
@@ -27,6 +28,9 @@ use crate::{
 
 pub use client::{ClientCertificate, UserAuthority, certificate_key};
 pub use member::{MEMBER_NAME_CHARACTERS_MAX, member_certificate};
+pub use request::{
+    NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, node_names,
+};
 pub use validity::Validity;
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
@@ -232,10 +236,7 @@ fn check_signed(
     // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
     // within it by what the parser made of them.
     let tbs: &[u8] = this.tbs_certificate.as_ref();
-    let after = header_bytes(der).saturating_add(tbs.len());
-    let stated = der.get(after..).unwrap_or_default();
-    if !stated.starts_with(algorithm) || this.signature_algorithm != this.tbs_certificate.signature
-    {
+    if !states(der, tbs, algorithm) || this.signature_algorithm != this.tbs_certificate.signature {
         return Err(CertificateError::Algorithm);
     }
     // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
@@ -244,6 +245,12 @@ fn check_signed(
         return Err(CertificateError::Der);
     }
     Ok(verify(tbs, signature)?)
+}
+
+/// Whether exactly this algorithm stands after the signed part.
+fn states(der: &[u8], tbs: &[u8], algorithm: &[u8]) -> bool {
+    let after = header_bytes(der).saturating_add(tbs.len());
+    der.get(after..).unwrap_or_default().starts_with(algorithm)
 }
 
 impl fmt::Debug for Certificate {
@@ -351,7 +358,11 @@ pub fn renew_node(
 fn names(certificate: &X509Certificate<'_>) -> Result<Vec<AltName>, CertificateError> {
     let extension = certificate.subject_alternative_name().map_err(|_| CertificateError::Der)?;
     let names = extension.map(|extension| &extension.value.general_names).into_iter().flatten();
-    let read = |name: &GeneralName<'_>| match name {
+    names.map(alt_name).collect()
+}
+
+fn alt_name(name: &GeneralName<'_>) -> Result<AltName, CertificateError> {
+    let read = match name {
         GeneralName::DNSName(text) => Some(AltName::Dns((*text).to_owned())),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(|bytes| Ipv4Addr::from(bytes).into());
@@ -360,7 +371,7 @@ fn names(certificate: &X509Certificate<'_>) -> Result<Vec<AltName>, CertificateE
         }
         _ => None,
     };
-    names.map(|name| read(name).ok_or_else(|| CertificateError::Name(name.to_string()))).collect()
+    read.ok_or_else(|| CertificateError::Name(name.to_string()))
 }
 
 /// Makes the certificate by which a service endorses the key of one before it, so that whom that one endorsed is believed
@@ -411,7 +422,7 @@ fn header_bytes(der: &[u8]) -> usize {
     }
 }
 
-/// The one encoding of a certificate with these parts.
+/// The one encoding of a certificate, or a request for one, with these parts.
 fn encoded(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 0x30;
     const BIT_STRING: u8 = 0x03;
@@ -461,26 +472,36 @@ fn common_name(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn alt_names(names: &[AltName]) -> Result<Vec<SanType>, CertificateError> {
-    let mut alt_names: Vec<SanType> = Vec::with_capacity(names.len() + LOCAL_ADDRESSES.len() + 1);
-    let always = LOCAL_ADDRESSES.map(AltName::Ip);
-    for name in [AltName::Dns(LOCAL_NAME.to_owned())].iter().chain(&always).chain(names) {
-        let name = match name {
-            AltName::Dns(text) if is_host_name(text) => {
-                let name =
-                    text.as_str().try_into().map_err(|_| CertificateError::Name(text.clone()))?;
-                SanType::DnsName(name)
-            }
-            AltName::Dns(text) => {
-                return Err(CertificateError::Name(text.chars().take(80).collect()));
-            }
-            AltName::Ip(address) => SanType::IpAddress(*address),
-        };
-        if !alt_names.contains(&name) {
-            alt_names.push(name);
+/// The names of a node's certificate: those that every node has, and these, each once.
+fn with_local_names(names: &[AltName]) -> Vec<AltName> {
+    let mut all = vec![AltName::Dns(LOCAL_NAME.to_owned())];
+    for name in LOCAL_ADDRESSES.map(AltName::Ip).iter().chain(names) {
+        if !all.contains(name) {
+            all.push(name.clone());
         }
     }
-    Ok(alt_names)
+    all
+}
+
+fn alt_names(names: &[AltName]) -> Result<Vec<SanType>, CertificateError> {
+    let names = with_local_names(names).into_iter();
+    let name = |name| match name {
+        AltName::Dns(text) if is_host_name(&text) => {
+            let name =
+                text.as_str().try_into().map_err(|_| CertificateError::Name(text.clone()))?;
+            Ok(SanType::DnsName(name))
+        }
+        AltName::Dns(text) => Err(CertificateError::Name(text.chars().take(80).collect())),
+        AltName::Ip(address) => Ok(SanType::IpAddress(address)),
+    };
+    names.map(name).collect()
+}
+
+/// The DNS name by which a node's certificate answers to its peers. A label holds at most 63 characters, so the first
+/// 40 digits of the id stand for it; whoever relies on it compares the whole id with the certificate's key.
+#[must_use]
+pub fn peer_dns_name(id: NodeId) -> String {
+    format!("{}.node.coco", &id.to_string()[..40])
 }
 
 /// Whether certificates can name such a host: letters, digits and hyphens in labels of 1 to 63, at most 253 in all.

@@ -1,6 +1,6 @@
 //! Certificates and signed messages.
 
-use coco_crypto::{Certificate, cose::Sign1};
+use coco_crypto::{Certificate, NodeRequest, cose::Sign1};
 
 use crate::ledger::{node, service};
 
@@ -13,6 +13,11 @@ pub(crate) fn certificate(data: &[u8]) {
     if let Ok(certificate) = Certificate::from_der(data) {
         assert_eq!(certificate.der(), data);
         read(&certificate);
+    }
+    let requests =
+        [str::from_utf8(data).ok().map(NodeRequest::from_pem), Some(NodeRequest::from_der(data))];
+    for request in requests.into_iter().flatten().flatten() {
+        assert_eq!(NodeRequest::from_pem(&request.pem()).as_ref(), Ok(&request));
     }
 }
 

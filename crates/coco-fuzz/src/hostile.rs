@@ -487,6 +487,7 @@ pub(crate) fn node_join() -> Vec<Vec<u8>> {
         &body(kind, &STANDARD.encode("[".repeat(3000)), "a:1", &pem),
         &body(kind, "====", "a:1", &pem),
         &body("AMD_SEV_SNP_v1", &good, "a:1", &pem),
+        &body(kind, &good, "a:1", &format!(r#"{pem}","certificate_signing_request":"PEM"#)),
         r#"{"quote_info":{},"quote_info":{}}"#,
     ]);
     all.push(r#"{"node_info_network":"#.repeat(2000).into_bytes());

@@ -606,8 +606,10 @@ function renewNodes(ids, { valid_from, validity_period_days }) {
     const days = validity_period_days ?? most;
     expect(days <= most, `a certificate of a node is valid for at most ${most} days`);
     for (const id of ids) {
-        const present = table("nodes.endorsed_certificates").get(key(id));
-        const cert = ccf.network.generateEndorsedCertificate(ccf.bufToStr(present), valid_from, days);
+        // The row of a node of before has no request: its present certificate stands for one.
+        const request = readRow("nodes.info", key(id)).certificate_signing_request
+            ?? ccf.bufToStr(table("nodes.endorsed_certificates").get(key(id)));
+        const cert = ccf.network.generateEndorsedCertificate(request, valid_from, days);
         table("nodes.endorsed_certificates").set(key(id), ccf.strToBuf(cert));
     }
 }

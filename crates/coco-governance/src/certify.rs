@@ -3,15 +3,26 @@
 //!
 //! A script writes down what it has made, in the row that it takes the place of: whoever carries a request out again looks there.
 //!
+//! A node's certificate answers the request that the node has signed, for its key and names, and that stands in its row (CCF). A
+//! node of before has no request there: its present certificate stands for one. No other key and no other names are certified,
+//! whatever a script hands in.
+//!
 //! A renewed certificate is for the same key. Whoever holds that makes it; whoever carries a request out again, to check it,
 //! takes the one that the ledger has; and where nothing lasts the present one stands for it, so that nobody who only
 //! asks is given a signature of the service.
 
 use std::{fmt, sync::Arc};
 
-use coco_crypto::{Certificate, CertificateError, Validity};
+use coco_crypto::{
+    AltName, Certificate, CertificateError, EndorseNode, NodeRequest, NodeRequestError, PublicKey,
+    Validity,
+};
+use coco_kv::Transaction;
 use coco_types::Digest;
+use serde::Deserialize;
 use thiserror::Error;
+
+use crate::tables::{self, NODES_ENDORSED_CERTIFICATES, NODES_INFO};
 
 /// Most days of a certificate, whatever a constitution allows.
 pub const CERTIFICATE_DAYS_MAX: u32 = 3650;
@@ -24,15 +35,11 @@ pub trait Certify: Send + Sync {
     /// [`CertificateError`] when the period cannot stand in a certificate.
     fn service_certificate(&self, validity: Validity) -> Result<Certificate, CertificateError>;
 
-    /// The certificate of a node anew, for the same key and names, and for this period.
+    /// The certificate of a node, for exactly these names.
     ///
     /// # Errors
-    /// [`CertificateError`] when `present` is none that the service gives its nodes, or as above.
-    fn node_certificate(
-        &self,
-        present: &Certificate,
-        validity: Validity,
-    ) -> Result<Certificate, CertificateError>;
+    /// [`CertificateError`] when a name or the period cannot stand in a certificate.
+    fn node_certificate(&self, node: &EndorseNode<'_>) -> Result<Certificate, CertificateError>;
 }
 
 /// Which service a certificate in PEM is of: a service is its key, and its certificate may be renewed. Nothing, if it is no
@@ -70,9 +77,22 @@ pub enum CertifyError {
     /// The row of the service is not in order.
     #[error("the service has no certificate to renew")]
     NoService,
-    /// What is to be renewed is no certificate of a node of this service.
-    #[error("what is to be renewed is not the certificate of a node of this service")]
+    /// What is to be certified is neither a request nor a certificate of a node of this service.
+    #[error(
+        "what is to be certified is neither a node's request in PEM nor the certificate of a node of this service"
+    )]
     NoNode,
+    /// It is a request that cannot be believed.
+    #[error(transparent)]
+    Request(#[from] NodeRequestError),
+    /// It is for a key of which no node of the service is called.
+    #[error(
+        "the request for a certificate is for the key of {0}, which is no trusted node of this service"
+    )]
+    NoSuchNode(String),
+    /// It is another one than the node made when it came.
+    #[error("the request for a certificate is not the one in the row of the node {0}")]
+    OtherRequest(String),
     /// What was made is not what was asked for.
     #[error("the new certificate is not one of this service for this period")]
     Other,
@@ -92,6 +112,72 @@ impl fmt::Debug for Certificates {
     }
 }
 
+/// Whom a certificate is made for.
+pub(crate) struct Applicant {
+    key: PublicKey,
+    names: Vec<AltName>,
+    /// What stands for the new one where none is made.
+    present: Certificate,
+}
+
+/// What is read of a node's row.
+#[derive(Deserialize)]
+struct Asking {
+    status: String,
+    seat: Option<String>,
+    certificate_signing_request: Option<String>,
+}
+
+impl Applicant {
+    /// Reads a node's request, or its present certificate.
+    pub(crate) fn read(
+        tx: &mut Transaction<'_>,
+        service: &Certificate,
+        pem: &str,
+    ) -> Result<Self, CertifyError> {
+        if NodeRequest::is_in(pem) {
+            return Self::of_request(tx, service, &NodeRequest::from_pem(pem)?);
+        }
+        let present = Certificate::from_pem(pem).map_err(|_| CertifyError::NoNode)?;
+        Self::of_present(service, present)
+    }
+
+    /// The node whose request that is. Members trust it, or it comes in the seat of one that they trust.
+    fn of_request(
+        tx: &mut Transaction<'_>,
+        service: &Certificate,
+        request: &NodeRequest,
+    ) -> Result<Self, CertifyError> {
+        let node = request.key().node_id().to_string();
+        let row = tables::read::<Asking>(tx, NODES_INFO, node.as_bytes()).ok().flatten();
+        let row = row.filter(|row| {
+            row.status == "Trusted" || (row.status == "Pending" && row.seat.is_some())
+        });
+        let Some(row) = row else { return Err(CertifyError::NoSuchNode(node)) };
+        let recorded = row.certificate_signing_request.as_deref().map(NodeRequest::from_pem);
+        if recorded.and_then(Result::ok).as_ref() != Some(request) {
+            return Err(CertifyError::OtherRequest(node));
+        }
+        let present = tables::get(tx, NODES_ENDORSED_CERTIFICATES, node.as_bytes()).ok().flatten();
+        let present =
+            present.and_then(|pem| Certificate::from_pem(str::from_utf8(&pem).ok()?).ok());
+        let present = present.unwrap_or_else(|| service.clone());
+        Ok(Self { key: request.key().clone(), names: request.names().to_vec(), present })
+    }
+
+    fn of_present(service: &Certificate, present: Certificate) -> Result<Self, CertifyError> {
+        if present.check_node().is_err() || present.verify_issued_by(service).is_err() {
+            return Err(CertifyError::NoNode);
+        }
+        let (key, names) = (present.key().clone(), present.node_names()?);
+        Ok(Self { key, names, present })
+    }
+
+    pub(crate) const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+}
+
 impl Certificates {
     /// The certificate that takes the place of the service's, for so many days from a time on.
     pub(crate) fn renew_service(
@@ -100,45 +186,49 @@ impl Certificates {
         valid_from: &str,
         days: u32,
     ) -> Result<Certificate, CertifyError> {
-        let make = |key: &dyn Certify, validity| key.service_certificate(validity);
-        self.renew(present, present, period(valid_from, days)?, make)
+        let validity = period(valid_from, days)?;
+        if matches!(self, Self::Present) {
+            return Ok(present.clone());
+        }
+        self.make(present, present.key(), validity, |by| by.service_certificate(validity))
     }
 
-    /// The certificate that takes the place of a node's, for the same names as well.
-    pub(crate) fn renew_node(
+    /// The certificate of a node, for exactly the names that it asked for.
+    pub(crate) fn endorse_node(
         &self,
         service: &Certificate,
-        present: &Certificate,
+        node: &Applicant,
         valid_from: &str,
         days: u32,
     ) -> Result<Certificate, CertifyError> {
-        let is_node = present.check_node().is_ok() && present.verify_issued_by(service).is_ok();
-        if !is_node {
-            return Err(CertifyError::NoNode);
+        let validity = period(valid_from, days)?;
+        let Applicant { key, names, present } = node;
+        if matches!(self, Self::Present) {
+            return Ok(present.clone());
         }
-        let make = |key: &dyn Certify, validity| key.node_certificate(present, validity);
-        let made = self.renew(service, present, period(valid_from, days)?, make)?;
-        let is_alike = made.node_names() == present.node_names() && made.check_node().is_ok();
+        let asked = EndorseNode { key, names, validity };
+        let made = self.make(service, key, validity, |by| by.node_certificate(&asked))?;
+        let is_alike = made.node_names().as_ref() == Ok(names) && made.check_node().is_ok();
         if is_alike { Ok(made) } else { Err(CertifyError::Other) }
     }
 
-    fn renew(
+    /// The new certificate for a key and a period, by the service.
+    fn make(
         &self,
-        issuer: &Certificate,
-        present: &Certificate,
+        service: &Certificate,
+        key: &PublicKey,
         validity: Validity,
-        make: impl FnOnce(&dyn Certify, Validity) -> Result<Certificate, CertificateError>,
+        make: impl FnOnce(&dyn Certify) -> Result<Certificate, CertificateError>,
     ) -> Result<Certificate, CertifyError> {
         let made = match self {
-            Self::None => return Err(CertifyError::Nobody),
-            Self::Present => return Ok(present.clone()),
-            Self::Made(key) => make(&**key, validity)?,
+            Self::None | Self::Present => return Err(CertifyError::Nobody),
+            Self::Made(by) => make(&**by)?,
             Self::Recorded(made) => {
-                let made = made.iter().find(|made| made.key() == present.key());
+                let made = made.iter().find(|made| made.key() == key);
                 made.ok_or(CertifyError::Other)?.clone()
             }
         };
-        let is_ours = made.key() == present.key() && made.verify_issued_by(issuer).is_ok();
+        let is_ours = made.key() == key && made.verify_issued_by(service).is_ok();
         if is_ours && made.validity() == validity { Ok(made) } else { Err(CertifyError::Other) }
     }
 }
@@ -153,8 +243,11 @@ fn period(valid_from: &str, days: u32) -> Result<Validity, CertifyError> {
 #[cfg(test)]
 mod tests {
     use coco_crypto::{
-        AltName, Curve, EndorseNode, SigningKey, endorse_node, renew_node, service_certificate,
+        AltName, Curve, EndorseNode, SigningKey, endorse_node, node_names, service_certificate,
     };
+    use coco_kv::{MapName, Store, WriteSet};
+    use coco_types::Seqno;
+    use serde_json::json;
 
     use super::*;
 
@@ -167,53 +260,62 @@ mod tests {
 
         fn node_certificate(
             &self,
-            present: &Certificate,
-            validity: Validity,
+            node: &EndorseNode<'_>,
         ) -> Result<Certificate, CertificateError> {
-            renew_node(&self.0, &self.service_certificate(validity)?, present, validity)
+            endorse_node(&self.0, &self.service_certificate(node.validity)?, node)
         }
+    }
+
+    const FROM: &str = "20300101000000Z";
+    const VALIDITY: Validity = Validity { not_before: 1_000, not_after: 2_000 };
+
+    fn key() -> SigningKey {
+        SigningKey::generate(Curve::P384)
+    }
+
+    fn host(name: &str) -> [AltName; 1] {
+        [AltName::Dns(name.to_owned())]
     }
 
     #[test]
     fn a_renewed_certificate_is_of_the_same_key_and_of_the_period_that_was_asked_for() {
-        let validity = Validity { not_before: 1_000, not_after: 2_000 };
-        let key = || SigningKey::generate(Curve::P384);
         let ours = Arc::new(Key(key()));
-        let present = ours.service_certificate(validity).unwrap();
+        let present = ours.service_certificate(VALIDITY).unwrap();
         let renew = |how: &Certificates, from, days| how.renew_service(&present, from, days);
-        let from = "20300101000000Z";
         let made = Certificates::Made(ours);
-        let renewed = renew(&made, from, 10).unwrap();
+        let renewed = renew(&made, FROM, 10).unwrap();
         let expected = Validity { not_before: 1_893_456_000, not_after: 1_894_319_999 };
         assert_eq!((renewed.key(), renewed.validity()), (present.key(), expected));
         assert_eq!(renew(&made, "300101000000Z", 10).unwrap().validity(), expected);
         let recorded = Certificates::Recorded(vec![renewed.clone()]);
-        assert_eq!(renew(&recorded, from, 10), Ok(renewed));
-        assert_eq!(renew(&recorded, from, 11), Err(CertifyError::Other));
+        assert_eq!(renew(&recorded, FROM, 10), Ok(renewed));
+        assert_eq!(renew(&recorded, FROM, 11), Err(CertifyError::Other));
         let other = Certificates::Made(Arc::new(Key(key())));
-        assert_eq!(renew(&other, from, 10), Err(CertifyError::Other));
-        assert_eq!(renew(&Certificates::Present, from, 10), Ok(present.clone()));
-        assert_eq!(renew(&Certificates::None, from, 10), Err(CertifyError::Nobody));
+        assert_eq!(renew(&other, FROM, 10), Err(CertifyError::Other));
+        assert_eq!(renew(&Certificates::Present, FROM, 10), Ok(present.clone()));
+        assert_eq!(renew(&Certificates::None, FROM, 10), Err(CertifyError::Nobody));
         for wrong in ["", "20300101", "2030-01-01T00:00:00Z", "20300101000000", "20301301000000Z"] {
             assert_eq!(renew(&made, wrong, 10), Err(CertifyError::Time), "{wrong}");
         }
-        assert_eq!(renew(&made, from, 0), Err(CertifyError::Days));
-        assert_eq!(renew(&made, from, CERTIFICATE_DAYS_MAX + 1), Err(CertifyError::Days));
+        assert_eq!(renew(&made, FROM, 0), Err(CertifyError::Days));
+        assert_eq!(renew(&made, FROM, CERTIFICATE_DAYS_MAX + 1), Err(CertifyError::Days));
     }
+
     #[test]
     fn a_renewed_certificate_of_a_node_has_its_key_and_names_and_the_same_service() {
-        let key = || SigningKey::generate(Curve::P384);
         let (ours, node) = (Arc::new(Key(key())), key());
-        let validity = Validity { not_before: 1_000, not_after: 2_000 };
-        let service = ours.service_certificate(validity).unwrap();
-        let names = [AltName::Dns("node.example".to_owned())];
-        let endorse = |names: &[AltName]| {
-            let endorsement = EndorseNode { key: node.public(), names, validity };
-            endorse_node(&ours.0, &service, &endorsement).unwrap()
+        let service = ours.service_certificate(VALIDITY).unwrap();
+        let endorse = |by: &Key, names: &[AltName]| {
+            let issuer = by.service_certificate(VALIDITY).unwrap();
+            let endorsement = EndorseNode { key: node.public(), names, validity: VALIDITY };
+            endorse_node(&by.0, &issuer, &endorsement).unwrap()
         };
-        let present = endorse(&names);
-        let renew =
-            |how: &Certificates, present| how.renew_node(&service, present, "20300101000000Z", 10);
+        let names = host("node.example");
+        let present = endorse(&ours, &names);
+        let read = |present| Applicant::of_present(&service, present);
+        let renew = |how: &Certificates, present: &Certificate| {
+            how.endorse_node(&service, &read(present.clone())?, FROM, 10)
+        };
         let made = renew(&Certificates::Made(ours.clone()), &present).unwrap();
         assert_eq!(made.key(), present.key());
         assert_eq!(made.node_names(), present.node_names());
@@ -222,15 +324,78 @@ mod tests {
         let recorded = |made| Certificates::Recorded(vec![service.clone(), made]);
         assert_eq!(renew(&recorded(made.clone()), &present), Ok(made.clone()));
         // Names that nobody gave it.
-        let nameless = endorse(&[]);
+        let nameless = endorse(&ours, &[]);
         assert_eq!(renew(&recorded(made), &nameless), Err(CertifyError::Other));
         // The service's own is no node's, and another service's node is none of ours.
-        let made = Certificates::Made(ours.clone());
-        assert_eq!(renew(&made, &service), Err(CertifyError::NoNode));
-        let other = Key(key());
-        let others = other.service_certificate(validity).unwrap();
-        let endorsement = EndorseNode { key: node.public(), names: &names, validity };
-        let foreign = endorse_node(&other.0, &others, &endorsement).unwrap();
-        assert_eq!(renew(&made, &foreign), Err(CertifyError::NoNode));
+        assert_eq!(read(service.clone()).err(), Some(CertifyError::NoNode));
+        let foreign = endorse(&Key(key()), &names);
+        assert_eq!(read(foreign).err(), Some(CertifyError::NoNode));
+    }
+
+    /// Reads what a script hands in, where these are the rows of nodes.
+    fn read(
+        service: &Certificate,
+        rows: &[(&SigningKey, serde_json::Value)],
+        pem: &str,
+    ) -> Result<Applicant, CertifyError> {
+        let mut store = Store::new(tables::maps(), [1, 2]);
+        let mut set = WriteSet::new();
+        for (node, row) in rows {
+            let id = node.public().node_id().to_string();
+            let row = row.to_string().into_bytes();
+            set.insert(&MapName::from_static(NODES_INFO), id.as_bytes(), row);
+        }
+        store.apply(Seqno(1), &set).unwrap();
+        Applicant::read(&mut store.reader().begin(), service, pem)
+    }
+
+    #[test]
+    fn the_request_in_a_nodes_row_is_answered_and_no_other() {
+        let (ours, node, other) = (Arc::new(Key(key())), key(), key());
+        let service = ours.service_certificate(VALIDITY).unwrap();
+        let names = host("node.example");
+        let ask = |key: &SigningKey, names: &[AltName]| NodeRequest::new(key, names).unwrap().pem();
+        let request = ask(&node, &names);
+        let row =
+            |status: &str| json!({ "status": status, "certificate_signing_request": request });
+        let id = node.public().node_id().to_string();
+        let trusted = row("Trusted");
+        let asks = |row: &serde_json::Value, pem: &str| {
+            read(&service, &[(&node, row.clone())], pem).map(|_| ())
+        };
+
+        let applicant = read(&service, &[(&node, trusted.clone())], &request).unwrap();
+        let endorse = |how: &Certificates, days| how.endorse_node(&service, &applicant, FROM, days);
+        let made = endorse(&Certificates::Made(ours), 10).unwrap();
+        assert_eq!(made.key(), node.public());
+        assert_eq!(made.node_names(), Ok(node_names(node.public(), &names)));
+        let recorded = Certificates::Recorded(vec![made.clone()]);
+        assert_eq!(endorse(&recorded, 10), Ok(made));
+        assert_eq!(endorse(&recorded, 11), Err(CertifyError::Other));
+        assert_eq!(endorse(&Certificates::Present, 10), Ok(service.clone()));
+
+        let mut seated = row("Pending");
+        assert_eq!(asks(&seated, &request), Err(CertifyError::NoSuchNode(id.clone())));
+        seated["seat"] = json!("ab".repeat(32));
+        assert_eq!(asks(&seated, &request), Ok(()));
+        assert_eq!(asks(&row("Retired"), &request), Err(CertifyError::NoSuchNode(id.clone())));
+        let others = other.public().node_id().to_string();
+        let stranger = ask(&other, &names);
+        assert_eq!(asks(&trusted, &stranger), Err(CertifyError::NoSuchNode(others)));
+        let is_other = Err(CertifyError::OtherRequest(id));
+        assert_eq!(asks(&trusted, &ask(&node, &[])), is_other, "for other names");
+        assert_eq!(asks(&json!({ "status": "Trusted" }), &request), is_other, "of before");
+        let mut forged = trusted.clone();
+        forged["certificate_signing_request"] = json!(stranger);
+        assert_eq!(asks(&forged, &request), is_other);
+
+        let broken = request.replace("\nMI", "\nMA");
+        assert!(matches!(asks(&trusted, &broken), Err(CertifyError::Request(_))));
+        let huge = format!("{request}{}", " ".repeat(1 << 20));
+        let error = asks(&trusted, &huge).unwrap_err();
+        assert!(error.to_string().contains("bytes, at most"), "{error}");
+        for garbage in ["", "PEM", &" ".repeat(1 << 20)] {
+            assert_eq!(asks(&trusted, garbage), Err(CertifyError::NoNode));
+        }
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! [`caller`] tells who calls, from the certificate or the token that a client shows and the tables that members filled.
 //!
-//! Absent: HTTP, the sending of ledger secrets to nodes, the fetching of issuers' keys, certificates on a signed request.
+//! Absent: HTTP, the sending of ledger secrets to nodes, the fetching of issuers' keys.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

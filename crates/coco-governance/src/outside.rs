@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{
-    Certificate, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
+    Certificate, PublicKey, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
 };
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
@@ -15,6 +15,7 @@ use coco_types::Digest;
 
 use crate::{
     CERTIFICATE_DAYS_MAX, CertifyError, Situation,
+    certify::Applicant,
     constitution::Prelude,
     jwk::{Jwk, may_constrain},
     rows::ServiceRow,
@@ -217,38 +218,39 @@ impl<'a, 's> Outside<'a, 's> {
     /// A certificate in the place of the service's, in PEM. It becomes the service's when the script writes it down.
     fn network_certificate(&mut self, valid_from: &str, days: f64) -> Result<Value, HostError> {
         let service = self.issuing_certificate()?;
-        self.certify(&service)?;
+        self.certify(service.key())?;
         let renewed = whole_days(days)
             .and_then(|days| self.situation.certificates.renew_service(&service, valid_from, days));
         in_pem(renewed)
     }
 
-    /// A certificate in the place of a node's, in PEM. It becomes the node's when the script writes it down.
+    /// The certificate that answers a node's request, or takes the place of its present one, in PEM. It becomes the node's when the
+    /// script writes it down.
     fn endorsed_certificate(
         &mut self,
-        present_pem: &str,
+        pem: &str,
         valid_from: &str,
         days: f64,
     ) -> Result<Value, HostError> {
         let service = self.issuing_certificate()?;
-        let present = Certificate::from_pem(present_pem)
-            .map_err(|_| refused(CertifyError::NoNode.to_string()))?;
-        self.certify(&present)?;
-        let renewed = whole_days(days).and_then(|days| {
-            self.situation.certificates.renew_node(&service, &present, valid_from, days)
+        let node =
+            Applicant::read(self.tx, &service, pem).map_err(|error| refused(error.to_string()))?;
+        self.certify(node.key())?;
+        let made = whole_days(days).and_then(|days| {
+            self.situation.certificates.endorse_node(&service, &node, valid_from, days)
         });
-        in_pem(renewed)
+        in_pem(made)
     }
 
     /// Notes that another certificate is made for a key.
-    fn certify(&mut self, present: &Certificate) -> Result<(), HostError> {
+    fn certify(&mut self, key: &PublicKey) -> Result<(), HostError> {
         // Each is signatures, of which no fuel is counted.
         if self.certified.len() == CERTIFICATES_MADE_MAX {
             let most =
                 format!("one proposal has at most {CERTIFICATES_MADE_MAX} certificates made");
             return Err(refused(most));
         }
-        if !self.certified.insert(present.key().digest()) {
+        if !self.certified.insert(key.digest()) {
             return Err(refused("one proposal has one certificate made for a key"));
         }
         Ok(())
@@ -330,8 +332,8 @@ impl Host for Outside<'_, '_> {
             }
             (
                 "endorsedCertificate",
-                [Value::Text(present), Value::Text(valid_from), Value::Number(days)],
-            ) => self.endorsed_certificate(present, valid_from, *days),
+                [Value::Text(pem), Value::Text(valid_from), Value::Number(days)],
+            ) => self.endorsed_certificate(pem, valid_from, *days),
             ("effect", [Value::Text(name), rest @ ..]) => self.effect(name, rest),
             (_, [Value::Text(name), rest @ ..]) => self.table_call(operation, name, rest),
             _ => Err(refused(format!("{operation}: not these arguments"))),

@@ -128,10 +128,10 @@
         },
         network: {
             getLatestLedgerSecretSeqno: () => ask("ledgerSecretSeqno"),
-            // CCF takes a request that the node has signed. Here it is the certificate that the node has.
-            generateEndorsedCertificate: (certificate, validFrom, days) => {
+            // As in CCF, of the request that the node has signed. Ours: or of the certificate that it has.
+            generateEndorsedCertificate: (request, validFrom, days) => {
                 if (typeof days !== "number") throw new TypeError("the days must be a number");
-                return ask("endorsedCertificate", text(certificate, "certificate"), text(validFrom, "valid_from"), days);
+                return ask("endorsedCertificate", text(request, "request"), text(validFrom, "valid_from"), days);
             },
             generateNetworkCertificate: (validFrom, days) => {
                 if (typeof days !== "number") throw new TypeError("the days must be a number");

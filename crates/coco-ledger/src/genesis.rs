@@ -67,6 +67,8 @@ pub struct GenesisNode {
     pub node_id: NodeId,
     /// The certificate by which the service endorses it, in PEM.
     pub certificate_pem: String,
+    /// Its signed request for certificates, in PEM; programs of before made none.
+    pub request_pem: Option<String>,
     /// What its evidence is called: `Insecure_Virtual` without hardware.
     pub quote_format: String,
     /// The digest of its code.
@@ -133,6 +135,8 @@ pub(crate) struct NodeInfo<'a> {
     public_key: Option<&'a str>,
     quote_info: QuoteInfo<'a>,
     code_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_signing_request: Option<&'a str>,
     encryption_pub_key: &'a str,
     node_to_node_interface: Interface<'a>,
     rpc_interfaces: RpcInterfaces<'a>,
@@ -172,6 +176,7 @@ impl<'a> NodeInfo<'a> {
             public_key: None,
             quote_info: QuoteInfo { format: &node.quote_format, quote: "", endorsements: "" },
             code_digest: node.code_digest.to_string(),
+            certificate_signing_request: node.request_pem.as_deref(),
             encryption_pub_key: &node.encryption_key_pem,
             node_to_node_interface: interface(&node.peer_address),
             rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface(&node.rpc_address) },
@@ -202,6 +207,7 @@ mod tests {
         let node = GenesisNode {
             node_id: NodeId([7; 32]),
             certificate_pem: "PEM".to_owned(),
+            request_pem: Some("REQUEST".to_owned()),
             quote_format: "Insecure_Virtual".to_owned(),
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),
@@ -219,5 +225,7 @@ mod tests {
         assert!(
             info.starts_with(br#"{"status":"Trusted","quote_info":{"format":"Insecure_Virtual""#)
         );
+        let read: serde_json::Value = serde_json::from_slice(info).unwrap();
+        assert_eq!(read["certificate_signing_request"], "REQUEST");
     }
 }

@@ -387,6 +387,7 @@ mod tests {
         let node = GenesisNode {
             node_id,
             certificate_pem: "PEM".to_owned(),
+            request_pem: None,
             quote_format: "Insecure_Virtual".to_owned(),
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),

@@ -132,6 +132,7 @@ mod tests {
         let node = |n: u8| GenesisNode {
             node_id: NodeId([n; 32]),
             certificate_pem: "CERT".to_owned(),
+            request_pem: None,
             quote_format: "Insecure_Virtual".to_owned(),
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),

@@ -93,6 +93,7 @@ impl Recovered {
         let node = GenesisNode {
             node_id: ledger.signer.node_id(),
             certificate_pem: ledger.signer.node_certificate_pem().to_owned(),
+            request_pem: None,
             quote_format: "Insecure_Virtual".to_owned(),
             code_digest: Digest([0xcd; 32]),
             rpc_address: "127.0.0.1:8000".to_owned(),

@@ -3,9 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use coco_crypto::{
-    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, PublicKey,
-    SecretBytes, SigningKey, Validity, endorse_node, endorse_service, renew_node,
-    service_certificate,
+    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequest,
+    NodeRequestError, PublicKey, SecretBytes, SigningKey, Validity, endorse_node, endorse_service,
+    node_names, renew_node, service_certificate,
 };
 use coco_governance::Certify;
 use coco_ledger::LedgerSecrets;
@@ -15,10 +15,7 @@ use coco_types::{
 };
 
 pub use crate::seal::IdentityError;
-use crate::{
-    seal::{read_sealed, replace, seal, unseal, write_new},
-    tls::peer_dns_name,
-};
+use crate::seal::{read_sealed, replace, seal, unseal, write_new};
 
 /// Name of the sealed file inside a node's folder. It says what the seal is worth.
 pub const IDENTITY_FILE: &str = "identity.virtual-sealed";
@@ -111,8 +108,7 @@ impl Identity {
         names: &[AltName],
         validity: Validity,
     ) -> Result<Certificate, CertificateError> {
-        let mut names = names.to_vec();
-        names.push(AltName::Dns(peer_dns_name(key.node_id())));
+        let names = node_names(key, names);
         let endorsement = EndorseNode { key, names: &names, validity };
         endorse_node(&self.service_key(), &self.service_cert, &endorsement)
     }
@@ -126,6 +122,17 @@ impl Identity {
     /// Never: the keys were checked when the identity was opened.
     pub fn renewed(&self, validity: Validity) -> Result<Certificate, CertificateError> {
         renew_node(&self.service_key(), &self.service_cert, &self.node_cert, validity)
+    }
+
+    /// The node's signed request for certificates like the one that it has: for the same key and names.
+    ///
+    /// # Errors
+    /// [`NodeRequestError`] when that has more names than a request may have.
+    ///
+    /// # Panics
+    /// Never: the key was checked when the identity was opened.
+    pub fn request(&self) -> Result<NodeRequest, NodeRequestError> {
+        NodeRequest::new(&self.node_key(), &self.node_cert.node_names()?)
     }
 
     /// A certificate by which the service endorses the key of one of before.
@@ -272,12 +279,8 @@ impl Certify for Identity {
         service_certificate(&self.service_key(), validity)
     }
 
-    fn node_certificate(
-        &self,
-        present: &Certificate,
-        validity: Validity,
-    ) -> Result<Certificate, CertificateError> {
-        renew_node(&self.service_key(), &self.service_cert, present, validity)
+    fn node_certificate(&self, node: &EndorseNode<'_>) -> Result<Certificate, CertificateError> {
+        endorse_node(&self.service_key(), &self.service_cert, node)
     }
 }
 

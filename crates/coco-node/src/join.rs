@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use coco_crypto::{Certificate, PublicKey, SigningKey};
+use coco_crypto::{Certificate, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, PublicKey, SigningKey};
 use coco_kv::Reader;
 use coco_ledger::GenesisNode;
 use coco_replica::{JoinRefusal, JoinReply, JoinRequest, SharedLedgerState};
@@ -72,6 +72,8 @@ pub struct Question {
     pub encryption_key_pem: String,
     /// The last entry of the disk from which it goes on as the node that it was.
     pub resumed: Option<TxId>,
+    /// Its signed request for certificates, in PEM; programs of before sent none.
+    pub request_pem: Option<String>,
 }
 
 /// What it is told.
@@ -84,10 +86,10 @@ pub struct Answer {
 }
 
 impl Question {
-    /// The question of `node` for the seat of `seat_key`.
+    /// The question of the node that makes this request, for the seat of `seat_key`.
     #[must_use]
     pub fn new(
-        node: NodeId,
+        request: &NodeRequest,
         seat_key: &SigningKey,
         code_digest: Digest,
         place: &NodeAddress,
@@ -95,12 +97,13 @@ impl Question {
     ) -> Self {
         Self {
             seat_key: seat_key.public().spki_der().to_vec(),
-            proof: seat_key.sign_der(&signed(node)),
+            proof: seat_key.sign_der(&signed(request.key().node_id())),
             code_digest,
             rpc_address: place.client.clone(),
             peer_address: place.peer.clone(),
             encryption_key_pem,
             resumed: None,
+            request_pem: Some(request.pem()),
         }
     }
 
@@ -133,6 +136,9 @@ impl Question {
         let TxId { view, seqno } = self.resumed.unwrap_or_default();
         put_u64(&mut out, view.0);
         put_u64(&mut out, seqno.0);
+        if let Some(request) = &self.request_pem {
+            put_bytes(&mut out, request.as_bytes());
+        }
         out.into()
     }
 
@@ -151,6 +157,11 @@ impl Question {
         let peer_address = address(&mut reader)?;
         let encryption_key_pem = text(&mut reader, "encryption key", KEY_BYTES_MAX)?;
         let resumed = TxId::new(reader.u64("view")?, reader.u64("seqno")?);
+        let request_pem = if reader.rest().is_empty() {
+            None
+        } else {
+            Some(text(&mut reader, "request for certificates", NODE_REQUEST_PEM_BYTES_MAX)?)
+        };
         reader.end()?;
         let resumed = Some(resumed).filter(|id| *id != TxId::default());
         Ok(Self {
@@ -161,18 +172,27 @@ impl Question {
             peer_address,
             encryption_key_pem,
             resumed,
+            request_pem,
         })
     }
 
-    /// The request for the replica, when the proof holds; `certificate` is what the channel has verified.
+    /// The request for the replica, when the proof holds, and the request for certificates is for the key and names of
+    /// `certificate`, which the channel has verified.
     #[must_use]
     pub fn verified(self, certificate: &Certificate) -> Option<JoinRequest> {
         let seat_key = PublicKey::from_spki_der(&self.seat_key).ok()?;
         let node_id = certificate.key().node_id();
         seat_key.verify_der(&signed(node_id), &self.proof).ok()?;
+        if let Some(pem) = &self.request_pem {
+            let request = NodeRequest::from_pem(pem).ok()?;
+            let is_alike = request.key() == certificate.key()
+                && certificate.node_names().is_ok_and(|names| request.has_names(&names));
+            is_alike.then_some(())?;
+        }
         let node = GenesisNode {
             node_id,
             certificate_pem: certificate.pem(),
+            request_pem: self.request_pem,
             quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
             code_digest: self.code_digest,
             rpc_address: self.rpc_address,
@@ -446,7 +466,7 @@ impl Seeker {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Curve, EndorseNode, Validity, endorse_node, service_certificate};
+    use coco_crypto::{AltName, Curve, EndorseNode, Validity, endorse_node, service_certificate};
 
     use super::*;
 
@@ -459,20 +479,41 @@ mod tests {
         let validity = Validity { not_before: 0, not_after: 1 << 32 };
         let service = SigningKey::generate(Curve::P384);
         let service_cert = service_certificate(&service, validity).expect("it can be made");
+        let asks = |key: &SigningKey| NodeRequest::new(key, &[]).expect("it can be made");
         let certificate = |key: &SigningKey| {
-            let endorse = EndorseNode { key: key.public(), names: &[], validity };
+            let request = asks(key);
+            let endorse = EndorseNode { key: key.public(), names: request.names(), validity };
             endorse_node(&service, &service_cert, &endorse).expect("it can be made")
         };
         let [seat, node, other] = [(); 3].map(|()| SigningKey::generate(Curve::P384));
         let encryption_key = "KEY".to_owned();
-        let node_id = node.public().node_id();
-        let question = Question::new(node_id, &seat, Digest([3; 32]), &place(), encryption_key);
+        let question_of = |request: &NodeRequest| {
+            Question::new(request, &seat, Digest([3; 32]), &place(), encryption_key.clone())
+        };
+        let question = question_of(&asks(&node));
         let question = Question::decode(&question.encode()).expect("it reads what it wrote");
         let request = question.clone().verified(&certificate(&node)).expect("it is proved");
         assert_eq!(request.seat, seat.public().node_id());
         assert_eq!(request.node.node_id, node.public().node_id());
         assert_eq!(request.node.peer_address, "127.0.0.1:2");
         assert_eq!(request.node.encryption_key_pem, "KEY");
+        assert_eq!(request.node.request_pem, question.request_pem);
+        // As programs of before asked.
+        let bare = Question { request_pem: None, ..question.clone() };
+        let bare = Question::decode(&bare.encode()).expect("it reads what they wrote");
+        assert!(
+            bare.verified(&certificate(&node)).is_some_and(|one| one.node.request_pem.is_none())
+        );
+        let named = NodeRequest::new(&node, &[AltName::Dns("other.example".to_owned())]);
+        let named = question_of(&named.expect("it can be made"));
+        assert!(named.verified(&certificate(&node)).is_none(), "for names that it has not");
+        for pem in [asks(&other).pem(), "PEM".to_owned()] {
+            let forged = Question { request_pem: Some(pem), ..question.clone() };
+            assert!(forged.verified(&certificate(&node)).is_none(), "with another's request");
+        }
+        let long = "A".repeat(NODE_REQUEST_PEM_BYTES_MAX + 1);
+        let long = Question { request_pem: Some(long), ..question.clone() };
+        assert!(Question::decode(&long.encode()).is_err(), "too long");
         assert!(question.clone().verified(&certificate(&other)).is_none(), "for another node");
         let stolen = Question { seat_key: other.public().spki_der().to_vec(), ..question };
         assert!(stolen.verified(&certificate(&node)).is_none(), "for another seat");

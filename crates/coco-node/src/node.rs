@@ -424,8 +424,7 @@ fn seeker(
 ) -> Result<Option<Seeker>, StartNodeError> {
     let resumed = loaded.hard_state_found.map(|_| loaded.loader.last());
     let votes = shared.votes.load(Ordering::Relaxed);
-    let me = loaded.identity.node_id;
-    let question = seat::question(config, &loaded.seat, me, resumed, votes)?;
+    let question = seat::question(config, &loaded.seat, &loaded.identity, resumed, votes)?;
     Ok(question.map(|question| Seeker {
         question,
         certificate: loaded.identity.node_cert.clone(),

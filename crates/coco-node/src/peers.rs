@@ -520,7 +520,9 @@ async fn receive<F: TakeForwarded + 'static>(
             Frame::Join(question) => {
                 let question = Question::decode(&question).map_err(std::io::Error::other)?;
                 let request = question.verified(&certificate).ok_or_else(|| {
-                    std::io::Error::other("a question for a seat without the seat's signature")
+                    std::io::Error::other(
+                        "a question for a seat without the seat's signature, or with a request that is not this node's",
+                    )
                 })?;
                 let reply = inbox.join(request).await?;
                 let answer = Answer { reply, nodes: directory.all() };

@@ -20,8 +20,8 @@ use std::{
 
 use bytes::Bytes;
 use coco_crypto::{
-    AltName, CertificateError, Curve, DecryptionKey, EndorseNode, SecretBytes, SigningKey,
-    Validity, endorse_node, service_certificate,
+    AltName, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequestError, SecretBytes,
+    SigningKey, Validity, endorse_node, node_names, service_certificate,
 };
 use coco_evm::{
     genesis::Genesis,
@@ -42,7 +42,6 @@ use thiserror::Error;
 use crate::{
     folder::{DiskFolder, LedgerFiles},
     identity::{Identity, IdentityError},
-    tls::peer_dns_name,
 };
 
 /// How long certificates are valid, in seconds.
@@ -128,6 +127,9 @@ pub enum ProvisionError {
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Certificate(#[from] CertificateError),
+    /// A node cannot ask for certificates.
+    #[error("cannot make a node's request for certificates")]
+    Request(#[from] NodeRequestError),
     /// An identity could not be sealed.
     #[error("cannot seal an identity")]
     Identity(#[from] IdentityError),
@@ -170,8 +172,7 @@ pub fn provision(spec: &NetworkSpec<'_>) -> Result<Network, ProvisionError> {
     let mut identities = Vec::new();
     for encryption_key in encryption_keys(spec.nodes.len()) {
         let key = SigningKey::generate(Curve::P384);
-        let mut names = spec.names.to_vec();
-        names.push(AltName::Dns(peer_dns_name(key.public().node_id())));
+        let names = node_names(key.public(), spec.names);
         let endorsement = EndorseNode { key: key.public(), names: &names, validity };
         let cert = endorse_node(&service_key, &service_cert, &endorsement)?;
         identities.push(Identity::new(
@@ -240,19 +241,19 @@ fn first_entries(
     )
     .expect("keys that were just made can sign");
     let mut ledger = FirstLedger::new(first.ledger_secrets().newest().secret.clone());
-    let nodes: Vec<GenesisNode> = identities
-        .iter()
-        .zip(spec.nodes)
-        .map(|(identity, node)| GenesisNode {
+    let mut nodes = Vec::new();
+    for (identity, node) in identities.iter().zip(spec.nodes) {
+        nodes.push(GenesisNode {
             node_id: identity.node_id,
             certificate_pem: identity.node_cert.pem(),
+            request_pem: Some(identity.request()?.pem()),
             quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
             code_digest: spec.code_digest,
             rpc_address: node.client_address.clone(),
             peer_address: node.peer_address.clone(),
             encryption_key_pem: identity.encryption_key().public().pem(),
-        })
-        .collect();
+        });
+    }
     let cert = first.service_cert.pem();
     ledger.append(&genesis_write_set(&cert, &nodes))?;
     ledger.sign(&signer, spec.now)?;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use coco_crypto::{
-    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, SecretBytes,
-    SigningKey, endorse_node, service_certificate,
+    AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequest,
+    NodeRequestError, SecretBytes, SigningKey, endorse_node, service_certificate,
 };
 use coco_evm::state;
 use coco_ledger::{GenesisNode, LEDGER_SECRET_BYTES, LedgerSecret, ServiceSigner, VerifiedReceipt};
@@ -21,7 +21,6 @@ use crate::{
     folder::DiskFolder,
     identity::{Identity, IdentityError},
     provision::{LEDGER_FOLDER, VIRTUAL_QUOTE_FORMAT, a_year_from},
-    tls::peer_dns_name,
 };
 
 /// How far a copy of a ledger in a folder reaches.
@@ -77,6 +76,9 @@ pub enum RecoverError {
     /// A certificate cannot be made.
     #[error("cannot make a certificate")]
     Certificate(#[from] CertificateError),
+    /// The node cannot ask for certificates.
+    #[error("cannot make the node's request for certificates")]
+    Request(#[from] NodeRequestError),
     /// The identity cannot be sealed.
     #[error("cannot seal the identity")]
     Identity(#[from] IdentityError),
@@ -123,6 +125,7 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     let node = GenesisNode {
         node_id: keys.node.public().node_id(),
         certificate_pem: keys.certificate.pem(),
+        request_pem: Some(keys.request.pem()),
         quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
         code_digest: spec.code_digest,
         rpc_address: spec.client_address.clone(),
@@ -146,7 +149,7 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
             }
             source => RecoverError::Ledger { path: ledger, source: source.into() },
         })?;
-    let Keys { node, certificate, service, service_certificate, encryption } = keys;
+    let Keys { node, certificate, service, service_certificate, encryption, .. } = keys;
     let identity =
         Identity::new(&node, certificate, &service, service_certificate, encryption, secrets);
     sync(spec.folder)?;
@@ -171,6 +174,7 @@ fn sync(folder: &Path) -> Result<(), RecoverError> {
 /// The keys of the service and its node.
 struct Keys {
     node: SigningKey,
+    request: NodeRequest,
     certificate: Certificate,
     service: SigningKey,
     service_certificate: Certificate,
@@ -178,16 +182,15 @@ struct Keys {
 }
 
 impl Keys {
-    fn make(spec: &RecoverSpec<'_>) -> Result<Self, CertificateError> {
+    fn make(spec: &RecoverSpec<'_>) -> Result<Self, RecoverError> {
         let validity = a_year_from(spec.now);
         let [service, node] = [(); 2].map(|()| SigningKey::generate(Curve::P384));
         let service_certificate = service_certificate(&service, validity)?;
-        let mut names = spec.names.to_vec();
-        names.push(AltName::Dns(peer_dns_name(node.public().node_id())));
-        let endorsement = EndorseNode { key: node.public(), names: &names, validity };
+        let request = NodeRequest::new(&node, spec.names)?;
+        let endorsement = EndorseNode { key: request.key(), names: request.names(), validity };
         let certificate = endorse_node(&service, &service_certificate, &endorsement)?;
         let encryption = Arc::new(DecryptionKey::generate());
-        Ok(Self { node, certificate, service, service_certificate, encryption })
+        Ok(Self { node, request, certificate, service, service_certificate, encryption })
     }
 }
 

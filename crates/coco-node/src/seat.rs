@@ -101,15 +101,18 @@ pub(crate) fn service_configuration(reader: &Reader) -> Option<ConfigurationRow>
 pub(crate) fn question(
     config: &NodeConfig,
     seat: &Identity,
-    me: NodeId,
+    me: &Identity,
     resumed: Option<TxId>,
     votes: bool,
 ) -> Result<Option<Question>, StartNodeError> {
     let place = config.nodes.iter().find(|node| node.id == seat.node_id.to_string());
     let Some(place) = place else { return Ok(None) };
+    let request = me.request().map_err(|error| {
+        StartNodeError::Configuration(format!("no request for this node's certificates: {error}"))
+    })?;
     let question = |digest| {
         let encryption_key = seat.encryption_key().public().pem();
-        Question::new(me, &seat.node_key(), digest, place, encryption_key)
+        Question::new(&request, &seat.node_key(), digest, place, encryption_key)
     };
     match config.consensus.restart {
         // One that was never in the configuration comes for its first place. Nobody compares the code of a node that has its seat

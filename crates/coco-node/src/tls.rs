@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, peer_dns_name};
 use coco_types::NodeId;
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
@@ -36,13 +36,8 @@ impl std::fmt::Debug for PeerTls {
     }
 }
 
-/// The DNS name by which a node's certificate answers to its peers. A label holds at most 63 characters, so the first
-/// 40 digits of the id stand for it; the whole id is compared with the certificate's key after the handshake.
-#[must_use]
-pub fn peer_dns_name(id: NodeId) -> String {
-    format!("{}.node.coco", &id.to_string()[..40])
-}
-
+/// The name by which a node's certificate answers to its peers; the whole id is compared with the certificate's key after the
+/// handshake.
 pub(crate) fn peer_name(id: NodeId) -> ServerName<'static> {
     ServerName::try_from(peer_dns_name(id)).expect("forty digits and two labels are a DNS name")
 }

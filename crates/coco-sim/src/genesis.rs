@@ -182,6 +182,7 @@ pub fn node_record(signer: &dyn Signer, machine: usize) -> GenesisNode {
     GenesisNode {
         node_id: signer.node_id(),
         certificate_pem: signer.node_certificate_pem().to_owned(),
+        request_pem: None,
         quote_format: "Insecure_Virtual".into(),
         code_digest: Digest::ZERO,
         rpc_address: "here:1".into(),

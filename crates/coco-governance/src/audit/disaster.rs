@@ -150,6 +150,7 @@ fn only_node(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<Stri
     if !nodes.iter().all(is_in_order) {
         return Err(wrong("nodes of the service before are not retired"));
     }
+    nodes[node].check_request(node).map_err(wrong)?;
     let certified = rows(writes, NODES_ENDORSED_CERTIFICATES).map(|(key, _)| key);
     if !certified.eq([node.as_bytes()]) {
         return Err(wrong("others than its node have certificates"));

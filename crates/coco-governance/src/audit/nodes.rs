@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
+use coco_crypto::NodeRequest;
 use coco_kv::{MapName, Transaction, WriteSetView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -100,6 +101,18 @@ impl Node {
         self.asked_seat().unwrap_or(id)
     }
 
+    /// Checks that it signed its request for certificates itself. Nodes of before made none.
+    pub(super) fn check_request(&self, id: &str) -> Result<(), &'static str> {
+        if !self.0.contains_key("certificate_signing_request") {
+            return Ok(());
+        }
+        let request = self.text("certificate_signing_request").map(NodeRequest::from_pem);
+        let is_its_own = request
+            .and_then(Result::ok)
+            .is_some_and(|request| request.key().node_id().to_string() == id);
+        if is_its_own { Ok(()) } else { Err("its request for certificates is not signed by it") }
+    }
+
     /// Whether it is the same node, trusted now in the place of another, and all else that changed was said of that one. Programs
     /// of before did not keep what members say of a node for themselves.
     fn becomes(&self, after: &Self, from: &Self) -> bool {
@@ -159,8 +172,9 @@ pub(super) fn all_nodes(tx: &mut Transaction<'_>) -> Result<BTreeMap<String, Nod
 }
 
 /// What the service writes of a node that it lets in again with new evidence.
-const SHOWN_FIELDS: [&str; 6] = [
+const SHOWN_FIELDS: [&str; 7] = [
     "status",
+    "certificate_signing_request",
     "code_digest",
     "quote_info",
     "encryption_pub_key",
@@ -215,11 +229,11 @@ impl Nodes {
         before: Option<&Node>,
         after: &Node,
     ) -> Result<(), &'static str> {
-        let Some(before) = before else { return self.check_newcomer(after) };
+        let Some(before) = before else { return self.check_newcomer(id, after) };
         let seat = after.seat(id);
         match (before.status(), after.status()) {
             ("Pending" | "Trusted", "Trusted") if seat == id && self.leases.begins(seat) => {
-                return self.check_let_in_again(before, after);
+                return self.check_let_in_again(id, before, after);
             }
             ("Trusted" | "Retired", "Pending") if seat == id && self.is_quarantined(seat) => {
                 return self.check_quarantined(id, before, after);
@@ -286,7 +300,13 @@ impl Nodes {
         if is_so { Ok(()) } else { Err("its row is not what its quarantine makes of it") }
     }
 
-    fn check_let_in_again(&self, before: &Node, after: &Node) -> Result<(), &'static str> {
+    fn check_let_in_again(
+        &self,
+        id: &str,
+        before: &Node,
+        after: &Node,
+    ) -> Result<(), &'static str> {
+        after.check_request(id)?;
         if !self.admits(after) {
             return Err("members have not admitted its code");
         }
@@ -323,10 +343,11 @@ impl Nodes {
         self.changed.iter().any(|id| id == seat && self.after[id].status() == "Trusted")
     }
 
-    fn check_newcomer(&self, node: &Node) -> Result<(), &'static str> {
+    fn check_newcomer(&self, id: &str, node: &Node) -> Result<(), &'static str> {
         if node.status() != "Pending" {
             return Err("it was never pending");
         }
+        node.check_request(id)?;
         let mut said = NODE_FIELDS_KEPT.into_iter().chain(["learner"]);
         if said.any(|field| node.0.contains_key(field)) {
             return Err("its row has what only members say of a node");

@@ -4,3 +4,4 @@ mod books;
 mod disaster;
 mod forged;
 mod honest;
+mod requests;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use coco_crypto::{
-    Certificate, CertificateError, Curve, SecretBytes, SigningKey, Validity,
+    Certificate, CertificateError, Curve, EndorseNode, SecretBytes, SigningKey, Validity,
     cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
-    renew_node, service_certificate, sha256,
+    endorse_node, service_certificate, sha256,
 };
 use coco_governance::{
     Certificates, Certify, Effect, ErrorCode, Governance, GovernanceError, MemberId, Message,
@@ -70,12 +70,8 @@ impl Certify for ServiceKey {
         service_certificate(&self.0, validity)
     }
 
-    fn node_certificate(
-        &self,
-        present: &Certificate,
-        validity: Validity,
-    ) -> Result<Certificate, CertificateError> {
-        renew_node(&self.0, &self.service_certificate(validity)?, present, validity)
+    fn node_certificate(&self, node: &EndorseNode<'_>) -> Result<Certificate, CertificateError> {
+        endorse_node(&self.0, &self.service_certificate(node.validity)?, node)
     }
 }
 

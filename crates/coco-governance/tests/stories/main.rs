@@ -13,6 +13,7 @@ mod constitutions;
 mod default_constitution;
 mod expiry;
 mod life;
+mod node_requests;
 mod recovery;
 mod replays;
 mod requests;

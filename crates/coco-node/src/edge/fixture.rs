@@ -99,6 +99,7 @@ impl Fixture {
         let node = GenesisNode {
             node_id: NODE,
             certificate_pem: "PEM of the node".to_owned(),
+            request_pem: None,
             quote_format: "Insecure_Virtual".to_owned(),
             code_digest: Digest([1; 32]),
             rpc_address: "127.0.0.1:1".to_owned(),

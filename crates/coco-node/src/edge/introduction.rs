@@ -6,7 +6,10 @@ use coco_api::{
     ErrorCode,
     join::{JoinRequest, VirtualQuote},
 };
-use coco_crypto::{Certificate, EncryptionKey, EncryptionKeyError};
+use coco_crypto::{
+    AltName, Certificate, EncryptionKey, EncryptionKeyError, NodeRequest, NodeRequestError,
+    PublicKey, node_names,
+};
 use coco_ledger::GenesisNode;
 use coco_replica::Introduction;
 use coco_types::{Digest, NodeId};
@@ -32,6 +35,17 @@ pub enum IntroductionError {
     /// Nothing can be encrypted to it.
     #[error("public_encryption_key: {0}")]
     Key(EncryptionKeyError),
+    /// The request for certificates is none, or not signed by the node.
+    #[error("certificate_signing_request: {0}")]
+    Request(NodeRequestError),
+    /// The request for certificates is for another key than the one that the channel has proved.
+    #[error("certificate_signing_request is for another key than the certificate in TLS")]
+    RequestKey,
+    /// The request for certificates is for other names than the service gives this node.
+    #[error(
+        "certificate_signing_request must be for the hosts of the two addresses, and for no other names"
+    )]
+    RequestNames,
     /// Evidence of a platform that is not known.
     #[error("evidence of the kind {VIRTUAL_QUOTE_FORMAT} is known here")]
     Format,
@@ -54,7 +68,13 @@ impl IntroductionError {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Json(_) | Self::Address | Self::LongKey | Self::Key(_) => ErrorCode::InvalidInput,
+            Self::Json(_)
+            | Self::Address
+            | Self::LongKey
+            | Self::Key(_)
+            | Self::Request(_)
+            | Self::RequestKey
+            | Self::RequestNames => ErrorCode::InvalidInput,
             Self::Format | Self::Base64 | Self::Quote(_) | Self::OtherKey | Self::Measurement => {
                 ErrorCode::InvalidQuote
             }
@@ -73,19 +93,25 @@ pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Intr
     let rpc_address =
         request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
     let peer_address = request.node_info_network.node_to_node_interface.published_address;
+    let mut names = Vec::new();
     for address in [&rpc_address, &peer_address] {
-        if address.len() > ADDRESS_BYTES_MAX || address.parse::<HostPort>().is_err() {
+        let parsed = address.parse::<HostPort>().map_err(|_| IntroductionError::Address)?;
+        if address.len() > ADDRESS_BYTES_MAX {
             return Err(IntroductionError::Address);
         }
+        names.push(parsed.alt_name());
     }
     let encryption_key_pem = request.public_encryption_key;
     if encryption_key_pem.len() > KEY_BYTES_MAX {
         return Err(IntroductionError::LongKey);
     }
     EncryptionKey::from_pem(&encryption_key_pem).map_err(IntroductionError::Key)?;
+    let asked = request.certificate_signing_request;
+    let request_pem = asked.map(|pem| request_of(certificate.key(), &names, &pem)).transpose()?;
     let node = GenesisNode {
         node_id,
         certificate_pem: String::new(),
+        request_pem,
         quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
         code_digest,
         rpc_address,
@@ -93,6 +119,19 @@ pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Intr
         encryption_key_pem,
     };
     Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
+}
+
+/// The request for certificates of the node with this key, in PEM: for the names that the service gives it when it comes.
+fn request_of(key: &PublicKey, names: &[AltName], pem: &str) -> Result<String, IntroductionError> {
+    let request = NodeRequest::from_pem(pem).map_err(IntroductionError::Request)?;
+    if request.key() != key {
+        return Err(IntroductionError::RequestKey);
+    }
+    if request.has_names(&node_names(key, names)) {
+        Ok(request.pem())
+    } else {
+        Err(IntroductionError::RequestNames)
+    }
 }
 
 /// What code the evidence names, if it is this node's.

@@ -301,6 +301,7 @@ mod tests {
                 endorsements: String::new(),
             },
             public_encryption_key: DecryptionKey::generate().public().pem(),
+            certificate_signing_request: None,
         };
         let body = Bytes::from(serde_json::to_vec(&request).unwrap());
 

@@ -464,6 +464,7 @@ pub(crate) fn newcomer(n: u8, code: Digest) -> Introduction {
     let node = GenesisNode {
         node_id: NodeId([n; 32]),
         certificate_pem: "endorsed".into(),
+        request_pem: None,
         quote_format: "Insecure_Virtual".into(),
         code_digest: code,
         rpc_address: "there:1".into(),

@@ -344,6 +344,7 @@ fn whoever_starts_from_a_snapshot_knows_who_takes_part() {
     let node = GenesisNode {
         node_id: newcomer,
         certificate_pem: "no certificate".into(),
+        request_pem: None,
         quote_format: "Insecure_Virtual".into(),
         code_digest: Digest::ZERO,
         rpc_address: "there:1".into(),

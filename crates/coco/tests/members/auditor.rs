@@ -30,6 +30,7 @@ fn ledger(then: &WriteSet) -> (Certificate, Vec<(String, Vec<u8>)>) {
     let nodes = [GenesisNode {
         node_id: node_key.public().node_id(),
         certificate_pem: node.pem(),
+        request_pem: None,
         quote_format: "Insecure_Virtual".to_owned(),
         code_digest: Digest::ZERO,
         rpc_address: "127.0.0.1:1".to_owned(),

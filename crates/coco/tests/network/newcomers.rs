@@ -14,7 +14,10 @@ use coco_client::{
     Client, ServiceIdentity, Settings,
     join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote},
 };
-use coco_crypto::{Certificate, Curve, DecryptionKey, SigningKey, Validity, member_certificate};
+use coco_crypto::{
+    AltName, Certificate, Curve, DecryptionKey, NodeRequest, SigningKey, Validity,
+    member_certificate,
+};
 use coco_types::TxId;
 use serde_json::{Value, json};
 
@@ -302,20 +305,28 @@ fn a_learner_is_missed_by_nobody_and_two_nodes_are_replaced_in_one_step() -> any
 }
 
 /// Someone who asks to be a node.
-struct Stranger {
+pub(crate) struct Stranger {
     key: SigningKey,
-    certificate: Certificate,
+    pub(crate) certificate: Certificate,
 }
 
 impl Stranger {
-    fn new(curve: Curve) -> anyhow::Result<Self> {
+    pub(crate) fn new(curve: Curve) -> anyhow::Result<Self> {
         let key = SigningKey::generate(curve);
         let validity = Validity { not_before: 0, not_after: 4_000_000_000 };
         let certificate = member_certificate(&key, "node", validity)?;
         Ok(Self { key, certificate })
     }
 
-    fn request(&self, change: impl FnOnce(&mut VirtualQuote)) -> anyhow::Result<JoinRequest> {
+    /// A request for certificates, signed by it, for these names.
+    pub(crate) fn signs(&self, names: &[AltName]) -> anyhow::Result<String> {
+        Ok(NodeRequest::new(&self.key, names)?.pem())
+    }
+
+    pub(crate) fn request(
+        &self,
+        change: impl FnOnce(&mut VirtualQuote),
+    ) -> anyhow::Result<JoinRequest> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
         let mut quote = VirtualQuote {
             measurement: "ab".repeat(32),
@@ -334,10 +345,11 @@ impl Stranger {
                 endorsements: String::new(),
             },
             public_encryption_key: DecryptionKey::generate().public().pem(),
+            certificate_signing_request: None,
         })
     }
 
-    fn ask(&self, network: &Network, request: &JoinRequest) -> anyhow::Result<String> {
+    pub(crate) fn ask(&self, network: &Network, request: &JoinRequest) -> anyhow::Result<String> {
         let service = Certificate::from_pem(&network.service_cert_pem()?)?;
         let primary = network.primary()?.context("there is a primary")?;
         let endpoint = format!("https://{}", network.addresses(primary)?.client).parse()?;
@@ -371,6 +383,14 @@ fn strangers_get_nothing() -> anyhow::Result<()> {
     expect(&stranger, &other, "InvalidQuote")?;
     let weak = Stranger::new(Curve::P256)?;
     expect(&weak, &weak.request(|_| {})?, "InvalidAuthenticationInfo")?;
+    // Requests for certificates of another key, for other names, and none at all.
+    let names = [AltName::Dns("n1.acme.example".to_owned())];
+    let another = Stranger::new(Curve::P384)?;
+    for signed in [another.signs(&[])?, stranger.signs(&names)?, "PEM".to_owned()] {
+        let mut forged = stranger.request(|_| {})?;
+        forged.certificate_signing_request = Some(signed);
+        expect(&stranger, &forged, "InvalidInput")?;
+    }
     // Whoever shows no certificate at all.
     let mut connection =
         Connection::tls(network.addresses(0)?.client, &network.service_cert_pem()?)?;

@@ -173,6 +173,7 @@ fn fault(error: ProvisionError) -> Fault {
     let code = match &error {
         ProvisionError::File { .. } | ProvisionError::Identity(_) => Code::FileUnwritable,
         ProvisionError::Certificate(_)
+        | ProvisionError::Request(_)
         | ProvisionError::Genesis(_)
         | ProvisionError::Governance(_)
         | ProvisionError::Constitution(_) => Code::Failed,

@@ -14,7 +14,9 @@ use coco_client::{
         RpcInterfaces, VirtualQuote,
     },
 };
-use coco_crypto::{Certificate, Curve, SecretBytes, SigningKey, Validity, member_certificate};
+use coco_crypto::{
+    Certificate, Curve, NodeRequest, SecretBytes, SigningKey, Validity, member_certificate,
+};
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
 use coco_node::{
     address::HostPort, config::NodeAddress, identity::Identity, newcomer::Newcomer,
@@ -105,6 +107,8 @@ impl Applicant {
             report_data: key.public().node_id().to_string(),
         };
         let quote = serde_json::to_vec(&quote).map_err(|error| failed(&error))?;
+        let names = [&arguments.place.client, &arguments.place.peer].map(HostPort::alt_name);
+        let asked = NodeRequest::new(key, &names).map_err(|error| failed(&error))?;
         let interface = |at: &HostPort| Interface { published_address: at.to_string() };
         let request = JoinRequest {
             node_info_network: NodeInfoNetwork {
@@ -119,6 +123,7 @@ impl Applicant {
                 endorsements: String::new(),
             },
             public_encryption_key: encryption_key.public().pem(),
+            certificate_signing_request: Some(asked.pem()),
         };
         Ok(Self { keys, certificate, service, request })
     }

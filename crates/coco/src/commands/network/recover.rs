@@ -142,9 +142,10 @@ fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fa
 fn is_of_a_later_service(error: &RecoverError) -> bool {
     match error {
         RecoverError::Ledger { source, .. } => matches!(**source, RecoverLedgerError::LaterOpen(_)),
-        RecoverError::File { .. } | RecoverError::Certificate(_) | RecoverError::Identity(_) => {
-            false
-        }
+        RecoverError::File { .. }
+        | RecoverError::Certificate(_)
+        | RecoverError::Request(_)
+        | RecoverError::Identity(_) => false,
     }
 }
 
@@ -166,9 +167,10 @@ fn fault(error: RecoverError) -> Fault {
             | RecoverLedgerError::NodeKey(_)
             | RecoverLedgerError::Views => Code::Failed,
         },
-        RecoverError::File { .. } | RecoverError::Certificate(_) | RecoverError::Identity(_) => {
-            Code::Failed
-        }
+        RecoverError::File { .. }
+        | RecoverError::Certificate(_)
+        | RecoverError::Request(_)
+        | RecoverError::Identity(_) => Code::Failed,
     };
     Fault::new(code, chain(&error))
 }
