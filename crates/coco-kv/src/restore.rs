@@ -7,7 +7,7 @@ use coco_types::{
 use thiserror::Error;
 
 use crate::{
-    MAPS_MAX, MapKind, MapName, MapSpec, StateImage, Store,
+    MAPS_MAX, MapImage, MapKind, MapName, MapSpec, StateImage, Store,
     hash::Keyed,
     image::INDEX_MAP,
     table::{Catalogue, Table},
@@ -63,22 +63,45 @@ impl Store {
         public: &StateImage<'_>,
         private: &StateImage<'_>,
     ) -> Result<Self, RestoreError> {
-        let mut catalogue = Catalogue::new(schema);
-        let images = || public.maps().iter().chain(private.maps());
-        let images = || images().filter(|map| map.name() != INDEX_MAP);
-        let unknown = images().filter(|map| catalogue.id(map.name()).is_none()).count();
-        if catalogue.len() + unknown > MAPS_MAX {
-            return Err(RestoreError::TooManyMaps { maps: catalogue.len() + unknown });
-        }
-        for map in images().filter(|map| catalogue.id(map.name()).is_none()).collect::<Vec<_>>() {
-            let name = MapName::new(map.name()).expect("images hold checked names");
-            catalogue.add(MapSpec::new(name, MapKind::Ordered));
-        }
+        let images = [public, private];
+        let catalogue = catalogue_of(schema, &images)?;
         let index = Index::read(private)?;
         index.check(&catalogue, version)?;
         let store = Self::of(catalogue, Keyed::new(index.key), version);
-        let (catalogue, keyed) = store.parts();
-        for map in images() {
+        store.load(&images)?;
+        let (catalogue, _) = store.parts();
+        for (name, items) in &index.maps {
+            let id = catalogue.id(name).expect("the index was checked");
+            if let Some(Table::History(history)) = catalogue.table(id) {
+                history.load(items.len(), items.iter().map(read));
+            }
+        }
+        Ok(store)
+    }
+
+    /// The same from the public half alone, for whoever cannot open the other: private maps have nothing in them.
+    /// `index_key` keys the fingerprints of what is written to history maps from then on.
+    ///
+    /// # Errors
+    /// As [`Store::restore`].
+    ///
+    /// # Panics
+    /// As [`Store::restore`].
+    pub fn restore_public(
+        schema: Vec<MapSpec>,
+        version: Seqno,
+        public: &StateImage<'_>,
+        index_key: [u64; 2],
+    ) -> Result<Self, RestoreError> {
+        let store = Self::of(catalogue_of(schema, &[public])?, Keyed::new(index_key), version);
+        store.load(&[public])?;
+        Ok(store)
+    }
+
+    /// Puts the values of images into a store that is empty.
+    fn load(&self, images: &[&StateImage<'_>]) -> Result<(), RestoreError> {
+        let (catalogue, keyed) = self.parts();
+        for map in maps(images) {
             let id = catalogue.id(map.name()).expect("unknown maps were added");
             match catalogue.table(id).expect("the map is in the catalogue") {
                 Table::Point(point) => point.load(keyed, map.len(), map.iter()),
@@ -90,14 +113,30 @@ impl Store {
                 Table::LedgerOnly => {}
             }
         }
-        for (name, items) in &index.maps {
-            let id = catalogue.id(name).expect("the index was checked");
-            if let Some(Table::History(history)) = catalogue.table(id) {
-                history.load(items.len(), items.iter().map(read));
-            }
-        }
-        Ok(store)
+        Ok(())
     }
+}
+
+/// The maps of images but for the index.
+fn maps<'a, 'b>(images: &'b [&StateImage<'a>]) -> impl Iterator<Item = &'b MapImage<'a>> {
+    images.iter().flat_map(|image| image.maps()).filter(|map| map.name() != INDEX_MAP)
+}
+
+/// The maps of a schema, and those of images that it does not know.
+fn catalogue_of(
+    schema: Vec<MapSpec>,
+    images: &[&StateImage<'_>],
+) -> Result<Catalogue, RestoreError> {
+    let mut catalogue = Catalogue::new(schema);
+    let unknown: Vec<_> = maps(images).filter(|map| catalogue.id(map.name()).is_none()).collect();
+    if catalogue.len() + unknown.len() > MAPS_MAX {
+        return Err(RestoreError::TooManyMaps { maps: catalogue.len() + unknown.len() });
+    }
+    for map in unknown {
+        let name = MapName::new(map.name()).expect("images hold checked names");
+        catalogue.add(MapSpec::new(name, MapKind::Ordered));
+    }
+    Ok(catalogue)
 }
 
 /// The index of history maps.

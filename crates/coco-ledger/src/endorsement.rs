@@ -239,6 +239,14 @@ impl EndorsementRow {
         Ok(before)
     }
 
+    /// The key that has signed it, as it says itself: whoever verifies with it knows it from elsewhere.
+    ///
+    /// # Errors
+    /// [`EndorsementError::Row`] when there is no key.
+    pub fn endorser(&self) -> Result<PublicKey, EndorsementError> {
+        PublicKey::from_spki_der(&self.endorser).map_err(|_| EndorsementError::Row)
+    }
+
     /// The signed message.
     #[must_use]
     pub fn message(&self) -> &[u8] {

@@ -19,6 +19,7 @@ use crate::{
     SignatureRecord, entry, root_from_path,
 };
 
+pub(crate) use cose::verify_cose_of;
 pub use cose::{ServiceKey, verify_cose, verify_cose_under};
 pub use json::{NodeWord, ServiceNodes, verify_json, verify_json_under};
 

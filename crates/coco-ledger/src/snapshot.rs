@@ -35,7 +35,11 @@ use coco_types::{
 };
 use thiserror::Error;
 
-use crate::{LedgerSecret, MerkleTree, ServiceKey, VerifyReceiptError, receipt::verify_cose_under};
+use crate::{
+    EndorsedService, LedgerSecret, MerkleTree, ReceiptVerifier, ServiceKey, VerifiedReceipt,
+    VerifyReceiptError,
+    receipt::{verify_cose_of, verify_cose_under},
+};
 
 use contents::{Positions, VIEWS_MAX, view_history};
 pub use contents::{SNAPSHOT_POSITIONS_MAP, SnapshotContentsError, put_positions};
@@ -245,9 +249,6 @@ impl<'a> SnapshotFile<'a> {
     ///
     /// # Errors
     /// [`SnapshotError`] with the first thing that is wrong.
-    ///
-    /// # Panics
-    /// Never: a COSE receipt names its leaf and transaction.
     pub fn verify_under(
         self,
         name: SnapshotName,
@@ -255,8 +256,40 @@ impl<'a> SnapshotFile<'a> {
     ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
         let believed = AnySignature(service);
         let service = if coco_planted::is(Bug::BelieveAnyProof) { &believed } else { service };
-        let receipt =
-            verify_cose_under(self.receipt, service).map_err(|error| self.receipt_fails(error))?;
+        self.proved(name, verify_cose_under(self.receipt, service))
+    }
+
+    /// [`SnapshotFile::verify_under`] for one of a service of before, within what a later one endorses that it signed.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] with the first thing that is wrong.
+    pub fn verify_of(
+        self,
+        name: SnapshotName,
+        service: &EndorsedService,
+    ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
+        self.proved(name, verify_cose_of(self.receipt, service))
+    }
+
+    /// [`SnapshotFile::verify_under`] for whoever trusts one service, and those before it as far as it endorses them.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] with the first thing that is wrong.
+    pub fn verify_by(
+        self,
+        name: SnapshotName,
+        verifier: &ReceiptVerifier,
+    ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
+        self.proved(name, verifier.cose(self.receipt))
+    }
+
+    /// Checks name and digest once the receipt holds, and reads what is inside.
+    fn proved(
+        self,
+        name: SnapshotName,
+        receipt: Result<VerifiedReceipt, VerifyReceiptError>,
+    ) -> Result<VerifiedSnapshot<'a>, SnapshotError> {
+        let receipt = receipt.map_err(|error| self.receipt_fails(error))?;
         let leaf = receipt.leaf_components.expect("a COSE receipt has the parts of its leaf");
         let evidence = receipt.tx_id.expect("a COSE receipt names its transaction");
         let wrong = |fault| SnapshotError { offset: 0, fault };

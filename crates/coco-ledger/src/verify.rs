@@ -14,16 +14,17 @@ mod service;
 use std::{collections::BTreeMap, ops::Range};
 
 use coco_crypto::{Certificate, PublicKey};
-use coco_kv::WriteSetView;
+use coco_kv::{StateImage, WriteSetView};
 use coco_types::{Digest, Seqno, TxId, View};
 
 use crate::{
     Chunk, ChunkName, EndorsedService, EndorsementRow, EntryFlags, EntryView, Epoch, LedgerSecrets,
-    MerkleTree, PREVIOUS_ENDORSEMENT_MAP, ReceiptVerifier, SignatureRecord, SnapshotEvidence,
-    TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
+    MerkleTree, PREVIOUS_ENDORSEMENT_MAP, ReceiptVerifier, SERVICE_MAP, SignatureRecord,
+    SnapshotEvidence, TREE_MAP, VerifiedReceipt, VerifiedSnapshot,
     chunk::misses_sector,
     entry::{EVIDENCE_START, NONCE_START, TAG_START},
     genesis::{ServiceStatus, singleton_key},
+    recovery::service_began,
 };
 
 pub use fault::{LedgerFault, VerifyLedgerError};
@@ -40,7 +41,7 @@ pub struct Verifier {
     next: Seqno,
     /// The snapshot that verification began from.
     began: Option<Seqno>,
-    /// The entry with which the service began. None before it, and after a snapshot.
+    /// The entry with which the service began. None before it.
     service_began: Option<TxId>,
     /// The services before it that were endorsed, and where that stands; the oldest first.
     endorsed: Vec<(Seqno, EndorsedService)>,
@@ -152,12 +153,33 @@ impl Verifier {
         file: &str,
         snapshot: &VerifiedSnapshot<'_>,
     ) -> Result<Self, VerifyLedgerError> {
-        let empty = Self::new(service.clone());
+        Self::of_services_from(vec![service], file, snapshot)
+    }
+
+    /// As [`Verifier::from_snapshot`], for a ledger whose service was recovered after the snapshot: the services from the
+    /// snapshot's on, oldest first. Under the first one's key it was verified. Once the ledger has come to the last, it is for
+    /// [`Verifier::check_snapshot`] to say whether that one stands by it.
+    ///
+    /// # Errors
+    /// As [`Verifier::from_snapshot`].
+    ///
+    /// # Panics
+    /// When there is no service.
+    pub fn of_services_from(
+        services: Vec<Certificate>,
+        file: &str,
+        snapshot: &VerifiedSnapshot<'_>,
+    ) -> Result<Self, VerifyLedgerError> {
+        let empty = Self::of_services(services.clone());
         let seqno = snapshot.tx_id().seqno;
         let refused = |fault| VerifyLedgerError { file: file.to_owned(), offset: 0, seqno, fault };
-        let service = Service::restored(service, snapshot.public()).map_err(refused)?;
+        let service = Service::restored(services, snapshot.public()).map_err(refused)?;
+        let service_began = began(snapshot).map_err(refused)?;
+        let endorsed = endorsed(service.key(), snapshot.public()).map_err(refused)?;
         Ok(Self {
             service,
+            service_began,
+            endorsed: endorsed.into_iter().collect(),
             tree: snapshot.tree().clone(),
             next: seqno.next(),
             began: Some(seqno),
@@ -253,7 +275,7 @@ impl Verifier {
     }
 
     /// The epoch of the service that the ledger has come to, if it were to end here: what a service says that goes on from
-    /// here. None as long as it signed nothing, and after a snapshot, which does not say where it began.
+    /// here. None as long as it signed nothing.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
         let (first, last) = (self.service_began?, self.signed?);
@@ -622,6 +644,31 @@ impl Verifier {
         }
         unsigned
     }
+}
+
+/// The entry with which the service of a snapshot began, as that says.
+fn began(snapshot: &VerifiedSnapshot<'_>) -> Result<Option<TxId>, LedgerFault> {
+    let Some((_, row)) = row(snapshot.public(), SERVICE_MAP) else { return Ok(None) };
+    let recovered = service_began(row).map_err(|_| LedgerFault::Row { map: SERVICE_MAP })?;
+    let first = snapshot.views().first().map(|(seqno, view)| TxId { view: *view, seqno: *seqno });
+    Ok(recovered.or(first))
+}
+
+/// The service before that of a snapshot, and the entry that endorses it, if it was recovered. What came before is not said.
+fn endorsed(
+    service: &PublicKey,
+    public: &StateImage<'_>,
+) -> Result<Option<(Seqno, EndorsedService)>, LedgerFault> {
+    let Some((at, row)) = row(public, PREVIOUS_ENDORSEMENT_MAP) else { return Ok(None) };
+    let row = EndorsementRow::read(row).map_err(LedgerFault::Endorsement)?;
+    let endorsed = row.verify(service).map_err(LedgerFault::Endorsement)?;
+    Ok(Some((at, endorsed)))
+}
+
+/// The one row of a table in a snapshot, and the entry that wrote it.
+fn row<'a>(public: &StateImage<'a>, map: &str) -> Option<(Seqno, &'a [u8])> {
+    let mut rows = public.map(map)?.iter();
+    rows.find(|(key, ..)| *key == singleton_key()).map(|(_, at, row)| (at, row))
 }
 
 /// Where the flags of an entry stand.

@@ -14,8 +14,8 @@ use coco_crypto::{
 };
 use coco_kv::{MapName, WriteSet};
 use coco_ledger::{
-    Chunk, EarlierService, EndorsedService, EndorsementError, EndorsementRow, Endorsements,
-    EntryFlags, Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt,
+    Chunk, ChunkName, EarlierService, EndorsedService, EndorsementError, EndorsementRow,
+    Endorsements, EntryFlags, Epoch, GenesisNode, LedgerFault, PREVIOUS_ENDORSEMENT_MAP, Receipt,
     ReceiptVerifier, Recovery, ServiceSigner, ServiceStatus, Signer, SnapshotFile, Verifier,
     VerifyReceiptError, put_endorsed_certificate, put_service, singleton_key, verify_cose,
     verify_json,
@@ -488,4 +488,46 @@ fn a_snapshot_that_was_made_after_a_recovery_stands_for_the_chunks_before_it() {
     verifier.chunk(chunk, bytes).unwrap();
     verifier.check_snapshot("snapshot", &snapshot).unwrap();
     verifier.finish(None).unwrap();
+}
+
+/// The first chunks of a ledger that was recovered twice are gone, and so are those of the service between.
+#[test]
+fn a_snapshot_of_before_a_recovery_stands_for_the_chunks_before_it() {
+    let mut recovered = Recovered::new();
+    recovered.ledger.sign(EntryFlags::CHUNK_AFTER);
+    let (old, old_file) = snapshot::take(&mut recovered.ledger, WriteSet::new());
+    recovered.recover();
+    recovered.recover();
+    recovered.ledger.sign(EntryFlags::CHUNK_AFTER);
+    let (new, new_file) = snapshot::take(&mut recovered.ledger, WriteSet::new());
+    let first = recovered.certificates[0].pem();
+    let snapshot = SnapshotFile::split(&old_file).unwrap().verify(old, &first).unwrap();
+    let services = recovered.certificates.clone();
+    let mut verifier = Verifier::of_services_from(services, "snapshot", &snapshot).unwrap();
+    let is_after = |(name, _): &&(String, Vec<u8>)| {
+        name.parse::<ChunkName>().is_ok_and(|name| name.first > old.seqno)
+    };
+    let mut chunks = 0;
+    for (chunk, bytes) in recovered.ledger.files.iter().filter(is_after) {
+        verifier.chunk(chunk, bytes).unwrap();
+        chunks += 1;
+    }
+    assert_eq!(chunks, 2);
+    // The last service stands by both: by the older one as it endorses the service of then.
+    let trusted = ReceiptVerifier::new(recovered.trusted());
+    for (name, file, alone) in [(old, &old_file, false), (new, &new_file, true)] {
+        let file = SnapshotFile::split(file).unwrap();
+        assert_eq!(file.verify_by(name, &trusted).is_ok(), alone, "{name}");
+        let snapshot = file.verify_by(name, &verifier.receipts()).unwrap();
+        verifier.check_snapshot(&name.to_string(), &snapshot).unwrap();
+    }
+    let (before, at) = (recovered.before().epoch, verifier.endorsed_at());
+    assert_eq!(at, Some(before.first.seqno));
+    let epoch = verifier.epoch().unwrap();
+    assert_eq!((epoch.first, epoch.last), (before.first, before.last));
+    verifier.finish(None).unwrap();
+    // Whoever begins with the newest one knows as much of the services.
+    let snapshot = SnapshotFile::split(&new_file).unwrap().verify_by(new, &trusted).unwrap();
+    let verifier = Verifier::from_snapshot(recovered.trusted(), "snapshot", &snapshot).unwrap();
+    assert_eq!((verifier.endorsed_at(), verifier.epoch().unwrap().first), (at, before.first));
 }

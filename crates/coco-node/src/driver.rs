@@ -593,6 +593,9 @@ impl Driver {
 
 fn say_refused(what: Unasked, reason: &GovernanceError) {
     match what {
+        Unasked::OwnSnapshot => {
+            warn!(%reason, "no snapshot of this service can be asked for, and nodes that join need one: have members ask for it");
+        }
         Unasked::EndOfRecovery => {
             error!(%reason, "all ledger secrets are back, and the recovery cannot be ended: members have to change what it \
                 is refused for; it is tried again after each request of theirs");

@@ -21,6 +21,7 @@ use crate::{
     folder::DiskFolder,
     identity::{Identity, IdentityError},
     provision::{LEDGER_FOLDER, VIRTUAL_QUOTE_FORMAT, a_year_from},
+    snapshot_files::SNAPSHOT_FOLDER,
 };
 
 /// How far a copy of a ledger in a folder reaches.
@@ -85,17 +86,31 @@ pub enum RecoverError {
 }
 
 /// Verifies a copy of a ledger against the service that was lost, and says how far it reaches. It must hold what the
-/// receipts prove.
+/// receipts prove. With a folder of `snapshots` it is begun with one of them; without one only where the first files are missing,
+/// with those in `snapshots` beside the ledger's folder.
 ///
 /// # Errors
 /// [`RecoverError::Ledger`] that says what is wrong with the copy, and where.
 pub fn reach(
     ledger: &Path,
+    snapshots: Option<&Path>,
     previous: &Certificate,
     receipts: &[VerifiedReceipt],
 ) -> Result<Reach, RecoverError> {
-    Reach::of(DiskFolder::new(ledger), previous, receipts)
-        .map_err(|source| RecoverError::Ledger { path: ledger.to_owned(), source: source.into() })
+    let copy = DiskFolder::new(ledger);
+    let from = |snapshots: &Path| {
+        let snapshots = DiskFolder::new(snapshots);
+        Reach::from_snapshot(copy.clone(), snapshots, previous, receipts)
+    };
+    let beside = ledger.join("..").join(SNAPSHOT_FOLDER);
+    let found = match snapshots {
+        Some(snapshots) => from(snapshots),
+        None => match Reach::of(copy.clone(), previous, receipts) {
+            Err(RecoverLedgerError::NoLedger) if beside.is_dir() => from(&beside),
+            found => found,
+        },
+    };
+    found.map_err(|source| RecoverError::Ledger { path: ledger.to_owned(), source: source.into() })
 }
 
 /// Makes the folder of a node with which a service begins anew. Durable on return; the identity is written last, so that a
@@ -113,7 +128,10 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
         move |source| RecoverError::File { path, source }
     };
     fs::create_dir_all(spec.folder).map_err(failed(spec.folder))?;
-    fs::create_dir(&ledger).map_err(failed(&ledger))?;
+    let snapshots = spec.folder.join(SNAPSHOT_FOLDER);
+    for folder in [&ledger, &snapshots] {
+        fs::create_dir(folder).map_err(failed(folder))?;
+    }
     let secret = draw_secret();
     let keys = Keys::make(spec)?;
     let signer = ServiceSigner::new(
@@ -142,7 +160,11 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
     };
     let secrets = spec
         .reach
-        .recover(&DiskFolder::new(&ledger), state::schema(), &service)
+        .recover(
+            (&DiskFolder::new(&ledger), &DiskFolder::new(&snapshots)),
+            state::schema(),
+            &service,
+        )
         .map_err(|source| match source {
             RecoverLedgerError::Source(source) => {
                 RecoverError::Ledger { path: spec.reach.copy().path().to_owned(), source }
@@ -252,7 +274,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("makes a folder");
         let lost = place(folder.path(), "lost");
         let previous = provisioned(&lost);
-        let found = reach(&lost.folder.join(LEDGER_FOLDER), &previous, &[]).expect("it is sound");
+        let found =
+            reach(&lost.folder.join(LEDGER_FOLDER), None, &previous, &[]).expect("it is sound");
         let begun = place(folder.path(), "begun");
         let ledger = begun.folder.join(LEDGER_FOLDER);
         let begun = recover_to(&found, begun).expect("it is sound");
@@ -261,9 +284,9 @@ mod tests {
         writer.truncate(found.signed.seqno.next()).expect("it is not committed");
         drop(writer);
 
-        let again = reach(&ledger, &previous, &[]).expect("the rest is sound");
+        let again = reach(&ledger, None, &previous, &[]).expect("the rest is sound");
         assert_eq!((again.signed, again.services_after), (found.signed, 1));
-        let refused = reach(&ledger, &begun.service, &[]);
+        let refused = reach(&ledger, None, &begun.service, &[]);
         let is_unsigned = |error: &RecoverError| match error {
             RecoverError::Ledger { source, .. } => match &**source {
                 RecoverLedgerError::Verify(error) => {
@@ -286,7 +309,7 @@ mod tests {
         let file = ledger.join("ledger_1");
         // As an archive may be that nobody may write to.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).expect("takes rights");
-        let found = reach(&ledger, &previous, &[]).expect("it is sound");
+        let found = reach(&ledger, None, &previous, &[]).expect("it is sound");
         for is_sound in [true, false] {
             if !is_sound {
                 let mut bytes = fs::read(&file).expect("it is there");

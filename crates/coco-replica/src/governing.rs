@@ -89,6 +89,8 @@ pub enum GovernReply {
 /// What a primary does by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
+    /// It makes a snapshot of its own, where its ledger begins with one of the service that was lost: for nodes that join.
+    OwnSnapshot,
     /// It opens a service whose secrets are all back. Refused, it tries again after each request of a member that is carried
     /// out: nothing else changes what it reads.
     EndOfRecovery,
@@ -169,7 +171,7 @@ impl GovernTask {
                 .handle(transaction, route, &envelope, &situation)
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
             Asked::IssuerKeys(_, keys) => issuer_keys(transaction, &keys),
-            Asked::Snapshot(_) => snapshot(transaction, &secrets),
+            Asked::Snapshot(_) | Asked::OwnSnapshot => snapshot(transaction, &secrets),
             Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
             Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
@@ -597,6 +599,8 @@ impl Replica {
             } else if self.is_secret_over_age() {
                 // Looked at seldom, and before what waits: members who ask for ever do not keep an old secret in use.
                 Some(Asked::NextSecret)
+            } else if self.owes_own_snapshot() {
+                Some(Asked::OwnSnapshot)
             } else {
                 self.governing.waiting.pop_front()
             };

@@ -157,6 +157,8 @@ pub(crate) struct Core {
     pub(crate) cipher: Arc<dyn NodeCipher>,
     /// Where the last period begins whose secret this node has not, as long as it has only those of a recovery.
     pub(crate) unread_from: Seqno,
+    /// Whether it begins with a snapshot that a service before this one stands by.
+    pub(crate) begins_with_another: bool,
     /// The largest block time in the ledger, so that time never runs backwards across primaries.
     pub(crate) time_ms: u64,
     /// The largest block time of the entries that are in the ledger now, and of the committed ones.
@@ -217,6 +219,7 @@ impl Core {
             state: Arc::new(RwLock::new(state)),
             cipher,
             unread_from: Seqno(1),
+            begins_with_another: false,
             time_ms,
             ledger_time_ms: time_ms,
             committed_time_ms: time_ms,
@@ -615,7 +618,7 @@ impl Loader {
     }
 
     /// The ledger up to a snapshot, which goes on with the entry after it. The first entries must show the snapshot's
-    /// evidence: see [`Loader::awaited`].
+    /// evidence: see [`Loader::awaited`]. A service that is being recovered and has no secret of it takes what everybody may read.
     ///
     /// # Errors
     /// [`RestoreSnapshotError`] when the snapshot is not one of this ledger.
@@ -628,10 +631,17 @@ impl Loader {
         let at = snapshot.tx_id().seqno;
         let Keyring { secrets, cipher } = keyring.into();
         let secrets = periods::of_image(secrets, &*cipher, snapshot.public())?;
-        let private = snapshot.open(secrets.at(at))?;
-        let private = StateImage::parse(&private, Domain::Private, at)?;
-        let store = Store::restore(with_own_maps(schema), at, snapshot.public(), &private)?;
-        let marks = Marks::read(&private)?;
+        let schema = with_own_maps(schema);
+        let (store, marks) = if secrets.knows(at) {
+            let private = snapshot.open(secrets.at(at))?;
+            let private = StateImage::parse(&private, Domain::Private, at)?;
+            (Store::restore(schema, at, snapshot.public(), &private)?, Marks::read(&private)?)
+        } else {
+            let index_key = secrets.index_key();
+            let store = Store::restore_public(schema, at, snapshot.public(), index_key)?;
+            (store, Marks { chunk_bytes: 0, time_ms: 0 })
+        };
+        let unread_from = periods::newest_of_image(snapshot.public())?;
         let configuration = configuration_of(snapshot.public())?;
         let awaited = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
         let awaited = Some((snapshot.evidence(), awaited));
@@ -639,6 +649,7 @@ impl Loader {
         let state =
             LedgerState { tree, signatures, views, committed: at, ..LedgerState::new(secrets) };
         let mut core = Core::new(cipher, store, state, marks);
+        core.unread_from = unread_from.unwrap_or(core.unread_from);
         if let Some((at, configuration)) = configuration {
             core.note_configuration(at, configuration);
         }

@@ -1,14 +1,19 @@
 //! The state at start-up: from the newest snapshot that can be used and the entries after it, or from all entries.
 //!
-//! A snapshot is used when its proof holds under the service's key, it opens under the ledger secret, and the entries
+//! A snapshot is used when its proof holds under the service's key, or under that of a service before it which the entries
+//! after the snapshot endorse; when it opens under the ledger secret, and the entries
 //! after it are there without a gap, sign the tree that grows from it, and hold its evidence. One that is not is passed
 //! over for the next older. A ledger that ends before the evidence of a snapshot that holds has lost what was committed:
 //! then the node does not start.
 
-use coco_kv::MapSpec;
+use std::{collections::VecDeque, convert::Infallible};
+
+use coco_kv::{MapName, MapSpec};
 use coco_ledger::{
-    ChunkName, FileError, Folder, LedgerFiles, LedgerFilesError, ReplayError, ServiceKey,
-    SnapshotError, SnapshotFile, SnapshotName,
+    ChunkName, ENDORSEMENTS_MAX, EndorsedService, EndorsementRow, EntryView, FileError, Folder,
+    LedgerFiles, LedgerFilesError, PREVIOUS_ENDORSEMENT_MAP, ReplayError, ServiceKey,
+    SnapshotError, SnapshotFault, SnapshotFile, SnapshotName, VerifiedSnapshot, VerifyReceiptError,
+    singleton_key,
 };
 use coco_types::{Seqno, TxId};
 use thiserror::Error;
@@ -216,7 +221,13 @@ impl LoadLedger<'_> {
         bytes: &[u8],
         files: &mut LedgerFiles<F>,
     ) -> Result<Loader, UseSnapshotError> {
-        let mut loader = self.restored(name, bytes)?;
+        let mut loader = match self.restored(name, bytes) {
+            Err(error) if is_of_another_service(&error) => {
+                let endorsed = self.endorsed(files, name.seqno.next())?;
+                self.restored_of(name, bytes, &endorsed).unwrap_or(Err(error))?
+            }
+            restored => restored?,
+        };
         replay(&mut loader, files).map_err(|error| match error {
             ReplayError::Files(error) => UseSnapshotError::Files(error),
             ReplayError::Taker { file, offset, source } => {
@@ -245,10 +256,76 @@ impl LoadLedger<'_> {
         name: SnapshotName,
         bytes: &[u8],
     ) -> Result<Loader, UseSnapshotError> {
-        let snapshot = SnapshotFile::split(bytes)?.verify_under(name, self.service)?;
+        self.restored_from(SnapshotFile::split(bytes)?.verify_under(name, self.service)?)
+    }
+
+    fn restored_from(&self, snapshot: VerifiedSnapshot<'_>) -> Result<Loader, UseSnapshotError> {
         let (keyring, schema) = (self.keyring.clone(), self.schema.to_vec());
         Ok(Loader::from_snapshot(keyring, schema, self.retained_entries, snapshot)?)
     }
+
+    /// The same, of one that a service of before stands by; nothing, when it is of none of these.
+    fn restored_of(
+        &self,
+        name: SnapshotName,
+        bytes: &[u8],
+        endorsed: &[EndorsedService],
+    ) -> Option<Result<Loader, UseSnapshotError>> {
+        let file = SnapshotFile::split(bytes).ok()?;
+        let snapshot = endorsed.iter().find_map(|service| file.verify_of(name, service).ok())?;
+        Some(self.restored_from(snapshot).map(|mut loader| {
+            loader.core.begins_with_another = true;
+            loader
+        }))
+    }
+
+    /// The services before this one, the newest first, as far as the entries from one on endorse them: those with which
+    /// services began anew.
+    fn endorsed<F: Folder>(
+        &self,
+        files: &mut LedgerFiles<F>,
+        from: Seqno,
+    ) -> Result<Vec<EndorsedService>, UseSnapshotError> {
+        let map = MapName::from_static(PREVIOUS_ENDORSEMENT_MAP);
+        let mut rows = VecDeque::new();
+        let read = files.replay(from, |entry, _| {
+            let view = EntryView::parse(&entry).ok();
+            let writes = view.and_then(|entry| entry.public_writes().ok());
+            let row = writes.and_then(|writes| Some(writes.get(&map, singleton_key())?.to_vec()));
+            if rows.len() == ENDORSEMENTS_MAX && row.is_some() {
+                rows.pop_front();
+            }
+            rows.extend(row.and_then(|row| EndorsementRow::read(&row).ok()));
+            Ok::<(), Infallible>(())
+        });
+        if let Err(ReplayError::Files(error)) = read {
+            return Err(UseSnapshotError::Files(error));
+        }
+        let mut services: Vec<EndorsedService> = Vec::new();
+        for row in rows.iter().rev() {
+            let expected =
+                services.last().map_or_else(|| self.service.digest(), |it| it.key.digest());
+            let Ok(endorser) = row.endorser() else { break };
+            let Some(service) =
+                row.verify(&endorser).ok().filter(|_| endorser.digest() == expected)
+            else {
+                break;
+            };
+            services.push(service);
+        }
+        Ok(services)
+    }
+}
+
+/// Whether a snapshot was refused because its receipt is under the key of another service, which may be one of before.
+const fn is_of_another_service(error: &UseSnapshotError) -> bool {
+    matches!(
+        error,
+        UseSnapshotError::Verify(SnapshotError {
+            fault: SnapshotFault::Receipt(VerifyReceiptError::ServiceKey { .. }),
+            ..
+        })
+    )
 }
 
 /// Has the loader take every entry that it has not.
@@ -260,7 +337,8 @@ fn replay<F: Folder>(
     files.replay(from, |entry, is_committed| loader.push(entry, is_committed).map_err(Box::new))
 }
 
-fn in_full(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

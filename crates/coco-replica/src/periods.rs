@@ -222,6 +222,13 @@ pub(crate) fn of_image(
     Ok(LedgerSecrets::new(kept.chain(fresh))?)
 }
 
+/// Where the newest period of a snapshot's ledger begins, if it is not the first.
+pub(crate) fn newest_of_image(public: &StateImage<'_>) -> Result<Option<Seqno>, ReadPeriodError> {
+    let rows = public.map(NODE_SECRETS_MAP).into_iter().flat_map(|map| map.iter());
+    let mut newest = rows.map(|(_, at, row)| NodeSecrets::read(row).map(|row| row.from(at)));
+    newest.next().transpose()
+}
+
 /// Opens secret after secret, newest first, until one that is known; oldest first in what comes out.
 fn unwind_rows<'a>(
     newest: Period,

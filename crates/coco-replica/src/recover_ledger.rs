@@ -11,8 +11,14 @@
 //! so what is public is all that the node reads until members have sent their shares. Two operators may do this at one time;
 //! members open the one that they mean, by naming its identity.
 //!
+//! Where the first files are kept elsewhere, or lost, a snapshot stands for them: one that the lost service stands by, or a service
+//! before it, as long as the entries that follow hold its evidence under a signature of the lost one. Its public part is
+//! restored; the private one is opened with the ledger, under the secrets that the shares give.
+//!
 //! A recovery that never came to its opening has no shares of its own. Where only its ledger is left, the service before it is
 //! named as the one that was lost: what came after it is left out then.
+
+mod kept;
 
 use std::fmt;
 
@@ -21,21 +27,25 @@ use coco_crypto::Certificate;
 use coco_governance::tables::NODES_INFO;
 use coco_kv::{MapName, MapSpec};
 use coco_ledger::{
-    CHUNK_HEADER_BYTES, Chunk, ChunkName, EndorsedService, EndorsementRow, Epoch, FileError,
-    FirstLedger, Folder, FolderFile as _, GenesisNode, LedgerFault, LedgerFiles, LedgerFilesError,
-    LedgerSecret, LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP,
-    SealEntryError, ServiceStatus, Signer, UnsignedRange, VerifiedReceipt, Verifier,
-    VerifyLedgerError, note_services, open_chunk, read_whole, service_status, settle_open_chunk,
-    singleton_key, used_chunks,
+    ChunkName, EndorsedService, EndorsementRow, Epoch, FileError, FirstLedger, Folder,
+    FolderFile as _, GenesisNode, LedgerFault, LedgerFiles, LedgerFilesError, LedgerSecret,
+    LedgerSecrets, MembershipError, Period, Recovery, ReplayError, SERVICE_MAP, SealEntryError,
+    ServiceStatus, Signer, SnapshotError, SnapshotFile, SnapshotName, UnsignedRange,
+    VerifiedReceipt, VerifiedSnapshot, Verifier, VerifyLedgerError, read_whole, service_status,
+    singleton_key,
 };
 use coco_types::{Digest, Seqno, TxId, View};
 use thiserror::Error;
 
 use crate::{
-    load::{LoadError, Loader},
+    SnapshotFiles,
+    load::{LoadError, Loader, RestoreSnapshotError},
+    load_ledger::in_full,
     node_cipher::{Keyring, NodeCipher, NodeKeyError},
     periods::put_recovered_period,
 };
+
+use kept::{KeptFile, files, keep_before, said_of_services};
 
 /// Why a ledger is not brought back.
 #[derive(Debug, Error)]
@@ -47,8 +57,29 @@ pub enum RecoverLedgerError {
     #[error("a file of the copy cannot be read")]
     Source(#[source] Box<Self>),
     /// There is nothing to begin from.
-    #[error("the copy does not hold the ledger from its first entry on")]
+    #[error(
+        "the copy does not hold the ledger from its first entry on, and there is no snapshot to begin from instead"
+    )]
     NoLedger,
+    /// There are snapshots, and the files of the copy go on from none of them.
+    #[error("the ledger cannot be brought back from any of its snapshots: {}", .0.join("; "))]
+    NoSnapshot(Vec<String>),
+    /// A snapshot is damaged, or the service does not stand by it.
+    #[error("{name} does not verify")]
+    Snapshot {
+        /// Which one.
+        name: SnapshotName,
+        /// The cause.
+        source: SnapshotError,
+    },
+    /// Its public part makes no state.
+    #[error("{name} does not restore")]
+    Restore {
+        /// Which one.
+        name: SnapshotName,
+        /// The cause.
+        source: Box<RestoreSnapshotError>,
+    },
     /// The ledger is not what the old service signed.
     #[error("the ledger does not verify")]
     Verify(#[from] VerifyLedgerError),
@@ -101,6 +132,13 @@ pub enum RecoverLedgerError {
     Views,
 }
 
+impl RecoverLedgerError {
+    /// Whether an older snapshot may do where one is refused with this.
+    const fn is_of_one_snapshot(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Snapshot { .. } | Self::Verify(_))
+    }
+}
+
 /// How far a copy of a ledger reaches, that was verified.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
@@ -113,7 +151,12 @@ pub struct Reach<F> {
     pub unsigned: Vec<UnsignedRange>,
     /// How many services after the one that was lost, none of which was ever open, are left out with their entries.
     pub services_after: usize,
+    /// The snapshot that is begun with. Nothing, where the ledger is there from its first entry on.
+    pub snapshot: Option<SnapshotName>,
+    /// Newer snapshots that cannot be begun with, each with the reason.
+    pub passed_over: Vec<String>,
     copy: F,
+    snapshots: Option<SnapshotFiles<F>>,
     files: Vec<KeptFile>,
     /// The service that was lost, as whoever brings it back knows it.
     previous: Certificate,
@@ -158,24 +201,82 @@ impl<F: Folder> Reach<F> {
         previous: &Certificate,
         receipts: &[VerifiedReceipt],
     ) -> Result<Self, RecoverLedgerError> {
-        let mut files = files(&copy)?;
-        let said = said_of_services(&copy, &files)?;
+        let files = files(&copy)?;
+        if files.first().is_none_or(|file| file.name.first != Seqno(1)) {
+            return Err(RecoverLedgerError::NoLedger);
+        }
+        Self::begun(copy, files, None, (previous, receipts))
+    }
+
+    /// The same for a ledger that is brought back from a snapshot and the entries after it: the newest one that the service
+    /// stands by, and whose evidence the files reach without a gap. One that is not is passed over for the next older.
+    ///
+    /// # Errors
+    /// [`RecoverLedgerError::NoSnapshot`] with what is wrong with each; as [`Reach::of`] where it is not for them.
+    pub fn from_snapshot(
+        copy: F,
+        snapshots: F,
+        previous: &Certificate,
+        receipts: &[VerifiedReceipt],
+    ) -> Result<Self, RecoverLedgerError>
+    where
+        F: Clone,
+    {
+        let all = files(&copy)?;
+        let snapshots = SnapshotFiles::of_copy(snapshots);
+        let mut passed_over = Vec::new();
+        for name in snapshots.newest_first()? {
+            let files = kept::after(&all, name.seqno);
+            let begun = snapshots.read(name).map_err(RecoverLedgerError::File).and_then(|bytes| {
+                Self::begun(copy.clone(), files, Some((name, &bytes)), (previous, receipts))
+            });
+            match begun {
+                Ok(reach) => {
+                    let snapshots = Some(snapshots);
+                    return Ok(Self { snapshots, passed_over, ..reach });
+                }
+                Err(error) if error.is_of_one_snapshot() => {
+                    passed_over.push(format!("{name}: {}", in_full(&error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(match passed_over.is_empty() {
+            true => RecoverLedgerError::NoLedger,
+            false => RecoverLedgerError::NoSnapshot(passed_over),
+        })
+    }
+
+    /// What files come to that begin with the first entry, or hold what follows a snapshot.
+    fn begun(
+        copy: F,
+        mut files: Vec<KeptFile>,
+        begin: Option<(SnapshotName, &[u8])>,
+        (previous, receipts): (&Certificate, &[VerifiedReceipt]),
+    ) -> Result<Self, RecoverLedgerError> {
+        let name = begin.map(|(name, _)| name);
+        let said = said_of_services(&copy, &files, name.map_or(Seqno::ZERO, |name| name.seqno))?;
         let mut services = said.services;
         let lost = services.iter().rposition(|service| service.key() == previous.key());
+        if lost.is_none() {
+            services = vec![previous.clone()];
+        }
+        let begin = begin.map(|(name, bytes)| Begin::of(name, bytes, &services[0])).transpose()?;
         let mut services_after = 0;
         if let Some(next) = lost.map(|at| at + 1).filter(|next| *next < services.len()) {
             if let Some(at) = said.parts[next..].iter().position(|part| part.was_open) {
                 return Err(RecoverLedgerError::LaterOpen(services[next + at].digest()));
             }
             // What is left out is believed, that it was never open, only where all of it can be read.
-            was_read(verified(&services, &copy, &files)?)?;
+            was_read(verified(&services, begin.as_ref(), &copy, &files)?)?;
             services_after = services.len() - next;
             services.truncate(next);
             keep_before(&mut files, &said.parts[next]);
-        } else if lost.is_none() {
-            services = vec![previous.clone()];
         }
-        let verifier = verified(&services, &copy, &files)?;
+        let verifier = verified(&services, begin.as_ref(), &copy, &files)?;
+        if let Some(begin) = &begin {
+            begin.check(&verifier)?;
+        }
         receipts.iter().try_for_each(|receipt| verifier.check_receipt(receipt))?;
         let (epoch, endorsed_at) = (verifier.epoch(), verifier.endorsed_at());
         let report = verifier.finish(None)?;
@@ -186,7 +287,10 @@ impl<F: Folder> Reach<F> {
             last,
             unsigned: report.unsigned,
             services_after,
+            snapshot: name,
+            passed_over: Vec::new(),
             copy,
+            snapshots: None,
             files,
             previous: previous.clone(),
             services,
@@ -201,7 +305,7 @@ impl<F: Folder> Reach<F> {
     }
 
     /// Brings the service back: copies its ledger as far as it was signed, and lets the new one begin there. Durable on return,
-    /// and verified. The ledger's folder is there and has nothing in it.
+    /// and verified. The folders of its ledger and its snapshots are there and have nothing in them.
     ///
     /// # Errors
     /// [`RecoverLedgerError`]. What was made until then is of no use.
@@ -210,7 +314,7 @@ impl<F: Folder> Reach<F> {
     /// Never: one period is a sequence.
     pub fn recover<T: Folder + Clone>(
         &self,
-        ledger: &T,
+        (ledger, snapshots): (&T, &T),
         schema: Vec<MapSpec>,
         service: &NewService<'_>,
     ) -> Result<LedgerSecrets, RecoverLedgerError> {
@@ -220,6 +324,7 @@ impl<F: Folder> Reach<F> {
         }])
         .expect("one period is a sequence");
         let view = view_after(self.signed, self.last)?;
+        let begin = self.copy_snapshot_to(snapshots)?;
         self.copy_to(ledger)?;
         let mut writer = LedgerFiles::open(ledger.clone())?.into_writer()?;
         // A tail that misses a sector was not verified, and counts as an entry here.
@@ -227,8 +332,14 @@ impl<F: Folder> Reach<F> {
         drop(writer);
         let mut files = LedgerFiles::open(ledger.clone())?;
         let keyring = Keyring::from(secrets.clone());
-        let mut loader = Loader::new(keyring, schema, service.secret.index_key(), 0);
-        files.replay(Seqno(1), |entry, is_committed| loader.push(entry, is_committed)).map_err(
+        let mut loader = match &begin {
+            Some((name, bytes)) => {
+                Begin::of(*name, bytes, &self.services[0])?.load(keyring, schema)?
+            }
+            None => Loader::new(keyring, schema, service.secret.index_key(), 0),
+        };
+        let from = loader.last().seqno.next();
+        files.replay(from, |entry, is_committed| loader.push(entry, is_committed)).map_err(
             |error| match error {
                 ReplayError::Files(error) => RecoverLedgerError::Copy(error),
                 ReplayError::Taker { file, offset, source } => {
@@ -243,8 +354,24 @@ impl<F: Folder> Reach<F> {
         }
         writer.sync()?;
         drop(writer);
-        self.check_made(ledger, service.certificate, &secrets)?;
+        let begin = begin.as_ref().map(|(name, bytes)| (*name, &bytes[..]));
+        self.check_made(ledger, begin, service.certificate, &secrets)?;
         Ok(secrets)
+    }
+
+    /// Copies the snapshot that is begun with; its bytes, as they can be read where they are now.
+    fn copy_snapshot_to<T: Folder + Clone>(
+        &self,
+        to: &T,
+    ) -> Result<Option<(SnapshotName, Vec<u8>)>, RecoverLedgerError> {
+        let (Some(name), Some(from)) = (self.snapshot, &self.snapshots) else { return Ok(None) };
+        let bytes = from.read(name);
+        let bytes = bytes.map_err(|error| RecoverLedgerError::Source(Box::new(error.into())))?;
+        let to = SnapshotFiles::open(to.clone())?;
+        let mut file = to.begin_copy(name.seqno)?;
+        file.append(&bytes)?;
+        to.finish(file, name, &[])?;
+        Ok(Some((name, to.read(name)?)))
     }
 
     fn copy_to(&self, ledger: &impl Folder) -> Result<(), RecoverLedgerError> {
@@ -310,15 +437,21 @@ impl<F: Folder> Reach<F> {
     fn check_made(
         &self,
         ledger: &impl Folder,
+        begin: Option<(SnapshotName, &[u8])>,
         service: &Certificate,
         secrets: &LedgerSecrets,
     ) -> Result<(), RecoverLedgerError> {
-        let services = self.services.iter().chain([service]).cloned().collect();
-        let mut verifier = Verifier::of_services(services).with_secret(secrets.clone());
+        let services: Vec<_> = self.services.iter().chain([service]).cloned().collect();
+        let begin = begin.map(|(name, bytes)| Begin::of(name, bytes, &services[0])).transpose()?;
         let made = |error| RecoverLedgerError::Made(Box::new(error));
+        let verifier = verifier(&services, begin.as_ref()).map_err(made)?;
+        let mut verifier = verifier.with_secret(secrets.clone());
         for file in &files(ledger)? {
             let bytes = read_whole(&ledger.open_to_read(&file.name.to_string())?)?;
             verifier.chunk(&file.name.to_string(), &bytes).map_err(made)?;
+        }
+        if let Some(begin) = &begin {
+            begin.check(&verifier).map_err(made)?;
         }
         // What was signed is all there, and only the first entry came before the signature over it.
         verifier.finish(Some(self.signed)).map(drop).map_err(made)
@@ -343,56 +476,57 @@ fn view_after(signed: TxId, last: TxId) -> Result<View, RecoverLedgerError> {
     Ok(view)
 }
 
-/// A file of the ledger, as far as it is kept.
-#[derive(Clone, Debug)]
-struct KeptFile {
-    /// Its name in the copy.
-    file: String,
-    /// The name under which it is kept.
-    name: ChunkName,
-    /// Where another service begins in it, which is left out: an offset after some entry.
-    upto: Option<usize>,
+/// The snapshot that a ledger is begun with, which one service stands by.
+struct Begin<'a> {
+    name: SnapshotName,
+    snapshot: VerifiedSnapshot<'a>,
 }
 
-impl KeptFile {
-    /// Its bytes, as those of a chunk with its name.
-    fn read(&self, copy: &impl Folder) -> Result<Vec<u8>, RecoverLedgerError> {
-        let mut bytes = read_whole(&copy.open_to_read(&self.file)?)?;
-        if self.name.last.is_none() && self.upto.is_none() {
-            settle_open_chunk(self.name, &mut bytes)?;
-        }
-        if let Some(upto) = self.upto {
-            bytes.truncate(upto);
-            bytes[..CHUNK_HEADER_BYTES].copy_from_slice(&open_chunk());
-        }
-        Ok(bytes)
+impl<'a> Begin<'a> {
+    fn of(
+        name: SnapshotName,
+        bytes: &'a [u8],
+        service: &Certificate,
+    ) -> Result<Self, RecoverLedgerError> {
+        let snapshot = SnapshotFile::split(bytes)
+            .and_then(|file| file.verify_under(name, service.key()))
+            .map_err(|source| RecoverLedgerError::Snapshot { name, source })?;
+        Ok(Self { name, snapshot })
+    }
+
+    /// Checks that its evidence is among the entries that were read.
+    fn check(&self, verifier: &Verifier) -> Result<(), VerifyLedgerError> {
+        verifier.check_snapshot(&self.name.to_string(), &self.snapshot)
+    }
+
+    /// What of its state everybody may read.
+    fn load(self, keyring: Keyring, schema: Vec<MapSpec>) -> Result<Loader, RecoverLedgerError> {
+        let Self { name, snapshot } = self;
+        Loader::from_snapshot(keyring, schema, 0, snapshot)
+            .map_err(|source| RecoverLedgerError::Restore { name, source: Box::new(source) })
     }
 }
 
-/// The ledger's files in their order.
-fn files(folder: &impl Folder) -> Result<Vec<KeptFile>, RecoverLedgerError> {
-    let named = |file: String| {
-        let name = file.parse::<ChunkName>().ok()?;
-        Some(KeptFile { file, name, upto: None })
-    };
-    let mut files: Vec<KeptFile> = folder.names()?.into_iter().filter_map(named).collect();
-    files.sort_by_key(|file| file.name);
-    // As at a start: an archived chunk may have come back beside the node's own.
-    let names: Vec<ChunkName> = files.iter().map(|file| file.name).collect();
-    let used = used_chunks(folder, &names)?;
-    files.retain(|file| used.contains(&file.name));
-    match files.first() {
-        Some(file) if file.name.first == Seqno(1) => Ok(files),
-        Some(_) | None => Err(RecoverLedgerError::NoLedger),
+fn verifier(
+    services: &[Certificate],
+    begin: Option<&Begin<'_>>,
+) -> Result<Verifier, VerifyLedgerError> {
+    let services = services.to_vec();
+    match begin {
+        None => Ok(Verifier::of_services(services)),
+        Some(Begin { name, snapshot }) => {
+            Verifier::of_services_from(services, &name.to_string(), snapshot)
+        }
     }
 }
 
 fn verified(
     services: &[Certificate],
+    begin: Option<&Begin<'_>>,
     copy: &impl Folder,
     files: &[KeptFile],
 ) -> Result<Verifier, RecoverLedgerError> {
-    let mut verifier = Verifier::of_services(services.to_vec());
+    let mut verifier = verifier(services, begin)?;
     for file in files {
         verifier.chunk_as_at_start(&file.name.to_string(), &file.read(copy)?)?;
     }
@@ -404,60 +538,6 @@ fn was_read(verifier: Verifier) -> Result<(), VerifyLedgerError> {
     match verifier.finish(None) {
         Err(error) if !matches!(error.fault, LedgerFault::UnsignedService(_)) => Err(error),
         Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// What the entries of a ledger say of its services. Nothing is verified.
-#[derive(Default)]
-struct Said {
-    services: Vec<Certificate>,
-    /// Where each begins, and whether it was ever open.
-    parts: Vec<Part>,
-    /// The last entry.
-    last: TxId,
-}
-
-/// A stretch of the ledger that is of one service.
-struct Part {
-    /// The file that it begins in, by its place, and the offset there.
-    file: usize,
-    offset: u64,
-    was_open: bool,
-}
-
-/// A ledger may have been recovered before. What cannot be read is refused later, with its place.
-fn said_of_services(copy: &impl Folder, files: &[KeptFile]) -> Result<Said, RecoverLedgerError> {
-    let mut said = Said::default();
-    for (file, kept) in files.iter().enumerate() {
-        let bytes = kept.read(copy)?;
-        let Ok(chunk) = Chunk::parse(&bytes) else { break };
-        for (offset, entry) in &chunk.entries {
-            said.last = entry.tx_id();
-            let Ok(writes) = entry.public_writes() else { continue };
-            let _unread: Result<(), _> = note_services(&mut said.services, &writes);
-            if said.services.len() > said.parts.len() {
-                said.parts.push(Part { file, offset: *offset, was_open: false });
-            }
-            let row = writes.get(&MapName::from_static(SERVICE_MAP), singleton_key());
-            let is_open = row.and_then(service_status) == Some(ServiceStatus::Open);
-            if let Some(part) = said.parts.last_mut() {
-                part.was_open |= is_open;
-            }
-        }
-    }
-    Ok(said)
-}
-
-/// Leaves out what begins with a part of the ledger. Nothing is cut where it lies.
-fn keep_before(files: &mut Vec<KeptFile>, part: &Part) {
-    files.truncate(part.file + 1);
-    let upto = usize::try_from(part.offset).expect("the file is in memory");
-    match files.last_mut() {
-        Some(file) if upto > CHUNK_HEADER_BYTES => {
-            file.upto = Some(upto);
-            file.name = ChunkName { last: None, is_committed: false, ..file.name };
-        }
-        Some(_) | None => drop(files.pop()),
     }
 }
 

@@ -1,15 +1,15 @@
 //! All ledger secrets of a ledger, from its files and members' shares: for a node that brings a service back, and for
 //! members who read a part of the ledger without a node.
 //!
-//! Only public writes are read, so nothing has to be open before. Entries come in order, from the first one on, chunk by
-//! chunk or one by one; whoever feeds them decides where the ledger ends. The files are believed as far as they go: verify
+//! Only public writes are read, so nothing has to be open before. Entries come in order, from the first one on or after a
+//! snapshot, chunk by chunk or one by one; whoever feeds them decides where the ledger ends. The files are believed as far as they go: verify
 //! them before, or open the entries with what comes out. Each entry says whether its secret is the right one.
 
 use coco_crypto::{RecoveryShare, SecretBytes, SharedSecret};
 use coco_governance::{ChainError, SecretChain};
 use coco_ledger::{
     Chunk, ChunkError, EntryView, LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period,
-    PeriodError,
+    PeriodError, VerifiedSnapshot,
 };
 use coco_types::{Seqno, codec::DecodeError};
 use thiserror::Error;
@@ -69,6 +69,15 @@ impl RecoverSecrets {
     #[must_use]
     pub fn new() -> Self {
         Self { chain: SecretChain::new(), next: Seqno(1) }
+    }
+
+    /// Begins after the entry of a snapshot. Shares give the secrets of what is before it as well.
+    ///
+    /// # Errors
+    /// [`ReadSecretsError::Chain`].
+    pub fn after(snapshot: &VerifiedSnapshot<'_>) -> Result<Self, ReadSecretsError> {
+        let chain = SecretChain::of_image(snapshot.public())?;
+        Ok(Self { chain, next: snapshot.tx_id().seqno.next() })
     }
 
     /// Takes the next chunk file. What is left of a torn entry at its end is passed over.

@@ -51,6 +51,12 @@ impl<F: Folder> SnapshotFiles<F> {
         Ok(Self { folder })
     }
 
+    /// A folder of somebody else, which is only read.
+    #[must_use]
+    pub const fn of_copy(folder: F) -> Self {
+        Self { folder }
+    }
+
     /// The complete snapshots, newest first.
     ///
     /// # Errors

@@ -8,12 +8,17 @@ mod fixture;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{Certificate, DecryptionKey, RecoveryShare, SecretBytes};
-use coco_governance::{Occasion, SecretFrom, encrypt_share, share, tables};
-use coco_kv::{MapName, Store, WriteSet};
+use coco_governance::{
+    Occasion, SecretChain, SecretFrom, encrypt_share, seal_secret, share, tables,
+};
+use coco_kv::{Domain, MapName, StateImage, Store, WriteSet};
 use coco_ledger::{
     ChunkName, EntryFlags, EntryView, LedgerSecret, LedgerSecrets, Period, Verifier,
 };
-use coco_replica::{LoadError, Loader, ReadSecretsError, RecoverSecrets, RecoverSecretsError};
+use coco_replica::{
+    LoadError, Loader, NODE_SECRETS_MAP, PAST_SECRETS_MAP, ReadSecretsError, RecoverSecrets,
+    RecoverSecretsError,
+};
 use coco_types::{Digest, Seqno};
 use fixture::Ledger;
 use serde_json::{Value, json};
@@ -221,4 +226,59 @@ fn missing_entries_and_other_files_are_named() {
     }
     let refused = RecoverSecrets::new().chunk(b"no chunk").unwrap_err();
     assert!(matches!(refused, ReadSecretsError::Chunk { first: Seqno(1), .. }), "{refused:?}");
+}
+
+/// A snapshot has the rows of all entries before it, and each past secret has one of its own.
+#[test]
+fn a_snapshots_tables_say_of_secrets_what_the_entries_before_it_said() {
+    let Made { ledger, rekeys, shares, .. } = made();
+    let taken = |mut chain: SecretChain, after: Seqno| {
+        for entry in &ledger.entries {
+            let entry = EntryView::parse(entry).unwrap();
+            if entry.tx_id().seqno > after {
+                chain.take(entry.tx_id().seqno, &entry.public_writes().unwrap()).unwrap();
+            }
+        }
+        chain
+    };
+    let whole = taken(SecretChain::new(), Seqno::ZERO);
+    let key = whole.combine(&shares[1..]).unwrap();
+    let expected = whole.unwrap(&key);
+    assert_eq!(expected.as_ref().map(Vec::len), Ok(3));
+    // What nodes are told beside the members, and the secret that is kept for them.
+    let periods = [Seqno(1), rekeys[0].next()].into_iter().zip([0x42, 0x50]);
+    let mut told: Vec<(Seqno, WriteSet)> = rekeys
+        .iter()
+        .zip(periods)
+        .zip([0x50, 0x51])
+        .map(|((at, (from, before)), next)| {
+            let mut set = newest_row("{\"secrets\":{}}".to_owned());
+            let sealed = seal_secret(&secret(next), &secret(before));
+            set.insert(&MapName::from_static(PAST_SECRETS_MAP), &from.0.to_be_bytes(), sealed);
+            (*at, set)
+        })
+        .collect();
+    // A recovery began after all that, and has not ended.
+    let (end, mut store) = (last(&ledger).next(), Store::new(Vec::new(), [1, 2]));
+    told.push((end, newest_row(format!("{{\"from\":{end},\"secrets\":{{}}}}"))));
+    for at in (1..=end.0).map(Seqno) {
+        let entry = usize::try_from(at.0 - 1).unwrap();
+        let entry = ledger.entries.get(entry).map(|entry| EntryView::parse(entry).unwrap());
+        let mut set = entry.map(|entry| entry.public_writes().unwrap().to_write_set());
+        let told = told.iter().filter(|(seqno, _)| *seqno == at);
+        for (map, key, value) in told.flat_map(|(_, more)| more.iter()) {
+            set.get_or_insert_default().insert(map, key, value.unwrap().to_vec());
+        }
+        store.apply(at, &set.unwrap()).unwrap();
+        let bytes = store.reader().head().encode(Domain::Public, &WriteSet::new());
+        let image = StateImage::parse(&bytes, Domain::Public, at).unwrap();
+        let chain = taken(SecretChain::of_image(&image).unwrap(), at);
+        assert_eq!(chain.unwrap(&key), expected, "from a snapshot of {at}");
+    }
+}
+
+fn newest_row(row: String) -> WriteSet {
+    let mut set = WriteSet::new();
+    set.insert(&MapName::from_static(NODE_SECRETS_MAP), tables::singleton_key(), row.into_bytes());
+    set
 }

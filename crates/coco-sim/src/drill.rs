@@ -17,23 +17,24 @@ mod reborn;
 use bytes::Bytes;
 use coco_crypto::{Certificate, sha256};
 use coco_evm::state;
-use coco_ledger::{LedgerSecret, ServiceStatus};
-use coco_replica::{NewService, Settings};
+use coco_ledger::{LedgerSecret, LedgerSecrets, ServiceStatus};
+use coco_replica::{Loader, NewService, Settings};
 use coco_types::Seqno;
 use serde_json::json;
 
 use self::{
-    copies::{Best, Copies, From, all_entries},
+    copies::{Best, Copies, From},
     members::Recovering,
     reborn::Reborn,
 };
 use crate::{
     audit,
+    check::image,
     dice::Dice,
     ethereum::{self, Model, Seen, VALUE_MAX},
     folder::{Faults, SimFolder},
     genesis::{DoubleCipher, Keys, START_S, node_record},
-    machine::{Down, in_full},
+    machine::{Down, SNAPSHOT_FOLDER, in_full},
     marks::Marks,
     members::{MEMBERS, SHARES},
     periods,
@@ -43,7 +44,8 @@ use crate::{
 };
 
 /// States that a hundred drills must reach, each of them.
-pub const REQUIRED: [&str; 24] = [
+pub const REQUIRED: [&str; 25] = [
+    "a service came back from a snapshot and its tail",
     "a service came back from the disks of all its nodes",
     "a service came back from the disks of some of its nodes",
     "a service came back from a copy that was made before",
@@ -72,6 +74,10 @@ pub const REQUIRED: [&str; 24] = [
 
 /// What the dice of drills begin with, beside the seed.
 const DRILL_DICE: u64 = 0x4452_494c_4c5f_5f5f;
+/// And those of what is kept of a ledger.
+const TAIL_DICE: u64 = 0x5441_494c_5f5f_5f5f;
+/// Of a thousand drills, so many are of ledgers whose first chunks nobody has kept.
+const TAILS: u64 = 300;
 /// Most nodes of a network that is lost.
 const NODES_MAX: usize = 5;
 /// Most transfers that clients begin before.
@@ -107,7 +113,11 @@ pub fn drill(seed: u64) -> Report {
         were: Vec::new(),
         dice,
     };
-    let copies = Copies::of_nodes(&remains, &mut drill.dice);
+    let mut copies = Copies::of_nodes(&remains, &mut drill.dice);
+    let mut tail_dice = Dice::new(seed.rotate_left(24) ^ TAIL_DICE);
+    if tail_dice.per_mille(TAILS) {
+        copies.leave_tails(&mut tail_dice);
+    }
     let back = drill.bring_back(&copies, (&remains.keys, 1, &remains.committed));
     if let Some(mut first) = back.filter(|_| drill.dice.per_mille(300)) {
         let before = first.node.machine.ledger.clone();
@@ -250,6 +260,10 @@ impl Drill {
             true => "everything that was committed came back",
             false => "something that was committed was in no copy that could be used",
         });
+        let is_tail = best.reach.snapshot.is_some();
+        self.marks.reach_if(is_tail, "a service came back from a snapshot and its tail");
+        let is_again = is_tail && copies.from == From::OnlyDisk;
+        self.marks.reach_if(is_again, "a service came back twice from one snapshot");
         self.go_on(&mut node);
         self.judge(&node);
         self.ledger.clone_from(&node.machine.ledger);
@@ -292,12 +306,13 @@ impl Drill {
             folder.watch(&self.private);
             let operations_left = self.dice.per_mille(300).then(|| self.dice.below(20));
             folder.set_faults(Faults { operations_left, ..Faults::default() });
-            match best.reach.recover(&folder, state::schema(), &service) {
+            let snapshots = folder.folder(SNAPSHOT_FOLDER);
+            match best.reach.recover((&folder, &snapshots), state::schema(), &service) {
                 Ok(given) => {
                     // It is durable: nothing of it goes with the power.
                     folder.set_faults(Faults::default());
                     folder.lose_power(&mut self.dice);
-                    let entries = all_entries(&folder);
+                    let entries = best.all_entries(&folder);
                     assert!(entries.starts_with(&best.entries), "it begins with what there was");
                     let dice = Dice::new(self.dice.bits());
                     let (plan, private) = (self.plan.clone(), self.private.clone());
@@ -367,6 +382,7 @@ impl Drill {
             model.take(entry, &secrets);
         }
         assert!(model.is_whole(self.clients), "money was made or lost");
+        assert!(is_of_ledger(node, secrets.clone()), "it lives in another state than its ledger's");
         for client in 0..self.clients {
             let seen = self.seen(node, client);
             assert_eq!(seen, model.expect(seen.seqno, seen.account), "it holds what was written");
@@ -383,4 +399,14 @@ impl Drill {
         audit::check(&self.services, ledger, None);
         audit::check_governance(ledger);
     }
+}
+
+/// Whether a node lives in the state that its ledger makes from the first entry on.
+fn is_of_ledger(node: &Reborn, secrets: LedgerSecrets) -> bool {
+    let index_key = secrets.index_key();
+    let mut loader = Loader::new(secrets, state::schema(), index_key, 0);
+    for entry in &node.machine.ledger {
+        loader.push(entry.clone(), false).expect("entries of a ledger can be loaded");
+    }
+    image(&loader.reader().head()) == image(&node.replica().reader().head())
 }

@@ -16,7 +16,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{RecoveryShare, SecretBytes, SharedSecret};
-use coco_kv::{MapName, MapView, WriteSetView};
+use coco_kv::{MapImage, MapName, MapView, StateImage, WriteSetView};
 use coco_types::Seqno;
 use serde::Deserialize;
 use thiserror::Error;
@@ -103,6 +103,48 @@ impl SecretChain {
             [RECOVERY_SHARES, PAST_LEDGER_SECRET, NODE_SECRETS].map(MapName::from_static);
         let (sharing, periods, newest) = (None, Vec::new(), None);
         Self { sharing, periods, newest, shares_map, past_map, node_secrets_map }
+    }
+
+    /// What is known after the entry of a snapshot, by its public part.
+    ///
+    /// # Errors
+    /// [`ChainError::Row`].
+    pub fn of_image(public: &StateImage<'_>) -> Result<Self, ChainError> {
+        let mut chain = Self::new();
+        let rows = |map| public.map(map).into_iter().flat_map(MapImage::iter);
+        let one = |map| rows(map).find(|(key, ..)| *key == singleton_key());
+        let wrong = |at, reason: String| ChainError::Row { at, reason };
+        if let Some((_, at, row)) = one(RECOVERY_SHARES) {
+            let row = serde_json::from_slice(row).map_err(|error| wrong(at, error.to_string()))?;
+            chain.sharing = Some((at, row));
+        }
+        // Each secret before the newest, sealed under the next, and the entry that says so.
+        let mut past = Vec::new();
+        for (key, at, sealed) in rows(PAST_SECRETS) {
+            let version = key.try_into().map(u64::from_be_bytes);
+            let version = version.map_err(|_| wrong(at, format!("a row of {PAST_SECRETS}")))?;
+            past.push((at, PastSecret { encrypted_data: STANDARD.encode(sealed), version }));
+        }
+        let mut newest = None;
+        if let Some((_, at, row)) = one(NODE_SECRETS) {
+            let row: NodeSecretsRow =
+                serde_json::from_slice(row).map_err(|error| wrong(at, error.to_string()))?;
+            let from = row.from.map_or(at.next(), Seqno);
+            chain.newest = Some(from);
+            // A recovery that has not ended keeps nothing yet: then the last period that is kept is not before its own.
+            newest = past.last().is_some_and(|(kept, _)| *kept >= at).then_some(from);
+        }
+        if let Some((_, at, row)) = one(PAST_LEDGER_SECRET).filter(|_| newest.is_none()) {
+            let row: PastSecretRow =
+                serde_json::from_slice(row).map_err(|error| wrong(at, error.to_string()))?;
+            newest = Some(row.next_version.map_or(at.next(), Seqno));
+        }
+        let begins: Vec<Seqno> = past.iter().map(|(_, secret)| Seqno(secret.version)).collect();
+        let begins = begins.into_iter().skip(1).chain(newest);
+        for ((at, previous), from) in past.into_iter().zip(begins) {
+            chain.record(Recorded { at, from, previous: Some(previous) })?;
+        }
+        Ok(chain)
     }
 
     /// Takes the writes of the next entry; public ones suffice.

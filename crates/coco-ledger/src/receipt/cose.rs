@@ -15,7 +15,7 @@ use super::{
     LeafComponents, ReceiptVerifier, VerifiedReceipt, VerifyReceiptError, check_epoch,
     check_limits, check_path,
 };
-use crate::{PathStep, SignatureRecord, root_from_path, signature::Headers};
+use crate::{EndorsedService, PathStep, SignatureRecord, root_from_path, signature::Headers};
 
 pub(super) fn encode(
     leaf: &LeafComponents,
@@ -54,8 +54,17 @@ pub(super) fn verify(
     let Some(earlier) = earlier else {
         return verify_cose_under(receipt, verifier.service.key());
     };
-    let verified = verify_cose_under(receipt, &earlier.key)?;
-    check_epoch(earlier, Some(headers.tx_id), &verified)?;
+    verify_cose_of(receipt, earlier)
+}
+
+/// Verifies the COSE form of a receipt of a service of before, within what it signed.
+pub(crate) fn verify_cose_of(
+    receipt: &[u8],
+    service: &EndorsedService,
+) -> Result<VerifiedReceipt, VerifyReceiptError> {
+    let (_, headers) = parts(receipt)?;
+    let verified = verify_cose_under(receipt, &service.key)?;
+    check_epoch(service, Some(headers.tx_id), &verified)?;
     Ok(verified)
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::LedgerFault;
 use crate::{
-    SignatureRecord,
+    PREVIOUS_SERVICE_MAP, SignatureRecord,
     genesis::{
         ENDORSED_CERTIFICATES_MAP, NODES_MAP, NodeState, NodeStatus, SERVICE_MAP, ServiceInfo,
         ServiceStatus, singleton_key,
@@ -57,23 +57,25 @@ impl Service {
         self.status
     }
 
-    /// The service as a snapshot describes it. Certificates that services before this one issued are left out, as they are at a
-    /// recovery: their nodes sign nothing any more.
+    /// The service as a snapshot describes it, and those that follow it. Certificates that services before this one issued are
+    /// left out, as they are at a recovery: their nodes sign nothing any more.
     pub(super) fn restored(
-        trusted: Certificate,
+        trusted: Vec<Certificate>,
         public: &StateImage<'_>,
     ) -> Result<Self, LedgerFault> {
+        let service = Self::new(trusted);
         let mut set = WriteSet::new();
         for name in [NODES_MAP, ENDORSED_CERTIFICATES_MAP, SERVICE_MAP] {
             let rows = public.map(name).into_iter().flat_map(MapImage::iter);
-            let stays =
-                |value: &[u8]| name != ENDORSED_CERTIFICATES_MAP || !is_of_another(value, &trusted);
+            let stays = |value: &[u8]| {
+                name != ENDORSED_CERTIFICATES_MAP || !is_of_another(value, service.certificate())
+            };
             for (key, _, value) in rows.filter(|(_, _, value)| stays(value)) {
                 set.insert(&MapName::from_static(name), key, value);
             }
         }
         let bytes = set.encode(Domain::Public);
-        let mut service = Self::new(vec![trusted]);
+        let mut service = service;
         service.apply(&WriteSetView::parse(&bytes, &[])?)?;
         Ok(service)
     }
@@ -202,7 +204,7 @@ fn is_of_another(pem: &[u8], service: &Certificate) -> bool {
 
 /// The certificates of the services that a ledger went through, from what its entries say of them. Nothing is verified: an
 /// auditor who trusts the last one gives them all to the [`Verifier`](super::Verifier), which holds the entries against
-/// them.
+/// them. Where entries before are not read, the first one that is named may have gone on from another: then that is first.
 ///
 /// # Errors
 /// [`LedgerFault`] when an entry's row of the service cannot be read.
@@ -215,6 +217,11 @@ pub fn note_services(
     let info: ServiceInfo = json(row, SERVICE_MAP)?;
     let fault = |error| LedgerFault::Certificate { whose: "the service".to_owned(), error };
     let certificate = Certificate::from_pem(&info.cert).map_err(fault)?;
+    let previous = writes.get(&MapName::from_static(PREVIOUS_SERVICE_MAP), singleton_key());
+    if let Some(previous) = previous.filter(|_| services.is_empty()) {
+        let previous: String = json(previous, PREVIOUS_SERVICE_MAP)?;
+        services.push(Certificate::from_pem(&previous).map_err(fault)?);
+    }
     if services.last().is_none_or(|last| last.key() != certificate.key()) {
         services.push(certificate);
     }

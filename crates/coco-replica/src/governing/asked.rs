@@ -2,8 +2,10 @@
 
 use coco_adapter::Ticket;
 use coco_governance::{IssuerKeys, MemberId, Request};
+use coco_ledger::ServiceStatus;
 
 use super::{GovernRequest, Unasked};
+use crate::Replica;
 
 /// What is done on another thread.
 #[derive(Clone, Debug)]
@@ -14,10 +16,23 @@ pub(crate) enum Asked {
     IssuerKeys(Ticket, IssuerKeys),
     /// A snapshot, which an operator asks for.
     Snapshot(Ticket),
+    /// A snapshot, because the ledger begins with one that a service before this one stands by.
+    OwnSnapshot,
     /// The end of a recovery, once all secrets are back.
     EndOfRecovery,
     /// Another ledger secret, because members do not want it to be used for longer.
     NextSecret,
+}
+
+impl Replica {
+    /// Whether this node's ledger begins with a snapshot that whoever joins cannot verify, and the service can make its own.
+    /// Said once.
+    pub(super) fn owes_own_snapshot(&mut self) -> bool {
+        let is_due = self.core.begins_with_another
+            && self.service_status() == Some(ServiceStatus::Open)
+            && self.core.state.read().secrets.is_whole();
+        is_due && std::mem::take(&mut self.core.begins_with_another)
+    }
 }
 
 impl Asked {
@@ -26,7 +41,7 @@ impl Asked {
             Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) | Self::Snapshot(ticket) => {
                 Some(*ticket)
             }
-            Self::EndOfRecovery | Self::NextSecret => None,
+            Self::OwnSnapshot | Self::EndOfRecovery | Self::NextSecret => None,
         }
     }
 
@@ -40,6 +55,7 @@ impl Asked {
     pub(super) const fn unasked(&self) -> Option<Unasked> {
         match self {
             Self::Member(..) | Self::IssuerKeys(..) | Self::Snapshot(_) => None,
+            Self::OwnSnapshot => Some(Unasked::OwnSnapshot),
             Self::EndOfRecovery => Some(Unasked::EndOfRecovery),
             Self::NextSecret => Some(Unasked::NextSecret),
         }

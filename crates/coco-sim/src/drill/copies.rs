@@ -1,8 +1,12 @@
 //! The copies of a ledger from which a service may come back, and what whoever reads them finds.
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use coco_crypto::Certificate;
-use coco_ledger::{ChunkName, EntryView, Folder as _, LedgerFault, LedgerFiles, VerifiedReceipt};
+use coco_ledger::{
+    ChunkName, EntryView, Folder as _, LedgerFault, LedgerFiles, SnapshotName, VerifiedReceipt,
+};
 use coco_replica::{Reach, RecoverLedgerError};
 use coco_types::{Seqno, TxId};
 
@@ -10,7 +14,7 @@ use super::reborn::Reborn;
 use crate::{
     dice::Dice,
     folder::SimFolder,
-    machine::{Machine, in_full, index, replay_to, tx_id},
+    machine::{Machine, SNAPSHOT_FOLDER, in_full, index, replay_to, tx_id},
     marks::Marks,
     world::disaster::Remains,
 };
@@ -38,6 +42,8 @@ pub(super) struct Copy {
     durable: Seqno,
     /// Something befell it.
     may_lack: bool,
+    /// What it was before its first chunks were left out; a snapshot stands for them.
+    whole: Option<SimFolder>,
 }
 
 /// All of them.
@@ -51,8 +57,16 @@ pub(super) struct Copies {
 #[derive(Debug)]
 pub(super) struct Best {
     pub(super) reach: Reach<SimFolder>,
-    /// The entries up to its last signature.
+    /// The entries up to its last signature; up to a snapshot those that were committed.
     pub(super) entries: Vec<Bytes>,
+}
+
+impl Best {
+    /// All entries of a ledger that was made of it.
+    pub(super) fn all_entries(&self, folder: &SimFolder) -> Vec<Bytes> {
+        let base = self.reach.snapshot.map_or(Seqno::ZERO, |name| name.seqno);
+        entries(folder, &self.entries[..index(base)], Seqno(u64::from(u32::MAX)))
+    }
 }
 
 impl Copy {
@@ -65,11 +79,63 @@ impl Copy {
             durable: Seqno(machine.disk.entries.len() as u64),
             may_lack: machine.may_lack_something(),
             folder: machine.folder.copy(),
+            whole: None,
         }
+    }
+
+    /// Leaves out the chunks below its newest snapshot, or its oldest, if it has one.
+    fn leave_tail(&mut self, dice: &mut Dice) {
+        let snapshots = names::<SnapshotName>(&self.snapshots());
+        let takes_newest = dice.per_mille(700);
+        let name = if takes_newest { snapshots.max() } else { snapshots.min() };
+        let Some(name) = name else { return };
+        self.whole = Some(self.folder.copy());
+        for chunk in names::<ChunkName>(&self.folder).collect::<Vec<_>>() {
+            if chunk.last.is_some_and(|last| last <= name.seqno) {
+                self.folder.forget(&chunk.to_string());
+            }
+        }
+        // An archive is no part of what is kept.
+        self.may_lack |= self.folder.has_spoiled();
+    }
+
+    fn snapshots(&self) -> SimFolder {
+        self.folder.folder(SNAPSHOT_FOLDER)
+    }
+
+    /// What an operator makes of it.
+    fn reach(
+        &self,
+        previous: &Certificate,
+        receipts: &[VerifiedReceipt],
+    ) -> Result<Reach<SimFolder>, RecoverLedgerError> {
+        match self.whole {
+            None => Reach::of(self.folder.clone(), previous, receipts),
+            Some(_) => {
+                Reach::from_snapshot(self.folder.clone(), self.snapshots(), previous, receipts)
+            }
+        }
+    }
+
+    /// The entries that are left, up to one. What a snapshot stands for is what was committed.
+    fn entries(&self, reach: &Reach<SimFolder>, committed: &[Bytes]) -> Vec<Bytes> {
+        let base = reach.snapshot.map_or(Seqno::ZERO, |name| name.seqno);
+        entries(&self.folder, &committed[..index(base)], reach.signed.seqno)
     }
 }
 
 impl Copy {
+    /// Why it may be refused with this. A tail may be where its whole would be, for the same.
+    ///
+    /// # Panics
+    /// When it may not.
+    fn excused_with(&self, error: &RecoverLedgerError, previous: &Certificate) -> &'static str {
+        let whole = self.whole.as_ref().filter(|_| !self.may_lack);
+        let whole = whole.and_then(|whole| Reach::of(whole.clone(), previous, &[]).err());
+        let whole = whole.filter(|error| !matches!(error, RecoverLedgerError::NoLedger));
+        self.excused(whole.as_ref().unwrap_or(error))
+    }
+
     /// Why it may be refused with this, as a mark.
     ///
     /// # Panics
@@ -77,8 +143,12 @@ impl Copy {
     fn excused(&self, error: &RecoverLedgerError) -> &'static str {
         let text = in_full(error);
         match error {
+            RecoverLedgerError::NoSnapshot(_) => {
+                assert!(self.may_lack, "a snapshot and its tail are refused: {text}");
+                "a snapshot and its tail were refused"
+            }
             RecoverLedgerError::NoLedger => {
-                let begins = chunks(&self.folder).any(|name| name.first == Seqno(1));
+                let begins = names::<ChunkName>(&self.folder).any(|name| name.first == Seqno(1));
                 assert!(!begins, "a copy is refused: {text}");
                 "a copy that does not begin with the first entry was refused"
             }
@@ -107,8 +177,8 @@ impl Copy {
     }
 }
 
-/// The chunk files in a folder.
-fn chunks(folder: &SimFolder) -> impl Iterator<Item = ChunkName> {
+/// The files in a folder that have such names.
+fn names<N: FromStr>(folder: &SimFolder) -> impl Iterator<Item = N> + use<N> {
     let names = folder.names().expect("nothing is wrong with a copy");
     names.into_iter().filter_map(|name| name.parse().ok())
 }
@@ -123,7 +193,7 @@ impl Copies {
                 let (folder, may_lack) = (remains.backup.copy(), remains.backup_suffered);
                 // It was copied at once: nothing of it is half written.
                 let durable = Seqno(u64::MAX);
-                vec![Copy { folder, promised: Seqno::ZERO, durable, may_lack }]
+                vec![Copy { folder, promised: Seqno::ZERO, durable, may_lack, whole: None }]
             }
             From::SomeDisks => {
                 let (first, count) = (dice.place(machines.len()), dice.place(2) + 1);
@@ -147,9 +217,18 @@ impl Copies {
         Self { from, copies }
     }
 
-    /// What is left of a service of one node.
+    /// What is left of a service of one node. It may have come back from a snapshot.
     pub(super) fn of_one(reborn: &Reborn) -> Self {
-        Self { from: From::OnlyDisk, copies: vec![Copy::of(&reborn.machine)] }
+        let mut copy = Copy::of(&reborn.machine);
+        if names::<ChunkName>(&copy.folder).all(|name| name.first > Seqno(1)) {
+            copy.whole = Some(copy.folder.copy());
+        }
+        Self { from: From::OnlyDisk, copies: vec![copy] }
+    }
+
+    /// Nobody has kept the first chunks, where there is a snapshot that stands for them.
+    pub(super) fn leave_tails(&mut self, dice: &mut Dice) {
+        self.copies.iter_mut().for_each(|copy| copy.leave_tail(dice));
     }
 
     /// Whether something befell a copy that had everything up to an entry.
@@ -170,10 +249,10 @@ impl Copies {
     ) -> Option<Best> {
         let mut best = None::<Best>;
         for copy in &self.copies {
-            let reach = match Reach::of(copy.folder.clone(), previous, &[]) {
+            let reach = match copy.reach(previous, &[]) {
                 Ok(reach) => reach,
                 Err(error) => {
-                    marks.reach(copy.excused(&error));
+                    marks.reach(copy.excused_with(&error, previous));
                     continue;
                 }
             };
@@ -183,10 +262,10 @@ impl Copies {
                 copy.promised,
                 reach.signed
             );
-            let entries = entries(&copy.folder, reach.signed.seqno);
+            let entries = copy.entries(&reach, committed);
             assert_eq!(entries.len(), index(reach.signed.seqno), "as far as it reaches");
             let proven = std::slice::from_ref(receipt);
-            let is_taken = Reach::of(copy.folder.clone(), previous, proven).is_ok();
+            let is_taken = copy.reach(previous, proven).is_ok();
             let has_it = entries.get(index(at) - 1) == committed.get(index(at) - 1);
             assert_eq!(is_taken, has_it, "a receipt of entry {at} is held against a copy");
             if !is_taken {
@@ -204,18 +283,14 @@ impl Copies {
     }
 }
 
-/// The entries in a copy, up to one.
-fn entries(folder: &SimFolder, upto: Seqno) -> Vec<Bytes> {
+/// The entries in a copy, up to one, after those of `base`.
+fn entries(folder: &SimFolder, base: &[Bytes], upto: Seqno) -> Vec<Bytes> {
     // Opening files changes them.
     let mut files = LedgerFiles::open(folder.copy()).expect("it was read before");
-    let mut entries = Vec::new();
+    let mut entries = base.to_vec();
+    let from = Seqno(base.len() as u64).next();
     // What follows the entry that is asked for may be damaged.
-    let _read: Result<(), _> = replay_to(&mut entries, &mut files, Seqno(1));
+    let _read: Result<(), _> = replay_to(&mut entries, &mut files, from);
     entries.truncate(index(upto));
     entries
-}
-
-/// All entries of a ledger.
-pub(super) fn all_entries(folder: &SimFolder) -> Vec<Bytes> {
-    entries(folder, Seqno(u64::from(u32::MAX)))
 }

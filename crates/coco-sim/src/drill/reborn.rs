@@ -43,6 +43,8 @@ pub(super) struct Reborn {
     pub(super) marks: Marks,
     /// Every so many of a thousand ticks, its power is about to go.
     pub(super) fragile: u64,
+    /// The entries that it began with: its disk may have a snapshot in place of the first of them.
+    began_with: Vec<Bytes>,
     plan: Plan,
     trace: Trace,
     private: Private,
@@ -68,6 +70,7 @@ impl Reborn {
     ) -> Self {
         folder.watch(&private);
         let trace = Trace::new(&[keys.signer(0).node_id()], &entries);
+        let began_with = entries.clone();
         Self {
             machine: Machine::reborn(&keys, folder, entries, given),
             keys,
@@ -75,6 +78,7 @@ impl Reborn {
             dice,
             marks: Marks::default(),
             fragile: 0,
+            began_with,
             plan,
             trace,
             private,
@@ -97,8 +101,9 @@ impl Reborn {
             let folder = &self.machine.folder;
             folder.set_faults(Faults { operations_left, ..folder.faults() });
             let (plan, keys) = (&self.plan, &self.keys);
+            let (dice, before) = (&mut self.dice, &self.began_with);
             let started =
-                self.machine.start(plan, keys, StartAs::Before, &mut self.dice, &self.trace, &[]);
+                self.machine.start(plan, keys, StartAs::Before, dice, &self.trace, before);
             match started {
                 Ok(found) => {
                     assert!(!found.is_less, "it starts with less than it has acknowledged");

@@ -13,8 +13,9 @@ use anyhow::{Context, anyhow};
 use coco_crypto::Certificate;
 use coco_governance::AuditReport;
 use coco_ledger::{
-    Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, SnapshotError, SnapshotFile,
-    SnapshotName, UnsignedRange, VerifiedSnapshot, Verifier, VerifyLedgerError, note_services,
+    Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, ReceiptVerifier, SnapshotError,
+    SnapshotFile, SnapshotName, UnsignedRange, VerifiedSnapshot, Verifier, VerifyLedgerError,
+    note_services,
 };
 use coco_types::{Seqno, TxId};
 
@@ -141,11 +142,11 @@ enum Depth {
     Governance,
 }
 
-/// Has `check` look at a snapshot once its proof holds.
+/// Has `check` look at a snapshot once its proof holds, by whoever verifies receipts.
 fn with_snapshot<T>(
     name: SnapshotName,
     bytes: &[u8],
-    service: &Certificate,
+    receipts: &ReceiptVerifier,
     check: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let file = name.to_string();
@@ -156,24 +157,32 @@ fn with_snapshot<T>(
         fault: LedgerFault::Snapshot(error.fault),
     };
     let snapshot = SnapshotFile::split(bytes)
-        .and_then(|snapshot| snapshot.verify(name, &service.pem()))
+        .and_then(|snapshot| snapshot.verify_by(name, receipts))
         .map_err(|error| Failure::DoesNotVerify(anyhow!(refused(error))))?;
     check(&file, &snapshot)
 }
 
-/// The verifier to begin with: before the first entry, or after a snapshot. A ledger that was recovered begins with
-/// another service.
-fn verifier(
+/// The services to begin with: those that a ledger goes through from its beginning, or from a snapshot on, up to the trusted
+/// one. A ledger that was recovered begins with another.
+fn services_of(
     chunks: &[(ChunkName, PathBuf)],
     service: &Certificate,
     snapshot: Option<&(SnapshotName, Vec<u8>)>,
+) -> Result<Vec<Certificate>, Failure> {
+    let after = snapshot.map_or(Seqno::ZERO, |(name, _)| name.seqno);
+    Ok(services(chunks, service, after)?.unwrap_or_else(|| vec![service.clone()]))
+}
+
+/// The verifier to begin with: before the first entry, or after a snapshot.
+fn verifier(
+    services: &[Certificate],
+    snapshot: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<Verifier, Failure> {
     let Some((name, bytes)) = snapshot else {
-        let services = services(chunks, service)?.unwrap_or_else(|| vec![service.clone()]);
-        return Ok(Verifier::of_services(services));
+        return Ok(Verifier::of_services(services.to_vec()));
     };
-    with_snapshot(*name, bytes, service, |file, snapshot| {
-        let verifier = Verifier::from_snapshot(service.clone(), file, snapshot);
+    with_snapshot(*name, bytes, &ReceiptVerifier::new(services[0].clone()), |file, snapshot| {
+        let verifier = Verifier::of_services_from(services.to_vec(), file, snapshot);
         verifier.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
     })
 }
@@ -184,20 +193,23 @@ fn begin_audit(
     snapshot: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<GovernanceAudit, Failure> {
     let Some((name, bytes)) = snapshot else { return Ok(GovernanceAudit::new()) };
-    with_snapshot(*name, bytes, service, GovernanceAudit::from_snapshot)
+    let receipts = ReceiptVerifier::new(service.clone());
+    with_snapshot(*name, bytes, &receipts, GovernanceAudit::from_snapshot)
 }
 
-/// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered.
+/// The services that a ledger went through up to the trusted one, if it begins with another: it was recovered after the entry
+/// `after`.
 fn services(
     chunks: &[(ChunkName, PathBuf)],
     trusted: &Certificate,
+    after: Seqno,
 ) -> Result<Option<Vec<Certificate>>, Failure> {
     let mut services = Vec::new();
     for (name, path) in chunks {
         let (_, bytes) = copy::read_chunk(*name, path)?;
         // What cannot be read is for the verifier to say.
         let Ok(chunk) = Chunk::parse(&bytes) else { return Ok(None) };
-        for (_, entry) in &chunk.entries {
+        for (_, entry) in chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno > after) {
             let Ok(writes) = entry.public_writes() else { return Ok(None) };
             let Ok(()) = note_services(&mut services, &writes) else { return Ok(None) };
         }
@@ -220,10 +232,11 @@ fn verify(
     let chunks = copy::chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let snapshot = copy::beginning(first, &snapshots)?;
-    let mut verifier = verifier(&chunks, &service, snapshot.as_ref())?;
+    let services = services_of(&chunks, &service, snapshot.as_ref())?;
+    let mut verifier = verifier(&services, snapshot.as_ref())?;
     let mut audit = match expected.depth {
         Depth::Signatures => None,
-        Depth::Governance => Some(begin_audit(&service, snapshot.as_ref())?),
+        Depth::Governance => Some(begin_audit(&services[0], snapshot.as_ref())?),
     };
     for (name, path) in chunks {
         let (name, bytes) = copy::read_chunk(name, &path)?;
@@ -234,17 +247,17 @@ fn verify(
             audit.chunk(&verifier, name, &bytes)?;
         }
     }
+    // Of a recovered ledger also those of services before, which it endorses.
+    let receipts = verifier.receipts();
     let mut checked = Vec::new();
     for (name, path) in snapshots {
         let Some(bytes) = copy::read(&path)? else { continue };
-        with_snapshot(name, &bytes, &service, |file, snapshot| {
+        with_snapshot(name, &bytes, &receipts, |file, snapshot| {
             let checked = verifier.check_snapshot(file, snapshot);
             checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
         })?;
         checked.push(name);
     }
-    // Of a recovered ledger also those of services before, which it endorses.
-    let receipts = verifier.receipts();
     for path in expected.receipts {
         let receipt = receipt::read_verified(path, &receipts)?;
         verifier.check_receipt(&receipt).map_err(|error| {

@@ -1,5 +1,7 @@
 //! Every machine is gone. From a copy of the ledger and the shares of two of three members the service comes back.
 
+mod from_snapshot;
+
 use std::{
     collections::BTreeMap,
     fs,

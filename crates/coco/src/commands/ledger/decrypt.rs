@@ -5,11 +5,14 @@
 
 use anyhow::{Context, anyhow};
 use coco_governance::{rows::DisclosureRow, tables::DISCLOSURES};
-use coco_ledger::{Chunk, EntryView, LedgerSecrets};
+use coco_ledger::{Chunk, LedgerSecrets};
 use coco_types::TxId;
 use serde_json::json;
 
-use super::{copy, shared::SharedArgs};
+use super::{
+    copy,
+    shared::{Row, SharedArgs},
+};
 use crate::{
     Failure,
     codes::Code,
@@ -43,8 +46,8 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
     }
     let shares = arguments.copy.shares()?;
     let mut disclosures = Vec::new();
-    let copy = arguments.copy.read(|entry| {
-        disclosures.extend(disclosed(entry)?);
+    let copy = arguments.copy.read(|row| {
+        disclosures.extend(disclosed(row)?);
         Ok(())
     })?;
     if to > copy.signed.seqno.0 {
@@ -74,17 +77,12 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
     print(arguments, &secrets, output)
 }
 
-/// What an entry says of disclosures.
-fn disclosed(entry: &EntryView<'_>) -> anyhow::Result<Vec<Disclosure>> {
-    let mut found = Vec::new();
-    for (map, key, row) in entry.public_writes()?.iter() {
-        if let Some(row) = row.filter(|_| map == DISCLOSURES) {
-            let row = serde_json::from_slice(row).context(DISCLOSURES)?;
-            let proposal = String::from_utf8_lossy(key).into_owned();
-            found.push(Disclosure { proposal, at: entry.tx_id(), row });
-        }
-    }
-    Ok(found)
+/// What a row says of disclosures.
+fn disclosed(row: &Row<'_>) -> anyhow::Result<Option<Disclosure>> {
+    let Some(value) = row.value.filter(|_| row.map == DISCLOSURES) else { return Ok(None) };
+    let disclosure = serde_json::from_slice(value).context(DISCLOSURES)?;
+    let proposal = String::from_utf8_lossy(row.key).into_owned();
+    Ok(Some(Disclosure { proposal, at: row.at, row: disclosure }))
 }
 
 /// Prints the private writes. Each entry shows whether its secret is the right one.

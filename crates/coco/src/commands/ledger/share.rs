@@ -6,10 +6,11 @@ use anyhow::Context;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{RecoveryShare, SecretBytes};
 use coco_governance::SecretChain;
-use coco_ledger::Chunk;
+use coco_ledger::{Chunk, ChunkName, ReceiptVerifier};
+use coco_types::Seqno;
 use serde_json::json;
 
-use super::copy;
+use super::{certificate, copy, services_of, with_snapshot};
 use crate::{
     Failure,
     codes::Code,
@@ -23,6 +24,13 @@ use crate::{
 pub(crate) struct ShareArgs {
     /// The ledger folder
     folder: PathBuf,
+    /// The service's certificate (PEM), which you trust: where the ledger's first files are missing, and a snapshot of its stands for
+    /// them
+    #[arg(long, value_name = "PEM")]
+    service_cert: Option<PathBuf>,
+    /// The folder of snapshots, where it is not `snapshots` beside the ledger folder
+    #[arg(long, value_name = "DIR", requires = "service_cert")]
+    snapshots: Option<PathBuf>,
     /// The private key to which your share is encrypted (PEM)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -33,11 +41,13 @@ pub(crate) struct ShareArgs {
 
 pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> {
     let key = decryption_key(&arguments.key)?;
-    let mut dealt = SecretChain::new();
-    for (name, path) in copy::chunks(&arguments.folder)? {
+    let chunks = copy::chunks(&arguments.folder)?;
+    let (mut dealt, after) = dealt_before(arguments, &chunks)?;
+    for (name, path) in chunks {
         let (name, bytes) = copy::read_chunk(name, &path)?;
         let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
-        for (offset, entry) in &chunk.entries {
+        for (offset, entry) in chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno > after)
+        {
             let at = || format!("{name} at offset {offset}");
             dealt.take(entry.tx_id().seqno, &entry.public_writes().with_context(at)?)?;
         }
@@ -52,6 +62,25 @@ pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> 
         format!("the share of the member {member} is in {file}; whoever has enough of them reads the ledger")
     });
     Ok(())
+}
+
+/// What was dealt before the first file, and up to which entry: what a snapshot says, if one stands for files that are missing.
+fn dealt_before(
+    arguments: &ShareArgs,
+    chunks: &[(ChunkName, PathBuf)],
+) -> Result<(SecretChain, Seqno), Failure> {
+    let nothing = (SecretChain::new(), Seqno::ZERO);
+    let Some(service) = &arguments.service_cert else { return Ok(nothing) };
+    let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
+    let snapshots = copy::snapshots(&arguments.folder, arguments.snapshots.as_deref())?;
+    let Some((name, bytes)) = copy::beginning(first, &snapshots)? else { return Ok(nothing) };
+    let snapshot = (name, bytes);
+    let services = services_of(chunks, &certificate(service)?, Some(&snapshot))?;
+    let receipts = ReceiptVerifier::new(services[0].clone());
+    with_snapshot(name, &snapshot.1, &receipts, |file, snapshot| {
+        let dealt = SecretChain::of_image(snapshot.public()).with_context(|| file.to_owned())?;
+        Ok((dealt, name.seqno))
+    })
 }
 
 /// Reads a share that was written here, or in another way as one line of base64. One that others can read is refused.

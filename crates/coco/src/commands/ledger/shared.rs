@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use coco_crypto::{CombineError, RecoveryShare};
+use coco_crypto::{Certificate, CombineError, RecoveryShare};
 use coco_governance::{ChainError, OpenSharingError};
-use coco_ledger::{Chunk, EntryView, LedgerSecrets};
+use coco_ledger::{Chunk, LedgerSecrets, ReceiptVerifier, SnapshotName};
 use coco_replica::{RecoverSecrets, RecoverSecretsError};
 use coco_types::{Seqno, TxId};
 
-use super::{certificate, copy, share, verifier};
+use super::{certificate, copy, services_of, share, verifier, with_snapshot};
 use crate::{
     Failure,
     codes::Code,
@@ -28,6 +28,20 @@ pub(crate) struct SharedArgs {
     /// A recovery share, from `coco ledger share`. Give as many as are needed
     #[arg(long, value_name = "FILE", required = true)]
     share: Vec<PathBuf>,
+    /// The folder of snapshots, where it is not `snapshots` beside the ledger folder: one stands for the ledger's first files where they
+    /// are missing
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
+}
+
+/// A row of a public table, as an entry or a snapshot has it.
+pub(crate) struct Row<'a> {
+    /// The entry that wrote it.
+    pub(crate) at: TxId,
+    pub(crate) map: &'a str,
+    pub(crate) key: &'a [u8],
+    /// None where it is removed.
+    pub(crate) value: Option<&'a [u8]>,
 }
 
 /// What a copy of the ledger says, as far as it is signed.
@@ -35,6 +49,9 @@ pub(crate) struct SharedArgs {
 pub(crate) struct Copy {
     pub(crate) signed: TxId,
     secrets: RecoverSecrets,
+    /// The snapshot that it begins with, and the service that stands by that.
+    snapshot: Option<(SnapshotName, Vec<u8>)>,
+    service: Certificate,
 }
 
 impl SharedArgs {
@@ -43,14 +60,20 @@ impl SharedArgs {
         self.share.iter().map(|path| share::read(path)).collect()
     }
 
-    /// Verifies the copy, and takes in what it says of secrets; each entry that is signed is shown to `each`.
+    /// Verifies the copy, and takes in what it says of secrets; each public row that is signed is shown to `each`. Of what came
+    /// before a snapshot that are those that were left.
     pub(crate) fn read(
         &self,
-        mut each: impl FnMut(&EntryView<'_>) -> anyhow::Result<()>,
+        mut each: impl FnMut(&Row<'_>) -> anyhow::Result<()>,
     ) -> Result<Copy, Failure> {
         let (chunks, service) = (copy::chunks(&self.folder)?, certificate(&self.service_cert)?);
-        let mut verifier = verifier(&chunks, &service, None)?;
-        let mut secrets = RecoverSecrets::new();
+        let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
+        let snapshots = copy::snapshots(&self.folder, self.snapshots.as_deref())?;
+        let snapshot = copy::beginning(first, &snapshots)?;
+        let services = services_of(&chunks, &service, snapshot.as_ref())?;
+        let mut verifier = verifier(&services, snapshot.as_ref())?;
+        let mut secrets = begin(&services[0], snapshot.as_ref(), &mut each)?;
+        let after = snapshot.as_ref().map_or(Seqno::ZERO, |(name, _)| name.seqno);
         for (name, path) in chunks {
             let (name, bytes) = copy::read_chunk(name, &path)?;
             verifier
@@ -58,17 +81,24 @@ impl SharedArgs {
                 .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
             let signed = verifier.signed().map_or(Seqno::ZERO, |signed| signed.seqno);
             let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
-            for (offset, entry) in &chunk.entries {
-                if entry.tx_id().seqno <= signed {
-                    let at = || format!("{name} at offset {offset}");
-                    secrets.entry(entry).with_context(at)?;
-                    each(entry).with_context(at)?;
+            let is_new = |at: TxId| after < at.seqno && at.seqno <= signed;
+            for (offset, entry) in chunk.entries.iter().filter(|(_, entry)| is_new(entry.tx_id())) {
+                let place = || format!("{name} at offset {offset}");
+                secrets.entry(entry).with_context(place)?;
+                for (map, key, value) in entry.public_writes().with_context(place)?.iter() {
+                    each(&Row { at: entry.tx_id(), map, key, value }).with_context(place)?;
                 }
             }
         }
+        if let Some((name, bytes)) = &snapshot {
+            with_snapshot(*name, bytes, &verifier.receipts(), |file, snapshot| {
+                let checked = verifier.check_snapshot(file, snapshot);
+                checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+            })?;
+        }
         let report =
             verifier.finish(None).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
-        Ok(Copy { signed: report.signed, secrets })
+        Ok(Copy { signed: report.signed, secrets, service: services[0].clone(), snapshot })
     }
 
     /// The ledger secrets that the shares give.
@@ -80,9 +110,18 @@ impl SharedArgs {
         copy.secrets.of_shares(shares).map_err(|error| self.of_shares(&error))
     }
 
-    /// Opens the signed entries of the copy, one after the other. Each shows whether its secret is the right one.
+    /// Opens the signed entries of the copy, one after the other, and the snapshot before them. Each shows whether its secret is the
+    /// right one.
     pub(crate) fn open_all(&self, copy: &Copy, secrets: &LedgerSecrets) -> Result<u64, Failure> {
         let mut opened = 0;
+        if let Some((name, bytes)) = &copy.snapshot {
+            let receipts = ReceiptVerifier::new(copy.service.clone());
+            with_snapshot(*name, bytes, &receipts, |file, snapshot| {
+                let opened = snapshot.open(secrets.at(name.seqno)).map(drop);
+                let at = || format!("the private part of {file}");
+                opened.map_err(|error| Failure::DoesNotVerify(anyhow!(error).context(at())))
+            })?;
+        }
         for (name, path) in copy::chunks(&self.folder)? {
             let (name, bytes) = copy::read_chunk(name, &path)?;
             let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
@@ -119,4 +158,25 @@ impl SharedArgs {
             }
         }
     }
+}
+
+/// What is known of secrets before the first file: nothing, or what a snapshot says, whose rows are shown to `each`.
+fn begin(
+    service: &Certificate,
+    snapshot: Option<&(SnapshotName, Vec<u8>)>,
+    each: &mut impl FnMut(&Row<'_>) -> anyhow::Result<()>,
+) -> Result<RecoverSecrets, Failure> {
+    let Some((name, bytes)) = snapshot else { return Ok(RecoverSecrets::new()) };
+    with_snapshot(*name, bytes, &ReceiptVerifier::new(service.clone()), |file, snapshot| {
+        let views = snapshot.views();
+        let view = |at: Seqno| views[views.partition_point(|(first, _)| *first <= at) - 1].1;
+        for map in snapshot.public().maps() {
+            for (key, seqno, value) in map.iter() {
+                let at = TxId { view: view(seqno), seqno };
+                let row = Row { at, map: map.name(), key, value: Some(value) };
+                each(&row).with_context(|| file.to_owned())?;
+            }
+        }
+        Ok(RecoverSecrets::after(snapshot).with_context(|| file.to_owned())?)
+    })
 }

@@ -23,10 +23,14 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {
-    /// The folder of the ledger's files, from the first one on; it is read only. Of several copies the one that reaches
-    /// furthest is taken
+    /// The folder of the ledger's files, from the first one on, or from a snapshot on; it is read only. Of several copies the one
+    /// that reaches furthest is taken
     #[arg(required = true, num_args = 1.., value_name = "LEDGER")]
     ledgers: Vec<PathBuf>,
+    /// Begin with the newest usable snapshot in this folder, also where the ledger's first files are there. Without it one of
+    /// `snapshots` beside the ledger folder is used where they are not
+    #[arg(long, value_name = "DIR")]
+    snapshots: Option<PathBuf>,
     /// Refuse copies that do not hold what this receipt (JSON or COSE) proves. May be given more than once
     #[arg(long, value_name = "FILE")]
     receipt: Vec<PathBuf>,
@@ -64,7 +68,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
 
     let identity = ServiceIdentity::of(&service).to_string();
     let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
-    let Reach { signed, last, services_after, ref unsigned, .. } = reach;
+    let Reach { signed, last, services_after, ref unsigned, snapshot, .. } = reach;
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
@@ -72,6 +76,7 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
         "config": config,
         "signed": signed.to_string(),
         "last": last.to_string(),
+        "snapshot": snapshot.map(|name| name.to_string()),
         "services_left_out": services_after,
         "unsigned": unsigned.iter().map(ledger::unsigned_json).collect::<Vec<_>>(),
     });
@@ -87,6 +92,9 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
                 "\n  {dropped} entries after it are left out: the service that they are of was never open"
             ),
         };
+        if let Some(name) = snapshot {
+            note.push_str(&format!("\n  {name} stands for the entries up to {}", name.seqno));
+        }
         for range in unsigned {
             note.push_str("\n  ");
             note.push_str(&ledger::unsigned_text(range));
@@ -113,10 +121,13 @@ fn furthest(arguments: &RecoverArgs, previous: &Certificate) -> Result<Reach, Fa
         .collect::<Result<_, _>>()?;
     let (mut best, mut refused) = (None::<Reach>, None);
     for path in &arguments.ledgers {
-        match reach(path, previous, &receipts) {
+        match reach(path, arguments.snapshots.as_deref(), previous, &receipts) {
             Ok(found) => {
                 let (signed, last) = (found.signed, found.last);
-                eprintln!("{}: signed up to {signed}, last entry {last}", path.display());
+                found.passed_over.iter().for_each(|why| eprintln!("passed over {why}"));
+                let from = found.snapshot.map(|name| format!("from {name} on, "));
+                let from = from.unwrap_or_default();
+                eprintln!("{}: {from}signed up to {signed}, last entry {last}", path.display());
                 let order = |id: TxId| (id.view, id.seqno);
                 if best.as_ref().is_none_or(|best| order(signed) > order(best.signed)) {
                     best = Some(found);
@@ -154,6 +165,9 @@ fn fault(error: RecoverError) -> Fault {
         RecoverError::Ledger { source, .. } => match **source {
             RecoverLedgerError::Verify(_)
             | RecoverLedgerError::Made(_)
+            | RecoverLedgerError::NoSnapshot(_)
+            | RecoverLedgerError::Snapshot { .. }
+            | RecoverLedgerError::Restore { .. }
             | RecoverLedgerError::Entry { .. } => Code::DoesNotVerify,
             RecoverLedgerError::NoLedger => Code::FileUnreadable,
             RecoverLedgerError::File(_)
