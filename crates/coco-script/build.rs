@@ -26,7 +26,7 @@ const COMPILER_VARIABLE: &str = "COCO_WASM_CC";
 const ENGINE_SOURCES: [&str; 3] = ["dtoa", "libregexp", "libunicode"];
 /// Sources of ours. `engine` contains the rest of the engine.
 const GUEST_SOURCES: [&str; 4] = ["engine", "guest", "system", "value"];
-const GUEST_FILES: [&str; 5] = ["engine.c", "guest.c", "guest.h", "system.c", "value.c"];
+const GUEST_FILES: [&str; 6] = ["engine.c", "guest.c", "guest.h", "system.c", "texts.c", "value.c"];
 
 const COMPILE: [&str; 13] = [
     "--target=wasm32-wasi",

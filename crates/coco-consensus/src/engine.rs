@@ -477,7 +477,7 @@ impl Default for Limits {
 }
 
 /// Recent entries in memory: enough for a backup that was away for some seconds under full load.
-pub const WINDOW_BYTES_MAX: usize = 64 << 20;
+pub const WINDOW_BYTES_MAX: usize = 32 << 20;
 /// Proposed and not committed: what three nodes can write to disk within about a second.
 pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Entries in one message: large enough to fill a link, small enough not to delay a heartbeat.

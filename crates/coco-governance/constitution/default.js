@@ -523,9 +523,11 @@ export function resolve(proposal, proposerId, votes) {
     const [approving, refusing] = [of(true), of(false)];
     const { actions } = JSON.parse(proposal);
     const [inForce, alone] = [policy(), decidedAlone(actions, proposerId)];
-    const decisions = actions.flatMap((action) => alone.has(action)
-        ? ["Accepted"]
-        : namesOfRules(action.name).map((name) => decide(ruleOfVotes(inForce, name), active, approving, refusing)));
+    // A proposal may have a thousand actions of one name, which are decided alike.
+    const names = new Set();
+    for (const action of actions) if (!alone.has(action)) names.add(action.name);
+    const decisions = [...names].flatMap(namesOfRules)
+        .map((name) => decide(ruleOfVotes(inForce, name), active, approving, refusing));
     if (decisions.includes("Rejected")) return "Rejected";
     return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
 }

@@ -75,10 +75,11 @@ impl Cell {
         version.value.as_ref().map(|value| (version.seqno, value))
     }
 
-    /// Adds a version above all others.
-    pub(crate) fn push(&mut self, seqno: Seqno, value: Option<Value>) {
+    /// Adds a version above all others, and says how many bytes the value below it has.
+    pub(crate) fn push(&mut self, seqno: Seqno, value: Option<Value>) -> usize {
         assert!(self.newest.seqno < seqno, "versions of a key ascend");
         let before = std::mem::replace(&mut self.newest, Version { seqno, value });
+        let bytes = before.value.as_ref().map_or(0, |value| value.len());
         match self.older.as_deref_mut() {
             None => self.older = Some(Box::new(Older::One(before))),
             Some(older @ Older::One(_)) => {
@@ -93,6 +94,7 @@ impl Cell {
             }
             Some(Older::Many(versions)) => versions.push_back(before),
         }
+        bytes
     }
 
     /// Forgets the versions above `to`. False when none is left.

@@ -10,8 +10,9 @@ pub(crate) enum Key {
     Long(Arc<[u8]>),
 }
 
-/// Longest short key, in bytes: with it a key fills a cache line, and an account with a storage slot (60) still fits.
-const SHORT_BYTES_MAX: usize = 62;
+/// Longest short key, in bytes: an account with a storage slot (60) fits, and an id in hexadecimal (64), of which there are as many
+/// as participants.
+const SHORT_BYTES_MAX: usize = 70;
 
 impl Deref for Key {
     type Target = [u8];

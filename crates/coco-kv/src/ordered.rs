@@ -88,22 +88,23 @@ impl OrderedMap {
             .map(|(key, _)| Key::clone(key))
     }
 
-    /// Writes a version. `None`, and no change, when a key is removed that is not there; else the key to undo.
-    pub(crate) fn write(&self, write: &impl Write, seqno: Seqno) -> Option<Key> {
+    /// Writes a version. `None`, and no change, when a key is removed that is not there; else the key to undo, and how many
+    /// bytes the value before has.
+    pub(crate) fn write(&self, write: &impl Write, seqno: Seqno) -> Option<(Key, usize)> {
         let value = write.value();
         match self.cells.write().entry(write.key()) {
             Entry::Occupied(mut entry) => {
                 if value.is_none() && entry.get().is_removed() {
                     return None;
                 }
-                entry.get_mut().push(seqno, value);
-                Some(Key::clone(entry.key()))
+                let bytes = entry.get_mut().push(seqno, value);
+                Some((Key::clone(entry.key()), bytes))
             }
             Entry::Vacant(entry) => {
                 let cell = Cell::new(seqno, Some(value?));
                 let key = Key::clone(entry.key());
                 entry.insert(cell);
-                Some(key)
+                Some((key, 0))
             }
         }
     }

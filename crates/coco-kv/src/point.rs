@@ -32,8 +32,14 @@ impl PointMap {
         shard.find(hash, |(found, _)| **found == *key).map(|(_, cell)| cell.newest())
     }
 
-    /// Writes a version. `None`, and no change, when a key is removed that is not there; else the key to undo.
-    pub(crate) fn write(&self, keyed: &Keyed, write: &impl Write, seqno: Seqno) -> Option<Key> {
+    /// Writes a version. `None`, and no change, when a key is removed that is not there; else the key to undo, and how many
+    /// bytes the value before has.
+    pub(crate) fn write(
+        &self,
+        keyed: &Keyed,
+        write: &impl Write,
+        seqno: Seqno,
+    ) -> Option<(Key, usize)> {
         let hash = keyed.place(write.bytes());
         let value = write.value();
         let mut shard = self.shards.of(hash).write();
@@ -47,14 +53,14 @@ impl PointMap {
                 if value.is_none() && cell.is_removed() {
                     return None;
                 }
-                cell.push(seqno, value);
-                Some(Key::clone(key))
+                let bytes = cell.push(seqno, value);
+                Some((Key::clone(key), bytes))
             }
             Entry::Vacant(entry) => {
                 let cell = Cell::new(seqno, Some(value?));
                 let key = write.key();
                 entry.insert((Key::clone(&key), cell));
-                Some(key)
+                Some((key, 0))
             }
         }
     }

@@ -22,12 +22,20 @@ pub struct Store {
     undo: VecDeque<Undo>,
     /// The newest version when [`Store::compact`] was last called.
     compacted_at: Seqno,
+    /// Bytes of large values that were overwritten or removed, and are kept for older versions.
+    superseded_bytes: usize,
 }
 
 /// What one version touched.
 struct Undo {
     seqno: Seqno,
     maps: Vec<(MapId, Touched)>,
+}
+
+impl Undo {
+    fn superseded_bytes(&self) -> usize {
+        self.maps.iter().map(|(_, touched)| touched.superseded_bytes()).sum()
+    }
 }
 
 /// Why changes were not committed. Nothing was written.
@@ -126,7 +134,8 @@ impl Store {
     pub(crate) fn of(catalogue: Catalogue, keyed: Keyed, version: Seqno) -> Self {
         let catalogue = Arc::new(catalogue);
         let shared = Arc::new(Shared::new(keyed, Arc::clone(&catalogue), version));
-        Self { shared, catalogue, version, undo: VecDeque::new(), compacted_at: version }
+        let (undo, compacted_at) = (VecDeque::new(), version);
+        Self { shared, catalogue, version, undo, compacted_at, superseded_bytes: 0 }
     }
 
     /// The maps, and the hashes that place keys in them.
@@ -310,7 +319,9 @@ impl Store {
 
     /// Shows the version to readers, after all its writes.
     fn finish_version(&mut self, seqno: Seqno, maps: Vec<(MapId, Touched)>) {
-        self.undo.push_back(Undo { seqno, maps });
+        let undo = Undo { seqno, maps };
+        self.superseded_bytes += undo.superseded_bytes();
+        self.undo.push_back(undo);
         self.version = seqno;
         self.shared.publish(seqno);
     }
@@ -332,6 +343,7 @@ impl Store {
         }
         self.shared.withdraw(to);
         while let Some(undo) = self.undo.pop_back_if(|undo| undo.seqno > to) {
+            self.superseded_bytes -= undo.superseded_bytes();
             for (map, touched) in &undo.maps {
                 let table = self.catalogue.table(*map).expect("maps are never dropped");
                 touched.rollback(table, &self.shared.keyed, undo.seqno, to);
@@ -339,6 +351,21 @@ impl Store {
         }
         self.version = to;
         Ok(())
+    }
+
+    /// The lowest version down to which large values of the past, of more than 1 KiB each, have at most `bytes` together. What is
+    /// below it can be forgotten with [`Store::compact`] to bound what they take.
+    #[must_use]
+    pub fn oldest_within(&self, bytes: usize) -> Seqno {
+        let (mut held, mut oldest) = (self.superseded_bytes, Seqno::ZERO);
+        for undo in &self.undo {
+            if held <= bytes {
+                break;
+            }
+            held -= undo.superseded_bytes();
+            oldest = undo.seqno;
+        }
+        oldest
     }
 
     /// Forgets the versions below `oldest`, or below the lowest that a snapshot holds. Costs what those versions wrote;
@@ -353,6 +380,7 @@ impl Store {
         self.compacted_at = self.version;
         for _ in 0..COMPACT_VERSIONS_MIN.max(4 * written) {
             let Some(undo) = self.undo.pop_front_if(|undo| undo.seqno <= oldest) else { return };
+            self.superseded_bytes -= undo.superseded_bytes();
             for (map, touched) in &undo.maps {
                 let table = self.catalogue.table(*map).expect("maps are never dropped");
                 let beyond = u64::from(coco_planted::is(Bug::CompactTooFar));

@@ -57,10 +57,10 @@ impl Table {
     ) -> Touched {
         match self {
             Self::Point(map) => {
-                Touched::Keys(writes.filter_map(|write| map.write(keyed, &write, seqno)).collect())
+                Touched::keys(writes.filter_map(|write| map.write(keyed, &write, seqno)))
             }
             Self::Ordered(map) => {
-                Touched::Keys(writes.filter_map(|write| map.write(&write, seqno)).collect())
+                Touched::keys(writes.filter_map(|write| map.write(&write, seqno)))
             }
             Self::History(index) => {
                 let added = writes
@@ -129,19 +129,44 @@ impl Write for (&[u8], Option<&[u8]>) {
 
 /// What one version did to one map, for rollback and compaction.
 pub(crate) enum Touched {
-    Keys(Vec<Key>),
+    Keys {
+        keys: Vec<Key>,
+        /// Bytes of large values that it took the place of, and that are kept for the versions before.
+        superseded_bytes: usize,
+    },
     Fingerprints(Vec<u64>),
     Nothing,
 }
 
+/// A value of more bytes is large. The key and the cell of a smaller one may take as much as it does.
+pub(crate) const LARGE_BYTES: usize = 1024;
+
 impl Touched {
+    fn keys(written: impl Iterator<Item = (Key, usize)>) -> Self {
+        let mut superseded_bytes = 0;
+        let keys = written.map(|(key, bytes)| {
+            superseded_bytes += if bytes > LARGE_BYTES { bytes } else { 0 };
+            key
+        });
+        let keys = keys.collect();
+        Self::Keys { keys, superseded_bytes }
+    }
+
+    /// Bytes of large values that are kept for the versions before this one only.
+    pub(crate) const fn superseded_bytes(&self) -> usize {
+        match self {
+            Self::Keys { superseded_bytes, .. } => *superseded_bytes,
+            Self::Fingerprints(_) | Self::Nothing => 0,
+        }
+    }
+
     /// Undoes the version `seqno`, leaving those up to `to`.
     pub(crate) fn rollback(&self, table: &Table, keyed: &Keyed, seqno: Seqno, to: Seqno) {
         match (self, table) {
-            (Self::Keys(keys), Table::Point(map)) => {
+            (Self::Keys { keys, .. }, Table::Point(map)) => {
                 keys.iter().for_each(|key| map.rollback(keyed, key, to));
             }
-            (Self::Keys(keys), Table::Ordered(map)) => {
+            (Self::Keys { keys, .. }, Table::Ordered(map)) => {
                 keys.iter().for_each(|key| map.rollback(key, to));
             }
             (Self::Fingerprints(_), Table::History(_))
@@ -157,10 +182,10 @@ impl Touched {
     /// Drops what nobody at `oldest` or above sees.
     pub(crate) fn compact(&self, table: &Table, keyed: &Keyed, oldest: Seqno) {
         match (self, table) {
-            (Self::Keys(keys), Table::Point(map)) => {
+            (Self::Keys { keys, .. }, Table::Point(map)) => {
                 keys.iter().for_each(|key| map.compact(keyed, key, oldest));
             }
-            (Self::Keys(keys), Table::Ordered(map)) => {
+            (Self::Keys { keys, .. }, Table::Ordered(map)) => {
                 keys.iter().for_each(|key| map.compact(key, oldest));
             }
             (Self::Fingerprints(_), Table::History(_)) | (Self::Nothing, Table::LedgerOnly) => {}

@@ -142,7 +142,8 @@ pub struct LedgerSettings {
     pub chunk_bytes: u64,
     /// Longest time from an entry to its signature, in milliseconds, under load.
     pub signature_interval_ms: u64,
-    /// How many entries below the committed one can be asked for state.
+    /// How many entries below the committed one can be asked for state; fewer where large rows were replaced, see
+    /// [`PAST_BYTES_MAX`](coco_replica::PAST_BYTES_MAX).
     pub retained_entries: u64,
     /// A snapshot is made of the first signature at or after each multiple of this; 0 for none. The same on all nodes.
     pub snapshot_entries: u64,

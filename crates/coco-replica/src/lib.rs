@@ -56,7 +56,7 @@ pub use held::Held;
 pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
 pub use leases::{LEASE_GRACE_MS, LEASE_LOOK_MS};
 pub use ledger_state::{LedgerState, SharedLedgerState};
-pub use load::{LoadError, Loader, RECENT_BYTES_MAX, RestoreSnapshotError};
+pub use load::{LoadError, Loader, PAST_BYTES_MAX, RECENT_BYTES_MAX, RestoreSnapshotError};
 pub use load_ledger::{LoadLedger, LoadLedgerError, UseSnapshotError};
 pub use membership::{JoinRefusal, JoinReply, JoinRequest};
 pub use node_cipher::{Keyring, NodeCipher, NodeKeyError};

@@ -521,7 +521,8 @@ impl Core {
         }
     }
 
-    /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it.
+    /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it, or of more
+    /// where they have large values.
     pub(crate) fn commit(&mut self, to: Seqno, retained: u64) {
         self.state.write().committed = to;
         while let Some(entry) = self.uncommitted.pop_front_if(|entry| entry.seqno <= to) {
@@ -531,7 +532,8 @@ impl Core {
         while self.snapshots_asked.get(1).is_some_and(|next| *next <= to) {
             self.snapshots_asked.pop_front();
         }
-        self.store.compact(Seqno(to.0.saturating_sub(retained)));
+        let oldest = Seqno(to.0.saturating_sub(retained));
+        self.store.compact(oldest.max(self.store.oldest_within(PAST_BYTES_MAX)).min(to));
     }
 
     fn settled(&mut self, entry: &Uncommitted) {
@@ -539,6 +541,10 @@ impl Core {
         self.uncommitted_batches -= usize::from(!entry.is_signature);
     }
 }
+
+/// How many bytes large values of the past have together that are kept for versions that can still be read: a proposal may
+/// have a megabyte, and the slot of each member's last request as well.
+pub const PAST_BYTES_MAX: usize = 8 << 20;
 
 /// See [`Core::configurations`].
 const CONFIGURATIONS_KEPT: usize = 3;

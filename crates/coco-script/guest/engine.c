@@ -36,3 +36,5 @@
 #define EMSCRIPTEN 1
 
 #include "quickjs.c"
+
+#include "texts.c"

@@ -34,6 +34,18 @@ Leave value_leave(JSContext *context, Buffer *to, JSValueConst value, int depth)
 // Reads one value and moves `*at`. Bytes come from the outside, which is trusted; what does not fit throws all the same.
 JSValue value_enter(JSContext *context, const uint8_t **at, const uint8_t *end, int depth);
 
+// What may leave or enter in one value, in bytes.
+extern size_t value_bytes_max;
+
+// Where the characters of a text lie, of one byte or, if it is wide, of two. Null for what is no text in one piece.
+const uint8_t *text_characters(JSValueConst value, size_t *bytes, bool *is_wide);
+
+// A text of these characters.
+JSValue text_enter(JSContext *context, const uint8_t *characters, size_t bytes, bool is_wide);
+
+// `JSON.parse`.
+JSValue json_parse(JSContext *context, JSValueConst self, int count, JSValueConst *arguments);
+
 bool buffer_write(Buffer *to, const void *bytes, size_t length);
 Leave buffer_text(JSContext *context, Buffer *to, const char *text, size_t length);
 bool buffer_head(Buffer *to, uint8_t tag, uint32_t length);
@@ -48,6 +60,9 @@ enum {
     TAG_BYTES = 6,
     TAG_LIST = 7,
     TAG_RECORD = 8,
+    // Texts as the engine keeps them: characters of one byte, and of two.
+    TAG_NARROW = 9,
+    TAG_WIDE = 10,
 };
 
 #endif

@@ -1,7 +1,7 @@
 // The operating system as the engine sees it: there is none.
 //
 // Each function here takes the place of one of the C library that would import something from the outside. What is left
-// to import are the three functions of `guest.c`.
+// to import are the functions of `guest.c` and `texts.c`.
 
 #include <stddef.h>
 #include <stdio.h>

@@ -58,6 +58,13 @@ static Leave leave_bytes(JSContext *context, Buffer *to, const uint8_t *bytes, s
 
 static Leave leave_text(JSContext *context, Buffer *to, JSValueConst value) {
     size_t length;
+    bool is_wide;
+    const uint8_t *characters = text_characters(value, &length, &is_wide);
+    if (characters && !is_wide) {
+        if (length > to->length_max) return too_large(context);
+        bool room = buffer_head(to, TAG_NARROW, (uint32_t)length) && buffer_write(to, characters, length);
+        return room ? LEAVE_OK : too_large(context);
+    }
     const char *text = JS_ToCStringLen(context, &length, value);
     if (!text) return LEAVE_THREW;
     Leave left = buffer_text(context, to, text, length);
@@ -175,13 +182,25 @@ static JSValue enter_list(JSContext *context, const uint8_t **at, const uint8_t 
     return list;
 }
 
+// The name of a member. Names that repeat are found without making a text of them.
+static JSAtom enter_name(JSContext *context, const uint8_t **at, const uint8_t *end, int depth) {
+    uint32_t length;
+    const uint8_t *after = *at + 1;
+    if (*at < end && **at == TAG_TEXT && read_length(&after, end, &length) && (size_t)(end - after) >= length) {
+        *at = after + length;
+        return JS_NewAtomLen(context, (const char *)after, length);
+    }
+    JSValue name = value_enter(context, at, end, depth);
+    JSAtom atom = JS_IsException(name) ? JS_ATOM_NULL : JS_ValueToAtom(context, name);
+    JS_FreeValue(context, name);
+    return atom;
+}
+
 static JSValue enter_record(JSContext *context, const uint8_t **at, const uint8_t *end, uint32_t count, int depth) {
     JSValue record = JS_NewObject(context);
     for (uint32_t i = 0; i < count && !JS_IsException(record); i++) {
         bool failed = true;
-        JSValue name = value_enter(context, at, end, depth + 1);
-        JSAtom atom = JS_IsException(name) ? JS_ATOM_NULL : JS_ValueToAtom(context, name);
-        JS_FreeValue(context, name);
+        JSAtom atom = enter_name(context, at, end, depth + 1);
         if (atom != JS_ATOM_NULL) {
             JSValue member = value_enter(context, at, end, depth + 1);
             // Defined and not set: a member may be called `__proto__`.
@@ -228,6 +247,7 @@ JSValue value_enter(JSContext *context, const uint8_t **at, const uint8_t *end, 
     const uint8_t *bytes = *at;
     *at += length;
     if (tag == TAG_TEXT) return JS_NewStringLen(context, (const char *)bytes, length);
+    if (tag == TAG_NARROW || tag == TAG_WIDE) return text_enter(context, bytes, length, tag == TAG_WIDE);
     if (tag == TAG_BYTES) return JS_NewArrayBufferCopy(context, bytes, length);
     return JS_ThrowInternalError(context, "a value from outside has an unknown tag");
 }

@@ -29,6 +29,7 @@ mod error;
 mod fuel;
 mod image;
 mod instance;
+mod json;
 mod limits;
 mod outside;
 mod value;

@@ -19,6 +19,9 @@ pub(crate) const HOST_CALL_FUEL: u64 = 100;
 /// So many bytes that a host reads or gives cost one unit of fuel.
 pub(crate) const HOST_BYTES_PER_FUEL: u64 = 64;
 
+/// So many bytes of JSON that are read outside cost one unit of fuel.
+pub(crate) const JSON_BYTES_PER_FUEL: u64 = 16;
+
 /// The longest line of a log, in bytes. What is longer is cut.
 pub(crate) const LOG_LINE_BYTES_MAX: u32 = 1024;
 

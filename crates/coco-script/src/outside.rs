@@ -1,10 +1,10 @@
-//! What the guest can ask for: the three functions that it imports.
+//! What the guest can ask for: the four functions that it imports.
 
 use wasmi::{Caller, Error, Extern, Func, ResourceLimiter, Store};
 
 use crate::{
-    HostError, Limits, Value,
-    limits::{HOST_BYTES_PER_FUEL, HOST_CALL_FUEL, LOG_LINE_BYTES_MAX},
+    HostError, Limits, Value, json,
+    limits::{HOST_BYTES_PER_FUEL, HOST_CALL_FUEL, JSON_BYTES_PER_FUEL, LOG_LINE_BYTES_MAX},
     value::DEPTH_MAX,
 };
 
@@ -105,6 +105,7 @@ impl<'h> Outside<'h> {
             "call" => Func::wrap(store, call),
             "take" => Func::wrap(store, take),
             "log" => Func::wrap(store, log),
+            "json" => Func::wrap(store, parse_json),
             _ => return None,
         };
         Some(function.into())
@@ -191,6 +192,27 @@ fn take(mut caller: Caller<'_, Outside<'_>>, to: u32) -> Result<(), Error> {
     let to = usize::try_from(to).map_err(|_| Error::new("no such place"))?;
     memory(&caller)?.write(&mut caller, to, &reply)?;
     Ok(())
+}
+
+/// Takes JSON apart for the guest: how long the value is that it may take, or -1 if it is for the engine to read.
+fn parse_json(
+    mut caller: Caller<'_, Outside<'_>>,
+    text: u32,
+    bytes: u32,
+    is_wide: u32,
+) -> Result<i32, Error> {
+    charge(&mut caller, HOST_CALL_FUEL + u64::from(bytes) / JSON_BYTES_PER_FUEL)?;
+    let text = read(&mut caller, text, bytes)?;
+    let outside = caller.data_mut();
+    let parsed = if is_wide == 0 {
+        json::encode(&text, outside.value_bytes_max)
+    } else {
+        let units = text.as_chunks::<2>().0.iter().copied().map(u16::from_le_bytes);
+        json::encode(&units.collect::<Vec<u16>>(), outside.value_bytes_max)
+    };
+    let Some(encoded) = parsed else { return Ok(-1) };
+    outside.reply = encoded;
+    positive(outside.reply.len())
 }
 
 fn log(mut caller: Caller<'_, Outside<'_>>, text: u32, length: u32) -> Result<(), Error> {

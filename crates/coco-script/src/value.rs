@@ -1,7 +1,7 @@
 //! Values as scripts and hosts exchange them.
 //!
-//! A value is a tag and what it holds. Lengths are 32 bits and numbers 64 bits, little-endian; text is UTF-8. The same form
-//! is written and read by `guest/value.c`.
+//! A value is a tag and what it holds. Lengths are 32 bits and numbers 64 bits, little-endian. Text is UTF-8, or what the engine
+//! keeps: characters of 8 bits, or of 16. The same form is written and read by `guest/value.c`.
 
 /// The deepest nesting of values. As in `guest/guest.h`.
 pub const DEPTH_MAX: usize = 64;
@@ -78,7 +78,8 @@ impl Value {
             Self::Record(members) => {
                 head(to, RECORD, members.len());
                 for (name, value) in members {
-                    encode_text(to, name);
+                    let units: Vec<u16> = name.encode_utf16().collect();
+                    encode_name(to, &units);
                     value.encode(to);
                 }
             }
@@ -115,8 +116,33 @@ fn head(to: &mut Vec<u8>, tag: u8, length: usize) {
 }
 
 fn encode_text(to: &mut Vec<u8>, text: &str) {
-    head(to, TEXT, text.len());
-    to.extend(text.as_bytes());
+    if text.is_ascii() {
+        head(to, NARROW, text.len());
+        to.extend(text.as_bytes());
+    } else {
+        let units: Vec<u16> = text.encode_utf16().collect();
+        encode_units(to, &units);
+    }
+}
+
+/// Writes a text as the engine keeps it.
+pub(crate) fn encode_units(to: &mut Vec<u8>, units: &[u16]) {
+    if units.iter().all(|unit| *unit <= 0xFF) {
+        head(to, NARROW, units.len());
+        to.extend(units.iter().map(|unit| unit.to_le_bytes()[0]));
+    } else {
+        head(to, WIDE, 2 * units.len());
+        to.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+    }
+}
+
+/// Writes the name of a member. Those of ASCII have a tag of their own: the guest looks for them as they are.
+pub(crate) fn encode_name(to: &mut Vec<u8>, units: &[u16]) {
+    let at = to.len();
+    encode_units(to, units);
+    if units.iter().all(|unit| *unit < 0x80) {
+        to[at] = TEXT;
+    }
 }
 
 fn decode(rest: &mut &[u8], depth: usize) -> Result<Value, NoValue> {
@@ -130,7 +156,7 @@ fn decode(rest: &mut &[u8], depth: usize) -> Result<Value, NoValue> {
         FALSE => Value::Bool(false),
         TRUE => Value::Bool(true),
         NUMBER => Value::Number(f64::from_le_bytes(take(rest)?)),
-        TEXT => Value::Text(decode_text(rest)?),
+        TEXT | NARROW | WIDE => Value::Text(decode_text(tag, rest)?),
         BYTES => Value::Bytes(take_counted(rest)?.to_vec()),
         LIST => {
             let count = u32::from_le_bytes(take(rest)?);
@@ -145,10 +171,8 @@ fn decode(rest: &mut &[u8], depth: usize) -> Result<Value, NoValue> {
             let count = u32::from_le_bytes(take(rest)?);
             let mut members = Vec::new();
             for _ in 0..count {
-                if take::<1>(rest)? != [TEXT] {
-                    return Err(NoValue);
-                }
-                let name = decode_text(rest)?;
+                let [tag] = take::<1>(rest)?;
+                let name = decode_text(tag, rest)?;
                 members.push((name, decode(rest, depth + 1)?));
             }
             Value::Record(members)
@@ -171,19 +195,38 @@ fn take_counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], NoValue> {
     Ok(taken)
 }
 
-fn decode_text(rest: &mut &[u8]) -> Result<String, NoValue> {
-    String::from_utf8(take_counted(rest)?.to_vec()).map_err(|_| NoValue)
+fn decode_text(tag: u8, rest: &mut &[u8]) -> Result<String, NoValue> {
+    match tag {
+        NARROW => {
+            let text = take_counted(rest)?;
+            Ok(match str::from_utf8(text) {
+                Ok(ascii) if text.is_ascii() => ascii.to_owned(),
+                _ => text.iter().copied().map(char::from).collect(),
+            })
+        }
+        WIDE => {
+            let (units, []) = take_counted(rest)?.as_chunks::<2>() else { return Err(NoValue) };
+            let units: Vec<u16> = units.iter().copied().map(u16::from_le_bytes).collect();
+            String::from_utf16(&units).map_err(|_| NoValue)
+        }
+        TEXT => String::from_utf8(take_counted(rest)?.to_vec()).map_err(|_| NoValue),
+        _ => Err(NoValue),
+    }
 }
 
 const UNDEFINED: u8 = 0;
-const NULL: u8 = 1;
-const FALSE: u8 = 2;
-const TRUE: u8 = 3;
-const NUMBER: u8 = 4;
+pub(crate) const NULL: u8 = 1;
+pub(crate) const FALSE: u8 = 2;
+pub(crate) const TRUE: u8 = 3;
+pub(crate) const NUMBER: u8 = 4;
 const TEXT: u8 = 5;
 const BYTES: u8 = 6;
-const LIST: u8 = 7;
-const RECORD: u8 = 8;
+pub(crate) const LIST: u8 = 7;
+pub(crate) const RECORD: u8 = 8;
+/// A text of characters of 8 bits.
+const NARROW: u8 = 9;
+/// A text of characters of 16 bits.
+const WIDE: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -197,8 +240,13 @@ mod tests {
             Value::Bool(false),
             Value::Number(-0.5),
             Value::text("é"),
+            Value::text("€😀"),
             Value::Bytes(vec![0, 255]),
-            Value::Record(vec![("a".into(), Value::List(Vec::new()))]),
+            Value::Record(vec![
+                ("a".into(), Value::List(Vec::new())),
+                ("é".into(), Value::Null),
+                ("€".into(), Value::Null),
+            ]),
         ])
     }
 

@@ -1,0 +1,63 @@
+//! How much of the past is kept for versions that can still be read.
+
+use coco_kv::{MapKind, MapName, MapSpec, Store, WriteSet};
+use coco_types::Seqno;
+
+const LARGE: usize = 2000;
+
+fn name(text: &'static str) -> MapName {
+    MapName::from_static(text)
+}
+
+fn store() -> Store {
+    let map = |text, kind| MapSpec::new(name(text), kind);
+    Store::new(
+        vec![map("app.point", MapKind::Point), map("public:app.ordered", MapKind::Ordered)],
+        [1, 2],
+    )
+}
+
+/// Applies the next version: a value of so many bytes in each map, or its removal.
+fn write(store: &mut Store, key: &[u8], bytes: Option<usize>) {
+    let mut writes = WriteSet::new();
+    for map in ["app.point", "public:app.ordered"] {
+        match bytes {
+            Some(bytes) => writes.insert(&name(map), key, vec![7; bytes]),
+            None => writes.remove(&name(map), key),
+        }
+    }
+    let next = store.version().next();
+    store.apply(next, &writes).expect("it is the next version");
+}
+
+#[test]
+fn large_values_that_were_superseded_have_a_bound() {
+    let mut store = store();
+    for _ in 0..10 {
+        write(&mut store, b"a", Some(LARGE));
+    }
+    // Nine of ten are of the past, each twice.
+    for (bytes, oldest) in [(18 * LARGE, 0), (18 * LARGE - 1, 2), (4 * LARGE, 8), (0, 10)] {
+        assert_eq!(store.oldest_within(bytes), Seqno(oldest), "{bytes}");
+    }
+    store.compact(store.oldest_within(4 * LARGE));
+    assert_eq!(store.oldest(), Seqno(8));
+    assert_eq!(store.oldest_within(4 * LARGE), Seqno(0), "what is left is within the bound");
+    store.rollback(Seqno(9)).expect("it is kept");
+    assert_eq!(store.oldest_within(2 * LARGE), Seqno(0));
+    assert_eq!(store.oldest_within(2 * LARGE - 1), Seqno(9));
+}
+
+#[test]
+fn what_was_removed_counts_and_what_is_small_does_not() {
+    let mut store = store();
+    write(&mut store, b"a", Some(LARGE));
+    write(&mut store, b"a", None);
+    write(&mut store, b"a", None);
+    assert_eq!(store.oldest_within(2 * LARGE - 1), Seqno(2));
+    store.compact(Seqno(2));
+    for _ in 0..10 {
+        write(&mut store, b"b", Some(1024));
+    }
+    assert_eq!(store.oldest_within(0), Seqno(0));
+}
