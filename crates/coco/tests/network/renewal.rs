@@ -3,17 +3,15 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
-use coco_crypto::{Certificate, Curve};
+use coco_crypto::Certificate;
 use coco_node::config::Restart;
-use coco_types::TxId;
 use serde_json::{Value, json};
 
 use super::{
     cluster::Network,
     http::{Connection, PATIENCE},
-    ledger::{stop_and_compare, verify},
-    members::{self, Desk, Member},
-    newcomers::Stranger,
+    ledger::stop_and_compare,
+    members::Desk,
     program::{coco, errors_of, until},
 };
 
@@ -102,79 +100,16 @@ fn shown_by(network: &Network, i: usize) -> anyhow::Result<Certificate> {
     connection.certificate()
 }
 
-fn days(certificate: &Certificate) -> u64 {
-    let validity = certificate.validity();
-    (validity.not_after - validity.not_before).div_ceil(DAY_SECONDS)
-}
-
-#[test]
-fn a_constitution_that_calls_as_ccfs_does_certifies_nodes_on_their_requests() -> anyhow::Result<()>
-{
-    let mut network = Network::provision(3, |_| {})?;
-    network.start_all()?;
-    network.adjust(|config| config.consensus.restart = Restart::Rejoin)?;
-    let [acme, bank] = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
-    let (acme, bank) = (acme?, bank?);
-    let development = network.addresses(0)?.development;
-    let decided = |action: &str, args: &Value| {
-        let mut connection = Connection::plain(development, PATIENCE)?;
-        members::decide(&mut connection, &[&acme, &bank], action, args)
-    };
-    // A process that starts again is another node, with a request of its own.
-    let gone = shown_by(&network, 2)?;
-    network.kill(&[2])?;
-    network.start(2)?;
-    until("n2 is back", TIME, || Ok(shown_by(&network, 2)?.key() != gone.key()))?;
-    network.await_all_seated(TIME)?;
-
-    decided("add_virtual_measurement", &json!({ "measurement": "ab".repeat(32) }))?;
-    let text = include_str!("../../../coco-governance/tests/stories/ccf_like.js");
-    decided("set_constitution", &json!({ "constitution": text }))?;
-    // A newcomer is certified when it is trusted.
-    let newcomer = Stranger::new(Curve::P384)?;
-    let mut asks = newcomer.request(|_| {})?;
-    asks.certificate_signing_request = Some(newcomer.signs(&[])?);
-    ensure!(newcomer.ask(&network, &asks)? == "Pending", "nobody has decided yet");
-    let hour_ago =
-        Command::new("date").args(["-u", "-d", "1 hour ago", "+%y%m%d%H%M%SZ"]).output()?;
-    let from = String::from_utf8(hour_ago.stdout)?.trim().to_owned();
-    let id = newcomer.certificate.key().node_id().to_string();
-    let args = json!({ "node_id": id, "valid_from": from, "validity_period_days": 7 });
-    decided("transition_node_to_trusted", &args)?;
-    let certified = || {
-        let path = format!("/gov/service/nodes/{id}?api-version=2024-07-01");
-        let row = Connection::plain(development, PATIENCE)?.get(&path)?.json()?;
-        Ok::<_, anyhow::Error>(Certificate::from_pem(row["certificate"].as_str().context("PEM")?)?)
-    };
-    until(
-        "the newcomer is certified",
-        TIME,
-        || Ok(certified().is_ok_and(|made| days(&made) == 7)),
-    )?;
-    ensure!(certified()?.key() == newcomer.certificate.key(), "for its key");
-
-    // Every node that is trusted has a request in its row, or this would fail.
-    let before: Vec<_> = (0..3).map(|i| shown_by(&network, i)).collect::<Result<_, _>>()?;
-    let args = json!({ "valid_from": from, "validity_period_days": 30 });
-    decided("set_all_nodes_certificate_validity", &args)?;
-    for (i, before) in before.iter().enumerate() {
-        until(&format!("n{i} shows a new one"), TIME, || Ok(shown_by(&network, i)? != *before))?;
-        let renewed = shown_by(&network, i)?;
-        ensure!(renewed.key() == before.key() && days(&renewed) == 30, "{renewed:?}");
-        ensure!(renewed.node_names()? == before.node_names()?, "the names stay");
-    }
-    ensure!(days(&certified()?) == 30, "the newcomer's is another, too");
-    stop_and_compare(&mut network)?;
-    verify(&network, 0, TxId::new(2, 4))?;
-    network.finish()
-}
-
 #[test]
 fn certificates_of_nodes_are_renewed_while_they_run() -> anyhow::Result<()> {
     let mut network = Network::provision(3, |_| {})?;
     network.start_all()?;
     let desk = Desk::of(&network)?;
     let before: Vec<_> = (0..3).map(|i| shown_by(&network, i)).collect::<Result<_, _>>()?;
+    let days = |certificate: &Certificate| {
+        let validity = certificate.validity();
+        (validity.not_after - validity.not_before).div_ceil(DAY_SECONDS)
+    };
 
     decide(&desk, &network, &["renew-node-certificates", "--days", "30"])?;
     for (i, before) in before.iter().enumerate() {
