@@ -143,7 +143,7 @@ fn a_service_comes_back_from_a_snapshot_and_the_ledger_files_after_it() -> anyho
     // It stops meanwhile, and starts from the snapshot of the service before it.
     let running = phoenix.start()?;
     come_back(&phoenix, &desk, &lost)?;
-    ensure!(has_balance(&phoenix, phoenix.client, balance)?, "what was private is there");
+    until("what was private is there", TIME, || has_balance(&phoenix, phoenix.client, balance))?;
     // What is before the snapshot is kept by others, or by nobody.
     let early = phoenix.receipt(&desk, &["receipt", "get", "2.3"])?;
     ensure!(early.exit != 0 && early.err.contains("archived"), "{}", early.err);
@@ -170,6 +170,8 @@ fn a_service_comes_back_from_a_snapshot_and_the_ledger_files_after_it() -> anyho
     let second = Phoenix::make(&desk, &scratch, "once more", &ledger, &phoenix.service_cert)?;
     let _running = second.start()?;
     come_back(&second, &desk, &phoenix.service_cert)?;
-    ensure!(has_balance(&second, second.client, balance)?, "what was private is still there");
+    until("what was private is still there", TIME, || {
+        has_balance(&second, second.client, balance)
+    })?;
     network.finish()
 }
