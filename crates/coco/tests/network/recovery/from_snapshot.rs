@@ -32,12 +32,7 @@ fn keep_tail(node: &Path, to: &Path) -> anyhow::Result<SnapshotName> {
     fs::create_dir(to)?;
     copy_of(&node.join("ledger"), &to.join("ledger"))?;
     copy_of(&node.join("snapshots"), &to.join("snapshots"))?;
-    let mut found: Vec<SnapshotName> = Vec::new();
-    for file in fs::read_dir(to.join("snapshots"))? {
-        let name = file?.file_name().into_string().ok();
-        found.extend(name.and_then(|name| name.parse::<SnapshotName>().ok()));
-    }
-    let newest = found.into_iter().max().context("a snapshot")?;
+    let newest = names_in(&to.join("snapshots"))?.into_iter().max().context("a snapshot")?;
     let gone = to.join("gone");
     ensure!(move_chunks(&to.join("ledger"), &gone, newest.seqno)? > 0, "something is before it");
     fs::remove_dir_all(gone)?;
@@ -48,6 +43,41 @@ fn keep_tail(node: &Path, to: &Path) -> anyhow::Result<SnapshotName> {
         }
     }
     Ok(newest)
+}
+
+/// What members can do with their shares and a tail, away from any node: see whether it would do, and read what they agreed to.
+fn rehearse(desk: &Desk, scratch: &Path, kept: &Path, lost: &Path) -> anyhow::Result<()> {
+    let newest = names_in(&kept.join("snapshots"))?.into_iter().max().context("a snapshot")?;
+    let (ledger, lost) = (kept.join("ledger"), lost.to_str().context("UTF-8")?);
+    let ledger = ledger.to_str().context("UTF-8")?;
+    let mut shares = Vec::new();
+    for name in ["acme", "bank"] {
+        let key = scratch.join("members").join(format!("{name}.enc.key.pem"));
+        let out = scratch.join(format!("{name}.share"));
+        let [key, out] = [key, out].map(|path| path.display().to_string());
+        let words = ["ledger", "share", ledger, "--key", &key, "--out", &out];
+        // The sharing is in the snapshot.
+        desk.run(&words)?.failed(1, "COCO-1021");
+        desk.run(&[&words[..], &["--service-cert", lost]].concat())?.ok();
+        shares.extend(["--share".to_owned(), out]);
+    }
+    let shares: Vec<&str> = shares.iter().map(String::as_str).collect();
+    let with = |words: &[&str]| desk.run(&[words, &["--service-cert", lost], &shares].concat());
+    let drilled = with(&["shares", "drill", ledger])?.ok();
+    ensure!(drilled.contains("all 2 of its secrets"), "{drilled}");
+    let [from, to] = [1, 8].map(|n| (newest.seqno.0 + n).to_string());
+    let read = with(&["ledger", "decrypt", ledger, "--from", &from, "--to", &to])?.ok();
+    ensure!(!read.is_empty(), "private writes are shown");
+    Ok(())
+}
+
+fn names_in(snapshots: &Path) -> anyhow::Result<Vec<SnapshotName>> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(snapshots)? {
+        let name = file?.file_name().into_string().ok();
+        found.extend(name.and_then(|name| name.parse::<SnapshotName>().ok()));
+    }
+    Ok(found)
 }
 
 /// Members open it and two of them send their shares.
@@ -119,6 +149,8 @@ fn a_service_comes_back_from_a_snapshot_and_the_ledger_files_after_it() -> anyho
     let first = send_until_equal(&network, &mut hashes, &[0, 1, 2], None)?;
     // The snapshot is of another period than the first entries.
     decide(&desk, &network, &["rekey"])?;
+    let disclose = ["disclose", "--from", "1", "--to", "100000", "--reason", "a drill"];
+    decide(&desk, &network, &disclose)?;
     send_until_equal(&network, &mut hashes, &[0, 1, 2], Some(first))?;
     send(&network, &mut hashes, 3)?;
     let balance = U256::from((0..hashes.len() as u64).sum::<u64>());
@@ -128,6 +160,8 @@ fn a_service_comes_back_from_a_snapshot_and_the_ledger_files_after_it() -> anyho
     let node = snapshot_folder(&network, 1).with_file_name("");
     assert_eq!(keep_tail(&node, &kept)?, newest);
     (0..3).try_for_each(|i| fs::remove_dir_all(network.place(i)))?;
+
+    rehearse(&desk, &scratch, &kept, &lost)?;
 
     // Without its snapshot a tail is nothing.
     let bare = scratch.join("bare");
