@@ -476,8 +476,9 @@ impl Default for Limits {
     }
 }
 
-/// Recent entries in memory: enough for a backup that was away for some seconds under full load.
-pub const WINDOW_BYTES_MAX: usize = 32 << 20;
+/// Recent entries in memory: enough for a backup that was away for two or three seconds under full load. One that was away for longer
+/// is served from the disk.
+pub const WINDOW_BYTES_MAX: usize = 16 << 20;
 /// Proposed and not committed: what three nodes can write to disk within about a second.
 pub const UNCOMMITTED_BYTES_MAX: usize = 64 << 20;
 /// Entries in one message: large enough to fill a link, small enough not to delay a heartbeat.

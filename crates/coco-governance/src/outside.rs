@@ -283,7 +283,6 @@ impl<'a, 's> Outside<'a, 's> {
 impl Host for Outside<'_, '_> {
     fn call(&mut self, operation: &str, arguments: &[Value]) -> Result<Value, HostError> {
         match (operation, arguments) {
-            ("strToBuf", [Value::Text(text)]) => Ok(Value::Bytes(text.as_bytes().to_vec())),
             // As in CCF's engine, what is no UTF-8 becomes replacement characters.
             ("bufToStr", [Value::Bytes(bytes)]) => {
                 Ok(Value::Text(String::from_utf8_lossy(bytes).into_owned()))

@@ -52,7 +52,7 @@
         set: refuse, defineProperty: refuse, deleteProperty: refuse, setPrototypeOf: refuse, preventExtensions: refuse,
     });
 
-    const strToBuf = (string) => ask("strToBuf", text(string, "argument"));
+    const { strToBuf } = host;
     const bufToStr = (buffer) => ask("bufToStr", bytes(buffer, "argument"));
     const jsonCompatibleToBuf = (value) => {
         const json = JSON.stringify(value);

@@ -544,7 +544,7 @@ impl Core {
 
 /// How many bytes large values of the past have together that are kept for versions that can still be read: a proposal may
 /// have a megabyte, and the slot of each member's last request as well.
-pub const PAST_BYTES_MAX: usize = 8 << 20;
+pub const PAST_BYTES_MAX: usize = 4 << 20;
 
 /// See [`Core::configurations`].
 const CONFIGURATIONS_KEPT: usize = 3;

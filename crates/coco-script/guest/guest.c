@@ -183,6 +183,21 @@ static JSValue is_proxy(JSContext *ctx, JSValueConst self, int count, JSValueCon
     return JS_NewBool(ctx, count > 0 && JS_IsProxy(arguments[0]));
 }
 
+// `host.strToBuf(text)`: a buffer with the text in UTF-8. It needs nothing of the outside, and is asked for often.
+static JSValue text_to_buffer(JSContext *ctx, JSValueConst self, int count, JSValueConst *arguments) {
+    (void)self;
+    if (count < 1 || !JS_IsString(arguments[0])) return JS_ThrowTypeError(ctx, "argument must be a string");
+    size_t length;
+    bool is_wide;
+    const uint8_t *characters = text_characters(arguments[0], &length, &is_wide);
+    if (characters && !is_wide && text_is_ascii(characters, length)) return JS_NewArrayBufferCopy(ctx, characters, length);
+    const char *text = JS_ToCStringLen(ctx, &length, arguments[0]);
+    if (!text) return JS_EXCEPTION;
+    JSValue buffer = text_is_utf8(ctx, text, length) ? JS_NewArrayBufferCopy(ctx, (const uint8_t *)text, length) : JS_EXCEPTION;
+    JS_FreeCString(ctx, text);
+    return buffer;
+}
+
 static Source *find(const char *name) {
     for (Source *source = sources; source; source = source->next) {
         if (!strcmp(source->name, name)) return source;
@@ -232,6 +247,7 @@ static bool define_globals(void) {
     done &= define(global, "host", host, 1);
     JSValue made = JS_GetPropertyStr(context, global, "host");
     done &= define(made, "isProxy", is_proxy, 1);
+    done &= define(made, "strToBuf", text_to_buffer, 1);
     JS_FreeValue(context, made);
     made = JS_GetPropertyStr(context, global, "JSON");
     done &= define(made, "parse", json_parse, 2);

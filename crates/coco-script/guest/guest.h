@@ -40,6 +40,12 @@ extern size_t value_bytes_max;
 // Where the characters of a text lie, of one byte or, if it is wide, of two. Null for what is no text in one piece.
 const uint8_t *text_characters(JSValueConst value, size_t *bytes, bool *is_wide);
 
+// Whether all bytes are those of ASCII.
+bool text_is_ascii(const uint8_t *text, size_t length);
+
+// Whether what the engine gives for UTF-8 is that. If not, an exception that says so is pending.
+bool text_is_utf8(JSContext *context, const char *text, size_t length);
+
 // A text of these characters.
 JSValue text_enter(JSContext *context, const uint8_t *characters, size_t bytes, bool is_wide);
 

@@ -9,7 +9,7 @@
 bool buffer_write(Buffer *to, const void *bytes, size_t length) {
     if (length > to->length_max - to->length) return false;
     if (length > to->capacity - to->length) {
-        size_t capacity = to->capacity ? to->capacity : 256;
+        size_t capacity = to->capacity ? to->capacity : 1024;
         while (capacity - to->length < length) capacity *= 2;
         uint8_t *grown = realloc(to->bytes, capacity);
         if (!grown) return false;
@@ -35,16 +35,29 @@ static Leave too_large(JSContext *context) {
     return LEAVE_REFUSED;
 }
 
+bool text_is_ascii(const uint8_t *text, size_t length) {
+    uint64_t all = 0, eight;
+    for (; length >= sizeof eight; text += sizeof eight, length -= sizeof eight) {
+        memcpy(&eight, text, sizeof eight);
+        all |= eight;
+    }
+    while (length > 0) all |= text[--length];
+    return !(all & 0x8080808080808080);
+}
+
 // The engine writes half a surrogate pair as three bytes from ED A0 80 on, which UTF-8 forbids.
-static bool is_utf8(const char *text, size_t length) {
+bool text_is_utf8(JSContext *context, const char *text, size_t length) {
     for (size_t i = 0; i + 1 < length; i++) {
-        if ((uint8_t)text[i] == 0xED && (uint8_t)text[i + 1] >= 0xA0) return false;
+        if ((uint8_t)text[i] == 0xED && (uint8_t)text[i + 1] >= 0xA0) {
+            JS_ThrowTypeError(context, "the text holds half of a surrogate pair");
+            return false;
+        }
     }
     return true;
 }
 
 Leave buffer_text(JSContext *context, Buffer *to, const char *text, size_t length) {
-    if (!is_utf8(text, length)) return refused(context, "the text holds half of a surrogate pair");
+    if (!text_is_utf8(context, text, length)) return LEAVE_REFUSED;
     if (length > to->length_max) return too_large(context);
     if (!buffer_head(to, TAG_TEXT, (uint32_t)length) || !buffer_write(to, text, length)) return too_large(context);
     return LEAVE_OK;

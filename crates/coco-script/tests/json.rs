@@ -141,3 +141,35 @@ fn while_an_image_is_made_it_works_as_well() {
     let call = coco_script::Call { module: "a.js", function: "f", arguments: &[] };
     assert_eq!(image.run(&LIMITS, &[], call, &mut NoHost).result, Ok(Value::Number(1000.0)));
 }
+
+#[test]
+fn texts_become_buffers_of_utf_8() {
+    let prelude = Source { name: "prelude", text: "globalThis.toBuffer = host.strToBuf;" };
+    let image =
+        Image::new(engine(), &LIMITS_TO_MAKE, &[prelude], &[]).expect("the realm can be made");
+    let of = |text: &str| {
+        let text = format!("export function f() {{ return toBuffer({text}); }}");
+        run_in(&image, &LIMITS, &text, &mut NoHost).result
+    };
+    for (text, expected) in [
+        ("''", ""),
+        ("'plain'", "plain"),
+        ("'0123456789'.slice(1, 9)", "12345678"),
+        ("'x'.repeat(1000) + 'y'", &*("x".repeat(1000) + "y")),
+        ("'1234567\\u00e9'", "1234567é"),
+        ("'12345678\\u00ff'", "12345678ÿ"),
+        ("'\\u20ac\\ud83d\\ude00'", "€😀"),
+        ("'€12345678'.slice(1)", "12345678"),
+    ] {
+        assert_eq!(of(text), Ok(Value::Bytes(expected.as_bytes().to_vec())), "{text}");
+    }
+    for (text, message) in [
+        ("", "argument must be a string"),
+        ("7", "argument must be a string"),
+        ("'\\ud83d'", "the text holds half of a surrogate pair"),
+        ("'a\\udc00b'", "the text holds half of a surrogate pair"),
+    ] {
+        let Err(coco_script::ScriptError::Exception(found)) = of(text) else { panic!("{text}") };
+        assert_eq!((&*found.name, &*found.message), ("TypeError", message), "{text}");
+    }
+}

@@ -38,7 +38,7 @@ const PRELUDE: &str = r#"
         },
         set: refuse, defineProperty: refuse, deleteProperty: refuse, setPrototypeOf: refuse, preventExtensions: refuse,
     });
-    const strToBuf = (text) => ask("strToBuf", text);
+    const { strToBuf } = host;
     const bufToStr = (buffer) => ask("bufToStr", bytes(buffer, "argument"));
     globalThis.ccf = {
         kv, strToBuf, bufToStr,
@@ -78,7 +78,6 @@ impl Host for Store {
     fn call(&mut self, operation: &str, arguments: &[Value]) -> Result<Value, HostError> {
         let refused = || HostError::Refused(format!("{operation}: not these arguments"));
         Ok(match (operation, arguments) {
-            ("strToBuf", [Value::Text(text)]) => Value::Bytes(text.as_bytes().to_vec()),
             ("bufToStr", [Value::Bytes(bytes)]) => {
                 Value::Text(String::from_utf8(bytes.clone()).map_err(|_| refused())?)
             }
