@@ -90,10 +90,12 @@ function decidedAlone(actions, memberId) {
 // of the one before it.
 function placesGivenBy(memberId) {
     const places = new Set();
-    for (const id of trustedNodes()) {
-        const place = readRow("nodes.info", key(id)).seat ?? id;
-        if (readRow("automatic_votes", key(place))?.member_id === memberId) places.add(place);
-    }
+    // One that is quarantined comes back, and counts.
+    table("nodes.info").forEach((row, id) => {
+        const { status, seat } = ccf.bufToJsonCompatible(row);
+        const place = seat ?? ccf.bufToStr(id);
+        if (status !== "Retired" && readRow("automatic_votes", key(place))?.member_id === memberId) places.add(place);
+    });
     return places.size;
 }
 
@@ -342,8 +344,8 @@ const ACTIONS = {
                 const others = trustedNodes().filter((other) => other !== id);
                 const votes = (other) => readRow("nodes.info", key(other)).learner !== true;
                 expect(node.learner === true || others.some(votes), "the last trusted node cannot be removed");
-                erase("automatic_votes", node.seat ?? id);
             }
+            erase("automatic_votes", node.seat ?? id);
             if (node.status === "Pending") erase("nodes.info", id);
             else writeRow("nodes.info", id, { ...node, status: "Retired" });
         },
@@ -435,8 +437,8 @@ const ACTIONS = {
             if (ledger_secret_age_max_s !== undefined) {
                 expectWhole(ledger_secret_age_max_s, 3600, 315360000, "ledger_secret_age_max_s");
             }
-            // A node that does not show for so long that it runs admitted code is quarantined: five minutes at least; 0 asks nobody.
-            if (node_lease_s !== undefined && node_lease_s !== 0) expectWhole(node_lease_s, 300, 315360000, "node_lease_s");
+            // A node that does not show for so long that it runs admitted code is quarantined: an hour at least; 0 asks nobody.
+            if (node_lease_s !== undefined && node_lease_s !== 0) expectWhole(node_lease_s, 3600, 315360000, "node_lease_s");
             // Nodes go on from their own disks when they start again: then all can be stopped at once, and their hosts are
             // believed that no disk was set back.
             if (args.restart_from_disk !== undefined) expectType(args.restart_from_disk, "boolean", "restart_from_disk");

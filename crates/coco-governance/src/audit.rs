@@ -55,8 +55,7 @@ use crate::{
 };
 use disaster::Periods;
 pub(crate) use nodes::Configuration;
-pub(crate) use secrets::SECRET_SINCE;
-use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS};
+use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE};
 
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
@@ -242,7 +241,7 @@ impl Audit {
             } else if touches(tables::JWT_KEYS) {
                 issuers::check(tx, entry.writes)
             } else {
-                nodes::check(tx, entry.writes, &self.times())
+                nodes::check(tx, entry.writes, newest, &self.times())
             };
             checked.map_err(|fault| self.failed(fault))?;
             self.acts.own += 1;

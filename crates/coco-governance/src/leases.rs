@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_kv::{MapName, Transaction};
+use coco_types::Seqno;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     GovernanceError,
-    audit::{Configuration, SECRET_SINCE},
+    audit::Configuration,
     recovery::NODE_SECRETS,
     tables::{self, NODES_INFO, NODES_LEASES, singleton_key},
 };
@@ -27,13 +28,22 @@ pub struct LeaseRow {
     /// When the lease had ended, and its node was quarantined; or when its node had left for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
+    /// From which entry on the ledger secret is used that was the newest then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_from: Option<u64>,
 }
 
 impl LeaseRow {
     /// A lease that begins now.
     #[must_use]
     pub const fn new(now_s: u64) -> Self {
-        Self { renewed_at: now_s, ended_at: None }
+        Self { renewed_at: now_s, ended_at: None, secret_from: None }
+    }
+
+    /// The same lease, which ends now, while this ledger secret is the newest.
+    #[must_use]
+    pub const fn ended(self, now_s: u64, newest: Seqno) -> Self {
+        Self { ended_at: Some(now_s), secret_from: Some(newest.0), ..self }
     }
 
     /// Reads a row; nothing, if it is none.
@@ -79,40 +89,39 @@ struct Place {
     retired_committed: bool,
 }
 
-/// Whether a node that was removed or is quarantined has the newest ledger secret. It would not be given another one.
+/// Whether a node that was removed or is quarantined has the ledger secret that is used from `newest` on, the newest. It would not be
+/// given another one.
 ///
 /// # Errors
 /// [`GovernanceError`] when a table is not there, or the row of a node cannot be read.
-pub fn is_secret_outside(tx: &mut Transaction<'_>) -> Result<bool, GovernanceError> {
-    let ended = tables::rows(tx, NODES_LEASES)?
-        .into_iter()
-        .filter_map(|(seat, row)| Some((text(&seat), LeaseRow::read(&row)?.ended_at?)));
-    let ended: BTreeMap<String, u64> = ended.collect();
+pub fn is_secret_outside(tx: &mut Transaction<'_>, newest: Seqno) -> Result<bool, GovernanceError> {
+    let ended = tables::rows(tx, NODES_LEASES)?.into_iter().filter_map(|(seat, row)| {
+        let lease = LeaseRow::read(&row)?;
+        lease.ended_at?;
+        Some((text(&seat), lease.secret_from == Some(newest.0)))
+    });
+    let ended: BTreeMap<String, bool> = ended.collect();
     if ended.is_empty() {
         return Ok(false);
     }
-    let mut row = |name| {
-        let map = tx.map(&MapName::from_static(name))?;
-        tx.get(map, singleton_key())
-    };
-    let since = row(SECRET_SINCE).and_then(|row| serde_json::from_slice::<u64>(&row).ok());
-    let named = row(NODE_SECRETS).map(|row| recipients(&row));
+    let map = tx.map(&MapName::from_static(NODE_SECRETS));
+    let row = map.and_then(|map| tx.get(map, singleton_key()));
+    let named = row.map(|row| recipients(&row)).unwrap_or_default();
     let taking_part = Configuration::of(tx);
+    let mut outside = ended;
     for (key, row) in tables::rows(tx, NODES_INFO)? {
         let node: Place = tables::parse(NODES_INFO, &key, &row)?;
         let id = text(&key);
-        let Some(ended_at) = ended.get(node.seat.as_ref().unwrap_or(&id)) else { continue };
+        let seat = node.seat.as_ref().unwrap_or(&id);
         let is_leaving = node.status == "Retired" && !node.retired_committed;
         if node.status == "Trusted" || is_leaving || taking_part.has(&id) {
-            continue;
-        }
-        // One that is not named may have come after the secret, with all that there were.
-        let is_named = named.as_ref().is_none_or(|named| named.contains(&id));
-        if is_named || since.is_none_or(|since| since <= *ended_at) {
-            return Ok(true);
+            outside.remove(seat);
+        } else if let Some(has_newest) = outside.get_mut(seat) {
+            // It may have been named while it was about to leave.
+            *has_newest |= named.contains(&id);
         }
     }
-    Ok(false)
+    Ok(outside.into_values().any(|has_newest| has_newest))
 }
 
 /// To whom a ledger secret is encrypted, by the row that says so.
@@ -150,7 +159,7 @@ mod tests {
         }
         let ahead = LeaseRow::new(2_000);
         assert_eq!([1_700, 1_699].map(|now| ahead.is_to_renew(4_000, now)), [false, true]);
-        let ended = LeaseRow { ended_at: Some(1_500), ..lease };
+        let ended = lease.ended(1_500, Seqno(7));
         assert!(!ended.is_to_renew(400, 9_999), "it takes more than that");
         assert_eq!(LeaseRow::read(&ended.encode()), Some(ended));
     }

@@ -384,7 +384,7 @@ fn next_secret(
     };
     let (configuration, since) = (row(tables::SERVICE_CONFIG)?, row(SECRET_SINCE_MAP)?);
     if is_over_age(configuration.as_deref(), since.as_deref(), secrets.now)
-        || is_secret_outside(tx)?
+        || is_secret_outside(tx, secrets.known.newest().from)?
     {
         let why = Dealt { opens: false, rekeys: true, refreshes: false };
         deal(&mut transaction, secrets, seed, why)?;
@@ -642,8 +642,12 @@ impl Replica {
         };
         let (configuration, since) = (row(tables::SERVICE_CONFIG), row(SECRET_SINCE_MAP));
         let now_s = self.block_time_ms() / 1000;
-        is_over_age(configuration.as_deref(), since.as_deref(), now_s)
-            || is_secret_outside(&mut self.core.store.reader().begin()).unwrap_or_default()
+        is_over_age(configuration.as_deref(), since.as_deref(), now_s) || self.is_secret_outside()
+    }
+
+    fn is_secret_outside(&self) -> bool {
+        let newest = self.core.state.read().secrets.newest().from;
+        is_secret_outside(&mut self.core.store.reader().begin(), newest).unwrap_or_default()
     }
 
     fn begin_governing(&mut self, running: Running, effects: &mut Effects) {

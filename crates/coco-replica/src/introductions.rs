@@ -76,6 +76,11 @@ impl Replica {
             let status = found.status;
             return Ok(IntroductionReply::Known { status, id: self.core.last() });
         }
+        if self.has_lease_ended(node.node_id) {
+            // Members removed it while it was quarantined.
+            let status = NodeStatus::Retired;
+            return Ok(IntroductionReply::Known { status, id: self.core.last() });
+        }
         if self.admits_code(&node.code_digest) != Some(true) {
             return Ok(IntroductionReply::OtherCode);
         }

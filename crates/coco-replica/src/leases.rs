@@ -12,8 +12,8 @@
 //! again, with evidence, and it gets the secrets and asks for its seat like any other node.
 //!
 //! The time is the ledger's. A clock that jumps may end all leases at once, so a primary lets nobody go before it has seen a lease
-//! as over for [`LEASE_GRACE_MS`]: whoever runs shows itself meanwhile. A primary whose own lease is over hands over, and lets
-//! nobody go; where all nodes run code that members do not admit any more, they stay what they are.
+//! as over for [`LEASE_GRACE_MS`]: whoever runs shows itself meanwhile. A primary that could not renew its own lease for that long lets
+//! nobody go, and hands over when it is over; where all nodes run code that members do not admit any more, they stay what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +48,8 @@ pub(crate) struct Leases {
     next_look_ms: u64,
     /// Seats whose lease is over, and since when this node has seen that.
     over_since: BTreeMap<NodeId, u64>,
+    /// Since when this node's own lease is to be renewed, and is not.
+    own_due_since: Option<u64>,
 }
 
 impl Replica {
@@ -71,11 +73,21 @@ impl Replica {
         };
         let now_s = self.block_time_ms() / 1000;
         let (mut begin, mut over) = (BTreeSet::new(), BTreeSet::new());
-        for (_, NodeRow { seat, .. }) in self.node_rows()? {
+        let rows = self.all_rows()?;
+        let mut seats: BTreeMap<NodeId, bool> = BTreeMap::new();
+        for (node, row) in &rows {
+            let has_place = self.engine.configuration().contains(*node);
+            if has_place || row.status == NodeStatus::Trusted {
+                *seats.entry(row.seat).or_default() |= has_place;
+            }
+        }
+        for (seat, has_place) in seats {
             match self.lease_of(seat) {
                 Some(lease) if lease.ended_at.is_some() => {}
                 Some(lease) if lease.is_over(lease_s, now_s) => drop(over.insert(seat)),
                 Some(lease) if !lease.is_ahead(now_s) => {}
+                // One that has not come yet shows itself when it does.
+                None if !has_place => {}
                 Some(_) | None => drop(begin.insert(seat)),
             }
         }
@@ -89,7 +101,18 @@ impl Replica {
         }
         let is_late = |(_, since): &(&NodeId, &u64)| now_ms - **since >= LEASE_GRACE_MS;
         let late: Vec<NodeId> = since.iter().filter(is_late).map(|(seat, _)| *seat).collect();
-        if late.is_empty() || !self.can_admit() { Ok(()) } else { self.quarantine(&late) }
+        let mine = rows.iter().find(|(node, _)| *node == self.me()).map(|(_, row)| row.seat);
+        let is_mine_due = mine
+            .filter(|seat| !late.contains(seat))
+            .and_then(|seat| self.lease_of(seat))
+            .is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
+        self.leases.own_due_since =
+            is_mine_due.then(|| self.leases.own_due_since.unwrap_or(now_ms));
+        let cannot_show = self.leases.own_due_since.is_some_and(|at| now_ms - at >= LEASE_GRACE_MS);
+        if late.is_empty() || cannot_show || !self.can_admit() {
+            return Ok(());
+        }
+        self.quarantine(&late)
     }
 
     /// For how long members believe a node, in seconds; nothing for ever.
@@ -120,11 +143,19 @@ impl Replica {
         Ok(self.has_lease_ended(seat) && self.all_rows()?.iter().any(is_there))
     }
 
+    /// The seats of these rows that come back without a vote.
+    pub(crate) fn quarantined(&self, rows: &[(NodeId, NodeRow)]) -> Vec<NodeId> {
+        let is_pending = |(node, row): &&(NodeId, NodeRow)| {
+            row.status == NodeStatus::Pending && row.seat == *node && self.has_lease_ended(*node)
+        };
+        rows.iter().filter(is_pending).map(|(node, _)| *node).collect()
+    }
+
     /// Writes that the lease of a seat has ended now.
     pub(crate) fn end_lease(&self, writes: &mut WriteSet, seat: NodeId) {
         let now_s = self.block_time_ms() / 1000;
         let lease = self.lease_of(seat).unwrap_or(LeaseRow::new(now_s));
-        put(writes, seat, LeaseRow { ended_at: Some(now_s), ..lease });
+        put(writes, seat, lease.ended(now_s, self.core.state.read().secrets.newest().from));
     }
 
     fn begin_leases(&mut self, seats: BTreeSet<NodeId>, now_s: u64) -> Result<(), StepError> {
@@ -139,7 +170,7 @@ impl Replica {
         let Some(lease_s) = self.lease_s() else { return Ok(()) };
         let now_s = self.block_time_ms() / 1000;
         let is_due = self.lease_of(seat).is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
-        if !is_due || self.admits_code(code) != Some(true) || !self.has_room() {
+        if !is_due || self.admits_code(code) != Some(true) {
             return Ok(());
         }
         self.begin_leases(BTreeSet::from([seat]), now_s)
@@ -164,9 +195,21 @@ impl Replica {
             can.then_some(next)
         };
         let all = without(&out).map(|next| (seats.to_vec(), next));
-        let one = || seats.iter().find_map(|seat| Some((vec![*seat], without(&of(&[*seat]))?)));
-        let Some((seats, next)) = all.or_else(one) else { return Ok(()) };
+        let alone = |seat: &NodeId| {
+            let out = Some(of(&[*seat])).filter(|out| !out.is_empty())?;
+            Some((vec![*seat], without(&out)?))
+        };
+        let one = || seats.iter().find_map(alone);
         let mut writes = WriteSet::new();
+        // Those that were let in and never came have no place to lose.
+        let (away, there): (Vec<NodeId>, Vec<NodeId>) =
+            seats.iter().partition(|seat| of(&[**seat]).is_empty());
+        away.iter().for_each(|seat| self.end_lease(&mut writes, *seat));
+        if there.is_empty() {
+            let Some(id) = self.next_tx_id() else { return Ok(()) };
+            return self.write_down(id, &writes);
+        }
+        let Some((seats, next)) = all.or_else(one) else { return Ok(()) };
         seats.into_iter().for_each(|seat| self.end_lease(&mut writes, seat));
         self.propose_configuration(writes, next)
     }

@@ -351,7 +351,9 @@ impl Replica {
         if coco_planted::is(Bug::KeepRemoved) {
             gone.clear();
         }
-        let Replacements { replaced, seats, waiting } = Replacements::of(&rows, &now, ready);
+        let quarantined = self.quarantined(&rows);
+        let Replacements { replaced, seats, waiting } =
+            Replacements::of(&rows, &now, ready, &quarantined);
         let free = ready.iter().copied().filter(|ready| !waiting.contains(&ready.seat));
         let (mut together, alone): (Vec<Ready>, Vec<Ready>) =
             free.partition(|ready| seats.contains(&ready.seat));
@@ -653,7 +655,10 @@ impl Replica {
             return Ok(false);
         }
         let row = self.row(node).map(|row| read_node(node, &row)).transpose()?;
-        Ok(row.is_some_and(|row| row.retired_committed))
+        let is_quarantined = |row: &NodeRow| {
+            row.status == NodeStatus::Pending && row.seat == node && self.has_lease_ended(node)
+        };
+        Ok(row.is_some_and(|row| row.retired_committed || is_quarantined(&row)))
     }
 
     /// Whether a node is in the configuration in effect, or in one that is about to be.

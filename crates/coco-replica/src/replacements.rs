@@ -30,9 +30,17 @@ pub(crate) struct Replacements {
 
 impl Replacements {
     /// As the rows of all nodes say. A node for which another makes room stays until it has taken that one's place.
-    pub(crate) fn of(rows: &[(NodeId, NodeRow)], now: &Configuration, ready: &[Ready]) -> Self {
+    /// Seats that are `quarantined` come back, and are waited for.
+    pub(crate) fn of(
+        rows: &[(NodeId, NodeRow)],
+        now: &Configuration,
+        ready: &[Ready],
+        quarantined: &[NodeId],
+    ) -> Self {
         let trusted = || rows.iter().filter(|(_, row)| row.status == NodeStatus::Trusted);
-        let is_trusted = |seat: NodeId| trusted().any(|(_, row)| row.seat == seat);
+        let is_trusted = |seat: NodeId| {
+            quarantined.contains(&seat) || trusted().any(|(_, row)| row.seat == seat)
+        };
         let votes = |seat: NodeId| {
             now.voters
                 .iter()
@@ -138,10 +146,10 @@ mod tests {
             row(6, 5, Pending, &[]),
         ];
         let now = voters(&[1, 2, 3], &[4, 6]);
-        let found = Replacements::of(&rows, &now, &[ready(4, 4)]);
+        let found = Replacements::of(&rows, &now, &[ready(4, 4)], &[]);
         assert_eq!(found, Replacements { waiting: nodes(&[4, 5]), ..Replacements::default() });
         let both = [ready(4, 4), ready(6, 5)];
-        let found = Replacements::of(&rows, &now, &both);
+        let found = Replacements::of(&rows, &now, &both, &[]);
         assert_eq!((&*found.replaced, &*found.waiting), (&*nodes(&[1, 2]), &[][..]));
         let next = towards(&now, &found.replaced, &both);
         assert_eq!((next.voters, next.outgoing), (nodes(&[3, 4, 6]), nodes(&[1, 2, 3])));
@@ -159,20 +167,20 @@ mod tests {
             ]
         };
         let now = voters(&[1, 2], &[5]);
-        let found = Replacements::of(&rows(Retired, Trusted), &now, &[ready(5, 5)]);
+        let found = Replacements::of(&rows(Retired, Trusted), &now, &[ready(5, 5)], &[]);
         assert_eq!((found.replaced, found.seats), (nodes(&[1]), nodes(&[5])));
-        let found = Replacements::of(&rows(Retired, Retired), &now, &[]);
+        let found = Replacements::of(&rows(Retired, Retired), &now, &[], &[]);
         assert_eq!(found, Replacements::default());
         // One votes already: it had been trusted before.
         let now = voters(&[1, 2, 4], &[5]);
-        let found = Replacements::of(&rows(Trusted, Trusted), &now, &[ready(5, 5)]);
+        let found = Replacements::of(&rows(Trusted, Trusted), &now, &[ready(5, 5)], &[]);
         assert_eq!(found.replaced, nodes(&[1]));
-        let found = Replacements::of(&rows(Trusted, Trusted), &now, &[]);
+        let found = Replacements::of(&rows(Trusted, Trusted), &now, &[], &[]);
         assert_eq!((found.replaced, found.waiting), (vec![], nodes(&[5])));
         // Members removed the one that was to be replaced.
         let mut gone = rows(Trusted, Trusted);
         gone[0].1.status = Retired;
-        assert_eq!(Replacements::of(&gone, &now, &[ready(5, 5)]), Replacements::default());
+        assert_eq!(Replacements::of(&gone, &now, &[ready(5, 5)], &[]), Replacements::default());
     }
 
     #[test]
@@ -184,9 +192,9 @@ mod tests {
             row(5, 5, Trusted, &[]),
         ];
         let now = voters(&[1, 2], &[4, 5]);
-        let found = Replacements::of(&rows, &now, &[ready(4, 4)]);
+        let found = Replacements::of(&rows, &now, &[ready(4, 4)], &[]);
         assert_eq!((found.replaced, found.waiting), (vec![], nodes(&[4, 5])));
-        let found = Replacements::of(&rows, &now, &[ready(4, 4), ready(5, 5)]);
+        let found = Replacements::of(&rows, &now, &[ready(4, 4), ready(5, 5)], &[]);
         assert_eq!(found.replaced, nodes(&[1, 2]));
     }
 
@@ -196,21 +204,21 @@ mod tests {
             [row(1, 1, Trusted, &[2]), row(2, 2, Trusted, two), row(3, 3, Trusted, &[])]
         };
         let now = voters(&[1, 3], &[2]);
-        let found = Replacements::of(&rows(&[3]), &now, &[ready(2, 2)]);
+        let found = Replacements::of(&rows(&[3]), &now, &[ready(2, 2)], &[]);
         assert_eq!((found.replaced, found.seats), (nodes(&[1]), nodes(&[2])));
         let mut after = rows(&[3]);
         after[0].1.status = Retired;
-        let found = Replacements::of(&after, &voters(&[2, 3], &[]), &[]);
+        let found = Replacements::of(&after, &voters(&[2, 3], &[]), &[], &[]);
         assert_eq!(found.replaced, nodes(&[2]));
         // Two that make room for each other stay.
-        let found = Replacements::of(&rows(&[1]), &voters(&[1, 2, 3], &[]), &[]);
+        let found = Replacements::of(&rows(&[1]), &voters(&[1, 2, 3], &[]), &[], &[]);
         assert_eq!(found, Replacements::default());
         // A learner that came again leaves with the one that members trust.
         let again = [row(1, 1, Trusted, &[3]), row(3, 3, Trusted, &[]), row(5, 1, Pending, &[])];
-        let found = Replacements::of(&again, &voters(&[3], &[5]), &[]);
+        let found = Replacements::of(&again, &voters(&[3], &[5]), &[], &[]);
         assert_eq!(found.replaced, nodes(&[1, 5]));
         // Whoever has not come need not come any more.
-        let found = Replacements::of(&rows(&[3]), &voters(&[3], &[]), &[]);
+        let found = Replacements::of(&rows(&[3]), &voters(&[3], &[]), &[], &[]);
         assert_eq!((found.replaced, found.waiting), (vec![], nodes(&[2])));
     }
 

@@ -22,7 +22,7 @@ use coco_governance::{
 };
 use coco_kv::{MapName, MapView, Reader, Store, WriteSet};
 use coco_ledger::{EntryView, LedgerSecret, LedgerSecrets};
-use coco_replica::{GovernRequest, NODE_SECRETS_MAP, NodeCipher as _, SECRET_SINCE_MAP};
+use coco_replica::{GovernRequest, NODE_SECRETS_MAP, NodeCipher as _};
 use coco_types::{Digest, NodeId, Seqno, TxId};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use serde_json::{Value, json};
@@ -298,9 +298,8 @@ pub struct Politics {
     pub rekeyed: u64,
     /// How often the service did so by itself, once a node had left.
     pub replaced: u64,
-    /// When the last node left, and since when the newest secret is used, in seconds since 1970.
-    left_at: Option<u64>,
-    secret_since: u64,
+    /// Whether a node has left that has the newest secret.
+    is_secret_outside: bool,
 }
 
 impl Politics {
@@ -343,20 +342,17 @@ impl Politics {
             self.proposals.insert(id, after);
         }
         let has_new_secret = !rows(NODE_SECRETS_MAP).is_empty();
-        let may_replace = self.left_at.is_some_and(|left_at| self.secret_since <= left_at);
         assert!(has_new_secret || !rekeys, "members wanted another secret, at {seqno}");
         assert!(
-            !has_new_secret || rekeys || may_replace,
+            !has_new_secret || rekeys || self.is_secret_outside,
             "nobody wanted another secret, and no node has left, at {seqno}"
         );
         self.rekeyed += u64::from(rekeys);
         self.replaced += u64::from(has_new_secret && !rekeys);
+        self.is_secret_outside &= !has_new_secret;
         for (_, row) in rows(tables::NODES_LEASES) {
             let lease = row.and_then(|row| LeaseRow::read(&row)).expect("a lease");
-            self.left_at = self.left_at.max(lease.ended_at);
-        }
-        for (_, row) in rows(SECRET_SINCE_MAP) {
-            self.secret_since = serde_json::from_slice(&row.expect("it stays")).expect("a time");
+            self.is_secret_outside |= lease.ended_at.is_some();
         }
         let nodes = self.roster.take(entry);
         if seqno.0 <= crate::genesis::FIRST_ENTRIES {

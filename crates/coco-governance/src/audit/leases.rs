@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use coco_kv::{Transaction, WriteSetView};
+use coco_types::Seqno;
 
 use super::{
     AuditFault,
@@ -45,6 +46,11 @@ impl Leases {
         self.before.get(seat).is_some_and(|lease| lease.ended_at.is_some()) && !self.begins(seat)
     }
 
+    /// Whether a seat had a lease before this entry.
+    pub(super) fn was_there(&self, seat: &str) -> bool {
+        self.before.contains_key(seat)
+    }
+
     /// Whether a lease that had ended begins anew with this entry.
     pub(super) fn begins(&self, seat: &str) -> bool {
         let ended = |leases: &BTreeMap<String, LeaseRow>| {
@@ -59,6 +65,7 @@ pub(super) fn check(
     tx: &mut Transaction<'_>,
     writes: &WriteSetView<'_>,
     nodes: &Nodes,
+    newest: Seqno,
     times: &RangeInclusive<u64>,
 ) -> Result<(), AuditFault> {
     let row: Option<ConfigurationRow> =
@@ -70,16 +77,22 @@ pub(super) fn check(
         let (before, after) = (leases.before.get(&*seat), leases.after[&*seat]);
         let is_right = match after.ended_at {
             None if leases.begins(&seat) => {
-                times.contains(&after.renewed_at) && nodes.is_let_in_again(&seat)
+                after.renewed_at <= *times.end() && nodes.is_let_in_again(&seat)
             }
-            None => times.contains(&after.renewed_at) && lease_s.is_some(),
+            // A clock that was wrong is put right, so it may begin anew with an earlier time.
+            None => {
+                after.renewed_at <= *times.end() && lease_s.is_some() && nodes.is_trusted(&seat)
+            }
             Some(ended_at) => {
                 let was_over = |before: &LeaseRow| {
-                    *before == LeaseRow { ended_at: None, ..after }
+                    before.ended(ended_at, newest) == after
+                        && before.ended_at.is_none()
                         && lease_s.is_some_and(|lease_s| before.is_over(lease_s, ended_at))
+                        && nodes.is_trusted(&seat)
+                        && nodes.has_no_place(&seat)
                 };
-                let has_ended = before.is_some_and(was_over) || nodes.has_left(&seat);
-                times.contains(&ended_at) && has_ended
+                let has_left = nodes.has_left(&seat) && after.secret_from == Some(newest.0);
+                times.contains(&ended_at) && (before.is_some_and(was_over) || has_left)
             }
         };
         if !is_right {

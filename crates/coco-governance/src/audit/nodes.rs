@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use coco_crypto::NodeRequest;
 use coco_kv::{MapName, Transaction, WriteSetView};
+use coco_types::Seqno;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -26,6 +27,7 @@ use crate::tables::{
 pub(super) fn check(
     tx: &mut Transaction<'_>,
     writes: &WriteSetView<'_>,
+    newest: Seqno,
     times: &RangeInclusive<u64>,
 ) -> Result<(), AuditFault> {
     let known = [
@@ -44,7 +46,7 @@ pub(super) fn check(
     nodes.check_steps()?;
     nodes.check_certificates(writes)?;
     nodes.check_configuration(writes)?;
-    leases::check(tx, writes, &nodes, times)?;
+    leases::check(tx, writes, &nodes, newest, times)?;
     for (key, row) in rows(writes, SNAPSHOT_ASKED) {
         // Operators may ask for one: it says nothing that the ledger does not. There is room for no word beside that.
         if key != singleton_key() || row != Some(b"".as_slice()) {
@@ -323,6 +325,19 @@ impl Nodes {
         self.measurements.iter().any(|admitted| **admitted == *code.as_bytes())
     }
 
+    /// Whether members trust a node of a seat before the entry.
+    pub(super) fn is_trusted(&self, seat: &str) -> bool {
+        let mut of_seat = self.before.iter().filter(|(id, node)| node.seat(id) == seat);
+        of_seat.any(|(_, node)| node.status() == "Trusted")
+    }
+
+    /// Whether nobody of a seat takes part after the entry.
+    pub(super) fn has_no_place(&self, seat: &str) -> bool {
+        let next = self.next.as_ref().unwrap_or(&self.configuration);
+        let leaves = |node: &String| next.voters.contains(node) || next.learners.contains(node);
+        !self.before.iter().any(|(id, node)| node.seat(id) == seat && leaves(id))
+    }
+
     pub(super) const fn leases(&self) -> &Leases {
         &self.leases
     }
@@ -338,6 +353,11 @@ impl Nodes {
             && self.changed.iter().any(|id| is_gone(&id))
     }
 
+    /// Whether a seat comes back without a vote.
+    fn is_let_back(&self, seat: &str) -> bool {
+        self.after.get(seat).is_some_and(|node| node.status() == "Pending")
+    }
+
     /// Whether the entry says of the node of a seat that it is trusted.
     pub(super) fn is_let_in_again(&self, seat: &str) -> bool {
         self.changed.iter().any(|id| id == seat && self.after[id].status() == "Trusted")
@@ -348,6 +368,9 @@ impl Nodes {
             return Err("it was never pending");
         }
         node.check_request(id)?;
+        if self.leases.was_there(id) {
+            return Err("members removed it while it was quarantined");
+        }
         let mut said = NODE_FIELDS_KEPT.into_iter().chain(["learner"]);
         if said.any(|field| node.0.contains_key(field)) {
             return Err("its row has what only members say of a node");
@@ -390,7 +413,9 @@ impl Nodes {
             let trusted: Vec<_> = nodes
                 .filter(|(id, node)| node.seat(id) == seat && node.status() == "Trusted")
                 .collect();
-            (!trusted.is_empty()).then(|| trusted.iter().any(|(id, _)| next.voters.contains(id)))
+            // One that is quarantined is waited for.
+            (!trusted.is_empty() || self.leases.has_ended(seat) && self.is_let_back(seat))
+                .then(|| trusted.iter().any(|(id, _)| next.voters.contains(id)))
         };
         let mut trusted = seats.filter_map(votes).peekable();
         trusted.peek().is_some() && trusted.all(|votes| votes)

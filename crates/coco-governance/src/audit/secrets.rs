@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// `one key -> JSON number`: since when the newest ledger secret is used, in seconds since 1970.
-pub(crate) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
+pub(super) const SECRET_SINCE: &str = "public:coco.internal.ledger_secret_since";
 
 /// What an entry writes by which the service replaces a ledger secret that is too old.
 const OF_REPLACING: [&str; 5] =
@@ -119,7 +119,7 @@ pub(super) fn check_replaced(
         (Some(age_max), Some(before)) => now >= before.saturating_add(age_max),
         _ => false,
     };
-    if !is_old && !is_secret_outside(tx).map_err(AuditFault::Tables)? {
+    if !is_old && !is_secret_outside(tx, previous).map_err(AuditFault::Tables)? {
         let reason = "the ledger secret is replaced, and members did not ask for that by then";
         return Err(AuditFault::Effect(reason.to_owned()));
     }

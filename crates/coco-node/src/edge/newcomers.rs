@@ -137,6 +137,9 @@ async fn introduce(
 ) -> Result<(), Refused> {
     let reply = service.inbox().introduce(introduction.clone()).await.map_err(|_| not_now())?;
     match reply {
+        IntroductionReply::Known { status: NodeStatus::Retired, .. } => {
+            Err(retired(introduction.node.node_id))
+        }
         IntroductionReply::Known { id, .. } => {
             let decided = service.decided(id, deadline).await;
             if decided == TxStatus::Pending { Err(not_now()) } else { Ok(()) }
@@ -201,11 +204,13 @@ fn answer(
             let network_info = Some(network_info(service, certificate, introduction)?);
             Ok(JoinResponse { node_status: "Trusted".to_owned(), node_id, network_info })
         }
-        NodeStatus::Retired => {
-            let message = format!("the node {node_id} is retired: a new one needs a new key");
-            Err(respond::error(ErrorCode::InvalidNodeState, message).into())
-        }
+        NodeStatus::Retired => Err(retired(introduction.node.node_id)),
     }
+}
+
+fn retired(node: NodeId) -> Refused {
+    let message = format!("the node {node} is retired: a new one needs a new key");
+    respond::error(ErrorCode::InvalidNodeState, message).into()
 }
 
 fn secret_info(period: &Period) -> LedgerSecretInfo {

@@ -22,7 +22,7 @@ use crate::{
     network::{EAGER, TICK_MS},
 };
 
-const LEASE_S: u64 = 300;
+const LEASE_S: u64 = 3600;
 const FIRST_ENTRIES: u64 = 4;
 
 impl Story {
@@ -42,7 +42,7 @@ impl Story {
     }
 
     /// Long enough for leases that are over to be ended, and for what follows.
-    fn pass_grace(&mut self) {
+    fn wait_grace(&mut self) {
         self.wait(LEASE_GRACE_MS + 4 * LEASE_LOOK_MS);
     }
 
@@ -68,6 +68,13 @@ impl Story {
         let reply = self.cluster.nodes[primary].joins.pop().expect("it was answered").1;
         self.cluster.settle();
         reply
+    }
+
+    /// The first so many nodes say what they run.
+    fn show_all(&mut self, nodes: usize, code: Digest) {
+        for node in 0..nodes {
+            assert_eq!(self.show(node, code), JoinReply::Admitted);
+        }
     }
 
     /// The row of a node's lease, as another node has it.
@@ -128,13 +135,12 @@ fn a_node_that_does_not_show_what_it_runs_is_let_go_and_comes_back_with_evidence
     assert_eq!(story.lease(1, 3)["ended_at"], Value::Null);
     story.cluster.isolate(3);
     story.cluster.clock_ms += LEASE_S * 500;
-    for node in 0..3 {
-        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
-    }
+    story.show_all(3, Digest::ZERO);
     story.cluster.clock_ms += LEASE_S * 600;
+    story.show_all(3, Digest::ZERO);
     story.wait(LEASE_LOOK_MS + LEASE_GRACE_MS / 2);
     assert_eq!(story.voters(0).len(), 4, "it has some time to be heard of");
-    story.pass_grace();
+    story.wait_grace();
     let seats = story.seats();
     assert_eq!(story.voters(0), seats[..3]);
     assert!(story.lease(1, 3)["ended_at"].as_u64() > Some(START_S + LEASE_S));
@@ -145,7 +151,7 @@ fn a_node_that_does_not_show_what_it_runs_is_let_go_and_comes_back_with_evidence
     let row = story.cluster.row(0, coco_replica::NODE_SECRETS_MAP, &[0; 8]).expect("a row");
     let named = row["secrets"].as_object().expect("by node").clone();
     assert!(!named.contains_key(&seats[3].to_string()) && named.len() == 3, "{named:?}");
-    story.pass_grace();
+    story.wait_grace();
     assert_eq!(story.periods(0), 2, "once is enough");
 
     assert_eq!(story.show(3, Digest::ZERO), JoinReply::Quarantined);
@@ -176,10 +182,8 @@ fn a_clock_that_jumps_lets_nobody_go() {
     let mut story = Story::leased(3);
     story.cluster.clock_ms += 365 * 24 * 3600 * 1000;
     story.wait(LEASE_LOOK_MS + LEASE_GRACE_MS / 2);
-    for node in 0..3 {
-        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
-    }
-    story.pass_grace();
+    story.show_all(3, Digest::ZERO);
+    story.wait_grace();
     assert_eq!(story.voters(0).len(), 3);
     // The clock was wrong, and the leases are not of the future now.
     let ahead = story.lease(1, 1)["renewed_at"].as_u64().expect("a time");
@@ -201,16 +205,16 @@ fn a_primary_whose_lease_is_over_hands_over_and_lets_nobody_go() {
         assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
     }
     assert_eq!(story.show(0, CODE), JoinReply::Admitted, "it has its seat, and its lease is over");
-    story.pass_grace();
+    story.wait_grace();
     assert_ne!(story.cluster.primary(), Some(0));
-    story.pass_grace();
+    story.wait_grace();
     let primary = story.cluster.primary().expect("there is one");
     assert_eq!(story.voters(primary), seats[1..]);
     assert_eq!(story.node_row(primary, seats[0])["status"], "Pending");
 
     story.cluster.clock_ms += LEASE_S * 1100;
-    story.pass_grace();
-    story.pass_grace();
+    story.wait_grace();
+    story.wait_grace();
     let primary = story.cluster.primary().expect("there is one");
     assert_eq!(story.voters(primary), seats[1..], "nobody is left who could let anybody go");
     assert_eq!(story.audit(primary), Ok(()));
@@ -228,4 +232,59 @@ fn the_ledger_has_another_secret_once_a_removed_node_has_left() {
     assert_eq!(story.periods(0), 2, "once is enough");
     assert_eq!(story.show(2, Digest::ZERO), JoinReply::Retired);
     assert_eq!(story.audit(0), Ok(()));
+}
+
+/// Its clock was an hour ahead when the node left, and is put right.
+#[test]
+fn a_clock_that_was_ahead_costs_the_ledger_one_secret() {
+    let mut story = Story::opened(Keys::real(3), EAGER);
+    let gone = story.seats()[2];
+    story.cluster.clock_ms += 3_600_000;
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    story.wait(SECRET_LOOK_MS);
+    assert_eq!(story.periods(0), 2);
+    story.cluster.nodes.iter_mut().for_each(|node| node.behind_ms = 3_600_000);
+    story.wait(3 * SECRET_LOOK_MS);
+    assert_eq!(story.periods(0), 2, "once is enough");
+}
+
+/// Members do not want it back. What it shows then is no reason to take it.
+#[test]
+fn a_node_that_members_remove_while_it_is_quarantined_stays_out() {
+    let mut story = Story::leased(4);
+    let gone = story.seats()[3];
+    story.cluster.isolate(3);
+    story.cluster.clock_ms += LEASE_S * 500;
+    story.show_all(3, Digest::ZERO);
+    story.cluster.clock_ms += LEASE_S * 600;
+    story.show_all(3, Digest::ZERO);
+    story.wait_grace();
+    assert_eq!(story.node_row(0, gone)["status"], "Pending");
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    let again = Introduction { node: story.record(3, Digest::ZERO), public_key_pem: "key".into() };
+    let reply = story.introduce(&again);
+    let IntroductionReply::Known { status: NodeStatus::Retired, .. } = reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(story.audit(0), Ok(()));
+}
+
+/// Their leases end one after the other, since they were renewed at different times.
+#[test]
+fn nodes_that_all_run_revoked_code_stay_what_they_are() {
+    let mut story = Story::leased(3);
+    let seats = story.seats();
+    for node in [1, 2, 0] {
+        story.cluster.clock_ms += LEASE_S * 260;
+        assert_eq!(story.show(node, Digest::ZERO), JoinReply::Admitted);
+    }
+    for _ in 0..6 {
+        story.cluster.clock_ms += LEASE_S * 200;
+        story.show_all(3, CODE);
+        story.wait_grace();
+        let primary = story.cluster.primary().expect("there is one");
+        assert_eq!(story.voters(primary), seats);
+    }
+    let primary = story.cluster.primary().expect("there is one");
+    assert_eq!(story.audit(primary), Ok(()));
 }

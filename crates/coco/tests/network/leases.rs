@@ -29,7 +29,7 @@ fn a_node_that_is_silent_for_longer_than_its_lease_comes_back_by_joining_again()
     let decided =
         |network: &Network, action, args| decide(&mut plain(network, 0)?, &members, action, &args);
     // Tests are less patient than members.
-    let rules = DEFAULT_CONSTITUTION.replace("node_lease_s, 300,", "node_lease_s, 1,");
+    let rules = DEFAULT_CONSTITUTION.replace("node_lease_s, 3600,", "node_lease_s, 1,");
     ensure!(rules != DEFAULT_CONSTITUTION, "it says how long a lease is at least");
     decided(&network, "set_constitution", json!({ "constitution": rules }))?;
     decided(&network, "set_service_configuration", json!({ "node_lease_s": 5 }))?;

@@ -327,6 +327,61 @@ fn a_node_that_leaves_before_those_that_replace_it_vote_is_named() {
     }
 }
 
+/// A primary that could begin and end leases as it likes would let in strangers without a vote, and others go.
+#[test]
+fn leases_that_the_service_may_neither_give_nor_end_are_named() {
+    let mut b = Books::new(3);
+    let [own, stranger] = [1, 2].map(hex);
+    b.introduce(&stranger);
+    let lease = |seat: &String, row: &Value| {
+        let mut set = WriteSet::new();
+        put(&mut set, tables::NODES_LEASES, seat.as_bytes(), row);
+        set
+    };
+    let now = b.c.now;
+    b.entries.push(lease(&own, &json!({ "renewed_at": now })));
+    check_all(&b, "nobody signed a request");
+    b.entries.pop();
+    let ask = json!({ "node_lease_s": 3600 });
+    assert_eq!(b.pass("set_service_configuration", &ask).unwrap(), "Accepted");
+
+    let now = b.c.now;
+    let ended = json!({ "renewed_at": now - 3600, "ended_at": now, "secret_from": 1 });
+    for entry in [
+        lease(&stranger, &json!({ "renewed_at": now })),
+        lease(&stranger, &ended),
+        lease(&own, &ended),
+        lease(&own, &json!({ "renewed_at": now + 100_000 })),
+        lease(&own, &json!({})),
+        lease(&own, &json!(0)),
+    ] {
+        b.entries.push(entry);
+        check_all(&b, "nobody signed a request");
+        b.entries.pop();
+    }
+    b.write(lease(&own, &json!({ "renewed_at": now })));
+    b.audit().unwrap();
+    b.wait(3700);
+    // Its lease is over, and it votes on; and the newest secret is not the one that is named.
+    let mut leaves =
+        lease(&own, &json!({ "renewed_at": now, "ended_at": b.c.now, "secret_from": 999 }));
+    put(&mut leaves, CONFIGURATION, tables::singleton_key(), &configuration(&[], &[]));
+    for entry in [
+        lease(&own, &json!({ "renewed_at": now, "ended_at": b.c.now, "secret_from": 1 })),
+        lease(&own, &json!({ "renewed_at": now - 1, "ended_at": b.c.now, "secret_from": 1 })),
+        leaves,
+    ] {
+        b.entries.push(entry);
+        check_all(&b, "nobody signed a request");
+        b.entries.pop();
+    }
+    let pending = node("Pending", 9, &json!({}));
+    let mut set = WriteSet::new();
+    put(&mut set, tables::NODES_INFO, own.as_bytes(), &pending);
+    b.entries.push(set);
+    check_all(&b, "becomes that without a vote");
+}
+
 type Change<'a> = &'a dyn Fn(&mut Value, &mut Value);
 
 #[test]
