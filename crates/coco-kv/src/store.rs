@@ -353,12 +353,14 @@ impl Store {
         Ok(())
     }
 
-    /// The lowest version down to which large values of the past, of more than 1 KiB each, have at most `bytes` together. What is
-    /// below it can be forgotten with [`Store::compact`] to bound what they take.
+    /// The lowest version down to which large values of the past, of more than 1 KiB each, have at most `bytes` together, of those that
+    /// were superseded up to version `upto`. What is below it can be forgotten with [`Store::compact`] to bound what they take.
     #[must_use]
-    pub fn oldest_within(&self, bytes: usize) -> Seqno {
-        let (mut held, mut oldest) = (self.superseded_bytes, Seqno::ZERO);
-        for undo in &self.undo {
+    pub fn oldest_within(&self, bytes: usize, upto: Seqno) -> Seqno {
+        let later = self.undo.iter().rev().take_while(|undo| undo.seqno > upto);
+        let later: usize = later.map(Undo::superseded_bytes).sum();
+        let (mut held, mut oldest) = (self.superseded_bytes - later, Seqno::ZERO);
+        for undo in self.undo.iter().take_while(|undo| undo.seqno <= upto) {
             if held <= bytes {
                 break;
             }

@@ -38,14 +38,22 @@ fn large_values_that_were_superseded_have_a_bound() {
     }
     // Nine of ten are of the past, each twice.
     for (bytes, oldest) in [(18 * LARGE, 0), (18 * LARGE - 1, 2), (4 * LARGE, 8), (0, 10)] {
-        assert_eq!(store.oldest_within(bytes), Seqno(oldest), "{bytes}");
+        assert_eq!(store.oldest_within(bytes, Seqno(10)), Seqno(oldest), "{bytes}");
     }
-    store.compact(store.oldest_within(4 * LARGE));
+    // What is not committed yet neither counts nor goes.
+    for (bytes, oldest) in [(10 * LARGE, 0), (10 * LARGE - 1, 2), (0, 6)] {
+        assert_eq!(store.oldest_within(bytes, Seqno(6)), Seqno(oldest), "{bytes} up to 6");
+    }
+    store.compact(store.oldest_within(4 * LARGE, store.version()));
     assert_eq!(store.oldest(), Seqno(8));
-    assert_eq!(store.oldest_within(4 * LARGE), Seqno(0), "what is left is within the bound");
+    assert_eq!(
+        store.oldest_within(4 * LARGE, store.version()),
+        Seqno(0),
+        "what is left is within the bound"
+    );
     store.rollback(Seqno(9)).expect("it is kept");
-    assert_eq!(store.oldest_within(2 * LARGE), Seqno(0));
-    assert_eq!(store.oldest_within(2 * LARGE - 1), Seqno(9));
+    assert_eq!(store.oldest_within(2 * LARGE, store.version()), Seqno(0));
+    assert_eq!(store.oldest_within(2 * LARGE - 1, store.version()), Seqno(9));
 }
 
 #[test]
@@ -54,10 +62,10 @@ fn what_was_removed_counts_and_what_is_small_does_not() {
     write(&mut store, b"a", Some(LARGE));
     write(&mut store, b"a", None);
     write(&mut store, b"a", None);
-    assert_eq!(store.oldest_within(2 * LARGE - 1), Seqno(2));
+    assert_eq!(store.oldest_within(2 * LARGE - 1, store.version()), Seqno(2));
     store.compact(Seqno(2));
     for _ in 0..10 {
         write(&mut store, b"b", Some(1024));
     }
-    assert_eq!(store.oldest_within(0), Seqno(0));
+    assert_eq!(store.oldest_within(0, store.version()), Seqno(0));
 }

@@ -200,7 +200,8 @@ fn snapshot(
 
 /// Writes that a snapshot is asked for, of the entry after which all nodes make one.
 fn ask_snapshot(tx: &mut Transaction<'_>, secrets: &Secrets) -> Result<(), GovernanceError> {
-    if !secrets.known.is_whole() {
+    let status = service_row(tx).ok().as_ref().and_then(status_of);
+    if !secrets.known.is_whole() || status.is_some_and(is_of_recovery) {
         return Err(refused("half a state makes no snapshot: the service is being recovered"));
     }
     let map = find(tx, SNAPSHOT_ASKED_MAP)?;
@@ -483,6 +484,11 @@ fn status_of(row: &ServiceRow) -> Option<ServiceStatus> {
     serde_json::from_value(row.get("status")?.clone()).ok()
 }
 
+/// Whether a service in this state is being recovered.
+const fn is_of_recovery(status: ServiceStatus) -> bool {
+    matches!(status, ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)
+}
+
 fn set_status(tx: &mut Transaction<'_>, status: ServiceStatus) -> Result<(), GovernanceError> {
     let mut row = service_row(tx)?;
     row.insert("status".to_owned(), serde_json::json!(status));
@@ -615,6 +621,11 @@ impl Replica {
     fn is_recovery_over(&self) -> bool {
         self.service_status() == Some(ServiceStatus::WaitingForRecoveryShares)
             && self.core.state.read().secrets.is_whole()
+    }
+
+    /// Whether the service is being recovered: also when its secrets are all back, and it does not say so yet.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.service_status().is_some_and(is_of_recovery)
     }
 
     fn service_status(&self) -> Option<ServiceStatus> {

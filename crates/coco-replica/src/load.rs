@@ -533,7 +533,7 @@ impl Core {
             self.snapshots_asked.pop_front();
         }
         let oldest = Seqno(to.0.saturating_sub(retained));
-        self.store.compact(oldest.max(self.store.oldest_within(PAST_BYTES_MAX)).min(to));
+        self.store.compact(oldest.max(self.store.oldest_within(PAST_BYTES_MAX, to)));
     }
 
     fn settled(&mut self, entry: &Uncommitted) {

@@ -223,7 +223,10 @@ impl LoadLedger<'_> {
     ) -> Result<Loader, UseSnapshotError> {
         let mut loader = match self.restored(name, bytes) {
             Err(error) if is_of_another_service(&error) => {
-                let endorsed = self.endorsed(files, name.seqno.next())?;
+                // Nothing of it is proved yet, whatever the files lack.
+                let Ok(endorsed) = self.endorsed(files, name.seqno.next()) else {
+                    return Err(error);
+                };
                 self.restored_of(name, bytes, &endorsed).unwrap_or(Err(error))?
             }
             restored => restored?,

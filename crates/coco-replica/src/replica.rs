@@ -628,6 +628,7 @@ impl Replica {
             let asked = self.core.snapshot_asked(&state, to);
             self.snapshots.due(&state, to, asked).map(|seqno| state.tx_id(seqno))
         };
+        let due = due.filter(|_| !self.is_recovering());
         let make = due.map(|id| {
             let marks = self.core.marks_at(id.seqno);
             let make = self.snapshots.begin(id, &self.reader(), self.state(), marks);

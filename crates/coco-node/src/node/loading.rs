@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_consensus::HardState;
+use coco_consensus::{Configuration, HardState};
 use coco_ledger::NodeStatus;
 use coco_replica::{HardStateFile, LoadLedgerError, Loader};
 use coco_types::{NodeId, Seqno, View};
@@ -132,10 +132,9 @@ pub(super) fn load(config: &NodeConfig, origin: Origin) -> Result<Loaded, StartN
     let mut loader = loader
         .map_err(|error| StartNodeError::Load { path: folder.clone(), source: Box::new(error) })?;
     check_reach(&loader, &files, folder, floor)?;
-    if let Some(copied) = copied {
-        // By its id: the host may have put something else in its place since.
-        loader.note_committed(copied);
-    }
+    // By its id: the host may have put something else in its place since.
+    copied.into_iter().for_each(|copied| loader.note_committed(copied));
+    note_durable(&mut loader, &origin, has_started, seat.node_id);
     let committed = committed(&loader, &files);
     let (identity, hard_state_found) = match origin {
         Origin::Life(Life { identity, hard_state, .. }) => (*identity, Some(hard_state)),
@@ -199,6 +198,28 @@ fn check_reach(
         warn!(file = %torn.file, offset = torn.offset, bytes = torn.bytes, "{torn}");
     }
     Ok(())
+}
+
+/// Takes in that all of a ledger is committed which nobody else has a say in, and which this process, or whoever made the folder, has synced.
+/// A service that begins anew shall not say for a moment that it is open, by what a snapshot has of the one before it. Started once
+/// more before it is open, it still does until its first commit.
+fn note_durable(loader: &mut Loader, origin: &Origin, has_started: bool, node: NodeId) {
+    let is_durable = match origin {
+        Origin::Recovered => true,
+        Origin::Disk => !has_started,
+        Origin::Life(_) => false,
+    };
+    if is_durable && is_only_voter(loader, node) {
+        let last = loader.last();
+        loader.note_committed(last);
+    }
+}
+
+/// Whether nobody else has a vote, as a service has it that is being recovered.
+fn is_only_voter(loader: &Loader, node: NodeId) -> bool {
+    let configured = seat::configured(loader);
+    let is_alone = |one: &Configuration| one.voters == [node] && one.outgoing.is_empty();
+    !configured.is_empty() && configured.iter().all(is_alone)
 }
 
 /// The last signature that is known to be committed.

@@ -249,13 +249,20 @@ fn verify(
     }
     // Of a recovered ledger also those of services before, which it endorses.
     let receipts = verifier.receipts();
+    let check = |name, bytes: &[u8]| {
+        with_snapshot(name, bytes, &receipts, |file, snapshot| {
+            let checked = verifier.check_snapshot(file, snapshot);
+            checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+        })
+    };
+    // What was begun with, whatever its file holds by now: until here a service that was lost stands by it.
+    if let Some((name, bytes)) = &snapshot {
+        check(*name, bytes)?;
+    }
     let mut checked = Vec::new();
     for (name, path) in snapshots {
         let Some(bytes) = copy::read(&path)? else { continue };
-        with_snapshot(name, &bytes, &receipts, |file, snapshot| {
-            let checked = verifier.check_snapshot(file, snapshot);
-            checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
-        })?;
+        check(name, &bytes)?;
         checked.push(name);
     }
     for path in expected.receipts {

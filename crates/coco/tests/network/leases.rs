@@ -28,11 +28,11 @@ fn a_node_that_is_silent_for_longer_than_its_lease_comes_back_by_joining_again()
     let members: Vec<&Member> = members.iter().collect();
     let decided =
         |network: &Network, action, args| decide(&mut plain(network, 0)?, &members, action, &args);
-    // Tests are less patient than members.
+    // Tests are less patient than members. A quarter of a lease has to be longer than nodes wait until they show themselves again.
     let rules = DEFAULT_CONSTITUTION.replace("node_lease_s, 3600,", "node_lease_s, 1,");
     ensure!(rules != DEFAULT_CONSTITUTION, "it says how long a lease is at least");
     decided(&network, "set_constitution", json!({ "constitution": rules }))?;
-    decided(&network, "set_service_configuration", json!({ "node_lease_s": 5 }))?;
+    decided(&network, "set_service_configuration", json!({ "node_lease_s": 20 }))?;
 
     network.kill(&[2])?;
     let lost = network.config(2)?.nodes[2].clone();

@@ -24,8 +24,8 @@ use crate::{
 pub(crate) struct ShareArgs {
     /// The ledger folder
     folder: PathBuf,
-    /// The service's certificate (PEM), which you trust: where the ledger's first files are missing, and a snapshot of its stands for
-    /// them
+    /// The service's certificate (PEM): where the ledger's first files are missing, and a snapshot of its stands for them. The entries
+    /// are not verified here: `coco ledger verify` does that
     #[arg(long, value_name = "PEM")]
     service_cert: Option<PathBuf>,
     /// The folder of snapshots, where it is not `snapshots` beside the ledger folder
