@@ -357,6 +357,10 @@ impl Store {
     /// were superseded up to version `upto`. What is below it can be forgotten with [`Store::compact`] to bound what they take.
     #[must_use]
     pub fn oldest_within(&self, bytes: usize, upto: Seqno) -> Seqno {
+        // As nearly always: nothing has to be counted.
+        if self.superseded_bytes <= bytes {
+            return Seqno::ZERO;
+        }
         let later = self.undo.iter().rev().take_while(|undo| undo.seqno > upto);
         let later: usize = later.map(Undo::superseded_bytes).sum();
         let (mut held, mut oldest) = (self.superseded_bytes - later, Seqno::ZERO);
