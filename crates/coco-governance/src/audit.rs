@@ -54,8 +54,9 @@ use crate::{
     },
 };
 use disaster::Periods;
-pub(crate) use nodes::Configuration;
-use secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE};
+pub(crate) use nodes::{Configuration, all_nodes};
+pub(crate) use secrets::NodeSecrets;
+use secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE};
 
 /// How many entries a request may lie behind the one that records it: those of many seconds under full load.
 pub const ROOT_LAG_MAX: u64 = 1 << 16;
@@ -292,6 +293,15 @@ fn is_governed(table: &str) -> bool {
         || TABLES.contains(&table)
         || [CONFIGURATION, NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, SNAPSHOT_ASKED]
             .contains(&table)
+}
+
+/// Checks that an entry which nobody asked for touches no other tables that members have a say in.
+fn check_tables(writes: &WriteSetView<'_>, may: &[&str]) -> Result<(), AuditFault> {
+    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
+    match governed.find(|(table, ..)| !may.contains(table)) {
+        Some((table, key, _)) => Err(nodes::nobody_asked(table, key)),
+        None => Ok(()),
+    }
 }
 
 /// The tables of a node's store that scripts can ask for. Those that are not listed become tables in ranges, as they do

@@ -4,17 +4,17 @@
 //! The node is quarantined then: it takes part in nothing and is given no secret. It comes back without a vote, with new evidence.
 //! The lease of a node that members removed has ended, too: for both the ledger gets another secret.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coco_kv::{MapName, Transaction};
 use coco_types::Seqno;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     GovernanceError,
-    audit::Configuration,
+    audit::{Configuration, NodeSecrets, all_nodes},
     recovery::NODE_SECRETS,
-    tables::{self, NODES_INFO, NODES_LEASES, singleton_key},
+    tables::{self, NODES_LEASES, singleton_key},
 };
 
 /// How far a lease may seem to have been renewed in the future, in seconds: the clock of a primary was ahead.
@@ -80,15 +80,6 @@ impl LeaseRow {
     }
 }
 
-/// What is read of a node's row.
-#[derive(Deserialize)]
-struct Place {
-    status: String,
-    seat: Option<String>,
-    #[serde(default)]
-    retired_committed: bool,
-}
-
 /// Whether a node that was removed or is quarantined has the ledger secret that is used from `newest` on, the newest. It would not be
 /// given another one.
 ///
@@ -98,44 +89,26 @@ pub fn is_secret_outside(tx: &mut Transaction<'_>, newest: Seqno) -> Result<bool
     let ended = tables::rows(tx, NODES_LEASES)?.into_iter().filter_map(|(seat, row)| {
         let lease = LeaseRow::read(&row)?;
         lease.ended_at?;
-        Some((text(&seat), lease.secret_from == Some(newest.0)))
+        Some((String::from_utf8_lossy(&seat).into_owned(), lease.secret_from == Some(newest.0)))
     });
-    let ended: BTreeMap<String, bool> = ended.collect();
-    if ended.is_empty() {
+    let mut outside: BTreeMap<String, bool> = ended.collect();
+    if outside.is_empty() {
         return Ok(false);
     }
     let map = tx.map(&MapName::from_static(NODE_SECRETS));
     let row = map.and_then(|map| tx.get(map, singleton_key()));
-    let named = row.map(|row| recipients(&row)).unwrap_or_default();
+    let named = row.and_then(|row| NodeSecrets::read(&row).ok());
     let taking_part = Configuration::of(tx);
-    let mut outside = ended;
-    for (key, row) in tables::rows(tx, NODES_INFO)? {
-        let node: Place = tables::parse(NODES_INFO, &key, &row)?;
-        let id = text(&key);
-        let seat = node.seat.as_ref().unwrap_or(&id);
-        let is_leaving = node.status == "Retired" && !node.retired_committed;
-        if node.status == "Trusted" || is_leaving || taking_part.has(&id) {
+    for (id, node) in all_nodes(tx)? {
+        let seat = node.seat(&id);
+        if node.reads_on(&id, &taking_part) {
             outside.remove(seat);
         } else if let Some(has_newest) = outside.get_mut(seat) {
             // It may have been named while it was about to leave.
-            *has_newest |= named.contains(&id);
+            *has_newest |= named.as_ref().is_some_and(|named| named.names(&id));
         }
     }
     Ok(outside.into_values().any(|has_newest| has_newest))
-}
-
-/// To whom a ledger secret is encrypted, by the row that says so.
-fn recipients(row: &[u8]) -> BTreeSet<String> {
-    #[derive(Deserialize)]
-    struct Row {
-        secrets: BTreeMap<String, IgnoredAny>,
-    }
-    let row = serde_json::from_slice::<Row>(row);
-    row.map(|row| row.secrets.into_keys().collect()).unwrap_or_default()
-}
-
-fn text(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).into_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     AuditFault, AuditedEntry, CONFIGURATION,
     act::rows,
-    is_governed,
+    check_tables,
     nodes::{Configuration, Node, all_nodes},
     secrets::{NODE_SECRETS, NodeSecrets, PAST_SECRETS, SECRET_SINCE, check_begun, check_kept},
 };
@@ -82,11 +82,7 @@ pub(super) fn check(
         }
         _ => &[],
     };
-    let mut governed = entry.writes.iter().filter(|(table, ..)| is_governed(table));
-    match governed.find(|(table, ..)| !allowed.contains(table)) {
-        Some((table, key, _)) => Err(super::nodes::nobody_asked(table, key)),
-        None => Ok(()),
-    }
+    check_tables(entry.writes, allowed)
 }
 
 fn check_beginning(
@@ -131,7 +127,7 @@ fn check_beginning(
 
 /// The one node that takes part from here on. All others are retired.
 fn only_node(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<String, AuditFault> {
-    let mut nodes = all_nodes(tx)?;
+    let mut nodes = all_nodes(tx).map_err(AuditFault::Tables)?;
     let known: BTreeSet<String> = nodes.keys().cloned().collect();
     let mut written = BTreeSet::new();
     for (key, row) in rows(writes, NODES_INFO) {

@@ -2,7 +2,7 @@
 
 use coco_kv::{Transaction, WriteSetView};
 
-use super::{AuditFault, act::rows, is_governed, nodes::nobody_asked};
+use super::{AuditFault, act::rows, check_tables, nodes::nobody_asked};
 use crate::{
     issuer_keys::{KeyRow, is_of_use, is_refreshed},
     tables::{self, JWT_KEYS},
@@ -10,10 +10,7 @@ use crate::{
 
 /// Checks an entry that takes keys without a vote.
 pub(super) fn check(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<(), AuditFault> {
-    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
-    if let Some((table, key, _)) = governed.find(|(table, ..)| *table != JWT_KEYS) {
-        return Err(nobody_asked(table, key));
-    }
+    check_tables(writes, &[JWT_KEYS])?;
     for (id, row) in rows(writes, JWT_KEYS) {
         let before: Option<Vec<KeyRow>> =
             tables::read(tx, JWT_KEYS, id).map_err(AuditFault::Tables)?;

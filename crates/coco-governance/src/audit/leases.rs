@@ -16,7 +16,6 @@ use crate::{
 };
 
 /// The leases before an entry and after it, by seat.
-#[derive(Default)]
 pub(super) struct Leases {
     before: BTreeMap<String, LeaseRow>,
     after: BTreeMap<String, LeaseRow>,
@@ -43,7 +42,7 @@ impl Leases {
 
     /// Whether the lease of a seat ended before this entry, and is none that begins anew with it.
     pub(super) fn has_ended(&self, seat: &str) -> bool {
-        self.before.get(seat).is_some_and(|lease| lease.ended_at.is_some()) && !self.begins(seat)
+        is_ended(&self.before, seat) && is_ended(&self.after, seat)
     }
 
     /// Whether a seat had a lease before this entry.
@@ -53,11 +52,12 @@ impl Leases {
 
     /// Whether a lease that had ended begins anew with this entry.
     pub(super) fn begins(&self, seat: &str) -> bool {
-        let ended = |leases: &BTreeMap<String, LeaseRow>| {
-            leases.get(seat).is_some_and(|lease| lease.ended_at.is_some())
-        };
-        ended(&self.before) && !ended(&self.after)
+        is_ended(&self.before, seat) && !is_ended(&self.after, seat)
     }
+}
+
+fn is_ended(leases: &BTreeMap<String, LeaseRow>, seat: &str) -> bool {
+    leases.get(seat).is_some_and(|lease| lease.ended_at.is_some())
 }
 
 /// Checks what an entry that records no request says of leases.
@@ -71,18 +71,15 @@ pub(super) fn check(
     let row: Option<ConfigurationRow> =
         tables::read(tx, SERVICE_CONFIG, singleton_key()).map_err(AuditFault::Tables)?;
     let lease_s = row.and_then(|row| row.lease_s());
+    let leases = nodes.leases();
     for (key, _) in rows(writes, NODES_LEASES) {
         let seat = String::from_utf8_lossy(key);
-        let leases = nodes.leases();
         let (before, after) = (leases.before.get(&*seat), leases.after[&*seat]);
         let is_right = match after.ended_at {
-            None if leases.begins(&seat) => {
-                after.renewed_at <= *times.end() && nodes.is_let_in_again(&seat)
-            }
             // A clock that was wrong is put right, so it may begin anew with an earlier time.
-            None => {
-                after.renewed_at <= *times.end() && lease_s.is_some() && nodes.is_trusted(&seat)
-            }
+            None if after.renewed_at > *times.end() => false,
+            None if leases.begins(&seat) => nodes.is_let_in_again(&seat),
+            None => lease_s.is_some() && nodes.is_trusted(&seat),
             Some(ended_at) => {
                 let was_over = |before: &LeaseRow| {
                     before.ended(ended_at, newest) == after

@@ -14,14 +14,14 @@ use serde_json::{Map, Value};
 use super::{
     AuditFault, CONFIGURATION, SNAPSHOT_ASKED,
     act::rows,
-    is_governed,
+    check_tables,
     leases::{self, Leases},
 };
-use crate::recovery::is_holder;
 use crate::tables::{
     self, ENCRYPTED_SUBMITTED_SHARES, NODE_FIELDS_KEPT, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
     NODES_LEASES, VIRTUAL_MEASUREMENTS, singleton_key,
 };
+use crate::{GovernanceError, recovery::is_holder};
 
 /// Checks an entry that records no request.
 pub(super) fn check(
@@ -30,7 +30,7 @@ pub(super) fn check(
     newest: Seqno,
     times: &RangeInclusive<u64>,
 ) -> Result<(), AuditFault> {
-    let known = [
+    let may = [
         NODES_INFO,
         NODES_LEASES,
         NODES_ENDORSED_CERTIFICATES,
@@ -38,10 +38,7 @@ pub(super) fn check(
         ENCRYPTED_SUBMITTED_SHARES,
         SNAPSHOT_ASKED,
     ];
-    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
-    if let Some((table, key, _)) = governed.find(|(table, ..)| !known.contains(table)) {
-        return Err(nobody_asked(table, key));
-    }
+    check_tables(writes, &may)?;
     let nodes = Nodes::read(tx, writes)?;
     nodes.check_steps()?;
     nodes.check_certificates(writes)?;
@@ -76,7 +73,7 @@ fn may_send(tx: &mut Transaction<'_>, member: &[u8]) -> Result<bool, AuditFault>
 
 /// A row of a node.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node(pub(super) Map<String, Value>);
+pub(crate) struct Node(pub(super) Map<String, Value>);
 
 impl Node {
     fn text(&self, name: &str) -> Option<&str> {
@@ -87,8 +84,13 @@ impl Node {
         self.text("status").unwrap_or_default()
     }
 
+    /// Whether a new ledger secret is for it: members trust it, it takes part, or it is about to leave.
+    pub(crate) fn reads_on(&self, id: &String, taking_part: &Configuration) -> bool {
+        self.status() == "Trusted" || taking_part.has(id) || self.reads_until_it_has_left()
+    }
+
     /// Whether it was removed and is still sent entries: until the configuration without it is in effect.
-    pub(super) fn reads_until_it_has_left(&self) -> bool {
+    fn reads_until_it_has_left(&self) -> bool {
         self.status() == "Retired"
             && self.0.get("retired_committed") != Some(&Value::Bool(true))
             && self.text("encryption_pub_key").is_some()
@@ -99,7 +101,7 @@ impl Node {
         self.text("seat")
     }
 
-    fn seat<'a>(&'a self, id: &'a str) -> &'a str {
+    pub(crate) fn seat<'a>(&'a self, id: &'a str) -> &'a str {
         self.asked_seat().unwrap_or(id)
     }
 
@@ -164,10 +166,12 @@ impl Configuration {
 }
 
 /// All nodes that ever were.
-pub(super) fn all_nodes(tx: &mut Transaction<'_>) -> Result<BTreeMap<String, Node>, AuditFault> {
+pub(crate) fn all_nodes(
+    tx: &mut Transaction<'_>,
+) -> Result<BTreeMap<String, Node>, GovernanceError> {
     let mut nodes = BTreeMap::new();
-    for (key, row) in tables::rows(tx, NODES_INFO).map_err(AuditFault::Tables)? {
-        let node = tables::parse(NODES_INFO, &key, &row).map_err(AuditFault::Tables)?;
+    for (key, row) in tables::rows(tx, NODES_INFO)? {
+        let node = tables::parse(NODES_INFO, &key, &row)?;
         nodes.insert(String::from_utf8_lossy(&key).into_owned(), Node(node));
     }
     Ok(nodes)
@@ -200,7 +204,7 @@ pub(super) struct Nodes {
 
 impl Nodes {
     fn read(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<Self, AuditFault> {
-        let before = all_nodes(tx)?;
+        let before = all_nodes(tx).map_err(AuditFault::Tables)?;
         let (mut after, mut changed) = (before.clone(), Vec::new());
         for (key, row) in rows(writes, NODES_INFO) {
             let id = String::from_utf8_lossy(key).into_owned();

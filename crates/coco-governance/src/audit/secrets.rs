@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     AuditFault,
     act::rows,
-    is_governed,
+    check_tables,
     nodes::{Configuration, all_nodes},
 };
 pub(super) use crate::recovery::{NODE_SECRETS, PAST_SECRETS};
@@ -33,13 +33,13 @@ const OF_REPLACING: [&str; 5] =
 
 /// A row of [`NODE_SECRETS`].
 #[derive(Deserialize)]
-pub(super) struct NodeSecrets {
+pub(crate) struct NodeSecrets {
     from: Option<u64>,
     secrets: BTreeMap<String, String>,
 }
 
 impl NodeSecrets {
-    pub(super) fn read(row: &[u8]) -> Result<Self, AuditFault> {
+    pub(crate) fn read(row: &[u8]) -> Result<Self, AuditFault> {
         let wrong = |error| AuditFault::Effect(format!("the row of {NODE_SECRETS}: {error}"));
         serde_json::from_slice(row).map_err(wrong)
     }
@@ -47,6 +47,11 @@ impl NodeSecrets {
     /// Where the period begins that the row at `at` names.
     pub(super) fn begins(&self, at: Seqno) -> Seqno {
         self.from.map_or(at.next(), Seqno)
+    }
+
+    /// Whether the secret is encrypted to a node.
+    pub(crate) fn names(&self, id: &str) -> bool {
+        self.secrets.contains_key(id)
     }
 
     /// Checks that the secret is for these nodes and nobody else. The order is that of ids.
@@ -76,11 +81,9 @@ pub(super) fn check_next(
         return Err(AuditFault::Effect(reason.to_owned()));
     }
     let taking_part = Configuration::of(tx);
-    let nodes = all_nodes(tx)?.into_iter();
-    let reads_on = |(id, node): &(String, super::nodes::Node)| {
-        node.status() == "Trusted" || taking_part.has(id) || node.reads_until_it_has_left()
-    };
-    let nodes: Vec<String> = nodes.filter(reads_on).map(|(id, _)| id).collect();
+    let nodes = all_nodes(tx).map_err(AuditFault::Tables)?.into_iter();
+    let reads_on = nodes.filter(|(id, node)| node.reads_on(id, &taking_part));
+    let nodes: Vec<String> = reads_on.map(|(id, _)| id).collect();
     row.check_recipients(&nodes)?;
     check_kept(writes, previous)
 }
@@ -104,10 +107,7 @@ pub(super) fn check_replaced(
     previous: Seqno,
     times: &RangeInclusive<u64>,
 ) -> Result<(), AuditFault> {
-    let mut governed = writes.iter().filter(|(table, ..)| is_governed(table));
-    if let Some((table, key, _)) = governed.find(|(table, ..)| !OF_REPLACING.contains(table)) {
-        return Err(super::nodes::nobody_asked(table, key));
-    }
+    check_tables(writes, &OF_REPLACING)?;
     let row: Option<ConfigurationRow> =
         tables::read(tx, SERVICE_CONFIG, singleton_key()).map_err(AuditFault::Tables)?;
     let age_max = row.and_then(|row| row.ledger_secret_age_max_s);
