@@ -10,6 +10,7 @@
 //! `membership.rs`.
 
 mod asked;
+mod service;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -19,7 +20,7 @@ use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
     Certificates, Effect, Governance, GovernanceError, Handled, IssuerKeys, Occasion, Reply, Route,
     SecretFrom, Situation, forget_submitted_shares, has_recovery_members, is_secret_outside,
-    newest_secret, service_of, share, tables, take_issuer_keys,
+    newest_secret, share, tables, take_issuer_keys,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -29,6 +30,7 @@ use coco_ledger::{
 use coco_types::{Digest, NodeId, Role, Seqno, TxId, limits::ENTRY_BYTES_MAX};
 
 pub(crate) use self::asked::Asked;
+use self::service::{is_of_recovery, open_service, service_row, set_status, status_of};
 use crate::{
     effects::Effects,
     load::{AppendKind, LoadError},
@@ -425,79 +427,6 @@ fn check_nodes(writes: &WriteSet) -> Result<(), GovernanceError> {
     Ok(())
 }
 
-/// Opens the service that members mean, and no other; whether it was not open before. One that is being recovered waits for
-/// shares from then on.
-fn open_service(
-    tx: &mut Transaction<'_>,
-    previous: Option<&[u8]>,
-    next: &[u8],
-) -> Result<bool, GovernanceError> {
-    let read = |pem: &[u8]| service_of(str::from_utf8(pem).ok()?);
-    let row = service_row(tx)?;
-    let ours = row.get("cert").and_then(|cert| service_of(cert.as_str()?));
-    if ours.is_none() || read(next) != ours {
-        return Err(refused("next_service_identity is not the certificate of this service"));
-    }
-    match (status_of(&row), previous) {
-        (Some(ServiceStatus::Open), _) => Ok(false),
-        (Some(ServiceStatus::Opening), None) => {
-            set_status(tx, ServiceStatus::Open)?;
-            Ok(true)
-        }
-        (Some(ServiceStatus::Opening), Some(_)) => Err(refused(
-            "there was no service before this one: leave previous_service_identity out",
-        )),
-        (Some(ServiceStatus::Recovering), Some(previous)) => {
-            let map = find(tx, tables::PREVIOUS_SERVICE_IDENTITY)?;
-            let recorded = tx.get(map, singleton_key()).and_then(|pem| {
-                // CCF keeps the certificate as JSON text.
-                service_of(&serde_json::from_slice::<String>(&pem).ok()?)
-            });
-            if recorded.is_none() || read(previous) != recorded {
-                return Err(refused(
-                    "previous_service_identity is not the certificate of the service before this one",
-                ));
-            }
-            forget_submitted_shares(tx)?;
-            set_status(tx, ServiceStatus::WaitingForRecoveryShares)?;
-            Ok(false)
-        }
-        (Some(ServiceStatus::Recovering), None) => {
-            Err(refused("this service goes on from another one: name previous_service_identity"))
-        }
-        (status @ (Some(ServiceStatus::WaitingForRecoveryShares) | None), _) => {
-            Err(refused(format!("a service that is {status:?} cannot be opened")))
-        }
-    }
-}
-
-type ServiceRow = serde_json::Map<String, serde_json::Value>;
-
-fn service_row(tx: &mut Transaction<'_>) -> Result<ServiceRow, GovernanceError> {
-    let map = find(tx, SERVICE_MAP)?;
-    let row = tx.get(map, singleton_key()).ok_or_else(|| refused("there is no service yet"))?;
-    serde_json::from_slice(&row)
-        .map_err(|error| refused(format!("the row of the service cannot be read: {error}")))
-}
-
-fn status_of(row: &ServiceRow) -> Option<ServiceStatus> {
-    serde_json::from_value(row.get("status")?.clone()).ok()
-}
-
-/// Whether a service in this state is being recovered.
-const fn is_of_recovery(status: ServiceStatus) -> bool {
-    matches!(status, ServiceStatus::Recovering | ServiceStatus::WaitingForRecoveryShares)
-}
-
-fn set_status(tx: &mut Transaction<'_>, status: ServiceStatus) -> Result<(), GovernanceError> {
-    let mut row = service_row(tx)?;
-    row.insert("status".to_owned(), serde_json::json!(status));
-    let row = serde_json::to_vec(&row).expect("what was JSON is JSON");
-    let map = find(tx, SERVICE_MAP)?;
-    tx.put(map, singleton_key(), row);
-    Ok(())
-}
-
 /// The requests of members that a primary has.
 #[derive(Debug, Default)]
 pub(crate) struct Governing {
@@ -629,9 +558,7 @@ impl Replica {
     }
 
     fn service_status(&self) -> Option<ServiceStatus> {
-        let head = self.core.store.reader().head();
-        let row = head.get(head.map(&MapName::from_static(SERVICE_MAP))?, singleton_key())?;
-        coco_ledger::service_status(&row)
+        coco_ledger::service_status(&self.newest(SERVICE_MAP, singleton_key())?)
     }
 
     /// Whether the ledger is to have another secret by now, and may have it. Looked at once in [`SECRET_LOOK_MS`].
@@ -646,11 +573,7 @@ impl Replica {
         if !may_rekey || self.service_status() != Some(ServiceStatus::Open) {
             return false;
         }
-        let head = self.core.store.reader().head();
-        let row = |name| {
-            let map = head.map(&MapName::from_static(name));
-            map.and_then(|map| head.get(map, singleton_key()))
-        };
+        let row = |table| self.newest(table, singleton_key());
         let (configuration, since) = (row(tables::SERVICE_CONFIG), row(SECRET_SINCE_MAP));
         let now_s = self.block_time_ms() / 1000;
         is_over_age(configuration.as_deref(), since.as_deref(), now_s) || self.is_secret_outside()

@@ -52,11 +52,34 @@ pub(crate) struct Leases {
     own_due_since: Option<u64>,
 }
 
+impl Leases {
+    fn forget(&mut self) {
+        *self = Self { next_look_ms: self.next_look_ms, ..Self::default() };
+    }
+
+    /// Those seats of which the lease is over that have been so for long enough.
+    fn late(&mut self, over: BTreeSet<NodeId>, now_ms: u64) -> Vec<NodeId> {
+        self.over_since.retain(|seat, _| over.contains(seat));
+        for seat in over {
+            self.over_since.entry(seat).or_insert(now_ms);
+        }
+        let is_late = |since: u64| now_ms - since >= LEASE_GRACE_MS;
+        let late = self.over_since.iter().filter(|(_, since)| is_late(**since));
+        late.map(|(seat, _)| *seat).collect()
+    }
+
+    /// Whether this node's own lease is to be renewed, and has been for so long that this node cannot do it.
+    fn is_overdue(&mut self, is_due: bool, now_ms: u64) -> bool {
+        self.own_due_since = is_due.then(|| self.own_due_since.unwrap_or(now_ms));
+        self.own_due_since.is_some_and(|since| now_ms - since >= LEASE_GRACE_MS)
+    }
+}
+
 impl Replica {
     /// Begins, ends and follows up leases, if this node is primary and it is time.
     pub(crate) fn look_at_leases(&mut self) -> Result<(), StepError> {
         if self.engine.role() != Role::Primary {
-            self.leases.over_since.clear();
+            self.leases.forget();
             return Ok(());
         }
         let now_ms = self.now_mono_ms();
@@ -68,20 +91,12 @@ impl Replica {
             return Ok(());
         }
         let Some(lease_s) = self.lease_s() else {
-            self.leases.over_since.clear();
+            self.leases.forget();
             return Ok(());
         };
-        let now_s = self.block_time_ms() / 1000;
+        let (now_s, rows) = (self.block_time_ms() / 1000, self.all_rows()?);
         let (mut begin, mut over) = (BTreeSet::new(), BTreeSet::new());
-        let rows = self.all_rows()?;
-        let mut seats: BTreeMap<NodeId, bool> = BTreeMap::new();
-        for (node, row) in &rows {
-            let has_place = self.engine.configuration().contains(*node);
-            if has_place || row.status == NodeStatus::Trusted {
-                *seats.entry(row.seat).or_default() |= has_place;
-            }
-        }
-        for (seat, has_place) in seats {
+        for (seat, has_place) in self.believed_seats(&rows) {
             match self.lease_of(seat) {
                 Some(lease) if lease.ended_at.is_some() => {}
                 Some(lease) if lease.is_over(lease_s, now_s) => drop(over.insert(seat)),
@@ -94,41 +109,40 @@ impl Replica {
         if !begin.is_empty() {
             return self.begin_leases(begin, now_s);
         }
-        let since = &mut self.leases.over_since;
-        since.retain(|seat, _| over.contains(seat));
-        for seat in over {
-            since.entry(seat).or_insert(now_ms);
-        }
-        let is_late = |(_, since): &(&NodeId, &u64)| now_ms - **since >= LEASE_GRACE_MS;
-        let late: Vec<NodeId> = since.iter().filter(is_late).map(|(seat, _)| *seat).collect();
+        let late = self.leases.late(over, now_ms);
         let mine = rows.iter().find(|(node, _)| *node == self.me()).map(|(_, row)| row.seat);
         let is_mine_due = mine
             .filter(|seat| !late.contains(seat))
             .and_then(|seat| self.lease_of(seat))
             .is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
-        self.leases.own_due_since =
-            is_mine_due.then(|| self.leases.own_due_since.unwrap_or(now_ms));
-        let cannot_show = self.leases.own_due_since.is_some_and(|at| now_ms - at >= LEASE_GRACE_MS);
+        let cannot_show = self.leases.is_overdue(is_mine_due, now_ms);
         if late.is_empty() || cannot_show || !self.can_admit() {
             return Ok(());
         }
-        self.quarantine(&late)
+        self.quarantine(&late, &rows)
+    }
+
+    /// The seats whose node takes part or is trusted, and whether it takes part.
+    fn believed_seats(&self, rows: &[(NodeId, NodeRow)]) -> BTreeMap<NodeId, bool> {
+        let mut seats = BTreeMap::new();
+        for (node, row) in rows {
+            let has_place = self.engine.configuration().contains(*node);
+            if has_place || row.status == NodeStatus::Trusted {
+                *seats.entry(row.seat).or_default() |= has_place;
+            }
+        }
+        seats
     }
 
     /// For how long members believe a node, in seconds; nothing for ever.
     fn lease_s(&self) -> Option<u64> {
-        let row = self.leases_row(SERVICE_CONFIG, singleton_key())?;
+        let row = self.newest(SERVICE_CONFIG, singleton_key())?;
         serde_json::from_slice::<ConfigurationRow>(&row).ok()?.lease_s()
     }
 
     /// The lease of a seat. A row that a constitution has spoilt is none.
     fn lease_of(&self, seat: NodeId) -> Option<LeaseRow> {
-        LeaseRow::read(&self.leases_row(NODES_LEASES, seat.to_string().as_bytes())?)
-    }
-
-    fn leases_row(&self, table: &'static str, key: &[u8]) -> Option<coco_kv::Value> {
-        let head = self.core.store.reader().head();
-        head.get(head.map(&MapName::from_static(table))?, key)
+        LeaseRow::read(&self.newest(NODES_LEASES, seat.to_string().as_bytes())?)
     }
 
     /// Whether the lease of a seat has ended: it is quarantined, or about to be, or was removed.
@@ -143,12 +157,14 @@ impl Replica {
         Ok(self.has_lease_ended(seat) && self.all_rows()?.iter().any(is_there))
     }
 
-    /// The seats of these rows that come back without a vote.
-    pub(crate) fn quarantined(&self, rows: &[(NodeId, NodeRow)]) -> Vec<NodeId> {
-        let is_pending = |(node, row): &&(NodeId, NodeRow)| {
-            row.status == NodeStatus::Pending && row.seat == *node && self.has_lease_ended(*node)
-        };
-        rows.iter().filter(is_pending).map(|(node, _)| *node).collect()
+    /// Whether a node with this row is pending again, and comes back without a vote.
+    pub(crate) fn is_pending_again(&self, node: NodeId, row: &NodeRow) -> bool {
+        row.status == NodeStatus::Pending && row.seat == node && self.has_lease_ended(node)
+    }
+
+    /// Whether nobody of a seat has a place.
+    fn is_away(&self, seat: NodeId, rows: &[(NodeId, NodeRow)]) -> bool {
+        !rows.iter().any(|(node, row)| row.seat == seat && self.has_place(*node))
     }
 
     /// Writes that the lease of a seat has ended now.
@@ -177,11 +193,15 @@ impl Replica {
     }
 
     /// Lets the nodes of these seats go: all of them, or one after the other where too few would be left that answer.
-    fn quarantine(&mut self, seats: &[NodeId]) -> Result<(), StepError> {
+    fn quarantine(
+        &mut self,
+        seats: &[NodeId],
+        rows: &[(NodeId, NodeRow)],
+    ) -> Result<(), StepError> {
         let now = self.engine.configuration().clone();
-        let rows = self.node_rows()?;
         let of = |seats: &[NodeId]| -> Vec<NodeId> {
-            let of_them = rows.iter().filter(|(_, row)| seats.contains(&row.seat));
+            let of_them =
+                rows.iter().filter(|(node, row)| seats.contains(&row.seat) && now.contains(*node));
             of_them.map(|(node, _)| *node).collect()
         };
         let out = of(seats);
@@ -230,9 +250,8 @@ impl Replica {
         let rows = self.all_rows()?;
         let mut writes = WriteSet::new();
         for seat in ended {
-            let of_seat: Vec<_> = rows.iter().filter(|(_, row)| row.seat == seat).collect();
-            if !of_seat.iter().any(|(node, _)| self.has_place(*node)) {
-                self.make_pending(&mut writes, seat, &of_seat)?;
+            if self.is_away(seat, &rows) {
+                self.make_pending(&mut writes, seat, &rows)?;
             }
         }
         let Some(id) = self.next_tx_id().filter(|_| !writes.is_empty()) else { return Ok(false) };
@@ -246,11 +265,12 @@ impl Replica {
         &self,
         writes: &mut WriteSet,
         seat: NodeId,
-        of_seat: &[&(NodeId, NodeRow)],
+        rows: &[(NodeId, NodeRow)],
     ) -> Result<(), StepError> {
-        let trusted = of_seat.iter().find(|(_, row)| row.status == NodeStatus::Trusted);
+        let of_seat = || rows.iter().filter(|(_, row)| row.seat == seat);
+        let trusted = of_seat().find(|(_, row)| row.status == NodeStatus::Trusted);
         let Some((node, _)) = trusted else { return Ok(()) };
-        for (other, row) in of_seat {
+        for (other, row) in of_seat() {
             if *other != seat && row.status != NodeStatus::Retired {
                 self.retire(writes, *other)?;
             }
@@ -278,9 +298,7 @@ impl Replica {
         let id = self.next_tx_id().filter(|_| self.has_room() && self.can_admit());
         let Some(id) = id else { return Ok(IntroductionReply::Later) };
         // Before its seat is pending, somebody else has it.
-        let of_seat = self.all_rows()?;
-        let mut of_seat = of_seat.iter().filter(|(_, row)| row.seat == node.node_id);
-        if of_seat.any(|(other, _)| self.has_place(*other)) {
+        if !self.is_away(node.node_id, &self.all_rows()?) {
             return Ok(IntroductionReply::Later);
         }
         let mut writes = WriteSet::new();

@@ -351,7 +351,8 @@ impl Replica {
         if coco_planted::is(Bug::KeepRemoved) {
             gone.clear();
         }
-        let quarantined = self.quarantined(&rows);
+        let comes_back = rows.iter().filter(|(node, row)| self.is_pending_again(*node, row));
+        let quarantined: Vec<NodeId> = comes_back.map(|(node, _)| *node).collect();
         let Replacements { replaced, seats, waiting } =
             Replacements::of(&rows, &now, ready, &quarantined);
         let free = ready.iter().copied().filter(|ready| !waiting.contains(&ready.seat));
@@ -655,10 +656,7 @@ impl Replica {
             return Ok(false);
         }
         let row = self.row(node).map(|row| read_node(node, &row)).transpose()?;
-        let is_quarantined = |row: &NodeRow| {
-            row.status == NodeStatus::Pending && row.seat == node && self.has_lease_ended(node)
-        };
-        Ok(row.is_some_and(|row| row.retired_committed || is_quarantined(&row)))
+        Ok(row.is_some_and(|row| row.retired_committed || self.is_pending_again(node, &row)))
     }
 
     /// Whether a node is in the configuration in effect, or in one that is about to be.
@@ -673,8 +671,6 @@ impl Replica {
 
     /// What the ledger says of a node.
     pub(crate) fn row(&self, node: NodeId) -> Option<coco_kv::Value> {
-        let head = self.core.store.reader().head();
-        let map = head.map(&MapName::from_static(NODES_MAP))?;
-        head.get(map, node.to_string().as_bytes())
+        self.newest(NODES_MAP, node.to_string().as_bytes())
     }
 }

@@ -7,7 +7,7 @@ use coco_consensus::{
     ReceiveError, TransferError,
 };
 use coco_governance::IssuerKeys;
-use coco_kv::{MapName, Reader, WriteSet};
+use coco_kv::{MapName, Reader, Value, WriteSet};
 use coco_ledger::{
     EntryFlags, EntryView, LedgerSecrets, MembershipError, SealEntryError, SealedEntry, Signer,
     seal, signature_write_set,
@@ -243,6 +243,12 @@ impl Replica {
                 || self.core.uncommitted_batches() < self.settings.batches_ahead)
             && self.next_tx_id().is_some()
             && self.has_room()
+    }
+
+    /// A row of the newest version, committed or not.
+    pub(crate) fn newest(&self, table: &'static str, key: &[u8]) -> Option<Value> {
+        let head = self.core.store.reader().head();
+        head.get(head.map(&MapName::from_static(table))?, key)
     }
 
     /// The configuration in effect.
