@@ -34,8 +34,8 @@ use crate::{
     directory::Directory,
     driver::Inbox,
     peers::Peers,
-    provision::VIRTUAL_QUOTE_FORMAT,
-    seat::{program_digest, service_configuration},
+    provision::{VIRTUAL_QUOTE_FORMAT, program_digest},
+    seat::service_configuration,
 };
 
 /// Time between two questions.
@@ -110,9 +110,9 @@ impl Question {
     /// Has it name the program that runs, if it does not yet. Whether it does.
     async fn read_code(&mut self) -> bool {
         if self.code_digest == Digest::ZERO {
-            match tokio::task::spawn_blocking(program_digest).await {
-                Ok(Ok(digest)) => self.code_digest = digest,
-                Ok(Err(error)) => warn!(%error, "cannot read the program that runs"),
+            let read = tokio::task::spawn_blocking(program_digest).await;
+            match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                Ok(digest) => self.code_digest = digest,
                 Err(error) => warn!(%error, "cannot read the program that runs"),
             }
         }

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use coco_crypto::{
     AltName, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequestError, SecretBytes,
-    SigningKey, Validity, endorse_node, node_names, service_certificate,
+    SigningKey, Validity, endorse_node, node_names, service_certificate, sha256,
 };
 use coco_evm::{
     genesis::Genesis,
@@ -151,6 +151,16 @@ pub struct Network {
     pub service_cert_pem: String,
     /// The nodes, in the order of their folders.
     pub nodes: Vec<NodeId>,
+}
+
+/// The digest of the program that runs. Its file may have been replaced meanwhile, and what runs has not.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn program_digest() -> io::Result<Digest> {
+    let running = fs::read("/proc/self/exe");
+    let program = running.or_else(|_| std::env::current_exe().and_then(fs::read));
+    Ok(sha256(&program?))
 }
 
 /// Makes the keys and the ledger of a new network. Durable on return.

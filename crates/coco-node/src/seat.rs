@@ -5,10 +5,8 @@
 //! On the virtual platform a host can undo the first start, as it can everything; on a TEE the keys of the first start
 //! are not sealed either.
 
-use std::io;
-
 use coco_consensus::{Configuration, HardState};
-use coco_crypto::{AltName, sha256};
+use coco_crypto::AltName;
 use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, singleton_key};
 use coco_kv::{MapName, Reader};
 use coco_ledger::{NODES_MAP, NodeRow, read_node};
@@ -23,7 +21,7 @@ use crate::{
     identity::Identity,
     join::Question,
     node::StartNodeError,
-    provision::node_period,
+    provision::{node_period, program_digest},
 };
 
 /// The node that this process is, and the view and vote that it goes on from. There is a hard state on the disk of
@@ -122,13 +120,6 @@ pub(crate) fn question(
             Ok(Some(question(program_digest().map_err(StartNodeError::Program)?)))
         }
     }
-}
-
-/// The digest of the program that runs. Its file may have been replaced meanwhile, and what runs has not.
-pub(crate) fn program_digest() -> io::Result<Digest> {
-    let running = std::fs::read("/proc/self/exe");
-    let program = running.or_else(|_| std::env::current_exe().and_then(std::fs::read));
-    Ok(sha256(&program?))
 }
 
 /// Where the other seats are: as the configuration says, and then as the ledger does, where one is. Nodes may have come since

@@ -64,10 +64,7 @@ pub(super) async fn join(
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
-        let has_to_show = |status: &NodeStatus| {
-            *status != NodeStatus::Retired && has_lease_ended(service, introduction.node.node_id)
-        };
-        let Some(status) = status.filter(|status| !has_to_show(status)) else {
+        let Some(status) = status else {
             // It is committed then, or was rolled back.
             introduce(service, &introduction, deadline).await?;
             if Instant::now() < deadline {
@@ -108,25 +105,23 @@ fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> 
     }
 }
 
-/// What the committed tables say of a node, and as of which entry.
+/// What the committed tables say of a node, and as of which entry. Nothing of one that is quarantined until it has shown again what
+/// it runs.
 fn committed_status(
     service: &Service,
     node: NodeId,
 ) -> Result<(TxId, Option<NodeStatus>), Refused> {
     let (at, mut rows) = service.committed_rows();
-    let row = rows.get(NODES_INFO, node.to_string().as_bytes())?;
-    let status = row.map(|row| read_node(node, &row)).transpose().map_err(|_| -> Refused {
+    let key = node.to_string();
+    let row = rows.get(NODES_INFO, key.as_bytes())?;
+    let row = row.map(|row| read_node(node, &row)).transpose().map_err(|_| -> Refused {
         respond::error(ErrorCode::InternalError, "the node's row cannot be read").into()
     })?;
-    Ok((at, status.map(|row| row.status)))
-}
-
-/// Whether a node is quarantined until it has shown again what it runs.
-fn has_lease_ended(service: &Service, node: NodeId) -> bool {
-    let (_, mut rows) = service.committed_rows();
-    let row = rows.get(NODES_LEASES, node.to_string().as_bytes()).ok().flatten();
-    let lease = row.and_then(|row| LeaseRow::read(&row));
-    lease.is_some_and(|lease| lease.ended_at.is_some())
+    let lease = rows.get(NODES_LEASES, key.as_bytes()).ok().flatten();
+    let has_ended =
+        lease.and_then(|row| LeaseRow::read(&row)).is_some_and(|lease| lease.ended_at.is_some());
+    let status = row.map(|row| row.status);
+    Ok((at, status.filter(|status| *status == NodeStatus::Retired || !has_ended)))
 }
 
 /// Has the replica write down who a node is, and waits until that is decided.

@@ -20,7 +20,7 @@ use std::{
 
 use alloy_primitives::U256;
 use anyhow::{Context, bail, ensure};
-use coco_crypto::{Certificate, sha256};
+use coco_crypto::Certificate;
 use coco_evm::genesis::{ChainConfig, Genesis, GenesisAccount, StateRoot};
 use coco_node::{
     NodeConfig,
@@ -28,7 +28,7 @@ use coco_node::{
         ClientInterface, ConsensusSettings, DevelopmentInterface, EthereumSettings, JwtSettings,
         LedgerSettings, Limits, NodeAddress, OperatorFeature, PeerInterface, Restart,
     },
-    provision::{NetworkSpec, NodeSpec, provision},
+    provision::{NetworkSpec, NodeSpec, program_digest, provision},
 };
 use coco_types::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
@@ -228,15 +228,14 @@ fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
             peer_address: next().to_string(),
         })
         .collect();
-    let program =
-        fs::read(std::env::current_exe()?).context("cannot read this program to measure it")?;
+    let code_digest = program_digest().context("cannot read this program to measure it")?;
     let governance = match arguments.members {
         0 => None,
         members => Some(consortium::make(folder, members)?),
     };
     let network = provision(&NetworkSpec {
         nodes: &specs,
-        code_digest: sha256(&program),
+        code_digest,
         names: &[],
         genesis: &genesis,
         governance: governance.as_ref(),

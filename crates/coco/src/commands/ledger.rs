@@ -162,6 +162,19 @@ fn with_snapshot<T>(
     check(&file, &snapshot)
 }
 
+/// Holds a snapshot against the entries that were verified.
+fn check_snapshot(
+    verifier: &Verifier,
+    receipts: &ReceiptVerifier,
+    name: SnapshotName,
+    bytes: &[u8],
+) -> Result<(), Failure> {
+    with_snapshot(name, bytes, receipts, |file, snapshot| {
+        let checked = verifier.check_snapshot(file, snapshot);
+        checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
+    })
+}
+
 /// The services to begin with: those that a ledger goes through from its beginning, or from a snapshot on, up to the trusted
 /// one. A ledger that was recovered begins with another.
 fn services_of(
@@ -231,7 +244,7 @@ fn verify(
     let service = certificate(service_cert)?;
     let chunks = copy::chunks(folder)?;
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
-    let snapshot = copy::beginning(first, &snapshots)?;
+    let snapshot = copy::beginning(&chunks, &snapshots)?;
     let services = services_of(&chunks, &service, snapshot.as_ref())?;
     let mut verifier = verifier(&services, snapshot.as_ref())?;
     let mut audit = match expected.depth {
@@ -249,20 +262,14 @@ fn verify(
     }
     // Of a recovered ledger also those of services before, which it endorses.
     let receipts = verifier.receipts();
-    let check = |name, bytes: &[u8]| {
-        with_snapshot(name, bytes, &receipts, |file, snapshot| {
-            let checked = verifier.check_snapshot(file, snapshot);
-            checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
-        })
-    };
     // What was begun with, whatever its file holds by now: until here a service that was lost stands by it.
     if let Some((name, bytes)) = &snapshot {
-        check(*name, bytes)?;
+        check_snapshot(&verifier, &receipts, *name, bytes)?;
     }
     let mut checked = Vec::new();
     for (name, path) in snapshots {
         let Some(bytes) = copy::read(&path)? else { continue };
-        check(name, &bytes)?;
+        check_snapshot(&verifier, &receipts, name, &bytes)?;
         checked.push(name);
     }
     for path in expected.receipts {

@@ -52,12 +52,13 @@ pub(super) fn snapshots(
     named(told.unwrap_or(&beside))
 }
 
-/// The snapshot that a ledger whose first entry is `first` goes on from, if that is not the first of all: the oldest that reaches
-/// so far and is there.
+/// The snapshot that a ledger with these chunks goes on from, if it does not begin with the first entry of all: the oldest that
+/// reaches so far and is there.
 pub(super) fn beginning(
-    first: Seqno,
+    chunks: &[(ChunkName, PathBuf)],
     snapshots: &[(SnapshotName, PathBuf)],
 ) -> anyhow::Result<Option<(SnapshotName, Vec<u8>)>> {
+    let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let reach = snapshots.iter().filter(|(name, _)| name.seqno.next() >= first);
     for (name, path) in reach.filter(|_| first > Seqno(1)) {
         if let Some(bytes) = read(path)? {
@@ -121,7 +122,11 @@ mod tests {
         }
         let listed = snapshots(&folder, Some(&folder)).expect("lists");
         assert_eq!(listed.len(), 3);
-        let begins = |first| beginning(Seqno(first), &listed).expect("reads").map(|found| found.1);
+        let begins = |first: u64| {
+            let chunk = format!("ledger_{first}").parse().expect("a name");
+            let found = beginning(&[(chunk, PathBuf::new())], &listed).expect("reads");
+            found.map(|found| found.1)
+        };
         assert_eq!(begins(1), None, "nothing is before the first entry");
         assert_eq!(begins(10).as_deref(), Some(&b"snapshot_9_10"[..]));
         fs::remove_file(&listed[1].1).expect("removes");

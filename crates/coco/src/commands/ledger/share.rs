@@ -71,9 +71,8 @@ fn dealt_before(
 ) -> Result<(SecretChain, Seqno), Failure> {
     let nothing = (SecretChain::new(), Seqno::ZERO);
     let Some(service) = &arguments.service_cert else { return Ok(nothing) };
-    let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let snapshots = copy::snapshots(&arguments.folder, arguments.snapshots.as_deref())?;
-    let Some((name, bytes)) = copy::beginning(first, &snapshots)? else { return Ok(nothing) };
+    let Some((name, bytes)) = copy::beginning(chunks, &snapshots)? else { return Ok(nothing) };
     let snapshot = (name, bytes);
     let services = services_of(chunks, &certificate(service)?, Some(&snapshot))?;
     let receipts = ReceiptVerifier::new(services[0].clone());

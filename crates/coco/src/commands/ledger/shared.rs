@@ -10,7 +10,7 @@ use coco_ledger::{Chunk, LedgerSecrets, ReceiptVerifier, SnapshotName};
 use coco_replica::{RecoverSecrets, RecoverSecretsError};
 use coco_types::{Seqno, TxId};
 
-use super::{certificate, copy, services_of, share, verifier, with_snapshot};
+use super::{certificate, check_snapshot, copy, services_of, share, verifier, with_snapshot};
 use crate::{
     Failure,
     codes::Code,
@@ -67,9 +67,8 @@ impl SharedArgs {
         mut each: impl FnMut(&Row<'_>) -> anyhow::Result<()>,
     ) -> Result<Copy, Failure> {
         let (chunks, service) = (copy::chunks(&self.folder)?, certificate(&self.service_cert)?);
-        let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
         let snapshots = copy::snapshots(&self.folder, self.snapshots.as_deref())?;
-        let snapshot = copy::beginning(first, &snapshots)?;
+        let snapshot = copy::beginning(&chunks, &snapshots)?;
         let services = services_of(&chunks, &service, snapshot.as_ref())?;
         let mut verifier = verifier(&services, snapshot.as_ref())?;
         let mut secrets = begin(&services[0], snapshot.as_ref(), &mut each)?;
@@ -91,10 +90,7 @@ impl SharedArgs {
             }
         }
         if let Some((name, bytes)) = &snapshot {
-            with_snapshot(*name, bytes, &verifier.receipts(), |file, snapshot| {
-                let checked = verifier.check_snapshot(file, snapshot);
-                checked.map_err(|error| Failure::DoesNotVerify(anyhow!(error)))
-            })?;
+            check_snapshot(&verifier, &verifier.receipts(), *name, bytes)?;
         }
         let report =
             verifier.finish(None).map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use coco_crypto::{Certificate, sha256};
+use coco_crypto::Certificate;
 use coco_node::{
     NodeConfig,
     address::HostPort,
@@ -16,6 +16,7 @@ use coco_node::{
     },
     identity::Identity,
     newcomer::{Newcomer, NewcomerPlace},
+    provision::program_digest,
 };
 use coco_types::Digest;
 
@@ -94,17 +95,13 @@ impl PlaceArgs {
             return Ok(None);
         }
         let identity = Identity::open(&self.dir);
-        match identity.map_err(|error| Fault::new(Code::FileUnreadable, chain(&error)))? {
-            identity if identity.service_cert.key() != service.key() => {
-                let message = format!("{} is of a node of another service", self.dir.display());
-                Err(Fault::new(Code::FileExists, message))
-            }
-            identity => Ok(Some(Newcomer {
-                key: identity.node_key(),
-                encryption_key: Arc::clone(identity.encryption_key()),
-                place: None,
-            })),
+        let identity = identity.map_err(|error| Fault::new(Code::FileUnreadable, chain(&error)))?;
+        if identity.service_cert.key() != service.key() {
+            let message = format!("{} is of a node of another service", self.dir.display());
+            return Err(Fault::new(Code::FileExists, message));
         }
+        let (key, encryption_key) = (identity.node_key(), Arc::clone(identity.encryption_key()));
+        Ok(Some(Newcomer { key, encryption_key, place: None }))
     }
 
     /// Writes the settings of the node with this id, in a network of these others.
@@ -155,7 +152,5 @@ pub(crate) fn check_free(folder: &Path) -> Result<(), Fault> {
 
 /// The measurement of this program on the virtual platform.
 pub(crate) fn code_digest() -> Result<Digest, Fault> {
-    let program = std::env::current_exe().and_then(std::fs::read);
-    let program = program.map_err(|error| Fault::new(Code::Failed, chain(&error)))?;
-    Ok(sha256(&program))
+    program_digest().map_err(|error| Fault::new(Code::Failed, chain(&error)))
 }
