@@ -6,6 +6,7 @@
 //! | `elsewhere.rs` | requests that are signed where no network is, printed, lost, and sent twice |
 //! | `trust.rs` | a wrong service, a node that lies, a key that others can read |
 //! | `keys.rs` | files of keys, and CCF's tools' |
+//! | `entropy.rs` | keys where the host says what is random |
 //! | `device.rs` | keys in devices, by PKCS #11 |
 //! | `auditor.rs` | a ledger that a service wrote against its rules |
 //! | `words.rs` | exit codes, errors and JSON |
@@ -18,6 +19,7 @@ mod desk;
 mod device;
 mod elsewhere;
 mod ended;
+mod entropy;
 mod keys;
 mod life;
 mod service;
