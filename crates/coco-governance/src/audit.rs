@@ -44,10 +44,11 @@ use coco_kv::{
 use coco_script::Engine;
 use coco_types::{Digest, Seqno, TxId, View};
 
+pub use act::Act;
 pub use fault::{AuditError, AuditFault};
 
 use crate::{
-    Governance, Message, Reply,
+    Governance, Message,
     tables::{
         self, COSE_HISTORY, MEMBERS_INFO, MemberRow, MemberStatus, ProposalState, SERVICE_INFO,
         TABLES, singleton_key,
@@ -185,11 +186,11 @@ impl Audit {
         Self { clocks_apart_s: seconds, ..self }
     }
 
-    /// Takes the next entry.
+    /// Takes the next entry, and tells what a member did with it.
     ///
     /// # Errors
     /// [`AuditError`] when it should not be there. The audit is of no further use then.
-    pub fn entry(&mut self, entry: &AuditedEntry<'_>) -> Result<(), AuditError> {
+    pub fn entry(&mut self, entry: &AuditedEntry<'_>) -> Result<Option<Act>, AuditError> {
         let expected = self.at.next();
         self.at = entry.tx_id.seqno;
         if self.at != expected {
@@ -199,14 +200,13 @@ impl Audit {
             self.before_s = self.latest_s;
             self.latest_s = entry.signed_at_s;
         }
-        if entry.writes.iter().any(|(map, ..)| is_governed(map)) {
-            self.governed(entry)?;
-        }
+        let is_governed = entry.writes.iter().any(|(map, ..)| is_governed(map));
+        let act = if is_governed { self.governed(entry)? } else { None };
         let version = self.store.version().next();
         let applied = self.store.apply_view(version, entry.writes);
         applied.map_err(|error| self.failed(AuditFault::Apply(error)))?;
         self.store.compact(version);
-        Ok(())
+        Ok(act)
     }
 
     /// What governance came to, as of the last entry.
@@ -224,11 +224,13 @@ impl Audit {
         Ok(AuditReport { acts: self.acts, members: rows.len(), active })
     }
 
-    fn governed(&mut self, entry: &AuditedEntry<'_>) -> Result<(), AuditError> {
+    fn governed(&mut self, entry: &AuditedEntry<'_>) -> Result<Option<Act>, AuditError> {
+        let mut done = None;
         if entry.writes.maps().iter().any(|map| map.name() == COSE_HISTORY) {
-            let acted = self.act(entry)?;
-            self.count(&acted);
+            let act = self.act(entry)?;
+            self.count(&act);
             self.last_act = self.at;
+            done = Some(act);
         } else if !self.is_founded && entry.tx_id.view == View::GENESIS {
             let founded = founding::check(&self.governance, entry.writes);
             self.is_founded = founded.map_err(|fault| self.failed(fault))?;
@@ -248,10 +250,10 @@ impl Audit {
             self.acts.own += 1;
         }
         let secrets = MapName::from_static(NODE_SECRETS);
-        match entry.writes.get(&secrets, singleton_key()) {
-            Some(row) => self.note_period(row, self.at),
-            None => Ok(()),
+        if let Some(row) = entry.writes.get(&secrets, singleton_key()) {
+            self.note_period(row, self.at)?;
         }
+        Ok(done)
     }
 
     /// When the entry may have been made, in seconds since 1970.
@@ -272,14 +274,12 @@ impl Audit {
         AuditError { seqno: self.at, member: None, proposal: None, fault: Box::new(fault) }
     }
 
-    fn count(&mut self, acted: &act::Acted) {
+    fn count(&mut self, act: &Act) {
         let acts = &mut self.acts;
         acts.requests += 1;
-        acts.proposals += u64::from(acted.message == Message::Proposal);
-        acts.ballots += u64::from(matches!(acted.message, Message::Ballot(_)));
-        if let Reply::Proposal(view) = &acted.reply {
-            acts.accepted += u64::from(view.proposal_state == ProposalState::Accepted);
-        }
+        acts.proposals += u64::from(act.message == Message::Proposal);
+        acts.ballots += u64::from(matches!(act.message, Message::Ballot(_)));
+        acts.accepted += u64::from(act.state == Some(ProposalState::Accepted));
     }
 
     fn begin(&self) -> Transaction<'static> {

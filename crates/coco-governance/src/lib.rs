@@ -51,7 +51,7 @@ pub use coco_script::Engine;
 use coco_types::{Digest, Seqno};
 
 pub use audit::{
-    Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
+    Act, Acts, Audit, AuditError, AuditFault, AuditReport, AuditedEntry, CLOCKS_APART_MAX_S,
     ROOT_LAG_MAX,
 };
 pub use certify::{CERTIFICATE_DAYS_MAX, Certificates, Certify, CertifyError, service_of};

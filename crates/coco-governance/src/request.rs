@@ -97,6 +97,12 @@ pub struct Request<'a> {
 pub struct Signed<'a>(Request<'a>);
 
 impl Message {
+    /// How it is called in the header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.parts().0
+    }
+
     /// How it is called in the header, and the proposal that it is about.
     fn parts(self) -> (&'static str, Option<ProposalId>) {
         match self {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_crypto::Certificate;
 use coco_kv::{MapName, Transaction, WriteSet, WriteSetView};
-use coco_types::{Digest, Seqno};
+use coco_types::{Digest, Seqno, TxId};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE, check_begun, check_next};
@@ -24,15 +25,28 @@ use crate::{
     },
 };
 
-/// A request that was carried out again and wrote what the entry has.
-pub(super) struct Acted {
-    pub(super) message: Message,
-    pub(super) reply: Reply,
+/// What a member did: a request that was carried out again and wrote what the entry has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// The entry.
+    pub tx_id: TxId,
+    /// Who signed it.
+    pub member: MemberId,
+    /// What was asked for.
+    pub message: Message,
+    /// When it was signed, as the member said, in seconds since 1970.
+    pub created_at: u64,
+    /// Which proposal it made or concerns.
+    pub proposal: Option<ProposalId>,
+    /// What that proposal came to with it.
+    pub state: Option<ProposalState>,
+    /// Of a proposal, its actions.
+    pub actions: Vec<String>,
 }
 
 impl Audit {
     /// Carries the request of an entry out again.
-    pub(super) fn act(&mut self, entry: &AuditedEntry<'_>) -> Result<Acted, AuditError> {
+    pub(super) fn act(&mut self, entry: &AuditedEntry<'_>) -> Result<Act, AuditError> {
         let seqno = entry.tx_id.seqno;
         let envelope = recorded(entry.writes).map_err(|fault| self.failed(fault))?;
         let request = Request::read(&envelope);
@@ -69,7 +83,18 @@ impl Audit {
         }
         let checked = self.follow(&effects, &mut transaction, entry.writes).map_err(failed)?;
         compare(transaction.finish().write_set(), entry.writes, &checked).map_err(failed)?;
-        Ok(Acted { message, reply })
+        Ok(Act {
+            tx_id: entry.tx_id,
+            member,
+            message,
+            created_at: request.created_at(),
+            proposal,
+            state: match reply {
+                Reply::Proposal(view) => Some(view.proposal_state),
+                Reply::StateDigest { .. } | Reply::RecoveryProgress(_) | Reply::Done => None,
+            },
+            actions: actions(&request),
+        })
     }
 
     /// The root that the request was carried out with.
@@ -197,6 +222,23 @@ fn recorded(writes: &WriteSetView<'_>) -> Result<Vec<u8>, AuditFault> {
     };
     let text: String = serde_json::from_slice(row).map_err(|_| AuditFault::Encoding)?;
     history::envelope(&text).ok_or(AuditFault::Encoding)
+}
+
+/// The names of a proposal's actions.
+fn actions(request: &Request<'_>) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Proposal {
+        actions: Vec<Action>,
+    }
+    #[derive(Deserialize)]
+    struct Action {
+        name: String,
+    }
+    if request.message() != Message::Proposal {
+        return Vec::new();
+    }
+    let proposal = serde_json::from_slice::<Proposal>(request.content());
+    proposal.map_or_else(|_| Vec::new(), |it| it.actions.into_iter().map(|it| it.name).collect())
 }
 
 /// The call that a request must have come with.

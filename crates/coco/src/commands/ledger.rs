@@ -1,5 +1,6 @@
 //! `coco ledger`: what an auditor does with ledger files, without any node.
 
+mod acts;
 mod copy;
 mod decrypt;
 mod fetch;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use coco_crypto::Certificate;
-use coco_governance::AuditReport;
+use coco_governance::{Act, AuditReport};
 use coco_ledger::{
     Chunk, ChunkName, EntryFlags, LedgerFault, LedgerReport, ReceiptVerifier, SnapshotError,
     SnapshotFile, SnapshotName, UnsignedRange, VerifiedSnapshot, Verifier, VerifyLedgerError,
@@ -22,7 +23,7 @@ use coco_types::{Seqno, TxId};
 use crate::{
     Failure,
     commands::receipt,
-    output::{Output, outln},
+    output::{Output, out, outln},
 };
 
 use governance::GovernanceAudit;
@@ -52,6 +53,12 @@ pub(crate) enum LedgerCommand {
         /// did not allow
         #[arg(long)]
         governance: bool,
+        /// The same, and list what members did
+        #[arg(long)]
+        acts: bool,
+        /// Of these, what this member did: its id or the beginning of it
+        #[arg(long, value_name = "ID", requires = "acts")]
+        member: Option<String>,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -97,10 +104,16 @@ pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure
             receipt,
             snapshots,
             governance,
+            acts,
+            member,
             json,
         } => {
             let snapshots = copy::snapshots(folder, snapshots.as_deref())?;
-            let depth = if *governance { Depth::Governance } else { Depth::Signatures };
+            let depth = match (acts, governance) {
+                (true, _) => Depth::Acts(member.clone().unwrap_or_default().to_lowercase()),
+                (false, true) => Depth::Governance,
+                (false, false) => Depth::Signatures,
+            };
             let expected = Expected { at_least: *at_least, receipts: receipt, depth };
             let output = if *json { Output::Json } else { output };
             verify(folder, service_cert, snapshots, &expected, output)
@@ -136,10 +149,11 @@ struct Expected<'a> {
 }
 
 /// What is checked of entries that are signed.
-#[derive(Clone, Copy)]
 enum Depth {
     Signatures,
     Governance,
+    /// The same, and what members did is told whose id begins so.
+    Acts(String),
 }
 
 /// Has `check` look at a snapshot once its proof holds, by whoever verifies receipts.
@@ -247,9 +261,11 @@ fn verify(
     let snapshot = copy::beginning(&chunks, &snapshots)?;
     let services = services_of(&chunks, &service, snapshot.as_ref())?;
     let mut verifier = verifier(&services, snapshot.as_ref())?;
-    let mut audit = match expected.depth {
+    let begin = || begin_audit(&services[0], snapshot.as_ref());
+    let mut audit = match &expected.depth {
         Depth::Signatures => None,
-        Depth::Governance => Some(begin_audit(&services[0], snapshot.as_ref())?),
+        Depth::Governance => Some(begin()?),
+        Depth::Acts(whose) => Some(begin()?.keeping(whose.clone())),
     };
     for (name, path) in chunks {
         let (name, bytes) = copy::read_chunk(name, &path)?;
@@ -281,14 +297,16 @@ fn verify(
     let report = verifier
         .finish(expected.at_least)
         .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
-    let governance = audit.map(|audit| audit.report()).transpose()?;
-    print(&report, governance.as_ref(), first, &checked, output);
+    let governance = audit.as_ref().map(GovernanceAudit::report).transpose()?;
+    let acts = matches!(expected.depth, Depth::Acts(_)).then_some(audit).flatten();
+    let acts = acts.as_ref().map(GovernanceAudit::acts);
+    print(&report, (governance.as_ref(), acts), first, &checked, output);
     Ok(())
 }
 
 fn print(
     report: &LedgerReport,
-    governance: Option<&AuditReport>,
+    (governance, acts): (Option<&AuditReport>, Option<&[Act]>),
     first: Seqno,
     snapshots: &[SnapshotName],
     output: Output,
@@ -315,6 +333,7 @@ fn print(
                         "members": members,
                         "active": active,
                     })),
+                    "acts": acts.map(acts::json),
                 })
             );
         }
@@ -338,6 +357,9 @@ fn print(
                     acts.own
                 );
                 outln!("members at the end: {members}, of them active: {active}");
+            }
+            if let Some(acts) = acts {
+                out!("{}", acts::table(acts));
             }
             for range in &report.unsigned {
                 outln!("{}", unsigned_text(range));

@@ -120,12 +120,8 @@ fn audits(place: &Path, cert: &Path) -> anyhow::Result<()> {
     for i in 0..3 {
         let began = Instant::now();
         let ledger = place.join(format!("n{i}/ledger"));
-        let words = ["ledger", "verify", "--json", "--governance", "--service-cert"];
-        let words = words.into_iter().map(OsStr::new);
-        let words: Vec<_> = words.chain([cert.as_os_str(), ledger.as_os_str()]).collect();
-        let audited = coco(&words)?;
-        ensure!(audited.status.success(), "n{i}: {}", errors_of(&audited));
-        let report: Value = serde_json::from_slice(&audited.stdout)?;
+        let report = audit(&ledger, cert, &["--governance"]).with_context(|| format!("n{i}"))?;
+        ensure!(report["acts"].is_null(), "{report}");
         let governance = &report["governance"];
         println!("n{i}: {governance} in {:?}", began.elapsed());
         ensure!(governance["active"] == 4 && governance["members"] == 4, "{report}");
@@ -133,5 +129,28 @@ fn audits(place: &Path, cert: &Path) -> anyhow::Result<()> {
         let accepted = governance["accepted"].as_u64().context("a number")?;
         ensure!(proposals > accepted && accepted > 2, "{report}");
     }
+    let ledger = place.join("n0/ledger");
+    let all = audit(&ledger, cert, &["--acts"])?;
+    let acts = all["acts"].as_array().context("a list of acts")?;
+    ensure!(all["governance"]["requests"] == acts.len(), "{all}");
+    let count = |kind: &str| acts.iter().filter(|act| act["act"] == kind).count();
+    ensure!(all["governance"]["proposals"] == count("proposal"), "{all}");
+    ensure!(all["governance"]["ballots"] == count("ballot"), "{all}");
+    let admits =
+        |act: &&Value| act["actions"].as_array().is_some_and(|a| a.contains(&"set_user".into()));
+    let admitted = acts.iter().find(admits).context("somebody proposed the user")?;
+    let member = admitted["member_id"].as_str().context("an id")?;
+    let of_one = audit(&ledger, cert, &["--acts", "--member", &member[..8].to_uppercase()])?;
+    let own: Vec<&Value> = acts.iter().filter(|act| act["member_id"] == member).collect();
+    ensure!(own.len() < acts.len(), "{all}");
+    ensure!(of_one["acts"].as_array().is_some_and(|acts| acts.iter().eq(own)), "{of_one}");
     Ok(())
+}
+
+fn audit(ledger: &Path, cert: &Path, words: &[&str]) -> anyhow::Result<Value> {
+    let words = ["ledger", "verify", "--json"].iter().chain(words).chain(&["--service-cert"]);
+    let words = words.map(OsStr::new).chain([cert.as_os_str(), ledger.as_os_str()]);
+    let audited = coco(&words.collect::<Vec<_>>())?;
+    ensure!(audited.status.success(), "{}", errors_of(&audited));
+    Ok(serde_json::from_slice(&audited.stdout)?)
 }

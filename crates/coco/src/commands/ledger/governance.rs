@@ -1,7 +1,7 @@
 //! `coco ledger verify --governance`: whether members and service kept the rules, act by act.
 
 use anyhow::{Context, anyhow};
-use coco_governance::{Audit, AuditError, AuditReport, AuditedEntry, Engine};
+use coco_governance::{Act, Audit, AuditError, AuditReport, AuditedEntry, Engine};
 use coco_ledger::{Chunk, ChunkName, SignatureRecord, VerifiedSnapshot, Verifier};
 use coco_types::Seqno;
 
@@ -11,12 +11,24 @@ use crate::Failure;
 pub(super) struct GovernanceAudit {
     audit: Audit,
     next: Seqno,
+    /// Acts of members whose id begins so are kept.
+    whose: Option<String>,
+    acts: Vec<Act>,
 }
 
 impl GovernanceAudit {
     /// Begins before the first entry.
     pub(super) fn new() -> Self {
-        Self { audit: Audit::new(&Engine::new()), next: Seqno(1) }
+        Self::of(Audit::new(&Engine::new()), Seqno(1))
+    }
+
+    fn of(audit: Audit, next: Seqno) -> Self {
+        Self { audit, next, whose: None, acts: Vec::new() }
+    }
+
+    /// Keeps what members did whose id begins so.
+    pub(super) fn keeping(self, whose: String) -> Self {
+        Self { whose: Some(whose), ..self }
     }
 
     /// Begins after the entry of a snapshot.
@@ -27,7 +39,7 @@ impl GovernanceAudit {
         let at = snapshot.tx_id().seqno;
         let audit = Audit::from_state(&Engine::new(), at, snapshot.public());
         let audit = audit.map_err(|error| wrong(error, file.to_owned()))?;
-        Ok(Self { audit, next: at.next() })
+        Ok(Self::of(audit, at.next()))
     }
 
     /// Takes a chunk that the verifier has just taken. What no signature covers is left out: nobody vouches for it.
@@ -60,12 +72,20 @@ impl GovernanceAudit {
             let writes = entry.public_writes().with_context(|| name.to_string())?;
             let root = &|upto| verifier.root(upto);
             let audited = AuditedEntry { tx_id, writes: &writes, signed_at_s, root };
-            self.audit
-                .entry(&audited)
-                .map_err(|error| wrong(error, format!("{name} at offset {offset}")))?;
+            let act = self.audit.entry(&audited);
+            let act = act.map_err(|error| wrong(error, format!("{name} at offset {offset}")))?;
+            let whose = self.whose.as_deref();
+            let is_kept =
+                |act: &Act| whose.is_some_and(|begin| act.member.to_string().starts_with(begin));
+            self.acts.extend(act.filter(is_kept));
             self.next = tx_id.seqno.next();
         }
         Ok(())
+    }
+
+    /// The acts that were kept, in the ledger's order.
+    pub(super) fn acts(&self) -> &[Act] {
+        &self.acts
     }
 
     /// What governance came to.
