@@ -176,6 +176,8 @@ pub struct World {
     begun: u64,
     done: Vec<Done>,
     seen: Vec<Seen>,
+    /// Up to where each node in each of its lives has shown what is committed.
+    shown: BTreeMap<(usize, u64), Seqno>,
     members: Members,
     nodes: Nodes,
     hosts: Hosts,
@@ -298,6 +300,7 @@ impl World {
             begun: 0,
             done: Vec::new(),
             seen: Vec::new(),
+            shown: BTreeMap::new(),
             members: Members::default(),
             nodes: Nodes::default(),
             hosts: Hosts::default(),

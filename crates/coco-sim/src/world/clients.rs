@@ -189,6 +189,8 @@ impl World {
         }
         match status {
             TxStatus::Committed => {
+                let shown = self.shown.entry((node, self.machines[node].life)).or_default();
+                *shown = id.seqno.max(*shown);
                 self.done.push(Done { hash: transfer.hash, id, begun_us, done_us: self.time });
                 self.clients[number].nonce += 1;
                 self.clients[number].doing = Doing::Resting;
@@ -209,9 +211,13 @@ impl World {
         let Some(node) = self.node_up() else { return };
         let account = ethereum::account(self.dice.place(self.clients.len()));
         let Some(replica) = &self.machines[node].replica else { return };
+        let committed = replica.state().read().committed().seqno;
+        let shown = self.shown.entry((node, self.machines[node].life)).or_default();
+        assert!(committed >= *shown, "n{node} shows {committed}, and has shown {shown}");
+        *shown = committed;
         let at = match self.plan.planted {
             Some(Planted::ReadUncommitted) => replica.state().read().last().seqno,
-            _ => replica.state().read().committed().seqno,
+            _ => committed,
         };
         let reader = replica.reader();
         let seen = ethereum::look(&reader, at, account);
