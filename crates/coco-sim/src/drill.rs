@@ -235,22 +235,23 @@ impl Drill {
         let is_whole = best.entries.starts_with(committed);
         let (best, unopened) = self.lose_one_unopened(best, &previous);
         let other = self.begin_with_other_code(&best, &previous);
-        let is_beside_other = other.is_some();
         let began = best.entries.len() as u64 + 1;
         let generation = self.services.len();
         let mut node = self.begin(&best, &format!(" after {generation}"), ADMITTED);
         let is_rivalled = self.dice.per_mille(300);
-        let mut rival =
-            is_rivalled.then(|| self.begin(&best, &format!(" beside {generation}"), ADMITTED));
+        let mut rivals: Vec<Reborn> = is_rivalled
+            .then(|| self.begin(&best, &format!(" beside {generation}"), ADMITTED))
+            .into_iter()
+            .collect();
         node.fragile = self.dice.one_of(&[0, 5, 30]);
         self.services.push(node.keys.certificate().expect("it is real").clone());
-        for node in rival.iter_mut().chain([&mut node]) {
+        for node in rivals.iter_mut().chain([&mut node]) {
             node.start();
         }
-        // Whoever hears everything that members say to the other is one that they did not mean, too.
-        let mut rival = rival.or(other);
+        let is_beside_other = other.is_some();
+        rivals.extend(other);
         let are_lost = self.dice.per_mille(100);
-        let mut members = self.members(&mut node, rival.as_mut());
+        let mut members = self.members(&mut node, &mut rivals);
         let is_back = members.bring_back(&previous, &best.entries, are_lost);
         if !is_back {
             node.come_to_rest();
@@ -260,6 +261,7 @@ impl Drill {
         }
         self.note_back(copies.from, is_whole, best.reach.snapshot.is_some());
         unopened.into_iter().for_each(|mark| self.marks.reach(mark));
+        self.marks.reach_if(is_rivalled, "members opened one of two recoveries");
         self.marks.reach_if(
             is_beside_other,
             "a service came back beside one whose node runs code that members had not admitted",
@@ -328,15 +330,11 @@ impl Drill {
         Some(came)
     }
 
-    /// Members at work on a node, while another operator has one of the same ledger.
-    fn members<'a>(
-        &'a mut self,
-        node: &'a mut Reborn,
-        rival: Option<&'a mut Reborn>,
-    ) -> Recovering<'a> {
+    /// Members at work on a node, while other operators have some of the same ledger.
+    fn members<'a>(&'a mut self, node: &'a mut Reborn, rivals: &'a mut [Reborn]) -> Recovering<'a> {
         Recovering {
             node,
-            rival,
+            rivals,
             are: &mut self.are,
             were: &mut self.were,
             dice: &mut self.dice,
@@ -403,7 +401,7 @@ impl Drill {
         }
         if self.dice.per_mille(700) {
             let removes = self.dice.per_mille(600) && self.are.len() > usize::from(SHARES);
-            let mut members = self.members(node, None);
+            let mut members = self.members(node, &mut []);
             let secrets = |node: &Reborn| node.replica().state().read().secrets().periods().len();
             let before = secrets(members.node);
             if removes {

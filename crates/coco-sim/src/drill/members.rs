@@ -25,10 +25,10 @@ const TRIES: u64 = 50;
 /// How long members wait to see that nothing happens, in ticks.
 const NOTHING_TICKS: u32 = 30;
 
-/// Members at work on one service, while another operator begins one of the same ledger.
+/// Members at work on one service, while other operators may begin some of the same ledger.
 pub(super) struct Recovering<'a> {
     pub(super) node: &'a mut Reborn,
-    pub(super) rival: Option<&'a mut Reborn>,
+    pub(super) rivals: &'a mut [Reborn],
     /// Those who are members, and those who were.
     pub(super) are: &'a mut Vec<usize>,
     pub(super) were: &'a mut Vec<usize>,
@@ -57,11 +57,10 @@ impl Recovering<'_> {
             return false;
         }
         self.node.wait("it opens", |node| node.status() == Some(ServiceStatus::Open));
-        if let Some(rival) = &self.rival {
+        for rival in &*self.rivals {
             assert_eq!(rival.status(), Some(ServiceStatus::Recovering), "members meant the other");
             let is_whole = rival.replica().state().read().secrets().is_whole();
             assert!(!is_whole, "members gave the other one the secrets of before");
-            self.marks.reach("members opened one of two recoveries");
         }
         true
     }
@@ -156,9 +155,9 @@ impl Recovering<'_> {
         self.ask(&signed(member, route, Message::RecoveryShare, &content, self.node.now_s()))
     }
 
-    /// Asks the node that members mean. The other one hears the same.
+    /// Asks the node that members mean. The others hear the same.
     fn ask(&mut self, request: &GovernRequest) -> Result<Reply, Refused> {
-        if let Some(rival) = &mut self.rival {
+        for rival in &mut *self.rivals {
             let _heard: Result<Reply, Refused> = rival.ask(request);
         }
         self.node.ask(request)

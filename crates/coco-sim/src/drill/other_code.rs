@@ -41,7 +41,7 @@ impl Drill {
             let mut node = drill.begin(best, &format!(" of other code after {generation}"), OTHER);
             node.fragile = drill.dice.one_of(&[0, 5, 30]);
             node.start();
-            drill.members(&mut node, None).leave_closed(previous);
+            drill.members(&mut node, &mut []).leave_closed(previous);
             drill.audit_beside(&mut node);
             // It goes on to hear what members say to the right one.
             node.fragile = drill.dice.one_of(&[0, 5, 30]);
@@ -69,7 +69,7 @@ impl Drill {
             };
             assert!(is_pending(known), "members admitted its code: {known:?}");
             // Whoever has a part in the service is named in what gives the ledger another secret.
-            let mut members = drill.members(node, None);
+            let mut members = drill.members(node, &mut []);
             members.decide("trigger_ledger_rekey", &json!({})).expect("the service is open");
             let secrets = node.row(NODE_SECRETS_MAP, singleton_key()).expect("there are secrets");
             let readers = secrets["secrets"].as_object().expect("secrets").keys();
@@ -92,7 +92,7 @@ impl Drill {
         assert_eq!(node.join(stranger, stranger.node_id), JoinReply::NoSuchSeat);
         assert_eq!(node.join(stranger, node.machine.id), JoinReply::OtherCode);
         let args = json!({ "node_id": stranger.node_id.to_string() });
-        let trusted = self.members(node, None).decide("transition_node_to_trusted", &args);
+        let trusted = self.members(node, &mut []).decide("transition_node_to_trusted", &args);
         assert!(trusted.is_err(), "members trust a node that nobody knows");
         assert_eq!(node.join(stranger, stranger.node_id), JoinReply::NoSuchSeat);
         assert_eq!(*node.replica().configuration(), before, "nobody else takes part");

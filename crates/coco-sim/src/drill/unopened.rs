@@ -44,7 +44,7 @@ impl Drill {
         let mut node = self.begin(best, &format!(" never opened after {generation}"), ADMITTED);
         node.fragile = self.dice.one_of(&[0, 5, 30]);
         node.start();
-        self.members(&mut node, None).bring_back_in_part(previous);
+        self.members(&mut node, &mut []).bring_back_in_part(previous);
         self.audit_beside(&mut node);
         node.machine.go_down(Down::Dark, &mut self.dice);
         self.marks.merge(&node.marks);
