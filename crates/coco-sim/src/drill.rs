@@ -4,7 +4,9 @@
 //! ```text
 //!   a world under faults ─▶ all power goes ─▶ copies: each is read, and is whole or says why not
 //!        the furthest one ─▶ a service that begins anew ─▶ members open it, and send shares ─▶ it goes on
-//!                        └─▶ another operator's, which members do not mean
+//!                        ├─▶ another operator's, which members do not mean
+//!                        ├─▶ one whose node runs other code, which they leave closed
+//!                        └─▶ one that is lost before it opens
 //! ```
 //!
 //! Each seed draws which copies there are, what is done wrong on the way, and when the power goes again. What was committed
@@ -12,19 +14,24 @@
 
 mod copies;
 mod members;
+mod other_code;
 mod reborn;
+mod unopened;
+
+use std::mem;
 
 use bytes::Bytes;
 use coco_crypto::{Certificate, sha256};
 use coco_evm::state;
-use coco_ledger::{LedgerSecret, LedgerSecrets, ServiceStatus};
+use coco_ledger::{GenesisNode, LedgerSecret, LedgerSecrets, ServiceStatus};
 use coco_replica::{Loader, NewService, Settings};
-use coco_types::Seqno;
+use coco_types::{Digest, Seqno};
 use serde_json::json;
 
 use self::{
     copies::{Best, Copies, From},
     members::Recovering,
+    other_code::ADMITTED,
     reborn::Reborn,
 };
 use crate::{
@@ -44,7 +51,7 @@ use crate::{
 };
 
 /// States that a hundred drills must reach, each of them.
-pub const REQUIRED: [&str; 25] = [
+pub const REQUIRED: [&str; 32] = [
     "a service came back from a snapshot and its tail",
     "a service came back from the disks of all its nodes",
     "a service came back from the disks of some of its nodes",
@@ -70,6 +77,13 @@ pub const REQUIRED: [&str; 25] = [
     "a service that had been recovered was recovered again",
     "a ledger with several secrets came back",
     "a service that came back got another secret",
+    "members left a recovery closed whose node runs code that they had not admitted",
+    "a service came back beside one whose node runs code that members had not admitted",
+    "a node of other code got neither a place nor a secret in a service that came back",
+    "a node of admitted code waited for members in a service that came back",
+    "a recovery that was never opened was refused as the service that was lost",
+    "a recovery was lost before it opened and came back from the copy of before",
+    "a recovery was lost before it opened and came back from what it left",
 ];
 
 /// What the dice of drills begin with, beside the seed.
@@ -217,32 +231,27 @@ impl Drill {
         (keys, from, committed): (&Keys, u64, &[Bytes]),
     ) -> Option<Back> {
         let previous = self.services.last().expect("one was lost").clone();
-        let at = Seqno(self.dice.between(from, committed.len() as u64));
-        let receipt = audit::receipt(keys, committed, &periods::of_ledger(committed), at);
-        self.receipts += 1;
-        let is_wanted = self.dice.per_mille(500);
-        let marks = &mut self.marks;
-        let best = copies.best(&previous, committed, (at, &receipt, is_wanted), marks)?;
+        let best = self.read(copies, &previous, (keys, from, committed))?;
         let is_whole = best.entries.starts_with(committed);
-        let is_complete = matches!(copies.from, From::AllDisks | From::OnlyDisk);
-        // A disk that had everything may be one that nobody can begin from.
-        let is_complete = is_complete && !copies.may_lack(Seqno(committed.len() as u64));
-        assert!(
-            is_whole || !is_complete,
-            "something that was committed is gone with all disks left"
-        );
+        let (best, unopened) = self.lose_one_unopened(best, &previous);
+        let other = self.begin_with_other_code(&best, &previous);
         let began = best.entries.len() as u64 + 1;
         let generation = self.services.len();
-        let mut node = self.begin(&best, &format!(" after {generation}"));
-        let mut rival =
-            self.dice.per_mille(300).then(|| self.begin(&best, &format!(" beside {generation}")));
+        let mut node = self.begin(&best, &format!(" after {generation}"), ADMITTED);
+        let is_rivalled = self.dice.per_mille(300);
+        let mut rivals: Vec<Reborn> = is_rivalled
+            .then(|| self.begin(&best, &format!(" beside {generation}"), ADMITTED))
+            .into_iter()
+            .collect();
         node.fragile = self.dice.one_of(&[0, 5, 30]);
         self.services.push(node.keys.certificate().expect("it is real").clone());
-        for node in rival.iter_mut().chain([&mut node]) {
+        for node in rivals.iter_mut().chain([&mut node]) {
             node.start();
         }
+        let is_beside_other = other.is_some();
+        rivals.extend(other);
         let are_lost = self.dice.per_mille(100);
-        let mut members = self.members(&mut node, rival.as_mut());
+        let mut members = self.members(&mut node, &mut rivals);
         let is_back = members.bring_back(&previous, &best.entries, are_lost);
         if !is_back {
             node.come_to_rest();
@@ -250,7 +259,46 @@ impl Drill {
             self.ledger.clone_from(&node.machine.ledger);
             return None;
         }
-        self.marks.reach(match copies.from {
+        self.note_back(copies.from, is_whole, best.reach.snapshot.is_some());
+        unopened.into_iter().for_each(|mark| self.marks.reach(mark));
+        self.marks.reach_if(is_rivalled, "members opened one of two recoveries");
+        self.marks.reach_if(
+            is_beside_other,
+            "a service came back beside one whose node runs code that members had not admitted",
+        );
+        self.meet_other_code(&mut node);
+        self.go_on(&mut node);
+        self.judge(&node);
+        self.ledger.clone_from(&node.machine.ledger);
+        Some(Back { node, began })
+    }
+
+    /// The furthest copy, as whoever brings the service back finds it. With all disks there it has everything that was committed.
+    fn read(
+        &mut self,
+        copies: &Copies,
+        previous: &Certificate,
+        (keys, from, committed): (&Keys, u64, &[Bytes]),
+    ) -> Option<Best> {
+        let at = Seqno(self.dice.between(from, committed.len() as u64));
+        let receipt = audit::receipt(keys, committed, &periods::of_ledger(committed), at);
+        self.receipts += 1;
+        let is_wanted = self.dice.per_mille(500);
+        let marks = &mut self.marks;
+        let best = copies.best(previous, committed, (at, &receipt, is_wanted), marks)?;
+        let is_complete = matches!(copies.from, From::AllDisks | From::OnlyDisk);
+        // A disk that had everything may be one that nobody can begin from.
+        let is_complete = is_complete && !copies.may_lack(Seqno(committed.len() as u64));
+        assert!(
+            best.entries.starts_with(committed) || !is_complete,
+            "something that was committed is gone with all disks left"
+        );
+        Some(best)
+    }
+
+    /// Notes from what the service came back, and how much of it.
+    fn note_back(&mut self, from: From, is_whole: bool, is_tail: bool) {
+        self.marks.reach(match from {
             From::AllDisks => "a service came back from the disks of all its nodes",
             From::OnlyDisk => "a service that had been recovered was recovered again",
             From::SomeDisks => "a service came back from the disks of some of its nodes",
@@ -260,25 +308,33 @@ impl Drill {
             true => "everything that was committed came back",
             false => "something that was committed was in no copy that could be used",
         });
-        let is_tail = best.reach.snapshot.is_some();
         self.marks.reach_if(is_tail, "a service came back from a snapshot and its tail");
-        let is_again = is_tail && copies.from == From::OnlyDisk;
+        let is_again = is_tail && from == From::OnlyDisk;
         self.marks.reach_if(is_again, "a service came back twice from one snapshot");
-        self.go_on(&mut node);
-        self.judge(&node);
-        self.ledger.clone_from(&node.machine.ledger);
-        Some(Back { node, began })
     }
 
-    /// Members at work on a node, while another operator has one of the same ledger.
-    fn members<'a>(
-        &'a mut self,
-        node: &'a mut Reborn,
-        rival: Option<&'a mut Reborn>,
-    ) -> Recovering<'a> {
+    /// Does what not all drills do, so many of a thousand, on dice of its own: everything else draws as it would without it.
+    fn aside<T>(
+        &mut self,
+        (word, per_mille): (u64, u64),
+        act: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let word = word ^ self.services.len() as u64;
+        let mut dice = Dice::new(self.seed.rotate_left(24) ^ word);
+        if !dice.per_mille(per_mille) {
+            return None;
+        }
+        let kept = mem::replace(&mut self.dice, dice);
+        let came = act(self);
+        self.dice = kept;
+        Some(came)
+    }
+
+    /// Members at work on a node, while other operators have some of the same ledger.
+    fn members<'a>(&'a mut self, node: &'a mut Reborn, rivals: &'a mut [Reborn]) -> Recovering<'a> {
         Recovering {
             node,
-            rival,
+            rivals,
             are: &mut self.are,
             were: &mut self.were,
             dice: &mut self.dice,
@@ -287,15 +343,16 @@ impl Drill {
         }
     }
 
-    /// The files of a node with which the service begins anew. The power may go while they are made; then they are made again.
-    fn begin(&mut self, best: &Best, word: &str) -> Reborn {
+    /// The files of a node with which the service begins anew, and which runs this code. The power may go while they are made;
+    /// then they are made again.
+    fn begin(&mut self, best: &Best, word: &str, code_digest: Digest) -> Reborn {
         let keys = Keys::real_of(self.seed, 1, word);
         let secret = LedgerSecret::new(&self.dice.bytes());
         self.private.add(secret.secret().expose());
         let signer = keys.signer(0);
         let service = NewService {
             certificate: keys.certificate().expect("it is real"),
-            node: &node_record(signer.as_ref(), 0),
+            node: &GenesisNode { code_digest, ..node_record(signer.as_ref(), 0) },
             signer: signer.as_ref(),
             cipher: &DoubleCipher::new(0),
             secret: &secret,
@@ -344,7 +401,7 @@ impl Drill {
         }
         if self.dice.per_mille(700) {
             let removes = self.dice.per_mille(600) && self.are.len() > usize::from(SHARES);
-            let mut members = self.members(node, None);
+            let mut members = self.members(node, &mut []);
             let secrets = |node: &Reborn| node.replica().state().read().secrets().periods().len();
             let before = secrets(members.node);
             if removes {
@@ -394,9 +451,21 @@ impl Drill {
     /// Holds what everybody can read against the rules: more there is not, when too many shares are lost.
     fn judge_public(&self, node: &Reborn) {
         assert_eq!(node.status(), Some(ServiceStatus::WaitingForRecoveryShares));
+        self.audit_public(&self.services, node);
+    }
+
+    /// Audits the ledger of a service that is none of those that members opened, once it is at rest.
+    fn audit_beside(&self, node: &mut Reborn) {
+        node.come_to_rest();
+        let own = node.keys.certificate().expect("it is real").clone();
+        self.audit_public(&[&self.services[..], &[own]].concat(), node);
+    }
+
+    /// Audits the ledger of the last of these services, as who has no secret of it.
+    fn audit_public(&self, services: &[Certificate], node: &Reborn) {
         let ledger = &node.machine.ledger;
         ledger.iter().for_each(|entry| self.private.shown(entry));
-        audit::check(&self.services, ledger, None);
+        audit::check(services, ledger, None);
         audit::check_governance(ledger);
     }
 }

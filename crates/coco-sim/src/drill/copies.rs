@@ -67,6 +67,28 @@ impl Best {
         let base = self.reach.snapshot.map_or(Seqno::ZERO, |name| name.seqno);
         entries(folder, &self.entries[..index(base)], Seqno(u64::from(u32::MAX)))
     }
+
+    /// The same from what a recovery left that was begun with this and never opened. Whoever names that one as the service that
+    /// was lost is refused, since its members have no shares of it; who names the one before it has what there was.
+    ///
+    /// # Panics
+    /// When it is otherwise.
+    pub(super) fn of_unopened(&self, unopened: &Reborn, previous: &Certificate) -> Self {
+        let copy = Copy::of_reborn(unopened);
+        let own = unopened.keys.certificate().expect("it is real");
+        match copy.reach(own, &[]) {
+            Err(RecoverLedgerError::NotOpen(_)) => {}
+            Err(error) => panic!("what never opened is refused for: {}", in_full(&error)),
+            Ok(reach) => panic!("what never opened can be brought back up to {}", reach.signed),
+        }
+        let reach = copy.reach(previous, &[]);
+        let reach = reach.unwrap_or_else(|error| panic!("it is refused: {}", in_full(&error)));
+        assert_eq!(reach.signed, self.reach.signed, "it goes as far as the copy of before");
+        assert_eq!(reach.services_after, 1, "what never opened is left out");
+        let entries = copy.entries(&reach, &self.entries);
+        assert!(entries == self.entries, "it holds what the copy of before holds");
+        Self { reach, entries }
+    }
 }
 
 impl Copy {
@@ -81,6 +103,15 @@ impl Copy {
             folder: machine.folder.copy(),
             whole: None,
         }
+    }
+
+    /// Of the only node of a service, which may have come back from a snapshot.
+    fn of_reborn(reborn: &Reborn) -> Self {
+        let mut copy = Self::of(&reborn.machine);
+        if names::<ChunkName>(&copy.folder).all(|name| name.first > Seqno(1)) {
+            copy.whole = Some(copy.folder.copy());
+        }
+        copy
     }
 
     /// Leaves out the chunks below its newest snapshot, or its oldest, if it has one.
@@ -217,13 +248,9 @@ impl Copies {
         Self { from, copies }
     }
 
-    /// What is left of a service of one node. It may have come back from a snapshot.
+    /// What is left of a service of one node.
     pub(super) fn of_one(reborn: &Reborn) -> Self {
-        let mut copy = Copy::of(&reborn.machine);
-        if names::<ChunkName>(&copy.folder).all(|name| name.first > Seqno(1)) {
-            copy.whole = Some(copy.folder.copy());
-        }
-        Self { from: From::OnlyDisk, copies: vec![copy] }
+        Self { from: From::OnlyDisk, copies: vec![Copy::of_reborn(reborn)] }
     }
 
     /// Nobody has kept the first chunks, where there is a snapshot that stands for them.

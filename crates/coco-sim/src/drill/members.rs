@@ -10,7 +10,6 @@ use coco_governance::{
 use coco_kv::MapName;
 use coco_ledger::{EntryView, LedgerSecrets, ServiceStatus, singleton_key};
 use coco_replica::{GovernRequest, RecoverSecrets};
-use coco_types::Role;
 use serde_json::{Value, json};
 
 use super::reborn::{Reborn, Refused};
@@ -26,10 +25,10 @@ const TRIES: u64 = 50;
 /// How long members wait to see that nothing happens, in ticks.
 const NOTHING_TICKS: u32 = 30;
 
-/// Members at work on one service, while another operator begins one of the same ledger.
+/// Members at work on one service, while other operators may begin some of the same ledger.
 pub(super) struct Recovering<'a> {
     pub(super) node: &'a mut Reborn,
-    pub(super) rival: Option<&'a mut Reborn>,
+    pub(super) rivals: &'a mut [Reborn],
     /// Those who are members, and those who were.
     pub(super) are: &'a mut Vec<usize>,
     pub(super) were: &'a mut Vec<usize>,
@@ -50,27 +49,7 @@ impl Recovering<'_> {
         before: &[Bytes],
         are_lost: bool,
     ) -> bool {
-        let primary = |node: &Reborn| node.replica().state().read().role() == Role::Primary;
-        self.node.wait("it leads", primary);
-        assert_eq!(self.node.status(), Some(ServiceStatus::Recovering));
-        let first = self.are[0];
-        let early = self.send_share(first, &self.share(first));
-        assert!(
-            is_refused(&early, ErrorCode::ServiceNotWaitingForRecoveryShares),
-            "a share came before its time: {early:?}"
-        );
-        self.marks.reach("a share was sent before the service was opened, and refused");
-        let service = self.node.keys.certificate().expect("it is real").pem();
-        let open = |previous: &str, next: &str| json!({ "previous_service_identity": previous, "next_service_identity": next });
-        if self.dice.per_mille(300) {
-            let name = "transition_service_to_open";
-            let _failed = self.decide(name, &open(&service, &service));
-            let _failed = self.decide(name, &open(&previous.pem(), &previous.pem()));
-            assert_eq!(self.node.status(), Some(ServiceStatus::Recovering), "not this service");
-        }
-        let opened = self.decide("transition_service_to_open", &open(&previous.pem(), &service));
-        opened.expect("members may open their service");
-        assert_eq!(self.node.status(), Some(ServiceStatus::WaitingForRecoveryShares));
+        self.open(previous);
         self.do_wrong(before);
         self.send_shares(before, are_lost);
         if are_lost {
@@ -78,11 +57,79 @@ impl Recovering<'_> {
             return false;
         }
         self.node.wait("it opens", |node| node.status() == Some(ServiceStatus::Open));
-        if let Some(rival) = &self.rival {
+        for rival in &*self.rivals {
             assert_eq!(rival.status(), Some(ServiceStatus::Recovering), "members meant the other");
-            self.marks.reach("members opened one of two recoveries");
+            let is_whole = rival.replica().state().read().secrets().is_whole();
+            assert!(!is_whole, "members gave the other one the secrets of before");
         }
         true
+    }
+
+    /// Opens the service that members mean: it waits for shares from then on.
+    ///
+    /// # Panics
+    /// When it cannot be opened, its node runs code that members have not admitted, or anything wrong has an effect.
+    pub(super) fn open(&mut self, previous: &Certificate) {
+        self.node.wait_to_lead();
+        assert_eq!(self.node.status(), Some(ServiceStatus::Recovering));
+        assert!(self.node.runs_admitted_code(), "members look at the code before they open");
+        let first = self.are[0];
+        let early = self.send_share(first, &self.share(first));
+        assert!(
+            is_refused(&early, ErrorCode::ServiceNotWaitingForRecoveryShares),
+            "a share came before its time: {early:?}"
+        );
+        self.marks.reach("a share was sent before the service was opened, and refused");
+        let service = self.service_pem();
+        if self.dice.per_mille(300) {
+            let _failed = self.decide(OPEN, &opening(&service, &service));
+            let _failed = self.decide(OPEN, &opening(&previous.pem(), &previous.pem()));
+            assert_eq!(self.node.status(), Some(ServiceStatus::Recovering), "not this service");
+        }
+        let opened = self.decide(OPEN, &opening(&previous.pem(), &service));
+        opened.expect("members may open their service");
+        assert_eq!(self.node.status(), Some(ServiceStatus::WaitingForRecoveryShares));
+    }
+
+    /// Goes no further than too few shares: members look, or open the service, or send all shares but one.
+    pub(super) fn bring_back_in_part(&mut self, previous: &Certificate) {
+        let shares = self.dice.one_of(&[None, Some(0), Some(usize::from(SHARES) - 1)]);
+        let Some(shares) = shares else { return self.node.wait_to_lead() };
+        self.open(previous);
+        for member in self.are.clone().into_iter().take(shares) {
+            let sent = self.send_share(member, &self.share(member));
+            assert!(sent.is_ok(), "a share is not taken: {sent:?}");
+        }
+        assert_eq!(self.node.status(), Some(ServiceStatus::WaitingForRecoveryShares));
+    }
+
+    /// Members leave a service closed: its node runs code that they have not admitted, which all can read. One of them does not
+    /// look, votes for it and sends a share.
+    ///
+    /// # Panics
+    /// When nobody can read it, the service opens, or its node gets a secret of before.
+    pub(super) fn leave_closed(&mut self, previous: &Certificate) {
+        self.node.wait_to_lead();
+        assert!(!self.node.runs_admitted_code(), "what it runs was never admitted");
+        let careless = self.are[self.dice.place(self.are.len())];
+        let args = opening(&previous.pem(), &self.service_pem());
+        let state = self.settle(OPEN, &args, |member| member == careless);
+        assert!(matches!(state, Ok(ProposalState::Rejected)), "one vote opens nothing: {state:?}");
+        let sent = self.send_share(careless, &self.share(careless));
+        assert!(
+            is_refused(&sent, ErrorCode::ServiceNotWaitingForRecoveryShares),
+            "a share for a service that members leave closed: {sent:?}"
+        );
+        assert_eq!(self.node.status(), Some(ServiceStatus::Recovering));
+        let is_whole = self.node.replica().state().read().secrets().is_whole();
+        assert!(!is_whole, "a node of other code has the secrets of before");
+        self.marks.reach(
+            "members left a recovery closed whose node runs code that they had not admitted",
+        );
+    }
+
+    fn service_pem(&self) -> String {
+        self.node.keys.certificate().expect("it is real").pem()
     }
 
     /// Members remove one of them.
@@ -108,9 +155,9 @@ impl Recovering<'_> {
         self.ask(&signed(member, route, Message::RecoveryShare, &content, self.node.now_s()))
     }
 
-    /// Asks the node that members mean. The other one hears the same.
+    /// Asks the node that members mean. The others hear the same.
     fn ask(&mut self, request: &GovernRequest) -> Result<Reply, Refused> {
-        if let Some(rival) = &mut self.rival {
+        for rival in &mut *self.rivals {
             let _heard: Result<Reply, Refused> = rival.ask(request);
         }
         self.node.ask(request)
@@ -209,6 +256,19 @@ impl Recovering<'_> {
     /// # Errors
     /// What it is refused with, when it is to be carried out.
     pub(super) fn decide(&mut self, name: &str, args: &Value) -> Result<(), Refused> {
+        match self.settle(name, args, |_| true)? {
+            ProposalState::Accepted => Ok(()),
+            other => panic!("{name} is {other:?}"),
+        }
+    }
+
+    /// Has members vote on something, each as it approves, as often as it takes; what became of it.
+    fn settle(
+        &mut self,
+        name: &str,
+        args: &Value,
+        approves: impl Fn(usize) -> bool,
+    ) -> Result<ProposalState, Refused> {
         let content = json!({ "actions": [{ "name": name, "args": args }] }).to_string();
         for attempt in 0..TRIES {
             let at = self.node.now_s() + attempt;
@@ -220,24 +280,28 @@ impl Recovering<'_> {
                 Err(error) if Reborn::is_replay(&error) => continue,
                 Err(error) => return Err(error),
             };
-            match self.vote(proposal)? {
-                Some(ProposalState::Accepted) => return Ok(()),
-                None => {}
-                Some(other) => panic!("{name} is {other:?}"),
+            if let Some(state) = self.vote(proposal, &approves)? {
+                return Ok(state);
             }
         }
         panic!("{name} is never decided");
     }
 
     /// Members vote, until it is decided. Nothing, when a crash took the proposal first.
-    fn vote(&mut self, proposal: ProposalId) -> Result<Option<ProposalState>, Refused> {
+    fn vote(
+        &mut self,
+        proposal: ProposalId,
+        approves: impl Fn(usize) -> bool,
+    ) -> Result<Option<ProposalState>, Refused> {
         for member in self.are.clone() {
             let state = self.node.row(tables::PROPOSALS_INFO, proposal.to_string().as_bytes());
             let Some(state) = state else { return Ok(None) };
             if state["state"] != "Open" {
                 break;
             }
-            let ballot = "export function vote (proposal, proposerId) { return true; }";
+            let vote = approves(member);
+            let ballot =
+                format!("export function vote (proposal, proposerId) {{ return {vote}; }}");
             let content = json!({ "ballot": ballot }).to_string();
             let route = Route::SubmitBallot { proposal, member: id(member) };
             let message = Message::Ballot(proposal);
@@ -257,6 +321,13 @@ impl Recovering<'_> {
         let row = self.node.row(tables::PROPOSALS_INFO, proposal.to_string().as_bytes());
         Ok(row.and_then(|row| serde_json::from_value(row["state"].clone()).ok()))
     }
+}
+
+/// What members decide on who open a service.
+const OPEN: &str = "transition_service_to_open";
+
+fn opening(previous: &str, next: &str) -> Value {
+    json!({ "previous_service_identity": previous, "next_service_identity": next })
 }
 
 fn is_refused(reply: &Result<Reply, Refused>, code: ErrorCode) -> bool {

@@ -7,9 +7,14 @@ use coco_adapter::{Checked, Entropy, Ticket};
 use coco_evm::block::PooledTx;
 use coco_governance::{ErrorCode, GovernanceError, Reply, tables};
 use coco_kv::MapName;
-use coco_ledger::{LedgerSecrets, SERVICE_MAP, ServiceStatus, service_status, singleton_key};
-use coco_replica::{Effects, GovernReply, GovernRequest, Input, Replica};
-use coco_types::{TxId, TxStatus};
+use coco_ledger::{
+    GenesisNode, LedgerSecrets, SERVICE_MAP, ServiceStatus, service_status, singleton_key,
+};
+use coco_replica::{
+    Effects, GovernReply, GovernRequest, Input, Introduction, IntroductionReply, JoinReply,
+    JoinRequest, Replica,
+};
+use coco_types::{NodeId, Role, TxId, TxStatus};
 use serde_json::Value;
 
 use crate::{
@@ -53,6 +58,9 @@ pub(super) struct Reborn {
     /// What came of questions.
     governed: Vec<(Ticket, GovernReply)>,
     replies: Vec<(Ticket, coco_replica::Reply)>,
+    /// What nodes were told that ask to come in.
+    introduced: Vec<(NodeId, IntroductionReply)>,
+    joins: Vec<(NodeId, JoinReply)>,
     /// Members have given these back.
     recovered: Option<LedgerSecrets>,
 }
@@ -86,6 +94,8 @@ impl Reborn {
             entropy: 0,
             governed: Vec::new(),
             replies: Vec::new(),
+            introduced: Vec::new(),
+            joins: Vec::new(),
             recovered: None,
         }
     }
@@ -206,6 +216,8 @@ impl Reborn {
         assert!(effects.refused.is_empty(), "it is refused: {:?}", effects.refused);
         self.governed.extend(effects.governed);
         self.replies.extend(effects.replies);
+        self.introduced.extend(effects.introduced);
+        self.joins.extend(effects.joins);
         self.recovered = effects.recovered.or(self.recovered.take());
         if self.machine.writes.is_empty() {
             return true;
@@ -320,6 +332,53 @@ impl Reborn {
         panic!("a transfer is never final");
     }
 
+    /// Waits until it is primary.
+    pub(super) fn wait_to_lead(&mut self) {
+        let leads = |node: &Self| node.replica().state().read().role() == Role::Primary;
+        self.wait("it leads", leads);
+    }
+
+    /// A node that nobody knows says who it is, until it is told for good.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub(super) fn introduce(&mut self, node: &GenesisNode) -> IntroductionReply {
+        let introduction = Introduction { node: node.clone(), public_key_pem: "double".into() };
+        for _ in 0..TRIES {
+            self.wait_to_lead();
+            self.introduced.clear();
+            self.take(Input::Introduce(Box::new(introduction.clone())));
+            match self.introduced.pop().map(|(_, reply)| reply) {
+                Some(IntroductionReply::Known { id, .. }) if !self.is_final(id) => {}
+                None | Some(IntroductionReply::NotPrimary(_) | IntroductionReply::Later) => {
+                    self.tick();
+                }
+                Some(reply) => return reply,
+            }
+        }
+        panic!("an introduction is never answered");
+    }
+
+    /// A node asks for a seat, until it is told for good.
+    ///
+    /// # Panics
+    /// When it never is.
+    pub(super) fn join(&mut self, node: &GenesisNode, seat: NodeId) -> JoinReply {
+        let request = JoinRequest { node: node.clone(), seat, resumed: None };
+        for _ in 0..TRIES {
+            self.wait_to_lead();
+            self.joins.clear();
+            self.take(Input::Join(Box::new(request.clone())));
+            match self.joins.pop().map(|(_, reply)| reply) {
+                None | Some(JoinReply::NotPrimary(_) | JoinReply::Later(_)) => {
+                    self.tick();
+                }
+                Some(reply) => return reply,
+            }
+        }
+        panic!("who asks for a seat is never answered");
+    }
+
     pub(super) fn replica(&self) -> &Replica {
         self.machine.replica.as_ref().expect("it is up whenever somebody looks")
     }
@@ -332,6 +391,14 @@ impl Reborn {
     fn bytes(&self, map: &'static str, key: &[u8]) -> Option<coco_kv::Value> {
         let head = self.replica().reader().head();
         head.get(head.map(&MapName::from_static(map))?, key)
+    }
+
+    /// Whether members admitted the code that the ledger says this node to run. Everybody can read both.
+    pub(super) fn runs_admitted_code(&self) -> bool {
+        let row = self.row(tables::NODES_INFO, self.machine.id.to_string().as_bytes());
+        let row = row.expect("the ledger knows its node");
+        let code = row["code_digest"].as_str().expect("it says what it runs");
+        self.bytes(tables::VIRTUAL_MEASUREMENTS, code.as_bytes()).is_some()
     }
 
     pub(super) fn status(&self) -> Option<ServiceStatus> {
