@@ -73,6 +73,10 @@ impl Replica {
             if found.status != NodeStatus::Retired && self.has_lease_ended(node.node_id) {
                 return self.let_in_again(introduction, &row);
             }
+            // Whoever came later in its seat was quarantined, and the seat is about to be pending.
+            if self.is_quarantined(node.node_id)? {
+                return Ok(IntroductionReply::Later);
+            }
             let status = found.status;
             return Ok(IntroductionReply::Known { status, id: self.core.last() });
         }

@@ -184,7 +184,9 @@ impl Replica {
         if self.is_quarantined(seat)? {
             return Ok(Some(JoinReply::Quarantined));
         }
-        let is_retired = self.status(node)? == Some(NodeStatus::Retired);
+        // Of one that members removed while it was quarantined nothing is left but its lease.
+        let is_retired = self.status(node)? == Some(NodeStatus::Retired)
+            || node == seat && self.has_lease_ended(seat);
         Ok(is_retired.then_some(JoinReply::Retired))
     }
 

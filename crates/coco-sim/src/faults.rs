@@ -24,6 +24,7 @@ mod swap_chunks;
 mod swap_snapshots;
 mod swizzle;
 mod transfer;
+mod withhold;
 
 pub use cuts::Cuts;
 pub use damage::Damage;
@@ -90,10 +91,12 @@ pub enum Fault {
     SwapChunks,
     /// Removes a snapshot, or swaps it.
     SwapSnapshots,
+    /// Withholds what a node runs.
+    Withhold,
 }
 
 /// All of them.
-pub const ALL: [Fault; 26] = [
+pub const ALL: [Fault; 27] = [
     Fault::Crash,
     Fault::Partition,
     Fault::Pause,
@@ -120,6 +123,7 @@ pub const ALL: [Fault; 26] = [
     Fault::BrokenSync,
     Fault::SwapChunks,
     Fault::SwapSnapshots,
+    Fault::Withhold,
 ];
 
 impl Fault {
@@ -158,6 +162,7 @@ impl Fault {
             Self::Spoil => &mut plan.spoil,
             Self::SwapChunks => &mut plan.swap_chunks,
             Self::SwapSnapshots => &mut plan.swap_snapshots,
+            Self::Withhold => &mut plan.withhold,
         }
     }
 
@@ -191,6 +196,7 @@ impl Fault {
             Self::Spoil => "spoil",
             Self::SwapChunks => "swap_chunks",
             Self::SwapSnapshots => "swap_snapshots",
+            Self::Withhold => "withhold",
         }
     }
 
@@ -223,6 +229,7 @@ impl Fault {
             Self::Spoil => spoil::act(world),
             Self::SwapChunks => swap_chunks::act(world),
             Self::SwapSnapshots => swap_snapshots::act(world),
+            Self::Withhold => withhold::act(world),
         }
     }
 }

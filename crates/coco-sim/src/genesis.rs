@@ -310,6 +310,8 @@ pub enum Governed {
     ByMembers,
     /// Some, who hold shares of its secret.
     ByShareHolders,
+    /// Some, who believe nodes for so many seconds after these have shown what they run.
+    WithLeases(u64),
 }
 
 /// The first entries of a network with so many nodes and clients, and members or none, sealed under a secret and signed by
@@ -332,6 +334,10 @@ pub fn first_entries(
         Governed::ByNobody => {}
         Governed::ByMembers => members::opening(&mut chain, None),
         Governed::ByShareHolders => members::opening(&mut chain, Some(&secret)),
+        Governed::WithLeases(lease_s) => {
+            members::opening(&mut chain, None);
+            members::give_leases(&mut chain, lease_s);
+        }
     }
     for writes in [keys.nodes(nodes), chain] {
         ledger.append(&writes).expect("it is small");

@@ -335,6 +335,12 @@ impl Machine {
         self.origin == Origin::Newcomer && self.given.is_none()
     }
 
+    /// What is said of the node that it was first, which has its seat's key.
+    #[must_use]
+    pub fn record_of_seat(&self, keys: &Keys) -> GenesisNode {
+        node_record(keys.signer(self.number).as_ref(), self.number)
+    }
+
     /// A machine with a copy of another's disk, whose lives begin where that one's never come.
     #[must_use]
     pub fn copy_of(other: &Self, place: usize) -> Self {

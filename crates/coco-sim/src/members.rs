@@ -3,6 +3,7 @@
 //! Three members propose, vote and withdraw, each one request after the other, as clients do. Their signatures are real,
 //! and by RFC 6979 the same in every run of a seed.
 
+mod leases;
 mod nodes;
 
 use std::{
@@ -17,8 +18,8 @@ use coco_crypto::{
     sha256,
 };
 use coco_governance::{
-    DEFAULT_CONSTITUTION, FirstGovernance, FirstMember, LeaseRow, MemberId, Message, Occasion,
-    ProposalId, Route, SecretFrom, protected_headers, share, tables,
+    DEFAULT_CONSTITUTION, FirstGovernance, FirstMember, MemberId, Message, Occasion, ProposalId,
+    Route, SecretFrom, protected_headers, share, tables,
 };
 use coco_kv::{MapName, MapView, Reader, Store, WriteSet};
 use coco_ledger::{EntryView, LedgerSecret, LedgerSecrets};
@@ -142,6 +143,13 @@ pub fn opening(writes: &mut WriteSet, shared: Option<&LedgerSecret>) {
     if let Some(secret) = shared {
         deal(writes, secret);
     }
+}
+
+/// Writes that nodes are believed for so many seconds. The constitution would let members say no less than an hour.
+pub fn give_leases(writes: &mut WriteSet, lease_s: u64) {
+    let configuration = json!({ "node_lease_s": lease_s }).to_string();
+    let map = MapName::from_static(tables::SERVICE_CONFIG);
+    writes.insert(&map, tables::singleton_key(), configuration.into_bytes());
 }
 
 /// Deals the shares of a ledger's first secret, as its opening does.
@@ -298,8 +306,6 @@ pub struct Politics {
     pub rekeyed: u64,
     /// How often the service did so by itself, once a node had left.
     pub replaced: u64,
-    /// Whether a node has left that has the newest secret.
-    is_secret_outside: bool,
 }
 
 impl Politics {
@@ -344,21 +350,17 @@ impl Politics {
         let has_new_secret = !rows(NODE_SECRETS_MAP).is_empty();
         assert!(has_new_secret || !rekeys, "members wanted another secret, at {seqno}");
         assert!(
-            !has_new_secret || rekeys || self.is_secret_outside,
+            !has_new_secret || rekeys || self.roster.is_secret_outside(),
             "nobody wanted another secret, and no node has left, at {seqno}"
         );
         self.rekeyed += u64::from(rekeys);
         self.replaced += u64::from(has_new_secret && !rekeys);
-        self.is_secret_outside &= !has_new_secret;
-        for (_, row) in rows(tables::NODES_LEASES) {
-            let lease = row.and_then(|row| LeaseRow::read(&row)).expect("a lease");
-            self.is_secret_outside |= lease.ended_at.is_some();
-        }
         let nodes = self.roster.take(entry);
         if seqno.0 <= crate::genesis::FIRST_ENTRIES {
             return;
         }
         decided.judge(&self.roster, &nodes, seqno);
+        leases::judge(&self.roster, &nodes, seqno);
         let changed: BTreeMap<String, u64> = rows(tables::MEMBERS_INFO)
             .into_iter()
             .map(|(id, row)| {

@@ -3,9 +3,13 @@
 
 use coco_consensus::{Limits, Timing};
 use coco_evm::pool::PoolLimits;
-use coco_replica::{SNAPSHOT_ENTRIES_MIN, Settings};
+use coco_replica::{LEASE_GRACE_MS, SNAPSHOT_ENTRIES_MIN, Settings};
 
-use crate::{dice::Dice, faults, planted::Planted};
+use crate::{
+    dice::Dice,
+    faults::{self, Fault},
+    planted::Planted,
+};
 
 /// Microseconds of simulated time.
 pub type Micros = u64;
@@ -21,6 +25,8 @@ pub const LIVENESS_WITH_SEATS_US: Micros = 90_000_000;
 pub const NODES_MAX: usize = 7;
 /// Most nodes of new operators that come in one run.
 pub const NEWCOMERS_MAX: usize = 3;
+/// How long leases of nodes are, in seconds. A quarter of one is no shorter than the time after which nodes show again what they run.
+const LEASES_S: [u64; 3] = [12, 14, 16];
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -61,6 +67,8 @@ pub struct Plan {
     pub newcomers: usize,
     /// Nodes that members propose to remove, at the most.
     pub removals: usize,
+    /// For how long members believe a node, in seconds; for ever if none.
+    pub lease_s: Option<u64>,
     /// How long faults may begin.
     pub safety_us: Micros,
     /// Whether signatures are real.
@@ -167,6 +175,8 @@ pub struct FaultPlan {
     pub swap_chunks: Option<Micros>,
     /// A host that removes and swaps snapshots.
     pub swap_snapshots: Option<Micros>,
+    /// A host that withholds what a node runs.
+    pub withhold: Option<Micros>,
 }
 
 impl Plan {
@@ -180,13 +190,18 @@ impl Plan {
         // One entry at a time, of which each transfer has one, and may have a signature of its own.
         let entry_us = self.network.round_trip_us() + self.disk.sync_us;
         let entries = if self.limits.message_bytes == 1 { 2 * self.transfers } else { 0 };
-        least_us + entries * entry_us
+        // A lease may be about to end, and its node comes back only after that.
+        let lease_us = match self.lease_s {
+            Some(lease_s) => lease_s * 1_000_000 + 2 * LEASE_GRACE_MS * 1_000,
+            None => 0,
+        };
+        least_us + entries * entry_us + lease_us
     }
 
-    /// Whether members trust and remove nodes.
+    /// Whether nodes come and go: members trust and remove them, or give leases.
     #[must_use]
     pub const fn changes_nodes(&self) -> bool {
-        self.newcomers > 0 || self.removals > 0
+        self.newcomers > 0 || self.removals > 0 || self.lease_s.is_some()
     }
 
     /// Draws a plan.
@@ -240,6 +255,7 @@ impl Plan {
             governed_us: 0,
             newcomers: 0,
             removals: 0,
+            lease_s: None,
             safety_us,
             real_keys: false,
             restart,
@@ -255,7 +271,8 @@ impl Plan {
         let kept_per_mille = dice.one_of(&[1000, 1000, 500, 150]);
         let mut faults = faults::ALL;
         faults.sort_unstable();
-        for fault in faults {
+        // The last one came later, and has its own: see `draw_leases`.
+        for fault in faults.into_iter().filter(|fault| *fault != Fault::Withhold) {
             let stays = dice.per_mille(kept_per_mille);
             let every = fault.every_mut(&mut self.faults);
             *every = every.filter(|_| stays);
@@ -296,6 +313,37 @@ impl Plan {
         // Else nothing would be decided before the world heals.
         self.govern_us = Some(dice.one_of(&[100_000, 300_000]));
         self.governed_us = dice.one_of(&[300, 5_000, 30_000]);
+    }
+
+    /// Decides about leases: in a quarter of the seeds where members govern nodes have some. They are short, and such a run is long
+    /// enough for several to end. The dice are others, as above.
+    pub fn draw_leases(&mut self, dice: &mut Dice) {
+        if self.govern_us.is_none() || !dice.per_mille(250) {
+            return;
+        }
+        self.lease_s = Some(dice.one_of(&LEASES_S));
+        self.safety_us = self.safety_us.max(dice.between(45, 60) * 1_000_000);
+        self.faults.withhold = Some(dice.between(2, 8) * 1_000_000);
+        // A copy that is let in for the node that comes back has not its secrets, and could not go on.
+        self.faults.copy = None;
+        self.is_reckless = false;
+        self.nodes = self.nodes.max(3);
+        let least_us = if self.newcomers > 0 { 500_000 } else { 2_000_000 };
+        self.govern_us = self.govern_us.map(|every_us| every_us.max(least_us));
+        if dice.per_mille(800) {
+            self.calm();
+        }
+    }
+
+    /// Has other adversaries act less often, and elections take longer: a lease ends only under a primary that leads for some time.
+    fn calm(&mut self) {
+        for fault in faults::ALL.into_iter().filter(|fault| *fault != Fault::Withhold) {
+            let every = fault.every_mut(&mut self.faults);
+            *every = every.map(|every_us| 4 * every_us);
+        }
+        self.network.loss = self.network.loss.min(5);
+        let ticks = self.timing.election_ticks_min.max(50);
+        (self.timing.election_ticks_min, self.timing.election_ticks_max) = (ticks, 2 * ticks);
     }
 
     /// Decides about snapshots: in half of the seeds there are none. The dice are others, so that seeds without them stay
@@ -371,6 +419,7 @@ impl FaultPlan {
             spoil: None,
             swap_chunks: None,
             swap_snapshots: None,
+            withhold: None,
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Who is of the network and who votes, as the entries of a ledger say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use coco_consensus::Configuration;
-use coco_kv::MapName;
+use coco_governance::{LeaseRow, tables::NODES_LEASES};
+use coco_kv::{MapName, WriteSetView};
 use coco_ledger::{
     CONFIGURATION_MAP, ConfigurationRow, EntryView, IN_EFFECT_MAP, NODES_MAP, NodeRow, NodeStatus,
     read_node, singleton_key,
 };
+use coco_replica::NODE_SECRETS_MAP;
 use coco_types::NodeId;
+use serde_json::Value;
 
 /// The tables about nodes, after some entries.
 #[derive(Debug, Default)]
@@ -18,11 +21,20 @@ pub struct Roster {
     configuration: Configuration,
     /// Whether those that start count by another configuration than this one.
     is_unsaid: bool,
+    /// Leases by seat.
+    leases: BTreeMap<NodeId, LeaseRow>,
+    /// How many leases have ended of seats that come back.
+    lapses: u64,
+    /// Seats whose leases have ended, and who have the newest secret of the ledger.
+    outside: BTreeSet<NodeId>,
     entries: usize,
 }
 
 /// A node, and its row before an entry and after it.
 pub type RowChange = (NodeId, Option<NodeRow>, Option<NodeRow>);
+
+/// A seat, and its lease before an entry and after it.
+pub type LeaseChange = (NodeId, Option<LeaseRow>, LeaseRow);
 
 /// What an entry does to them.
 #[derive(Debug, Default)]
@@ -31,6 +43,10 @@ pub struct Changed {
     pub rows: Vec<RowChange>,
     /// The configuration, before and after, if the entry carries one.
     pub configuration: Option<(Configuration, Configuration)>,
+    /// Leases of seats.
+    pub leases: Vec<LeaseChange>,
+    /// To whom a new secret of the ledger is encrypted, if the entry carries one.
+    pub named: Option<BTreeSet<NodeId>>,
 }
 
 impl Roster {
@@ -75,7 +91,71 @@ impl Roster {
         if writes.get(&MapName::from_static(IN_EFFECT_MAP), singleton_key()).is_some() {
             self.is_unsaid = false;
         }
+        self.take_secret(&writes, &mut changed);
+        self.take_leases(&writes, &mut changed);
         changed
+    }
+
+    /// Takes what an entry says of a new secret of the ledger.
+    fn take_secret(&mut self, writes: &WriteSetView<'_>, changed: &mut Changed) {
+        let Some(row) = writes.get(&MapName::from_static(NODE_SECRETS_MAP), singleton_key()) else {
+            return;
+        };
+        let row: Value = serde_json::from_slice(row).expect("a row of secrets");
+        let names = row["secrets"].as_object().expect("they are by node").keys();
+        let named: BTreeSet<NodeId> = names.map(|name| name.parse().expect("an id")).collect();
+        let seats: BTreeSet<NodeId> = named.iter().map(|node| self.seat(*node)).collect();
+        self.outside.retain(|seat| seats.contains(seat));
+        changed.named = Some(named);
+    }
+
+    /// Takes what an entry says of leases.
+    fn take_leases(&mut self, writes: &WriteSetView<'_>, changed: &mut Changed) {
+        let maps = writes.maps().iter().filter(|map| map.name() == NODES_LEASES);
+        for (key, row) in maps.flat_map(|map| map.iter()) {
+            let seat: NodeId =
+                std::str::from_utf8(key).ok().and_then(|key| key.parse().ok()).expect("a seat");
+            let lease = row.and_then(LeaseRow::read).expect("a lease");
+            let before = self.leases.insert(seat, lease);
+            if lease.ended_at.is_some() {
+                self.outside.insert(seat);
+                self.lapses += u64::from(self.is_quarantined(seat));
+            } else {
+                self.outside.remove(&seat);
+            }
+            changed.leases.push((seat, before, lease));
+        }
+    }
+
+    /// How often the lease of a seat has ended that comes back.
+    #[must_use]
+    pub const fn lapses(&self) -> u64 {
+        self.lapses
+    }
+
+    /// Whether the lease of a seat has ended.
+    #[must_use]
+    pub fn has_lease_ended(&self, seat: NodeId) -> bool {
+        self.leases.get(&seat).is_some_and(|lease| lease.ended_at.is_some())
+    }
+
+    /// Whether a seat is quarantined, or about to be: it comes back without a vote.
+    #[must_use]
+    pub fn is_quarantined(&self, seat: NodeId) -> bool {
+        let is_there = |row: &NodeRow| row.seat == seat && row.status != NodeStatus::Retired;
+        self.has_lease_ended(seat) && self.rows.values().any(is_there)
+    }
+
+    /// Whether somebody has the newest secret of the ledger whose lease has ended.
+    #[must_use]
+    pub fn is_secret_outside(&self) -> bool {
+        !self.outside.is_empty()
+    }
+
+    /// Whether a node of a seat takes part.
+    #[must_use]
+    pub fn takes_part(&self, seat: NodeId) -> bool {
+        self.configuration.nodes().any(|node| self.seat(node) == seat)
     }
 
     /// Who votes.
@@ -126,11 +206,12 @@ impl Roster {
         self.all(NodeStatus::Trusted).any(|(_, row)| row.seat == seat && row.learner)
     }
 
-    /// Whom a node with this row makes room for, as far as members trust them.
+    /// Whom a node with this row makes room for, as far as members trust them or they come back.
     pub fn successors(&self, row: Option<&NodeRow>) -> impl Iterator<Item = NodeId> {
         let row = row.filter(|row| row.status == NodeStatus::Trusted);
         let seats = row.into_iter().flat_map(|row| &row.successors).copied();
-        seats.filter(|seat| self.trusts(*seat))
+        // One that is quarantined comes back.
+        seats.filter(|seat| self.trusts(*seat) || self.is_quarantined(*seat))
     }
 
     /// Whether there are such, and all of them vote.
@@ -174,8 +255,9 @@ impl Roster {
     /// Whether a seat was taken away: a node in it is retired, none is trusted, and none takes part any more.
     #[must_use]
     pub fn is_out(&self, seat: NodeId) -> bool {
-        self.all(NodeStatus::Retired).any(|(_, row)| row.seat == seat)
-            && !self.trusts(seat)
-            && self.configuration.nodes().all(|node| self.seat(node) != seat)
+        // Of one that was quarantined nothing is left but its lease.
+        let is_gone = self.all(NodeStatus::Retired).any(|(_, row)| row.seat == seat)
+            || self.has_lease_ended(seat);
+        is_gone && !self.trusts(seat) && !self.is_quarantined(seat) && !self.takes_part(seat)
     }
 }

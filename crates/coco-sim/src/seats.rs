@@ -88,8 +88,9 @@ impl World {
             };
             configuration.learners.iter().filter(|learner| is_new(learner)).count()
         };
+        let leaving = self.leaving(removed);
         let has = |configuration: &Configuration| {
-            self.has_majority(configuration, is_sure, newcomers_down(configuration), removed)
+            self.has_majority(configuration, is_sure, newcomers_down(configuration), &leaving)
         };
         !all.is_empty() && known.into_iter().all(has)
     }
@@ -108,6 +109,10 @@ impl World {
             return;
         }
         self.plan_for(node, ASK_US, Event::AskForSeat(node));
+        // Whoever asks shows what it runs.
+        if self.is_withheld(node) {
+            return;
+        }
         let machine = &self.machines[node];
         let Some(replica) = &machine.replica else { return };
         let knows_primary = replica.state().read().primary().is_some();
@@ -137,6 +142,9 @@ impl World {
 
     /// Answers go the same way back.
     pub(crate) fn answer_seats(&mut self, node: usize, answers: Vec<(NodeId, JoinReply)>) {
+        if self.answers_nobody() {
+            return;
+        }
         for (id, reply) in answers {
             self.marks.reach(match reply {
                 JoinReply::Admitted => "a node was admitted to its seat",
@@ -151,7 +159,8 @@ impl World {
                 JoinReply::NoSuchSeat if self.plan.changes_nodes() => {
                     "a node asked for a seat that is none"
                 }
-                JoinReply::NoSuchSeat | JoinReply::OtherCode | JoinReply::Quarantined => {
+                JoinReply::Quarantined => "a node was told that its lease has ended",
+                JoinReply::NoSuchSeat | JoinReply::OtherCode => {
                     panic!("every seat was there from the beginning, with the same code")
                 }
             });
@@ -174,11 +183,16 @@ impl World {
                 let hint = self.machines.iter().position(|machine| machine.id == primary);
                 self.machines[node].hint = hint.filter(|hint| *hint != node);
             }
-            JoinReply::Retired => {
+            JoinReply::Retired | JoinReply::Quarantined => {
                 let farewells = &mut self.machines[node].farewells;
                 farewells.insert(by);
-                if Configuration::of(voters).majority(|voter| farewells.contains(&voter)) {
+                if !Configuration::of(voters).majority(|voter| farewells.contains(&voter)) {
+                    return;
+                }
+                if reply == JoinReply::Retired {
                     self.retired(node);
+                } else {
+                    self.quarantined(node);
                 }
             }
             // A primary that is none any more may not know of a seat yet. A node with a vote knows better; another is started
@@ -193,8 +207,7 @@ impl World {
             JoinReply::Admitted
             | JoinReply::Later(_)
             | JoinReply::NotPrimary(None)
-            | JoinReply::OtherCode
-            | JoinReply::Quarantined => {}
+            | JoinReply::OtherCode => {}
         }
     }
 
@@ -258,7 +271,7 @@ impl World {
                 return false;
             }
         }
-        if self.plan.changes_nodes() && !self.nodes_settled() {
+        if self.plan.changes_nodes() && !(self.nodes_settled() && self.leases_settled()) {
             return false;
         }
         let is_given_up = |node: usize| {

@@ -38,6 +38,7 @@ mod conclude;
 mod copies;
 pub(crate) mod disaster;
 mod hosts;
+mod leases;
 pub(crate) mod members;
 mod newcomers;
 mod notes;
@@ -49,6 +50,7 @@ mod way;
 
 use self::{
     hosts::Hosts,
+    leases::Leases,
     members::Members,
     newcomers::Nodes,
     queues::{Queues, Turn},
@@ -72,6 +74,8 @@ const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
 /// What the dice for hosts that swap files begin with, beside the seed. It ends so that the seeds that are kept because they
 /// once failed have none of these hosts, and stay what they were.
 const HOSTS_DICE: u64 = 0x484f_5354_5302_3a1c;
+/// What the dice for leases of nodes begin with, beside the seed. It ends as that of hosts does, and for the same reason.
+const LEASES_DICE: u64 = 0x4c45_4153_4553_0007;
 /// What the dice for how many adversaries there are begin with, beside the seed.
 const DENSITY_DICE: u64 = 0x4445_4e53_4954_5900;
 /// How much slower a slow disk is.
@@ -106,6 +110,10 @@ pub(crate) enum Event {
     AskForSeat(usize),
     SeatAsked(usize, Box<JoinRequest>),
     SeatAnswered(usize, Box<Answered>),
+    /// A node shows the primary what it runs.
+    Show(usize),
+    /// A node is shown what another one runs.
+    Shown(usize, Box<JoinRequest>),
     /// The power of a node goes.
     Crash(usize),
     /// Something that a driver tells its node.
@@ -125,7 +133,7 @@ impl Event {
             Self::Tick(node) | Self::Work(node) | Self::Synced(node) => Some(*node),
             Self::Fetched(node, _) | Self::Message { to: (node, _), .. } => Some(*node),
             Self::AskForSeat(node) | Self::SeatAsked(node, _) => Some(*node),
-            Self::SeatAnswered(node, _) => Some(*node),
+            Self::SeatAnswered(node, _) | Self::Show(node) | Self::Shown(node, _) => Some(*node),
             Self::Crash(node) | Self::Input(node, _) | Self::Snapshot(node) => Some(*node),
             Self::Behind(node, ..) | Self::Governed(node, _) => Some(*node),
             Self::Late(event) => event.node(),
@@ -180,6 +188,7 @@ pub struct World {
     shown: BTreeMap<(usize, u64), Seqno>,
     members: Members,
     nodes: Nodes,
+    leases: Leases,
     hosts: Hosts,
 }
 
@@ -242,6 +251,7 @@ pub(crate) fn run_in(seed: u64, planted: Option<Planted>, recorder: Recorder) ->
     plan.draw_pool(&mut Dice::new(seed.rotate_left(48) ^ POOL_DICE));
     plan.draw_hosts(&mut Dice::new(seed.rotate_left(32) ^ HOSTS_DICE));
     plan.draw_density(&mut Dice::new(seed.rotate_left(16) ^ DENSITY_DICE));
+    plan.draw_leases(&mut Dice::new(seed.rotate_left(8) ^ LEASES_DICE));
     if planted == Some(Planted::StartFromOldDisk) {
         plan.restart = Restart::FromDisk;
         plan.faults.rollback = Some(2_000_000);
@@ -265,10 +275,11 @@ impl World {
         private.add(secret().secret().expose());
         let count = plan.nodes + plan.newcomers;
         let keys = if plan.real_keys { Keys::real(seed, count) } else { Keys::Doubles };
-        let governed = match (plan.govern_us, plan.has_shares) {
-            (None, _) => Governed::ByNobody,
-            (Some(_), false) => Governed::ByMembers,
-            (Some(_), true) => Governed::ByShareHolders,
+        let governed = match (plan.govern_us, plan.has_shares, plan.lease_s) {
+            (None, ..) => Governed::ByNobody,
+            (Some(_), true, _) => Governed::ByShareHolders,
+            (Some(_), false, None) => Governed::ByMembers,
+            (Some(_), false, Some(lease_s)) => Governed::WithLeases(lease_s),
         };
         let first = first_entries(secret(), &keys, (plan.nodes, plan.clients), governed);
         let machines: Vec<Machine> =
@@ -303,6 +314,7 @@ impl World {
             shown: BTreeMap::new(),
             members: Members::default(),
             nodes: Nodes::default(),
+            leases: Leases::default(),
             hosts: Hosts::default(),
             time: 0,
             plan,
@@ -370,7 +382,8 @@ impl World {
         // Nobody starts a copy again, but its process goes on where it was only left behind.
         let is_given_up =
             self.given_up[node] && !(machine.origin == Origin::Copy && machine.goes_on());
-        if machine.replica.is_some() || machine.is_stranger() || is_given_up {
+        let waits = machine.is_stranger() || self.leases.comes_again(node);
+        if machine.replica.is_some() || waits || is_given_up {
             return;
         }
         self.marks.reach_if(self.given_up[node], "a copy of a node was left behind and went on");
@@ -405,6 +418,7 @@ impl World {
         if self.nodes_ask() || self.machines[node].resumed.is_some() {
             self.plan_for(node, first_tick, Event::AskForSeat(node));
         }
+        self.begin_to_show(node);
     }
 
     /// One more machine, which is down.
@@ -505,6 +519,8 @@ impl World {
             Event::AskForSeat(node) => self.ask_for_seat(node),
             Event::SeatAsked(node, request) => self.seat_asked(node, *request),
             Event::SeatAnswered(node, answered) => self.seat_answered(node, *answered),
+            Event::Show(node) => self.show(node),
+            Event::Shown(node, request) => self.shown(node, *request),
             Event::Synced(node) => self.synced(node),
             Event::Fetched(node, fetch) => self.fetched(node, fetch),
             Event::Start(node) => self.start(node),
@@ -694,6 +710,7 @@ impl World {
         self.recorder.note(self.time, None, || Happened::Heals);
         self.cuts.heal();
         self.wires.heal();
+        self.leases.heal();
         self.calm();
         self.queues.heal();
         let nodes = self.machines.len();

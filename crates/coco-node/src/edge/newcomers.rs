@@ -105,8 +105,8 @@ fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> 
     }
 }
 
-/// What the committed tables say of a node, and as of which entry. Nothing of one that is quarantined until it has shown again what
-/// it runs.
+/// What the committed tables say of a node, and as of which entry. Nothing of one whose lease has ended: the primary says whether it
+/// comes back.
 fn committed_status(
     service: &Service,
     node: NodeId,
@@ -121,7 +121,7 @@ fn committed_status(
     let has_ended =
         lease.and_then(|row| LeaseRow::read(&row)).is_some_and(|lease| lease.ended_at.is_some());
     let status = row.map(|row| row.status);
-    Ok((at, status.filter(|status| *status == NodeStatus::Retired || !has_ended)))
+    Ok((at, status.filter(|_| !has_ended)))
 }
 
 /// Has the replica write down who a node is, and waits until that is decided.

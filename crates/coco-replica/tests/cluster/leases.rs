@@ -266,6 +266,7 @@ fn a_node_that_members_remove_while_it_is_quarantined_stays_out() {
     let IntroductionReply::Known { status: NodeStatus::Retired, .. } = reply else {
         panic!("{reply:?}")
     };
+    assert_eq!(story.show(3, Digest::ZERO), JoinReply::Retired, "its process learns that, too");
     assert_eq!(story.audit(0), Ok(()));
 }
 

@@ -7,7 +7,7 @@ use coco_consensus::Configuration;
 use coco_ledger::{NodeRow, NodeStatus};
 use coco_types::{NodeId, Seqno};
 
-use super::Does;
+use super::{Does, leases};
 use crate::roster::{Changed, Roster, RowChange};
 
 /// What members decided of nodes in one entry.
@@ -89,6 +89,8 @@ impl Decided {
         let status = |row: &Option<NodeRow>| row.as_ref().map(|row| row.status);
         let seat = roster.seat(*node);
         let moves = changed.configuration.is_some();
+        // Its lease has ended, and nobody in its seat takes part.
+        let is_away = roster.has_lease_ended(seat) && !roster.takes_part(seat);
         // In the same entry the trust in a seat passes from one node to another.
         let passes = |from: NodeStatus, to: NodeStatus| {
             let is_other = |(other, before, after): &RowChange| {
@@ -102,12 +104,15 @@ impl Decided {
         match (status(before), status(after)) {
             (None, Some(Pending)) => seat == *node || moves,
             (None | Some(Pending), Some(Trusted)) => {
-                self.trusted.contains(node) || passes(Trusted, Retired)
+                let is_let_in_again = seat == *node && leases::begins_anew(changed, seat);
+                is_let_in_again || self.trusted.contains(node) || passes(Trusted, Retired)
             }
+            (Some(Trusted | Retired), Some(Pending)) => seat == *node && is_away,
             (Some(Pending), None) => self.removed.contains(node),
             (Some(Pending | Trusted), Some(Retired)) => {
                 // It may never have come, and those vote for whom it makes room.
                 moves
+                    || is_away
                     || roster.have_successors_votes(before.as_ref())
                     || self.removed.iter().any(|other| roster.seat(*other) == seat)
             }
@@ -125,7 +130,10 @@ fn check(roster: &Roster, before: &Configuration, after: &Configuration, at: Seq
         let listens = roster.row(roster.seat(*node)).is_some_and(|row| row.learner);
         assert!(!listens, "{node} is to listen and votes from {at} on");
     }
-    for node in before.voters.iter().filter(|node| !after.voters.contains(node)) {
+    let leaves = |node: &&NodeId| {
+        !after.voters.contains(node) && !roster.has_lease_ended(roster.seat(**node))
+    };
+    for node in before.voters.iter().filter(leaves) {
         assert_eq!(status(node), Some(NodeStatus::Retired), "{node} votes no more from {at} on");
     }
     for node in after.learners.iter().filter(|node| !before.learners.contains(node)) {
@@ -155,6 +163,9 @@ fn check_replaced(
         let Some(row) = row.filter(|row| row.status == NodeStatus::Trusted) else { continue };
         // Another process took its seat.
         if after.voters.iter().any(|other| other != node && roster.seat(*other) == row.seat) {
+            continue;
+        }
+        if leases::ends(changed, row.seat) {
             continue;
         }
         if after.voters.contains(node) {

@@ -104,6 +104,15 @@ impl World {
                         self.leaves(node);
                         return false;
                     }
+                    // Nor for it, until it has shown again what it runs.
+                    Err(CopyFault::Refused(why))
+                        if self.is_quarantined(node)
+                            && why.contains("not encrypted to this node") =>
+                    {
+                        self.marks.reach("a node copied what it was given no secret for");
+                        self.introduce_again(node);
+                        return false;
+                    }
                     Err(CopyFault::Refused(why)) => {
                         self.excuse_copy(from, &why);
                         self.marks.reach("a node refused the copy that another gave it");

@@ -303,7 +303,7 @@ impl World {
         };
         politics.check_voters(may_stay_away);
         // It carries every script out again, which is as much as the run itself.
-        if self.dice.place(AUDITED_ONE_IN) == 0 {
+        if self.dice.place(AUDITED_ONE_IN) == 0 || self.plan.lease_s.is_some() {
             audit::check_governance(ledger);
         }
         for _ in 0..politics.accepted {

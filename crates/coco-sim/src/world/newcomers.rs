@@ -4,9 +4,10 @@
 //! by a node that knows this trust to be committed, copies a ledger, and asks for its place like any other. What a world
 //! can bear of removals and losses together is decided here, too: members of a simulated network are not careless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coco_consensus::Configuration;
+use coco_governance::{LeaseRow, tables::NODES_LEASES};
 use coco_kv::MapName;
 use coco_ledger::{LedgerSecrets, NODES_MAP, NodeStatus, read_node};
 use coco_replica::{Input, Introduction, IntroductionReply};
@@ -50,17 +51,17 @@ impl World {
             let machine = Machine::newcomer(number, &self.keys);
             self.add_machine(machine)
         });
-        if self.given_up[at] || !self.machines[at].is_stranger() {
+        if self.given_up[at] || !self.introduces_itself(at) {
             return;
         }
         self.plan_event(INTRODUCE_US, Event::Newcomer(Some(at), number), None);
         let hint = self.nodes.hints.remove(&at);
         let to = hint.unwrap_or_else(|| self.dice.place(self.machines.len()));
-        if to == at || self.machines[to].replica.is_none() {
+        if to == at || self.machines[to].replica.is_none() || self.is_withheld(at) {
             return;
         }
         let Some(wait_us) = self.way(at, to) else { return };
-        let node = self.machines[at].record.clone();
+        let node = self.machines[at].record_of_seat(&self.keys);
         let introduction = Introduction { node, public_key_pem: "double".into() };
         let input = Input::Introduce(Box::new(introduction));
         self.plan_event(wait_us, Event::Input(to, input), None);
@@ -73,9 +74,9 @@ impl World {
         answers: Vec<(NodeId, IntroductionReply)>,
     ) {
         for (id, reply) in answers {
-            let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
-                continue;
-            };
+            let again = self.leases.who_comes_again(&self.machines, id);
+            let to = again.or_else(|| self.machines.iter().position(|machine| machine.id == id));
+            let Some(to) = to else { continue };
             if let Some(wait_us) = self.way(node, to) {
                 self.plan_event(wait_us, Event::Introduced(to, node, reply), None);
             }
@@ -83,19 +84,34 @@ impl World {
     }
 
     pub(super) fn introduced(&mut self, at: usize, by: usize, reply: IntroductionReply) {
-        if !self.machines[at].is_stranger() {
+        if !self.introduces_itself(at) {
             return;
         }
+        let is_again = self.leases.comes_again(at);
         match reply {
             IntroductionReply::Known { status: NodeStatus::Pending, .. } => {
                 self.marks.reach("a node of a new operator introduced itself");
             }
             IntroductionReply::Known { status: NodeStatus::Trusted, .. } => {
                 let Some(secrets) = self.secrets_for(at, by) else { return };
-                self.marks.reach("a node of a new operator was trusted");
+                if is_again {
+                    self.is_let_in_again(at);
+                } else {
+                    self.marks.reach("a node of a new operator was trusted");
+                }
                 self.machines[at].given = Some(secrets);
                 let wait_us = self.dice.between(1_000, OPERATOR_US_MAX);
                 self.start_in(at, wait_us);
+            }
+            IntroductionReply::Known { status: NodeStatus::Retired, .. } if is_again => {
+                // That may not be committed yet.
+                if self.is_out(at) {
+                    self.leaves(at);
+                } else {
+                    let lives = &self.machines[at].lives;
+                    let is_wanted = lives.iter().any(|node| self.nodes.removals.contains(node));
+                    assert!(is_wanted, "n{at} comes again, and is told that members removed it");
+                }
             }
             IntroductionReply::Known { status: NodeStatus::Retired, .. } => {
                 self.marks.reach("a node of a new operator was removed before it came");
@@ -124,7 +140,11 @@ impl World {
         let id = self.machines[at].seat;
         let row = snapshot.get(map, id.to_string().as_bytes())?;
         let status = read_node(id, &row).expect("nodes write rows that can be read").status;
-        if status != NodeStatus::Trusted {
+        let leases = snapshot.map(&MapName::from_static(NODES_LEASES))?;
+        let lease = snapshot.get(leases, id.to_string().as_bytes());
+        let has_ended =
+            lease.and_then(|row| LeaseRow::read(&row)).is_some_and(|row| row.ended_at.is_some());
+        if status != NodeStatus::Trusted || has_ended {
             return None;
         }
         let periods = state.secrets().periods().iter();
@@ -214,15 +234,16 @@ impl World {
         self.plan.changes_nodes() && self.nodes.roster.is_out(self.machines[at].seat)
     }
 
-    /// Whether somebody may be about to remove the node that has this vote.
-    pub(crate) fn is_leaving(&self, node: NodeId, also: Option<NodeId>) -> bool {
-        Some(node) == also || self.nodes.removals.contains(&node)
+    /// Nodes whose votes somebody may be about to take away, this one among them.
+    pub(crate) fn leaving(&self, also: Option<NodeId>) -> BTreeSet<NodeId> {
+        self.nodes.removals.iter().copied().chain(also).chain(self.late_nodes()).collect()
     }
 
     /// Whether more voters are well than are lost for good, also when this machine is lost, and whatever becomes of what
     /// members have proposed, and of the removal of that node.
     pub(crate) fn bears(&self, lost: Option<usize>, removed: Option<NodeId>) -> bool {
         let (mut well, mut ill) = (0, 0);
+        let leaving = self.leaving(removed);
         for (at, machine) in self.machines.iter().enumerate() {
             if machine.origin == Origin::Copy || self.is_out(at) {
                 continue;
@@ -231,7 +252,7 @@ impl World {
             if self.is_lost(at) || lost == Some(at) {
                 // A newcomer may get its vote in the moment in which it is lost.
                 ill += usize::from(voter.is_some() || machine.life > 0);
-            } else if voter.is_some_and(|voter| !self.is_leaving(voter, removed)) {
+            } else if voter.is_some_and(|voter| !leaving.contains(&voter)) {
                 well += 1;
             }
         }
@@ -248,12 +269,12 @@ impl World {
         configuration: &Configuration,
         is_sure: impl Fn(NodeId) -> bool,
         newcomers_down: usize,
-        removed: Option<NodeId>,
+        leaving: &BTreeSet<NodeId>,
     ) -> bool {
         let has = |voters: &[NodeId]| {
             let sure = voters.iter().filter(|node| is_sure(**node));
             let (leave, stay): (Vec<NodeId>, Vec<NodeId>) =
-                sure.partition(|node| self.is_leaving(**node, removed));
+                sure.partition(|node| leaving.contains(node));
             2 * stay.len() > voters.len() - leave.len() + newcomers_down
         };
         has(&configuration.voters) && (!configuration.is_joint() || has(&configuration.outgoing))
@@ -276,7 +297,9 @@ impl World {
             Origin::First => !self.is_out(at),
             Origin::Newcomer => {
                 let seat = self.machines[at].seat;
-                self.nodes.roster.trusts(seat) && !self.waits_for_good(seat)
+                let roster = &self.nodes.roster;
+                let is_wanted = roster.trusts(seat) || roster.is_quarantined(seat);
+                is_wanted && !self.waits_for_good(seat)
             }
         }
     }
@@ -305,7 +328,10 @@ impl World {
             return;
         }
         let before = self.nodes.roster.configuration().clone();
+        let lapses = self.nodes.roster.lapses();
         self.nodes.roster.follow(&self.check.committed);
+        let has_lapsed = self.nodes.roster.lapses() > lapses;
+        self.marks.reach_if(has_lapsed, "a lease ended and its node was quarantined");
         let roster = &self.nodes.roster;
         let mut learners = roster.configuration().learners.iter();
         let one_listens = learners
@@ -316,6 +342,8 @@ impl World {
         if *now == voters || voters.is_empty() {
             return;
         }
+        let votes_again = self.leases.note_votes(&self.nodes.roster);
+        self.marks.reach_if(votes_again, "a node votes again after its lease had ended");
         let is_newcomer = |node: &NodeId| {
             let seat = self.nodes.roster.seat(*node);
             let found = self.machines.iter().find(|machine| machine.seat == seat);
