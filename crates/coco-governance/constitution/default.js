@@ -102,13 +102,15 @@ function placesGivenBy(memberId) {
 // ---------------------------------------------------------------------------------------------------------------------
 // 2. Actions
 //
-// `check` looks at what was proposed alone; `apply` makes the change, or stops the whole proposal.
+// `takes` names all that may be said of the action: whoever signs more would sign what is not done, or not shown. `check` looks
+// at what was proposed alone; `apply` makes the change, or stops the whole proposal.
 
 const ACTIONS = {
     // Members ---------------------------------------------------------------------------------------------------------
 
     // Admits a member. It votes once it has acknowledged the state of the service.
     set_member: {
+        takes: ["cert", "member_data", "recovery_role", "encryption_pub_key"],
         check: (args) => {
             expectCertificate(args.cert, "cert");
             expectOptional(args.member_data, "object", "member_data");
@@ -131,6 +133,7 @@ const ACTIONS = {
     },
     // Expels a member. The last active one stays, and enough of those who can recover the service.
     remove_member: {
+        takes: ["member_id"],
         check: (args) => expectId(args.member_id, "member_id"),
         apply: ({ member_id }) => {
             if (!isMember(member_id)) return;
@@ -148,6 +151,7 @@ const ACTIONS = {
         },
     },
     set_member_data: {
+        takes: ["member_id", "member_data"],
         check: (args) => {
             expectId(args.member_id, "member_id");
             expectType(args.member_data, "object", "member_data");
@@ -162,6 +166,7 @@ const ACTIONS = {
     // Participants, who use the service and do not vote -----------------------------------------------------------------
 
     set_user: {
+        takes: ["cert", "user_data"],
         check: (args) => {
             expectCertificate(args.cert, "cert");
             expectOptional(args.user_data, "object", "user_data");
@@ -173,6 +178,7 @@ const ACTIONS = {
         },
     },
     remove_user: {
+        takes: ["user_id"],
         check: (args) => expectId(args.user_id, "user_id"),
         apply: ({ user_id }) => {
             erase("users.certs", user_id);
@@ -180,6 +186,7 @@ const ACTIONS = {
         },
     },
     set_user_data: {
+        takes: ["user_id", "user_data"],
         check: (args) => {
             expectId(args.user_id, "user_id");
             expectOptional(args.user_data, "object", "user_data");
@@ -190,6 +197,7 @@ const ACTIONS = {
     // Organisations whose users are participants without being registered: whoever has a certificate that the
     // organisation's authority issued, as long as it is valid and not revoked. `user_data` is said of all of them.
     set_organisation: {
+        takes: ["name", "cert", "user_data"],
         check: (args) => {
             expectName(args.name);
             expectType(args.cert, "string", "cert");
@@ -210,6 +218,7 @@ const ACTIONS = {
         },
     },
     remove_organisation: {
+        takes: ["name"],
         check: (args) => expectName(args.name),
         apply: ({ name }) => {
             ccf.kv["public:coco.gov.organisations.info"].delete(key(name));
@@ -218,6 +227,7 @@ const ACTIONS = {
     },
     // Says which of an organisation's certificates count no more: all of them, by serial number in hexadecimal.
     set_organisation_revocations: {
+        takes: ["name", "serials"],
         check: ({ name, serials }) => {
             expectName(name);
             expect(Array.isArray(serials) && serials.length <= 1000, "serials must be a list of at most 1000");
@@ -235,6 +245,7 @@ const ACTIONS = {
 
     // Certificates by which the servers of issuers are recognised.
     set_ca_cert_bundle: {
+        takes: ["name", "cert_bundle"],
         check: ({ name, cert_bundle }) => {
             expectName(name);
             expectCertificate(cert_bundle, "cert_bundle");
@@ -242,11 +253,13 @@ const ACTIONS = {
         apply: ({ name, cert_bundle }) => writeRow("tls.ca_cert_bundles", name, cert_bundle),
     },
     remove_ca_cert_bundle: {
+        takes: ["name"],
         check: (args) => expectName(args.name),
         apply: ({ name }) => erase("tls.ca_cert_bundles", name),
     },
     // Believes an issuer. `audience` says for whom its tokens must be: one of these; ours, as everything else is CCF's.
     set_jwt_issuer: {
+        takes: ["issuer", "auto_refresh", "ca_cert_bundle_name", "audience", "jwks"],
         check: (args) => {
             expectIssuer(args.issuer);
             expectOptional(args.ca_cert_bundle_name, "string", "ca_cert_bundle_name");
@@ -270,6 +283,7 @@ const ACTIONS = {
     },
     // Gives an issuer these keys, and no others.
     set_jwt_public_signing_keys: {
+        takes: ["issuer", "jwks"],
         check: (args) => {
             expectText(args.issuer, 1000, "issuer");
             expectTokenKeys(args.jwks);
@@ -281,6 +295,7 @@ const ACTIONS = {
         },
     },
     remove_jwt_issuer: {
+        takes: ["issuer"],
         check: (args) => expectText(args.issuer, 1000, "issuer"),
         apply: ({ issuer }) => {
             erase("jwt.issuers", issuer);
@@ -290,8 +305,10 @@ const ACTIONS = {
 
     // Nodes -----------------------------------------------------------------------------------------------------------
 
-    // A learner has the ledger and the secrets, and no vote: nobody waits for it, so it may be away for long.
+    // A learner has the ledger and the secrets, and no vote: nobody waits for it, so it may be away for long. A period of its
+    // certificate, which CCF's clients name here, is not looked at: a node is certified when it comes.
     transition_node_to_trusted: {
+        takes: ["node_id", "learner", "valid_from", "validity_period_days"],
         check: ({ node_id, learner }) => {
             expectId(node_id, "node_id");
             expectOptional(learner, "boolean", "learner");
@@ -304,6 +321,7 @@ const ACTIONS = {
     },
     // A learner votes from now on, as soon as it has everything.
     promote_learner: {
+        takes: ["node_id"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
             const [id, node] = trustCarrier(node_id);
@@ -314,6 +332,7 @@ const ACTIONS = {
     // Nodes make room for others: when all that are added are ready, they vote and the others leave, in one step. Until then
     // everything stays as it is.
     replace_nodes: {
+        takes: ["remove", "add"],
         check: ({ remove, add }) => {
             for (const [name, ids] of Object.entries({ remove, add })) {
                 expect(Array.isArray(ids) && 0 < ids.length && ids.length <= NODES_MAX, `${name} must name 1 to ${NODES_MAX} nodes`);
@@ -333,6 +352,7 @@ const ACTIONS = {
         },
     },
     remove_node: {
+        takes: ["node_id"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
             const [id, node] = trustCarrier(node_id);
@@ -352,14 +372,17 @@ const ACTIONS = {
     },
     // Which code a node may run, on the platform that protects nothing.
     add_virtual_measurement: {
+        takes: ["measurement"],
         check: (args) => expectId(args.measurement, "measurement"),
         apply: ({ measurement }) => writeRow("nodes.virtual.measurements", measurement, "AllowedToJoin"),
     },
     remove_virtual_measurement: {
+        takes: ["measurement"],
         check: (args) => expectId(args.measurement, "measurement"),
         apply: ({ measurement }) => erase("nodes.virtual.measurements", measurement),
     },
     set_node_data: {
+        takes: ["node_id", "node_data"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id, node_data }) => {
             const node = readRow("nodes.info", key(node_id));
@@ -370,6 +393,7 @@ const ACTIONS = {
     // Renews the certificate of a node, or of all, for the same keys and names, from a time on that is written as in certificates:
     // YYMMDDhhmmssZ. A node renews its own by itself when two thirds of its time are over, for as long again.
     set_node_certificate_validity: {
+        takes: ["node_id", "valid_from", "validity_period_days"],
         check: (args) => {
             expectId(args.node_id, "node_id");
             expectPeriod(args);
@@ -381,11 +405,16 @@ const ACTIONS = {
             renewNodes([node_id], period);
         },
     },
-    set_all_nodes_certificate_validity: { check: expectPeriod, apply: (period) => renewNodes(nodesWithCertificates(), period) },
+    set_all_nodes_certificate_validity: {
+        takes: ["valid_from", "validity_period_days"],
+        check: expectPeriod,
+        apply: (period) => renewNodes(nodesWithCertificates(), period),
+    },
 
     // The service -----------------------------------------------------------------------------------------------------
 
     transition_service_to_open: {
+        takes: ["next_service_identity", "previous_service_identity"],
         check: (args) => {
             expectCertificate(args.next_service_identity, "next_service_identity");
             if (args.previous_service_identity !== undefined) {
@@ -400,6 +429,7 @@ const ACTIONS = {
     },
     // Stops a proposal that was meant for another service.
     assert_service_identity: {
+        takes: ["service_identity"],
         check: (args) => {
             const service = readRow("service.info", ONLY_ROW);
             expect(service?.cert === args.service_identity, "this is another service");
@@ -409,6 +439,7 @@ const ACTIONS = {
     // Renews the certificate of the service, for the same key, from a time on that is written as in certificates:
     // YYMMDDhhmmssZ. Clients that ask for the certificate and not for its key need the new one before the old one ends.
     set_service_certificate_validity: {
+        takes: ["valid_from", "validity_period_days"],
         check: expectPeriod,
         apply: ({ valid_from, validity_period_days }) => {
             const most = configuration().maximum_service_certificate_validity_days ?? 365;
@@ -421,14 +452,14 @@ const ACTIONS = {
         },
     },
     set_recovery_threshold: {
+        takes: ["recovery_threshold"],
         check: (args) => expectWhole(args.recovery_threshold, 1, 254, "recovery_threshold"),
-        apply: (args) => setConfiguration(args),
+        apply: ({ recovery_threshold }) => setConfiguration({ recovery_threshold }),
     },
     set_service_configuration: {
+        takes: ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "node_lease_s", "restart_from_disk",
+            "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"],
         check: (args) => {
-            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "node_lease_s", "restart_from_disk",
-                "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"];
-            for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
             const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s, node_lease_s } = args;
             for (const name of ["maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"]) {
                 if (args[name] !== undefined) expectWhole(args[name], 1, 3650, name);
@@ -449,12 +480,13 @@ const ACTIONS = {
         },
         apply: (args) => setConfiguration(args),
     },
-    trigger_recovery_shares_refresh: { check: expectNothing, apply: () => ccf.node.triggerRecoverySharesRefresh() },
-    trigger_ledger_rekey: { check: expectNothing, apply: () => ccf.node.triggerLedgerRekey() },
-    trigger_ledger_chunk: { check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
-    trigger_snapshot: { check: () => {}, apply: () => ccf.node.triggerSnapshot() },
+    trigger_recovery_shares_refresh: { takes: [], check: () => {}, apply: () => ccf.node.triggerRecoverySharesRefresh() },
+    trigger_ledger_rekey: { takes: [], check: () => {}, apply: () => ccf.node.triggerLedgerRekey() },
+    trigger_ledger_chunk: { takes: [], check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
+    trigger_snapshot: { takes: [], check: () => {}, apply: () => ccf.node.triggerSnapshot() },
     // Lets members read private entries of the ledger with their shares, away from the nodes. Everybody sees which, and why.
     disclose_ledger_range: {
+        takes: ["from", "to", "reason"],
         check: ({ from, to, reason }) => {
             expectWhole(from, 1, Number.MAX_SAFE_INTEGER, "from");
             expectWhole(to, from, Number.MAX_SAFE_INTEGER, "to");
@@ -469,6 +501,7 @@ const ACTIONS = {
     // The rules themselves --------------------------------------------------------------------------------------------
 
     set_voting_policy: {
+        takes: ["default", "actions", "proposals_expire_after_s"],
         check: (args) => {
             expectRule(args.default, "default");
             expectType(args.actions, "object", "actions");
@@ -490,6 +523,7 @@ const ACTIONS = {
         },
     },
     set_constitution: {
+        takes: ["constitution"],
         check: (args) => {
             expectType(args.constitution, "string", "constitution");
             ccf.gov.validateConstitution(args.constitution);
@@ -511,7 +545,9 @@ export function validate(input) {
         try {
             expect(Object.hasOwn(ACTIONS, action?.name), "there is no such action");
             expectOptional(action.args, "object", "args");
-            ACTIONS[action.name].check(action.args ?? {});
+            const [{ takes, check }, args] = [ACTIONS[action.name], action.args ?? {}];
+            expectKnown(args, takes);
+            check(args);
         } catch (error) {
             faults.push(`action ${position + 1}, ${action?.name}: ${error.message}`);
         }
@@ -669,7 +705,9 @@ function expectType(value, type, name) {
 function expectOptional(value, type, name) {
     if (value !== undefined && value !== null) expectType(value, type, name);
 }
-function expectNothing(args) { expect(Object.keys(args).length === 0, "this action takes no args"); }
+function expectKnown(args, takes) {
+    for (const name of Object.keys(args)) expect(takes.includes(name), `it takes no ${name}`);
+}
 function expectWhole(value, least, most, name) {
     expect(Number.isInteger(value) && least <= value && value <= most, `${name} must be a whole number from ${least} to ${most}`);
 }

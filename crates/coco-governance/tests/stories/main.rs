@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod acknowledge;
+mod arguments;
 mod audit;
 mod automatic;
 mod ballots;
