@@ -68,12 +68,41 @@ function ruleOfVotes({ default: byDefault, actions: rules }, name) {
     return rule.rule === "automatic" ? rule.otherwise ?? byDefault : rule;
 }
 
-// An action that does what others do is decided under their rules as well.
+// An action that does what others do is decided under their rules as well: under all of them, each of which may be the default.
 const DOES_AS_WELL = {
-    promote_learner: ["transition_node_to_trusted"],
-    replace_nodes: ["transition_node_to_trusted", "remove_node"],
+    set_member: ({ member_data }) => isSaid(member_data) ? ["set_member_data"] : [],
+    set_user: ({ user_data }) => isSaid(user_data) ? ["set_user_data"] : [],
+    // Whomever an organisation or an issuer vouches for is a participant.
+    set_organisation: ({ name, user_data }) => isSaid(user_data) || isSaid(organisation(name)?.user_data) ? ["set_user", "set_user_data"] : ["set_user"],
+    // An organisation that is removed and comes again would have no revocations.
+    remove_organisation: ({ name }) => ccf.kv["public:coco.gov.organisations.revocations"].has(key(name)) ? ["set_organisation_revocations"] : [],
+    set_jwt_issuer: ({ jwks, auto_refresh }) => isSaid(jwks) || auto_refresh === true ? ["set_user", "set_jwt_public_signing_keys"] : ["set_user"],
+    // Members may have a rule of its own for who gets a vote, and let learners in by another.
+    transition_node_to_trusted: ({ learner }) => learner !== true && Object.hasOwn(policy().actions, "promote_learner") ? ["promote_learner"] : [],
+    promote_learner: () => ["transition_node_to_trusted"],
+    replace_nodes: () => ["transition_node_to_trusted", "promote_learner", "remove_node"],
+    set_all_nodes_certificate_validity: () => ["set_node_certificate_validity"],
+    set_service_configuration: ({ recovery_threshold }) => recovery_threshold === undefined ? [] : ["set_recovery_threshold"],
+    // Whoever changes a rule could do next what it guards, and another constitution could do anything.
+    set_voting_policy: (next) => decidedOtherwise(next),
+    set_constitution: () => Object.keys(ACTIONS),
 };
-function namesOfRules(name) { return Object.hasOwn(DOES_AS_WELL, name) ? [name, ...DOES_AS_WELL[name]] : [name]; }
+// A proposal may have a thousand actions of few names, which are decided alike.
+function namesOfRules(actions) {
+    const names = new Set();
+    for (const { name, args } of actions) {
+        names.add(name);
+        if (Object.hasOwn(DOES_AS_WELL, name)) for (const other of DOES_AS_WELL[name](args ?? {})) names.add(other);
+    }
+    return [...names];
+}
+
+// The actions that another policy has another rule for.
+function decidedOtherwise(next) {
+    const before = policy();
+    const rules = (policy, name) => JSON.stringify([policy.actions[name] ?? policy.default, ruleOfVotes(policy, name)]);
+    return Object.keys(ACTIONS).filter((name) => rules(before, name) !== rules(next, name));
+}
 
 const AUTOMATIC = "transition_node_to_trusted";
 
@@ -165,6 +194,7 @@ const ACTIONS = {
 
     // Participants, who use the service and do not vote -----------------------------------------------------------------
 
+    // What is not said of one who is a participant already stays as it is.
     set_user: {
         takes: ["cert", "user_data"],
         check: (args) => {
@@ -174,7 +204,7 @@ const ACTIONS = {
         apply: ({ cert, user_data }) => {
             const id = ccf.pemToId(cert);
             writeText("users.certs", id, cert);
-            setUserData(id, user_data);
+            if (isSaid(user_data)) setUserData(id, user_data);
         },
     },
     remove_user: {
@@ -265,9 +295,9 @@ const ACTIONS = {
             expectOptional(args.ca_cert_bundle_name, "string", "ca_cert_bundle_name");
             expectOptional(args.auto_refresh, "boolean", "auto_refresh");
             expect(!args.auto_refresh || args.ca_cert_bundle_name, "keys are fetched from a server that is recognised: ca_cert_bundle_name must be there");
-            if (args.jwks !== undefined && args.jwks !== null) expectTokenKeys(args.jwks);
+            if (isSaid(args.jwks)) expectTokenKeys(args.jwks);
             const { audience } = args;
-            if (audience !== undefined && audience !== null) {
+            if (isSaid(audience)) {
                 const names = Array.isArray(audience) ? audience : [audience];
                 expect(0 < names.length && names.length <= 16, "audience must be a name, or a list of at most 16");
                 names.forEach((name) => expect(isText(name, 1000), "audience must consist of names of 1 to 1000 characters"));
@@ -561,10 +591,7 @@ export function resolve(proposal, proposerId, votes) {
     const [approving, refusing] = [of(true), of(false)];
     const { actions } = JSON.parse(proposal);
     const [inForce, alone] = [policy(), decidedAlone(actions, proposerId)];
-    // A proposal may have a thousand actions of one name, which are decided alike.
-    const names = new Set();
-    for (const action of actions) if (!alone.has(action)) names.add(action.name);
-    const decisions = [...names].flatMap(namesOfRules)
+    const decisions = namesOfRules(actions.filter((action) => !alone.has(action)))
         .map((name) => decide(ruleOfVotes(inForce, name), active, approving, refusing));
     if (decisions.includes("Rejected")) return "Rejected";
     return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
@@ -675,11 +702,15 @@ function sharesOf(ids) {
     return participants.length > 0 ? participants.length : Math.min(ids.length, 1);
 }
 function setUserData(id, user_data) {
-    if (user_data === undefined || user_data === null) erase("users.info", id);
-    else writeRow("users.info", id, { user_data });
+    if (isSaid(user_data)) writeRow("users.info", id, { user_data });
+    else erase("users.info", id);
 }
 // A serial number in its one spelling.
 function plainSerial(serial) { return serial.toLowerCase().replaceAll(":", "").replace(/^0+(?=.)/, ""); }
+function organisation(name) {
+    const row = ccf.kv["public:coco.gov.organisations.info"].get(key(name));
+    return row === undefined ? undefined : ccf.bufToJsonCompatible(row);
+}
 function serviceStatus() { return readRow("service.info", ONLY_ROW)?.status; }
 function configuration() { return readRow("service.config", ONLY_ROW) ?? {}; }
 function setConfiguration(changes) {
@@ -698,12 +729,13 @@ function setConfiguration(changes) {
 }
 
 function expect(condition, message) { if (!condition) throw new Error(message); }
+function isSaid(value) { return value !== undefined && value !== null; }
 function isObject(value) { return typeof value === "object" && value !== null && !Array.isArray(value); }
 function expectType(value, type, name) {
     expect(type === "object" ? isObject(value) : typeof value === type, `${name} must be of type ${type}`);
 }
 function expectOptional(value, type, name) {
-    if (value !== undefined && value !== null) expectType(value, type, name);
+    if (isSaid(value)) expectType(value, type, name);
 }
 function expectKnown(args, takes) {
     for (const name of Object.keys(args)) expect(takes.includes(name), `it takes no ${name}`);
@@ -713,9 +745,7 @@ function expectWhole(value, least, most, name) {
 }
 function expectPeriod({ valid_from, validity_period_days }) {
     expect(isText(valid_from, 15) && /^([0-9]{2})?[0-9]{12}Z$/.test(valid_from), "valid_from must be a time like 261231235959Z");
-    if (validity_period_days !== undefined && validity_period_days !== null) {
-        expectWhole(validity_period_days, 1, 3650, "validity_period_days");
-    }
+    if (isSaid(validity_period_days)) expectWhole(validity_period_days, 1, 3650, "validity_period_days");
 }
 function expectId(value, name) {
     expect(typeof value === "string" && /^[0-9a-f]{64}$/.test(value), `${name} must be 64 lower-case hexadecimal digits`);

@@ -20,3 +20,4 @@ mod replays;
 mod requests;
 mod routes;
 mod stolen_key;
+mod strict_rules;
