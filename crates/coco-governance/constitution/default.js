@@ -8,7 +8,8 @@
 // 1. Voting policy
 //
 // The policy is kept in a table, so that members change it by vote, with the action `set_voting_policy`. A change is
-// decided under the policy before it. It has a rule for all actions, and rules for some of them:
+// decided under the policy before it, and under each rule of that which it changes. It has a rule for all actions, and
+// rules for some of them:
 //
 //     { "default": RULE, "actions": { "set_constitution": RULE, ... }, "proposals_expire_after_s": SECONDS }
 //
@@ -62,6 +63,8 @@ function policy() {
     return readRow("voting_policy", ONLY_ROW) ?? POLICY_WITHOUT_A_VOTE;
 }
 
+function setPolicy(policy) { table("voting_policy").set(ONLY_ROW, ccf.jsonCompatibleToBuf(policy)); }
+
 // The rule by which votes on an action are counted.
 function ruleOfVotes({ default: byDefault, actions: rules }, name) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : byDefault;
@@ -71,6 +74,10 @@ function ruleOfVotes({ default: byDefault, actions: rules }, name) {
 // An action that does what others do is decided under their rules as well: under all of them, each of which may be the default.
 const DOES_AS_WELL = {
     set_member: ({ member_data }) => isSaid(member_data) ? ["set_member_data"] : [],
+    // The weights and the vetoes of one go to the other.
+    replace_member: ({ member_id, successor_id }) => isNamedIn(policy(), member_id)
+        ? ["remove_member", "set_voting_policy", ...decidedOtherwise(withSuccessor(policy(), member_id, successor_id))]
+        : ["remove_member"],
     set_user: ({ user_data }) => isSaid(user_data) ? ["set_user_data"] : [],
     // Whomever an organisation or an issuer vouches for is a participant.
     set_organisation: ({ name, user_data }) => isSaid(user_data) || isSaid(organisation(name)?.user_data) ? ["set_user", "set_user_data"] : ["set_user"],
@@ -137,7 +144,8 @@ function placesGivenBy(memberId) {
 const ACTIONS = {
     // Members ---------------------------------------------------------------------------------------------------------
 
-    // Admits a member. It votes once it has acknowledged the state of the service.
+    // Admits a member. It votes once it has acknowledged the state of the service. Of one that is a member already it changes the
+    // encryption key, the part in recovery and the data, as far as they are said; it goes on voting, as the key that signs is the same.
     set_member: {
         takes: ["cert", "member_data", "recovery_role", "encryption_pub_key"],
         check: (args) => {
@@ -151,7 +159,7 @@ const ACTIONS = {
         },
         apply: ({ cert, member_data, recovery_role, encryption_pub_key }) => {
             const id = ccf.pemToId(cert);
-            expect(!isMember(id), `${id} is a member already`);
+            if (isMember(id)) return changeMember(id, { member_data, recovery_role, encryption_pub_key });
             writeText("members.certs", id, cert);
             if (encryption_pub_key) writeText("members.encryption_public_keys", id, encryption_pub_key);
             writeRow("members.info", id, { member_data, recovery_role, status: "Accepted" });
@@ -160,23 +168,32 @@ const ACTIONS = {
             writeRow("members.acks", id, { state_digest: ccf.bufToJsonCompatible(signature).root });
         },
     },
-    // Expels a member. The last active one stays, and enough of those who can recover the service.
+    // Expels a member, and takes its weights and vetoes out of the voting policy. The last active one stays, and enough of those who
+    // can recover the service.
     remove_member: {
         takes: ["member_id"],
         check: (args) => expectId(args.member_id, "member_id"),
         apply: ({ member_id }) => {
             if (!isMember(member_id)) return;
+            if (isNamedIn(policy(), member_id)) setPolicy(withoutMember(policy(), member_id));
+            removeMember(member_id);
+        },
+    },
+    // Expels a member in whose place another one comes, or the same with another key: admitted before, and active. It takes over
+    // the weights and the vetoes that the voting policy gives.
+    replace_member: {
+        takes: ["member_id", "successor_id"],
+        check: (args) => {
+            expectId(args.member_id, "member_id");
+            expectId(args.successor_id, "successor_id");
+        },
+        apply: ({ member_id, successor_id }) => {
+            expect(isMember(member_id), `${member_id} is no member`);
             const others = activeMembers().filter((id) => id !== member_id);
-            expect(others.length > 0, "the last active member cannot be removed");
-            const couldRecover = activeRecoveryMembers();
-            if (couldRecover.includes(member_id)) {
-                const { recovery_threshold } = configuration();
-                expect(sharesOf(couldRecover.filter((id) => id !== member_id)) >= (recovery_threshold ?? 0),
-                    `fewer than ${recovery_threshold} members could recover the service`);
-                ccf.node.triggerLedgerRekey();
-            }
-            for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, member_id);
-            expectAllReachable(policy());
+            expect(others.includes(successor_id), `${successor_id} is no other active member: admit it first, and let it acknowledge`);
+            expect(!isNamedIn(policy(), successor_id), `the voting policy names ${successor_id} already: change it by set_voting_policy, and remove ${member_id}`);
+            if (isNamedIn(policy(), member_id)) setPolicy(withSuccessor(policy(), member_id, successor_id));
+            removeMember(member_id);
         },
     },
     set_member_data: {
@@ -309,6 +326,14 @@ const ACTIONS = {
             const row = { issuer, auto_refresh: auto_refresh ?? false, ca_cert_bundle_name: bundle, audience: audience ?? undefined };
             if (jwks) ccf.setJwtPublicSigningKeys(issuer, row, jwks);
             writeRow("jwt.issuers", issuer, row);
+        },
+    },
+    // CCF's, which empties tables that it once had: there are none here. It may be asked to stop where no issuer has a key.
+    cleanup_legacy_jwt_records: {
+        takes: ["ensure_new_records_exist"],
+        check: (args) => expectOptional(args.ensure_new_records_exist, "boolean", "ensure_new_records_exist"),
+        apply: ({ ensure_new_records_exist }) => {
+            expect(ensure_new_records_exist !== true || table("jwt.public_signing_keys_metadata_v2").size > 0, "no issuer has a key");
         },
     },
     // Gives an issuer these keys, and no others.
@@ -545,11 +570,10 @@ const ACTIONS = {
             }
         },
         // Whoever voted on another proposal did so under other rules: the service drops all that are open.
-        apply: (args) => {
-            expectAllReachable(args);
-            const { default: byDefault, actions: rules, proposals_expire_after_s } = args;
-            table("voting_policy").set(ONLY_ROW,
-                ccf.jsonCompatibleToBuf({ default: byDefault, actions: rules, proposals_expire_after_s }));
+        apply: ({ default: byDefault, actions: rules, proposals_expire_after_s }) => {
+            const policy = { default: byDefault, actions: rules, proposals_expire_after_s };
+            expectAllReachable(policy);
+            setPolicy(policy);
         },
     },
     set_constitution: {
@@ -642,6 +666,44 @@ function activeRecoveryMembers() {
     return activeMembers().filter((id) => table("members.encryption_public_keys").has(key(id))
         && readRow("members.info", key(id)).recovery_role !== "NonParticipant");
 }
+// How many shares of the ledger's secret these recovery members hold. Owners hold the key itself, and count as one share where nobody
+// else holds any.
+function sharesOf(ids) {
+    const participants = ids.filter((id) => readRow("members.info", key(id)).recovery_role !== "Owner");
+    return participants.length > 0 ? participants.length : Math.min(ids.length, 1);
+}
+function expectRecoverable() {
+    const { recovery_threshold } = configuration();
+    expect(sharesOf(activeRecoveryMembers()) >= (recovery_threshold ?? 0), `fewer than ${recovery_threshold} members could recover the service`);
+}
+function changeMember(id, { member_data, recovery_role, encryption_pub_key }) {
+    const part = () => activeRecoveryMembers().includes(id)
+        ? JSON.stringify([ccf.bufToStr(table("members.encryption_public_keys").get(key(id))), readRow("members.info", key(id)).recovery_role])
+        : undefined;
+    const [member, before] = [readRow("members.info", key(id)), part()];
+    if (isSaid(encryption_pub_key)) writeText("members.encryption_public_keys", id, encryption_pub_key);
+    writeRow("members.info", id, {
+        ...member, member_data: member_data ?? member.member_data, recovery_role: recovery_role ?? member.recovery_role,
+    });
+    const after = part();
+    if (before === after) return;
+    const status = serviceStatus();
+    expect(status !== "Recovering" && status !== "WaitingForRecoveryShares", "the service is being recovered");
+    if (before !== undefined) expectRecoverable();
+    // Whoever has no share any more does not read on; the others get new ones.
+    if (after === undefined) ccf.node.triggerLedgerRekey();
+    else ccf.node.triggerRecoverySharesRefresh();
+}
+function removeMember(id) {
+    expect(activeMembers().some((other) => other !== id), "the last active member cannot be removed");
+    const couldRecover = activeRecoveryMembers().includes(id);
+    for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, id);
+    if (couldRecover) {
+        expectRecoverable();
+        ccf.node.triggerLedgerRekey();
+    }
+    expectAllReachable(policy());
+}
 function trustedNodes() {
     const trusted = [];
     table("nodes.info").forEach((row, id) => {
@@ -695,11 +757,6 @@ function isNewcomerWithAdmittedCode(id) {
     const node = readRow("nodes.info", key(id));
     return node?.status === "Pending" && node.seat === undefined && typeof node.code_digest === "string"
         && readRow("nodes.virtual.measurements", key(node.code_digest)) === "AllowedToJoin";
-}
-// How many shares these recovery members hold. Owners hold the key itself, and count as one share where nobody else holds any.
-function sharesOf(ids) {
-    const participants = ids.filter((id) => readRow("members.info", key(id)).recovery_role !== "Owner");
-    return participants.length > 0 ? participants.length : Math.min(ids.length, 1);
 }
 function setUserData(id, user_data) {
     if (isSaid(user_data)) writeRow("users.info", id, { user_data });
@@ -800,6 +857,29 @@ function expectAutomaticRule(rule, name) {
     for (const field of Object.keys(rule)) expect(known.includes(field), `the rule of ${name} has no ${field}`);
     expectWhole(rule.per_member, 1, 100, "per_member");
     if (rule.otherwise !== undefined) expectRule(rule.otherwise, `${name}, otherwise`);
+}
+// The policy with each of its rules changed.
+function withRules(policy, change) {
+    const all = (rule) => change(rule.otherwise === undefined ? rule : { ...rule, otherwise: change(rule.otherwise) });
+    const rules = Object.entries(policy.actions).map(([name, rule]) => [name, all(rule)]);
+    return { ...policy, default: all(policy.default), actions: Object.fromEntries(rules) };
+}
+// The policy with one member's weights and vetoes given to others: to none, or to one.
+function withOthers(policy, id, others) {
+    const entries = (weights) => Object.entries(weights).flatMap(([member, weight]) =>
+        member === id ? others.map((other) => [other, weight]) : [[member, weight]]);
+    return withRules(policy, (rule) => ({
+        ...rule,
+        weights: rule.weights && Object.fromEntries(entries(rule.weights)),
+        veto: rule.veto?.flatMap((member) => member === id ? others : [member]),
+    }));
+}
+function withoutMember(policy, id) { return withOthers(policy, id, []); }
+function withSuccessor(policy, id, successor) { return withOthers(policy, id, [successor]); }
+// Whether the policy gives a member weight or a veto.
+function isNamedIn(policy, id) {
+    const named = ({ weights, veto }) => Object.hasOwn(weights ?? {}, id) || (veto ?? []).includes(id);
+    return [policy.default, ...Object.values(policy.actions)].some((rule) => named(rule) || named(rule.otherwise ?? {}));
 }
 // A rule that the members who are left cannot meet would end their power to change it.
 function expectAllReachable(policy) {

@@ -18,6 +18,7 @@ mod node_requests;
 mod recovery;
 mod replays;
 mod requests;
+mod rotation;
 mod routes;
 mod stolen_key;
 mod strict_rules;

@@ -109,6 +109,12 @@ fn pairs(c: &mut Consortium) -> Vec<Pair> {
             None,
         ),
         (
+            "replace_member",
+            "remove_member",
+            json!({ "member_id": c.members[2].id().to_string(), "successor_id": c.members[1].id().to_string() }),
+            None,
+        ),
+        (
             "set_constitution",
             "trigger_snapshot",
             json!({ "constitution": DEFAULT_CONSTITUTION }),
