@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::{Args, object, pem_of, without_null};
+use super::{Args, member_pem_of, object, without_null};
 use crate::{commands::keys::public_key, fault::Fault, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
@@ -83,7 +83,7 @@ impl Kind {
                     Role::Owner => "Owner",
                 });
                 let args = json!({
-                    "cert": pem_of(certificate)?, "member_data": data,
+                    "cert": member_pem_of(certificate)?, "member_data": data,
                     "encryption_pub_key": encryption_key, "recovery_role": role,
                 });
                 ("set_member", without_null(args))
