@@ -150,6 +150,7 @@ const ACTIONS = {
         takes: ["cert", "member_data", "recovery_role", "encryption_pub_key"],
         check: (args) => {
             expectCertificate(args.cert, "cert");
+            expectSigner(args.cert);
             expectOptional(args.member_data, "object", "member_data");
             expectOptional(args.encryption_pub_key, "string", "encryption_pub_key");
             if (args.recovery_role !== undefined) {
@@ -809,6 +810,13 @@ function expectId(value, name) {
 }
 function expectCertificate(value, name) {
     expect(typeof value === "string" && ccf.crypto.isValidX509CertBundle(value), `${name} must be a certificate in PEM`);
+}
+// Whoever has another key could be admitted, and never sign. A chain is made of keys on these curves; how a key of Ed25519 begins
+// is looked for in base64, where it stands at one of three places.
+function expectSigner(cert) {
+    const isOfEd25519 = /MCowBQYDK2VwAyEA|AqMAUGAytlcAMhA|wKjAFBgMrZXADIQ/.test(cert.replace(/\s/g, ""));
+    expect(isOfEd25519 || ccf.crypto.isValidX509CertChain(cert, cert),
+        "cert has a key that signs no requests: it must be on P-256, P-384 or P-521, or Ed25519");
 }
 function isText(value, most) { return typeof value === "string" && value !== "" && value.length <= most; }
 function expectText(value, most, name) { expect(isText(value, most), `${name} must be a text of 1 to ${most} characters`); }

@@ -247,6 +247,26 @@ fn a_member_signs_with_ed25519() {
     assert_eq!(state(&view), "Accepted");
 }
 
+/// Wherever its certificate has the key, Ed25519 is known.
+#[test]
+fn nobody_is_a_member_whose_key_signs_no_requests() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+    let mut admit = |kind, name: &str| {
+        let key = rcgen::KeyPair::generate_for(kind).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        assert_eq!(SignerCertificate::from_pem(&pem).is_ok(), kind != &rcgen::PKCS_RSA_SHA256);
+        c.propose(0, "set_member", &json!({ "cert": pem })).map(drop)
+    };
+    for name in ["a", "bb", "ccc"] {
+        admit(&rcgen::PKCS_ED25519, name).unwrap();
+    }
+    admit(&rcgen::PKCS_ECDSA_P256_SHA256, "a").unwrap();
+    let refused = admit(&rcgen::PKCS_RSA_SHA256, "a").unwrap_err();
+    assert!(refused.message.contains("a key that signs no requests"), "{refused}");
+}
+
 #[test]
 fn strangers_and_forgers_are_refused() {
     let mut c = Consortium::new(1);
