@@ -34,85 +34,84 @@ fn node(c: &mut Consortium, n: u8, status: &str) -> String {
 type Pair = (&'static str, &'static str, Value, Option<Value>);
 
 fn pairs(c: &mut Consortium) -> Vec<Pair> {
-    let [waits, votes] = [(1, "Pending"), (2, "Trusted")].map(|(n, status)| node(c, n, status));
-    let pem = || Member::new(Curve::P256).certificate.pem();
-    let jwk = json!({ "kty": "EC", "kid": "k1", "x5c": [base64_of(&Member::new(Curve::P256))] });
-    let issuer = |more: &Value| {
-        let mut args = json!({ "issuer": "https://i" });
-        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        args
-    };
+    [of_people(c), of_issuers(), of_nodes(c), of_rules()].concat()
+}
+
+fn of_people(c: &Consortium) -> Vec<Pair> {
+    let [leaves, comes] = [2, 1].map(|i: usize| c.members[i].id().to_string());
     let organisation = json!({ "name": "acme", "cert": authority() });
-    let with_data = json!({ "name": "acme", "cert": authority(), "user_data": { "role": "r" } });
+    let mut with_data = organisation.clone();
+    with_data["user_data"] = json!({ "role": "r" });
     vec![
-        (
-            "set_service_configuration",
-            "set_recovery_threshold",
-            json!({ "recovery_threshold": 1, "node_lease_s": 0 }),
-            Some(json!({ "node_lease_s": 0 })),
-        ),
         (
             "set_member",
             "set_member_data",
-            json!({ "cert": pem(), "member_data": { "name": "n" } }),
-            Some(json!({ "cert": pem() })),
+            json!({ "cert": authority(), "member_data": { "name": "n" } }),
+            Some(json!({ "cert": authority() })),
+        ),
+        (
+            "replace_member",
+            "remove_member",
+            json!({ "member_id": leaves, "successor_id": comes }),
+            None,
         ),
         (
             "set_user",
             "set_user_data",
-            json!({ "cert": pem(), "user_data": { "role": "r" } }),
-            Some(json!({ "cert": pem() })),
+            json!({ "cert": authority(), "user_data": { "role": "r" } }),
+            Some(json!({ "cert": authority() })),
         ),
         ("set_organisation", "set_user_data", with_data, Some(organisation.clone())),
         ("set_organisation", "set_user", organisation, None),
-        ("set_jwt_issuer", "set_user", issuer(&json!({})), None),
-        (
-            "set_jwt_issuer",
-            "set_jwt_public_signing_keys",
-            issuer(&json!({ "jwks": { "keys": [jwk] } })),
-            Some(issuer(&json!({}))),
-        ),
-        (
-            "set_jwt_issuer",
-            "set_jwt_public_signing_keys",
-            issuer(&json!({ "auto_refresh": true, "ca_cert_bundle_name": "roots" })),
-            Some(issuer(&json!({ "auto_refresh": false, "ca_cert_bundle_name": "roots" }))),
-        ),
+    ]
+}
+
+fn of_issuers() -> Vec<Pair> {
+    let keys = "set_jwt_public_signing_keys";
+    let issuer = json!({ "issuer": "https://i" });
+    let x5c = STANDARD.encode(Member::new(Curve::P256).certificate.der());
+    let jwks = json!({ "keys": [{ "kty": "EC", "kid": "k1", "x5c": [x5c] }] });
+    let with_keys = json!({ "issuer": "https://i", "jwks": jwks });
+    let refreshed = |refresh: bool| json!({ "issuer": "https://i", "auto_refresh": refresh, "ca_cert_bundle_name": "roots" });
+    vec![
+        ("set_jwt_issuer", "set_user", issuer.clone(), None),
+        ("set_jwt_issuer", keys, with_keys, Some(issuer)),
+        ("set_jwt_issuer", keys, refreshed(true), Some(refreshed(false))),
+    ]
+}
+
+fn of_nodes(c: &mut Consortium) -> Vec<Pair> {
+    let [waits, comes] = [1, 2].map(|n| node(c, n, "Pending"));
+    let votes = node(c, 3, "Trusted");
+    let replaced = json!({ "remove": [votes], "add": [comes] });
+    vec![
         (
             "transition_node_to_trusted",
             "promote_learner",
             json!({ "node_id": waits }),
             Some(json!({ "node_id": waits, "learner": true })),
         ),
+        ("replace_nodes", "promote_learner", replaced.clone(), None),
+        ("replace_nodes", "transition_node_to_trusted", replaced.clone(), None),
+        ("replace_nodes", "remove_node", replaced, None),
         (
             "set_all_nodes_certificate_validity",
             "set_node_certificate_validity",
             json!({ "valid_from": "20231231000000Z" }),
             None,
         ),
+    ]
+}
+
+fn of_rules() -> Vec<Pair> {
+    let (majority, unanimous) = (json!({ "rule": "majority" }), json!({ "rule": "unanimous" }));
+    let others = json!({ "trigger_snapshot": unanimous, "set_user": { "rule": "one" } });
+    vec![
         (
-            "replace_nodes",
-            "promote_learner",
-            json!({ "remove": [votes], "add": [node(c, 3, "Pending")] }),
-            None,
-        ),
-        (
-            "replace_nodes",
-            "transition_node_to_trusted",
-            json!({ "remove": [votes], "add": [node(c, 4, "Pending")] }),
-            None,
-        ),
-        (
-            "replace_nodes",
-            "remove_node",
-            json!({ "remove": [votes], "add": [node(c, 5, "Pending")] }),
-            None,
-        ),
-        (
-            "replace_member",
-            "remove_member",
-            json!({ "member_id": c.members[2].id().to_string(), "successor_id": c.members[1].id().to_string() }),
-            None,
+            "set_service_configuration",
+            "set_recovery_threshold",
+            json!({ "recovery_threshold": 1, "node_lease_s": 0 }),
+            Some(json!({ "node_lease_s": 0 })),
         ),
         (
             "set_constitution",
@@ -123,11 +122,8 @@ fn pairs(c: &mut Consortium) -> Vec<Pair> {
         (
             "set_voting_policy",
             "trigger_snapshot",
-            json!({ "default": { "rule": "majority" }, "actions": {} }),
-            Some(json!({
-                "default": { "rule": "majority" },
-                "actions": { "trigger_snapshot": { "rule": "unanimous" }, "set_user": { "rule": "one" } },
-            })),
+            json!({ "default": majority, "actions": {} }),
+            Some(json!({ "default": majority, "actions": others })),
         ),
     ]
 }
@@ -135,10 +131,6 @@ fn pairs(c: &mut Consortium) -> Vec<Pair> {
 /// The certificate of somebody who may certify others.
 fn authority() -> String {
     Member::new(Curve::P256).certificate.pem()
-}
-
-fn base64_of(member: &Member) -> String {
-    STANDARD.encode(member.certificate.der())
 }
 
 #[test]
