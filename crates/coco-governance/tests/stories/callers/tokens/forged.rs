@@ -139,7 +139,7 @@ fn what_is_no_signature_is_refused() {
     let good = pair.sign_fixed(signed.as_bytes());
     assert!(token(&c, &with_signature(&signed, &good), NOW).is_ok());
     let (r, s) = good.split_at(32);
-    let (zero, one) = ([0; 32], std::array::from_fn::<u8, 32, _>(|i| u8::from(i == 31)));
+    let (zero, one) = ([0_u8; 32], std::array::from_fn::<u8, 32, _>(|i| u8::from(i == 31)));
     for signature in [
         [zero, zero].concat(),
         [one, one].concat(),
@@ -149,7 +149,7 @@ fn what_is_no_signature_is_refused() {
         [r, &zero[..]].concat(),
         [&zero[..], s].concat(),
         [s, r].concat(),
-        [[0xff; 32], [0xff; 32]].concat(),
+        [[0xff_u8; 32], [0xff; 32]].concat(),
         pair.sign_der(signed.as_bytes()),
         good[..63].to_vec(),
         [&good[..], &[0][..]].concat(),
