@@ -20,6 +20,9 @@ pub const ALGORITHM_ES384: i64 = -35;
 /// COSE's number of ECDSA with SHA-512.
 pub const ALGORITHM_ES512: i64 = -36;
 
+/// COSE's number of `EdDSA`, which is Ed25519 here.
+pub const ALGORITHM_EDDSA: i64 = -8;
+
 /// Largest message that is read, in bytes: a receipt with the longest path stays far below.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 

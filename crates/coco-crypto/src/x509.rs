@@ -3,6 +3,7 @@
 mod client;
 mod member;
 mod request;
+mod signer;
 mod validity;
 
 use std::{
@@ -31,6 +32,7 @@ pub use member::{MEMBER_NAME_CHARACTERS_MAX, member_certificate};
 pub use request::{
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, node_names,
 };
+pub use signer::SignerCertificate;
 pub use validity::Validity;
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.

@@ -8,7 +8,8 @@
 // 1. Voting policy
 //
 // The policy is kept in a table, so that members change it by vote, with the action `set_voting_policy`. A change is
-// decided under the policy before it. It has a rule for all actions, and rules for some of them:
+// decided under the policy before it, and under each rule of that which it changes. It has a rule for all actions, and
+// rules for some of them:
 //
 //     { "default": RULE, "actions": { "set_constitution": RULE, ... }, "proposals_expire_after_s": SECONDS }
 //
@@ -62,18 +63,53 @@ function policy() {
     return readRow("voting_policy", ONLY_ROW) ?? POLICY_WITHOUT_A_VOTE;
 }
 
+function setPolicy(policy) { table("voting_policy").set(ONLY_ROW, ccf.jsonCompatibleToBuf(policy)); }
+
 // The rule by which votes on an action are counted.
 function ruleOfVotes({ default: byDefault, actions: rules }, name) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : byDefault;
     return rule.rule === "automatic" ? rule.otherwise ?? byDefault : rule;
 }
 
-// An action that does what others do is decided under their rules as well.
+// An action that does what others do is decided under their rules as well: under all of them, each of which may be the default.
 const DOES_AS_WELL = {
-    promote_learner: ["transition_node_to_trusted"],
-    replace_nodes: ["transition_node_to_trusted", "remove_node"],
+    set_member: ({ member_data }) => isSaid(member_data) ? ["set_member_data"] : [],
+    // The weights and the vetoes of one go to the other.
+    replace_member: ({ member_id, successor_id }) => isNamedIn(policy(), member_id)
+        ? ["remove_member", "set_voting_policy", ...decidedOtherwise(withSuccessor(policy(), member_id, successor_id))]
+        : ["remove_member"],
+    set_user: ({ user_data }) => isSaid(user_data) ? ["set_user_data"] : [],
+    // Whomever an organisation or an issuer vouches for is a participant.
+    set_organisation: ({ name, user_data }) => isSaid(user_data) || isSaid(organisation(name)?.user_data) ? ["set_user", "set_user_data"] : ["set_user"],
+    // An organisation that is removed and comes again would have no revocations.
+    remove_organisation: ({ name }) => ccf.kv["public:coco.gov.organisations.revocations"].has(key(name)) ? ["set_organisation_revocations"] : [],
+    set_jwt_issuer: ({ jwks, auto_refresh }) => isSaid(jwks) || auto_refresh === true ? ["set_user", "set_jwt_public_signing_keys"] : ["set_user"],
+    // Members may have a rule of its own for who gets a vote, and let learners in by another.
+    transition_node_to_trusted: ({ learner }) => learner !== true && Object.hasOwn(policy().actions, "promote_learner") ? ["promote_learner"] : [],
+    promote_learner: () => ["transition_node_to_trusted"],
+    replace_nodes: () => ["transition_node_to_trusted", "promote_learner", "remove_node"],
+    set_all_nodes_certificate_validity: () => ["set_node_certificate_validity"],
+    set_service_configuration: ({ recovery_threshold }) => recovery_threshold === undefined ? [] : ["set_recovery_threshold"],
+    // Whoever changes a rule could do next what it guards, and another constitution could do anything.
+    set_voting_policy: (next) => decidedOtherwise(next),
+    set_constitution: () => Object.keys(ACTIONS),
 };
-function namesOfRules(name) { return Object.hasOwn(DOES_AS_WELL, name) ? [name, ...DOES_AS_WELL[name]] : [name]; }
+// A proposal may have a thousand actions of few names, which are decided alike.
+function namesOfRules(actions) {
+    const names = new Set();
+    for (const { name, args } of actions) {
+        names.add(name);
+        if (Object.hasOwn(DOES_AS_WELL, name)) for (const other of DOES_AS_WELL[name](args ?? {})) names.add(other);
+    }
+    return [...names];
+}
+
+// The actions that another policy has another rule for.
+function decidedOtherwise(next) {
+    const before = policy();
+    const rules = (policy, name) => JSON.stringify([policy.actions[name] ?? policy.default, ruleOfVotes(policy, name)]);
+    return Object.keys(ACTIONS).filter((name) => rules(before, name) !== rules(next, name));
+}
 
 const AUTOMATIC = "transition_node_to_trusted";
 
@@ -102,15 +138,19 @@ function placesGivenBy(memberId) {
 // ---------------------------------------------------------------------------------------------------------------------
 // 2. Actions
 //
-// `check` looks at what was proposed alone; `apply` makes the change, or stops the whole proposal.
+// `takes` names all that may be said of the action: whoever signs more would sign what is not done, or not shown. `check` looks
+// at what was proposed alone; `apply` makes the change, or stops the whole proposal.
 
 const ACTIONS = {
     // Members ---------------------------------------------------------------------------------------------------------
 
-    // Admits a member. It votes once it has acknowledged the state of the service.
+    // Admits a member. It votes once it has acknowledged the state of the service. Of one that is a member already it changes the
+    // encryption key, the part in recovery and the data, as far as they are said; it goes on voting, as the key that signs is the same.
     set_member: {
+        takes: ["cert", "member_data", "recovery_role", "encryption_pub_key"],
         check: (args) => {
             expectCertificate(args.cert, "cert");
+            expectSigner(args.cert);
             expectOptional(args.member_data, "object", "member_data");
             expectOptional(args.encryption_pub_key, "string", "encryption_pub_key");
             if (args.recovery_role !== undefined) {
@@ -120,7 +160,7 @@ const ACTIONS = {
         },
         apply: ({ cert, member_data, recovery_role, encryption_pub_key }) => {
             const id = ccf.pemToId(cert);
-            expect(!isMember(id), `${id} is a member already`);
+            if (isMember(id)) return changeMember(id, { member_data, recovery_role, encryption_pub_key });
             writeText("members.certs", id, cert);
             if (encryption_pub_key) writeText("members.encryption_public_keys", id, encryption_pub_key);
             writeRow("members.info", id, { member_data, recovery_role, status: "Accepted" });
@@ -129,25 +169,36 @@ const ACTIONS = {
             writeRow("members.acks", id, { state_digest: ccf.bufToJsonCompatible(signature).root });
         },
     },
-    // Expels a member. The last active one stays, and enough of those who can recover the service.
+    // Expels a member, and takes its weights and vetoes out of the voting policy. The last active one stays, and enough of those who
+    // can recover the service.
     remove_member: {
+        takes: ["member_id"],
         check: (args) => expectId(args.member_id, "member_id"),
         apply: ({ member_id }) => {
             if (!isMember(member_id)) return;
+            if (isNamedIn(policy(), member_id)) setPolicy(withoutMember(policy(), member_id));
+            removeMember(member_id);
+        },
+    },
+    // Expels a member in whose place another one comes, or the same with another key: admitted before, and active. It takes over
+    // the weights and the vetoes that the voting policy gives.
+    replace_member: {
+        takes: ["member_id", "successor_id"],
+        check: (args) => {
+            expectId(args.member_id, "member_id");
+            expectId(args.successor_id, "successor_id");
+        },
+        apply: ({ member_id, successor_id }) => {
+            expect(isMember(member_id), `${member_id} is no member`);
             const others = activeMembers().filter((id) => id !== member_id);
-            expect(others.length > 0, "the last active member cannot be removed");
-            const couldRecover = activeRecoveryMembers();
-            if (couldRecover.includes(member_id)) {
-                const { recovery_threshold } = configuration();
-                expect(sharesOf(couldRecover.filter((id) => id !== member_id)) >= (recovery_threshold ?? 0),
-                    `fewer than ${recovery_threshold} members could recover the service`);
-                ccf.node.triggerLedgerRekey();
-            }
-            for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, member_id);
-            expectAllReachable(policy());
+            expect(others.includes(successor_id), `${successor_id} is no other active member: admit it first, and let it acknowledge`);
+            expect(!isNamedIn(policy(), successor_id), `the voting policy names ${successor_id} already: change it by set_voting_policy, and remove ${member_id}`);
+            if (isNamedIn(policy(), member_id)) setPolicy(withSuccessor(policy(), member_id, successor_id));
+            removeMember(member_id);
         },
     },
     set_member_data: {
+        takes: ["member_id", "member_data"],
         check: (args) => {
             expectId(args.member_id, "member_id");
             expectType(args.member_data, "object", "member_data");
@@ -161,7 +212,9 @@ const ACTIONS = {
 
     // Participants, who use the service and do not vote -----------------------------------------------------------------
 
+    // What is not said of one who is a participant already stays as it is.
     set_user: {
+        takes: ["cert", "user_data"],
         check: (args) => {
             expectCertificate(args.cert, "cert");
             expectOptional(args.user_data, "object", "user_data");
@@ -169,10 +222,11 @@ const ACTIONS = {
         apply: ({ cert, user_data }) => {
             const id = ccf.pemToId(cert);
             writeText("users.certs", id, cert);
-            setUserData(id, user_data);
+            if (isSaid(user_data)) setUserData(id, user_data);
         },
     },
     remove_user: {
+        takes: ["user_id"],
         check: (args) => expectId(args.user_id, "user_id"),
         apply: ({ user_id }) => {
             erase("users.certs", user_id);
@@ -180,6 +234,7 @@ const ACTIONS = {
         },
     },
     set_user_data: {
+        takes: ["user_id", "user_data"],
         check: (args) => {
             expectId(args.user_id, "user_id");
             expectOptional(args.user_data, "object", "user_data");
@@ -190,6 +245,7 @@ const ACTIONS = {
     // Organisations whose users are participants without being registered: whoever has a certificate that the
     // organisation's authority issued, as long as it is valid and not revoked. `user_data` is said of all of them.
     set_organisation: {
+        takes: ["name", "cert", "user_data"],
         check: (args) => {
             expectName(args.name);
             expectType(args.cert, "string", "cert");
@@ -210,6 +266,7 @@ const ACTIONS = {
         },
     },
     remove_organisation: {
+        takes: ["name"],
         check: (args) => expectName(args.name),
         apply: ({ name }) => {
             ccf.kv["public:coco.gov.organisations.info"].delete(key(name));
@@ -218,6 +275,7 @@ const ACTIONS = {
     },
     // Says which of an organisation's certificates count no more: all of them, by serial number in hexadecimal.
     set_organisation_revocations: {
+        takes: ["name", "serials"],
         check: ({ name, serials }) => {
             expectName(name);
             expect(Array.isArray(serials) && serials.length <= 1000, "serials must be a list of at most 1000");
@@ -235,6 +293,7 @@ const ACTIONS = {
 
     // Certificates by which the servers of issuers are recognised.
     set_ca_cert_bundle: {
+        takes: ["name", "cert_bundle"],
         check: ({ name, cert_bundle }) => {
             expectName(name);
             expectCertificate(cert_bundle, "cert_bundle");
@@ -242,19 +301,21 @@ const ACTIONS = {
         apply: ({ name, cert_bundle }) => writeRow("tls.ca_cert_bundles", name, cert_bundle),
     },
     remove_ca_cert_bundle: {
+        takes: ["name"],
         check: (args) => expectName(args.name),
         apply: ({ name }) => erase("tls.ca_cert_bundles", name),
     },
     // Believes an issuer. `audience` says for whom its tokens must be: one of these; ours, as everything else is CCF's.
     set_jwt_issuer: {
+        takes: ["issuer", "auto_refresh", "ca_cert_bundle_name", "audience", "jwks"],
         check: (args) => {
             expectIssuer(args.issuer);
             expectOptional(args.ca_cert_bundle_name, "string", "ca_cert_bundle_name");
             expectOptional(args.auto_refresh, "boolean", "auto_refresh");
             expect(!args.auto_refresh || args.ca_cert_bundle_name, "keys are fetched from a server that is recognised: ca_cert_bundle_name must be there");
-            if (args.jwks !== undefined && args.jwks !== null) expectTokenKeys(args.jwks);
+            if (isSaid(args.jwks)) expectTokenKeys(args.jwks);
             const { audience } = args;
-            if (audience !== undefined && audience !== null) {
+            if (isSaid(audience)) {
                 const names = Array.isArray(audience) ? audience : [audience];
                 expect(0 < names.length && names.length <= 16, "audience must be a name, or a list of at most 16");
                 names.forEach((name) => expect(isText(name, 1000), "audience must consist of names of 1 to 1000 characters"));
@@ -268,8 +329,17 @@ const ACTIONS = {
             writeRow("jwt.issuers", issuer, row);
         },
     },
+    // CCF's, which empties tables that it once had: there are none here. It may be asked to stop where no issuer has a key.
+    cleanup_legacy_jwt_records: {
+        takes: ["ensure_new_records_exist"],
+        check: (args) => expectOptional(args.ensure_new_records_exist, "boolean", "ensure_new_records_exist"),
+        apply: ({ ensure_new_records_exist }) => {
+            expect(ensure_new_records_exist !== true || table("jwt.public_signing_keys_metadata_v2").size > 0, "no issuer has a key");
+        },
+    },
     // Gives an issuer these keys, and no others.
     set_jwt_public_signing_keys: {
+        takes: ["issuer", "jwks"],
         check: (args) => {
             expectText(args.issuer, 1000, "issuer");
             expectTokenKeys(args.jwks);
@@ -281,6 +351,7 @@ const ACTIONS = {
         },
     },
     remove_jwt_issuer: {
+        takes: ["issuer"],
         check: (args) => expectText(args.issuer, 1000, "issuer"),
         apply: ({ issuer }) => {
             erase("jwt.issuers", issuer);
@@ -290,8 +361,10 @@ const ACTIONS = {
 
     // Nodes -----------------------------------------------------------------------------------------------------------
 
-    // A learner has the ledger and the secrets, and no vote: nobody waits for it, so it may be away for long.
+    // A learner has the ledger and the secrets, and no vote: nobody waits for it, so it may be away for long. A period of its
+    // certificate, which CCF's clients name here, is not looked at: a node is certified when it comes.
     transition_node_to_trusted: {
+        takes: ["node_id", "learner", "valid_from", "validity_period_days"],
         check: ({ node_id, learner }) => {
             expectId(node_id, "node_id");
             expectOptional(learner, "boolean", "learner");
@@ -304,6 +377,7 @@ const ACTIONS = {
     },
     // A learner votes from now on, as soon as it has everything.
     promote_learner: {
+        takes: ["node_id"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
             const [id, node] = trustCarrier(node_id);
@@ -314,6 +388,7 @@ const ACTIONS = {
     // Nodes make room for others: when all that are added are ready, they vote and the others leave, in one step. Until then
     // everything stays as it is.
     replace_nodes: {
+        takes: ["remove", "add"],
         check: ({ remove, add }) => {
             for (const [name, ids] of Object.entries({ remove, add })) {
                 expect(Array.isArray(ids) && 0 < ids.length && ids.length <= NODES_MAX, `${name} must name 1 to ${NODES_MAX} nodes`);
@@ -333,6 +408,7 @@ const ACTIONS = {
         },
     },
     remove_node: {
+        takes: ["node_id"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id }) => {
             const [id, node] = trustCarrier(node_id);
@@ -352,14 +428,17 @@ const ACTIONS = {
     },
     // Which code a node may run, on the platform that protects nothing.
     add_virtual_measurement: {
+        takes: ["measurement"],
         check: (args) => expectId(args.measurement, "measurement"),
         apply: ({ measurement }) => writeRow("nodes.virtual.measurements", measurement, "AllowedToJoin"),
     },
     remove_virtual_measurement: {
+        takes: ["measurement"],
         check: (args) => expectId(args.measurement, "measurement"),
         apply: ({ measurement }) => erase("nodes.virtual.measurements", measurement),
     },
     set_node_data: {
+        takes: ["node_id", "node_data"],
         check: (args) => expectId(args.node_id, "node_id"),
         apply: ({ node_id, node_data }) => {
             const node = readRow("nodes.info", key(node_id));
@@ -370,6 +449,7 @@ const ACTIONS = {
     // Renews the certificate of a node, or of all, for the same keys and names, from a time on that is written as in certificates:
     // YYMMDDhhmmssZ. A node renews its own by itself when two thirds of its time are over, for as long again.
     set_node_certificate_validity: {
+        takes: ["node_id", "valid_from", "validity_period_days"],
         check: (args) => {
             expectId(args.node_id, "node_id");
             expectPeriod(args);
@@ -381,11 +461,16 @@ const ACTIONS = {
             renewNodes([node_id], period);
         },
     },
-    set_all_nodes_certificate_validity: { check: expectPeriod, apply: (period) => renewNodes(nodesWithCertificates(), period) },
+    set_all_nodes_certificate_validity: {
+        takes: ["valid_from", "validity_period_days"],
+        check: expectPeriod,
+        apply: (period) => renewNodes(nodesWithCertificates(), period),
+    },
 
     // The service -----------------------------------------------------------------------------------------------------
 
     transition_service_to_open: {
+        takes: ["next_service_identity", "previous_service_identity"],
         check: (args) => {
             expectCertificate(args.next_service_identity, "next_service_identity");
             if (args.previous_service_identity !== undefined) {
@@ -400,6 +485,7 @@ const ACTIONS = {
     },
     // Stops a proposal that was meant for another service.
     assert_service_identity: {
+        takes: ["service_identity"],
         check: (args) => {
             const service = readRow("service.info", ONLY_ROW);
             expect(service?.cert === args.service_identity, "this is another service");
@@ -409,6 +495,7 @@ const ACTIONS = {
     // Renews the certificate of the service, for the same key, from a time on that is written as in certificates:
     // YYMMDDhhmmssZ. Clients that ask for the certificate and not for its key need the new one before the old one ends.
     set_service_certificate_validity: {
+        takes: ["valid_from", "validity_period_days"],
         check: expectPeriod,
         apply: ({ valid_from, validity_period_days }) => {
             const most = configuration().maximum_service_certificate_validity_days ?? 365;
@@ -421,14 +508,14 @@ const ACTIONS = {
         },
     },
     set_recovery_threshold: {
+        takes: ["recovery_threshold"],
         check: (args) => expectWhole(args.recovery_threshold, 1, 254, "recovery_threshold"),
-        apply: (args) => setConfiguration(args),
+        apply: ({ recovery_threshold }) => setConfiguration({ recovery_threshold }),
     },
     set_service_configuration: {
+        takes: ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "node_lease_s", "restart_from_disk",
+            "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"],
         check: (args) => {
-            const known = ["recovery_threshold", "recent_cose_proposals_window_size", "ledger_secret_age_max_s", "node_lease_s", "restart_from_disk",
-                "maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"];
-            for (const name of Object.keys(args)) expect(known.includes(name), `${name} cannot be configured`);
             const { recovery_threshold, recent_cose_proposals_window_size, ledger_secret_age_max_s, node_lease_s } = args;
             for (const name of ["maximum_service_certificate_validity_days", "maximum_node_certificate_validity_days"]) {
                 if (args[name] !== undefined) expectWhole(args[name], 1, 3650, name);
@@ -449,12 +536,13 @@ const ACTIONS = {
         },
         apply: (args) => setConfiguration(args),
     },
-    trigger_recovery_shares_refresh: { check: expectNothing, apply: () => ccf.node.triggerRecoverySharesRefresh() },
-    trigger_ledger_rekey: { check: expectNothing, apply: () => ccf.node.triggerLedgerRekey() },
-    trigger_ledger_chunk: { check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
-    trigger_snapshot: { check: () => {}, apply: () => ccf.node.triggerSnapshot() },
+    trigger_recovery_shares_refresh: { takes: [], check: () => {}, apply: () => ccf.node.triggerRecoverySharesRefresh() },
+    trigger_ledger_rekey: { takes: [], check: () => {}, apply: () => ccf.node.triggerLedgerRekey() },
+    trigger_ledger_chunk: { takes: [], check: () => {}, apply: () => ccf.node.triggerLedgerChunk() },
+    trigger_snapshot: { takes: [], check: () => {}, apply: () => ccf.node.triggerSnapshot() },
     // Lets members read private entries of the ledger with their shares, away from the nodes. Everybody sees which, and why.
     disclose_ledger_range: {
+        takes: ["from", "to", "reason"],
         check: ({ from, to, reason }) => {
             expectWhole(from, 1, Number.MAX_SAFE_INTEGER, "from");
             expectWhole(to, from, Number.MAX_SAFE_INTEGER, "to");
@@ -469,6 +557,7 @@ const ACTIONS = {
     // The rules themselves --------------------------------------------------------------------------------------------
 
     set_voting_policy: {
+        takes: ["default", "actions", "proposals_expire_after_s"],
         check: (args) => {
             expectRule(args.default, "default");
             expectType(args.actions, "object", "actions");
@@ -482,14 +571,14 @@ const ACTIONS = {
             }
         },
         // Whoever voted on another proposal did so under other rules: the service drops all that are open.
-        apply: (args) => {
-            expectAllReachable(args);
-            const { default: byDefault, actions: rules, proposals_expire_after_s } = args;
-            table("voting_policy").set(ONLY_ROW,
-                ccf.jsonCompatibleToBuf({ default: byDefault, actions: rules, proposals_expire_after_s }));
+        apply: ({ default: byDefault, actions: rules, proposals_expire_after_s }) => {
+            const policy = { default: byDefault, actions: rules, proposals_expire_after_s };
+            expectAllReachable(policy);
+            setPolicy(policy);
         },
     },
     set_constitution: {
+        takes: ["constitution"],
         check: (args) => {
             expectType(args.constitution, "string", "constitution");
             ccf.gov.validateConstitution(args.constitution);
@@ -511,7 +600,9 @@ export function validate(input) {
         try {
             expect(Object.hasOwn(ACTIONS, action?.name), "there is no such action");
             expectOptional(action.args, "object", "args");
-            ACTIONS[action.name].check(action.args ?? {});
+            const [{ takes, check }, args] = [ACTIONS[action.name], action.args ?? {}];
+            expectKnown(args, takes);
+            check(args);
         } catch (error) {
             faults.push(`action ${position + 1}, ${action?.name}: ${error.message}`);
         }
@@ -525,10 +616,7 @@ export function resolve(proposal, proposerId, votes) {
     const [approving, refusing] = [of(true), of(false)];
     const { actions } = JSON.parse(proposal);
     const [inForce, alone] = [policy(), decidedAlone(actions, proposerId)];
-    // A proposal may have a thousand actions of one name, which are decided alike.
-    const names = new Set();
-    for (const action of actions) if (!alone.has(action)) names.add(action.name);
-    const decisions = [...names].flatMap(namesOfRules)
+    const decisions = namesOfRules(actions.filter((action) => !alone.has(action)))
         .map((name) => decide(ruleOfVotes(inForce, name), active, approving, refusing));
     if (decisions.includes("Rejected")) return "Rejected";
     return decisions.every((decision) => decision === "Accepted") ? "Accepted" : "Open";
@@ -578,6 +666,44 @@ function activeMembers() {
 function activeRecoveryMembers() {
     return activeMembers().filter((id) => table("members.encryption_public_keys").has(key(id))
         && readRow("members.info", key(id)).recovery_role !== "NonParticipant");
+}
+// How many shares of the ledger's secret these recovery members hold. Owners hold the key itself, and count as one share where nobody
+// else holds any.
+function sharesOf(ids) {
+    const participants = ids.filter((id) => readRow("members.info", key(id)).recovery_role !== "Owner");
+    return participants.length > 0 ? participants.length : Math.min(ids.length, 1);
+}
+function expectRecoverable() {
+    const { recovery_threshold } = configuration();
+    expect(sharesOf(activeRecoveryMembers()) >= (recovery_threshold ?? 0), `fewer than ${recovery_threshold} members could recover the service`);
+}
+function changeMember(id, { member_data, recovery_role, encryption_pub_key }) {
+    const part = () => activeRecoveryMembers().includes(id)
+        ? JSON.stringify([ccf.bufToStr(table("members.encryption_public_keys").get(key(id))), readRow("members.info", key(id)).recovery_role])
+        : undefined;
+    const [member, before] = [readRow("members.info", key(id)), part()];
+    if (isSaid(encryption_pub_key)) writeText("members.encryption_public_keys", id, encryption_pub_key);
+    writeRow("members.info", id, {
+        ...member, member_data: member_data ?? member.member_data, recovery_role: recovery_role ?? member.recovery_role,
+    });
+    const after = part();
+    if (before === after) return;
+    const status = serviceStatus();
+    expect(status !== "Recovering" && status !== "WaitingForRecoveryShares", "the service is being recovered");
+    if (before !== undefined) expectRecoverable();
+    // Whoever has no share any more does not read on; the others get new ones.
+    if (after === undefined) ccf.node.triggerLedgerRekey();
+    else ccf.node.triggerRecoverySharesRefresh();
+}
+function removeMember(id) {
+    expect(activeMembers().some((other) => other !== id), "the last active member cannot be removed");
+    const couldRecover = activeRecoveryMembers().includes(id);
+    for (const name of ["info", "certs", "encryption_public_keys", "acks"]) erase(`members.${name}`, id);
+    if (couldRecover) {
+        expectRecoverable();
+        ccf.node.triggerLedgerRekey();
+    }
+    expectAllReachable(policy());
 }
 function trustedNodes() {
     const trusted = [];
@@ -633,17 +759,16 @@ function isNewcomerWithAdmittedCode(id) {
     return node?.status === "Pending" && node.seat === undefined && typeof node.code_digest === "string"
         && readRow("nodes.virtual.measurements", key(node.code_digest)) === "AllowedToJoin";
 }
-// How many shares these recovery members hold. Owners hold the key itself, and count as one share where nobody else holds any.
-function sharesOf(ids) {
-    const participants = ids.filter((id) => readRow("members.info", key(id)).recovery_role !== "Owner");
-    return participants.length > 0 ? participants.length : Math.min(ids.length, 1);
-}
 function setUserData(id, user_data) {
-    if (user_data === undefined || user_data === null) erase("users.info", id);
-    else writeRow("users.info", id, { user_data });
+    if (isSaid(user_data)) writeRow("users.info", id, { user_data });
+    else erase("users.info", id);
 }
 // A serial number in its one spelling.
 function plainSerial(serial) { return serial.toLowerCase().replaceAll(":", "").replace(/^0+(?=.)/, ""); }
+function organisation(name) {
+    const row = ccf.kv["public:coco.gov.organisations.info"].get(key(name));
+    return row === undefined ? undefined : ccf.bufToJsonCompatible(row);
+}
 function serviceStatus() { return readRow("service.info", ONLY_ROW)?.status; }
 function configuration() { return readRow("service.config", ONLY_ROW) ?? {}; }
 function setConfiguration(changes) {
@@ -662,28 +787,36 @@ function setConfiguration(changes) {
 }
 
 function expect(condition, message) { if (!condition) throw new Error(message); }
+function isSaid(value) { return value !== undefined && value !== null; }
 function isObject(value) { return typeof value === "object" && value !== null && !Array.isArray(value); }
 function expectType(value, type, name) {
     expect(type === "object" ? isObject(value) : typeof value === type, `${name} must be of type ${type}`);
 }
 function expectOptional(value, type, name) {
-    if (value !== undefined && value !== null) expectType(value, type, name);
+    if (isSaid(value)) expectType(value, type, name);
 }
-function expectNothing(args) { expect(Object.keys(args).length === 0, "this action takes no args"); }
+function expectKnown(args, takes) {
+    for (const name of Object.keys(args)) expect(takes.includes(name), `it takes no ${name}`);
+}
 function expectWhole(value, least, most, name) {
     expect(Number.isInteger(value) && least <= value && value <= most, `${name} must be a whole number from ${least} to ${most}`);
 }
 function expectPeriod({ valid_from, validity_period_days }) {
     expect(isText(valid_from, 15) && /^([0-9]{2})?[0-9]{12}Z$/.test(valid_from), "valid_from must be a time like 261231235959Z");
-    if (validity_period_days !== undefined && validity_period_days !== null) {
-        expectWhole(validity_period_days, 1, 3650, "validity_period_days");
-    }
+    if (isSaid(validity_period_days)) expectWhole(validity_period_days, 1, 3650, "validity_period_days");
 }
 function expectId(value, name) {
     expect(typeof value === "string" && /^[0-9a-f]{64}$/.test(value), `${name} must be 64 lower-case hexadecimal digits`);
 }
 function expectCertificate(value, name) {
     expect(typeof value === "string" && ccf.crypto.isValidX509CertBundle(value), `${name} must be a certificate in PEM`);
+}
+// Whoever has another key could be admitted, and never sign. A chain is made of keys on these curves; how a key of Ed25519 begins
+// is looked for in base64, where it stands at one of three places.
+function expectSigner(cert) {
+    const isOfEd25519 = /MCowBQYDK2VwAyEA|AqMAUGAytlcAMhA|wKjAFBgMrZXADIQ/.test(cert.replace(/\s/g, ""));
+    expect(isOfEd25519 || ccf.crypto.isValidX509CertChain(cert, cert),
+        "cert has a key that signs no requests: it must be on P-256, P-384 or P-521, or Ed25519");
 }
 function isText(value, most) { return typeof value === "string" && value !== "" && value.length <= most; }
 function expectText(value, most, name) { expect(isText(value, most), `${name} must be a text of 1 to ${most} characters`); }
@@ -732,6 +865,29 @@ function expectAutomaticRule(rule, name) {
     for (const field of Object.keys(rule)) expect(known.includes(field), `the rule of ${name} has no ${field}`);
     expectWhole(rule.per_member, 1, 100, "per_member");
     if (rule.otherwise !== undefined) expectRule(rule.otherwise, `${name}, otherwise`);
+}
+// The policy with each of its rules changed.
+function withRules(policy, change) {
+    const all = (rule) => change(rule.otherwise === undefined ? rule : { ...rule, otherwise: change(rule.otherwise) });
+    const rules = Object.entries(policy.actions).map(([name, rule]) => [name, all(rule)]);
+    return { ...policy, default: all(policy.default), actions: Object.fromEntries(rules) };
+}
+// The policy with one member's weights and vetoes given to others: to none, or to one.
+function withOthers(policy, id, others) {
+    const entries = (weights) => Object.entries(weights).flatMap(([member, weight]) =>
+        member === id ? others.map((other) => [other, weight]) : [[member, weight]]);
+    return withRules(policy, (rule) => ({
+        ...rule,
+        weights: rule.weights && Object.fromEntries(entries(rule.weights)),
+        veto: rule.veto?.flatMap((member) => member === id ? others : [member]),
+    }));
+}
+function withoutMember(policy, id) { return withOthers(policy, id, []); }
+function withSuccessor(policy, id, successor) { return withOthers(policy, id, [successor]); }
+// Whether the policy gives a member weight or a veto.
+function isNamedIn(policy, id) {
+    const named = ({ weights, veto }) => Object.hasOwn(weights ?? {}, id) || (veto ?? []).includes(id);
+    return [policy.default, ...Object.values(policy.actions)].some((rule) => named(rule) || named(rule.otherwise ?? {}));
 }
 // A rule that the members who are left cannot meet would end their power to change it.
 function expectAllReachable(policy) {

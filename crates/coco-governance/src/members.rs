@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coco_crypto::Certificate;
+use coco_crypto::SignerCertificate;
 use coco_kv::Transaction;
 
 use crate::{
@@ -35,8 +35,9 @@ impl<'a> FromMember<'a> {
             refused(format!("the certificate of the member {signer} is unusable: {error}"))
         };
         let pem = str::from_utf8(&pem).map_err(|error| unusable(&error))?;
-        let certificate = Certificate::from_pem(pem).map_err(|error| unusable(&error))?;
-        let request = request.verify(&certificate).map_err(|error| refused(error.to_string()))?;
+        let certificate = SignerCertificate::from_pem(pem).map_err(|error| unusable(&error))?;
+        let request =
+            request.verify_by(&certificate).map_err(|error| refused(error.to_string()))?;
         Ok(Self { request, member })
     }
 

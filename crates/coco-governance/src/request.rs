@@ -5,10 +5,10 @@
 //! it, unless the message says with `crit` that they must be understood.
 
 use coco_crypto::{
-    Certificate, Curve, SigningKey,
+    Certificate, Curve, SignerCertificate, SigningKey,
     cose::{
-        ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1, CoseError, EMPTY_MAP,
-        to_be_signed,
+        ALGORITHM_EDDSA, ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1,
+        CoseError, EMPTY_MAP, to_be_signed,
     },
     sha256,
 };
@@ -39,8 +39,8 @@ pub enum RequestError {
     /// A header that must be there.
     #[error("the protected header {0} is missing")]
     Missing(&'static str),
-    /// An algorithm that is not ES256, ES384 or ES512.
-    #[error("the algorithm {0} is not ES256 (-7), ES384 (-35) or ES512 (-36)")]
+    /// An algorithm that is not ES256, ES384, ES512 or EdDSA.
+    #[error("the algorithm {0} is not ES256 (-7), ES384 (-35), ES512 (-36) or EdDSA (-8)")]
     Algorithm(i64),
     /// The key's name is no member's id.
     #[error("the key id is not 64 lower-case hexadecimal digits")]
@@ -54,9 +54,14 @@ pub enum RequestError {
     /// `created_at` has more than ten digits.
     #[error("created_at is {0}; it may be at most {CREATED_AT_MAX}")]
     CreatedAt(u64),
-    /// The certificate's key is on another curve than the algorithm says.
-    #[error("the algorithm does not belong to the signer's key on {0:?}")]
-    Curve(Curve),
+    /// The certificate's key signs under another algorithm.
+    #[error("the algorithm is {found}, and the key of the signer is for {expected}")]
+    OtherAlgorithm {
+        /// Of the key, as COSE counts.
+        expected: i64,
+        /// Of the request.
+        found: i64,
+    },
     /// Not signed by the one it names.
     #[error("the signature does not verify under the certificate of the signer")]
     Signature,
@@ -86,7 +91,7 @@ pub enum Message {
 pub struct Request<'a> {
     envelope: &'a [u8],
     cose: AttachedSign1<'a>,
-    curve: Curve,
+    algorithm: i64,
     signer: MemberId,
     message: Message,
     created_at: u64,
@@ -176,12 +181,10 @@ impl<'a> Request<'a> {
         let cose = AttachedSign1::decode(envelope)?;
         let Headers { algorithm, key_id, message, created_at, proposal_id } =
             Headers::read(cose.protected)?;
-        let curve = match algorithm.ok_or(RequestError::Missing("alg"))? {
-            ALGORITHM_ES256 => Curve::P256,
-            ALGORITHM_ES384 => Curve::P384,
-            ALGORITHM_ES512 => Curve::P521,
-            other => return Err(RequestError::Algorithm(other)),
-        };
+        let algorithm = algorithm.ok_or(RequestError::Missing("alg"))?;
+        if !ALGORITHMS.contains(&algorithm) {
+            return Err(RequestError::Algorithm(algorithm));
+        }
         let key_id = key_id.ok_or(RequestError::Missing("kid"))?;
         let key_id = str::from_utf8(key_id).map_err(|_| RequestError::KeyId)?;
         let signer = MemberId(lower_hex(key_id).ok_or(RequestError::KeyId)?);
@@ -203,7 +206,7 @@ impl<'a> Request<'a> {
         if created_at > CREATED_AT_MAX {
             return Err(RequestError::CreatedAt(created_at));
         }
-        Ok(Self { envelope, cose, curve, signer, message, created_at })
+        Ok(Self { envelope, cose, algorithm, signer, message, created_at })
     }
 
     /// The member it says it is from.
@@ -252,15 +255,25 @@ impl<'a> Request<'a> {
     /// Checks that it is signed by the key in the certificate whose digest it names.
     ///
     /// # Errors
-    /// [`RequestError`] when the certificate is another, has a key on another curve, or did not sign this.
+    /// [`RequestError`] when the certificate is another, has a key for another algorithm, or did not sign this.
     pub fn verify(self, certificate: &Certificate) -> Result<Signed<'a>, RequestError> {
-        if MemberId(certificate.digest()) != self.signer {
+        self.verify_by(&SignerCertificate::from(certificate))
+    }
+
+    /// The same with a certificate whose key may be Ed25519.
+    ///
+    /// # Errors
+    /// [`RequestError`], as above.
+    pub fn verify_by(self, signer: &SignerCertificate) -> Result<Signed<'a>, RequestError> {
+        if MemberId(signer.digest()) != self.signer {
             return Err(RequestError::Signature);
         }
-        if certificate.key().curve() != self.curve {
-            return Err(RequestError::Curve(certificate.key().curve()));
+        let (expected, found) = (signer.cose_algorithm(), self.algorithm);
+        if expected != found {
+            return Err(RequestError::OtherAlgorithm { expected, found });
         }
-        self.cose.verify(certificate.key()).map_err(|_| RequestError::Signature)?;
+        let signed = self.cose.to_be_signed();
+        signer.verify_cose(&signed, self.cose.signature).map_err(|_| RequestError::Signature)?;
         Ok(Signed(self))
     }
 }
@@ -362,6 +375,8 @@ fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), RequestErro
         Some(_) => Err(RequestError::Twice(name.to_owned())),
     }
 }
+
+const ALGORITHMS: [i64; 4] = [ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, ALGORITHM_EDDSA];
 
 const TYPE: &str = "ccf.gov.msg.type";
 const CREATED_AT: &str = "ccf.gov.msg.created_at";

@@ -7,15 +7,14 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use coco_types::Digest;
 use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
 
 use super::{
-    CERTIFICATE_BYTES_MAX, CertificateError, Validity, algorithm_der, check_signed, parse,
+    CERTIFICATE_BYTES_MAX, CertificateError, Validity, check_signed, parse, signer::SignerKey,
     validity_of,
 };
-use crate::{PublicKey, SignatureInvalid, pem, sha256};
+use crate::{pem, sha256};
 
 /// A certificate that a client shows. Reading it believes nothing.
 pub struct ClientCertificate<'a> {
@@ -98,20 +97,10 @@ impl<'a> ClientCertificate<'a> {
         if !self.names(authority) {
             return Err(CertificateError::Issuer);
         }
-        match &authority.key {
-            AuthorityKey::Ecdsa(key) => {
-                let algorithm = algorithm_der(key.curve());
-                check_signed(self.der, &self.parsed, algorithm, |signed, signature| {
-                    key.verify_der(signed, signature)
-                })
-            }
-            AuthorityKey::Ed25519(key) => {
-                check_signed(self.der, &self.parsed, ED25519_DER, |signed, signature| {
-                    let key = UnparsedPublicKey::new(&ED25519, key);
-                    key.verify(signed, signature).map_err(|_| SignatureInvalid)
-                })
-            }
-        }
+        let (key, algorithm) = (&authority.key, authority.key.certificate_algorithm());
+        check_signed(self.der, &self.parsed, algorithm, |signed, signature| {
+            key.verify_certificate(signed, signature)
+        })
     }
 }
 
@@ -127,15 +116,8 @@ impl fmt::Debug for ClientCertificate<'_> {
 pub struct UserAuthority {
     der: Vec<u8>,
     subject: Vec<u8>,
-    key: AuthorityKey,
+    key: SignerKey,
     validity: Validity,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum AuthorityKey {
-    Ecdsa(PublicKey),
-    /// The raw key.
-    Ed25519([u8; 32]),
 }
 
 impl UserAuthority {
@@ -157,13 +139,7 @@ impl UserAuthority {
         if !is_authority(&parsed)? || usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
             return Err(CertificateError::NoAuthority);
         }
-        let key = match parsed.public_key().raw.strip_prefix(ED25519_SPKI) {
-            Some(raw) => {
-                let raw = raw.try_into().map_err(|_| crate::KeyError::Public)?;
-                AuthorityKey::Ed25519(raw)
-            }
-            None => AuthorityKey::Ecdsa(PublicKey::from_spki_der(parsed.public_key().raw)?),
-        };
+        let key = SignerKey::from_spki_der(parsed.public_key().raw)?;
         let (subject, validity) = (parsed.subject().as_raw().to_vec(), validity_of(&parsed));
         Ok(Self { subject, key, validity, der })
     }
@@ -229,13 +205,6 @@ fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), Certificate
 /// Key usage, subject's other names, basic constraints, extended key usage.
 const KNOWN_EXTENSIONS: [&[u8]; 4] =
     [&[0x55, 0x1d, 0x0f], &[0x55, 0x1d, 0x11], &[0x55, 0x1d, 0x13], &[0x55, 0x1d, 0x25]];
-
-/// The identifier of Ed25519, whole.
-const ED25519_DER: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
-
-/// What comes before the raw key in SPKI.
-const ED25519_SPKI: &[u8] =
-    &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 #[cfg(test)]
 mod tests;

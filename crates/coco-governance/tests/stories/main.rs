@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod acknowledge;
+mod arguments;
 mod audit;
 mod automatic;
 mod ballots;
@@ -17,5 +18,7 @@ mod node_requests;
 mod recovery;
 mod replays;
 mod requests;
+mod rotation;
 mod routes;
 mod stolen_key;
+mod strict_rules;

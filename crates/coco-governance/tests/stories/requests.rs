@@ -1,12 +1,18 @@
 //! Envelopes: those of CCF's own tool are taken, and all that is a little different is refused by name.
 
-use coco_crypto::{Certificate, Curve};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use coco_crypto::{
+    Certificate, Curve, SignerCertificate,
+    cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
+};
 use coco_governance::{
-    CREATED_AT_MAX, ErrorCode, Message, ProposalId, Request, RequestError, Route,
+    CREATED_AT_MAX, DEFAULT_CONSTITUTION, ErrorCode, MemberId, Message, ProposalId, Reply, Request,
+    RequestError, Route,
 };
 use minicbor::Encoder;
+use serde_json::json;
 
-use crate::consortium::{Consortium, Member, START, code};
+use crate::consortium::{Consortium, Member, START, YES, code, id, state};
 
 macro_rules! vector {
     ($name:literal) => {
@@ -196,7 +202,69 @@ fn the_algorithm_belongs_to_the_key() {
     };
     let envelope = member.seal(&parts.encode(), b"{}");
     let refused = Request::read(&envelope).unwrap().verify(&member.certificate).unwrap_err();
-    assert_eq!(refused, RequestError::Curve(Curve::P384));
+    assert_eq!(refused, RequestError::OtherAlgorithm { expected: -35, found: -7 });
+}
+
+/// A member whose key is Ed25519 is admitted, becomes active and votes.
+#[test]
+fn a_member_signs_with_ed25519() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 2);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let pem = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
+    let key = Ed25519KeyPair::from_pkcs8(&key.serialize_der()).unwrap();
+    let certificate = SignerCertificate::from_pem(&pem).unwrap();
+    let (member, kid) = (MemberId(certificate.digest()), certificate.digest().to_string());
+    let sign = |c: &Consortium, algorithm, kind, proposal, content: &[u8]| {
+        let protected = Parts { algorithm, kid: &kid, kind, created_at: c.now, proposal }.encode();
+        let signature = key.sign(&to_be_signed(&protected, content));
+        let (protected, signature) = (&*protected, signature.as_ref());
+        AttachedSign1 { protected, unprotected: EMPTY_MAP, payload: content, signature }.encode()
+    };
+    c.pass("set_member", &json!({ "cert": pem })).unwrap();
+    let asks = sign(&c, -8, "state_digest", None, b"");
+    let Reply::StateDigest { state_digest, .. } =
+        c.send(Route::UpdateStateDigest(member), &asks).unwrap()
+    else {
+        panic!("no digest")
+    };
+    let content = json!({ "stateDigest": state_digest }).to_string();
+    // Under the number of another algorithm it is no signature.
+    let other = sign(&c, -7, "ack", None, content.as_bytes());
+    let refused = c.send(Route::Acknowledge(member), &other).unwrap_err();
+    assert!(refused.message.contains("the algorithm is -7"), "{refused}");
+    let acknowledges = sign(&c, -8, "ack", None, content.as_bytes());
+    c.send(Route::Acknowledge(member), &acknowledges).unwrap();
+
+    let made = c.propose(0, "trigger_snapshot", &json!({})).unwrap();
+    assert_eq!(state(&c.vote(0, &made, YES).unwrap()), "Open");
+    let proposal = id(&made);
+    let content = json!({ "ballot": YES }).to_string();
+    let ballot = sign(&c, -8, "ballot", Some(&made.proposal_id), content.as_bytes());
+    let Reply::Proposal(view) = c.send(Route::SubmitBallot { proposal, member }, &ballot).unwrap()
+    else {
+        panic!("no proposal")
+    };
+    assert_eq!(state(&view), "Accepted");
+}
+
+/// Wherever its certificate has the key, Ed25519 is known.
+#[test]
+fn nobody_is_a_member_whose_key_signs_no_requests() {
+    let mut c = Consortium::under(DEFAULT_CONSTITUTION, 1);
+    let mut admit = |kind, name: &str| {
+        let key = rcgen::KeyPair::generate_for(kind).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        assert_eq!(SignerCertificate::from_pem(&pem).is_ok(), kind != &rcgen::PKCS_RSA_SHA256);
+        c.propose(0, "set_member", &json!({ "cert": pem })).map(drop)
+    };
+    for name in ["a", "bb", "ccc"] {
+        admit(&rcgen::PKCS_ED25519, name).unwrap();
+    }
+    admit(&rcgen::PKCS_ECDSA_P256_SHA256, "a").unwrap();
+    let refused = admit(&rcgen::PKCS_RSA_SHA256, "a").unwrap_err();
+    assert!(refused.message.contains("a key that signs no requests"), "{refused}");
 }
 
 #[test]

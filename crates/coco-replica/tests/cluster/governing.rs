@@ -65,11 +65,11 @@ impl Cluster {
     }
 }
 
-const BALLOT: &[u8] = br#"{"ballot":"export function vote () { return true; }"}"#;
+const BALLOT: &str = "export function vote () { return true; }";
 
 /// What became of a proposal.
 #[track_caller]
-fn view(reply: &GovernReply) -> &ProposalView {
+pub(crate) fn view(reply: &GovernReply) -> &ProposalView {
     match reply {
         GovernReply::Done { reply: Reply::Proposal(view), .. } => view,
         other => panic!("{other:?}"),
@@ -130,7 +130,7 @@ impl Story {
         self.done(Route::Acknowledge(id), Message::Ack, content.as_bytes());
     }
 
-    fn fast() -> Self {
+    pub(crate) fn fast() -> Self {
         Self::new(Keys::fast(3), EAGER)
     }
 
@@ -168,7 +168,7 @@ impl Story {
         self.reply(0, ticket).expect("it was answered").clone()
     }
 
-    fn done(&mut self, route: Route, message: Message, content: &[u8]) -> (TxId, Reply) {
+    pub(crate) fn done(&mut self, route: Route, message: Message, content: &[u8]) -> (TxId, Reply) {
         match self.ask(route, message, content) {
             GovernReply::Done { id, reply } => {
                 assert_eq!(self.cluster.status(0, id), TxStatus::Committed);
@@ -178,7 +178,7 @@ impl Story {
         }
     }
 
-    fn propose(&mut self, action: &str, args: &Value) -> GovernReply {
+    pub(crate) fn propose(&mut self, action: &str, args: &Value) -> GovernReply {
         let content = json!({ "actions": [{ "name": action, "args": args }] }).to_string();
         self.ask(Route::CreateProposal, Message::Proposal, content.as_bytes())
     }
@@ -195,8 +195,14 @@ impl Story {
 
     /// Votes for a proposal.
     fn vote(&mut self, id: ProposalId) -> GovernReply {
+        self.vote_by(id, BALLOT)
+    }
+
+    /// Votes by this script.
+    pub(crate) fn vote_by(&mut self, id: ProposalId, ballot: &str) -> GovernReply {
         let route = Route::SubmitBallot { proposal: id, member: self.id };
-        self.ask(route, Message::Ballot(id), BALLOT)
+        let content = json!({ "ballot": ballot }).to_string();
+        self.ask(route, Message::Ballot(id), content.as_bytes())
     }
 
     pub(crate) fn accepted(&mut self, action: &str, args: &Value) {
@@ -711,8 +717,8 @@ fn a_ballot_for_a_proposal_that_was_rolled_back_counts_for_no_other() {
     let lost = view(story.reply(0, ticket).expect("it was answered")).proposal_id.clone();
     let lost: ProposalId = lost.parse().expect("an id");
     let ballot = {
-        let (key, id) = (&story.key, story.id);
-        sign_request(key, id, Message::Ballot(lost), story.now(), BALLOT)
+        let (key, id, content) = (&story.key, story.id, json!({ "ballot": BALLOT }).to_string());
+        sign_request(key, id, Message::Ballot(lost), story.now(), content.as_bytes())
     };
     let new = story.cluster.elect_another(0);
     story.cluster.heal();

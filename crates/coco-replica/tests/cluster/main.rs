@@ -9,6 +9,7 @@ mod commit;
 mod failover;
 mod genesis;
 mod governing;
+mod hostile_ballots;
 mod leases;
 mod limits;
 mod membership;

@@ -1,5 +1,7 @@
 //! By tokens: issuers, their keys, and what a token must say.
 
+mod forged;
+
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},

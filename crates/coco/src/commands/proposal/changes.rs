@@ -36,6 +36,11 @@ fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
             }
         )),
         "remove_member" => one(format!("- member         {}", text("member_id"))),
+        "replace_member" => one(format!(
+            "~ member         {} leaves, with its weights and vetoes to {}",
+            text("member_id"),
+            text("successor_id")
+        )),
         "set_member_data" => one(format!(
             "~ member         {} data {}",
             text("member_id"),

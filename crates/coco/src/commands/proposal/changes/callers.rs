@@ -33,6 +33,9 @@ pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
         "set_jwt_public_signing_keys" => {
             one(format!("~ token issuer   {} {}", text("issuer"), keys(args.get("jwks"))))
         }
+        "cleanup_legacy_jwt_records" => {
+            one("  token issuers  keys in tables of CCF's that this service has not".to_owned())
+        }
         "remove_jwt_issuer" => one(format!("- token issuer   {}", text("issuer"))),
         "set_ca_cert_bundle" => {
             let digest = sha256(text("cert_bundle").as_bytes());

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::{Args, object, pem_of, without_null};
+use super::{Args, member_pem_of, object, without_null};
 use crate::{commands::keys::public_key, fault::Fault, session::Session};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Kind {
-    /// Admit a member; it votes once it has activated itself
+    /// Admit a member, which votes once it has activated itself; or give one that is there another encryption key
     #[command(
-        after_help = "Example:\n  coco proposal create add-member acme_cert.pem --name acme --encryption-key acme_enc_pubk.pem"
+        after_help = "Examples:\n  coco proposal create add-member acme_cert.pem --name acme --encryption-key acme_enc_pubk.pem\n  coco proposal create add-member acme_cert.pem --encryption-key acme_2_enc_pubk.pem"
     )]
     AddMember {
         /// Its certificate (PEM)
@@ -34,6 +34,16 @@ pub(crate) enum Kind {
     RemoveMember {
         /// Its id, the first digits, or its name
         member: String,
+    },
+    /// Expel a member in whose place another one comes, or the same with another key
+    #[command(
+        after_help = "Example, once acme-2 was admitted and has activated itself:\n  coco proposal create replace-member acme acme-2"
+    )]
+    ReplaceMember {
+        /// Its id, the first digits, or its name
+        member: String,
+        /// The one that takes over its weights and vetoes: an active member
+        successor: String,
     },
     /// Change what is said of a member
     #[command(
@@ -73,7 +83,7 @@ impl Kind {
                     Role::Owner => "Owner",
                 });
                 let args = json!({
-                    "cert": pem_of(certificate)?, "member_data": data,
+                    "cert": member_pem_of(certificate)?, "member_data": data,
                     "encryption_pub_key": encryption_key, "recovery_role": role,
                 });
                 ("set_member", without_null(args))
@@ -82,6 +92,10 @@ impl Kind {
                 let (id, data) = (id_of(member)?, object(data)?);
                 ("set_member_data", json!({ "member_id": id, "member_data": data }))
             }
+            Self::ReplaceMember { member, successor } => (
+                "replace_member",
+                json!({ "member_id": id_of(member)?, "successor_id": id_of(successor)? }),
+            ),
             Self::RemoveMember { member } => {
                 ("remove_member", json!({ "member_id": id_of(member)? }))
             }
