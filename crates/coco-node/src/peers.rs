@@ -31,6 +31,7 @@ use tracing::{debug, info, warn};
 use accepted::accept_nodes;
 
 use crate::{
+    acks::Acks,
     config::NodeAddress,
     copy::{CopyQuestion, CopySource},
     directory::Directory,
@@ -78,6 +79,7 @@ pub struct Peers {
     me: NodeId,
     tls: PeerTls,
     inbox: Inbox,
+    acks: Acks,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
@@ -171,6 +173,7 @@ impl Peers {
             me,
             tls: tls.clone(),
             inbox: inbox.clone(),
+            acks: Acks::default(),
             metrics: Arc::clone(metrics),
             runtime: Handle::current(),
         };
@@ -204,6 +207,11 @@ impl Peers {
         let stays = |id: &NodeId| followed == Some(*id) || nodes.iter().any(|(node, _)| node == id);
         self.queues.write().retain(|id, _| stays(id));
         self.add(nodes);
+    }
+
+    /// How far the other nodes are.
+    pub(crate) const fn acks(&self) -> &Acks {
+        &self.acks
     }
 
     /// Whether there is a way to a node: it is dialled, or is this one.
