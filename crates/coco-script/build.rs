@@ -9,6 +9,7 @@
 use std::{
     env,
     error::Error,
+    fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Output, Stdio},
 };
@@ -81,6 +82,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     let compiler = env::var(COMPILER_VARIABLE).unwrap_or_else(|_| "clang".to_owned());
     let engine = engine_folder(&manifest)?.join("quickjs");
     println!("cargo::rerun-if-changed={}", engine.join("quickjs.c").display());
+    println!("cargo::rustc-env=QUICKJS_VERSION={}", engine_version(&engine.join("quickjs.h"))?);
     let guest = manifest.join("guest");
 
     let mut jobs = Vec::new();
@@ -101,6 +103,17 @@ fn build() -> Result<(), Box<dyn Error>> {
     let mut link = Command::new(&compiler);
     link.current_dir(&out).args(&objects).args(LINK).args(["-o", "guest.wasm"]);
     run_all(&mut [link], &compiler)
+}
+
+/// The version that the engine's header says.
+fn engine_version(header: &Path) -> Result<String, Box<dyn Error>> {
+    let text = fs::read_to_string(header)?;
+    let part = |name: &str| {
+        let define = format!("#define QJS_VERSION_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&define));
+        value.map(|value| value.trim().trim_matches('"')).ok_or_else(|| format!("no {define}"))
+    };
+    Ok(format!("{}.{}.{}{}", part("MAJOR")?, part("MINOR")?, part("PATCH")?, part("SUFFIX")?))
 }
 
 /// Runs the commands beside one another and waits for all.

@@ -10,10 +10,10 @@ mod node;
 pub use caller::Caller;
 pub use error::{AuthenticationDetail, ErrorBody, ErrorCode, ErrorDetail};
 pub use node::{
-    Attestations, Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode,
-    HistoricalCache, InterfaceSessions, JwtRefresh, Network, Node, NodeMetrics, NodeState, Nodes,
-    PreviousIdentity, Quote, Quotes, RpcInterface, SessionErrors, SessionMetrics, TxStatusBody,
-    Version,
+    Attestations, Commit, Consensus, ConsensusAck, ConsensusConfiguration, ConsensusDetails,
+    ConsensusNode, HistoricalCache, InterfaceSessions, JwtRefresh, Network, Node, NodeMetrics,
+    NodeState, Nodes, PreviousIdentity, Quote, Quotes, RpcInterface, SessionErrors, SessionMetrics,
+    TxStatusBody, Version,
 };
 
 /// The header that carries the transaction id of every response.

@@ -9,14 +9,22 @@ use serde::{Deserialize, Serialize};
 pub struct NodeState {
     /// 64 hexadecimal digits.
     pub node_id: String,
-    /// CCF's name of the node's own state; `PartOfNetwork` once it serves.
+    /// CCF's name of the node's own state: `PartOfNetwork`; or `PartOfPublicNetwork` while the service is being recovered and
+    /// has not got the secrets of what is private.
     pub state: String,
     /// Position of the last signature entry.
     pub last_signed_seqno: u64,
-    /// Position from which the node started when it joined.
+    /// Position of the snapshot that the node started from; 0 if it read the whole ledger.
     pub startup_seqno: u64,
     /// Whether the node has been told to stop.
     pub stop_notice: bool,
+    /// In a recovery, the last entry whose private part is to be read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_target_seqno: Option<u64>,
+    /// In a recovery, the last entry whose private part was read again. It is 0 until all secrets are there: then the node
+    /// reads everything before it serves again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_recovered_seqno: Option<u64>,
 }
 
 /// `GET /node/network`.
@@ -78,7 +86,7 @@ pub struct RpcInterface {
 pub struct Version {
     /// The interface's name for the software version; ours begins with `coco-`.
     pub ccf_version: String,
-    /// Version of the script engine; empty as long as there is none.
+    /// Version of the script engine, which is QuickJS-NG.
     pub quickjs_version: String,
     /// Whether this build weakens protection. True on the virtual platform.
     #[serde(rename = "unsafe")]
@@ -213,9 +221,12 @@ pub struct Consensus {
     pub details: ConsensusDetails,
 }
 
-/// What this node knows of consensus. Of CCF's members `acks` and the positions of configurations are missing.
+/// What this node knows of consensus.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConsensusDetails {
+    /// How far the others are, by id; empty on a node that is not the primary.
+    #[serde(default)]
+    pub acks: BTreeMap<String, ConsensusAck>,
     /// Who votes. Two, while one replaces the other.
     pub configs: Vec<ConsensusConfiguration>,
     /// The view this node is in.
@@ -224,19 +235,38 @@ pub struct ConsensusDetails {
     pub leadership_state: String,
     /// Nodes that only listen, and where they are reached.
     pub learners: BTreeMap<String, ConsensusNode>,
-    /// `Active` while this node votes, else `Learner`.
+    /// `Active` while this node votes, else `Learner`; after its removal `RetirementInitiated` while it still votes, and then
+    /// `Retired`.
     pub membership_state: String,
     /// The primary, when known.
     pub primary_id: Option<String>,
     /// Always `OneTransaction`: several nodes may change at one time.
     pub reconfiguration_type: String,
+    /// After its removal: `Ordered` while it takes part, then `Completed`, and `RetiredCommitted` once nobody needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retirement_phase: Option<String>,
     /// Whether time goes on.
     pub ticking: bool,
 }
 
+/// What a primary knows of another node.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ConsensusAck {
+    /// How long ago it was heard of, in milliseconds.
+    pub last_received_ms: u64,
+    /// It has everything up to here on disk.
+    pub seqno: u64,
+}
+
 /// Nodes that vote together.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ConsensusConfiguration {
+    /// The entry that says so. Where one configuration replaces another, both stand in the same.
+    #[serde(default)]
+    pub idx: u64,
+    /// The same as `idx`, as in CCF.
+    #[serde(default)]
+    pub rid: u64,
     /// By id.
     pub nodes: BTreeMap<String, ConsensusNode>,
 }

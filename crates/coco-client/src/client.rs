@@ -18,7 +18,7 @@ use crate::{
     exchange::{Progress, ask},
     reply::{
         Actions, Commit, Consensus, Constitution, JoinPolicy, List, Member, Network, Node,
-        NodeState, Nodes, Organisation, Proposal, ServiceInfo, Simulated, TxStatus, User,
+        NodeState, Nodes, Organisation, Proposal, ServiceInfo, Simulated, TxStatus, User, Version,
     },
     trust,
 };
@@ -296,6 +296,8 @@ reads! {
     "The state of the service." network() Call::get("/node/network") => Network;
     "The nodes of the network." nodes() Call::get("/node/network/nodes") => Nodes;
     "The state of the node that answers." state() Call::get("/node/state") => NodeState;
+    "What the node that answers runs, and whether its platform protects anything." version()
+        Call::get("/node/version") => Version;
     "The last committed transaction." commit() Call::get("/node/commit") => Commit;
     "What the node that answers knows of consensus." consensus() Call::get("/node/consensus") => Consensus;
     "Which code nodes may run." join_policy() Call::gov("/gov/service/join-policy") => JoinPolicy;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 pub use coco_api::{
     Commit, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, Network, NodeState,
-    Nodes, TxStatusBody as TxStatus, gov::JoinPolicy,
+    Nodes, TxStatusBody as TxStatus, Version, gov::JoinPolicy,
 };
 use coco_governance::tables::{Failure, MemberStatus, ProposalState, RecoveryRole};
 use serde::{Deserialize, Serialize};

@@ -40,6 +40,10 @@ impl OrderedMap {
         self.cells.read().get(key)?.at(at).cloned()
     }
 
+    pub(crate) fn written(&self, key: &[u8], at: Seqno) -> Option<Seqno> {
+        self.cells.read().get(key)?.version_at(at).map(|(seqno, _)| seqno)
+    }
+
     pub(crate) fn newest(&self, key: &[u8]) -> Option<Seqno> {
         self.cells.read().get(key).map(Cell::newest)
     }

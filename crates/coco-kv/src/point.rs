@@ -26,6 +26,13 @@ impl PointMap {
         shard.find(hash, |(found, _)| **found == *key)?.1.at(at).cloned()
     }
 
+    /// The version that wrote the value of `key` as of `at`.
+    pub(crate) fn written(&self, hash: u64, key: &[u8], at: Seqno) -> Option<Seqno> {
+        let shard = self.shards.of(hash).read();
+        let (_, cell) = shard.find(hash, |(found, _)| **found == *key)?;
+        cell.version_at(at).map(|(seqno, _)| seqno)
+    }
+
     /// The version in which `key` was last written, if it is known at all.
     pub(crate) fn newest(&self, hash: u64, key: &[u8]) -> Option<Seqno> {
         let shard = self.shards.of(hash).read();

@@ -123,6 +123,12 @@ impl Snapshot {
         self.table(map)?.get(&self.pin.shared().keyed, key, self.version())
     }
 
+    /// The entry that wrote the value that [`Self::get`] has of `key`.
+    #[must_use]
+    pub fn written(&self, map: MapId, key: &[u8]) -> Option<Seqno> {
+        self.table(map)?.written(&self.pin.shared().keyed, key, self.version())
+    }
+
     /// At most `limit` keys and values of an ordered map, ascending from `start` to below `end`. The writer waits
     /// meanwhile, so callers page.
     ///

@@ -36,6 +36,15 @@ impl Table {
         }
     }
 
+    /// The version that wrote the value of `key` as of `at`.
+    pub(crate) fn written(&self, keyed: &Keyed, key: &[u8], at: Seqno) -> Option<Seqno> {
+        match self {
+            Self::Point(map) => map.written(keyed.place(key), key, at),
+            Self::Ordered(map) => map.written(key, at),
+            Self::History(_) | Self::LedgerOnly => None,
+        }
+    }
+
     /// The version in which `key` was last written, as far as this map can tell.
     pub(crate) fn newest(&self, keyed: &Keyed, key: &[u8]) -> Option<Seqno> {
         match self {

@@ -69,3 +69,19 @@ fn what_was_removed_counts_and_what_is_small_does_not() {
     }
     assert_eq!(store.oldest_within(0, store.version()), Seqno(0));
 }
+
+#[test]
+fn each_value_says_which_entry_wrote_it() {
+    let mut store = store();
+    for (key, bytes) in [(b"a", Some(1)), (b"b", Some(1)), (b"a", Some(2)), (b"a", None)] {
+        write(&mut store, key, bytes);
+    }
+    for (version, expected) in [(0, None), (1, Some(1)), (2, Some(1)), (3, Some(3)), (4, None)] {
+        let snapshot = store.reader().snapshot(Seqno(version)).expect("it is kept");
+        for text in ["app.point", "public:app.ordered"] {
+            let map = snapshot.map(&name(text)).expect("it is there");
+            let found = snapshot.written(map, b"a");
+            assert_eq!(found, expected.map(Seqno), "{text} as of {version}");
+        }
+    }
+}

@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     calls::Calls,
-    clock::{millis, millis_since},
+    clock::{millis, millis_since, running_ms},
     config::NodeAddress,
     directory::Directory,
     disk::DiskQueue,
@@ -372,6 +372,7 @@ impl Driver {
             let now = Instant::now();
             if now >= next_tick {
                 self.step(Input::Tick)?;
+                self.peers.acks().look(self.me, &self.replica.progress(), running_ms());
                 // After a pause one tick is made up for, not all: a node that slept must listen before it votes.
                 next_tick = now + Duration::from_millis(TICK_MS);
             }
@@ -416,6 +417,7 @@ impl Driver {
             }
             Job::Message(from, message) => {
                 self.inbox.load.messages.lock().taken(from, message.len());
+                self.peers.acks().heard(from, running_ms());
                 Input::Message(from, message)
             }
             Job::Persisted(token) => Input::Persisted(token),

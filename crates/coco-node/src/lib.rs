@@ -8,6 +8,7 @@
 //! `peers` (one runtime thread for the channel between nodes, so that heartbeats never queue behind client work) and
 //! `edge` (as many runtime threads as cores, for clients).
 
+mod acks;
 pub mod address;
 mod calls;
 mod catch_up;

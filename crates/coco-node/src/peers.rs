@@ -26,12 +26,12 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use accepted::accept_nodes;
 
 use crate::{
+    acks::Acks,
     config::NodeAddress,
     copy::{CopyQuestion, CopySource},
     directory::Directory,
@@ -79,6 +79,7 @@ pub struct Peers {
     me: NodeId,
     tls: PeerTls,
     inbox: Inbox,
+    acks: Acks,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
@@ -172,6 +173,7 @@ impl Peers {
             me,
             tls: tls.clone(),
             inbox: inbox.clone(),
+            acks: Acks::default(),
             metrics: Arc::clone(metrics),
             runtime: Handle::current(),
         };
@@ -191,7 +193,7 @@ impl Peers {
             let link = Link {
                 id: *id,
                 address: address.peer.clone(),
-                connector: self.tls.connector(),
+                tls: self.tls.clone(),
                 inbox: self.inbox.clone(),
                 metrics: Arc::clone(&self.metrics),
             };
@@ -205,6 +207,11 @@ impl Peers {
         let stays = |id: &NodeId| followed == Some(*id) || nodes.iter().any(|(node, _)| node == id);
         self.queues.write().retain(|id, _| stays(id));
         self.add(nodes);
+    }
+
+    /// How far the other nodes are.
+    pub(crate) const fn acks(&self) -> &Acks {
+        &self.acks
     }
 
     /// Whether there is a way to a node: it is dialled, or is this one.
@@ -295,11 +302,10 @@ pub(crate) struct Asked {
 impl Asked {
     /// Connects to whoever is at `address`, a node of this service.
     pub(crate) async fn connect(tls: &PeerTls, address: &str) -> std::io::Result<Self> {
-        let connector = tls.connector();
         let connecting = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let stream = connector.connect(any_peer_name(), stream).await?;
+            let stream = tls.connect(any_peer_name(), stream).await?;
             let by = peer_id(stream.get_ref().1.peer_certificates())
                 .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
             Ok(Self { stream, buffer: bytes::BytesMut::new(), by })
@@ -326,7 +332,7 @@ fn late(_: tokio::time::error::Elapsed) -> std::io::Error {
 struct Link {
     id: NodeId,
     address: String,
-    connector: TlsConnector,
+    tls: PeerTls,
     inbox: Inbox,
     metrics: Arc<Metrics>,
 }
@@ -334,6 +340,7 @@ struct Link {
 impl Link {
     async fn run(self, mut queue: mpsc::Receiver<Frame>) {
         let mut retry = RETRY_MIN;
+        let mut has_said = false;
         loop {
             match self.connect().await {
                 Ok(mut stream) => {
@@ -352,6 +359,10 @@ impl Link {
                         retry = RETRY_MIN;
                     }
                 }
+                Err(error) if error.kind() == std::io::ErrorKind::Unsupported && !has_said => {
+                    has_said = true;
+                    warn!(peer = %self.id, address = self.address, %error, "cannot speak with peer");
+                }
                 Err(error) => {
                     debug!(peer = %self.id, address = self.address, %error, "cannot connect to peer");
                 }
@@ -368,7 +379,7 @@ impl Link {
         let connecting = async {
             let stream = TcpStream::connect(&self.address).await?;
             stream.set_nodelay(true)?;
-            self.connector.connect(peer_name(self.id), stream).await
+            self.tls.connect(peer_name(self.id), stream).await
         };
         let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
         let found = peer_id(stream.get_ref().1.peer_certificates());

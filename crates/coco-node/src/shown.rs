@@ -255,10 +255,7 @@ pub(crate) mod tests {
     /// What the two ends of a connection see of each other.
     async fn seen(tls: &PeerTls) -> [Certificate; 2] {
         let (one, other) = tokio::io::duplex(1 << 14);
-        let (client, server) = tokio::join!(
-            tls.connector().connect(any_peer_name(), one),
-            tls.acceptor().accept(other)
-        );
+        let (client, server) = tokio::join!(tls.connect(any_peer_name(), one), tls.accept(other));
         let (client, server) = (client.unwrap(), server.unwrap());
         let of_server = client.get_ref().1.peer_certificates();
         let of_client = server.get_ref().1.peer_certificates();
@@ -329,10 +326,7 @@ pub(crate) mod tests {
         let late = Arc::new(Shown::new(&identity, began, None).unwrap());
         let tls = PeerTls::new(&identity, &late).unwrap();
         let (one, other) = tokio::io::duplex(1 << 14);
-        let (client, _) = tokio::join!(
-            tls.connector().connect(any_peer_name(), one),
-            tls.acceptor().accept(other)
-        );
+        let (client, _) = tokio::join!(tls.connect(any_peer_name(), one), tls.accept(other));
         assert!(client.is_err());
 
         assert_eq!(late.renew_if_due(&identity, seconds_now(), None), Ok(true));

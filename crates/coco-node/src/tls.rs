@@ -1,27 +1,31 @@
 //! TLS 1.3 for peers (mutual) and clients, on rustls with aws-lc-rs. No other crypto provider is built.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use coco_crypto::{Certificate, peer_dns_name};
 use coco_types::NodeId;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
+    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    ServerConfig, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        WebPkiClientVerifier,
+        NoServerSessionStorage, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     version::TLS13,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::{identity::Identity, shown::Shown};
+
+/// What nodes speak with each other, as TLS names it (ALPN). Who names another one, or none, is not spoken with.
+const PEER_PROTOCOL: &[u8] = b"coco-peer/1";
 
 /// The TLS settings of one node.
 #[derive(Clone)]
@@ -77,25 +81,83 @@ impl PeerTls {
         let servers = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
             .map_err(unusable)?;
-        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(Directly(clients)))
             .with_cert_resolver(Arc::clone(shown) as _);
-        let client = ClientConfig::builder_with_provider(provider)
+        server.alpn_protocols = vec![PEER_PROTOCOL.to_vec()];
+        resume_nothing(&mut server);
+        let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Directly(servers)))
             .with_client_cert_resolver(Arc::clone(shown) as _);
+        client.alpn_protocols = vec![PEER_PROTOCOL.to_vec()];
+        client.resumption = Resumption::disabled();
         Ok(Self { server: Arc::new(server), client: Arc::new(client) })
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.server))
+    /// Shakes hands with a node that connects.
+    ///
+    /// # Errors
+    /// When it is none of this service, or speaks another protocol: [`io::ErrorKind::Unsupported`].
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<server::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        let stream = acceptor.accept(stream).await.map_err(plainly)?;
+        check_protocol(stream.get_ref().1.alpn_protocol())?;
+        Ok(stream)
     }
 
-    pub(crate) fn connector(&self) -> TlsConnector {
-        TlsConnector::from(Arc::clone(&self.client))
+    /// Shakes hands with a node that this one connects to, which must answer to `name`.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub(crate) async fn connect<S>(
+        &self,
+        name: ServerName<'static>,
+        stream: S,
+    ) -> io::Result<client::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let connector = TlsConnector::from(Arc::clone(&self.client));
+        let stream = connector.connect(name, stream).await.map_err(plainly)?;
+        check_protocol(stream.get_ref().1.alpn_protocol())?;
+        Ok(stream)
     }
+}
+
+/// TLS goes on without a protocol when one side names none; nodes do not.
+fn check_protocol(agreed: Option<&[u8]>) -> io::Result<()> {
+    if agreed == Some(PEER_PROTOCOL) { Ok(()) } else { Err(other_protocol()) }
+}
+
+/// Words of its own for a handshake that failed because the two sides name different protocols.
+fn plainly(error: io::Error) -> io::Error {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(
+            rustls::Error::NoApplicationProtocol
+            | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => other_protocol(),
+        _ => error,
+    }
+}
+
+fn other_protocol() -> io::Error {
+    let ours = String::from_utf8_lossy(PEER_PROTOCOL);
+    let message = format!(
+        "the other side does not speak {ours}, as nodes of this version do: both need the same version"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
+/// A session that is resumed brings the certificates of the first one, and nobody looks at them again. So none is.
+fn resume_nothing(server: &mut ServerConfig) {
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
 }
 
 /// Believes what a root itself issued. A service also issues a certificate for the key of the service before it, for
@@ -196,6 +258,7 @@ pub fn client_acceptor(shown: &Arc<Shown>) -> Result<TlsAcceptor, rustls::Error>
         .with_client_cert_verifier(Arc::new(any))
         .with_cert_resolver(Arc::clone(shown) as _);
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    resume_nothing(&mut server);
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 
@@ -251,46 +314,128 @@ mod tests {
         Curve, EndorseNode, SigningKey, Validity, endorse_node, endorse_service,
         service_certificate,
     };
-    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::{HandshakeKind, pki_types::PrivatePkcs8KeyDer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::{clock::seconds_now, shown::tests::identity};
 
-    /// Whether this node takes somebody with this chain and key for a peer that it dials, and for one that dials it.
-    async fn is_believed(
-        ours: &PeerTls,
+    /// Somebody with this chain and key who believes `roots`, names these protocols, and resumes what it can.
+    fn somebody(
         roots: RootCertStore,
         chain: &[&Certificate],
         key: &SigningKey,
-    ) -> [bool; 2] {
+        protocols: &[&[u8]],
+    ) -> PeerTls {
         let chain: Vec<_> =
             chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
         let key = || PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().to_vec()).into();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(chain.clone(), key())
             .unwrap();
-        let client = ClientConfig::builder_with_provider(provider)
+        let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .unwrap()
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key())
             .unwrap();
-        let theirs = PeerTls { server: Arc::new(server), client: Arc::new(client) };
+        server.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        client.alpn_protocols.clone_from(&server.alpn_protocols);
+        PeerTls { server: Arc::new(server), client: Arc::new(client) }
+    }
+
+    /// What this node says to somebody whom it dials, and to the same one who dials it.
+    async fn met(ours: &PeerTls, theirs: &PeerTls) -> [io::Result<()>; 2] {
         let (one, other) = tokio::io::duplex(1 << 14);
-        let (dialled, _) = tokio::join!(
-            ours.connector().connect(any_peer_name(), one),
-            theirs.acceptor().accept(other)
-        );
+        let acceptor = TlsAcceptor::from(Arc::clone(&theirs.server));
+        let (dialled, _) = tokio::join!(ours.connect(any_peer_name(), one), acceptor.accept(other));
         let (one, other) = tokio::io::duplex(1 << 14);
-        let (_, accepted) = tokio::join!(
-            theirs.connector().connect(any_peer_name(), one),
-            ours.acceptor().accept(other)
-        );
-        [dialled.is_ok(), accepted.is_ok()]
+        let connector = TlsConnector::from(Arc::clone(&theirs.client));
+        let (_, accepted) =
+            tokio::join!(connector.connect(any_peer_name(), one), ours.accept(other));
+        [dialled.map(drop), accepted.map(drop)]
+    }
+
+    /// How the second of two connections began, after what comes with the first was read.
+    async fn second_handshake(
+        connector: &TlsConnector,
+        acceptor: &TlsAcceptor,
+    ) -> [Option<HandshakeKind>; 2] {
+        let mut kinds = [None; 2];
+        for _ in 0..2 {
+            let (one, other) = tokio::io::duplex(1 << 14);
+            let (client, server) =
+                tokio::join!(connector.connect(any_peer_name(), one), acceptor.accept(other));
+            let (mut client, mut server) = (client.unwrap(), server.unwrap());
+            server.write_all(b"x").await.unwrap();
+            server.flush().await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), b'x');
+            kinds = [client.get_ref().1.handshake_kind(), server.get_ref().1.handshake_kind()];
+        }
+        kinds
+    }
+
+    /// A node, and somebody whom its service endorsed as well.
+    fn two(protocols: &[&[u8]]) -> (PeerTls, Arc<Shown>, PeerTls) {
+        let now = seconds_now();
+        let validity = Validity { not_before: now - 60, not_after: now + 3600 };
+        let ours = identity(validity);
+        let service_key =
+            SigningKey::from_pkcs8_der(Curve::P384, ours.service_key_secret()).unwrap();
+        let key = SigningKey::generate(Curve::P384);
+        let request = EndorseNode { key: key.public(), names: &[], validity };
+        let node = endorse_node(&service_key, &ours.service_cert, &request).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(ours.service_cert.der().to_vec())).unwrap();
+        let shown = Arc::new(Shown::new(&ours, now, None).unwrap());
+        let theirs = somebody(roots, &[&node], &key, protocols);
+        (PeerTls::new(&ours, &shown).unwrap(), shown, theirs)
+    }
+
+    #[tokio::test]
+    async fn no_connection_resumes_another() {
+        let (ours, shown, theirs) = two(&[PEER_PROTOCOL]);
+        let [node, other] = [&ours, &theirs].map(|tls| {
+            (
+                TlsConnector::from(Arc::clone(&tls.client)),
+                TlsAcceptor::from(Arc::clone(&tls.server)),
+            )
+        });
+        let resumed = [Some(HandshakeKind::Resumed); 2];
+        let full = [Some(HandshakeKind::Full); 2];
+        assert_eq!(second_handshake(&other.0, &other.1).await, resumed, "others do");
+        assert_eq!(second_handshake(&other.0, &node.1).await, full, "the port of nodes");
+        assert_eq!(second_handshake(&node.0, &other.1).await, full, "what nodes dial");
+
+        let mut http = ClientConfig::clone(&theirs.client);
+        http.alpn_protocols.clear();
+        let clients = client_acceptor(&shown).unwrap();
+        let begun = second_handshake(&TlsConnector::from(Arc::new(http)), &clients).await;
+        assert_eq!(begun, full, "the port of clients");
+    }
+
+    #[tokio::test]
+    async fn nodes_speak_one_protocol_and_say_so() {
+        let other: &[u8] = b"coco-peer/2";
+        for (protocols, expected) in [
+            (&[PEER_PROTOCOL][..], true),
+            (&[other, PEER_PROTOCOL], true),
+            (&[other], false),
+            (&[], false),
+        ] {
+            let (ours, _, theirs) = two(protocols);
+            for result in met(&ours, &theirs).await {
+                assert_eq!(result.is_ok(), expected, "{protocols:?}: {result:?}");
+                if let Err(error) = result {
+                    assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+                    assert!(error.to_string().contains("coco-peer/1"), "{error}");
+                }
+            }
+        }
     }
 
     #[tokio::test]
@@ -315,7 +460,8 @@ mod tests {
             ("endorsed by the key of before", &[&forged, &link], &key, false),
             ("the key of before itself", &[&link], &stolen, false),
         ] {
-            let believed = is_believed(&tls, roots.clone(), chain, key).await;
+            let theirs = somebody(roots.clone(), chain, key, &[PEER_PROTOCOL]);
+            let believed = met(&tls, &theirs).await.map(|met| met.is_ok());
             assert_eq!(believed, [expected; 2], "{name}");
         }
     }

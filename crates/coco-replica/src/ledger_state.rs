@@ -16,6 +16,8 @@ pub struct LedgerState {
     /// The first seqno of each view, ascending in both.
     pub(crate) views: Vec<(Seqno, View)>,
     pub(crate) committed: Seqno,
+    pub(crate) committed_time_s: u64,
+    pub(crate) started_from: Seqno,
     pub(crate) role: Role,
     pub(crate) view: View,
     pub(crate) primary: Option<NodeId>,
@@ -30,10 +32,24 @@ impl LedgerState {
             signatures: Vec::new(),
             views: Vec::new(),
             committed: Seqno::ZERO,
+            committed_time_s: 0,
+            started_from: Seqno::ZERO,
             role: Role::Backup,
             view: View::GENESIS,
             primary: None,
         }
+    }
+
+    /// What begins with a snapshot, of that entry and time.
+    pub(crate) fn from_snapshot(secrets: LedgerSecrets, at: Seqno, time_s: u64) -> Self {
+        let committed_time_s = time_s;
+        Self { committed: at, started_from: at, committed_time_s, ..Self::new(secrets) }
+    }
+
+    /// Takes in that everything up to `to` is committed, and that something of it names this time.
+    pub(crate) fn commit(&mut self, to: Seqno, time_s: u64) {
+        self.committed = to;
+        self.committed_time_s = self.committed_time_s.max(time_s);
     }
 
     /// The last entry, committed or not.
@@ -46,6 +62,18 @@ impl LedgerState {
     #[must_use]
     pub fn committed(&self) -> TxId {
         self.tx_id(self.committed)
+    }
+
+    /// The latest time that a committed signature or block names, in seconds since 1970; zero, where this node knows none.
+    #[must_use]
+    pub const fn committed_time_s(&self) -> u64 {
+        self.committed_time_s
+    }
+
+    /// The snapshot that this node started from; zero, if it read the whole ledger.
+    #[must_use]
+    pub const fn started_from(&self) -> Seqno {
+        self.started_from
     }
 
     /// This node's role.

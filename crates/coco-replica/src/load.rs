@@ -208,7 +208,7 @@ struct Uncommitted {
     chunk_bytes_before: u64,
     /// [`Core::ledger_time_ms`] with it.
     ledger_time_ms: u64,
-    is_signature: bool,
+    signed_at_s: Option<u64>,
 }
 
 impl Core {
@@ -367,11 +367,11 @@ impl Core {
             bytes,
             chunk_bytes_before,
             ledger_time_ms: self.ledger_time_ms,
-            is_signature: kind.is_signature,
+            signed_at_s: kind.signed_at_s,
         });
         self.uncommitted_bytes += bytes;
-        self.uncommitted_batches += usize::from(!kind.is_signature);
-        self.state.write().append(id, leaf, kind.is_signature);
+        self.uncommitted_batches += usize::from(kind.signed_at_s.is_none());
+        self.state.write().append(id, leaf, kind.signed_at_s.is_some());
         assert_eq!(self.store.version(), id.seqno, "store and tree stand at the same position");
     }
 
@@ -460,7 +460,7 @@ impl Core {
             id,
             entry.leaf(),
             bytes.len(),
-            AppendKind { is_signature: record.is_some(), chunk_ends },
+            AppendKind { signed_at_s: record.map(|record| record.issued_at_s), chunk_ends },
         );
         if let Some(next) = configuration {
             self.note_configuration(id.seqno, next);
@@ -524,11 +524,13 @@ impl Core {
     /// Marks everything up to `to` as committed and lets go of versions older than `retained` entries before it, or of more
     /// where they have large values.
     pub(crate) fn commit(&mut self, to: Seqno, retained: u64) {
-        self.state.write().committed = to;
+        let mut signed_at_s = 0;
         while let Some(entry) = self.uncommitted.pop_front_if(|entry| entry.seqno <= to) {
             self.committed_time_ms = entry.ledger_time_ms;
+            signed_at_s = signed_at_s.max(entry.signed_at_s.unwrap_or(0));
             self.settled(&entry);
         }
+        self.state.write().commit(to, signed_at_s.max(self.committed_time_ms / 1000));
         while self.snapshots_asked.get(1).is_some_and(|next| *next <= to) {
             self.snapshots_asked.pop_front();
         }
@@ -538,7 +540,7 @@ impl Core {
 
     fn settled(&mut self, entry: &Uncommitted) {
         self.uncommitted_bytes -= entry.bytes;
-        self.uncommitted_batches -= usize::from(!entry.is_signature);
+        self.uncommitted_batches -= usize::from(entry.signed_at_s.is_none());
     }
 }
 
@@ -551,12 +553,13 @@ const CONFIGURATIONS_KEPT: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppendKind {
-    pub(crate) is_signature: bool,
+    /// For a signature, the second since 1970 that it names.
+    pub(crate) signed_at_s: Option<u64>,
     pub(crate) chunk_ends: bool,
 }
 
 impl AppendKind {
-    pub(crate) const PLAIN: Self = Self { is_signature: false, chunk_ends: false };
+    pub(crate) const PLAIN: Self = Self { signed_at_s: None, chunk_ends: false };
 }
 
 /// Builds a replica's state from its own ledger, entry by entry, or from a snapshot and the entries after it.
@@ -652,8 +655,8 @@ impl Loader {
         let awaited = SnapshotEvidence { seqno: at, digest: snapshot.digest() };
         let awaited = Some((snapshot.evidence(), awaited));
         let (views, tree, signatures) = snapshot.into_positions();
-        let state =
-            LedgerState { tree, signatures, views, committed: at, ..LedgerState::new(secrets) };
+        let began = LedgerState::from_snapshot(secrets, at, marks.time_ms / 1000);
+        let state = LedgerState { tree, signatures, views, ..began };
         let mut core = Core::new(cipher, store, state, marks);
         core.unread_from = unread_from.unwrap_or(core.unread_from);
         if let Some((at, configuration)) = configuration {

@@ -511,20 +511,15 @@ impl Replica {
 
     fn sign(&mut self) -> Result<(), StepError> {
         let Some(id) = self.next_tx_id() else { return Ok(()) };
+        let now_s = self.now.wall_ms / 1000;
         let (writes, previous) = {
             let state = self.core.state.read();
             let previous = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
-            let writes = signature_write_set(
-                self.signer.as_ref(),
-                state.tree(),
-                id,
-                previous,
-                self.now.wall_ms / 1000,
-            );
-            (writes, previous)
+            let signer = self.signer.as_ref();
+            (signature_write_set(signer, state.tree(), id, previous, now_s), previous)
         };
         let kind = AppendKind {
-            is_signature: true,
+            signed_at_s: Some(now_s),
             chunk_ends: self.core.chunk_bytes >= self.settings.chunk_bytes
                 || self.governing.chunk_asked
                 || self.snapshots.is_due_at(previous, id.seqno)

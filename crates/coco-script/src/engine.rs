@@ -52,6 +52,12 @@ impl Engine {
         GUEST
     }
 
+    /// The version of QuickJS-NG that was compiled.
+    #[must_use]
+    pub const fn version() -> &'static str {
+        env!("QUICKJS_VERSION")
+    }
+
     pub(crate) fn engine(&self) -> &wasmi::Engine {
         &self.0.engine
     }

@@ -9,6 +9,15 @@ use tokio::task::JoinSet;
 
 use crate::{fault::Fault, session::Session};
 
+/// What is to be known of the platform `virtual`, the only one of this version.
+pub(crate) const UNSAFE_PLATFORM: &str =
+    "virtual. It protects nothing: no hardware keeps the host away from keys and data.";
+
+/// Whether the platform of a network protects nothing, as the node says that answers.
+pub(crate) fn is_unsafe(session: &Session) -> Result<bool, Fault> {
+    session.ask(Client::version).map(|version| version.is_unsafe)
+}
+
 /// A node that is asked.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -82,10 +91,11 @@ async fn ask(client: &Client) -> Result<Said, CallError> {
 }
 
 impl Said {
-    /// `primary`, `backup`, `candidate` or `learner`, and whether it is about to end.
+    /// `primary`, `backup`, `candidate`, `learner` or `retired`, and whether it is about to end.
     pub(crate) fn role(&self) -> String {
         let role = match (&*self.consensus.membership_state, &*self.consensus.leadership_state) {
             ("Learner", _) => "learner",
+            ("Retired", _) => "retired",
             (_, "Leader") => "primary",
             (_, "Candidate") => "candidate",
             _ => "backup",

@@ -21,12 +21,11 @@ use super::{
     respond::{self, Refused, Reply},
     service::Service,
 };
-use crate::clock::seconds_now;
 
 /// Says as whom the service takes whoever asks, as of what is committed.
 pub(super) fn answer<B>(service: &Service, request: &Request<B>) -> Result<Reply, Refused> {
     let (at, mut rows) = service.committed_rows();
-    let caller = recognise(&mut rows, request, seconds_now())?;
+    let caller = recognise(&mut rows, request, service.now_s())?;
     Ok(respond::at(respond::json(&caller.map_or(Shown::Anyone, show)), at))
 }
 
@@ -87,19 +86,36 @@ fn show(caller: Caller) -> Shown {
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::Certificate;
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use coco_crypto::{Certificate, Curve, SigningKey, Validity};
+    use coco_kv::WriteSet;
+    use coco_ledger::{FirstLedger, LedgerSecret, ServiceSigner};
+    use coco_replica::{Loader, SharedLedgerState};
     use hyper::body::Bytes;
     use serde_json::json;
 
     use super::{
-        super::fixture::{Fixture, fits, read_response},
+        super::{
+            fixture::{Fixture, fits, read_response},
+            service::floored,
+        },
         *,
     };
+    use crate::shown::tests::identity;
 
     const NOW: u64 = 1_700_000_500;
 
     /// What somebody is told who shows this certificate and these headers, with what stands in `www-authenticate`.
     fn ask(fixture: &Fixture, pem: Option<&str>, headers: &[&str]) -> (u16, Value, String) {
+        ask_at(fixture, pem, headers, NOW)
+    }
+
+    fn ask_at(
+        fixture: &Fixture,
+        pem: Option<&str>,
+        headers: &[&str],
+        now: u64,
+    ) -> (u16, Value, String) {
         let mut request = Request::new(());
         for header in headers {
             request.headers_mut().append(AUTHORIZATION, header.parse().unwrap());
@@ -109,7 +125,7 @@ mod tests {
             request.extensions_mut().insert(ShownCertificate(Bytes::from(der)));
         }
         let mut rows = Rows::as_of(&fixture.store.reader().head());
-        let reply = match recognise(&mut rows, &request, NOW) {
+        let reply = match recognise(&mut rows, &request, now) {
             Ok(caller) => respond::json(&caller.map_or(Shown::Anyone, show)),
             Err(refused) => refused.reply(),
         };
@@ -160,6 +176,53 @@ mod tests {
                 let expected = r#"Bearer realm="JWT bearer token access", error="invalid_token""#;
                 assert_eq!(challenge, expected);
             }
+        }
+    }
+
+    /// The ledger of a service with a committed signature of that second.
+    fn signed_at(seconds: u64) -> SharedLedgerState {
+        let ours = identity(Validity { not_before: NOW, not_after: NOW + 3600 });
+        let (node, service) = (ours.node_key_secret(), ours.service_key_secret());
+        let signer = ServiceSigner::new(node, ours.node_cert.pem(), service).unwrap();
+        let secret = LedgerSecret::new(&[7; 32]);
+        let mut ledger = FirstLedger::new(secret.clone());
+        ledger.append(&WriteSet::new()).unwrap();
+        ledger.sign(&signer, seconds).unwrap();
+        let mut loader = Loader::new(secret, Vec::new(), [1, 2], 1);
+        for entry in ledger.into_entries() {
+            loader.push(entry, true).unwrap();
+        }
+        loader.state()
+    }
+
+    /// A key for tokens, and what members admit of it.
+    fn issuer() -> (SigningKey, Value) {
+        let key = SigningKey::generate(Curve::P256);
+        let spki = key.public().spki_der();
+        let (x, y) = spki[spki.len() - 64..].split_at(32);
+        let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
+        (key, json!({ "keys": [{ "kty": "EC", "kid": "k", "crv": "P-256", "x": x, "y": y }] }))
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_revives_no_token() {
+        let mut fixture = Fixture::new();
+        let (key, keys) = issuer();
+        let iss = "https://login.acme.example";
+        fixture.pass("set_jwt_issuer", &json!({ "issuer": iss, "audience": "a", "jwks": keys }));
+        let header = json!({ "alg": "ES256", "kid": "k" });
+        let claims = json!({ "iss": iss, "aud": "a", "nbf": NOW - 300, "exp": NOW });
+        let [header, claims] =
+            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(key.sign_fixed(signed.as_bytes()));
+        let token = format!("Bearer {signed}.{signature}");
+
+        let host = NOW - 200;
+        for (ledger, expected) in [(NOW - 300, 200), (NOW - 100, 200), (NOW + 100, 401)] {
+            let now = floored(&signed_at(ledger), host);
+            assert_eq!(now, host.max(ledger));
+            assert_eq!(ask_at(&fixture, None, &[&token], now).0, expected, "{ledger}");
         }
     }
 }

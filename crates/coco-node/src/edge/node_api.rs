@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use coco_api::{
-    Attestations, Consensus, ConsensusConfiguration, ConsensusDetails, ConsensusNode, ErrorCode,
-    HistoricalCache, JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity, Quote, Quotes,
-    RpcInterface, Version,
+    Attestations, Consensus, ConsensusAck, ConsensusConfiguration, ConsensusDetails, ConsensusNode,
+    ErrorCode, HistoricalCache, JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity,
+    Quote, Quotes, RpcInterface, Version,
 };
 use coco_governance::{
-    GovernanceError,
+    Engine, GovernanceError,
     rows::{InterfaceRow, NodeRow, Rows, ServiceRow, parse},
     tables::{self, NODES_INFO, PREVIOUS_SERVICE_IDENTITY, SERVICE_CONFIG, SERVICE_INFO},
 };
 use coco_kv::{MapName, Snapshot};
-use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow};
+use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, LedgerSecrets};
 use coco_types::{NodeId, Role, Seqno};
 use hyper::{StatusCode, header::HeaderValue};
 
@@ -25,6 +25,7 @@ use super::{
     service::Service,
     table::NodeCall,
 };
+use crate::acks::Ack;
 
 /// The seqno of the first entry, which created the service.
 const CREATION: Seqno = Seqno(1);
@@ -60,7 +61,7 @@ pub(crate) fn answer(
         NodeCall::Backup => Ok(backup(service)),
         NodeCall::Version => Ok(version()),
         NodeCall::Config => Ok(respond::json_text(service.parts().shown_config.clone())),
-        NodeCall::Consensus => Ok(consensus(service)),
+        NodeCall::Consensus => consensus(service),
         NodeCall::ReadyApp => Ok(ready(is_ready(service) && service.status().is_open())),
         NodeCall::ReadyGov => Ok(ready(is_ready(service))),
         NodeCall::SelfSignedCertificate => Ok(respond::json(
@@ -98,7 +99,7 @@ fn jwt_refresh(service: &Service) -> Reply {
 fn version() -> Reply {
     respond::json(&Version {
         ccf_version: concat!("coco-", env!("CARGO_PKG_VERSION")).to_owned(),
-        quickjs_version: String::new(),
+        quickjs_version: Engine::version().to_owned(),
         // The only platform of this version is the virtual one.
         is_unsafe: true,
     })
@@ -107,13 +108,23 @@ fn version() -> Reply {
 fn state(service: &Service) -> Reply {
     let state = service.state();
     let last_signed = state.last_signature(state.last().seqno).unwrap_or(Seqno::ZERO);
+    let target = recovery_target(state.secrets()).map(|target| target.0);
     respond::json(&NodeState {
         node_id: service.node_id().to_string(),
-        state: "PartOfNetwork".into(),
+        state: if target.is_some() { "PartOfPublicNetwork" } else { "PartOfNetwork" }.into(),
         last_signed_seqno: last_signed.0,
-        startup_seqno: 0,
+        startup_seqno: state.started_from().0,
         stop_notice: service.is_stopping(),
+        recovery_target_seqno: target,
+        // All secrets come at one time, and what is private is read before the node serves again.
+        last_recovered_seqno: target.map(|_| 0),
     })
+}
+
+/// The last entry whose secret a service is without that is being recovered.
+fn recovery_target(secrets: &LedgerSecrets) -> Option<Seqno> {
+    let first = secrets.periods().first().filter(|_| !secrets.is_whole())?;
+    Some(first.from.previous())
 }
 
 fn network(service: &Service) -> Result<Reply, GovernanceError> {
@@ -160,6 +171,7 @@ fn nodes_asked_for(service: &Service, query: &Query<'_>) -> Result<Reply, Govern
 }
 
 fn nodes(service: &Service) -> Vec<Node> {
+    let snapshot = service.committed().1;
     let primary = service.state().primary();
     let described = service.parts().nodes.all().into_iter().map(|(id, address)| Node {
         node_id: id.to_string(),
@@ -174,9 +186,16 @@ fn nodes(service: &Service) -> Vec<Node> {
             },
         )]),
         node_data: serde_json::Value::Null,
-        last_written: CREATION.0,
+        last_written: last_written(&snapshot, &id.to_string()),
     });
     described.collect()
+}
+
+/// The entry that wrote a node's row. Who has none was named by the first.
+fn last_written(snapshot: &Snapshot, node: &str) -> u64 {
+    let map = snapshot.map(&MapName::from_static(NODES_INFO));
+    let written = map.and_then(|map| snapshot.written(map, node.as_bytes()));
+    written.unwrap_or(CREATION).0
 }
 
 fn one_node(service: &Service, asked: &str) -> Reply {
@@ -273,16 +292,17 @@ fn written_nodes(
     service: &Service,
     is_meant: impl Fn(&NodeRow) -> bool,
 ) -> Result<Vec<Node>, GovernanceError> {
-    let (at, mut rows) = service.committed_rows();
+    let snapshot = service.committed().1;
     let primary = service.state().primary().map(|id| id.to_string());
-    let meant = node_rows(&mut rows)?.into_iter().filter(|(_, row)| is_meant(row));
+    let meant =
+        node_rows(&mut Rows::as_of(&snapshot))?.into_iter().filter(|(_, row)| is_meant(row));
     let nodes = meant.map(|(node_id, row)| Node {
         primary: Some(&node_id) == primary.as_ref(),
+        last_written: last_written(&snapshot, &node_id),
         node_id,
         status: row.status,
         rpc_interfaces: row.rpc_interfaces.into_iter().map(interface).collect(),
         node_data: row.node_data,
-        last_written: at.seqno.0,
     });
     Ok(nodes.collect())
 }
@@ -342,8 +362,9 @@ fn previous_identity(rows: &mut Rows) -> Result<Reply, GovernanceError> {
     Ok(respond::json(&PreviousIdentity { previous_service_identity }))
 }
 
-fn consensus(service: &Service) -> Reply {
-    let known = configuration_of(&service.committed().1);
+fn consensus(service: &Service) -> Result<Reply, GovernanceError> {
+    let snapshot = service.committed().1;
+    let (known, idx) = configuration_of(&snapshot);
     let addresses: BTreeMap<NodeId, String> =
         service.parts().nodes.all().into_iter().map(|(id, address)| (id, address.peer)).collect();
     let shown = |ids: &[NodeId]| {
@@ -353,16 +374,20 @@ fn consensus(service: &Service) -> Reply {
         };
         ids.iter().map(node).collect::<BTreeMap<_, _>>()
     };
-    let mut configs = Vec::new();
-    for nodes in [&known.outgoing, &known.voters] {
-        if !nodes.is_empty() {
-            configs.push(ConsensusConfiguration { nodes: shown(nodes) });
-        }
-    }
-    let votes = [&known.voters, &known.outgoing].iter().any(|ids| ids.contains(&service.node_id()));
+    let all = [&known.outgoing, &known.voters].into_iter().filter(|nodes| !nodes.is_empty());
+    let configs =
+        all.map(|nodes| ConsensusConfiguration { idx, rid: idx, nodes: shown(nodes) }).collect();
+    let ack = |ack: Ack| {
+        let Ack { node, seqno, heard_ms_ago } = ack;
+        (node.to_string(), ConsensusAck { last_received_ms: heard_ms_ago, seqno: seqno.0 })
+    };
+    let me = service.node_id();
+    let row = Rows::as_of(&snapshot).read(NODES_INFO, me.to_string().as_bytes())?;
+    let (membership, phase) = membership(me, &known, row.as_ref());
     let state = service.state();
-    respond::json(&Consensus {
+    Ok(respond::json(&Consensus {
         details: ConsensusDetails {
+            acks: service.peers().acks().all().into_iter().map(ack).collect(),
             configs,
             current_view: state.view().0,
             leadership_state: match state.role() {
@@ -372,17 +397,87 @@ fn consensus(service: &Service) -> Reply {
             }
             .to_owned(),
             learners: shown(&known.learners),
-            membership_state: if votes { "Active" } else { "Learner" }.to_owned(),
+            membership_state: membership.to_owned(),
             primary_id: state.primary().map(|id| id.to_string()),
             reconfiguration_type: "OneTransaction".to_owned(),
+            retirement_phase: phase.map(str::to_owned),
             ticking: !service.is_stopping(),
         },
-    })
+    }))
 }
 
-/// Who takes part in consensus, as of the committed version.
-fn configuration_of(snapshot: &Snapshot) -> ConfigurationRow {
+/// CCF's words for the part that a node takes, and for how far its retirement is.
+fn membership(
+    node: NodeId,
+    known: &ConfigurationRow,
+    row: Option<&NodeRow>,
+) -> (&'static str, Option<&'static str>) {
+    let votes = [&known.voters, &known.outgoing].iter().any(|ids| ids.contains(&node));
+    match row.filter(|row| row.status == "Retired") {
+        Some(_) if votes => ("RetirementInitiated", Some("Ordered")),
+        Some(_) if known.learners.contains(&node) => ("RetirementInitiated", Some("Ordered")),
+        Some(row) if row.retired_committed => ("Retired", Some("RetiredCommitted")),
+        Some(_) => ("Retired", Some("Completed")),
+        None if votes => ("Active", None),
+        None => ("Learner", None),
+    }
+}
+
+/// Who takes part in consensus as of the committed version, and the entry that says it; zero, if none does.
+fn configuration_of(snapshot: &Snapshot) -> (ConfigurationRow, u64) {
     let map = snapshot.map(&MapName::from_static(CONFIGURATION_MAP));
     let row = map.and_then(|map| snapshot.get(map, tables::singleton_key()));
-    row.and_then(|row| ConfigurationRow::read(&row).ok()).unwrap_or_default()
+    let known = row.and_then(|row| ConfigurationRow::read(&row).ok()).unwrap_or_default();
+    let written = map.and_then(|map| snapshot.written(map, tables::singleton_key()));
+    (known, written.unwrap_or(Seqno::ZERO).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, Period};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_recovery_goes_as_far_as_the_first_entry_that_can_be_read() {
+        let secret = || LedgerSecret::new(&[1; LEDGER_SECRET_BYTES]);
+        let from = |seqno| [Period { from: Seqno(seqno), secret: secret() }];
+        for (first, expected) in [(1, None), (2, Some(Seqno(1))), (20, Some(Seqno(19)))] {
+            let secrets = LedgerSecrets::new(from(first)).unwrap();
+            assert_eq!(recovery_target(&secrets), expected, "{first}");
+        }
+    }
+
+    #[test]
+    fn the_part_that_a_node_takes_has_ccfs_words() {
+        let [voter, leaver, learner, gone] = [1, 2, 3, 4].map(|byte| NodeId([byte; 32]));
+        let known = ConfigurationRow {
+            voters: vec![voter],
+            outgoing: vec![leaver],
+            learners: vec![learner],
+        };
+        let row = |status: &str, retired_committed: bool| -> NodeRow {
+            let row = json!({
+                "status": status,
+                "retired_committed": retired_committed,
+                "quote_info": { "format": "Insecure_Virtual" },
+            });
+            serde_json::from_value(row).unwrap()
+        };
+        for (node, status, is_committed, expected) in [
+            (voter, "Trusted", false, ("Active", None)),
+            (leaver, "Trusted", false, ("Active", None)),
+            (learner, "Trusted", false, ("Learner", None)),
+            (gone, "Pending", false, ("Learner", None)),
+            (leaver, "Retired", false, ("RetirementInitiated", Some("Ordered"))),
+            (learner, "Retired", false, ("RetirementInitiated", Some("Ordered"))),
+            (gone, "Retired", false, ("Retired", Some("Completed"))),
+            (gone, "Retired", true, ("Retired", Some("RetiredCommitted"))),
+        ] {
+            let row = row(status, is_committed);
+            assert_eq!(membership(node, &known, Some(&row)), expected, "{status} {is_committed}");
+        }
+        assert_eq!(membership(voter, &known, None), ("Active", None));
+    }
 }

@@ -31,6 +31,7 @@ use super::{
     table::{self, Call, Frontend, Row},
 };
 use crate::{
+    clock::seconds_now,
     config::{Limits, OperatorFeature},
     directory::Directory,
     driver::Inbox,
@@ -203,6 +204,11 @@ impl Service {
         let began_with = &self.parts.identity.service_cert;
         let written = row.and_then(ServiceRow::certificate);
         written.filter(|now| now.key() == began_with.key()).as_ref().unwrap_or(began_with).pem()
+    }
+
+    /// The time by which callers are judged, in seconds since 1970.
+    pub(super) fn now_s(&self) -> u64 {
+        floored(&self.parts.state, seconds_now())
     }
 
     pub(crate) const fn node_id(&self) -> NodeId {
@@ -390,6 +396,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What the host's clock says, unless the ledger is known to be further: who sets it back revives nothing that has ended.
+pub(super) fn floored(state: &SharedLedgerState, host_s: u64) -> u64 {
+    host_s.max(state.read().committed_time_s())
 }
 
 fn closing(mut response: Reply) -> Reply {

@@ -17,7 +17,7 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
 use super::{CONNECT_TIMEOUT, RETRY_MIN, late};
@@ -49,9 +49,9 @@ where
                 continue;
             }
         };
-        let (acceptor, accepted, serve) = (tls.acceptor(), Arc::clone(&accepted), serve.clone());
+        let (tls, accepted, serve) = (tls.clone(), Arc::clone(&accepted), serve.clone());
         let task = tokio::spawn(async move {
-            let (stream, certificate) = match shake_hands(stream, acceptor).await {
+            let (stream, certificate) = match shake_hands(stream, &tls).await {
                 Ok(shown) => shown,
                 Err(error) => {
                     info!(%error, "no peer connects");
@@ -73,10 +73,10 @@ where
 
 async fn shake_hands(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    tls: &PeerTls,
 ) -> std::io::Result<(TlsStream<TcpStream>, Certificate)> {
     stream.set_nodelay(true)?;
-    let stream = timeout(CONNECT_TIMEOUT, acceptor.accept(stream)).await.map_err(late)??;
+    let stream = timeout(CONNECT_TIMEOUT, tls.accept(stream)).await.map_err(late)??;
     let certificate = peer_certificate(stream.get_ref().1.peer_certificates())
         .ok_or_else(|| std::io::Error::other("the peer's certificate cannot be read"))?;
     Ok((stream, certificate))

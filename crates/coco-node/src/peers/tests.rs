@@ -61,7 +61,7 @@ fn dialled(keep_alive_every: Duration) -> Dialled {
     let link = Link {
         id: NodeId([1; 32]),
         address: "127.0.0.1:1".to_owned(),
-        connector: tls(&me).connector(),
+        tls: tls(&me),
         inbox: Inbox::new(1).0,
         metrics: Arc::new(Metrics::new()),
     };

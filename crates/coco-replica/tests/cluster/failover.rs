@@ -6,6 +6,7 @@ use coco_types::{Role, Seqno, TxStatus};
 use crate::{
     bank::Transfer,
     commit::outside,
+    genesis::START_S,
     network::{Cluster, EAGER, Plan},
     watch::check_chunks,
 };
@@ -166,6 +167,37 @@ fn block_time_never_runs_backwards() {
         time(&cluster, fourth) >= time(&cluster, third),
         "a restart reads the time from the ledger"
     );
+}
+
+/// Where nobody transacts, signatures are all that names a time.
+#[test]
+fn the_committed_time_is_the_latest_that_a_block_or_a_signature_names() {
+    let mut cluster = Cluster::led(Plan::default());
+    let times = |cluster: &Cluster| {
+        [0, 1].map(|node| cluster.replica(node).state().read().committed_time_s() - START_S)
+    };
+    cluster.clock_ms += 5_000;
+    cluster.execute(0);
+    cluster.run(2);
+    assert_eq!(times(&cluster), [5, 5]);
+    // A view begins with an entry without a block.
+    cluster.clock_ms += 7_000;
+    let to = cluster.nodes[1].id;
+    cluster.step(0, Input::TransferTo(to));
+    cluster.settle();
+    cluster.run(2);
+    let signed = times(&cluster);
+    assert!(signed[0] == signed[1] && signed[0] >= 12, "{signed:?}");
+    // A clock that is behind changes nothing, and neither does what is not committed.
+    cluster.nodes[1].behind_ms = 60_000;
+    cluster.execute(1);
+    cluster.run(2);
+    assert_eq!(times(&cluster), signed);
+    cluster.nodes[1].behind_ms = 0;
+    cluster.isolate(1);
+    cluster.clock_ms += 60_000;
+    cluster.execute(1);
+    assert_eq!(times(&cluster), signed);
 }
 
 /// The old primary rolls back and leads again: its chunks end where they would if it had not executed ahead.

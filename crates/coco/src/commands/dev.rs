@@ -33,7 +33,7 @@ use coco_node::{
 use coco_types::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::http;
+use crate::{commands::http, nodes::UNSAFE_PLATFORM};
 
 /// Most nodes of a development network: all of them share this machine.
 const NODES_MAX: usize = 9;
@@ -516,10 +516,7 @@ impl Network {
                 cert.display()
             )?;
         }
-        writeln!(
-            out,
-            "Platform: virtual. It protects nothing: no hardware keeps the host away from keys and data."
-        )?;
+        writeln!(out, "Platform: {UNSAFE_PLATFORM}")?;
         if arguments.genesis.is_none() && !resumed {
             writeln!(out)?;
             writeln!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fault::Fault,
+    nodes::{UNSAFE_PLATFORM, is_unsafe},
     output::{Output, Table, plain, short, utc},
     session::{KeyArgs, NetworkArgs, Session},
 };
@@ -99,12 +100,13 @@ pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
     let until = utc(session.service_in(&network.service_certificate)?.validity().not_after);
     let nodes = session.ask(Client::nodes)?;
     let commit = session.ask(Client::commit)?.transaction_id;
+    let is_unsafe = is_unsafe(&session)?;
     let me = session.signer(&arguments.keys)?.map(|certificate| MemberId(certificate.digest()));
     let governance = Governance::fetch(&session, me)?;
     let identity = session.client().identity().to_string();
     let members = json!({
         "network": session.name, "service_id": identity, "service_status": network.service_status,
-        "service_certificate_until": until,
+        "service_certificate_until": until, "unsafe": is_unsafe,
         "view": network.current_view, "primary_id": network.primary_id, "commit": commit,
         "nodes": nodes.nodes, "governance": governance.as_ref().map(Governance::json),
     });
@@ -117,6 +119,9 @@ pub(crate) fn run(arguments: &StatusArgs, output: Output) -> Result<(), Fault> {
             plain(&commit),
             network.current_view,
         );
+        if is_unsafe {
+            text.push_str(&format!("platform   {UNSAFE_PLATFORM}\n"));
+        }
         text.push_str(&match &governance {
             Some(governance) => governance.text(),
             None => "members    this node does not serve governance\n".to_owned(),

@@ -156,6 +156,8 @@ fn node(
     let version =
         object(connection, "/node/version", &["ccf_version", "quickjs_version", "unsafe"])?;
     ensure!(version["unsafe"] == true, "the virtual platform is not safe: {version}");
+    let engine = version["quickjs_version"].as_str().context("a text")?;
+    ensure!(engine.split('.').count() == 3 && engine.starts_with(char::is_numeric), "{version}");
     ensure!(
         version["ccf_version"].as_str().is_some_and(|version| version.starts_with("coco-")),
         "{version}"

@@ -166,7 +166,9 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
         &json!({ "node_id": node }),
     )?;
     until("it has its keys", TIME, || Ok(joining.0.try_wait()?.is_some()))?;
-    ensure!(joining.0.wait()?.success(), "{}", fs::read_to_string(&said)?);
+    let has_joined = joining.0.wait()?.success();
+    let said = fs::read_to_string(&said)?;
+    ensure!(has_joined && said.contains("platform virtual. It protects nothing"), "{said}");
     ensure!(!folder.join("newcomer.virtual-sealed").exists(), "its keys are in its identity now");
 
     let config = folder.join("node.toml");

@@ -32,6 +32,13 @@ fn every_node_speaks_for_itself(desk: &Desk) -> anyhow::Result<()> {
                 && node["state"]["node_id"] == node["node_id"],
             "{node}"
         );
+        let consensus = &node["consensus"];
+        let acks = consensus["acks"].as_object().context("acks")?;
+        let others = if node["node_id"] == *primary { 2 } else { 0 };
+        ensure!(acks.len() == others && !acks.contains_key(&primary), "{node}");
+        ensure!(acks.values().all(|ack| ack["seqno"].as_u64() > Some(0)), "{node}");
+        let configured = &consensus["configs"][0];
+        ensure!(configured["idx"].as_u64() > Some(0) && configured["rid"] == configured["idx"]);
         ensure!(node["certificate_until"].is_string() && node["commit"].is_string(), "{node}");
     }
     let one = desk.run(&["node", "status", &primary[..8], "--context", "acme"])?.ok();
@@ -61,8 +68,10 @@ fn what_is_wrong_with_a_network_is_said_with_what_to_do() -> anyhow::Result<()> 
     let examine = ["doctor", "--config", &config, "--output", "json", "--context", "acme"];
     until("all is well", TIME, || {
         let examined = said(&desk.run(&examine)?)?;
-        // How full the disk is on which the test runs is none of its business.
-        let is_of_network = |warned: &String| !warned.starts_with(r#""room""#);
+        // How full the disk is on which the test runs is none of its business, and no network has another platform.
+        let is_of_network = |warned: &String| {
+            !warned.starts_with(r#""room""#) && !warned.starts_with(r#""platform""#)
+        };
         let has_warned = found(&examined, "warn").iter().any(is_of_network);
         Ok(found(&examined, "FAIL").is_empty() && !has_warned)
     })?;
@@ -79,6 +88,7 @@ fn what_is_wrong_with_a_network_is_said_with_what_to_do() -> anyhow::Result<()> 
         "room",
         "fsync",
         "service",
+        "platform",
         "consensus",
         "quorum",
         "commit",
@@ -135,6 +145,11 @@ fn a_network_is_shown_as_members_set_it_up_and_changed_by_its_own_commands() -> 
     ensure!(codes.len() == 1, "{shown}");
     let text = desk.run(&["network", "show", "--context", "acme"])?.ok();
     ensure!(text.contains("constitution sha256:") && text.contains("Trusted"), "{text}");
+    let status = desk.run(&["status", "--context", "acme"])?.ok();
+    for text in [&text, &status] {
+        let line = text.lines().find(|line| line.starts_with("platform "));
+        ensure!(line.is_some_and(|line| line.contains("virtual. It protects nothing")), "{text}");
+    }
 
     // The same proposals as those of `coco proposal create`.
     let actions = |words: &[&str]| -> anyhow::Result<Value> {

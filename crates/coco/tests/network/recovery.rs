@@ -64,7 +64,22 @@ impl Phoenix {
         for name in members {
             self.ask(desk, name, &["proposal", "vote", &id, "--approve"])?.ok();
         }
-        until("it waits for shares", TIME, || Ok(self.status()? == "WaitingForRecoveryShares"))
+        until("it waits for shares", TIME, || Ok(self.status()? == "WaitingForRecoveryShares"))?;
+        let state = self.get("/node/state")?.1;
+        ensure!(state["state"] == "PartOfPublicNetwork", "{state}");
+        ensure!(state["last_recovered_seqno"] == 0, "{state}");
+        let target = state["recovery_target_seqno"].as_u64().context("a target")?;
+        ensure!(target > 4 && Some(target) < state["last_signed_seqno"].as_u64(), "{state}");
+        Ok(())
+    }
+
+    /// Waits until it is open, with all that is private.
+    fn opens(&self) -> anyhow::Result<()> {
+        until("it is open", TIME, || Ok(self.status().is_ok_and(|status| status == "Open")))?;
+        let state = self.get("/node/state")?.1;
+        let is_whole = state["recovery_target_seqno"].is_null();
+        ensure!(state["state"] == "PartOfNetwork" && is_whole, "{state}");
+        Ok(())
     }
 
     fn start(&self) -> anyhow::Result<Running> {
@@ -352,7 +367,7 @@ fn a_service_comes_back_from_a_copy_of_its_ledger_and_its_members_shares() -> an
     ensure!(phoenix.status()? == "WaitingForRecoveryShares", "one share is not enough");
     let two = phoenix.ask(&desk, "corp", &["shares", "submit"])?.ok();
     ensure!(two.contains("2/2") && two.contains("End of recovery"), "{two}");
-    until("it is open", TIME, || Ok(phoenix.status().is_ok_and(|status| status == "Open")))?;
+    phoenix.opens()?;
 
     let shown = phoenix.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
     assert_eq!(shown["result"], format!("{balance:#x}"));

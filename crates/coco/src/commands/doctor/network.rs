@@ -6,7 +6,7 @@ use coco_client::Client;
 
 use super::{Check, SLOW_DISK, until};
 use crate::{
-    nodes::{Asked, Said},
+    nodes::{Asked, Said, UNSAFE_PLATFORM, is_unsafe},
     output::short,
     session::Session,
 };
@@ -21,6 +21,7 @@ const FSYNC_SLOW_S: f64 = 0.051_2;
 /// Looks at what nodes said.
 pub(super) fn look(session: &Session, asked: &[Asked], now: u64) -> Vec<Check> {
     let mut checks = vec![service(session, now)];
+    checks.extend(platform(session));
     checks.extend(asked.iter().filter_map(silent));
     let said: Vec<(&Asked, &Said)> =
         asked.iter().filter_map(|node| Some((node, node.said.as_ref().ok()?))).collect();
@@ -47,6 +48,20 @@ fn service(session: &Session, now: u64) -> Check {
             let next = "coco proposal create renew-certificate";
             until(NAME, &whose, certificate.validity(), now, next)
         }
+    }
+}
+
+/// What the platform protects; nothing is said of one that does.
+fn platform(session: &Session) -> Option<Check> {
+    const NAME: &str = "platform";
+    match is_unsafe(session) {
+        Ok(true) => Some(Check::warning(
+            NAME,
+            UNSAFE_PLATFORM,
+            "keep nothing on it that has to stay secret",
+        )),
+        Ok(false) => None,
+        Err(fault) => Some(Check::fault(NAME, &fault)),
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     codes::Code,
     fault::{Fault, chain},
     files,
+    nodes::UNSAFE_PLATFORM,
     output::{Output, short},
     session::{certificate, endpoint, runtime},
     signing::now,
@@ -82,11 +83,16 @@ pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
         };
         let applicant = Applicant::new(keys, service, arguments)?;
         let node = applicant.certificate.key().node_id().to_string();
+        let is_unsafe = applicant.client(vec![first.clone()])?.version().await?.is_unsafe;
+        if is_unsafe {
+            eprintln!("    platform {UNSAFE_PLATFORM}");
+        }
         let info = applicant.wait(first, &node, arguments.wait).await?;
         applicant.write(&info, arguments)?;
         let path = arguments.place.config_path().display().to_string();
         eprintln!("4/4 keys sealed, settings in {path}");
-        output.print("network.join", json!({ "node_id": node, "config": path }), || {
+        let details = json!({ "node_id": node, "config": path, "unsafe": is_unsafe });
+        output.print("network.join", details, || {
             format!("joined as node {}\nnext  coco node start --config {path}", short(&node))
         });
         Ok(())
@@ -164,25 +170,23 @@ impl Applicant {
         }
     }
 
+    /// A client of these nodes, which shows them the key of this one.
+    fn client(&self, endpoints: Vec<Endpoint>) -> Result<Client, CallError> {
+        let (key, certificate) = (&self.keys.key, &self.certificate);
+        let service = self.service.clone();
+        Ok(Client::as_node(service, endpoints, Settings::default(), key, certificate)?)
+    }
+
     /// Asks the primary once.
     async fn ask(&self, first: &Endpoint) -> Result<JoinResponse, CallError> {
-        let client = |endpoints: Vec<Endpoint>| {
-            Client::as_node(
-                self.service.clone(),
-                endpoints,
-                Settings::default(),
-                &self.keys.key,
-                &self.certificate,
-            )
-        };
-        let any = client(vec![first.clone()])?;
+        let any = self.client(vec![first.clone()])?;
         let nodes = any.nodes().await?.nodes;
         let primary = nodes.iter().find(|node| node.primary).and_then(|node| {
             let interface = node.rpc_interfaces.values().next()?;
             format!("https://{}", interface.published_address).parse().ok()
         });
         match primary {
-            Some(primary) => client(vec![primary])?.join(&self.request).await,
+            Some(primary) => self.client(vec![primary])?.join(&self.request).await,
             None => any.join(&self.request).await,
         }
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     commands::member::share_holders,
     fault::Fault,
+    nodes::{UNSAFE_PLATFORM, is_unsafe},
     output::{Output, Table, short, utc},
     session::{NetworkArgs, Session, certificate},
 };
@@ -31,11 +32,13 @@ pub(super) fn run(arguments: &ShowArgs, output: Output) -> Result<(), Fault> {
     let rules = sha256(constitution.as_bytes()).to_string();
     let identity = session.client().identity().to_string();
     let until = utc(shown.validity().not_after);
+    let is_unsafe = is_unsafe(&session)?;
     let details = json!({
         "network": session.name,
         "service": service,
         "service_id": identity,
         "service_certificate_until": until,
+        "unsafe": is_unsafe,
         "constitution": { "sha256": rules, "bytes": constitution.len() },
         "members": members.len(),
         "active_members": active,
@@ -48,6 +51,9 @@ pub(super) fn run(arguments: &ShowArgs, output: Output) -> Result<(), Fault> {
         lines.row(["network", &format!("{}  {}", session.name, service.status)]);
         lines.row(["service", &identity]);
         lines.row(["", &format!("its certificate is valid until {until}")]);
+        if is_unsafe {
+            lines.row(["platform", UNSAFE_PLATFORM]);
+        }
         lines.row(["recoveries", &service.recovery_count.to_string()]);
         lines.row([
             "members",

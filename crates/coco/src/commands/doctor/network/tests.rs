@@ -20,15 +20,19 @@ fn said(id: &str) -> Said {
             last_signed_seqno: 0,
             startup_seqno: 0,
             stop_notice: false,
+            recovery_target_seqno: None,
+            last_recovered_seqno: None,
         },
         consensus: ConsensusDetails {
-            configs: vec![ConsensusConfiguration { nodes }],
+            acks: BTreeMap::new(),
+            configs: vec![ConsensusConfiguration { nodes, ..ConsensusConfiguration::default() }],
             current_view: 2,
             leadership_state: "Follower".to_owned(),
             learners: BTreeMap::new(),
             membership_state: "Active".to_owned(),
             primary_id: Some(VOTERS[0].to_owned()),
             reconfiguration_type: "OneTransaction".to_owned(),
+            retirement_phase: None,
             ticking: true,
         },
         commit: "2.5000".parse().ok(),
@@ -87,7 +91,9 @@ fn a_quorum_is_counted_among_voters_that_answer() {
     // While one configuration replaces another, each needs its own.
     let asked = voters(3, |_, said| {
         let alone = BTreeMap::from([("dddd".to_owned(), ConsensusNode { address: String::new() })]);
-        said.consensus.configs.push(ConsensusConfiguration { nodes: alone });
+        said.consensus
+            .configs
+            .push(ConsensusConfiguration { nodes: alone, ..ConsensusConfiguration::default() });
     });
     assert_eq!(quorum(&pairs(&asked)).level, Level::Failure);
 }
