@@ -92,7 +92,7 @@ pub(crate) fn statement_of(draft: &Draft) -> Statement {
     let (act, lines, word) = match draft.message() {
         Message::Proposal => {
             let lines = match document::parse(draft.content()) {
-                Ok(document) => changes::lines(&document.actions, None),
+                Ok(document) => changes::lines(&document, None),
                 Err(_) => vec![plain(&content)],
             };
             ("make a proposal".to_owned(), lines, None)

@@ -47,13 +47,8 @@ pub(crate) fn propose(
     let mut proposed = document::parse(&content)?;
     if arguments.only_here {
         let service = arguments.signing.service(session)?.pem();
-        proposed.actions.insert(
-            0,
-            coco_client::reply::Action {
-                name: "assert_service_identity".to_owned(),
-                args: json!({ "service_identity": service }),
-            },
-        );
+        let args = json!({ "service_identity": service });
+        proposed.actions.insert(0, document::action("assert_service_identity", args));
         content = document::write(&proposed)?;
     }
     if arguments.dry_run {
@@ -64,7 +59,7 @@ pub(crate) fn propose(
         message: Message::Proposal,
         content,
         act: "make a proposal".to_owned(),
-        lines: changes::lines(&proposed.actions, Some(session.client().identity())),
+        lines: changes::lines(&proposed, Some(session.client().identity())),
         word: None,
     };
     let fate = carry_out(session, &arguments.signing, &statement)?;

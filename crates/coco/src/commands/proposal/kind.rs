@@ -9,7 +9,6 @@ pub(crate) mod service;
 
 use std::path::{Path, PathBuf};
 
-use coco_client::reply::{Action, Actions};
 use coco_crypto::{encode_pem, read_bundle};
 use serde_json::{Map, Value, json};
 
@@ -56,7 +55,7 @@ impl Kind {
             Self::Service(kind) => kind.action(session)?,
             Self::Raw { file } => return Ok(document::read(file)?.0),
         };
-        document::write(&Actions { actions: vec![Action { name: name.to_owned(), args }] })
+        document::write(&document::of(vec![document::action(name, args)]))
     }
 }
 

@@ -43,7 +43,7 @@ impl Shown {
 
     /// What it would change, a line each.
     pub(super) fn changes(&self, session: &Session) -> Vec<String> {
-        changes::lines(&self.document.actions, Some(session.client().identity()))
+        changes::lines(&self.document, Some(session.client().identity()))
     }
 
     /// Who voted, and, once it is decided, how.
