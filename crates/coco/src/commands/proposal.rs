@@ -8,6 +8,7 @@ mod document;
 pub(crate) mod kind;
 mod ls;
 pub(crate) mod policy;
+mod recovered;
 mod show;
 mod simulate;
 mod submit;

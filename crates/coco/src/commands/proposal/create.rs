@@ -3,7 +3,7 @@
 use coco_client::Message;
 use serde_json::json;
 
-use super::{changes, document, kind::Kind, report};
+use super::{changes, document, kind::Kind, recovered::Recovered, report};
 use crate::{
     fault::Fault,
     output::{Output, outln},
@@ -55,11 +55,16 @@ pub(crate) fn propose(
         outln!("{}", String::from_utf8_lossy(&content));
         return Ok(());
     }
+    let mut lines = changes::lines(&proposed, Some(session.client().identity()));
+    if !arguments.signing.is_offline() {
+        let recovered = Recovered::fetch(session, &proposed.actions);
+        lines.extend(recovered.iter().flat_map(Recovered::lines));
+    }
     let statement = Statement {
         message: Message::Proposal,
         content,
         act: "make a proposal".to_owned(),
-        lines: changes::lines(&proposed, Some(session.client().identity())),
+        lines,
         word: None,
     };
     let fate = carry_out(session, &arguments.signing, &statement)?;
