@@ -8,7 +8,7 @@ pub use coco_api::{
 };
 use coco_governance::tables::{Failure, MemberStatus, ProposalState, RecoveryRole};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,9 @@ pub struct Proposal {
 pub struct Actions {
     /// In the order in which they are carried out.
     pub actions: Vec<Action>,
+    /// What the document says besides.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// One action of a proposal.
@@ -129,6 +132,9 @@ pub struct Action {
     /// What it is to do.
     #[serde(default)]
     pub args: Value,
+    /// What is said besides.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// What a proposal would change.

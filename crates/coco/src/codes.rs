@@ -71,6 +71,14 @@ codes! {
     "the node has asked to join under other addresses"
     "the network keeps where a node is reached from when it asked first"
     "--client and --peer as then; for others begin with another --dir, and have members remove the first: coco network retire-node"
+1006 Usage Usage
+    "the command line is not understood"
+    "a word is unknown, missing, or not possible here"
+    "coco COMMAND --help shows what is possible, with an example"
+1007 AddressTaken Failed
+    "an address cannot be listened on"
+    "another process listens there already, or it is no address of this machine"
+    "see who has the port: ss -ltnp; or choose another in the configuration"
 1010 NoNetwork Usage
     "it is not said which network"
     "neither --url, COCO_URL nor a context names one"
@@ -215,6 +223,10 @@ codes! {
     "there is no such participant"
     "the id is mistyped, the participant was removed, or it is the user of an organisation: those are not listed"
     "coco user ls"
+2018 LedgerOlder DoesNotVerify
+    "the recovered ledger does not keep what a receipt proves"
+    "it was recovered from a copy that ends before it, or that went on in another way: what came after is lost once the service is open"
+    "do not open it: have it recovered from a longer copy, coco network recover LEDGER --receipt FILE; coco proposal vote ID --reject"
 3001 Unreachable Unreachable
     "no node can be reached"
     "it does not run, the address is wrong, or a firewall is between"

@@ -52,6 +52,10 @@ impl Fault {
         self.code
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What to do.
     pub(crate) fn step(&self) -> String {
         self.next.clone().unwrap_or_else(|| self.code.entry().next.to_owned())

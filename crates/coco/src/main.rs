@@ -15,6 +15,7 @@ mod output;
 mod seen;
 mod session;
 mod signing;
+mod usage;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -43,7 +44,7 @@ struct Arguments {
         global = true,
         value_enum,
         default_value_t,
-        env = "COCO_OUTPUT",
+        env = usage::OUTPUT,
         hide_possible_values = true
     )]
     output: Output,
@@ -137,7 +138,10 @@ impl From<Failure> for Fault {
 const COMPLAINT_TIME: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let Arguments { output, command } = Arguments::parse();
+    let Arguments { output, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_understood(&error),
+    };
     match run(command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -146,6 +150,14 @@ fn main() -> ExitCode {
             ExitCode::from(fault.exit() as u8)
         }
     }
+}
+
+/// Ends where the command line says nothing that can be done: it asks for help, or is wrong.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let Some(fault) = usage::fault(error) else { error.exit() };
+    let output = usage::output(std::env::args_os(), std::env::var_os(usage::OUTPUT));
+    complain(fault.text(output));
+    ExitCode::from(fault.exit() as u8)
 }
 
 fn run(command: Command, output: Output) -> Result<(), Failure> {

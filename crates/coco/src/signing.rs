@@ -120,6 +120,11 @@ impl SigningArgs {
         Ok(())
     }
 
+    /// Whether the request is written in place of being sent, for which no network is needed.
+    pub(crate) const fn is_offline(&self) -> bool {
+        self.offline.is_some()
+    }
+
     const fn asks(&self) -> Asks {
         if self.yes { Asks::No } else { Asks::Yes }
     }

@@ -33,7 +33,7 @@ use coco_node::{
 use coco_types::NodeId;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{commands::http, nodes::UNSAFE_PLATFORM};
+use crate::{codes::Code, commands::http, fault::Fault, files, nodes::UNSAFE_PLATFORM};
 
 /// Most nodes of a development network: all of them share this machine.
 const NODES_MAX: usize = 9;
@@ -95,13 +95,7 @@ enum Root {
 }
 
 pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
-    ensure!((1..=NODES_MAX).contains(&arguments.nodes), "--nodes may be 1 to {NODES_MAX}");
-    ensure!(
-        arguments.members <= consortium::MEMBERS_MAX,
-        "--members may be at most {}",
-        consortium::MEMBERS_MAX
-    );
-    ensure!(arguments.accounts <= ACCOUNTS_MAX, "--accounts may be at most {ACCOUNTS_MAX}");
+    check_counts(arguments)?;
     let folder = Folder::take(arguments)?;
     let started = Instant::now();
     let resumed = folder.path.join(SERVICE_CERT_FILE).exists();
@@ -133,6 +127,20 @@ pub(crate) fn run(arguments: &DevArgs) -> anyhow::Result<()> {
     })
 }
 
+fn check_counts(arguments: &DevArgs) -> Result<(), Fault> {
+    let members_max = consortium::MEMBERS_MAX;
+    let wrong = if !(1..=NODES_MAX).contains(&arguments.nodes) {
+        format!("--nodes may be 1 to {NODES_MAX}")
+    } else if arguments.members > members_max {
+        format!("--members may be at most {members_max}")
+    } else if arguments.accounts > ACCOUNTS_MAX {
+        format!("--accounts may be at most {ACCOUNTS_MAX}")
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(Code::Usage, wrong))
+}
+
 /// The network's folder; a temporary one is removed in the end.
 struct Folder {
     path: PathBuf,
@@ -147,7 +155,8 @@ impl Folder {
         } else {
             arguments.dir.clone()
         };
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir_all(&path)
+            .map_err(|error| Fault::file(Code::FileUnwritable, &path, &error))?;
         let path = path.canonicalize()?;
         Ok(Self { path, is_temporary: arguments.ephemeral })
     }
@@ -191,9 +200,8 @@ fn is_free(address: SocketAddr) -> bool {
 
 fn genesis(arguments: &DevArgs) -> anyhow::Result<Genesis> {
     if let Some(path) = &arguments.genesis {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        return Genesis::parse(&text).with_context(|| path.display().to_string());
+        let genesis = Genesis::parse(&files::read_text(path)?);
+        return Ok(genesis.map_err(|error| Fault::file(Code::FileUnreadable, path, &error))?);
     }
     let mut config = ChainConfig::new(arguments.chain_id);
     config.state_root = match arguments.state_root {
@@ -211,13 +219,16 @@ fn genesis(arguments: &DevArgs) -> anyhow::Result<Genesis> {
 /// Makes a network where there is none.
 fn create(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
     let remains = node_folders(folder);
-    ensure!(
-        remains.is_empty(),
-        "{} is not there, but folders of nodes are: the making of this network was cut short, or the file was removed; \
-         for a new network remove {}",
-        folder.join(SERVICE_CERT_FILE).display(),
-        remains.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
-    );
+    if !remains.is_empty() {
+        let remains: Vec<_> = remains.iter().map(|path| path.display().to_string()).collect();
+        let file = folder.join(SERVICE_CERT_FILE);
+        let message = format!(
+            "{} is not there, but folders of nodes are: the making of this network was cut short, or the file was removed",
+            file.display()
+        );
+        let next = format!("for a new network remove {}", remains.join(" "));
+        return Err(Fault::new(Code::FileUnreadable, message).next(next).into());
+    }
     let genesis = genesis(arguments)?;
     let mut free = free_addresses(2 * arguments.nodes)?.into_iter();
     let mut next = || free.next().expect("as many were asked for");
@@ -326,12 +337,13 @@ fn resume(folder: &Path, arguments: &DevArgs) -> anyhow::Result<Vec<PathBuf>> {
     let mut configs = Vec::new();
     for folder in &folders {
         let path = folder.join(CONFIG_FILE);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("{} holds no configuration", folder.display()))?;
-        let config = toml::from_str::<NodeConfig>(&text);
-        configs.push(config.with_context(|| format!("{} is not valid", path.display()))?);
+        let config = toml::from_str::<NodeConfig>(&files::read_text(&path)?);
+        configs.push(config.map_err(|error| Fault::file(Code::ConfigUnusable, &path, &error))?);
     }
-    let Some(first) = configs.first() else { bail!("{} holds no nodes", folder.display()) };
+    let Some(first) = configs.first() else {
+        let message = format!("{} holds no nodes", folder.display());
+        return Err(Fault::new(Code::FileUnreadable, message).into());
+    };
     ensure!(
         folders.len() == first.nodes.len(),
         "{} holds {} folders of nodes, the network has {}",

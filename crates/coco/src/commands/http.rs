@@ -2,14 +2,18 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use coco_client::{Client, Refusal, Settings};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{fault::Fault, files, session};
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+    files, session,
+};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -22,26 +26,33 @@ pub(crate) fn get(url: &str, path: &str, service_cert: Option<&Path>) -> anyhow:
     let runtime = session::runtime()?;
     let (status, body) = match (url.strip_prefix("http://"), service_cert) {
         (Some(authority), _) => {
-            let (status, body) = runtime.block_on(get_plain(authority, path))?;
+            let (status, body) = runtime.block_on(get_plain(authority, path)).map_err(|error| {
+                Fault::new(Code::Unreachable, format!("{authority}: {error:#}"))
+            })?;
             if !(200..300).contains(&status) {
                 return Err(Fault::refused(url, &Refusal::read(status, &body)).into());
             }
             (status, body)
         }
         (None, None) if url.starts_with("https://") => {
-            bail!("https needs --service-cert: the certificate of the service that you trust")
+            return Err(Fault::new(Code::NoServiceCertificate, url).into());
         }
-        (None, None) => bail!("{url} is no http or https URL"),
+        (None, None) => {
+            let message = format!("{url} is no http or https URL");
+            return Err(Fault::new(Code::UrlInvalid, message).into());
+        }
         (None, Some(cert)) => {
             let service = session::certificate(&files::read_text(cert)?)?;
             let endpoint = session::endpoint(url)?;
-            let client = Client::new(service, vec![endpoint], Settings { time: TIME })?;
+            let client = Client::new(service, vec![endpoint], Settings { time: TIME })
+                .map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))?;
             let answer = runtime.block_on(client.get(path)).map_err(Fault::from)?;
             (answer.status, answer.body)
         }
     };
     if status != 200 {
-        bail!("{url} answered {status}: {}", String::from_utf8_lossy(&body));
+        let message = format!("{url} answered {status}: {}", String::from_utf8_lossy(&body));
+        return Err(Fault::new(Code::NotUnderstood, message).into());
     }
     Ok(body)
 }

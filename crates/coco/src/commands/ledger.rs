@@ -1,7 +1,7 @@
 //! `coco ledger`: what an auditor does with ledger files, without any node.
 
 mod acts;
-mod copy;
+pub(crate) mod copy;
 mod decrypt;
 mod fetch;
 mod governance;
@@ -10,7 +10,7 @@ pub(crate) mod shared;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use coco_crypto::Certificate;
 use coco_governance::{Act, AuditReport};
 use coco_ledger::{
@@ -22,8 +22,12 @@ use coco_types::{Seqno, TxId};
 
 use crate::{
     Failure,
+    codes::Code,
     commands::receipt,
+    fault::{Fault, chain},
+    files,
     output::{Output, out, outln},
+    session,
 };
 
 use governance::GovernanceAudit;
@@ -119,8 +123,7 @@ pub(crate) fn run(command: &LedgerCommand, output: Output) -> Result<(), Failure
             verify(folder, service_cert, snapshots, &expected, output)
         }
         LedgerCommand::Show { folder, from, limit, values } => {
-            show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })
-                .map_err(Failure::from)
+            Ok(show(folder, *from, *limit, if *values { Values::Shown } else { Values::Hidden })?)
         }
         LedgerCommand::Decrypt(arguments) => decrypt::run(arguments, output),
         LedgerCommand::Share(arguments) => share::run(arguments, output),
@@ -135,10 +138,14 @@ enum Values {
 }
 
 /// The service's certificate.
-pub(crate) fn certificate(path: &Path) -> anyhow::Result<Certificate> {
-    let pem =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Certificate::from_pem(&pem).with_context(|| format!("{} is no certificate", path.display()))
+pub(crate) fn certificate(path: &Path) -> Result<Certificate, Fault> {
+    session::certificate(&files::read_text(path)?)
+        .map_err(|fault| fault.with("file", path.display().to_string()))
+}
+
+/// A file whose bytes are no ledger.
+pub(crate) fn damaged(name: impl std::fmt::Display, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Code::DoesNotVerify, format!("{name}: {}", chain(error)))
 }
 
 /// What the ledger has to hold. Without any of it, a ledger that was cut short at a signature passes.
@@ -157,7 +164,7 @@ enum Depth {
 }
 
 /// Has `check` look at a snapshot once its proof holds, by whoever verifies receipts.
-fn with_snapshot<T>(
+pub(crate) fn with_snapshot<T>(
     name: SnapshotName,
     bytes: &[u8],
     receipts: &ReceiptVerifier,
@@ -191,7 +198,7 @@ fn check_snapshot(
 
 /// The services to begin with: those that a ledger goes through from its beginning, or from a snapshot on, up to the trusted
 /// one. A ledger that was recovered begins with another.
-fn services_of(
+pub(crate) fn services_of(
     chunks: &[(ChunkName, PathBuf)],
     service: &Certificate,
     snapshot: Option<&(SnapshotName, Vec<u8>)>,
@@ -384,14 +391,14 @@ pub(crate) fn unsigned_text(range: &UnsignedRange) -> String {
     format!("not yet under a signature: {file} bytes {}..{} ({what:?})", offsets.start, offsets.end)
 }
 
-fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Result<()> {
+fn show(folder: &Path, from: u64, limit: usize, values: Values) -> Result<(), Fault> {
     let mut left = limit;
     for (name, path) in copy::chunks(folder)? {
         if left == 0 || name.last.is_some_and(|last| last.0 < from) {
             continue;
         }
         let (name, bytes) = copy::read_chunk(name, &path)?;
-        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        let chunk = Chunk::parse(&bytes).map_err(|error| damaged(name, &error))?;
         for (offset, entry) in &chunk.entries {
             if entry.tx_id().seqno.0 < from || left == 0 {
                 continue;
@@ -409,7 +416,8 @@ fn show(folder: &Path, from: u64, limit: usize, values: Values) -> anyhow::Resul
                 entry.bytes().len(),
                 entry.private_bytes()
             );
-            for (map, key, value) in entry.public_writes()?.iter() {
+            let writes = entry.public_writes().map_err(|error| damaged(name, &error))?;
+            for (map, key, value) in writes.iter() {
                 let key = String::from_utf8_lossy(key).escape_debug().to_string();
                 match (values, value) {
                     (_, None) => outln!("    {map} {key} removed"),

@@ -8,6 +8,7 @@ mod document;
 pub(crate) mod kind;
 mod ls;
 pub(crate) mod policy;
+mod recovered;
 mod show;
 mod simulate;
 mod submit;
@@ -92,7 +93,7 @@ pub(crate) fn statement_of(draft: &Draft) -> Statement {
     let (act, lines, word) = match draft.message() {
         Message::Proposal => {
             let lines = match document::parse(draft.content()) {
-                Ok(document) => changes::lines(&document.actions, None),
+                Ok(document) => changes::lines(&document, None),
                 Err(_) => vec![plain(&content)],
             };
             ("make a proposal".to_owned(), lines, None)

@@ -5,13 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use coco_ledger::{EndorsementError, Endorsements, ReceiptVerifier, VerifiedReceipt};
 use coco_types::TxId;
 
 use crate::{
     Failure,
+    codes::Code,
     commands::{http, ledger::certificate},
+    fault::Fault,
     output::{outln, print_bytes},
 };
 
@@ -109,7 +111,7 @@ fn fetch(
     let answer = http::get(url, &path, service_cert)?;
     match out {
         Some(path) => std::fs::write(path, answer)
-            .with_context(|| format!("cannot write {}", path.display()))?,
+            .map_err(|error| Fault::file(Code::FileUnwritable, path, &error))?,
         None => print_bytes(&answer),
     }
     Ok(())
@@ -152,14 +154,14 @@ pub(crate) fn read_verified(
 }
 
 /// Reads a file, or standard input for `-`.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)
     } else {
-        let file =
-            std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        file.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes)?;
-    }
+        let file = std::fs::File::open(path);
+        file.and_then(|file| file.take(RECEIPT_BYTES_MAX).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Fault::file(Code::FileUnreadable, path, &error))?;
     Ok(bytes)
 }

@@ -184,8 +184,56 @@ fn policies_and_constitutions_are_proposed() {
     let id = acme.propose(&policy);
     assert_eq!(acme.vote(&id, "--approve"), "Accepted");
     let constitution = acme.write("c.js", coco_governance::DEFAULT_CONSTITUTION);
-    let id = acme.propose(&["set-constitution", &constitution, "--only-here"]);
+    let id = acme.propose(&["set-constitution", &constitution]);
     let shown = acme.run(&["proposal", "show", &id]).ok();
     assert!(shown.contains("(this service)") && shown.contains("~ constitution"), "{shown}");
     assert_eq!(acme.vote(&id, "--approve"), "Accepted");
+}
+
+/// What is signed for one service is worth nothing at another that the same members govern, unless they want that.
+#[test]
+fn a_proposal_names_its_service() {
+    let (service, [acme]) = Desk::founders();
+    let other = crate::service::Service::start(&[acme.certificate()]);
+    let (url, id) = (other.url(), other.identity());
+    let (key, cert) = (acme.key_file("privk"), acme.key_file("cert"));
+    let files = ["--key", &key, "--cert", &cert];
+    let add = ["context", "add", "other", "--url", &url, "--service-id", &id];
+    acme.run(&[&add[..], &files].concat()).ok();
+    let first = |words: &[&str]| {
+        let made = acme.run(&[&["proposal", "create", "--dry-run"], words].concat()).ok();
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        made["actions"][0].clone()
+    };
+    let pem = service.certificate.pem();
+    for words in [
+        &["rekey"][..],
+        &["set-threshold", "1"],
+        &["remove-member", "m0"],
+        &["rekey", "--only-here"],
+    ] {
+        let named = first(words);
+        assert_eq!(named["name"], "assert_service_identity", "{words:?}");
+        assert_eq!(named["args"]["service_identity"], pem, "{words:?}");
+    }
+    let user = ["set-user", &cert];
+    assert_eq!(first(&["rekey", "--anywhere"])["name"], "trigger_ledger_rekey");
+    assert_eq!(first(&user)["name"], "set_user");
+    assert_eq!(first(&[&user[..], &["--only-here"]].concat())["name"], "assert_service_identity");
+
+    let file = acme.path("p.cose");
+    acme.run(&["proposal", "create", "snapshot", "--yes", "--offline", &file]).ok();
+    acme.run(&["proposal", "submit", &file, "--context", "other"]).failed(5, "COCO-2009");
+    acme.run(&["proposal", "submit", &file]).ok();
+    acme.run(&["proposal", "create", "chunk", "--anywhere", "--yes", "--offline", &file]).ok();
+    for context in ["net", "other"] {
+        acme.run(&["proposal", "submit", &file, "--context", context]).ok();
+    }
+    // Rules that do not know the action are not given it.
+    let rules =
+        coco_governance::DEFAULT_CONSTITUTION.replace("assert_service_identity", "assert_nothing");
+    let rules = acme.write("rules.js", &rules);
+    let id = acme.propose(&["set-constitution", &rules]);
+    assert_eq!(acme.vote(&id, "--approve"), "Accepted");
+    assert_eq!(first(&["rekey"])["name"], "trigger_ledger_rekey");
 }

@@ -209,6 +209,11 @@ impl World {
             })),
             ["node", "network", "nodes"] => Some(json!({ "nodes": [] })),
             ["node", "commit"] => Some(json!({ "transaction_id": "2.9" })),
+            ["gov", "service", "constitution"] => {
+                let rules = self.row(tables::CONSTITUTION, tables::singleton_key()).unwrap();
+                let rules: String = serde_json::from_slice(&rules).unwrap();
+                return (200, rules.into_bytes(), None);
+            }
             ["gov", "service", "members"] => {
                 let ids = self.keys(tables::MEMBERS_INFO);
                 let all: Vec<_> = ids.iter().filter_map(|id| self.member(id)).collect();

@@ -29,10 +29,57 @@ fn exit_codes_say_what_kind_of_error_it_is() {
     ] {
         acme.run(arguments).failed(exit, code);
     }
-    for usage in [&["member"][..], &["proposal", "vote", "abcd"], &["no-such-command"]] {
-        assert_eq!(acme.run(usage).exit, 2, "{usage:?}");
+    assert_eq!(acme.run(&["member"]).exit, 2);
+    for usage in [&["proposal", "vote", "abcd"][..], &["no-such-command"], &["status", "--colour"]]
+    {
+        acme.run(usage).failed(2, "COCO-1006");
+        let ended = acme.run(&[usage, &["--output", "json"]].concat());
+        let error: Value = serde_json::from_str(&ended.err).unwrap();
+        assert_eq!((ended.exit, &error["error"]["code"]), (2, &"COCO-1006".into()), "{usage:?}");
     }
     Desk::empty().run(&["member", "ls"]).failed(2, "COCO-1010");
+}
+
+/// Nobody is told to see the message where it is known which file is wrong.
+#[test]
+fn files_that_cannot_be_used_have_codes_of_their_own() {
+    let desk = Desk::with_key("p384");
+    let cert = desk.key_file("cert");
+    let bad = desk.write("bad", "no = [such");
+    std::fs::create_dir_all(desk.path("empty")).unwrap();
+    std::fs::create_dir_all(desk.path("net/n0")).unwrap();
+    desk.write("net/service_cert.pem", "");
+    let config = "data_dir = \"nothing\"\n[client]\nlisten = \"127.0.0.1:0\"\n[peer]\nlisten = \"127.0.0.1:0\"\n\
+                  [[nodes]]\nid = \"00\"\npeer = \"a:1\"\nclient = \"a:2\"\n";
+    let homeless = desk.write("node.toml", config);
+    for (arguments, exit, code) in [
+        (&["ledger", "verify", "no", "--service-cert", &cert][..], 1, "COCO-1001"),
+        (&["ledger", "verify", "empty", "--service-cert", &cert], 1, "COCO-1001"),
+        (&["ledger", "verify", "empty", "--service-cert", "no"], 1, "COCO-1001"),
+        (&["ledger", "verify", "empty", "--service-cert", &bad], 1, "COCO-1021"),
+        (&["ledger", "show", "no"], 1, "COCO-1001"),
+        (&["ledger", "share", "no", "--key", "no", "--out", "o"], 1, "COCO-1001"),
+        (&["receipt", "verify", "no", "--service-cert", &cert], 1, "COCO-1001"),
+        (&["receipt", "verify", &bad, "--service-cert", "no"], 1, "COCO-1001"),
+        (&["receipt", "verify", &bad, "--service-cert", &bad], 1, "COCO-1021"),
+        (&["receipt", "verify", &bad, "--service-cert", &cert], 7, "COCO-7001"),
+        (&["receipt", "get", "2.3", "--url", "ftp://n1"], 2, "COCO-1014"),
+        (&["receipt", "get", "2.3", "--url", "https://n1"], 2, "COCO-1013"),
+        (&["receipt", "get", "2.3", "--url", "http://127.0.0.1:1"], 6, "COCO-3001"),
+        (&["node", "start", "--config", "no"], 1, "COCO-1001"),
+        (&["node", "start", "--config", &bad], 2, "COCO-1004"),
+        (&["node", "start", "--config", &homeless], 1, "COCO-1001"),
+        (&["dev", "--dir", "new", "--genesis", "no"], 1, "COCO-1001"),
+        (&["dev", "--dir", "new", "--genesis", &bad], 1, "COCO-1001"),
+        (&["dev", "--dir", "net"], 1, "COCO-1001"),
+        (&["dev", "--nodes", "0"], 2, "COCO-1006"),
+    ] {
+        let ended = desk.run(arguments);
+        assert!(ended.err.contains(code), "{arguments:?}: {}", ended.err);
+        ended.failed(exit, code);
+    }
+    desk.write("net/n0/node.toml", "no = [such");
+    desk.run(&["dev", "--dir", "net"]).failed(2, "COCO-1004");
 }
 
 #[test]

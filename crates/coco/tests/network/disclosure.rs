@@ -166,7 +166,7 @@ fn enough_members_read_what_they_have_agreed_to_disclose() -> anyhow::Result<()>
     ensure!(wrong.contains("altered"), "{wrong}");
     private(&auditor.path("text"), b"?")?;
     auditor.decrypt(&["s0", "text"], "3", "3")?.failed(7, "COCO-1042");
-    auditor.decrypt(&["s0", "s1"], "3", "2")?.failed(1, "COCO-1000");
+    auditor.decrypt(&["s0", "s1"], "3", "2")?.failed(2, "COCO-1006");
 
     // The agreement was by the rules.
     let cert = network.service_cert();

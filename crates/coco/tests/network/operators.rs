@@ -162,12 +162,14 @@ fn a_network_is_shown_as_members_set_it_up_and_changed_by_its_own_commands() -> 
     };
     let node = network.config(1)?.nodes[1].id.clone();
     let retire = actions(&["network", "retire-node", &node[..8]])?;
-    assert_eq!(retire, json!([{ "name": "remove_node", "args": { "node_id": node } }]));
-    assert_eq!(actions(&["network", "rekey"])?[0]["name"], "trigger_ledger_rekey");
-    assert_eq!(actions(&["shares", "reshare"])?[0]["name"], "trigger_recovery_shares_refresh");
-    let open = actions(&["network", "open", "--only-here"])?;
+    assert_eq!(retire[1], json!({ "name": "remove_node", "args": { "node_id": node } }));
+    assert_eq!(actions(&["network", "rekey"])?[1]["name"], "trigger_ledger_rekey");
+    assert_eq!(actions(&["shares", "reshare"])?[1]["name"], "trigger_recovery_shares_refresh");
+    let open = actions(&["network", "open"])?;
     assert_eq!(open[0]["name"], "assert_service_identity");
     assert_eq!(open[1]["name"], "transition_service_to_open");
+    let anywhere = actions(&["network", "rekey", "--anywhere"])?;
+    assert_eq!(anywhere, json!([{ "name": "trigger_ledger_rekey", "args": {} }]));
 
     // What a folder says counts before the current context, and after what is typed.
     let me = |words: &[&str]| -> anyhow::Result<Value> {

@@ -35,6 +35,8 @@ struct Phoenix {
     pem: String,
     config: PathBuf,
     log: PathBuf,
+    /// What was said when it was made.
+    said: String,
 }
 
 impl Phoenix {
@@ -48,19 +50,17 @@ impl Phoenix {
     ) -> anyhow::Result<Self> {
         let folder = scratch.join(name);
         let (client, ended) = recover(desk, &folder, ledger, lost)?;
-        println!("{}", ended.ok());
+        let said = ended.ok();
+        println!("{said}");
         let service_cert = folder.join("service_cert.pem");
         let pem = fs::read_to_string(&service_cert)?;
         let (config, log) = (folder.join("node.toml"), scratch.join(format!("{name}.log")));
-        Ok(Self { client, service_cert, pem, config, log })
+        Ok(Self { client, service_cert, pem, config, log, said })
     }
 
     /// Has members open it, up to where it waits for shares.
     fn open(&self, desk: &Desk, lost: &Path, members: &[&str]) -> anyhow::Result<()> {
-        let lost = lost.to_str().context("UTF-8")?;
-        let open = ["proposal", "create", "open", "--recovered-from", lost, "--output", "json"];
-        let made = self.ask(desk, members[0], &open)?.json();
-        let id = made["proposal"]["proposalId"].as_str().context("an id")?.to_owned();
+        let id = self.propose_to_open(desk, lost, members[0])?;
         for name in members {
             self.ask(desk, name, &["proposal", "vote", &id, "--approve"])?.ok();
         }
@@ -80,6 +80,14 @@ impl Phoenix {
         let is_whole = state["recovery_target_seqno"].is_null();
         ensure!(state["state"] == "PartOfNetwork" && is_whole, "{state}");
         Ok(())
+    }
+
+    /// Has a member propose to open it; the proposal's id.
+    fn propose_to_open(&self, desk: &Desk, lost: &Path, member: &str) -> anyhow::Result<String> {
+        let lost = lost.to_str().context("UTF-8")?;
+        let open = ["proposal", "create", "open", "--recovered-from", lost, "--output", "json"];
+        let made = self.ask(desk, member, &open)?.json();
+        Ok(made["proposal"]["proposalId"].as_str().context("an id")?.to_owned())
     }
 
     fn start(&self) -> anyhow::Result<Running> {
@@ -165,7 +173,7 @@ impl Phoenix {
     /// A member's command to this service.
     fn ask(&self, desk: &Desk, name: &str, words: &[&str]) -> anyhow::Result<Ended> {
         let cert = self.service_cert.to_str().context("UTF-8")?;
-        let signs = !matches!(words, [_, "ls" | "submit", ..] if words[0] == "proposal");
+        let signs = !matches!(words, [_, "ls" | "show" | "submit", ..] if words[0] == "proposal");
         let more: &[&str] =
             if signs { &["--service-cert", cert, "--yes"] } else { &["--service-cert", cert] };
         desk.ask(name, self.client, &[words, more].concat())
@@ -207,7 +215,7 @@ fn recover(
     let (peer, at) = (free_address()?.to_string(), client.to_string());
     let [ledger, lost, dir] = [ledger, lost, folder].map(|path| path.to_str().context("UTF-8"));
     let words = ["network", "recover", ledger?, "--service-cert", lost?, "--dir", dir?];
-    let more = ["--client", &at, "--peer", &peer, "--from-disk"];
+    let more = ["--client", &at, "--peer", &peer, "--from-disk", "--offer-ledger"];
     Ok((client, desk.run(&[&words[..], &more[..]].concat())?))
 }
 
@@ -415,6 +423,11 @@ struct Lost {
 
 impl Lost {
     fn new() -> anyhow::Result<Self> {
+        Self::after(|_, _| Ok(()))
+    }
+
+    /// The same, where members have done something else before.
+    fn after(act: impl FnOnce(&Desk, &Network) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let mut network = Network::provision(3, |_| {})?;
         network.start_all()?;
         let desk = Desk::of(&network)?;
@@ -428,6 +441,7 @@ impl Lost {
         let corp = members.find(|member| member["memberData"]["name"] == "corp");
         let corp = corp.and_then(|corp| corp["memberId"].as_str()).context("corp")?.to_owned();
         decide(&desk, &network, &["remove-member", &corp])?;
+        act(&desk, &network)?;
         pay(&network, 1)?;
         let receipt = Receipts::of_last(&network, &desk)?.json;
         let (cert, kept) = (network.service_cert(), scratch.join("kept"));
@@ -515,6 +529,61 @@ fn nothing_wrong_is_recovered() -> anyhow::Result<()> {
     network.finish()
 }
 
+/// An operator brings the service back from a copy that is too old, another with a program that members have not admitted: whoever
+/// votes sees it, and a receipt of what would be lost keeps the vote back.
+#[test]
+fn who_votes_to_open_sees_what_is_lost_and_which_code_runs() -> anyhow::Result<()> {
+    let lost = Lost::after(|desk, network| {
+        let node = network.addresses(1)?.client;
+        let shown = desk.json("acme", node, &["network", "show"])?;
+        let code = shown["join_policy"]["virtual"]["measurements"][0].as_str().context("code")?;
+        decide(desk, network, &["revoke-code", code])
+    })?;
+    let Lost { network, desk, scratch, early, kept, cert: lost, receipt } = lost;
+    let receipt = receipt.to_str().context("UTF-8")?;
+
+    let older = Phoenix::make(&desk, &scratch, "older", &early, &lost)?;
+    ensure!(older.said.contains(": admitted by the members of the ledger"), "{}", older.said);
+    let running = older.start()?;
+    let id = older.propose_to_open(&desk, &lost, "acme")?;
+    let shown = older.ask(&desk, "bank", &["proposal", "show", &id])?.ok();
+    ensure!(shown.contains("THIS LEDGER IS OLDER than what you have seen"), "{shown}");
+    ensure!(shown.contains("admitted by the members of the ledger"), "{shown}");
+    let vote = ["proposal", "vote", &id, "--approve", "--receipt", receipt];
+    let said = older.ask(&desk, "bank", &vote)?.failed(7, "COCO-2018");
+    ensure!(said.contains("kept   up to "), "{said}");
+    let shown = older.ask(&desk, "bank", &["proposal", "show", &id, "--output", "json"])?.json();
+    assert_eq!(shown["proposal"]["ballotCount"], 0, "{shown}");
+    assert_eq!(shown["recovered"]["is_older_than_seen"], true, "{shown}");
+    let warned = older.ask(&desk, "bank", &["proposal", "vote", &id, "--approve"])?;
+    ensure!(warned.exit == 0 && warned.err.contains("IS LOST if this is opened"), "{}", warned.err);
+    drop(running);
+
+    let whole = Phoenix::make(&desk, &scratch, "whole", &kept, &lost)?;
+    ensure!(whole.said.contains(": NOT admitted by the members of the ledger"), "{}", whole.said);
+    let _running = whole.start()?;
+    let id = whole.propose_to_open(&desk, &lost, "acme")?;
+    let shown = whole.ask(&desk, "bank", &["proposal", "show", &id])?.ok();
+    ensure!(shown.contains("it holds all that you have seen"), "{shown}");
+    ensure!(shown.contains("WARNING          its node runs code "), "{shown}");
+    let kept_up_to = whole.said.split_once("is kept up to ").context("it is said")?.1;
+    let (signed, rest) =
+        kept_up_to.split_once(", which the lost service signed at ").context("when")?;
+    let at = rest.split_once('\n').context("a line")?.0;
+    ensure!(shown.contains(&format!("is kept up to {signed}, signed at {at}")), "{shown}");
+    whole.ask(&desk, "acme", &["proposal", "vote", &id, "--approve"])?.ok();
+    let vote = ["proposal", "vote", &id, "--approve", "--receipt", receipt];
+    whole.ask(&desk, "bank", &vote)?.ok();
+    until("it waits for shares", TIME, || Ok(whole.status()? == "WaitingForRecoveryShares"))?;
+    // What is not of the opening of a recovered service has nothing to hold a receipt against.
+    let made =
+        whole.ask(&desk, "acme", &["proposal", "create", "chunk", "--output", "json"])?.json();
+    let id = made["proposal"]["proposalId"].as_str().context("an id")?;
+    let vote = ["proposal", "vote", id, "--approve", "--receipt", receipt];
+    whole.ask(&desk, "acme", &vote)?.failed(2, "COCO-1006");
+    network.finish()
+}
+
 /// Whatever is killed while a service comes back, it comes back; and of two that begin, members open the one that they mean.
 #[test]
 fn a_recovery_goes_on_after_a_crash_and_members_open_the_one_that_they_mean() -> anyhow::Result<()>
@@ -527,7 +596,9 @@ fn a_recovery_goes_on_after_a_crash_and_members_open_the_one_that_they_mean() ->
     let meant = scratch.join("meant.cose");
     let [meant, lost_pem] = [&meant, &lost].map(|path| path.to_str().context("UTF-8"));
     let (meant, lost_pem) = (meant?, lost_pem?);
+    // One that names its service would not be taken at all.
     let open = ["proposal", "create", "open", "--recovered-from", lost_pem, "--offline", meant];
+    let open = [&open[..], &["--anywhere"]].concat();
     ours.ask(&desk, "acme", &open)?.ok();
     theirs.ask(&desk, "acme", &["proposal", "submit", meant])?.ok();
     let listed = theirs.ask(&desk, "acme", &["proposal", "ls", "--output", "json"])?.json();

@@ -95,10 +95,7 @@ pub(super) fn load(folder: &Path) -> anyhow::Result<Vec<Member>> {
         if !key.exists() {
             break;
         }
-        let read = |path: &Path| {
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let pair = MemberKey::from_pem(&read(&key)?, &read(&cert)?);
+        let pair = MemberKey::from_pem(&files::read_text(&key)?, &files::read_text(&cert)?);
         let key = pair.with_context(|| format!("the keys of {name} cannot be used"))?;
         members.push(Member { name, key });
     }

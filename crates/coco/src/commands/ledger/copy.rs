@@ -8,24 +8,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
 use coco_ledger::{ChunkName, SnapshotName};
 use coco_types::Seqno;
+
+use crate::{codes::Code, fault::Fault};
 
 /// How often a chunk is looked for under another name: it has three in its life.
 const RENAMES_MAX: usize = 3;
 
 /// The chunk files of a folder in the order of their entries.
-pub(super) fn chunks(folder: &Path) -> anyhow::Result<Vec<(ChunkName, PathBuf)>> {
+pub(crate) fn chunks(folder: &Path) -> Result<Vec<(ChunkName, PathBuf)>, Fault> {
     let chunks = named(folder)?;
     if chunks.is_empty() {
-        bail!("{} holds no ledger files (ledger_<first>[-<last>[.committed]])", folder.display());
+        let message = format!("{} holds no ledger files", folder.display());
+        return Err(Fault::new(Code::FileUnreadable, message)
+            .next("name the folder with the files ledger_<first>[-<last>[.committed]]"));
     }
     Ok(chunks)
 }
 
 /// Reads a chunk that was listed, under the name that it has now.
-pub(super) fn read_chunk(name: ChunkName, path: &Path) -> anyhow::Result<(ChunkName, Vec<u8>)> {
+pub(crate) fn read_chunk(name: ChunkName, path: &Path) -> Result<(ChunkName, Vec<u8>), Fault> {
     let (mut name, mut path) = (name, path.to_owned());
     for _ in 0..RENAMES_MAX {
         if let Some(bytes) = read(&path)? {
@@ -37,14 +40,15 @@ pub(super) fn read_chunk(name: ChunkName, path: &Path) -> anyhow::Result<(ChunkN
         let Some(renamed) = listed.into_iter().rfind(is_it) else { break };
         (name, path) = renamed;
     }
-    bail!("{} is gone: let nobody move files of the ledger while it is read", path.display())
+    Err(Fault::new(Code::FileUnreadable, format!("{} is gone", path.display()))
+        .next("let nobody move files of the ledger while it is read"))
 }
 
 /// The complete snapshots of a ledger, oldest first: those of the folder `told`, or of `snapshots` beside the ledger folder.
-pub(super) fn snapshots(
+pub(crate) fn snapshots(
     ledger: &Path,
     told: Option<&Path>,
-) -> anyhow::Result<Vec<(SnapshotName, PathBuf)>> {
+) -> Result<Vec<(SnapshotName, PathBuf)>, Fault> {
     let beside = ledger.join("../snapshots");
     if told.is_none() && !beside.is_dir() {
         return Ok(Vec::new());
@@ -54,10 +58,10 @@ pub(super) fn snapshots(
 
 /// The snapshot that a ledger with these chunks goes on from, if it does not begin with the first entry of all: the oldest that
 /// reaches so far and is there.
-pub(super) fn beginning(
+pub(crate) fn beginning(
     chunks: &[(ChunkName, PathBuf)],
     snapshots: &[(SnapshotName, PathBuf)],
-) -> anyhow::Result<Option<(SnapshotName, Vec<u8>)>> {
+) -> Result<Option<(SnapshotName, Vec<u8>)>, Fault> {
     let first = chunks.first().map_or(Seqno(1), |(name, _)| name.first);
     let reach = snapshots.iter().filter(|(name, _)| name.seqno.next() >= first);
     for (name, path) in reach.filter(|_| first > Seqno(1)) {
@@ -69,21 +73,20 @@ pub(super) fn beginning(
 }
 
 /// The bytes of a file, or nothing if there is none any more.
-pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => Err(Fault::file(Code::FileUnreadable, path, &error)),
     }
 }
 
 /// The files of a folder that have such names, in the order of these.
-fn named<N: std::str::FromStr + Ord>(folder: &Path) -> anyhow::Result<Vec<(N, PathBuf)>> {
-    let listing =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+fn named<N: std::str::FromStr + Ord>(folder: &Path) -> Result<Vec<(N, PathBuf)>, Fault> {
+    let unreadable = |error: io::Error| Fault::file(Code::FileUnreadable, folder, &error);
     let mut found = Vec::new();
-    for file in listing {
-        let file = file?;
+    for file in fs::read_dir(folder).map_err(unreadable)? {
+        let file = file.map_err(unreadable)?;
         if let Some(name) = file.file_name().to_str().and_then(|name| name.parse::<N>().ok()) {
             found.push((name, file.path()));
         }

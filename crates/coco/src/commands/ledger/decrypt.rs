@@ -10,7 +10,7 @@ use coco_types::TxId;
 use serde_json::json;
 
 use super::{
-    copy,
+    copy, damaged,
     shared::{Row, SharedArgs},
 };
 use crate::{
@@ -42,7 +42,8 @@ struct Disclosure {
 pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure> {
     let DecryptArgs { from, to, .. } = *arguments;
     if to < from {
-        return Err(anyhow!("there are no entries from {from} to {to}").into());
+        let message = format!("there are no entries from {from} to {to}");
+        return Err(Fault::new(Code::Usage, message).into());
     }
     let shares = arguments.copy.shares()?;
     let mut disclosures = Vec::new();
@@ -51,7 +52,10 @@ pub(super) fn run(arguments: &DecryptArgs, output: Output) -> Result<(), Failure
         Ok(())
     })?;
     if to > copy.signed.seqno.0 {
-        return Err(anyhow!("the ledger is signed up to {}, not to {to}", copy.signed).into());
+        let message = format!("the ledger is signed up to {}, not to {to}", copy.signed);
+        return Err(Fault::new(Code::NotDisclosed, message)
+            .next("take a newer copy of the ledger, or ask for fewer entries: --to SEQNO")
+            .into());
     }
     let agreed = disclosures.iter().rev();
     let mut agreed = agreed.filter(|Disclosure { row, .. }| row.from <= from && to <= row.to);
@@ -93,7 +97,7 @@ fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Re
             continue;
         }
         let (name, bytes) = copy::read_chunk(name, &path)?;
-        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        let chunk = Chunk::parse(&bytes).map_err(|error| damaged(name, &error))?;
         for (offset, entry) in &chunk.entries {
             let tx_id = entry.tx_id();
             if !(from..=to).contains(&tx_id.seqno.0) {
@@ -103,7 +107,8 @@ fn print(arguments: &DecryptArgs, secrets: &LedgerSecrets, output: Output) -> Re
             let opened = secrets
                 .open(entry)
                 .map_err(|error| Failure::DoesNotVerify(anyhow!(error).context(at())))?;
-            for (map, key, value) in opened.writes().with_context(at)?.iter() {
+            let writes = opened.writes().map_err(|error| damaged(at(), &error))?;
+            for (map, key, value) in writes.iter() {
                 if !map.starts_with("public:") {
                     show(tx_id, map, key, value, output);
                 }

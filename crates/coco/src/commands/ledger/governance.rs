@@ -1,10 +1,11 @@
 //! `coco ledger verify --governance`: whether members and service kept the rules, act by act.
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use coco_governance::{Act, Audit, AuditError, AuditReport, AuditedEntry, Engine};
 use coco_ledger::{Chunk, ChunkName, SignatureRecord, VerifiedSnapshot, Verifier};
 use coco_types::Seqno;
 
+use super::damaged;
 use crate::Failure;
 
 /// Goes through what a verifier has believed.
@@ -49,7 +50,7 @@ impl GovernanceAudit {
         name: ChunkName,
         bytes: &[u8],
     ) -> Result<(), Failure> {
-        let chunk = Chunk::parse(bytes).with_context(|| name.to_string())?;
+        let chunk = Chunk::parse(bytes).map_err(|error| damaged(name, &error))?;
         let mut entries = Vec::new();
         let mut signed_at_s = None;
         // The signature over an entry is the next one.
@@ -57,7 +58,8 @@ impl GovernanceAudit {
             if let Some(signed_at_s) = signed_at_s {
                 entries.push((*offset, entry, signed_at_s));
             }
-            if let Some(record) = SignatureRecord::read(entry).with_context(|| name.to_string())? {
+            let record = SignatureRecord::read(entry).map_err(|error| damaged(name, &error))?;
+            if let Some(record) = record {
                 if signed_at_s.is_none() {
                     entries.push((*offset, entry, record.issued_at_s));
                 }
@@ -69,7 +71,7 @@ impl GovernanceAudit {
             if tx_id.seqno < self.next {
                 continue;
             }
-            let writes = entry.public_writes().with_context(|| name.to_string())?;
+            let writes = entry.public_writes().map_err(|error| damaged(name, &error))?;
             let root = &|upto| verifier.root(upto);
             let audited = AuditedEntry { tx_id, writes: &writes, signed_at_s, root };
             let act = self.audit.entry(&audited);

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{RecoveryShare, SecretBytes};
 use coco_governance::SecretChain;
@@ -10,7 +9,7 @@ use coco_ledger::{Chunk, ChunkName, ReceiptVerifier};
 use coco_types::Seqno;
 use serde_json::json;
 
-use super::{certificate, copy, services_of, with_snapshot};
+use super::{certificate, copy, damaged, services_of, with_snapshot};
 use crate::{
     Failure,
     codes::Code,
@@ -45,11 +44,13 @@ pub(super) fn run(arguments: &ShareArgs, output: Output) -> Result<(), Failure> 
     let (mut dealt, after) = dealt_before(arguments, &chunks)?;
     for (name, path) in chunks {
         let (name, bytes) = copy::read_chunk(name, &path)?;
-        let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+        let chunk = Chunk::parse(&bytes).map_err(|error| damaged(name, &error))?;
         for (offset, entry) in chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno > after)
         {
             let at = || format!("{name} at offset {offset}");
-            dealt.take(entry.tx_id().seqno, &entry.public_writes().with_context(at)?)?;
+            let writes = entry.public_writes().map_err(|error| damaged(at(), &error))?;
+            let taken = dealt.take(entry.tx_id().seqno, &writes);
+            taken.map_err(|error| damaged(at(), &error))?;
         }
     }
     let (member, share) = dealt.open_share(&key).map_err(|error| {
@@ -77,7 +78,8 @@ fn dealt_before(
     let services = services_of(chunks, &certificate(service)?, Some(&snapshot))?;
     let receipts = ReceiptVerifier::new(services[0].clone());
     with_snapshot(name, &snapshot.1, &receipts, |file, snapshot| {
-        let dealt = SecretChain::of_image(snapshot.public()).with_context(|| file.to_owned())?;
+        let dealt =
+            SecretChain::of_image(snapshot.public()).map_err(|error| damaged(file, &error))?;
         Ok((dealt, name.seqno))
     })
 }

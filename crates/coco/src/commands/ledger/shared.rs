@@ -10,7 +10,9 @@ use coco_ledger::{Chunk, LedgerSecrets, ReceiptVerifier, SnapshotName};
 use coco_replica::{RecoverSecrets, RecoverSecretsError};
 use coco_types::{Seqno, TxId};
 
-use super::{certificate, check_snapshot, copy, services_of, share, verifier, with_snapshot};
+use super::{
+    certificate, check_snapshot, copy, damaged, services_of, share, verifier, with_snapshot,
+};
 use crate::{
     Failure,
     codes::Code,
@@ -79,12 +81,13 @@ impl SharedArgs {
                 .chunk(&name.to_string(), &bytes)
                 .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
             let signed = verifier.signed().map_or(Seqno::ZERO, |signed| signed.seqno);
-            let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+            let chunk = Chunk::parse(&bytes).map_err(|error| damaged(name, &error))?;
             let is_new = |at: TxId| after < at.seqno && at.seqno <= signed;
             for (offset, entry) in chunk.entries.iter().filter(|(_, entry)| is_new(entry.tx_id())) {
                 let place = || format!("{name} at offset {offset}");
-                secrets.entry(entry).with_context(place)?;
-                for (map, key, value) in entry.public_writes().with_context(place)?.iter() {
+                secrets.entry(entry).map_err(|error| damaged(place(), &error))?;
+                let writes = entry.public_writes().map_err(|error| damaged(place(), &error))?;
+                for (map, key, value) in writes.iter() {
                     each(&Row { at: entry.tx_id(), map, key, value }).with_context(place)?;
                 }
             }
@@ -120,7 +123,7 @@ impl SharedArgs {
         }
         for (name, path) in copy::chunks(&self.folder)? {
             let (name, bytes) = copy::read_chunk(name, &path)?;
-            let chunk = Chunk::parse(&bytes).with_context(|| name.to_string())?;
+            let chunk = Chunk::parse(&bytes).map_err(|error| damaged(name, &error))?;
             let signed =
                 chunk.entries.iter().filter(|(_, entry)| entry.tx_id().seqno <= copy.signed.seqno);
             for (offset, entry) in signed {
@@ -173,6 +176,6 @@ fn begin(
                 each(&row).with_context(|| file.to_owned())?;
             }
         }
-        Ok(RecoverSecrets::after(snapshot).with_context(|| file.to_owned())?)
+        Ok(RecoverSecrets::after(snapshot).map_err(|error| damaged(file, &error))?)
     })
 }

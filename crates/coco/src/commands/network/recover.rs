@@ -1,11 +1,16 @@
 //! `coco network recover`: the folder of a node with which a lost service begins anew.
 
+mod said;
+
 use std::path::PathBuf;
 
 use coco_client::ServiceIdentity;
 use coco_crypto::Certificate;
 use coco_ledger::{ReceiptVerifier, VerifiedReceipt};
-use coco_node::recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover};
+use coco_node::{
+    provision::LEDGER_FOLDER,
+    recover::{Reach, RecoverError, RecoverSpec, Recovered, reach, recover},
+};
 use coco_replica::RecoverLedgerError;
 use coco_types::TxId;
 use serde_json::json;
@@ -16,10 +21,11 @@ use crate::{
     commands::{ledger, receipt},
     fault::{Fault, chain},
     files::{self, Rights},
-    output::Output,
+    output::{Output, utc},
     session::certificate,
     signing::now,
 };
+use said::Said;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {
@@ -53,62 +59,92 @@ pub(crate) fn run(arguments: &RecoverArgs, output: Output) -> Result<(), Fault> 
     }
     let previous = certificate(&files::read_text(&arguments.service_cert)?)?;
     let reach = furthest(arguments, &previous)?;
+    let code_digest = code_digest()?;
     let spec = RecoverSpec {
         reach: &reach,
         folder: &place.dir,
         client_address: place.client.to_string(),
         peer_address: place.peer.to_string(),
         names: &[place.client.alt_name()],
-        code_digest: code_digest()?,
+        code_digest,
         now: now()?,
     };
-    let Recovered { service, node } = recover(&spec).map_err(fault)?;
-    files::create(&cert_path, service.pem().as_bytes(), Rights::Public)?;
-    place.write_config(node.to_string(), Vec::new(), arguments.from_disk)?;
+    let made = recover(&spec).map_err(fault)?;
+    let said = Said::read(&place.dir.join(LEDGER_FOLDER), &made.service, reach.signed)?;
+    files::create(&cert_path, made.service.pem().as_bytes(), Rights::Public)?;
+    place.write_config(made.node.to_string(), Vec::new(), arguments.from_disk)?;
+    say(arguments, &reach, &made, &said, &code_digest.to_string(), output);
+    Ok(())
+}
 
-    let identity = ServiceIdentity::of(&service).to_string();
-    let [config, cert] = [place.config_path(), cert_path].map(|path| path.display().to_string());
-    let Reach { signed, last, services_after, ref unsigned, snapshot, .. } = reach;
+fn say(
+    arguments: &RecoverArgs,
+    reach: &Reach,
+    made: &Recovered,
+    said: &Said,
+    code: &str,
+    output: Output,
+) {
+    let place = &arguments.place;
+    let identity = ServiceIdentity::of(&made.service).to_string();
+    let [config, cert] = [place.config_path(), place.service_cert_path()];
+    let [config, cert] = [config, cert].map(|path| path.display().to_string());
+    let Reach { signed, last, services_after, unsigned, snapshot, .. } = reach;
+    let is_admitted = said.code.contains(code);
     let details = json!({
         "service_identity": identity,
         "service_certificate": cert,
-        "node_id": node.to_string(),
+        "node_id": made.node.to_string(),
         "config": config,
         "signed": signed.to_string(),
+        "signed_at": said.signed_at.map(utc),
         "last": last.to_string(),
         "snapshot": snapshot.map(|name| name.to_string()),
         "services_left_out": services_after,
         "unsigned": unsigned.iter().map(ledger::unsigned_json).collect::<Vec<_>>(),
+        "code": code,
+        "code_admitted": is_admitted,
     });
     let old = arguments.service_cert.display();
     output.print("network.recover", details, || {
-        let dropped = last.seqno.0.saturating_sub(signed.seqno.0);
-        let mut note = match (dropped, services_after) {
-            (0, _) => String::new(),
-            (_, 0) => {
-                format!("\n  {dropped} entries after it are under no signature and are left out")
-            }
-            _ => format!(
-                "\n  {dropped} entries after it are left out: the service that they are of was never open"
-            ),
+        let at = said.signed_at.map(|at| format!(" at {}", utc(at))).unwrap_or_default();
+        let note = left_out(reach);
+        let admitted = if is_admitted {
+            "admitted by the members of the ledger"
+        } else {
+            "NOT admitted by the members of the ledger: they see that when they vote. Recover with the program that they \
+             admitted, or have them admit this one"
         };
-        if let Some(name) = snapshot {
-            note.push_str(&format!("\n  {name} stands for the entries up to {}", name.seqno));
-        }
-        for range in unsigned {
-            note.push_str("\n  ");
-            note.push_str(&ledger::unsigned_text(range));
-        }
         format!(
-            "the ledger is kept up to {signed}, which the lost service signed{note}\n\
+            "the ledger is kept up to {signed}, which the lost service signed{at}{note}\n\
              the service has another identity now  {identity}\n\
+             the node runs code {code}: {admitted}\n\
              next  coco node start --config {config}\n      \
              members compare {signed} with their receipts and the identity with each other, and then\n      \
              coco proposal create open --recovered-from {old} --service-cert {cert}\n      \
              coco shares submit --service-cert {cert}"
         )
     });
-    Ok(())
+}
+
+/// What of the copy is not kept, or is under no signature, on lines that go on.
+fn left_out(reach: &Reach) -> String {
+    let dropped = reach.last.seqno.0.saturating_sub(reach.signed.seqno.0);
+    let mut note = match (dropped, reach.services_after) {
+        (0, _) => String::new(),
+        (_, 0) => format!("\n  {dropped} entries after it are under no signature and are left out"),
+        _ => format!(
+            "\n  {dropped} entries after it are left out: the service that they are of was never open"
+        ),
+    };
+    if let Some(name) = reach.snapshot {
+        note.push_str(&format!("\n  {name} stands for the entries up to {}", name.seqno));
+    }
+    for range in &reach.unsigned {
+        note.push_str("\n  ");
+        note.push_str(&ledger::unsigned_text(range));
+    }
+    note
 }
 
 /// The copy that reaches furthest, of those that verify and hold what the receipts prove.

@@ -103,13 +103,21 @@ impl Origin {
     }
 }
 
+/// The configuration in a file, checked, and its text.
+pub(super) fn load(path: &Path) -> Result<(NodeConfig, String), Fault> {
+    let text = files::read_text(path)?;
+    let config = NodeConfig::parse(path, &text).map_err(|error| unusable(path, &error))?;
+    Ok((config, text))
+}
+
+fn unusable(path: &Path, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Code::ConfigUnusable, path.display().to_string()).because(error)
+}
+
 /// The settings of a file, checked, in the order of their names.
 fn read(path: &Path) -> Result<Vec<Setting>, Fault> {
-    let unusable = |error: &dyn std::error::Error| {
-        Fault::new(Code::ConfigUnusable, path.display().to_string()).because(error)
-    };
-    let text = files::read_text(path)?;
-    let config = NodeConfig::parse(path, &text).map_err(|error| unusable(&error))?;
+    let unusable = |error: &dyn std::error::Error| unusable(path, error);
+    let (config, text) = load(path)?;
     let all = Value::try_from(&config).map_err(|error| unusable(&error))?;
     let told: Value = toml::from_str(&text).map_err(|error| unusable(&error))?;
     let mut settings = Vec::new();

@@ -6,10 +6,17 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use coco_node::{Node, NodeConfig, node::Stopped};
+use coco_node::{
+    Node,
+    node::{StartNodeError, Stopped},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log;
+use crate::{
+    codes::Code,
+    fault::{Fault, chain},
+};
 
 /// How often a running node is asked whether it still runs.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -55,7 +62,7 @@ pub(crate) fn run(arguments: &StartArgs) -> anyhow::Result<()> {
 }
 
 fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
-    let config = NodeConfig::load(&arguments.config)?;
+    let (config, _) = super::config::load(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
         let _context = runtime.enter();
@@ -72,10 +79,11 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
     let ready_file = arguments.ready_file.as_deref();
     // An earlier run that was killed left its own behind.
     say_not_ready(ready_file)?;
-    let mut node = Node::start(&config).context("the node does not start")?;
+    let mut node = Node::start(&config).map_err(does_not_start)?;
     for _ in 0..COPIES_MAX {
         if let Some(path) = ready_file {
-            say_ready(path, &node).context("cannot write the ready file")?;
+            say_ready(path, &node)
+                .map_err(|error| Fault::file(Code::FileUnwritable, path, &error))?;
         }
         let has_ended = runtime.block_on(async {
             loop {
@@ -97,13 +105,13 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
                 tracing::warn!(
                     "the primary has archived what this node's ledger lacks: it copies another node's"
                 );
-                node = Node::start_again(&config, life).context("the node does not go on")?;
+                node = Node::start_again(&config, life).map_err(does_not_start)?;
             }
             Stopped::Recovered => {
                 tracing::info!(
                     "members have given the ledger's secrets back: the ledger is loaded under them"
                 );
-                node = Node::start_recovered(&config).context("the node does not go on")?;
+                node = Node::start_recovered(&config).map_err(does_not_start)?;
                 continue;
             }
             Stopped::Told | Stopped::Behind(_) => return Ok(()),
@@ -114,13 +122,38 @@ fn serve(arguments: &StartArgs) -> anyhow::Result<()> {
 }
 
 /// Takes the ready file away: its addresses are not served, or no longer.
-fn say_not_ready(path: Option<&Path>) -> anyhow::Result<()> {
-    match path.map(std::fs::remove_file) {
-        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context("cannot remove the ready file")
+fn say_not_ready(path: Option<&Path>) -> Result<(), Fault> {
+    let Some(path) = path else { return Ok(()) };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Fault::file(Code::FileUnwritable, path, &error))
         }
-        _ => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Why a node does not start, or does not go on.
+fn does_not_start(error: StartNodeError) -> Fault {
+    let code = match &error {
+        StartNodeError::Identity(_)
+        | StartNodeError::Files { .. }
+        | StartNodeError::HardState { .. }
+        | StartNodeError::Snapshots { .. }
+        | StartNodeError::NoGenesis { .. }
+        | StartNodeError::LostAlone { .. } => Code::FileUnreadable,
+        StartNodeError::Folder { .. } => Code::FileUnwritable,
+        StartNodeError::Configuration(_) => Code::ConfigUnusable,
+        StartNodeError::Listen { .. } => Code::AddressTaken,
+        StartNodeError::Copy(_)
+        | StartNodeError::Load { .. }
+        | StartNodeError::Nodes(_)
+        | StartNodeError::Program(_)
+        | StartNodeError::SetBack { .. }
+        | StartNodeError::Consensus(_)
+        | StartNodeError::Tls(_)
+        | StartNodeError::Thread(_) => Code::Failed,
+    };
+    Fault::new(code, format!("the node does not start: {}", chain(&error)))
 }
 
 /// Writes the node's addresses into the ready file.

@@ -1,191 +1,264 @@
 //! What a proposal would change, in lines for people: `+` is added, `-` is removed, `~` is changed, `!` is not known here.
+//!
+//! Nothing of a document is left out: what no line speaks of stands after `and besides`. Long texts are cut and named by
+//! their digests, and certificates and keys by theirs.
 
+mod args;
 mod callers;
 mod nodes;
+#[cfg(test)]
+mod whole;
 
-use coco_client::{ServiceIdentity, reply::Action};
-use coco_crypto::{Certificate, read_bundle, sha256};
+use coco_client::{
+    ServiceIdentity,
+    reply::{Action, Actions},
+};
+use coco_crypto::{Certificate, encode_pem, read_bundle, sha256};
 use serde_json::Value;
 
 use crate::{
     commands::keys::fingerprint,
-    output::{plain, short, span},
+    output::{plain, span},
 };
 
+use args::{Args, json, members, word};
+
+/// Where lines go on that belong to the one before.
+const INDENT: &str = "                 ";
+
 /// A line or more for each action. `service` is the identity of the service that is asked, where one is.
-pub(super) fn lines(actions: &[Action], service: Option<ServiceIdentity>) -> Vec<String> {
-    actions.iter().flat_map(|action| of(action, service)).map(|line| plain(&line)).collect()
+pub(super) fn lines(document: &Actions, service: Option<ServiceIdentity>) -> Vec<String> {
+    let of_actions = document.actions.iter().flat_map(|action| of(action, service));
+    of_actions.chain(besides(&members(&document.more))).map(|line| plain(&line)).collect()
 }
 
 fn of(action: &Action, service: Option<ServiceIdentity>) -> Vec<String> {
-    let args = &action.args;
-    let text = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or("?");
-    let one = |line: String| vec![line];
-    match action.name.as_str() {
-        "set_member" => one(format!(
-            "+ member         {}{}{}",
-            id_of(text("cert")),
-            named(args.get("member_data")),
-            match (args.get("encryption_pub_key"), args.get("recovery_role")) {
-                (None | Some(Value::Null), _) => String::new(),
-                (Some(key), role) => format!(
-                    ", recovery {}, shares to the key {}",
-                    role.and_then(Value::as_str).unwrap_or("Participant"),
-                    fingerprint(key.as_str().unwrap_or_default())
-                ),
-            }
-        )),
-        "remove_member" => one(format!("- member         {}", text("member_id"))),
-        "replace_member" => one(format!(
+    let args = Args::of(&action.args);
+    let known = of_service(&action.name, &args, service)
+        .or_else(|| callers::lines(&action.name, &args))
+        .or_else(|| nodes::lines(&action.name, &args));
+    let mut lines = known.unwrap_or_else(|| {
+        let all = if args.is_absent() { String::new() } else { format!(" {}", args.all()) };
+        vec![format!("! {}{all}", word(&action.name))]
+    });
+    lines.extend(besides(&args.rest()));
+    lines.extend(besides(&members(&action.more)));
+    lines
+}
+
+/// What no line spoke of.
+fn besides(rest: &[String]) -> Vec<String> {
+    rest.iter().map(|one| format!("{INDENT}and besides: {one}")).collect()
+}
+
+/// The lines of an action about members, the service or its rules; nothing, if it is none.
+fn of_service(
+    name: &str,
+    args: &Args<'_>,
+    service: Option<ServiceIdentity>,
+) -> Option<Vec<String>> {
+    let line = match name {
+        "set_member" => member(args),
+        "remove_member" => format!("- member         {}", args.text("member_id")),
+        "replace_member" => format!(
             "~ member         {} leaves, with its weights and vetoes to {}",
-            text("member_id"),
-            text("successor_id")
-        )),
-        "set_member_data" => one(format!(
-            "~ member         {} data {}",
-            text("member_id"),
-            json(&args["member_data"])
-        )),
-        "transition_service_to_open" => one(format!(
-            "~ service        opens: {}{}",
-            identity(text("next_service_identity"), service),
-            match args.get("previous_service_identity").and_then(Value::as_str) {
-                Some(previous) => format!(", recovered from {}", identity(previous, None)),
-                None => String::new(),
-            }
-        )),
+            args.text("member_id"),
+            args.text("successor_id")
+        ),
+        "set_member_data" => {
+            format!("~ member         {} data {}", args.text("member_id"), args.json("member_data"))
+        }
+        "transition_service_to_open" => opening(args, service),
         "assert_service_identity" => {
-            one(format!("  only on        {}", identity(text("service_identity"), service)))
+            format!("  only on        {}", identity(args.get("service_identity"), service))
         }
-        "set_service_certificate_validity" => {
-            one(format!("~ service        {}", certificate(args)))
-        }
+        "set_service_certificate_validity" => format!("~ service        {}", certificate(args)),
         "set_recovery_threshold" => {
-            one(format!("~ recovery       {} shares are needed", json(&args["recovery_threshold"])))
+            format!("~ recovery       {} shares are needed", args.json("recovery_threshold"))
         }
-        "set_service_configuration" => one(format!("~ configuration  {}", json(args))),
-        "trigger_ledger_rekey" => one("~ ledger         a new secret".to_owned()),
-        "trigger_recovery_shares_refresh" => one("~ recovery       new shares".to_owned()),
-        "trigger_ledger_chunk" => one("~ ledger         a new file".to_owned()),
-        "trigger_snapshot" => one("~ ledger         a snapshot".to_owned()),
-        "disclose_ledger_range" => one(disclosure(args)),
-        "set_voting_policy" => policy(args),
-        "set_constitution" => {
-            let constitution = text("constitution");
-            let (bytes, digest) = (constitution.len(), sha256(constitution.as_bytes()));
-            one(format!("~ constitution   {bytes} bytes, sha256:{digest}"))
-        }
-        other => callers::lines(other, args)
-            .or_else(|| nodes::lines(other, args))
-            .unwrap_or_else(|| vec![format!("! {other} {}", json(args))]),
-    }
+        "set_service_configuration" => format!("~ configuration  {}", args.all()),
+        "trigger_ledger_rekey" => "~ ledger         a new secret".to_owned(),
+        "trigger_recovery_shares_refresh" => "~ recovery       new shares".to_owned(),
+        "trigger_ledger_chunk" => "~ ledger         a new file".to_owned(),
+        "trigger_snapshot" => "~ ledger         a snapshot".to_owned(),
+        "disclose_ledger_range" => disclosure(args),
+        "set_voting_policy" => return Some(policy(args)),
+        "set_constitution" => format!("~ constitution   {}", digest_of(args.get("constitution"))),
+        _ => return None,
+    };
+    Some(vec![line])
+}
+
+fn member(args: &Args<'_>) -> String {
+    let recovery = args.present("encryption_pub_key").map(|key| {
+        let role = args.present("recovery_role");
+        let role = role.map_or_else(|| "Participant".to_owned(), args::shown);
+        format!(", recovery {role}, shares to the key {}", key_of(key))
+    });
+    format!(
+        "+ member         {}{}{}",
+        id_of(args.get("cert")),
+        named(args.get("member_data")),
+        recovery.unwrap_or_default()
+    )
+}
+
+fn opening(args: &Args<'_>, service: Option<ServiceIdentity>) -> String {
+    let opens = identity(args.get("next_service_identity"), service);
+    let from = args.present("previous_service_identity");
+    let from = from.map(|from| format!(", recovered from {}", identity(Some(from), None)));
+    format!("~ service        opens: {opens}{}", from.unwrap_or_default())
 }
 
 /// From when on a certificate counts, and for how long.
-fn certificate(args: &Value) -> String {
-    let from = args.get("valid_from").and_then(Value::as_str).unwrap_or("?");
-    let days = args.get("validity_period_days").and_then(Value::as_u64);
-    let long = days.map_or_else(
-        || "as long as members allow".to_owned(),
-        |days| span(days.saturating_mul(86_400)),
-    );
+fn certificate(args: &Args<'_>) -> String {
+    let from = args.text("valid_from");
+    let days = args.present("validity_period_days");
+    let long = match days {
+        None => "as long as members allow".to_owned(),
+        Some(days) if *days == 1 => "1 day".to_owned(),
+        Some(days) => format!("{} days", json(days)),
+    };
     format!("a new certificate from {from} on, for {long}")
 }
 
 /// Which private entries may be read.
-fn disclosure(args: &Value) -> String {
-    let [from, to, reason] = ["from", "to", "reason"].map(|name| json(&args[name]));
+fn disclosure(args: &Args<'_>) -> String {
+    let [from, to, reason] = ["from", "to", "reason"].map(|name| args.json(name));
     format!("~ ledger         private entries {from} to {to} may be read with shares: {reason}")
 }
 
-fn policy(args: &Value) -> Vec<String> {
-    let mut lines = vec![format!("~ voting policy  {}", rule(&args["default"]))];
-    if let Some(Value::Object(rules)) = args.get("actions") {
-        lines.extend(
-            rules.iter().map(|(name, of)| format!("                 {name}: {}", rule(of))),
-        );
+fn policy(args: &Args<'_>) -> Vec<String> {
+    let mut lines = vec![format!("~ voting policy  {}", rule(args.get("default")))];
+    for (name, of) in args.object("actions").into_iter().flatten() {
+        lines.push(format!("{INDENT}{}: {}", word(name), rule(Some(of))));
     }
-    if let Some(age) = args.get("proposals_expire_after_s") {
-        let age = age.as_u64().map_or_else(|| json(age), span);
-        lines.push(format!("                 proposals expire after {age}"));
+    if let Some(age) = args.present("proposals_expire_after_s") {
+        let age = match age.as_u64() {
+            Some(seconds) => format!("{} ({seconds} s)", span(seconds)),
+            None => json(age),
+        };
+        lines.push(format!("{INDENT}proposals expire after {age}"));
     }
     lines
 }
 
 /// The id that belongs to a certificate, whatever its key.
-fn id_of(pem: &str) -> String {
-    let bundle = read_bundle(pem).ok();
-    let first = bundle.as_deref().and_then(<[_]>::first);
-    first.map_or_else(|| "(no certificate)".to_owned(), |der| sha256(der).to_string())
-}
-
-/// The name in the data of a member or participant.
-fn named(data: Option<&Value>) -> String {
-    match data {
-        None | Some(Value::Null) => String::new(),
-        Some(data) => match data.get("name").and_then(Value::as_str) {
-            Some(name) => format!(" named {name:?}"),
-            None => format!(" data {}", json(data)),
-        },
+fn id_of(pem: Option<&Value>) -> String {
+    let Some(text) = pem.and_then(Value::as_str) else { return no_certificate(pem) };
+    let bundle = read_bundle(text).ok();
+    match bundle.as_deref().and_then(<[_]>::first) {
+        Some(der) => format!("{}{}", sha256(der), more_than("CERTIFICATE", der, text)),
+        None => no_certificate(pem),
     }
 }
 
-fn identity(pem: &str, service: Option<ServiceIdentity>) -> String {
-    match Certificate::from_pem(pem) {
-        Err(_) => "(no certificate)".to_owned(),
-        Ok(certificate) => {
-            let found = ServiceIdentity::of(&certificate);
-            match service {
-                Some(service) if service == found => format!("{found} (this service)"),
-                Some(_) => format!("{found} (ANOTHER service)"),
-                None => found.to_string(),
-            }
+fn no_certificate(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "(no certificate)".to_owned(),
+        Some(value) => format!("(no certificate) {}", json(value)),
+    }
+}
+
+/// What an encryption key is compared by.
+fn key_of(key: &Value) -> String {
+    let Some(pem) = key.as_str() else { return json(key) };
+    match coco_crypto::decode_pem("PUBLIC KEY", pem) {
+        Ok(Some(der)) => {
+            format!("{}{}", fingerprint(pem), more_than("PUBLIC KEY", der.expose(), pem))
         }
+        Ok(None) | Err(_) => format!("{} {}", fingerprint(pem), json(key)),
     }
+}
+
+/// A word for text that is more than the PEM of one thing, which alone is named.
+fn more_than(label: &'static str, der: &[u8], text: &str) -> String {
+    let letters = |text: &str| text.split_whitespace().collect::<String>();
+    let alone = encode_pem(label, der);
+    if letters(text) == letters(&String::from_utf8_lossy(alone.expose())) {
+        return String::new();
+    }
+    format!(" (and more text: {} bytes, sha256:{})", text.len(), sha256(text.as_bytes()))
+}
+
+/// A text that is too long to be shown, by its digest.
+fn digest_of(text: Option<&Value>) -> String {
+    match text {
+        Some(Value::String(text)) => {
+            format!("{} bytes, sha256:{}", text.len(), sha256(text.as_bytes()))
+        }
+        other => json(other.unwrap_or(&Value::Null)),
+    }
+}
+
+/// What members say of a member or participant; first of all its name.
+fn named(data: Option<&Value>) -> String {
+    let name = data.and_then(|data| data.get("name")).filter(|name| name.is_string());
+    match (data, name) {
+        (None | Some(Value::Null), _) => String::new(),
+        (Some(Value::Object(members)), Some(name)) if members.len() == 1 => {
+            format!(" named {}", json(name))
+        }
+        (Some(data), Some(name)) => format!(" named {}, data {}", json(name), json(data)),
+        (Some(data), None) => format!(" data {}", json(data)),
+    }
+}
+
+fn identity(pem: Option<&Value>, service: Option<ServiceIdentity>) -> String {
+    let Some(text) = pem.and_then(Value::as_str) else { return no_certificate(pem) };
+    let Ok(certificate) = Certificate::from_pem(text) else { return no_certificate(pem) };
+    let found = ServiceIdentity::of(&certificate);
+    let whose = match service {
+        Some(service) if service == found => " (this service)",
+        Some(_) => " (ANOTHER service)",
+        None => "",
+    };
+    format!("{found}{whose}{}", more_than("CERTIFICATE", certificate.der(), text))
 }
 
 /// A rule of the voting policy in words.
-fn rule(rule: &Value) -> String {
-    let mut words = match rule.get("rule").and_then(Value::as_str) {
-        Some("at_least") => format!("at least {}", json(&rule["members"])),
-        Some("weighted") => {
-            format!("weight {} of {}", json(&rule["needed"]), json(&rule["weights"]))
-        }
-        Some("automatic") => format!(
-            "each member alone, up to {}; beyond, {}",
-            json(&rule["per_member"]),
-            rule.get("otherwise").map_or_else(|| "the default".to_owned(), self::rule)
-        ),
-        Some(name) => name.to_owned(),
-        None => json(rule),
+fn rule(rule: Option<&Value>) -> String {
+    let Some(rule) = rule.filter(|rule| rule.get("rule").is_some_and(Value::is_string)) else {
+        return json(rule.unwrap_or(&Value::Null));
     };
-    if let Some(Value::Array(veto)) = rule.get("veto") {
-        let ids: Vec<&str> = veto.iter().filter_map(Value::as_str).map(short).collect();
+    let args = Args::of(rule);
+    let mut words = match args.get("rule").and_then(Value::as_str).unwrap_or_default() {
+        "at_least" => format!("at least {}", args.json("members")),
+        "weighted" => format!("weight {} of {}", args.json("needed"), args.json("weights")),
+        "automatic" => format!(
+            "each member alone, up to {}; beyond, {}",
+            args.json("per_member"),
+            match args.present("otherwise") {
+                None => "the default".to_owned(),
+                otherwise => self::rule(otherwise),
+            }
+        ),
+        name => word(name),
+    };
+    if let Some(veto) = args.array("veto") {
+        // In full: others may have ids that begin alike.
+        let ids: Vec<String> = veto.iter().map(args::shown).collect();
         words.push_str(&format!(", veto {}", ids.join(" ")));
+    }
+    for one in args.rest() {
+        words.push_str(&format!(", and besides: {one}"));
     }
     words
 }
 
-/// JSON, at most so much of it that it can be read.
-fn json(value: &Value) -> String {
-    let text = value.to_string();
-    let mut shown: String = text.chars().take(JSON_CHARACTERS_MAX).collect();
-    if shown.len() < text.len() {
-        shown.push_str(&format!("... ({} bytes)", text.len()));
-    }
-    shown
-}
-
-const JSON_CHARACTERS_MAX: usize = 400;
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
+    fn document(name: &str, args: Value) -> Actions {
+        let action = Action { name: name.to_owned(), args, more: Map::new() };
+        Actions { actions: vec![action], more: Map::new() }
+    }
+
     fn line(name: &str, args: Value) -> String {
-        lines(&[Action { name: name.to_owned(), args }], None).join("\n")
+        lines(&document(name, args), None).join("\n")
     }
 
     #[test]
@@ -199,7 +272,7 @@ mod tests {
             if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
                 continue;
             }
-            let shown = lines(&[Action { name: name.to_owned(), args: json!({}) }], None);
+            let shown = lines(&document(name, json!({})), None);
             assert!(!shown[0].starts_with('!'), "{name}: {shown:?}");
             count += 1;
         }
@@ -209,7 +282,7 @@ mod tests {
     #[test]
     fn who_gets_the_share_of_a_new_member_is_said() {
         let of = |key: &str| {
-            let pem = coco_crypto::encode_pem("PUBLIC KEY", key.as_bytes());
+            let pem = encode_pem("PUBLIC KEY", key.as_bytes());
             let pem = str::from_utf8(pem.expose()).unwrap();
             line("set_member", json!({ "cert": "?", "encryption_pub_key": pem }))
         };
@@ -234,8 +307,7 @@ mod tests {
                     "default": { "rule": "at_least", "members": 2, "veto": [id] },
                     "actions": { "set_user": { "rule": "one" } },
                 }),
-                "~ voting policy  at least 2, veto abababab\n                 set_user: one"
-                    .to_owned(),
+                format!("~ voting policy  at least 2, veto {id}\n                 set_user: one"),
             ),
             (
                 "set_voting_policy",
@@ -250,7 +322,7 @@ mod tests {
                 "~ voting policy  majority\n                 \
                     a: each member alone, up to 2; beyond, the default\n                 \
                     b: each member alone, up to 1; beyond, one\n                 \
-                    proposals expire after 14 days"
+                    proposals expire after 14 days (1209600 s)"
                     .to_owned(),
             ),
             (
@@ -263,7 +335,7 @@ mod tests {
             (
                 "set_organisation",
                 json!({ "name": "acme", "cert": "x", "user_data": { "a": 1 } }),
-                "+ organisation   \"acme\" with the authority (no certificate) data {\"a\":1}"
+                "+ organisation   acme with the authority (no certificate) \"x\" data {\"a\":1}"
                     .to_owned(),
             ),
             (
@@ -281,15 +353,49 @@ mod tests {
                     sha256(br#"{"keys":[{"kid":"a"},{}]}"#)
                 ),
             ),
-            ("set_user", json!({ "cert": "x" }), "+ participant    (no certificate)".to_owned()),
+            (
+                "set_user",
+                json!({ "cert": "x" }),
+                "+ participant    (no certificate) \"x\"".to_owned(),
+            ),
         ] {
             assert_eq!(line(name, args), expected);
         }
     }
 
     #[test]
+    fn what_is_not_known_is_said_besides() {
+        let key = coco_crypto::SigningKey::generate(coco_crypto::Curve::P384);
+        let validity = coco_crypto::Validity { not_before: 1_000_000, not_after: 2_000_000 };
+        let certificate = coco_crypto::service_certificate(&key, validity).unwrap();
+        let cert = certificate.pem();
+        let shown = line(
+            "set_user",
+            json!({ "cert": cert, "user_data": { "name": "a", "role": 7 }, "vip": 1 }),
+        );
+        let expected = format!(
+            "+ participant    {} named \"a\", data {{\"name\":\"a\",\"role\":7}}\n                 and besides: vip = 1",
+            certificate.digest()
+        );
+        assert_eq!(shown, expected);
+        // A second certificate, of which nobody is told.
+        let two = json!({ "cert": format!("{cert}{cert}") });
+        assert!(line("set_user", two).contains("(and more text: "));
+        let whole = br#"{"actions":[{"name":"trigger_snapshot","why":"y"}],"note":"\u001b"}"#;
+        let whole = super::super::document::parse(whole).unwrap();
+        let expected = [
+            "~ ledger         a snapshot",
+            "                 and besides: why = \"y\"",
+            "                 and besides: note = \"\\u001b\"",
+        ];
+        assert_eq!(lines(&whole, None), expected);
+    }
+
+    #[test]
     fn long_arguments_are_cut() {
         let shown = line("new_thing", json!({ "x": "é".repeat(10_000) }));
-        assert!(shown.chars().count() < 500 && shown.ends_with("(20008 bytes)"), "{shown}");
+        let digest = sha256("é".repeat(10_000).as_bytes());
+        assert!(shown.chars().count() < 600, "{shown}");
+        assert!(shown.ends_with(&format!("... (20000 bytes, sha256:{digest})}}")), "{shown}");
     }
 }

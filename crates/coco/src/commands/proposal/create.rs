@@ -1,9 +1,9 @@
 //! `coco proposal create`.
 
-use coco_client::Message;
+use coco_client::{Client, Message};
 use serde_json::json;
 
-use super::{changes, document, kind::Kind, report};
+use super::{changes, document, kind::Kind, recovered::Recovered, report};
 use crate::{
     fault::Fault,
     output::{Output, outln},
@@ -16,9 +16,14 @@ use crate::{
 pub(crate) struct ProposeArgs {
     #[command(flatten)]
     signing: SigningArgs,
-    /// Have the proposal fail on every service but the one that is pinned here
+    /// Have the proposal fail on every service but the one that is pinned here. It does so without being told, but for
+    /// participants, organisations, token issuers, trust-node and raw: there the rules may let one member decide, and the name of
+    /// the service is decided under the rule for all
     #[arg(long, global = true)]
     only_here: bool,
+    /// Do not name the service in the proposal: where the same members govern several, each takes it
+    #[arg(long, global = true, conflicts_with = "only_here")]
+    anywhere: bool,
     /// Print the document, and sign nothing
     #[arg(long, global = true)]
     dry_run: bool,
@@ -36,6 +41,30 @@ pub(super) fn run(session: &Session, arguments: &CreateArgs, output: Output) -> 
     propose(session, &arguments.how, &arguments.kind, output)
 }
 
+/// The action that has a proposal fail on every service but one.
+const NAMES_SERVICE: &str = "assert_service_identity";
+
+impl ProposeArgs {
+    /// Whether the proposal is to name its service.
+    fn names_service(&self, session: &Session, kind: &Kind) -> bool {
+        if self.only_here || self.anywhere || !kind.names_service() {
+            return self.only_here;
+        }
+        if self.signing.is_offline() {
+            return true;
+        }
+        let known = session.ask(Client::constitution).map(|rules| rules.0.contains(NAMES_SERVICE));
+        if matches!(known, Ok(false)) {
+            eprintln!(
+                "the constitution does not know {NAMES_SERVICE}: where the same members govern several services, each takes this \
+                 proposal"
+            );
+            return false;
+        }
+        true
+    }
+}
+
 /// Proposes what is of this kind.
 pub(crate) fn propose(
     session: &Session,
@@ -45,26 +74,26 @@ pub(crate) fn propose(
 ) -> Result<(), Fault> {
     let mut content = kind.document(session)?;
     let mut proposed = document::parse(&content)?;
-    if arguments.only_here {
+    if arguments.names_service(session, kind) {
         let service = arguments.signing.service(session)?.pem();
-        proposed.actions.insert(
-            0,
-            coco_client::reply::Action {
-                name: "assert_service_identity".to_owned(),
-                args: json!({ "service_identity": service }),
-            },
-        );
+        let args = json!({ "service_identity": service });
+        proposed.actions.insert(0, document::action(NAMES_SERVICE, args));
         content = document::write(&proposed)?;
     }
     if arguments.dry_run {
         outln!("{}", String::from_utf8_lossy(&content));
         return Ok(());
     }
+    let mut lines = changes::lines(&proposed, Some(session.client().identity()));
+    if !arguments.signing.is_offline() {
+        let recovered = Recovered::fetch(session, &proposed.actions);
+        lines.extend(recovered.iter().flat_map(Recovered::lines));
+    }
     let statement = Statement {
         message: Message::Proposal,
         content,
         act: "make a proposal".to_owned(),
-        lines: changes::lines(&proposed.actions, Some(session.client().identity())),
+        lines,
         word: None,
     };
     let fate = carry_out(session, &arguments.signing, &statement)?;

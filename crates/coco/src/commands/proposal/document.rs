@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use coco_client::reply::Actions;
+use coco_client::reply::{Action, Actions};
+use serde_json::{Map, Value};
 
 use crate::{codes::Code, fault::Fault, files};
 
@@ -21,6 +22,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Actions, Fault> {
         return Err(Fault::new(Code::DocumentInvalid, "it has no actions"));
     }
     Ok(document)
+}
+
+/// A document that is made here.
+pub(super) fn of(actions: Vec<Action>) -> Actions {
+    Actions { actions, more: Map::new() }
+}
+
+/// An action of it.
+pub(super) fn action(name: &str, args: Value) -> Action {
+    Action { name: name.to_owned(), args, more: Map::new() }
 }
 
 /// The bytes of a document that is made here: members of objects in the order of their names.

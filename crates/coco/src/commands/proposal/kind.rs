@@ -50,6 +50,18 @@ pub(crate) enum Kind {
 type Args = Value;
 
 impl Kind {
+    /// Whether a proposal of this kind says for which service it is, unless it is told otherwise. That is an action more, and
+    /// decided under the rule for all: so not what the rules often let one member do alone, and no document as it is.
+    pub(super) const fn names_service(&self) -> bool {
+        match self {
+            Self::Member(_) | Self::Service(_) => true,
+            Self::Node(kind) => !matches!(kind, node::Kind::TrustNode { .. }),
+            Self::Participant(_) | Self::Organisation(_) | Self::Issuer(_) | Self::Raw { .. } => {
+                false
+            }
+        }
+    }
+
     /// The document to propose.
     pub(super) fn document(&self, session: &Session) -> Result<Vec<u8>, Fault> {
         let (name, args) = match self {
@@ -61,7 +73,7 @@ impl Kind {
             Self::Service(kind) => kind.action(session)?,
             Self::Raw { file } => return Ok(document::read(file)?.0),
         };
-        document::write(&Actions { actions: vec![Action { name: name.to_owned(), args }] })
+        document::write(&document::of(vec![document::action(name, args)]))
     }
 }
 

@@ -9,7 +9,7 @@ use coco_governance::tables::{MemberStatus, ProposalState};
 use coco_types::Digest;
 use serde_json::json;
 
-use super::{changes, deadline, document, missing};
+use super::{changes, deadline, document, missing, recovered::Recovered};
 use crate::{
     fault::Fault,
     output::{Output, plain, short, utc},
@@ -30,6 +30,8 @@ pub(super) struct Shown {
     /// SHA-256 of the document as its proposer signed it.
     pub(super) digest: Digest,
     pub(super) members: Vec<Member>,
+    /// What it opens, if it is a service that was recovered.
+    pub(super) recovered: Option<Recovered>,
 }
 
 impl Shown {
@@ -38,12 +40,20 @@ impl Shown {
         let proposal = found.map_err(|fault| missing(fault, id))?;
         let bytes = session.ask(|client| client.document(id))?;
         let members = session.ask(Client::members)?.value;
-        Ok(Self { proposal, document: document::parse(&bytes)?, digest: sha256(&bytes), members })
+        let document = document::parse(&bytes)?;
+        // What was decided is not held against what is there now.
+        let recovered = match proposal.proposal_state {
+            ProposalState::Open => Recovered::fetch(session, &document.actions),
+            _ => None,
+        };
+        Ok(Self { proposal, document, digest: sha256(&bytes), members, recovered })
     }
 
     /// What it would change, a line each.
     pub(super) fn changes(&self, session: &Session) -> Vec<String> {
-        changes::lines(&self.document.actions, Some(session.client().identity()))
+        let mut lines = changes::lines(&self.document, Some(session.client().identity()));
+        lines.extend(self.recovered.iter().flat_map(Recovered::lines));
+        lines
     }
 
     /// Who voted, and, once it is decided, how.
@@ -82,7 +92,7 @@ pub(super) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
     let now = now()?;
     let members = json!({
         "proposal": shown.proposal, "actions": shown.document.actions, "changes": changes,
-        "document_digest": digest,
+        "document_digest": digest, "recovered": shown.recovered.as_ref().map(Recovered::json),
     });
     output.print("proposal.show", members, || {
         let Shown { proposal, members, .. } = &shown;

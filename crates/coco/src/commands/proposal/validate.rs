@@ -21,7 +21,7 @@ pub(super) fn run(
     let (bytes, proposed) = document::read(&arguments.file)?;
     // It is carried out on a copy, too: what the constitution takes and could not carry out helps nobody.
     simulate(session, &bytes)?;
-    let changes = changes::lines(&proposed.actions, Some(session.client().identity()));
+    let changes = changes::lines(&proposed, Some(session.client().identity()));
     output.print("proposal.validate", json!({ "is_valid": true, "changes": changes }), || {
         format!("valid\n  {}", changes.join("\n  "))
     });

@@ -36,6 +36,10 @@ pub(super) struct VoteArgs {
     /// Why; everybody can read it in the ledger
     #[arg(long, conflicts_with = "ballot")]
     reason: Option<String>,
+    /// Refuse to vote for the opening of a recovered service that does not keep what this receipt (JSON or COSE) proves of the
+    /// service before it. May be given more than once
+    #[arg(long, value_name = "FILE", conflicts_with = "reject")]
+    receipt: Vec<PathBuf>,
     #[command(flatten)]
     signing: SigningArgs,
 }
@@ -47,6 +51,7 @@ pub(super) fn run(session: &Session, arguments: &VoteArgs, output: Output) -> Re
         let message = format!("{id} is {:?}", shown.proposal.proposal_state);
         return Err(Fault::new(Code::ProposalNotOpen, message));
     }
+    check_receipts(session, &shown, &arguments.receipt)?;
     let choice = if arguments.approve { Choice::Approve } else { Choice::Reject };
     let reason = arguments.reason.as_deref();
     if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARACTERS_MAX) {
@@ -78,4 +83,17 @@ pub(super) fn run(session: &Session, arguments: &VoteArgs, output: Output) -> Re
     };
     let fate = carry_out(session, &arguments.signing, &statement)?;
     report(session, "proposal.vote", fate, output)
+}
+
+/// Holds receipts against what a proposal opens.
+fn check_receipts(session: &Session, shown: &Shown, receipts: &[PathBuf]) -> Result<(), Fault> {
+    match &shown.recovered {
+        Some(recovered) => recovered.check_holds(session, receipts),
+        None if receipts.is_empty() => Ok(()),
+        None => {
+            let message =
+                "--receipt is for the opening of a recovered service, and this proposal is another";
+            Err(Fault::new(Code::Usage, message).next("vote without it"))
+        }
+    }
 }

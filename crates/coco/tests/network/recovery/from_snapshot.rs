@@ -96,6 +96,7 @@ fn has_balance(phoenix: &Phoenix, client: SocketAddr, expected: U256) -> anyhow:
         pem: phoenix.pem.clone(),
         config: phoenix.config.clone(),
         log: phoenix.log.clone(),
+        said: String::new(),
     };
     let shown = there.call("eth_getBalance", &json!([PAYEE, "latest"]));
     Ok(shown.is_ok_and(|shown| shown["result"] == format!("{expected:#x}")))

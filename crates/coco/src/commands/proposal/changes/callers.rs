@@ -3,61 +3,68 @@
 use coco_crypto::sha256;
 use serde_json::Value;
 
-use super::{id_of, json, named};
+use super::{
+    INDENT,
+    args::{Args, json, shown},
+    digest_of, id_of, named,
+};
 
 /// The lines of an action, if it is one about callers.
-pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
-    let text = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or("?");
-    let one = |line: String| vec![line];
-    Some(match name {
+pub(super) fn lines(name: &str, args: &Args<'_>) -> Option<Vec<String>> {
+    let line = match name {
         "set_user" => {
-            one(format!("+ participant    {}{}", id_of(text("cert")), named(args.get("user_data"))))
+            format!("+ participant    {}{}", id_of(args.get("cert")), named(args.get("user_data")))
         }
-        "remove_user" => one(format!("- participant    {}", text("user_id"))),
+        "remove_user" => format!("- participant    {}", args.text("user_id")),
         "set_user_data" => {
-            one(format!("~ participant    {} data {}", text("user_id"), json(&args["user_data"])))
+            format!("~ participant    {} data {}", args.text("user_id"), args.json("user_data"))
         }
-        "set_organisation" => one(format!(
-            "+ organisation   {:?} with the authority {}{}",
-            text("name"),
-            id_of(text("cert")),
+        "set_organisation" => format!(
+            "+ organisation   {} with the authority {}{}",
+            args.text("name"),
+            id_of(args.get("cert")),
             named(args.get("user_data"))
-        )),
-        "remove_organisation" => one(format!("- organisation   {:?}", text("name"))),
-        "set_organisation_revocations" => one(format!(
-            "~ organisation   {:?} revokes exactly {}",
-            text("name"),
-            json(&args["serials"])
-        )),
-        "set_jwt_issuer" => issuer(args),
+        ),
+        "remove_organisation" => format!("- organisation   {}", args.text("name")),
+        "set_organisation_revocations" => format!(
+            "~ organisation   {} revokes exactly {}",
+            args.text("name"),
+            args.json("serials")
+        ),
+        "set_jwt_issuer" => return Some(issuer(args)),
         "set_jwt_public_signing_keys" => {
-            one(format!("~ token issuer   {} {}", text("issuer"), keys(args.get("jwks"))))
+            format!("~ token issuer   {} {}", args.text("issuer"), keys(args.get("jwks")))
         }
         "cleanup_legacy_jwt_records" => {
-            one("  token issuers  keys in tables of CCF's that this service has not".to_owned())
+            "  token issuers  keys in tables of CCF's that this service has not".to_owned()
         }
-        "remove_jwt_issuer" => one(format!("- token issuer   {}", text("issuer"))),
+        "remove_jwt_issuer" => format!("- token issuer   {}", args.text("issuer")),
         "set_ca_cert_bundle" => {
-            let digest = sha256(text("cert_bundle").as_bytes());
-            one(format!("+ certificates   {:?}, sha256:{digest}", text("name")))
+            let bundle = digest_of(args.get("cert_bundle"));
+            format!("+ certificates   {}, {bundle}", args.text("name"))
         }
-        "remove_ca_cert_bundle" => one(format!("- certificates   {:?}", text("name"))),
+        "remove_ca_cert_bundle" => format!("- certificates   {}", args.text("name")),
         _ => return None,
-    })
+    };
+    Some(vec![line])
 }
 
-fn issuer(args: &Value) -> Vec<String> {
-    let issuer = args.get("issuer").and_then(Value::as_str).unwrap_or("?");
-    let mut lines = vec![format!("+ token issuer   {issuer} {}", keys(args.get("jwks")))];
-    lines.push(match args.get("audience") {
-        None | Some(Value::Null) => "                 for any audience".to_owned(),
-        Some(audience) => format!("                 for the audience {}", json(audience)),
+fn issuer(args: &Args<'_>) -> Vec<String> {
+    let keys = keys(args.get("jwks"));
+    let mut lines = vec![format!("+ token issuer   {} {keys}", args.text("issuer"))];
+    lines.push(match args.present("audience") {
+        None => format!("{INDENT}for any audience"),
+        Some(audience) => format!("{INDENT}for the audience {}", json(audience)),
     });
-    if args.get("auto_refresh") == Some(&Value::Bool(true)) {
-        let bundle = args.get("ca_cert_bundle_name").map(json).unwrap_or_default();
-        lines.push(format!(
-            "                 its keys are fetched without a vote from then on, by the certificates {bundle}"
-        ));
+    match args.present("auto_refresh") {
+        None | Some(Value::Bool(false)) => {}
+        Some(Value::Bool(true)) => {
+            let bundle = args.present("ca_cert_bundle_name").map(shown).unwrap_or_default();
+            lines.push(format!(
+                "{INDENT}its keys are fetched without a vote from then on, by the certificates {bundle}"
+            ));
+        }
+        Some(other) => lines.push(format!("{INDENT}its keys are fetched: {}", json(other))),
     }
     lines
 }
@@ -67,7 +74,9 @@ fn keys(jwks: Option<&Value>) -> String {
     let Some(jwks) = jwks.filter(|jwks| !jwks.is_null()) else {
         return "with the keys that it has".to_owned();
     };
-    let keys = jwks.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let keys = jwks.get("keys").and_then(Value::as_array);
+    // All else of them is named by the digest.
+    let Some(keys) = keys else { return format!("with the keys {}", json(jwks)) };
     let ids: Vec<String> = keys.iter().map(|key| json(&key["kid"])).collect();
     let digest = sha256(jwks.to_string().as_bytes());
     format!("with the keys {}, sha256:{digest}", ids.join(" "))

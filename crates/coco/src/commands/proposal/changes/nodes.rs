@@ -2,30 +2,35 @@
 
 use serde_json::Value;
 
-use super::{certificate, json};
+use super::{
+    args::{Args, json, shown},
+    certificate,
+};
 
 /// The lines of an action about nodes; nothing, if it is none.
-pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
-    let text = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or("?");
+pub(super) fn lines(name: &str, args: &Args<'_>) -> Option<Vec<String>> {
     let line = match name {
         "transition_node_to_trusted" => {
-            let listens = args.get("learner") == Some(&Value::Bool(true));
-            let how = if listens { ", without a vote" } else { "" };
-            format!("+ trusted node   {}{how}", text("node_id"))
+            let how = match args.present("learner") {
+                None | Some(Value::Bool(false)) => String::new(),
+                Some(Value::Bool(true)) => ", without a vote".to_owned(),
+                Some(other) => format!(", learner {}", json(other)),
+            };
+            format!("+ trusted node   {}{how}", args.text("node_id"))
         }
-        "promote_learner" => format!("~ node           {} gets a vote", text("node_id")),
-        "remove_node" => format!("- node           {}", text("node_id")),
+        "promote_learner" => format!("~ node           {} gets a vote", args.text("node_id")),
+        "remove_node" => format!("- node           {}", args.text("node_id")),
         "replace_nodes" => return Some(replacement(args)),
-        "add_virtual_measurement" => format!("+ node code      {}", text("measurement")),
-        "remove_virtual_measurement" => format!("- node code      {}", text("measurement")),
+        "add_virtual_measurement" => format!("+ node code      {}", args.text("measurement")),
+        "remove_virtual_measurement" => format!("- node code      {}", args.text("measurement")),
         "set_node_certificate_validity" => {
-            format!("~ node           {} {}", text("node_id"), certificate(args))
+            format!("~ node           {} {}", args.text("node_id"), certificate(args))
         }
         "set_all_nodes_certificate_validity" => {
             format!("~ nodes          all that are trusted: {}", certificate(args))
         }
         "set_node_data" => {
-            format!("~ node           {} data {}", text("node_id"), json(&args["node_data"]))
+            format!("~ node           {} data {}", args.text("node_id"), args.json("node_data"))
         }
         _ => return None,
     };
@@ -33,14 +38,10 @@ pub(super) fn lines(name: &str, args: &Value) -> Option<Vec<String>> {
 }
 
 /// Who comes, and who leaves once they are ready.
-fn replacement(args: &Value) -> Vec<String> {
-    let ids = |name: &str| {
-        let ids = args.get(name).and_then(Value::as_array).into_iter().flatten();
-        ids.map(|id| id.as_str().unwrap_or("?").to_owned()).collect::<Vec<_>>()
-    };
-    let come = ids("add").into_iter().map(|id| format!("+ trusted node   {id}"));
-    let leave = ids("remove").into_iter();
-    let leave = leave.map(|id| format!("- node           {id}, when those above can vote"));
+fn replacement(args: &Args<'_>) -> Vec<String> {
+    let ids = |name| args.array(name).unwrap_or_default().iter().map(shown);
+    let come = ids("add").map(|id| format!("+ trusted node   {id}"));
+    let leave = ids("remove").map(|id| format!("- node           {id}, when those above can vote"));
     let lines: Vec<String> = come.chain(leave).collect();
     if lines.is_empty() {
         vec!["~ nodes          nobody comes or leaves".to_owned()]
@@ -63,16 +64,16 @@ mod tests {
             "- node           aa, when those above can vote",
             "- node           bb, when those above can vote",
         ];
-        assert_eq!(lines("replace_nodes", &args).unwrap(), expected);
+        assert_eq!(lines("replace_nodes", &Args::of(&args)).unwrap(), expected);
         let learner = json!({ "node_id": "cc", "learner": true });
-        let line = lines("transition_node_to_trusted", &learner).unwrap();
+        let line = lines("transition_node_to_trusted", &Args::of(&learner)).unwrap();
         assert_eq!(line, ["+ trusted node   cc, without a vote"]);
         let validity = json!({ "node_id": "cc", "valid_from": "20261231235959Z" });
-        let line = lines("set_node_certificate_validity", &validity).unwrap();
+        let line = lines("set_node_certificate_validity", &Args::of(&validity)).unwrap();
         let expected = "a new certificate from 20261231235959Z on, for as long as members allow";
         assert_eq!(line, [format!("~ node           cc {expected}")]);
-        let line = lines("set_all_nodes_certificate_validity", &validity).unwrap();
+        let line = lines("set_all_nodes_certificate_validity", &Args::of(&validity)).unwrap();
         assert_eq!(line, [format!("~ nodes          all that are trusted: {expected}")]);
-        assert_eq!(lines("set_member", &args), None);
+        assert_eq!(lines("set_member", &Args::of(&args)), None);
     }
 }
