@@ -39,4 +39,5 @@ pub use x509::{
     NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, SignerCertificate, UserAuthority,
     Validity, certificate_key, endorse_node, endorse_service, is_host_name, is_root_authority,
     member_certificate, node_names, peer_dns_name, read_bundle, renew_node, service_certificate,
+    verify_issued_by,
 };

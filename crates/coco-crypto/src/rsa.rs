@@ -13,10 +13,12 @@ use aws_lc_rs::{
     },
 };
 use thiserror::Error;
+use x509_parser::{prelude::FromDer as _, public_key::PublicKey, x509::SubjectPublicKeyInfo};
 
 use crate::{
     PemError, SecretBytes,
     pem::{self, Label},
+    token_key::without_zeros,
 };
 
 /// Fewest bits of a key.
@@ -91,6 +93,18 @@ impl EncryptionKey {
     #[must_use]
     pub fn pem(&self) -> String {
         pem::encode(Label::PublicKey, &self.spki)
+    }
+
+    /// The modulus and the exponent, big-endian, without zeros at the front.
+    ///
+    /// # Panics
+    /// Never: an accepted key has both.
+    #[must_use]
+    pub fn components(&self) -> [Vec<u8>; 2] {
+        let spki = SubjectPublicKeyInfo::from_der(&self.spki);
+        let (_, spki) = spki.expect("an accepted key has an encoding");
+        let Ok(PublicKey::RSA(key)) = spki.parsed() else { unreachable!("it is a key of RSA") };
+        [key.modulus, key.exponent].map(|part| without_zeros(part).to_vec())
     }
 
     /// Encrypts a message. The padding is random, from the library's own entropy: the same message gives other bytes each

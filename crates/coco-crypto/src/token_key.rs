@@ -135,7 +135,8 @@ fn rsa(key: &PublicEncryptingKey) -> Result<TokenKey, TokenKeyError> {
     Ok(TokenKey(Kind::Rsa(spki)))
 }
 
-fn without_zeros(bytes: &[u8]) -> &[u8] {
+/// A number, big-endian, without zeros at the front.
+pub(crate) fn without_zeros(bytes: &[u8]) -> &[u8] {
     let at = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     &bytes[at..]
 }

@@ -1,5 +1,6 @@
 //! Certificates: the service's own, and those by which it endorses its nodes.
 
+mod chain;
 mod client;
 mod member;
 mod request;
@@ -19,7 +20,9 @@ use rcgen::{
     date_time_ymd,
 };
 use thiserror::Error;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, x509::X509Version,
+};
 
 use crate::{
     Curve, KeyError, PemError, PublicKey, Sha256, SignError, SignatureInvalid, SigningKey,
@@ -27,6 +30,7 @@ use crate::{
     sha256,
 };
 
+pub use chain::verify_issued_by;
 pub use client::{ClientCertificate, UserAuthority, certificate_key};
 pub use member::{MEMBER_NAME_CHARACTERS_MAX, member_certificate};
 pub use request::{
@@ -279,13 +283,15 @@ pub fn read_bundle(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
     Ok(certificates)
 }
 
-/// Whether a text is one certificate of an authority that names itself as its issuer. Its key may be of any kind, and so its
-/// signature is not looked at: whoever trusts a root does so by its bytes.
+/// Whether a text is one certificate of an authority that names itself as its issuer. One of the first version of X.509, which
+/// says of nobody whether it is an authority, counts as one. Its key may be of any kind, and so its signature is not looked at:
+/// whoever trusts a root does so by its bytes.
 #[must_use]
 pub fn is_root_authority(text: &str) -> bool {
     match read_bundle(text).as_deref() {
         Ok([der]) => parse(der).is_ok_and(|certificate| {
-            certificate.is_ca() && certificate.issuer().as_raw() == certificate.subject().as_raw()
+            let may_issue = certificate.is_ca() || certificate.version() == X509Version::V1;
+            may_issue && certificate.issuer().as_raw() == certificate.subject().as_raw()
         }),
         _ => false,
     }

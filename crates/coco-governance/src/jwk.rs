@@ -5,7 +5,8 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use coco_crypto::{
-    CertificateError, Curve, KeyError, PublicKey, TokenKey, TokenKeyError, certificate_key,
+    CertificateError, Curve, EncryptionKey, EncryptionKeyError, KeyError, PublicKey, RSA_BITS_MAX,
+    RSA_BITS_MIN, TokenKey, TokenKeyError, certificate_key,
 };
 use serde::Deserialize;
 use thiserror::Error;
@@ -25,6 +26,8 @@ pub(crate) enum JwkError {
     Key(#[from] KeyError),
     #[error("tokens cannot be checked by the key: {0}")]
     TokenKey(#[from] TokenKeyError),
+    #[error("the key must be one of RSA with {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, in PEM: {0}")]
+    EncryptionKey(#[from] EncryptionKeyError),
     #[error("x5c: {0}")]
     Certificate(#[from] CertificateError),
 }
@@ -92,6 +95,13 @@ impl Jwk {
     }
 }
 
+/// A public key of RSA in PEM as a JSON text.
+pub(crate) fn of_rsa(pem: &str) -> Result<String, JwkError> {
+    let [n, e] =
+        EncryptionKey::from_pem(pem)?.components().map(|part| URL_SAFE_NO_PAD.encode(part));
+    Ok(serde_json::json!({ "kty": "RSA", "n": n, "e": e }).to_string())
+}
+
 /// Whether a key of this issuer may say that it is for tokens of that one: both on one host, or the issuer's below it.
 pub(crate) fn may_constrain(constraint: &str, issuer: &str) -> bool {
     let (constraint, issuer) = (host(constraint), host(issuer));
@@ -150,6 +160,16 @@ mod tests {
             ("h/a", ["", ""]),
         ] {
             assert_eq!([host(url), path(url)], expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_rsa_is_the_same_in_both_forms() {
+        let pem = include_str!("../../coco-crypto/tests/vectors/rsa2048.public.pem");
+        let jwk = of_rsa(pem).unwrap();
+        assert_eq!(Jwk::read(&jwk).and_then(|jwk| jwk.pem()).unwrap(), pem);
+        for text in ["", include_str!("../../coco-crypto/tests/vectors/p384.public.pem")] {
+            assert!(of_rsa(text).unwrap_err().to_string().contains("must be one of RSA"), "{text}");
         }
     }
 

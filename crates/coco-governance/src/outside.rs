@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{
     Certificate, PublicKey, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
+    verify_issued_by,
 };
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
@@ -17,7 +18,7 @@ use crate::{
     CERTIFICATE_DAYS_MAX, CertifyError, Situation,
     certify::Applicant,
     constitution::Prelude,
-    jwk::{Jwk, may_constrain},
+    jwk::{self, Jwk, may_constrain},
     rows::ServiceRow,
     tables::{SERVICE_INFO, SIGNATURES, is_of_governance, singleton_key},
 };
@@ -312,6 +313,9 @@ impl Host for Outside<'_, '_> {
                 let pem = Jwk::read(jwk).and_then(|jwk| jwk.pem());
                 pem.map(Value::Text).map_err(|error| refused(error.to_string()))
             }
+            ("rsaPemToJwk", [Value::Text(pem)]) => {
+                jwk::of_rsa(pem).map(Value::Text).map_err(|error| refused(error.to_string()))
+            }
             ("jwkToTokenKey", [Value::Text(jwk)]) => {
                 let key = Jwk::read(jwk).and_then(|jwk| jwk.token_key());
                 let key = key.map_err(|error| refused(error.to_string()))?;
@@ -358,16 +362,15 @@ const CHAIN_CERTIFICATES_MAX: usize = 8;
 /// Most certificates of which one may have issued a chain's last. Each is a signature to be verified, of which no fuel is counted.
 const TRUSTED_CERTIFICATES_MAX: usize = 16;
 
-/// Whether each certificate of a chain is issued by the next, and the last is trusted or issued by one that is. Keys are
-/// ECDSA; periods are not looked at, for lack of a clock.
+/// Whether each certificate of a chain is issued by the next, and the last is trusted or issued by one that is. Whoever issues has
+/// a key of ECDSA or RSA; periods are not looked at, for lack of a clock.
 ///
 /// # Errors
 /// [`HostError::Refused`], when there are too many certificates.
 fn is_chain(chain: &str, trusted: &str) -> Result<bool, HostError> {
-    let read = |text: &str| -> Option<Vec<Certificate>> {
-        read_bundle(text).ok()?.iter().map(|der| Certificate::from_der(der).ok()).collect()
+    let (Ok(chain), Ok(trusted)) = (read_bundle(chain), read_bundle(trusted)) else {
+        return Ok(false);
     };
-    let (Some(chain), Some(trusted)) = (read(chain), read(trusted)) else { return Ok(false) };
     for (certificates, what, most) in [
         (&chain, "a chain", CHAIN_CERTIFICATES_MAX),
         (&trusted, "what is trusted", TRUSTED_CERTIFICATES_MAX),
@@ -378,11 +381,11 @@ fn is_chain(chain: &str, trusted: &str) -> Result<bool, HostError> {
         }
     }
     let are_linked = chain.windows(2).all(|pair| match pair {
-        [below, above] => below.verify_issued_by(above).is_ok(),
+        [below, above] => verify_issued_by(below, above).is_ok(),
         _ => true,
     });
     let is_anchored = chain.last().is_some_and(|last| {
-        trusted.iter().any(|root| root == last || last.verify_issued_by(root).is_ok())
+        trusted.iter().any(|root| root == last || verify_issued_by(last, root).is_ok())
     });
     Ok(are_linked && is_anchored)
 }
@@ -402,6 +405,28 @@ fn refused(message: impl Into<String>) -> HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_ends_at_what_is_trusted() {
+        let root = include_str!("../../coco-crypto/tests/vectors/chain/rsa_root.pem");
+        let other = include_str!("../../coco-crypto/tests/vectors/chain/other_root.pem");
+        let authority = include_str!("../../coco-crypto/tests/vectors/chain/p384_authority.pem");
+        let leaf = include_str!("../../coco-crypto/tests/vectors/chain/p256_leaf.pem");
+        for (chain, trusted, expected) in [
+            (vec![leaf, authority, root], root, true),
+            (vec![leaf, authority], root, true),
+            (vec![leaf, authority], authority, true),
+            (vec![leaf], leaf, true),
+            (vec![root], root, true),
+            (vec![leaf], root, false),
+            (vec![leaf, root], root, false),
+            (vec![leaf, authority, root], other, false),
+            (vec![authority, leaf], leaf, false),
+        ] {
+            let found = is_chain(&chain.concat(), trusted);
+            assert!(matches!(found, Ok(found) if found == expected), "{found:?}: {chain:?}");
+        }
+    }
 
     #[test]
     fn a_chain_of_certificates_has_a_length() {

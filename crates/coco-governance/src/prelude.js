@@ -66,6 +66,32 @@
         if (jwk?.kty !== kind) throw new TypeError(`kty must be ${kind}`);
         return ask("jwkToPem", JSON.stringify(jwk));
     };
+    const rsaPemToJwk = (pem, kid) => {
+        const jwk = JSON.parse(ask("rsaPemToJwk", text(pem, "argument")));
+        return kid === undefined ? jwk : { ...jwk, kid: text(kid, "kid") };
+    };
+
+    // A TCB version as processors of AMD report it, part by part: which byte of it is which depends on the processor's family and
+    // model. The first byte is the last in hexadecimal.
+    const TCB_PARTS = {
+        "19-01": { microcode: 7, snp: 6, tee: 1, boot_loader: 0 },
+        "19-11": { microcode: 7, snp: 6, tee: 1, boot_loader: 0 },
+        "1a-01": { microcode: 7, snp: 3, tee: 2, boot_loader: 1, fmc: 0 },
+    };
+    const hexadecimal = (value, digits, what) => {
+        if (text(value, what).length !== digits || !/^[0-9a-f]*$/i.test(value)) throw new TypeError(`${what} must be ${digits} hexadecimal digits`);
+        return value.toLowerCase();
+    };
+    const tcbHexToPolicy = (processor, version) => {
+        const [cpuid, tcb] = [hexadecimal(processor, 8, "cpuid"), hexadecimal(version, 16, "tcb_version")];
+        const number = (digits) => parseInt(digits, 16);
+        const family = (number(cpuid.slice(1, 3)) + number(cpuid[5])) & 255;
+        const parts = TCB_PARTS[`${family.toString(16).padStart(2, "0")}-${cpuid[3]}${cpuid[6]}`];
+        if (parts === undefined) throw new Error(`${cpuid} is no processor whose TCB versions are known: Milan, Genoa or Turin`);
+        const policy = { hexstring: tcb };
+        for (const [name, at] of Object.entries(parts)) policy[name] = number(tcb.slice(14 - 2 * at, 16 - 2 * at));
+        return policy;
+    };
 
     // The keys of issuers of tokens: a row for each key id, with a list, since issuers may happen to use the same id.
     const tokenKeys = (issuer, jwks) => {
@@ -108,6 +134,7 @@
             isValidX509RootCACert: (pem) => ask("isValidX509RootCACert", text(pem, "argument")),
             pubJwkToPem: (jwk) => jwkToPem(jwk, "EC"),
             pubRsaJwkToPem: (jwk) => jwkToPem(jwk, "RSA"),
+            pubRsaPemToJwk: rsaPemToJwk,
             // Ours: whether an organisation's users can be recognised by this certificate.
             isUserAuthority: (pem) => ask("isUserAuthority", text(pem, "argument")),
             isValidX509CertChain: (chain, trusted) =>
@@ -121,6 +148,8 @@
             triggerRecoverySharesRefresh: effect("triggerRecoverySharesRefresh"),
             triggerLedgerChunk: effect("triggerLedgerChunk"),
             triggerSnapshot: effect("triggerSnapshot"),
+            // No node gets certificates from authorities of the web by itself.
+            triggerACMERefresh: absent("ccf.node.triggerACMERefresh"),
             transitionServiceToOpen: (previous, next) => {
                 if (previous !== undefined) bytes(previous, "previous identity");
                 ask("effect", "transitionServiceToOpen", previous, bytes(next, "next identity"));
@@ -140,7 +169,7 @@
         },
         setJwtPublicSigningKeys: (issuer, metadata, jwks) => { replaceTokenKeys(issuer, tokenKeys(issuer, jwks)); },
         removeJwtPublicSigningKeys: (issuer) => { replaceTokenKeys(issuer, new Map()); },
-        tcbHexToPolicy: absent("ccf.tcbHexToPolicy"),
+        tcbHexToPolicy,
         // There is no such cache here: sources are what is kept.
         refreshAppBytecodeCache: () => {},
     };

@@ -172,7 +172,7 @@ pub fn certificate_key(der: &[u8]) -> Result<Vec<u8>, CertificateError> {
     Ok(parse(der)?.public_key().raw.to_vec())
 }
 
-const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
+pub(super) const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
     if der.len() > CERTIFICATE_BYTES_MAX {
         return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
     }

@@ -120,6 +120,18 @@ const probes = {
         if (hex !== "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") throw new Error(hex);
         if (ccf.bufToStr(new Uint8Array([97, 255]).buffer) !== "a\ufffd") throw new Error("not replaced");
         if (ccf.network.getLatestLedgerSecretSeqno() !== 7) throw new Error("another secret");
+        const tcb = JSON.stringify(ccf.tcbHexToPolicy("00A00F11", "D31C000000000005"));
+        const milan = { hexstring: "d31c000000000005", microcode: 211, snp: 28, tee: 0, boot_loader: 5 };
+        if (tcb !== JSON.stringify(milan)) throw new Error(tcb);
+        for (const [cpuid, version] of [["00a00f11", "0"], ["00a00f1", "0".repeat(16)], ["00a00f11", "g".repeat(16)], ["12345678", "0".repeat(16)]]) {
+            try { ccf.tcbHexToPolicy(cpuid, version); } catch { continue; }
+            throw new Error(`${version} of ${cpuid} is taken`);
+        }
+        try { ccf.node.triggerACMERefresh(); } catch ({ message }) {
+            if (message === "ccf.node.triggerACMERefresh is not offered by this service") return;
+            throw new Error(message);
+        }
+        throw new Error("certificates from elsewhere");
     },
 };
 
