@@ -9,7 +9,6 @@ pub(crate) mod service;
 
 use std::path::{Path, PathBuf};
 
-use coco_client::reply::{Action, Actions};
 use coco_crypto::{CertificateError, SignerCertificate, encode_pem, read_bundle};
 use serde_json::{Map, Value, json};
 
