@@ -26,7 +26,7 @@ pub const NODES_MAX: usize = 7;
 /// Most nodes of new operators that come in one run.
 pub const NEWCOMERS_MAX: usize = 3;
 /// How long leases of nodes are, in seconds. A quarter of one is no shorter than the time after which nodes show again what they run.
-const LEASES_S: [u64; 3] = [12, 16, 20];
+const LEASES_S: [u64; 3] = [12, 14, 16];
 /// Most transactions that clients begin in one run.
 pub const TRANSFERS_MAX: u64 = 400;
 
@@ -322,13 +322,14 @@ impl Plan {
             return;
         }
         self.lease_s = Some(dice.one_of(&LEASES_S));
-        self.safety_us = self.safety_us.max(dice.between(50, 80) * 1_000_000);
+        self.safety_us = self.safety_us.max(dice.between(45, 60) * 1_000_000);
         self.faults.withhold = Some(dice.between(2, 8) * 1_000_000);
         // A copy that is let in for the node that comes back has not its secrets, and could not go on.
         self.faults.copy = None;
         self.is_reckless = false;
         self.nodes = self.nodes.max(3);
-        self.govern_us = self.govern_us.map(|every_us| every_us.max(500_000));
+        let least_us = if self.newcomers > 0 { 500_000 } else { 2_000_000 };
+        self.govern_us = self.govern_us.map(|every_us| every_us.max(least_us));
         if dice.per_mille(800) {
             self.calm();
         }

@@ -608,9 +608,6 @@ impl World {
     fn carry_out(&mut self, node: usize, effects: Effects) {
         self.note_effects(node, &effects);
         self.notice_step(node, &effects);
-        if !effects.persist.is_empty() {
-            self.notice_leases(node);
-        }
         let machine = &mut self.machines[node];
         let token = effects.persist.iter().filter_map(|persist| persist.token).max();
         for persist in effects.persist {

@@ -51,6 +51,9 @@ impl World {
             self.notice_role();
         }
         self.notice_commit(node, effects);
+        if !effects.persist.is_empty() {
+            self.notice_leases(node);
+        }
         let executes = |(entry, _): &(bytes::Bytes, bool)| {
             EntryView::parse(entry).is_ok_and(|entry| *entry.claims() != Digest::ZERO)
                 && evidence_in(entry).is_none()
