@@ -209,6 +209,9 @@ impl World {
             })),
             ["node", "network", "nodes"] => Some(json!({ "nodes": [] })),
             ["node", "commit"] => Some(json!({ "transaction_id": "2.9" })),
+            ["node", "version"] => Some(json!({
+                "ccf_version": "coco-0.1.0", "quickjs_version": "", "unsafe": true,
+            })),
             ["gov", "service", "constitution"] => {
                 let rules = self.row(tables::CONSTITUTION, tables::singleton_key()).unwrap();
                 let rules: String = serde_json::from_slice(&rules).unwrap();
