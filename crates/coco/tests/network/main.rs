@@ -10,6 +10,7 @@
 //! | `api.rs` | `/node`, `/app`, receipts, forwarding and both versions of HTTP |
 //! | `authorization.rs` | who may make which call: the statement, and the matrix made from it |
 //! | `callers.rs` | who calls is recognised by certificates, organisations and tokens, as members voted |
+//! | `ccf.rs` | a network under CCF's sample constitution, where that can be obtained |
 //! | `disclosure.rs` | members read private entries offline, with shares enough and an accepted request |
 //! | `figures.rs` | measurements of governance, run by hand |
 //! | `governance.rs` | members govern at any node, also when the primary dies and when scripts burn |
@@ -32,6 +33,7 @@ mod api;
 mod authorization;
 mod bad_input;
 mod callers;
+mod ccf;
 mod cluster;
 mod copies;
 mod dev;

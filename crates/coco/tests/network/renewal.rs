@@ -93,11 +93,17 @@ fn the_certificate_of_the_service_is_renewed_while_it_runs() -> anyhow::Result<(
 }
 
 /// The certificate that a node shows its clients.
-fn shown_by(network: &Network, i: usize) -> anyhow::Result<Certificate> {
+pub(crate) fn shown_by(network: &Network, i: usize) -> anyhow::Result<Certificate> {
     let service = network.service_cert_pem()?;
     let mut connection = Connection::tls(network.addresses(i)?.client, &service)?;
     connection.get("/node/state")?;
     connection.certificate()
+}
+
+/// For how long it is valid.
+pub(crate) fn days(certificate: &Certificate) -> u64 {
+    let validity = certificate.validity();
+    (validity.not_after - validity.not_before).div_ceil(DAY_SECONDS)
 }
 
 #[test]
@@ -106,10 +112,6 @@ fn certificates_of_nodes_are_renewed_while_they_run() -> anyhow::Result<()> {
     network.start_all()?;
     let desk = Desk::of(&network)?;
     let before: Vec<_> = (0..3).map(|i| shown_by(&network, i)).collect::<Result<_, _>>()?;
-    let days = |certificate: &Certificate| {
-        let validity = certificate.validity();
-        (validity.not_after - validity.not_before).div_ceil(DAY_SECONDS)
-    };
 
     decide(&desk, &network, &["renew-node-certificates", "--days", "30"])?;
     for (i, before) in before.iter().enumerate() {

@@ -30,11 +30,20 @@ fn rsa(kid: &str, pem: &str) -> Key {
 }
 
 fn p256(kid: &str) -> Key {
-    let key = SigningKey::generate(Curve::P256);
+    on_curve(kid, Curve::P256)
+}
+
+fn on_curve(kid: &str, curve: Curve) -> Key {
+    let (crv, alg, bytes) = match curve {
+        Curve::P256 => ("P-256", "ES256", 32),
+        Curve::P384 => ("P-384", "ES384", 48),
+        Curve::P521 => ("P-521", "ES512", 66),
+    };
+    let key = SigningKey::generate(curve);
     let spki = key.public().spki_der();
-    let (x, y) = spki[spki.len() - 64..].split_at(32);
+    let (x, y) = spki[spki.len() - 2 * bytes..].split_at(bytes);
     let [x, y] = [x, y].map(|part| URL_SAFE_NO_PAD.encode(part));
-    let jwk = json!({ "kty": "EC", "kid": kid, "crv": "P-256", "x": x, "y": y, "alg": "ES256" });
+    let jwk = json!({ "kty": "EC", "kid": kid, "crv": crv, "x": x, "y": y, "alg": alg });
     Key { jwk, spki: STANDARD.encode(spki) }
 }
 
@@ -110,6 +119,11 @@ pub(super) fn set_jwt_issuer(stage: &mut Stage) {
         let args =
             json!({ "issuer": issuer, "auto_refresh": true, "ca_cert_bundle_name": "roots" });
         stage.refuses(name, &args, "issuer must be a URL");
+    }
+    // The sample takes these. No token is checked by them here.
+    for curve in [Curve::P384, Curve::P521] {
+        let args = json!({ "issuer": ISSUER, "jwks": jwks(&[&on_curve("d", curve)]) });
+        stage.fails(name, &args, "where P-256 is expected");
     }
     refuses_keys(stage, name);
 }
