@@ -159,6 +159,11 @@ mod tests {
         assert!(follow(&entries).is_secret_outside());
         entries.push(named(&[0, 1]));
         assert!(!follow(&entries).is_secret_outside());
+        entries.extend([status(NodeStatus::Trusted), named(&[0, 1, 2])]);
+        assert!(
+            follow(&entries).is_secret_outside(),
+            "members trusted it, and its lease had ended"
+        );
     }
 
     #[test]
