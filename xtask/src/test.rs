@@ -2,10 +2,13 @@
 //!
 //! Examples in documentation are not run: nextest does not know them.
 //!
-//! End-to-end suites are the programs called `run` in `tests/e2e` and in its folders. Each gets
+//! End-to-end suites are the programs called `run` in `tests/e2e` and in its folders; `tests/e2e/drill` plays some of its
+//! recoveries after them. Each gets
 //!
-//! - `COCO_BIN`, the binary to test, and `COCO_CCF_PYTHON`, a Python with the auditor's package `ccf`;
+//! - `COCO_BIN`, the binary to test, and `COCO_CCF_PYTHON`, a Python with what an auditor installs;
 //! - and closes with the line `N passed, N failed`, and exit code 0 when none failed.
+//!
+//! The tests of the crates get that Python as well: they have `ccf` read the ledgers that their networks leave.
 
 use std::{
     fs,
@@ -20,9 +23,13 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What an auditor installs. It declares Python 3.12 and runs on 3.11.
-const AUDITOR_PACKAGE: &str = "ccf==7.0.22";
+/// What an auditor installs. The first declares Python 3.12 and runs on 3.11.
+const AUDITOR_PACKAGES: &str = "ccf==7.0.22 openapi-spec-validator==0.9.0";
 const PYTHON_VARIABLE: &str = "COCO_CCF_PYTHON";
+/// Loses networks and brings them back in twelve ways.
+const DRILL: &str = "tests/e2e/drill";
+/// Those of which the tests of the crates have least: a pass of all takes a minute.
+const DRILLS: &str = "1 8 9 10 12";
 
 pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<()> {
     let suites = suites(&workspace.root.join("tests/e2e"))?;
@@ -40,14 +47,16 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
     };
     tests.run_tests(counts)?;
     let binary = workspace.target.join("debug").join("coco");
-    for suite in suites {
-        let name = suite.strip_prefix(&workspace.root).unwrap_or(&suite).display().to_string();
-        Step::new(name, &suite, &workspace.root)
+    let end_to_end = |program: &Path| {
+        let name = program.strip_prefix(&workspace.root).unwrap_or(program).display().to_string();
+        Step::new(name, program, &workspace.root)
             .environment("COCO_BIN", &binary)
             .environment(PYTHON_VARIABLE, &python)
-            .run_tests(counts)?;
+    };
+    for suite in suites {
+        end_to_end(&suite).run_tests(counts)?;
     }
-    Ok(())
+    end_to_end(&workspace.root.join(DRILL)).arguments(DRILLS).run_tests(counts)
 }
 
 fn has_nextest() -> bool {
@@ -83,16 +92,16 @@ fn auditor_python(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let folder = workspace.target.join("e2e/auditor");
     let python = folder.join("bin/python");
     let stamp = folder.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == AUDITOR_PACKAGE) {
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == AUDITOR_PACKAGES) {
         return Ok(python);
     }
     let step = |program: &Path| Step::new("auditor's tools", program, &workspace.root);
     step(Path::new("python3")).arguments("-m venv --clear").argument(&folder).run()?;
     step(&python)
         .arguments("-m pip install --quiet --disable-pip-version-check --ignore-requires-python")
-        .argument(AUDITOR_PACKAGE)
+        .arguments(AUDITOR_PACKAGES)
         .run()?;
-    fs::write(&stamp, AUDITOR_PACKAGE)
+    fs::write(&stamp, AUDITOR_PACKAGES)
         .with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
 }

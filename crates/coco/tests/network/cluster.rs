@@ -16,6 +16,7 @@ use super::{
     accounts::Account,
     dev::Dev,
     http::Connection,
+    ledger::{is_read_by_ccf, length},
     program::{Folder, Turn, program, signal, until},
 };
 
@@ -40,6 +41,8 @@ struct Place {
     folder: PathBuf,
     child: Option<Child>,
     addresses: Option<Addresses>,
+    /// Whether the last process was killed, so that the end of the ledger may be torn.
+    was_killed: bool,
 }
 
 /// The network.
@@ -78,8 +81,13 @@ impl Network {
         accounts: Vec<Account>,
     ) -> Self {
         let place = |i| folder.path().join(format!("n{i}"));
-        let places =
-            (0..count).map(|i| Place { folder: place(i), child: None, addresses: None }).collect();
+        let places = (0..count).map(|i| Place {
+            folder: place(i),
+            child: None,
+            addresses: None,
+            was_killed: false,
+        });
+        let places = places.collect();
         let shared = Arc::new(RwLock::new(vec![None; count]));
         Self { places, shared, accounts, folder, _turn: turn }
     }
@@ -170,6 +178,7 @@ impl Network {
             .stderr(log)
             .spawn()?;
         place.child = Some(child);
+        place.was_killed = false;
         Ok(())
     }
 
@@ -211,6 +220,7 @@ impl Network {
                 child.wait()?;
             }
             self.places[*i].addresses = None;
+            self.places[*i].was_killed = true;
             self.publish(*i, None);
         }
         Ok(())
@@ -290,10 +300,7 @@ impl Network {
     /// Changes the configuration of all nodes, from their next start on.
     pub(crate) fn adjust(&self, adjust: impl Fn(&mut NodeConfig)) -> anyhow::Result<()> {
         for place in &self.places {
-            let file = place.folder.join("node.toml");
-            let mut config: NodeConfig = toml::from_str(&fs::read_to_string(&file)?)?;
-            adjust(&mut config);
-            fs::write(&file, toml::to_string_pretty(&config)?)?;
+            adjust_config(&place.folder.join("node.toml"), &adjust)?;
         }
         Ok(())
     }
@@ -333,13 +340,37 @@ impl Network {
         found.context("it was found")
     }
 
-    /// The end of a test that went well.
+    /// The longest whole ledger that a node has left which was stopped in good order.
+    fn left_ledger(&self) -> anyhow::Result<Option<PathBuf>> {
+        let stopped = self.places.iter().filter(|place| !place.was_killed);
+        let ledgers = stopped.map(|place| place.folder.join("ledger"));
+        let mut longest = None;
+        for ledger in ledgers.filter(|ledger| ledger.exists()) {
+            longest = longest.max(length(&ledger)?.map(|length| (length, ledger)));
+        }
+        Ok(longest.map(|(_, ledger)| ledger))
+    }
+
+    /// The end of a test that went well. What it leaves is read by another's tool as well.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         self.stop_all()?;
+        if let Some(ledger) = self.left_ledger()? {
+            is_read_by_ccf(&ledger)?;
+        }
         let Self { ref folder, .. } = self;
         fs::remove_dir_all(folder.path())?;
         Ok(())
     }
+}
+
+/// Changes the configuration of a node, from its next start on.
+pub(crate) fn adjust_config(
+    file: &Path,
+    adjust: impl FnOnce(&mut NodeConfig),
+) -> anyhow::Result<()> {
+    let mut config: NodeConfig = toml::from_str(&fs::read_to_string(file)?)?;
+    adjust(&mut config);
+    Ok(fs::write(file, toml::to_string_pretty(&config)?)?)
 }
 
 impl Drop for Network {

@@ -21,8 +21,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    callers::{TokenIssuer, now},
     http::{Connection, Response as Answer},
+    identities::{TokenIssuer, now},
     ledger::verify,
     members::{Member, decide},
     opening,

@@ -1,14 +1,16 @@
-//! The ledgers that nodes leave behind, compared byte by byte and verified with the auditor's tool.
+//! The ledgers that nodes leave behind, compared byte by byte, verified with the auditor's tool, and read by one that nobody
+//! here wrote.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, ensure};
 use coco_ledger::{Chunk, ChunkName};
-use coco_types::TxId;
+use coco_types::{Seqno, TxId};
 
 use super::{
     cluster::Network,
@@ -122,5 +124,53 @@ pub(crate) fn verify(network: &Network, i: usize, at_least: TxId) -> anyhow::Res
     ])?;
     ensure!(output.status.success(), "n{i}: {}: {}", output.status, errors_of(&output));
     println!("n{i}: {}", String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; "));
+    Ok(())
+}
+
+/// A Python with the package `ccf`, which is called as `tests/e2e/auditor` does.
+const PYTHON_VARIABLE: &str = "COCO_CCF_PYTHON";
+
+/// The number of the last entry in the files of a folder, and nothing where the first ones are elsewhere.
+pub(crate) fn length(folder: &Path) -> anyhow::Result<Option<u64>> {
+    let mut chunks: Vec<(ChunkName, PathBuf)> = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        let name = file.file_name().into_string().ok();
+        chunks.extend(name.and_then(|name| name.parse().ok()).map(|name| (name, file.path())));
+    }
+    let Some((last, path)) = chunks.iter().max() else { return Ok(None) };
+    let whole = chunks.iter().any(|(name, _)| name.first == Seqno(1));
+    let entries = Chunk::parse(&fs::read(path)?)?.entries.len() as u64;
+    Ok(whole.then_some(last.first.0 + entries - 1))
+}
+
+/// `read_ledger.py` of the package `ccf` must accept a ledger from its first entry to its last, where the environment names
+/// a Python that has it. It closes with the entry up to which signatures hold.
+pub(crate) fn is_read_by_ccf(folder: &Path) -> anyhow::Result<()> {
+    let Some(python) = env::var_os(PYTHON_VARIABLE).map(PathBuf::from) else {
+        println!("skipped: {PYTHON_VARIABLE} names no Python with the package ccf");
+        return Ok(());
+    };
+    let entries = length(folder)?.context("a ledger from its first entry on")?;
+    let reader = python.with_file_name("read_ledger.py");
+    let output = Command::new(&python)
+        .arg(&reader)
+        .args(["--quiet", "--uncommitted"])
+        .arg(folder)
+        .output()
+        .with_context(|| format!("cannot run {}", python.display()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let shown = folder.display();
+    ensure!(
+        output.status.success(),
+        "read_ledger.py refuses {shown}:\n{said}{}",
+        errors_of(&output)
+    );
+    let last = said.lines().last().unwrap_or_default();
+    ensure!(
+        last.contains(&format!("- {entries} transactions, ")),
+        "of {entries} in {shown}: {last}"
+    );
+    println!("read_ledger.py: {last}");
     Ok(())
 }

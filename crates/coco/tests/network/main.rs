@@ -46,6 +46,7 @@ mod faults;
 mod figures;
 mod governance;
 mod http;
+mod identities;
 mod issuers;
 mod leases;
 mod ledger;

@@ -48,11 +48,15 @@ impl Member {
         Ok(Self { key: MemberKey::new(key, certificate)?, key_pem })
     }
 
+    /// The holder of a key and its certificate, both in PEM.
+    pub(crate) fn from_pem(key_pem: String, cert_pem: &str) -> anyhow::Result<Self> {
+        Ok(Self { key: MemberKey::from_pem(&key_pem, cert_pem)?, key_pem })
+    }
+
     /// A member whom `coco dev` made.
     pub(crate) fn load(folder: &Path, name: &str) -> anyhow::Result<Self> {
         let [key, cert] = files(folder, name).map(fs::read_to_string);
-        let key_pem = key?;
-        Ok(Self { key: MemberKey::from_pem(&key_pem, &cert?)?, key_pem })
+        Self::from_pem(key?, &cert?)
     }
 
     /// A connection on which they prove to hold their key.

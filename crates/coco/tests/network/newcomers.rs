@@ -306,6 +306,34 @@ fn a_learner_is_missed_by_nobody_and_two_nodes_are_replaced_in_one_step() -> any
     network.finish()
 }
 
+/// What the holder of a certificate's key says who wants to be a node: that it runs code that nobody knows, unless that is
+/// changed.
+pub(crate) fn join_request(
+    certificate: &Certificate,
+    change: impl FnOnce(&mut VirtualQuote),
+) -> anyhow::Result<JoinRequest> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let mut quote = VirtualQuote {
+        measurement: "ab".repeat(32),
+        report_data: certificate.key().node_id().to_string(),
+    };
+    change(&mut quote);
+    let interface = || Interface { published_address: "127.0.0.1:1".to_owned() };
+    Ok(JoinRequest {
+        node_info_network: NodeInfoNetwork {
+            node_to_node_interface: interface(),
+            rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
+        },
+        quote_info: QuoteInfo {
+            format: "Insecure_Virtual".to_owned(),
+            quote: STANDARD.encode(serde_json::to_vec(&quote)?),
+            endorsements: String::new(),
+        },
+        public_encryption_key: DecryptionKey::generate().public().pem(),
+        certificate_signing_request: None,
+    })
+}
+
 /// Someone who asks to be a node.
 pub(crate) struct Stranger {
     key: SigningKey,
@@ -329,26 +357,7 @@ impl Stranger {
         &self,
         change: impl FnOnce(&mut VirtualQuote),
     ) -> anyhow::Result<JoinRequest> {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let mut quote = VirtualQuote {
-            measurement: "ab".repeat(32),
-            report_data: self.certificate.key().node_id().to_string(),
-        };
-        change(&mut quote);
-        let interface = || Interface { published_address: "127.0.0.1:1".to_owned() };
-        Ok(JoinRequest {
-            node_info_network: NodeInfoNetwork {
-                node_to_node_interface: interface(),
-                rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
-            },
-            quote_info: QuoteInfo {
-                format: "Insecure_Virtual".to_owned(),
-                quote: STANDARD.encode(serde_json::to_vec(&quote)?),
-                endorsements: String::new(),
-            },
-            public_encryption_key: DecryptionKey::generate().public().pem(),
-            certificate_signing_request: None,
-        })
+        join_request(&self.certificate, change)
     }
 
     pub(crate) fn ask(&self, network: &Network, request: &JoinRequest) -> anyhow::Result<String> {

@@ -18,6 +18,7 @@ use super::{
     cluster::Network,
     ended::Ended,
     http::{Connection, PATIENCE},
+    ledger::is_read_by_ccf,
     members::{Desk, NAMES},
     newcomers::{Running, free_address},
     program::until,
@@ -29,11 +30,11 @@ const TIME: Duration = Duration::from_secs(30);
 const PAYEE: Address = Address::repeat_byte(7);
 
 /// The node with which the service begins anew.
-struct Phoenix {
-    client: SocketAddr,
+pub(crate) struct Phoenix {
+    pub(crate) client: SocketAddr,
     service_cert: PathBuf,
-    pem: String,
-    config: PathBuf,
+    pub(crate) pem: String,
+    pub(crate) config: PathBuf,
     log: PathBuf,
     /// What was said when it was made.
     said: String,
@@ -41,7 +42,7 @@ struct Phoenix {
 
 impl Phoenix {
     /// `coco network recover`, in a folder of that name.
-    fn make(
+    pub(crate) fn make(
         desk: &Desk,
         scratch: &Path,
         name: &str,
@@ -90,7 +91,7 @@ impl Phoenix {
         Ok(made["proposal"]["proposalId"].as_str().context("an id")?.to_owned())
     }
 
-    fn start(&self) -> anyhow::Result<Running> {
+    pub(crate) fn start(&self) -> anyhow::Result<Running> {
         let config = self.config.to_str().context("UTF-8")?;
         let running = Running::start(&["node", "start", "--config", config], &self.log)?;
         until("it serves governance", TIME, || {
@@ -159,7 +160,7 @@ impl Phoenix {
         Ok(())
     }
 
-    fn status(&self) -> anyhow::Result<String> {
+    pub(crate) fn status(&self) -> anyhow::Result<String> {
         let (_, network) = self.get("/node/network")?;
         Ok(network["service_status"].as_str().unwrap_or_default().to_owned())
     }
@@ -201,7 +202,7 @@ fn verify_recovered(
     verify_ledger(desk, ledger, service, &["--governance"])?.ok();
     let [json, cose] = [&kept.json, &kept.cose].map(|path| path.to_str().context("UTF-8"));
     verify_ledger(desk, ledger, service, &["--receipt", json?, "--receipt", cose?])?.ok();
-    Ok(())
+    is_read_by_ccf(ledger)
 }
 
 /// `coco network recover`, which may fail; where the node would serve.
@@ -526,6 +527,7 @@ fn nothing_wrong_is_recovered() -> anyhow::Result<()> {
     let shown = verify_ledger(&desk, &ledger, &made.service_cert, &["--output", "json"])?.json();
     let whole = verify_ledger(&desk, &rest, &dir.join("service_cert.pem"), &["--output", "json"])?;
     assert_eq!(shown["entries"], whole.json()["entries"], "one attempt stands for the other");
+    is_read_by_ccf(&ledger)?;
     network.finish()
 }
 
@@ -654,7 +656,7 @@ fn a_recovery_goes_on_after_a_crash_and_members_open_the_one_that_they_mean() ->
     ensure!(two.contains("2/2"), "{two}");
     // Killed with the key in its memory or a moment later; a share that is sent again gives it back.
     drop(running);
-    let _running = ours.start()?;
+    let running = ours.start()?;
     until("it is open", TIME, || {
         if ours.status().is_ok_and(|status| status == "Open") {
             return Ok(true);
@@ -664,5 +666,7 @@ fn a_recovery_goes_on_after_a_crash_and_members_open_the_one_that_they_mean() ->
     })?;
     let balance = ours.call("eth_getBalance", &json!([PAYEE, "latest"]))?;
     assert_eq!(balance["result"], "0x7d0", "{balance}");
+    drop(running);
+    is_read_by_ccf(&ours.config.with_file_name("ledger"))?;
     network.finish()
 }
