@@ -104,8 +104,10 @@ impl Roster {
         let row: Value = serde_json::from_slice(row).expect("a row of secrets");
         let names = row["secrets"].as_object().expect("they are by node").keys();
         let named: BTreeSet<NodeId> = names.map(|name| name.parse().expect("an id")).collect();
-        let seats: BTreeSet<NodeId> = named.iter().map(|node| self.seat(*node)).collect();
-        self.outside.retain(|seat| seats.contains(seat));
+        // Members may have trusted one that is quarantined, and is about to be pending again.
+        let seats = named.iter().map(|node| self.seat(*node));
+        let outside: BTreeSet<NodeId> = seats.filter(|seat| self.has_lease_ended(*seat)).collect();
+        self.outside = outside;
         changed.named = Some(named);
     }
 
