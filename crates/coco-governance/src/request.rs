@@ -39,7 +39,7 @@ pub enum RequestError {
     /// A header that must be there.
     #[error("the protected header {0} is missing")]
     Missing(&'static str),
-    /// An algorithm that is not ES256, ES384, ES512 or EdDSA.
+    /// An algorithm that is not ES256, ES384, ES512 or `EdDSA`.
     #[error("the algorithm {0} is not ES256 (-7), ES384 (-35), ES512 (-36) or EdDSA (-8)")]
     Algorithm(i64),
     /// The key's name is no member's id.
