@@ -796,7 +796,8 @@ function expectOptional(value, type, name) {
     if (isSaid(value)) expectType(value, type, name);
 }
 function expectKnown(args, takes) {
-    for (const name of Object.keys(args)) expect(takes.includes(name), `it takes no ${name}`);
+    const other = Object.keys(args).find((name) => !takes.includes(name));
+    if (other !== undefined) throw new Error(`it takes no ${other}`);
 }
 function expectWhole(value, least, most, name) {
     expect(Number.isInteger(value) && least <= value && value <= most, `${name} must be a whole number from ${least} to ${most}`);
