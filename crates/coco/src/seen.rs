@@ -3,7 +3,7 @@
 //!
 //! One small file a service, in the folder of what is kept in passing. Whoever removes it loses nothing else.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf, time::UNIX_EPOCH};
 
 use coco_client::ServiceIdentity;
 use coco_types::TxId;
@@ -17,6 +17,12 @@ use crate::{
 pub(crate) fn load(service: ServiceIdentity) -> Option<TxId> {
     let path = path(service)?;
     files::read_text(&path).ok()?.trim().parse().ok()
+}
+
+/// When it was seen, in seconds since 1970, by the clock of this machine.
+pub(crate) fn when(service: ServiceIdentity) -> Option<u64> {
+    let written = fs::metadata(path(service)?).and_then(|file| file.modified()).ok()?;
+    Some(written.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// Keeps it for the next command. Where it cannot be kept, that one begins without.

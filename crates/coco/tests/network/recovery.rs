@@ -200,7 +200,7 @@ fn recover(
     let (peer, at) = (free_address()?.to_string(), client.to_string());
     let [ledger, lost, dir] = [ledger, lost, folder].map(|path| path.to_str().context("UTF-8"));
     let words = ["network", "recover", ledger?, "--service-cert", lost?, "--dir", dir?];
-    let more = ["--client", &at, "--peer", &peer, "--from-disk", "--offer-ledger"];
+    let more = ["--client", &at, "--peer", &peer, "--from-disk"];
     Ok((client, desk.run(&[&words[..], &more[..]].concat())?))
 }
 
@@ -551,11 +551,9 @@ fn who_votes_to_open_sees_what_is_lost_and_which_code_runs() -> anyhow::Result<(
     let shown = whole.ask(&desk, "bank", &["proposal", "show", &id])?.ok();
     ensure!(shown.contains("it holds all that you have seen"), "{shown}");
     ensure!(shown.contains("WARNING          its node runs code "), "{shown}");
-    let kept_up_to = whole.said.split_once("is kept up to ").context("it is said")?.1;
-    let (signed, rest) =
-        kept_up_to.split_once(", which the lost service signed at ").context("when")?;
-    let at = rest.split_once('\n').context("a line")?.0;
-    ensure!(shown.contains(&format!("is kept up to {signed}, signed at {at}")), "{shown}");
+    let signed = whole.said.split_once("is kept up to ").context("it is said")?.1;
+    let signed = signed.split_once(',').context("up to where")?.0;
+    ensure!(shown.contains(&format!("is kept up to {signed}, signed at ")), "{shown}");
     whole.ask(&desk, "acme", &["proposal", "vote", &id, "--approve"])?.ok();
     let vote = ["proposal", "vote", &id, "--approve", "--receipt", receipt];
     whole.ask(&desk, "bank", &vote)?.ok();
@@ -566,6 +564,35 @@ fn who_votes_to_open_sees_what_is_lost_and_which_code_runs() -> anyhow::Result<(
     let id = made["proposal"]["proposalId"].as_str().context("an id")?;
     let vote = ["proposal", "vote", id, "--approve", "--receipt", receipt];
     whole.ask(&desk, "acme", &vote)?.failed(2, "COCO-1006");
+    network.finish()
+}
+
+/// Where the kept part ends with a file, and the node offers its files.
+#[test]
+fn who_votes_to_open_sees_when_the_end_was_signed() -> anyhow::Result<()> {
+    let lost = Lost::after(|desk, network| decide(desk, network, &["chunk"]))?;
+    let Lost { network, desk, scratch, kept, cert: lost, .. } = lost;
+    let complete = scratch.join("complete");
+    copy_of(&kept, &complete)?;
+    for file in fs::read_dir(&complete)? {
+        let path = file?.path();
+        if path.extension().is_none_or(|end| end != "committed") {
+            fs::remove_file(path)?;
+        }
+    }
+    let made = Phoenix::make(&desk, &scratch, "offers", &complete, &lost)?;
+    let config = fs::read_to_string(&made.config)?;
+    let (here, offers) =
+        ("[client]\n", "[client]\nenabled_operator_features = [\"LedgerChunkRead\"]\n");
+    ensure!(config.contains(here), "{config}");
+    fs::write(&made.config, config.replacen(here, offers, 1))?;
+    let _running = made.start()?;
+    let id = made.propose_to_open(&desk, &lost, "acme")?;
+    let shown = made.ask(&desk, "bank", &["proposal", "show", &id])?.ok();
+    let said = made.said.split_once("is kept up to ").context("it is said")?.1;
+    let (signed, rest) = said.split_once(", which the lost service signed at ").context("when")?;
+    let at = rest.lines().next().context("a line")?;
+    ensure!(shown.contains(&format!("is kept up to {signed}, signed at {at}")), "{shown}");
     network.finish()
 }
 

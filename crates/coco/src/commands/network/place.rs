@@ -12,7 +12,7 @@ use coco_node::{
     address::HostPort,
     config::{
         ClientInterface, ConsensusSettings, EthereumSettings, JwtSettings, LedgerSettings, Limits,
-        NodeAddress, OperatorFeature, PeerInterface, Restart,
+        NodeAddress, PeerInterface, Restart,
     },
     identity::Identity,
     newcomer::{Newcomer, NewcomerPlace},
@@ -49,9 +49,6 @@ pub(super) struct PlaceArgs {
     /// The same for other nodes
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen_peer: Option<SocketAddr>,
-    /// Offer the ledger's files to everybody who reaches it as a client does: what is private in them stays sealed
-    #[arg(long)]
-    offer_ledger: bool,
 }
 
 impl PlaceArgs {
@@ -116,14 +113,10 @@ impl PlaceArgs {
     ) -> Result<(), Fault> {
         let me = NodeAddress { id, peer: self.peer.to_string(), client: self.client.to_string() };
         let restart = if from_disk { Restart::FromDisk } else { Restart::Rejoin };
-        let mut client = ClientInterface::at(self.listen_client.unwrap_or(self.client.listen()));
-        if self.offer_ledger {
-            client.enabled_operator_features.insert(OperatorFeature::LedgerChunkRead);
-        }
         let config = NodeConfig {
             // The folder of the file.
             data_dir: PathBuf::from("."),
-            client,
+            client: ClientInterface::at(self.listen_client.unwrap_or(self.client.listen())),
             development_http: None,
             peer: PeerInterface { listen: self.listen_peer.unwrap_or(self.peer.listen()) },
             nodes: others.into_iter().chain([me]).collect(),

@@ -2,9 +2,9 @@
 //! somebody has seen more of it, and whether the node runs code that members had admitted there.
 //!
 //! The node is not believed. The service that is pinned endorses the one before it and says up to where that one signed; and
-//! a node of that one signed the same root, which its receipt shows. When, stands in the ledger alone: it is said where the node offers its
-//! files. What no node can prove is that there was nothing after it. That is shown by what members have seen, and by
-//! receipts that they hold.
+//! a node of that one signed the same root, which its receipt shows. When, stands in the ledger alone: it is said where the
+//! node offers the files of its ledger and the kept part ends with one of them. What no node can prove is that there was
+//! nothing after it. That is shown by what members have seen, and by receipts that they hold.
 
 use std::path::PathBuf;
 
@@ -36,6 +36,8 @@ pub(crate) struct Recovered {
     kept: Result<Kept, Fault>,
     /// The newest transaction of that service that was seen from here.
     seen: Option<TxId>,
+    /// When, in seconds since 1970.
+    seen_at: Option<u64>,
     /// What the node says has become of it, `Committed` where it is in its ledger.
     status: String,
     code: Result<Vec<NodeCode>, Fault>,
@@ -75,9 +77,10 @@ impl Recovered {
             opens.find_map(|action| action.args.get("previous_service_identity")?.as_str())?;
         let previous = Certificate::from_pem(previous).ok()?;
         let kept = Kept::fetch(session, &previous);
-        let seen = seen::load(ServiceIdentity::of(&previous));
+        let before = ServiceIdentity::of(&previous);
+        let (seen, seen_at) = (seen::load(before), seen::when(before));
         let status = seen.and_then(|seen| status_of(session, seen).ok()).unwrap_or_default();
-        Some(Self { kept, seen, status, code: code(session, actions), previous })
+        Some(Self { kept, seen, seen_at, status, code: code(session, actions), previous })
     }
 
     /// The newest transaction that was seen and is not kept.
@@ -96,16 +99,17 @@ impl Recovered {
                     None => "signed at a time that the node does not show".to_owned(),
                 };
                 let last = epoch.last;
+                let when = self.seen_at.map(|at| format!(" at {}", utc(at))).unwrap_or_default();
                 lines.push(format!(
                     "                 the ledger of the service before is kept up to {last}, {at}"
                 ));
                 lines.push(match (self.lost(), self.seen) {
                     (Some(seen), _) => format!(
-                        "WARNING          THIS LEDGER IS OLDER than what you have seen: {seen} of the service before. What it \
+                        "WARNING          THIS LEDGER IS OLDER than what you have seen: {seen} of the service before{when}. What it \
                          wrote after {last} IS LOST if this is opened"
                     ),
                     (None, Some(seen)) => format!(
-                        "                 it holds all that you have seen from here, which is up to {seen}"
+                        "                 it holds all that you have seen from here, which is up to {seen}{when}"
                     ),
                     (None, None) => "                 you have seen nothing of that service from here: hold receipts against it \
                                      (coco proposal vote ID --approve --receipt FILE)"
@@ -135,6 +139,7 @@ impl Recovered {
             "signed_at": kept.and_then(|kept| kept.signed_at).map(utc),
             "not_proven": self.kept.as_ref().err().map(ToString::to_string),
             "seen": self.seen.map(|seen| seen.to_string()),
+            "seen_at": self.seen_at.map(utc),
             "is_older_than_seen": self.lost().is_some(),
             "code": code,
         })
@@ -325,6 +330,7 @@ mod tests {
             previous: service_certificate(&key, validity).unwrap(),
             kept: Ok(Kept { epoch, endorsements, signed_at }),
             seen: seen.map(|(view, seqno)| TxId::new(view, seqno)),
+            seen_at: None,
             status: String::new(),
             code: Ok(Vec::new()),
         }
