@@ -243,8 +243,8 @@ impl World {
             Err(fault) => {
                 let text = in_full(&fault);
                 assert!(damage.is_some(), "n{node} does not start: {text}");
-                let names_file =
-                    ["ledger_", "consensus.state", "snapshot_"].iter().any(|of| text.contains(of));
+                let files = ["ledger_", "consensus.state", "snapshot_", "chunk files of entries"];
+                let names_file = files.iter().any(|of| text.contains(of));
                 let is_of_disk = matches!(damage, Some(Damage::Dead | Damage::Unsynced));
                 assert!(names_file || is_of_disk, "no file is named: {text}");
                 self.notice_refusal(node, &fault);

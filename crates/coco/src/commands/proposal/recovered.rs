@@ -3,8 +3,8 @@
 //!
 //! The node is not believed. The service that is pinned endorses the one before it and says up to where that one signed; and
 //! a node of that one signed the same root, which its receipt shows. When, stands in the ledger alone: it is said where the
-//! node offers the files of its ledger and the kept part ends with one of them. What no node can prove is that there was nothing after it. That is shown by what members have seen, and by
-//! receipts that they hold.
+//! node offers the files of its ledger and the kept part ends with one of them. What no node can prove is that there was
+//! nothing after it. That is shown by what members have seen, and by receipts that they hold.
 
 use std::path::PathBuf;
 
