@@ -128,10 +128,10 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     let folder = Folder::new()?;
     let path = folder.path().to_str().context("a path in UTF-8")?;
     let arguments = ["dev", "--dir", path, "--port", "0", "--nodes", "1"];
-    let refused = |what: &[&str]| -> anyhow::Result<()> {
+    let refused = |exit: i32, what: &[&str]| -> anyhow::Result<()> {
         let output = coco(&arguments)?;
         let errors = errors_of(&output);
-        ensure!(output.status.code() == Some(1), "{} and {errors}", output.status);
+        ensure!(output.status.code() == Some(exit), "{} and {errors}", output.status);
         what.iter().try_for_each(|part| {
             ensure!(errors.contains(part), "{part} is missing in: {errors}");
             Ok(())
@@ -141,7 +141,7 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     std::fs::create_dir(&node)?;
     let (node, certificate) =
         (node.to_str().context("UTF-8")?, certificate.to_str().context("UTF-8")?);
-    refused(&[certificate, "is not there", &format!("remove {node}")])?;
+    refused(1, &[certificate, "is not there", &format!("remove {node}")])?;
 
     std::fs::remove_dir(node)?;
     let dev = Dev::start(&arguments[1..])?;
@@ -150,13 +150,13 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     let config = format!("{node}/node.toml");
     let whole = std::fs::read_to_string(&config)?;
     std::fs::write(&config, "")?;
-    refused(&[&config, "is not valid"])?;
+    refused(2, &[&config, "COCO-1004", "missing field"])?;
     std::fs::write(&config, whole)?;
     let other = folder.path().join("n1");
     std::fs::create_dir(&other)?;
-    refused(&[other.to_str().context("UTF-8")?, "holds no configuration"])?;
+    refused(1, &[other.to_str().context("UTF-8")?, "holds no configuration"])?;
     std::fs::copy(&config, other.join("node.toml"))?;
-    refused(&[path, "holds 2 folders of nodes, the network has 1"])?;
+    refused(1, &[path, "holds 2 folders of nodes, the network has 1"])?;
     folder.remove()
 }
 
