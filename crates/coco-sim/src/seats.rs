@@ -251,7 +251,8 @@ impl World {
     pub(crate) fn is_settled(&self) -> bool {
         let comes = |id: &NodeId| {
             let is_it = |m: &&Machine| m.id == *id && m.replica.is_some();
-            self.machines.iter().find(is_it).is_some_and(|machine| !self.listens(machine))
+            let machine = self.machines.iter().find(is_it);
+            machine.is_some_and(|it| !self.listens(it) && !self.waits_for_good(it.seat))
         };
         let mut ends = BTreeMap::new();
         for machine in self.machines.iter().filter(|m| m.votes() || self.listens(m)) {
@@ -319,7 +320,7 @@ impl World {
                 replica.configuration()
             );
         }
-        text
+        text + &self.who_is_of_the_network()
     }
 
     /// No seat has two votes.

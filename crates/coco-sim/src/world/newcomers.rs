@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_consensus::Configuration;
 use coco_governance::{LeaseRow, tables::NODES_LEASES};
 use coco_kv::MapName;
-use coco_ledger::{LedgerSecrets, NODES_MAP, NodeStatus, read_node};
+use coco_ledger::{LedgerSecrets, NODES_MAP, NodeRow, NodeStatus, read_node};
 use coco_replica::{Input, Introduction, IntroductionReply};
 use coco_types::NodeId;
 
@@ -304,11 +304,11 @@ impl World {
         }
     }
 
-    /// Whether a seat comes together with others, of which some never come.
+    /// Whether a seat comes together with others, of which some never come, or only listen.
     pub(crate) fn waits_for_good(&self, seat: NodeId) -> bool {
         let never_comes = |seat: NodeId| {
             let machine = self.machines.iter().position(|machine| machine.seat == seat);
-            machine.is_some_and(|at| self.given_up[at])
+            machine.is_some_and(|at| self.given_up[at]) || self.nodes.roster.listens(seat)
         };
         self.nodes.roster.waits(seat, never_comes)
     }
@@ -320,6 +320,20 @@ impl World {
             |node| roster.row(node).is_none_or(|row| row.status == NodeStatus::Retired);
         !roster.configuration().nodes().any(is_retired)
             && !roster.configuration().voters.iter().any(|node| roster.is_replaced(*node))
+    }
+
+    /// What the ledger says of nodes that have not left.
+    pub(crate) fn who_is_of_the_network(&self) -> String {
+        let roster = &self.nodes.roster;
+        let rows = roster.all(NodeStatus::Trusted).chain(roster.all(NodeStatus::Pending));
+        let row = |(id, row): (NodeId, &NodeRow)| {
+            let NodeRow { status, seat, learner, successors, .. } = row;
+            let has_ended = roster.has_lease_ended(*seat);
+            format!(
+                " {id} is {status:?} in {seat}, listens {learner}, comes before {successors:?}, lease ended {has_ended};"
+            )
+        };
+        rows.map(row).collect()
     }
 
     /// Follows what is committed.

@@ -154,7 +154,7 @@ fn a_making_that_was_cut_short_is_refused_and_can_be_made_again() -> anyhow::Res
     std::fs::write(&config, whole)?;
     let other = folder.path().join("n1");
     std::fs::create_dir(&other)?;
-    refused(1, &[other.to_str().context("UTF-8")?, "holds no configuration"])?;
+    refused(1, &[other.to_str().context("UTF-8")?, "COCO-1001"])?;
     std::fs::copy(&config, other.join("node.toml"))?;
     refused(1, &[path, "holds 2 folders of nodes, the network has 1"])?;
     folder.remove()
