@@ -39,4 +39,4 @@ pub use error::{Exception, HostError, Place, ScriptError};
 pub use image::{Call, Export, Image, Outcome, Source};
 pub use limits::{Limits, STACK_BYTES};
 pub use outside::{Host, NoHost};
-pub use value::{DEPTH_MAX, Value};
+pub use value::{DEPTH_MAX, NoValue, Value};

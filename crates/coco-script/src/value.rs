@@ -3,6 +3,10 @@
 //! A value is a tag and what it holds. Lengths are 32 bits and numbers 64 bits, little-endian. Text is UTF-8, or what the engine
 //! keeps: characters of 8 bits, or of 16. The same form is written and read by `guest/value.c`.
 
+use thiserror::Error;
+
+use crate::json;
+
 /// The deepest nesting of values. As in `guest/guest.h`.
 pub const DEPTH_MAX: usize = 64;
 
@@ -32,8 +36,9 @@ pub enum Value {
 }
 
 /// Bytes that are no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoValue;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the bytes are no value of a script")]
+pub struct NoValue;
 
 impl Value {
     /// A text.
@@ -49,6 +54,14 @@ impl Value {
         members.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
+    /// The value of a JSON text, as scripts get it of long texts. Nothing, if it is left to the engine: it is no JSON, nests more
+    /// than 60 deep, or encoded takes more than so many bytes.
+    #[must_use]
+    pub fn from_json(text: &str, bytes_max: usize) -> Option<Self> {
+        let units: Vec<u16> = text.encode_utf16().collect();
+        Self::decode(&json::encode(&units, bytes_max)?).ok()
+    }
+
     pub(crate) fn encode_list(values: &[Self]) -> Vec<u8> {
         let mut to = Vec::new();
         head(&mut to, LIST, values.len());
@@ -56,7 +69,11 @@ impl Value {
         to
     }
 
-    pub(crate) fn encode(&self, to: &mut Vec<u8>) {
+    /// Appends the value as the guest reads it.
+    ///
+    /// # Panics
+    /// With a text, a buffer, an array or an object of 4 GiB or more.
+    pub fn encode(&self, to: &mut Vec<u8>) {
         match self {
             Self::Undefined => to.push(UNDEFINED),
             Self::Null => to.push(NULL),
@@ -102,7 +119,10 @@ impl Value {
     }
 
     /// The one value that the bytes are.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, NoValue> {
+    ///
+    /// # Errors
+    /// [`NoValue`], also when it nests deeper than [`DEPTH_MAX`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoValue> {
         let mut rest = bytes;
         let value = decode(&mut rest, 0)?;
         if rest.is_empty() { Ok(value) } else { Err(NoValue) }
