@@ -114,6 +114,80 @@ pub(crate) fn json() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A header and claims in each, which the issuer of the target signs; and tokens that nobody signed.
+pub(crate) fn bearer_token() -> Vec<Vec<u8>> {
+    let header = r#"{"alg":"ES256","typ":"JWT","kid":"k1"}"#;
+    let claims = r#"{"iss":"https://login.acme.example","nbf":1799999000,"exp":1800001000,"aud":["a","b"],"sub":"x"}"#;
+    let lines = [
+        (header, claims),
+        (header, &*claims.replace(r#""sub""#, r#""iss":"x","sub""#)),
+        (header, &claims.replace("1800001000", "18446744073709551616")),
+        (header, &claims.replace("1800001000", "1.8e9")),
+        (header, &claims.replace(r#""sub""#, r#""tid":"t","sub""#)),
+        (&header.replace("ES256", "none"), claims),
+        (&header.replace("ES256", "HS256"), claims),
+        (&header.replace(r#""typ""#, r#""crit":["b64"],"typ""#), claims),
+        (&header.replace("k1", "../k1"), claims),
+        (header, &"[".repeat(2000)),
+    ];
+    let mut all: Vec<Vec<u8>> =
+        lines.iter().map(|(header, claims)| format!("{header}\n{claims}").into_bytes()).collect();
+    all.extend(texts(&["..", "e30.e30.", "eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.e30.", "a.b.c.d"]));
+    all
+}
+
+/// Sets of keys, good ones first.
+pub(crate) fn issuer_keys() -> Vec<Vec<u8>> {
+    // The coordinates of P-256's base point (SEC 2, 2.4.2).
+    let (x, y) = (
+        "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+        "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+    );
+    let point = format!(r#"{{"kty":"EC","kid":"k2","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+    let modulus = format!("w{}Q", "A".repeat(340));
+    let rsa = format!(r#"{{"kty":"RSA","kid":"k3","use":"sig","n":"{modulus}","e":"AQAB"}}"#);
+    let set = |keys: &str| format!(r#"{{"keys":[{keys}]}}"#);
+    let pem = crate::ledger::node().pem();
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let all = [
+        set(&point),
+        set(&rsa),
+        set(&format!("{point},{rsa},1,null,{{}}")),
+        set(&format!("{point},{point}")),
+        set(&point.replace("k2", "k1")),
+        set(&point.replace("k2", "")),
+        set(&point.replace("P-256", "P-384")),
+        set(&point.replace(y, x)),
+        set(&rsa.replace("sig", "enc")),
+        set(&rsa.replace(&modulus, "AQAB")),
+        set(&rsa.replace("AQAB", "AA")),
+        set(&point.replace(r#""kty""#, r#""issuer":"https://evil.example","kty""#)),
+        set(&format!(r#"{{"kid":"k4","x5c":["{base64}"]}}"#)),
+        set(&"[".repeat(2000)),
+        set(&format!("{}1", "1,".repeat(2000))),
+    ];
+    all.map(String::into_bytes).into()
+}
+
+pub(crate) fn script_value() -> Vec<Vec<u8>> {
+    let mut all = json();
+    all.extend(texts(&[
+        r#"{"a":[1,-0.5e+1,1e400,true,null,"x\u00e9\ud83d\ude00€"],"a":{"__proto__":{}}}"#,
+        r#"["\ud800","\udc00\ud800"]"#,
+        "[1,]",
+        "01",
+    ]));
+    // A list that says it has 2^32 - 1 items, a text as long, and lists inside of lists.
+    all.push(vec![7, 0xff, 0xff, 0xff, 0xff, 1]);
+    all.push(vec![9, 0xff, 0xff, 0xff, 0xff, b'a']);
+    all.push([7, 1, 0, 0, 0].repeat(DEPTH));
+    // Text with half of a surrogate pair, and a record with each kind of value.
+    all.push(vec![10, 2, 0, 0, 0, 0, 0xd8]);
+    all.push(vec![8, 1, 0, 0, 0, 5, 1, 0, 0, 0, b'a', 6, 1, 0, 0, 0, 0xff]);
+    all.push(vec![4, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f]);
+    all
+}
+
 pub(crate) fn json_rpc() -> Vec<Vec<u8>> {
     let mut all = texts(&[
         r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}"#,

@@ -7,6 +7,7 @@
 //! What targets assert beyond not panicking: a value that was read comes back from its own encoding, and where a format
 //! promises one encoding for each value, the bytes that were read are that encoding.
 
+mod callers;
 mod client;
 mod consensus;
 mod crypto;
@@ -15,6 +16,7 @@ mod governance;
 mod hostile;
 mod ledger;
 mod node;
+mod script;
 mod secrets;
 mod snapshot;
 mod store;
@@ -51,15 +53,18 @@ pub enum From {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 31] = [
+pub const TARGETS: [Target; 35] = [
+    stranger("bearer_token", 4 << 10, callers::bearer_token, hostile::bearer_token),
     stranger("certificate", 4 << 10, crypto::certificate, hostile::certificate),
     stranger("client_answer", 8 << 10, client::answer, hostile::client_answer),
+    stranger("client_certificate", 4 << 10, callers::client_certificate, hostile::certificate),
     stranger("cose_sign1", 4 << 10, crypto::cose_sign1, hostile::cbor),
     stranger("endorsements", 4 << 10, ledger::endorsements, hostile::cbor),
     stranger("entry", 8 << 10, ledger::entry, hostile::none),
     stranger("governance_document", 8 << 10, governance::document, hostile::governance_document),
     stranger("governance_request", 4 << 10, governance::request, hostile::governance_request),
     stranger("http_route", 8 << 10, node::http_route, hostile::http_route),
+    stranger("issuer_keys", 8 << 10, callers::issuer_keys, hostile::issuer_keys),
     stranger("json_rpc", 16 << 10, ethereum::json_rpc, hostile::json_rpc),
     stranger("key_pem", 8 << 10, secrets::key_pem, hostile::key_pem),
     stranger("ledger", 32 << 10, ledger::ledger, hostile::chunk),
@@ -70,6 +75,7 @@ pub const TARGETS: [Target; 31] = [
     stranger("receipt_json", 8 << 10, ledger::receipt_json, hostile::json),
     stranger("recovery_share", 64, secrets::recovery_share, hostile::recovery_share),
     stranger("rpc_params", 8 << 10, ethereum::rpc_params, hostile::rpc_params),
+    stranger("script_value", 4 << 10, script::value, hostile::script_value),
     stranger("snapshot", 16 << 10, snapshot::snapshot, hostile::snapshot),
     stranger("write_set", 4 << 10, store::write_set, hostile::write_set),
     insider("codec", 1 << 10, store::codec, hostile::none),

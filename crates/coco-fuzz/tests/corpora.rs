@@ -72,14 +72,17 @@ macro_rules! corpora {
 }
 
 corpora!(
+    bearer_token,
     certificate,
     client_answer,
+    client_certificate,
     cose_sign1,
     endorsements,
     entry,
     governance_document,
     governance_request,
     http_route,
+    issuer_keys,
     json_rpc,
     key_pem,
     ledger,
@@ -90,6 +93,7 @@ corpora!(
     receipt_json,
     recovery_share,
     rpc_params,
+    script_value,
     snapshot,
     write_set,
     codec,
