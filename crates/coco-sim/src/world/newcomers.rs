@@ -333,7 +333,12 @@ impl World {
                 " {id} is {status:?} in {seat}, listens {learner}, comes before {successors:?}, lease ended {has_ended};"
             )
         };
-        rows.map(row).collect()
+        let rows: String = rows.map(row).collect();
+        let is_outside = roster.is_secret_outside();
+        format!(
+            "{rows} somebody outside has the newest secret {is_outside}, given up {:?}",
+            self.given_up
+        )
     }
 
     /// Follows what is committed.
