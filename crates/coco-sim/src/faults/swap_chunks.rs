@@ -1,6 +1,5 @@
 //! A host swaps a closed, committed chunk of a node that is down: for an older version of it, for another node's, for one of
-//! another network, or two of the node's own for one another; or it removes one, or gives one that is not committed the name of
-//! one that is.
+//! another network, or two of the node's own for one another; or it gives one that is not committed the name of one that is.
 //! Another node's is mostly the same, and then the node must start; everything else it refuses with the file's name, or does
 //! without it, and never takes it for what the network has committed.
 
@@ -29,11 +28,10 @@ pub(super) fn act(world: &mut World) -> bool {
     // The newest is the one that a node reads again for certain.
     let place = world.dice.place(chunks.len());
     let chunk = world.dice.one_of(&[*newest, chunks[place]]);
-    match world.dice.below(5) {
+    match world.dice.below(4) {
         0 => older(world, node, chunk),
         1 => of_another(world, node, chunk),
         2 => of_another_network(world, node, chunk),
-        3 => removed(world, node, chunk),
         _ => exchanged(world, node, chunk, &chunks),
     }
 }
@@ -128,21 +126,6 @@ fn exchanged(world: &mut World, node: usize, chunk: ChunkName, chunks: &[ChunkNa
     if is_done {
         world.has_swapped(node);
         world.marks.reach("a host exchanged two chunks");
-    }
-    is_done
-}
-
-fn removed(world: &mut World, node: usize, chunk: ChunkName) -> bool {
-    let folder = &world.machines[node].folder;
-    let names = folder.names().unwrap_or_default();
-    let is_later =
-        |name: &String| name.parse::<ChunkName>().is_ok_and(|other| other.first > chunk.first);
-    // Whoever goes on from its disk believes a ledger that ends earlier.
-    let is_seen = world.plan.restart == Restart::Rejoin || names.iter().any(is_later);
-    let is_done = is_seen && folder.lose(&chunk.to_string());
-    if is_done {
-        world.has_swapped(node);
-        world.marks.reach("a host removed a chunk");
     }
     is_done
 }
