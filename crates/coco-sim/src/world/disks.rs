@@ -242,7 +242,8 @@ impl World {
             }
             Err(fault) => {
                 let text = in_full(&fault);
-                assert!(damage.is_some(), "n{node} does not start: {text}");
+                let is_excused = damage.is_some() || self.machines[node].old_chunks.is_some();
+                assert!(is_excused, "n{node} does not start: {text}");
                 let files = ["ledger_", "consensus.state", "snapshot_", "chunk files of entries"];
                 let names_file = files.iter().any(|of| text.contains(of));
                 let is_of_disk = matches!(damage, Some(Damage::Dead | Damage::Unsynced));
@@ -382,10 +383,9 @@ impl World {
                 let end = Seqno(promised.len() as u64);
                 let kept = match machine.kept(&self.check.committed, end) {
                     Ok(kept) => kept,
-                    Err(fault)
-                        if fault.is_loss()
-                            && machine.old_chunks.is_some()
-                            && self.plan.restart == Restart::Rejoin =>
+                    // What came back may lack something between it and the node's own, or not follow it at all.
+                    Err(_)
+                        if machine.old_chunks.is_some() && self.plan.restart == Restart::Rejoin =>
                     {
                         self.marks.reach("a node would copy again, since old chunks came back");
                         continue;
