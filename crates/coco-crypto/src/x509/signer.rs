@@ -1,4 +1,4 @@
-//! Keys by which certificates and requests are signed: on a curve of [`Curve`](crate::Curve), or Ed25519; and the certificate of
+//! Keys by which certificates and requests are signed: on a curve of [`Curve`], or Ed25519; and the certificate of
 //! one who signs requests.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
