@@ -140,9 +140,7 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError`] when the bytes are too many, no certificate, or carry a key of another kind.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        if der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
-        }
+        check_size(der)?;
         let parsed = parse(der)?;
         let key = PublicKey::from_spki_der(parsed.public_key().raw)?;
         let validity = validity_of(&parsed);
@@ -232,6 +230,13 @@ impl Certificate {
     }
 }
 
+const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
+    if der.len() > CERTIFICATE_BYTES_MAX {
+        return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
+    }
+    Ok(())
+}
+
 /// Checks that a certificate is signed under exactly this algorithm.
 fn check_signed(
     der: &[u8],
@@ -275,9 +280,7 @@ pub const BUNDLE_CERTIFICATES_MAX: usize = 128;
 pub fn read_bundle(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
     let certificates = pem::decode_all(text, BUNDLE_CERTIFICATES_MAX)?;
     for der in &certificates {
-        if der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
-        }
+        check_size(der)?;
         drop(parse(der)?);
     }
     Ok(certificates)

@@ -11,8 +11,7 @@ use coco_types::Digest;
 use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
 
 use super::{
-    CERTIFICATE_BYTES_MAX, CertificateError, Validity, check_signed, parse, signer::SignerKey,
-    validity_of,
+    CertificateError, Validity, check_signed, check_size, parse, signer::SignerKey, validity_of,
 };
 use crate::{pem, sha256};
 
@@ -170,13 +169,6 @@ impl fmt::Debug for UserAuthority {
 pub fn certificate_key(der: &[u8]) -> Result<Vec<u8>, CertificateError> {
     check_size(der)?;
     Ok(parse(der)?.public_key().raw.to_vec())
-}
-
-pub(super) const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
-    if der.len() > CERTIFICATE_BYTES_MAX {
-        return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
-    }
-    Ok(())
 }
 
 /// Whether a certificate may issue others, by what it says once.

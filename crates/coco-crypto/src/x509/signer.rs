@@ -4,7 +4,7 @@
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use coco_types::Digest;
 
-use super::{CERTIFICATE_BYTES_MAX, CertificateError, algorithm_der, parse};
+use super::{CertificateError, algorithm_der, check_size, parse};
 use crate::{
     Curve, KeyError, PublicKey, SignatureInvalid,
     cose::{ALGORITHM_EDDSA, ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512},
@@ -70,9 +70,7 @@ impl SignerCertificate {
     /// # Errors
     /// [`CertificateError`], as above.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
-        if der.len() > CERTIFICATE_BYTES_MAX {
-            return Err(CertificateError::Long { found: der.len(), limit: CERTIFICATE_BYTES_MAX });
-        }
+        check_size(der)?;
         let key = SignerKey::from_spki_der(parse(der)?.public_key().raw)?;
         Ok(Self { digest: sha256(der), key })
     }

@@ -6,7 +6,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::{SignatureInvalid, x509::algorithm_der};
+use crate::{CERTIFICATE_BYTES_MAX, SignatureInvalid, x509::algorithm_der};
 
 fn key(algorithm: &'static SignatureAlgorithm) -> KeyPair {
     KeyPair::generate_for(algorithm).unwrap()
