@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{
-    Certificate, PublicKey, SharedSecret, UserAuthority, is_root_authority, read_bundle, sha256,
-    verify_issued_by,
+    Certificate, PublicKey, SharedSecret, SignerCertificate, UserAuthority, is_root_authority,
+    read_bundle, sha256, verify_issued_by,
 };
 use coco_kv::{KEY_BYTES_MAX, MapId, MapName, Transaction};
 use coco_script::{Host, HostError, Value};
@@ -308,6 +308,9 @@ impl Host for Outside<'_, '_> {
             }
             ("isUserAuthority", [Value::Text(pem)]) => {
                 Ok(Value::Bool(UserAuthority::from_pem(pem).is_ok()))
+            }
+            ("isRequestSigner", [Value::Text(pem)]) => {
+                Ok(Value::Bool(SignerCertificate::from_pem(pem).is_ok()))
             }
             ("jwkToPem", [Value::Text(jwk)]) => {
                 let pem = Jwk::read(jwk).and_then(|jwk| jwk.pem());

@@ -137,6 +137,8 @@
             pubRsaPemToJwk: rsaPemToJwk,
             // Ours: whether an organisation's users can be recognised by this certificate.
             isUserAuthority: (pem) => ask("isUserAuthority", text(pem, "argument")),
+            // Ours: whether members' requests can be signed with the key of the first certificate of a text.
+            isRequestSigner: (pem) => ask("isRequestSigner", text(pem, "argument")),
             isValidX509CertChain: (chain, trusted) =>
                 ask("isValidX509CertChain", text(chain, "chain"), text(trusted, "trusted")),
         },

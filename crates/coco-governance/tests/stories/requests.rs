@@ -265,6 +265,10 @@ fn nobody_is_a_member_whose_key_signs_no_requests() {
     admit(&rcgen::PKCS_ECDSA_P256_SHA256, "a").unwrap();
     let refused = admit(&rcgen::PKCS_RSA_SHA256, "a").unwrap_err();
     assert!(refused.message.contains("a key that signs no requests"), "{refused}");
+    // On a curve that no request is signed with.
+    let other = include_str!("../vectors/secp256k1.pem");
+    let refused = c.propose(0, "set_member", &json!({ "cert": other })).unwrap_err();
+    assert!(refused.message.contains("a key that signs no requests"), "{refused}");
 }
 
 #[test]
