@@ -164,7 +164,7 @@ enum Depth {
 }
 
 /// Has `check` look at a snapshot once its proof holds, by whoever verifies receipts.
-pub(crate) fn with_snapshot<T>(
+fn with_snapshot<T>(
     name: SnapshotName,
     bytes: &[u8],
     receipts: &ReceiptVerifier,
@@ -198,13 +198,25 @@ fn check_snapshot(
 
 /// The services to begin with: those that a ledger goes through from its beginning, or from a snapshot on, up to the trusted
 /// one. A ledger that was recovered begins with another.
-pub(crate) fn services_of(
+fn services_of(
     chunks: &[(ChunkName, PathBuf)],
     service: &Certificate,
     snapshot: Option<&(SnapshotName, Vec<u8>)>,
 ) -> Result<Vec<Certificate>, Failure> {
     let after = snapshot.map_or(Seqno::ZERO, |(name, _)| name.seqno);
     Ok(services(chunks, service, after)?.unwrap_or_else(|| vec![service.clone()]))
+}
+
+/// Has `look` look at the snapshot that a copy of a ledger goes on from, believed by the services of the ledger.
+pub(crate) fn at_beginning<T>(
+    chunks: &[(ChunkName, PathBuf)],
+    snapshot: &(SnapshotName, Vec<u8>),
+    service: &Certificate,
+    look: impl FnOnce(&str, &VerifiedSnapshot<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let services = services_of(chunks, service, Some(snapshot))?;
+    let receipts = ReceiptVerifier::new(services[0].clone());
+    with_snapshot(snapshot.0, &snapshot.1, &receipts, look)
 }
 
 /// The verifier to begin with: before the first entry, or after a snapshot.
@@ -305,8 +317,7 @@ fn verify(
         .finish(expected.at_least)
         .map_err(|error| Failure::DoesNotVerify(anyhow!(error)))?;
     let governance = audit.as_ref().map(GovernanceAudit::report).transpose()?;
-    let acts = matches!(expected.depth, Depth::Acts(_)).then_some(audit).flatten();
-    let acts = acts.as_ref().map(GovernanceAudit::acts);
+    let acts = audit.as_ref().and_then(GovernanceAudit::acts);
     print(&report, (governance.as_ref(), acts), first, &checked, output);
     Ok(())
 }

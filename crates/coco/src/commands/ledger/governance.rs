@@ -85,9 +85,9 @@ impl GovernanceAudit {
         Ok(())
     }
 
-    /// The acts that were kept, in the ledger's order.
-    pub(super) fn acts(&self) -> &[Act] {
-        &self.acts
+    /// The acts that were kept, in the ledger's order; nothing, where none were to be.
+    pub(super) fn acts(&self) -> Option<&[Act]> {
+        self.whose.is_some().then_some(&self.acts)
     }
 
     /// What governance came to.

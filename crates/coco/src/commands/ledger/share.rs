@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_crypto::{RecoveryShare, SecretBytes};
 use coco_governance::SecretChain;
-use coco_ledger::{Chunk, ChunkName, ReceiptVerifier};
+use coco_ledger::{Chunk, ChunkName};
 use coco_types::Seqno;
 use serde_json::json;
 
-use super::{certificate, copy, damaged, services_of, with_snapshot};
+use super::{at_beginning, certificate, copy, damaged};
 use crate::{
     Failure,
     codes::Code,
@@ -73,14 +73,10 @@ fn dealt_before(
     let nothing = (SecretChain::new(), Seqno::ZERO);
     let Some(service) = &arguments.service_cert else { return Ok(nothing) };
     let snapshots = copy::snapshots(&arguments.folder, arguments.snapshots.as_deref())?;
-    let Some((name, bytes)) = copy::beginning(chunks, &snapshots)? else { return Ok(nothing) };
-    let snapshot = (name, bytes);
-    let services = services_of(chunks, &certificate(service)?, Some(&snapshot))?;
-    let receipts = ReceiptVerifier::new(services[0].clone());
-    with_snapshot(name, &snapshot.1, &receipts, |file, snapshot| {
-        let dealt =
-            SecretChain::of_image(snapshot.public()).map_err(|error| damaged(file, &error))?;
-        Ok((dealt, name.seqno))
+    let Some(snapshot) = copy::beginning(chunks, &snapshots)? else { return Ok(nothing) };
+    at_beginning(chunks, &snapshot, &certificate(service)?, |file, image| {
+        let dealt = SecretChain::of_image(image.public()).map_err(|error| damaged(file, &error))?;
+        Ok((dealt, snapshot.0.seqno))
     })
 }
 

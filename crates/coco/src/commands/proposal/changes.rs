@@ -24,7 +24,7 @@ use crate::{
 use args::{Args, json, members, word};
 
 /// Where lines go on that belong to the one before.
-const INDENT: &str = "                 ";
+pub(super) const INDENT: &str = "                 ";
 
 /// A line or more for each action. `service` is the identity of the service that is asked, where one is.
 pub(super) fn lines(document: &Actions, service: Option<ServiceIdentity>) -> Vec<String> {

@@ -20,6 +20,7 @@ use coco_types::{Seqno, TxId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::changes::INDENT;
 use crate::{
     codes::Code,
     commands::receipt,
@@ -66,6 +67,9 @@ enum Admitted {
     Not,
 }
 
+/// Before a line that nobody should miss, as wide as [`INDENT`].
+const WARNING: &str = "WARNING          ";
+
 /// The action that opens a service.
 const OPEN: &str = "transition_service_to_open";
 
@@ -101,30 +105,31 @@ impl Recovered {
                 let last = epoch.last;
                 let when = self.seen_at.map(|at| format!(" at {}", utc(at))).unwrap_or_default();
                 lines.push(format!(
-                    "                 the ledger of the service before is kept up to {last}, {at}"
+                    "{INDENT}the ledger of the service before is kept up to {last}, {at}"
                 ));
                 lines.push(match (self.lost(), self.seen) {
                     (Some(seen), _) => format!(
-                        "WARNING          THIS LEDGER IS OLDER than what you have seen: {seen} of the service before{when}. What it \
+                        "{WARNING}THIS LEDGER IS OLDER than what you have seen: {seen} of the service before{when}. What it \
                          wrote after {last} IS LOST if this is opened"
                     ),
                     (None, Some(seen)) => format!(
-                        "                 it holds all that you have seen from here, which is up to {seen}{when}"
+                        "{INDENT}it holds all that you have seen from here, which is up to {seen}{when}"
                     ),
-                    (None, None) => "                 you have seen nothing of that service from here: hold receipts against it \
-                                     (coco proposal vote ID --approve --receipt FILE)"
-                        .to_owned(),
+                    (None, None) => format!(
+                        "{INDENT}you have seen nothing of that service from here: hold receipts against it \
+                         (coco proposal vote ID --approve --receipt FILE)"
+                    ),
                 });
             }
             Err(fault) => lines.push(format!(
-                "WARNING          IT IS NOT PROVEN how much of the ledger of the service before is kept: {fault}"
+                "{WARNING}IT IS NOT PROVEN how much of the ledger of the service before is kept: {fault}"
             )),
         }
         match &self.code {
             Ok(code) => lines.extend(code.iter().map(NodeCode::line)),
-            Err(fault) => lines.push(format!(
-                "WARNING          it is not known which code the node runs: {fault}"
-            )),
+            Err(fault) => {
+                lines.push(format!("{WARNING}it is not known which code the node runs: {fault}"));
+            }
         }
         lines.iter().map(|line| plain(line)).collect()
     }
@@ -292,14 +297,14 @@ impl NodeCode {
         let Self { measurement, admitted } = self;
         match admitted {
             Admitted::InTheLedger => format!(
-                "                 its node runs code {measurement}: admitted by the members of the ledger"
+                "{INDENT}its node runs code {measurement}: admitted by the members of the ledger"
             ),
             Admitted::ByThisProposal => format!(
-                "WARNING          its node runs code {measurement}: NOT admitted by the members of the ledger; this proposal \
+                "{WARNING}its node runs code {measurement}: NOT admitted by the members of the ledger; this proposal \
                  admits it"
             ),
             Admitted::Not => format!(
-                "WARNING          its node runs code {measurement}: NOT admitted by the members of the ledger"
+                "{WARNING}its node runs code {measurement}: NOT admitted by the members of the ledger"
             ),
         }
     }

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, path::Path};
 
 use coco_crypto::Certificate;
 use coco_governance::tables::{SNP_MEASUREMENTS, VIRTUAL_MEASUREMENTS};
-use coco_ledger::{Chunk, ReceiptVerifier, SignatureRecord};
+use coco_ledger::{Chunk, SignatureRecord};
 use coco_types::{Seqno, TxId};
 
 use crate::{
     Failure,
-    commands::ledger::{copy, damaged, services_of, with_snapshot},
+    commands::ledger::{at_beginning, copy, damaged},
 };
 
 /// As of the last signature of the service that was lost.
@@ -31,13 +31,10 @@ impl Said {
         let (chunks, snapshots) = (copy::chunks(ledger)?, copy::snapshots(ledger, None)?);
         let mut said = Self::default();
         let mut after = Seqno::ZERO;
-        if let Some((name, bytes)) = copy::beginning(&chunks, &snapshots)? {
-            after = name.seqno;
-            let snapshot = (name, bytes);
-            let services = services_of(&chunks, service, Some(&snapshot))?;
-            let receipts = ReceiptVerifier::new(services[0].clone());
-            with_snapshot(name, &snapshot.1, &receipts, |_, snapshot| {
-                for map in snapshot.public().maps() {
+        if let Some(snapshot) = copy::beginning(&chunks, &snapshots)? {
+            after = snapshot.0.seqno;
+            at_beginning(&chunks, &snapshot, service, |_, image| {
+                for map in image.public().maps() {
                     map.iter().for_each(|(key, _, value)| said.take(map.name(), key, Some(value)));
                 }
                 Ok(())
