@@ -414,8 +414,9 @@ fn membership(
 ) -> (&'static str, Option<&'static str>) {
     let votes = [&known.voters, &known.outgoing].iter().any(|ids| ids.contains(&node));
     match row.filter(|row| row.status == "Retired") {
-        Some(_) if votes => ("RetirementInitiated", Some("Ordered")),
-        Some(_) if known.learners.contains(&node) => ("RetirementInitiated", Some("Ordered")),
+        Some(_) if votes || known.learners.contains(&node) => {
+            ("RetirementInitiated", Some("Ordered"))
+        }
         Some(row) if row.retired_committed => ("Retired", Some("RetiredCommitted")),
         Some(_) => ("Retired", Some("Completed")),
         None if votes => ("Active", None),
