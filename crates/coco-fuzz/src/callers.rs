@@ -81,9 +81,7 @@ pub(crate) fn bearer_token(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     assert!(by_token(&mut rows(), text, NOW).is_err(), "nobody has signed this");
     let Some((header, claims)) = text.split_once('\n') else { return };
-    let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
-    let signature = URL_SAFE_NO_PAD.encode(KEY.sign_fixed(signed.as_bytes()));
-    let Ok(caller) = by_token(&mut rows(), &format!("{signed}.{signature}"), NOW) else { return };
+    let Ok(caller) = by_token(&mut rows(), &signed(header, claims), NOW) else { return };
     let header: Header = serde_json::from_str(header).expect("it was read");
     assert!(header.alg == "ES256" && header.kid == "k1" && header.crit.is_none());
     let Caller::Bearer { issuer, claims: read } = caller else { panic!("it is a token's") };
@@ -91,6 +89,13 @@ pub(crate) fn bearer_token(data: &[u8]) {
     let time = |name: &str| read[name].as_u64().expect("it was read as one");
     assert!((time("nbf")..time("exp")).contains(&NOW));
     assert_eq!(serde_json::from_str::<Map<String, Value>>(claims).ok(), Some(read));
+}
+
+/// A token that the issuer signs.
+fn signed(header: &str, claims: &str) -> String {
+    let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    let signature = URL_SAFE_NO_PAD.encode(KEY.sign_fixed(signed.as_bytes()));
+    format!("{signed}.{signature}")
 }
 
 /// What an issuer publishes.
@@ -131,9 +136,7 @@ mod tests {
     fn a_token_with_good_claims_is_believed() {
         let good = &crate::hostile::bearer_token()[0];
         let (header, claims) = str::from_utf8(good).unwrap().split_once('\n').unwrap();
-        let signed = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
-        let signature = URL_SAFE_NO_PAD.encode(KEY.sign_fixed(signed.as_bytes()));
-        let caller = by_token(&mut rows(), &format!("{signed}.{signature}"), NOW);
+        let caller = by_token(&mut rows(), &signed(header, claims), NOW);
         assert!(matches!(caller, Ok(Caller::Bearer { .. })), "{caller:?}");
     }
 
