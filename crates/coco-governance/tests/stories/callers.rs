@@ -10,7 +10,7 @@ use coco_governance::{
 };
 use serde_json::Value;
 
-use crate::consortium::{Consortium, START, code, state};
+use crate::consortium::{Consortium, START, code, passes};
 
 /// When everybody here calls.
 const NOW: u64 = START + 500;
@@ -18,12 +18,6 @@ const NOW: u64 = START + 500;
 /// One member decides alone.
 fn service() -> Consortium {
     Consortium::under(DEFAULT_CONSTITUTION, 1)
-}
-
-#[track_caller]
-fn passes(c: &mut Consortium, name: &str, args: &Value) {
-    let end = c.pass(name, args);
-    assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{name}: {end:?}");
 }
 
 /// The constitution does not take it, and says this.

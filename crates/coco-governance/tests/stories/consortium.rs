@@ -251,6 +251,13 @@ pub(crate) fn state(view: &ProposalView) -> String {
     format!("{:?}", view.proposal_state)
 }
 
+/// Has members decide on an action, which is carried out.
+#[track_caller]
+pub(crate) fn passes(c: &mut Consortium, name: &str, args: &Value) {
+    let end = c.pass(name, args);
+    assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{name}: {end:?}");
+}
+
 pub(crate) fn code<T: std::fmt::Debug>(result: Sent<T>) -> ErrorCode {
     result.unwrap_err().code
 }

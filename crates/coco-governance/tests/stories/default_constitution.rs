@@ -9,15 +9,10 @@ use coco_governance::{
 };
 use serde_json::{Value, json};
 
-use crate::consortium::{Consortium, Member, NO, ServiceKey, YES, code, state};
+use crate::consortium::{Consortium, Member, NO, ServiceKey, YES, code, passes, state};
 
 fn consortium(members: usize) -> Consortium {
     Consortium::under(DEFAULT_CONSTITUTION, members)
-}
-
-fn passes(c: &mut Consortium, name: &str, args: &Value) {
-    let end = c.pass(name, args);
-    assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{name}: {end:?}");
 }
 
 /// What it comes to when members vote one after another: yes or no.

@@ -4,7 +4,7 @@ use coco_crypto::Curve;
 use coco_governance::{DEFAULT_CONSTITUTION, Effect, tables};
 use serde_json::{Value, json};
 
-use crate::consortium::{Consortium, Member, NO, YES, state};
+use crate::consortium::{Consortium, Member, NO, YES, passes, state};
 
 /// So many members, each of whom holds a share, and all are needed.
 fn consortium(members: usize) -> Consortium {
@@ -16,12 +16,6 @@ fn consortium(members: usize) -> Consortium {
     let all = json!({ "recovery_threshold": members });
     c.set(&[(tables::SERVICE_CONFIG, tables::singleton_key(), all)]);
     c
-}
-
-#[track_caller]
-fn passes(c: &mut Consortium, name: &str, args: &Value) {
-    let end = c.pass(name, args);
-    assert_eq!(end.as_ref().map(state), Ok("Accepted".to_owned()), "{name}: {end:?}");
 }
 
 #[track_caller]
