@@ -454,6 +454,14 @@ impl Drill {
         self.audit_public(&self.services, node);
     }
 
+    /// A node with which the service begins anew beside the one that members mean. It has started, and its power may go.
+    fn begin_aside(&mut self, best: &Best, word: &str, code_digest: Digest) -> Reborn {
+        let mut node = self.begin(best, word, code_digest);
+        node.fragile = self.dice.one_of(&[0, 5, 30]);
+        node.start();
+        node
+    }
+
     /// Audits the ledger of a service that is none of those that members opened, once it is at rest.
     fn audit_beside(&self, node: &mut Reborn) {
         node.come_to_rest();

@@ -38,9 +38,8 @@ impl Drill {
     ) -> Option<Reborn> {
         self.aside(BEGINS, |drill| {
             let generation = drill.services.len();
-            let mut node = drill.begin(best, &format!(" of other code after {generation}"), OTHER);
-            node.fragile = drill.dice.one_of(&[0, 5, 30]);
-            node.start();
+            let name = format!(" of other code after {generation}");
+            let mut node = drill.begin_aside(best, &name, OTHER);
             drill.members(&mut node, &mut []).leave_closed(previous);
             drill.audit_beside(&mut node);
             // It goes on to hear what members say to the right one.

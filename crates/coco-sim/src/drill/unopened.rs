@@ -41,9 +41,8 @@ impl Drill {
     /// What is left of a recovery that members have opened, or were about to, with too few shares sent.
     fn lose_unopened(&mut self, best: &Best, previous: &Certificate) -> Best {
         let generation = self.services.len();
-        let mut node = self.begin(best, &format!(" never opened after {generation}"), ADMITTED);
-        node.fragile = self.dice.one_of(&[0, 5, 30]);
-        node.start();
+        let name = format!(" never opened after {generation}");
+        let mut node = self.begin_aside(best, &name, ADMITTED);
         self.members(&mut node, &mut []).bring_back_in_part(previous);
         self.audit_beside(&mut node);
         node.machine.go_down(Down::Dark, &mut self.dice);
