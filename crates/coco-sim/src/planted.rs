@@ -143,7 +143,7 @@ pub const INSIDE: [Known<Bug>; coco_planted::ALL.len()] = [
             "commits what no signature covers",
         ],
     ),
-    known(Bug::StatusBeforeCommit, 50, &["is final", "changes a verdict"]),
+    known(Bug::StatusBeforeCommit, 50, &["is final", "changes a verdict", "and has shown"]),
     known(Bug::StatusAfterView, 20, &["changes a verdict"]),
     known(Bug::TimeFollowsClock, 30, &["time runs backwards"]),
     known(Bug::EndChunkAnywhere, 40, &["which signs nothing"]),
