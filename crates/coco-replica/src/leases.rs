@@ -122,14 +122,11 @@ impl Replica {
         self.quarantine(&late, &rows)
     }
 
-    /// The seats whose node takes part or is trusted, and whether it takes part.
+    /// The seats whose node members trust, and whether one of that seat takes part. A node that was removed leaves without its lease.
     fn believed_seats(&self, rows: &[(NodeId, NodeRow)]) -> BTreeMap<NodeId, bool> {
         let mut seats = BTreeMap::new();
-        for (node, row) in rows {
-            let has_place = self.engine.configuration().contains(*node);
-            if has_place || row.status == NodeStatus::Trusted {
-                *seats.entry(row.seat).or_default() |= has_place;
-            }
+        for (node, row) in rows.iter().filter(|(_, row)| is_trusted(row.seat, rows)) {
+            *seats.entry(row.seat).or_default() |= self.engine.configuration().contains(*node);
         }
         seats
     }
@@ -186,7 +183,8 @@ impl Replica {
         let Some(lease_s) = self.lease_s() else { return Ok(()) };
         let now_s = self.block_time_ms() / 1000;
         let is_due = self.lease_of(seat).is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
-        if !is_due || self.admits_code(code) != Some(true) {
+        let is_believed = is_due && self.admits_code(code) == Some(true);
+        if !is_believed || !is_trusted(seat, &self.all_rows()?) {
             return Ok(());
         }
         self.begin_leases(BTreeSet::from([seat]), now_s)
@@ -307,6 +305,11 @@ impl Replica {
         self.write_down(id, &writes)?;
         Ok(IntroductionReply::Known { status: NodeStatus::Trusted, id })
     }
+}
+
+/// Whether members trust a node of a seat.
+fn is_trusted(seat: NodeId, rows: &[(NodeId, NodeRow)]) -> bool {
+    rows.iter().any(|(_, row)| row.seat == seat && row.status == NodeStatus::Trusted)
 }
 
 fn put(writes: &mut WriteSet, seat: NodeId, lease: LeaseRow) {

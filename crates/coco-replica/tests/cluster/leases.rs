@@ -24,6 +24,8 @@ use crate::{
 
 const LEASE_S: u64 = 3600;
 const FIRST_ENTRIES: u64 = 4;
+/// Within so many ticks a primary hands over.
+const TICKS_MAX: usize = 100;
 
 impl Story {
     /// The service of so many nodes is open, admits what they run, and gives leases.
@@ -232,6 +234,28 @@ fn the_ledger_has_another_secret_once_a_removed_node_has_left() {
     assert_eq!(story.periods(0), 2, "once is enough");
     assert_eq!(story.show(2, Digest::ZERO), JoinReply::Retired);
     assert_eq!(story.audit(0), Ok(()));
+}
+
+/// It has its place until its successor lets it go, and shows what it runs meanwhile. Whoever members do not trust has no lease.
+#[test]
+fn a_removed_primary_that_still_has_its_place_gets_no_longer_lease() {
+    let mut story = Story::leased(3);
+    let gone = story.seats()[0];
+    story.cluster.clock_ms += LEASE_S * 500;
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    let is_over = |story: &Story| story.cluster.primary().is_some_and(|primary| primary != 0);
+    for _ in 0..TICKS_MAX {
+        if !is_over(&story) {
+            story.cluster.run(1);
+        }
+    }
+    let primary = story.cluster.primary().expect("there is one");
+    assert!(story.voters(primary).contains(&gone), "it has its place");
+    let before = story.lease(primary, 0);
+    story.show(0, Digest::ZERO);
+    assert_eq!(story.lease(primary, 0)["renewed_at"], before["renewed_at"]);
+    story.wait_grace();
+    assert_eq!(story.audit(primary), Ok(()));
 }
 
 /// Its clock was an hour ahead when the node left, and is put right.
