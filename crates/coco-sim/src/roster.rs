@@ -226,9 +226,13 @@ impl Roster {
     /// Whether all of those vote for whom a node makes room, and no other makes room for it.
     #[must_use]
     pub fn is_replaced(&self, node: NodeId) -> bool {
-        let seat = self.seat(node);
-        self.have_successors_votes(self.row(node))
-            && !self.all(NodeStatus::Trusted).any(|(_, row)| row.successors.contains(&seat))
+        self.have_successors_votes(self.row(node)) && !self.is_made_room_for(self.seat(node))
+    }
+
+    /// Whether a trusted node makes room for this seat.
+    #[must_use]
+    pub fn is_made_room_for(&self, seat: NodeId) -> bool {
+        self.all(NodeStatus::Trusted).any(|(_, row)| row.successors.contains(&seat))
     }
 
     /// Whether a seat gets no vote as long as one of those does not that `may_stay_away`: they come together.
