@@ -353,7 +353,8 @@ impl Replica {
         if coco_planted::is(Bug::KeepRemoved) {
             gone.clear();
         }
-        let comes_back = rows.iter().filter(|(node, row)| self.is_pending_again(*node, row));
+        let comes_back =
+            rows.iter().filter(|(node, row)| !row.learner && self.is_pending_again(*node, row));
         let quarantined: Vec<NodeId> = comes_back.map(|(node, _)| *node).collect();
         let Replacements { replaced, seats, waiting } =
             Replacements::of(&rows, &now, ready, &quarantined);

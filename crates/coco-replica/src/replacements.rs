@@ -2,7 +2,7 @@
 //!
 //! Members name whom a node makes room for. As long as one of those is not ready, none of them votes and nobody leaves: so the
 //! network goes from the one set of nodes to the other through a single joint configuration. Successors whom members
-//! do not trust any more are not waited for, and a node that has none left stays.
+//! do not trust any more, or want to listen only, are not waited for, and a node that has none left stays.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub(crate) struct Replacements {
 
 impl Replacements {
     /// As the rows of all nodes say. A node for which another makes room stays until it has taken that one's place.
-    /// Seats that are `quarantined` come back, and are waited for.
+    /// Seats that are `quarantined` and are to vote come back, and are waited for.
     pub(crate) fn of(
         rows: &[(NodeId, NodeRow)],
         now: &Configuration,
@@ -38,8 +38,9 @@ impl Replacements {
         quarantined: &[NodeId],
     ) -> Self {
         let trusted = || rows.iter().filter(|(_, row)| row.status == NodeStatus::Trusted);
-        let is_trusted = |seat: NodeId| {
-            quarantined.contains(&seat) || trusted().any(|(_, row)| row.seat == seat)
+        let is_to_vote = |seat: NodeId| {
+            quarantined.contains(&seat)
+                || trusted().any(|(_, row)| row.seat == seat && !row.learner)
         };
         let votes = |seat: NodeId| {
             now.voters
@@ -51,7 +52,7 @@ impl Replacements {
         let mut leave: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
         let comes = |seat: &NodeId| trusted().any(|(_, row)| row.successors.contains(seat));
         for (node, row) in trusted().filter(|(_, row)| !comes(&row.seat)) {
-            let successors = row.successors.iter().copied().filter(|seat| is_trusted(*seat));
+            let successors = row.successors.iter().copied().filter(|seat| is_to_vote(*seat));
             let successors: Vec<NodeId> = successors.collect();
             if !successors.is_empty() {
                 leave.push((*node, successors));
@@ -181,6 +182,24 @@ mod tests {
         let mut gone = rows(Trusted, Trusted);
         gone[0].1.status = Retired;
         assert_eq!(Replacements::of(&gone, &now, &[ready(5, 5)], &[]), Replacements::default());
+    }
+
+    #[test]
+    fn who_is_to_listen_only_is_not_waited_for() {
+        let mut rows = [
+            row(1, 1, Trusted, &[4, 5]),
+            row(2, 2, Trusted, &[]),
+            row(4, 4, Trusted, &[]),
+            row(5, 5, Trusted, &[]),
+        ];
+        let now = voters(&[1, 2], &[4, 5]);
+        let found = Replacements::of(&rows, &now, &[ready(5, 5)], &[]);
+        assert_eq!((found.replaced, found.waiting), (vec![], nodes(&[4, 5])));
+        rows[2].1.learner = true;
+        let found = Replacements::of(&rows, &now, &[ready(5, 5)], &[]);
+        assert_eq!((found.replaced, found.seats), (nodes(&[1]), nodes(&[5])));
+        rows[3].1.learner = true;
+        assert_eq!(Replacements::of(&rows, &now, &[], &[]), Replacements::default());
     }
 
     #[test]

@@ -212,8 +212,13 @@ impl Roster {
     pub fn successors(&self, row: Option<&NodeRow>) -> impl Iterator<Item = NodeId> {
         let row = row.filter(|row| row.status == NodeStatus::Trusted);
         let seats = row.into_iter().flat_map(|row| &row.successors).copied();
-        // One that is quarantined comes back.
-        seats.filter(|seat| self.trusts(*seat) || self.is_quarantined(*seat))
+        // One that is quarantined comes back. One that is to listen only is not waited for.
+        seats.filter(|seat| {
+            let is_to_vote = |row: &NodeRow| row.seat == *seat && !row.learner;
+            let comes_back =
+                || self.is_quarantined(*seat) && self.row(*seat).is_some_and(is_to_vote);
+            self.all(NodeStatus::Trusted).any(|(_, row)| is_to_vote(row)) || comes_back()
+        })
     }
 
     /// Whether there are such, and all of them vote.

@@ -84,6 +84,11 @@ impl Node {
         self.text("status").unwrap_or_default()
     }
 
+    /// Whether members want it to listen only.
+    fn listens(&self) -> bool {
+        self.0.get("learner") == Some(&Value::Bool(true))
+    }
+
     /// Whether a new ledger secret is for it: members trust it, it takes part, or it is about to leave.
     pub(crate) fn reads_on(&self, id: &String, taking_part: &Configuration) -> bool {
         self.status() == "Trusted" || taking_part.has(id) || self.reads_until_it_has_left()
@@ -357,9 +362,9 @@ impl Nodes {
             && self.changed.iter().any(|id| is_gone(&id))
     }
 
-    /// Whether a seat comes back without a vote.
+    /// Whether a seat comes back without a vote, and is to get one again.
     fn is_let_back(&self, seat: &str) -> bool {
-        self.after.get(seat).is_some_and(|node| node.status() == "Pending")
+        self.after.get(seat).is_some_and(|node| node.status() == "Pending" && !node.listens())
     }
 
     /// Whether the entry says of the node of a seat that it is trusted.
@@ -411,12 +416,11 @@ impl Nodes {
         let successors = node.0.get("successors").and_then(Value::as_array);
         let seats = successors.into_iter().flatten().filter_map(Value::as_str);
         let next = self.next.as_ref().unwrap_or(&self.configuration);
-        // Whether a seat votes whose node members trust.
+        // Whether a seat votes whose node members trust, and not to listen only.
         let votes = |seat: &str| {
-            let nodes = self.after.iter();
-            let trusted: Vec<_> = nodes
-                .filter(|(id, node)| node.seat(id) == seat && node.status() == "Trusted")
-                .collect();
+            let of_seat = self.after.iter().filter(|(id, node)| node.seat(id) == seat);
+            let trusted: Vec<_> =
+                of_seat.filter(|(_, node)| node.status() == "Trusted" && !node.listens()).collect();
             // One that is quarantined is waited for.
             (!trusted.is_empty() || self.leases.has_ended(seat) && self.is_let_back(seat))
                 .then(|| trusted.iter().any(|(id, _)| next.voters.contains(id)))
@@ -469,8 +473,7 @@ impl Nodes {
             }
             let seat = self.after.get(voter).map_or(voter.as_str(), |node| node.seat(voter));
             let mut of_seat = self.after.iter().filter(|(id, node)| node.seat(id) == seat);
-            let listens =
-                of_seat.any(|(_, node)| node.0.get("learner") == Some(&Value::Bool(true)));
+            let listens = of_seat.any(|(_, node)| node.listens());
             if listens && !now.voters.contains(voter) {
                 return Err(wrong(voter, "members want it to listen only"));
             }

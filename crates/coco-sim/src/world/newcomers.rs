@@ -294,7 +294,8 @@ impl World {
     pub(crate) fn is_expected(&self, at: usize) -> bool {
         match self.machines[at].origin {
             Origin::Copy => false,
-            Origin::First => !self.is_out(at),
+            // One that was quarantined may come back together with others.
+            Origin::First => !self.is_out(at) && !self.waits_for_good(self.machines[at].seat),
             Origin::Newcomer => {
                 let seat = self.machines[at].seat;
                 let roster = &self.nodes.roster;
@@ -304,11 +305,11 @@ impl World {
         }
     }
 
-    /// Whether a seat comes together with others, of which some never come, or only listen.
+    /// Whether a seat comes together with others, of which some never come.
     pub(crate) fn waits_for_good(&self, seat: NodeId) -> bool {
         let never_comes = |seat: NodeId| {
             let machine = self.machines.iter().position(|machine| machine.seat == seat);
-            machine.is_some_and(|at| self.given_up[at]) || self.nodes.roster.listens(seat)
+            machine.is_some_and(|at| self.given_up[at])
         };
         self.nodes.roster.waits(seat, never_comes)
     }
