@@ -53,6 +53,8 @@ pub enum ErrorCode {
     InvalidQuote,
     /// A node is in a state in which it cannot join.
     InvalidNodeState,
+    /// Somebody may still need what the ledger says of the node.
+    NodeNotRetiredCommitted,
     /// There is no such proposal.
     ProposalNotFound,
     /// The proposal was decided, withdrawn or dropped.

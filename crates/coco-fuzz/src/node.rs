@@ -99,6 +99,7 @@ pub(crate) fn http_route(data: &[u8]) {
             let is_verb = match row.verb {
                 Verb::Get => method == Method::GET || method == Method::HEAD,
                 Verb::Post => method == Method::POST,
+                Verb::Delete => method == Method::DELETE,
                 Verb::Options => method == Method::OPTIONS,
             };
             assert!(is_verb, "{method} {}", row.path);

@@ -29,6 +29,8 @@ pub enum ErrorCode {
     ProposalReplay,
     /// Another digest than the one that waits for this member.
     StateDigestMismatch,
+    /// Somebody may still need what the ledger says of the node.
+    NodeNotRetiredCommitted,
     /// There is no such thing.
     ResourceNotFound,
     /// No recovery is at the point where shares are sent in.
@@ -41,13 +43,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AuthorizationFailed,
         Self::InternalError,
         Self::InvalidAuthenticationInfo,
         Self::InvalidCreatedAt,
         Self::InvalidInput,
         Self::InvalidResourceName,
+        Self::NodeNotRetiredCommitted,
         Self::ProposalCreatedTooLongAgo,
         Self::ProposalFailedToValidate,
         Self::ProposalNotFound,
@@ -76,6 +79,7 @@ impl ErrorCode {
             Self::InvalidCreatedAt => "InvalidCreatedAt",
             Self::InvalidInput => "InvalidInput",
             Self::InvalidResourceName => "InvalidResourceName",
+            Self::NodeNotRetiredCommitted => "NodeNotRetiredCommitted",
             Self::ProposalCreatedTooLongAgo => "ProposalCreatedTooLongAgo",
             Self::ProposalFailedToValidate => "ProposalFailedToValidate",
             Self::ProposalNotFound => "ProposalNotFound",

@@ -35,6 +35,7 @@ mod issuer_keys;
 mod jwk;
 mod leases;
 mod members;
+mod nodes;
 mod outside;
 mod proposals;
 mod recovery;
@@ -69,6 +70,7 @@ pub use issuer_keys::{
     ISSUER_KEYS_BYTES_MAX, ISSUER_KEYS_MAX, IssuerKeys, IssuerTerms, take_issuer_keys,
 };
 pub use leases::{LeaseRow, is_secret_outside};
+pub use nodes::remove_retired_node;
 pub use outside::{
     CERTIFICATES_MADE_MAX, CONSTITUTIONS_CHECKED_MAX, EFFECTS_MAX, Effect, WRITTEN_BYTES_MAX,
 };

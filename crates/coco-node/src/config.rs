@@ -95,7 +95,7 @@ impl ClientInterface {
     }
 }
 
-/// What a node may offer, by CCF's names.
+/// What a node may offer, by CCF's names as far as it has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OperatorFeature {
     /// Its snapshots.
@@ -104,6 +104,14 @@ pub enum OperatorFeature {
     SnapshotCreate,
     /// The files of its ledger that are complete and committed.
     LedgerChunkRead,
+    /// That whoever reaches it has the rows of nodes removed that have left. Ours.
+    NodeRemove,
+}
+
+impl OperatorFeature {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::SnapshotRead, Self::SnapshotCreate, Self::LedgerChunkRead, Self::NodeRemove];
 }
 
 /// The plain HTTP interface.

@@ -76,6 +76,8 @@ pub(crate) enum Job {
     IssuerKeys(IssuerKeys, oneshot::Sender<GovernReply>),
     /// An operator asks for a snapshot, and waits for the answer.
     AskSnapshot(oneshot::Sender<GovernReply>),
+    /// An operator has the row of a node removed, and waits for the answer.
+    RemoveNode(NodeId, oneshot::Sender<GovernReply>),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
     /// This node was told that it has no place in the network.
@@ -211,6 +213,14 @@ impl Inbox {
     /// When the node stops.
     pub async fn ask_snapshot(&self) -> std::io::Result<GovernReply> {
         self.ask(Job::AskSnapshot).await
+    }
+
+    /// Has the row of a node removed that has left.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn remove_node(&self, node: NodeId) -> std::io::Result<GovernReply> {
+        self.ask(|reply| Job::RemoveNode(node, reply)).await
     }
 
     /// Says that another node has refused this one for good.
@@ -443,6 +453,7 @@ impl Driver {
             Job::Govern(request, reply) => Input::Govern(self.governing_for(reply), request),
             Job::IssuerKeys(keys, reply) => Input::IssuerKeys(self.governing_for(reply), keys),
             Job::AskSnapshot(reply) => Input::AskSnapshot(self.governing_for(reply)),
+            Job::RemoveNode(node, reply) => Input::RemoveNode(self.governing_for(reply), node),
             Job::Governed(governed) => Input::Governed(governed),
             Job::Refused(reply) => return Err(DriverError::Refused(reply)),
             Job::Behind(by, needs) => {

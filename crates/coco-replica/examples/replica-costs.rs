@@ -123,6 +123,7 @@ fn kind(input: &Input) -> &'static str {
         | Input::Govern(..)
         | Input::IssuerKeys(..)
         | Input::AskSnapshot(_)
+        | Input::RemoveNode(..)
         | Input::Governed(_) => "other",
     }
 }

@@ -20,7 +20,7 @@ use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
     Certificates, Effect, Governance, GovernanceError, Handled, IssuerKeys, Occasion, Reply, Route,
     SecretFrom, Situation, forget_submitted_shares, has_recovery_members, is_secret_outside,
-    newest_secret, share, tables, take_issuer_keys,
+    newest_secret, remove_retired_node, share, tables, take_issuer_keys,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -174,6 +174,7 @@ impl GovernTask {
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
             Asked::IssuerKeys(_, keys) => issuer_keys(transaction, &keys),
             Asked::Snapshot(_) | Asked::OwnSnapshot => snapshot(transaction, &secrets),
+            Asked::RemoveNode(_, node) => remove_node(transaction, node),
             Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
             Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
@@ -188,6 +189,15 @@ fn issuer_keys(
 ) -> Result<Prepared, GovernanceError> {
     let base = transaction.version();
     take_issuer_keys(&mut transaction, keys)?;
+    Prepared::of(transaction, base, Reply::Done)
+}
+
+fn remove_node(
+    mut transaction: Transaction<'static>,
+    node: NodeId,
+) -> Result<Prepared, GovernanceError> {
+    let base = transaction.version();
+    remove_retired_node(&mut transaction, node)?;
     Prepared::of(transaction, base, Reply::Done)
 }
 

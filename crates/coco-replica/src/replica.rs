@@ -118,6 +118,8 @@ pub enum Input {
     IssuerKeys(Ticket, IssuerKeys),
     /// An operator asks for a snapshot, which all nodes make of the next signature entry. Answered by `Effects::governed`.
     AskSnapshot(Ticket),
+    /// An operator has the row of a node removed that has left. Answered by `Effects::governed`.
+    RemoveNode(Ticket, NodeId),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
 }
@@ -309,6 +311,9 @@ impl Replica {
             }
             Input::AskSnapshot(ticket) => {
                 self.take_asked(ticket, Asked::Snapshot(ticket), &mut effects)?;
+            }
+            Input::RemoveNode(ticket, node) => {
+                self.take_asked(ticket, Asked::RemoveNode(ticket, node), &mut effects)?;
             }
             Input::Governed(governed) => self.take_governed(*governed, &mut effects)?,
         }

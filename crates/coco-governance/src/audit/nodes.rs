@@ -182,6 +182,25 @@ pub(crate) fn all_nodes(
     Ok(nodes)
 }
 
+/// Why the row of a node has to stay, if it does: it has not left, or another of these nodes that has not left is in its seat.
+pub(crate) fn why_needed(
+    id: &str,
+    row: &Node,
+    nodes: &BTreeMap<String, Node>,
+) -> Option<&'static str> {
+    let has_left = |node: &Node| {
+        node.status() == "Retired" && node.0.get("retired_committed") == Some(&Value::Bool(true))
+    };
+    if !has_left(row) {
+        return Some("it is not retired, or not yet known to be by all");
+    }
+    let mut in_its_seat =
+        nodes.iter().filter(|(other, node)| *other != id && node.seat(other) == id);
+    in_its_seat
+        .any(|(_, node)| !has_left(node))
+        .then_some("another node has its seat, and has not left")
+}
+
 /// What the service writes of a node that it lets in again with new evidence.
 const SHOWN_FIELDS: [&str; 7] = [
     "status",
@@ -199,6 +218,8 @@ pub(super) struct Nodes {
     after: BTreeMap<String, Node>,
     /// Those with a row in the entry.
     changed: Vec<String>,
+    /// Those whose rows the entry removes.
+    removed: Vec<String>,
     configuration: Configuration,
     /// The configuration that the entry carries, if it does.
     next: Option<Configuration>,
@@ -210,11 +231,16 @@ pub(super) struct Nodes {
 impl Nodes {
     fn read(tx: &mut Transaction<'_>, writes: &WriteSetView<'_>) -> Result<Self, AuditFault> {
         let before = all_nodes(tx).map_err(AuditFault::Tables)?;
-        let (mut after, mut changed) = (before.clone(), Vec::new());
+        let (mut after, mut changed, mut removed) = (before.clone(), Vec::new(), Vec::new());
         for (key, row) in rows(writes, NODES_INFO) {
             let id = String::from_utf8_lossy(key).into_owned();
-            let row = row.and_then(|row| serde_json::from_slice(row).ok());
-            let row = row.ok_or_else(|| step(&id, "its row is removed, or no row of a node"))?;
+            let Some(row) = row else {
+                after.remove(&id);
+                removed.push(id);
+                continue;
+            };
+            let row = serde_json::from_slice(row);
+            let row = row.map_err(|_| step(&id, "its row is no row of a node"))?;
             after.insert(id.clone(), Node(row));
             changed.push(id);
         }
@@ -224,10 +250,14 @@ impl Nodes {
         let next = rows(writes, CONFIGURATION).next().and_then(|(_, row)| row);
         let next = next.and_then(|row| serde_json::from_slice(row).ok());
         let leases = Leases::read(tx, writes)?;
-        Ok(Self { before, after, changed, configuration, next, measurements, leases })
+        Ok(Self { before, after, changed, removed, configuration, next, measurements, leases })
     }
 
     fn check_steps(&self) -> Result<(), AuditFault> {
+        for id in &self.removed {
+            let before = self.before.get(id).ok_or_else(|| step(id, "there is no such node"))?;
+            why_needed(id, before, &self.after).map_or(Ok(()), |why| Err(step(id, why)))?;
+        }
         self.changed.iter().try_for_each(|id| {
             self.check_step(id, self.before.get(id), &self.after[id])
                 .map_err(|reason| step(id, reason))
@@ -450,7 +480,8 @@ impl Nodes {
             let is_pending =
                 |node: &Node| node.status() == "Pending" && node.asked_seat().is_some();
             let may_have = node.is_some_and(|node| node.status() == "Trusted" || is_pending(node));
-            if row.is_none() || !may_have {
+            let is_right = if row.is_some() { may_have } else { self.removed.contains(&id) };
+            if !is_right {
                 return Err(step(&id, "its certificate changes, and it is no node of the service"));
             }
         }

@@ -149,6 +149,9 @@ fn responses(row: &Row) -> Value {
         Answer::Redirect => {
             json!({ "200": empty("It is"), "308": empty("Another node is: see location") })
         }
+        Answer::JsonOrWay(schema) => json!({
+            "200": body("application/json", reference(schema)), "308": empty("The primary does it: see location"),
+        }),
         Answer::NothingOrWay => {
             json!({ "204": empty("Done"), "308": empty("The primary does it: see location") })
         }
@@ -191,6 +194,7 @@ const fn method(verb: Verb) -> &'static str {
     match verb {
         Verb::Get => "get",
         Verb::Post => "post",
+        Verb::Delete => "delete",
         Verb::Options => "options",
     }
 }

@@ -155,6 +155,7 @@ pub(crate) const fn code_of(code: coco_governance::ErrorCode) -> ErrorCode {
         Inner::InvalidCreatedAt => ErrorCode::InvalidCreatedAt,
         Inner::InvalidInput => ErrorCode::InvalidInput,
         Inner::InvalidResourceName => ErrorCode::InvalidResourceName,
+        Inner::NodeNotRetiredCommitted => ErrorCode::NodeNotRetiredCommitted,
         Inner::ProposalCreatedTooLongAgo => ErrorCode::ProposalCreatedTooLongAgo,
         Inner::ProposalFailedToValidate => ErrorCode::ProposalFailedToValidate,
         Inner::ProposalNotFound => ErrorCode::ProposalNotFound,
@@ -184,6 +185,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::InvalidCreatedAt
         | ErrorCode::InvalidResourceName
         | ErrorCode::InvalidNodeState
+        | ErrorCode::NodeNotRetiredCommitted
         | ErrorCode::MissingApiVersionParameter
         | ErrorCode::UnsupportedApiVersionValue
         | ErrorCode::ProposalNotOpen

@@ -59,6 +59,7 @@ const fn methods(verb: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Get => &["GET", "HEAD"],
         Verb::Post => &["POST"],
+        Verb::Delete => &["DELETE"],
         Verb::Options => &["OPTIONS"],
     }
 }

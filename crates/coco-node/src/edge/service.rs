@@ -333,6 +333,9 @@ impl Service {
             Call::CreateSnapshot => {
                 operate::create_snapshot(self, path).await.unwrap_or_else(Refused::reply)
             }
+            Call::RemoveNode => operate::remove_node(self, names.get("nodeId"), path)
+                .await
+                .unwrap_or_else(Refused::reply),
             Call::Caller => caller::answer(self, &request).unwrap_or_else(Refused::reply),
             Call::Api(frontend) => respond::json_text(openapi::document(frontend)),
         }

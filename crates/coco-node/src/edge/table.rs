@@ -44,6 +44,8 @@ pub enum Verb {
     Get,
     /// `POST`
     Post,
+    /// `DELETE`
+    Delete,
     /// `OPTIONS`
     Options,
 }
@@ -105,6 +107,8 @@ pub enum Answer {
     Json(&'static str),
     /// JSON, or nothing when nothing is left to say.
     JsonOrNothing(&'static str),
+    /// JSON, or the way to the primary.
+    JsonOrWay(&'static str),
     /// JavaScript.
     Script,
     /// COSE.
@@ -150,6 +154,8 @@ pub enum Call {
     Download(DownloadCall),
     /// A snapshot that an operator asks for.
     CreateSnapshot,
+    /// Removes the row of a node that has left.
+    RemoveNode,
     /// As whom the service takes whoever asks.
     Caller,
     /// The document about the calls below a prefix.
@@ -375,6 +381,7 @@ pub static ROWS: &[Row] = &[
         "A snapshot, or a range of it",
     ),
     CREATE_SNAPSHOT,
+    REMOVE_NODE,
     node(
         "/node/historical_cache",
         NodeCall::HistoricalCache,
@@ -560,6 +567,17 @@ const CREATE_SNAPSHOT: Row = Row {
         Call::CreateSnapshot,
         Answer::NothingOrWay,
         "Asks for a snapshot, which all nodes make of the next signature",
+    )
+};
+
+const REMOVE_NODE: Row = Row {
+    verb: Verb::Delete,
+    feature: Some(OperatorFeature::NodeRemove),
+    ..get(
+        "/node/network/nodes/{nodeId}",
+        Call::RemoveNode,
+        Answer::JsonOrWay("Removed"),
+        "Removes what the ledger says of a node that has left",
     )
 };
 

@@ -3,6 +3,7 @@
 use coco_adapter::Ticket;
 use coco_governance::{IssuerKeys, MemberId, Request};
 use coco_ledger::ServiceStatus;
+use coco_types::NodeId;
 
 use super::{GovernRequest, Unasked};
 use crate::Replica;
@@ -16,6 +17,8 @@ pub(crate) enum Asked {
     IssuerKeys(Ticket, IssuerKeys),
     /// A snapshot, which an operator asks for.
     Snapshot(Ticket),
+    /// That the row of a node is removed which has left, which an operator asks for.
+    RemoveNode(Ticket, NodeId),
     /// A snapshot, because the ledger begins with one that a service before this one stands by.
     OwnSnapshot,
     /// The end of a recovery, once all secrets are back.
@@ -38,9 +41,10 @@ impl Replica {
 impl Asked {
     pub(super) const fn ticket(&self) -> Option<Ticket> {
         match self {
-            Self::Member(ticket, _) | Self::IssuerKeys(ticket, _) | Self::Snapshot(ticket) => {
-                Some(*ticket)
-            }
+            Self::Member(ticket, _)
+            | Self::IssuerKeys(ticket, _)
+            | Self::Snapshot(ticket)
+            | Self::RemoveNode(ticket, _) => Some(*ticket),
             Self::OwnSnapshot | Self::EndOfRecovery | Self::NextSecret => None,
         }
     }
@@ -54,7 +58,9 @@ impl Asked {
     /// What nobody waits for, as it is called.
     pub(super) const fn unasked(&self) -> Option<Unasked> {
         match self {
-            Self::Member(..) | Self::IssuerKeys(..) | Self::Snapshot(_) => None,
+            Self::Member(..) | Self::IssuerKeys(..) | Self::Snapshot(_) | Self::RemoveNode(..) => {
+                None
+            }
             Self::OwnSnapshot => Some(Unasked::OwnSnapshot),
             Self::EndOfRecovery => Some(Unasked::EndOfRecovery),
             Self::NextSecret => Some(Unasked::NextSecret),

@@ -205,6 +205,19 @@ impl Story {
         self.ask(route, Message::Ballot(id), content.as_bytes())
     }
 
+    /// Somebody who is no member asks a node for something.
+    pub(crate) fn operate(
+        &mut self,
+        node: usize,
+        what: impl FnOnce(Ticket) -> Input,
+    ) -> GovernReply {
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.cluster.step(node, what(ticket));
+        self.cluster.settle();
+        self.reply(node, ticket).expect("an answer").clone()
+    }
+
     pub(crate) fn accepted(&mut self, action: &str, args: &Value) {
         match self.pass(action, args) {
             GovernReply::Done { reply: Reply::Proposal(view), .. } => {
@@ -391,16 +404,11 @@ fn a_snapshot_that_members_ask_for_is_made_by_every_node() {
 fn a_snapshot_that_an_operator_asks_for_is_made_by_every_node() {
     let mut story = Story::new(Keys::real(3), Settings { snapshot_entries: 0, ..EAGER });
     story.cluster.settle();
-    let ask = |story: &mut Story, node| {
-        let ticket = Ticket(story.tickets);
-        story.tickets += 1;
-        story.cluster.step(node, Input::AskSnapshot(ticket));
-        story.cluster.settle();
-        story.reply(node, ticket).expect("an answer").clone()
-    };
     let primary = story.cluster.nodes[0].id;
-    assert_eq!(ask(&mut story, 1), GovernReply::NotPrimary(Some(primary)));
-    let GovernReply::Done { id, reply: Reply::Done } = ask(&mut story, 0) else { panic!() };
+    assert_eq!(story.operate(1, Input::AskSnapshot), GovernReply::NotPrimary(Some(primary)));
+    let GovernReply::Done { id, reply: Reply::Done } = story.operate(0, Input::AskSnapshot) else {
+        panic!()
+    };
     story.cluster.run(10);
     for node in &story.cluster.nodes {
         let names: Vec<_> = node.disk.snapshots.keys().collect();

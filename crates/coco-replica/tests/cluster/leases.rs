@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use coco_governance::{
     Audit, AuditedEntry, Engine,
-    tables::{self, NODES_LEASES},
+    tables::{self, NODES_ENDORSED_CERTIFICATES, NODES_LEASES},
 };
 use coco_kv::{Domain, StateImage, Store, WriteSet};
 use coco_ledger::{EntryView, GenesisNode, MerkleTree, NODES_MAP, NodeStatus, SignatureRecord};
 use coco_replica::{
-    Input, Introduction, IntroductionReply, JoinReply, JoinRequest, LEASE_GRACE_MS, LEASE_LOOK_MS,
-    SECRET_LOOK_MS,
+    GovernReply, Input, Introduction, IntroductionReply, JoinReply, JoinRequest, LEASE_GRACE_MS,
+    LEASE_LOOK_MS, SECRET_LOOK_MS,
 };
 use coco_types::{Digest, NodeId, Seqno};
 use serde_json::{Value, json};
@@ -59,6 +59,11 @@ impl Story {
             encryption_key_pem: encryption_key(node).public().pem(),
             ..newcomer(0, code).node
         }
+    }
+
+    /// An operator asks a node to remove the row of another one.
+    fn remove_row(&mut self, by: usize, node: NodeId) -> GovernReply {
+        self.operate(by, |ticket| Input::RemoveNode(ticket, node))
     }
 
     /// A node that has its seat says what it runs; what the primary answers.
@@ -256,6 +261,41 @@ fn a_removed_primary_that_still_has_its_place_gets_no_longer_lease() {
     assert_eq!(story.lease(primary, 0)["renewed_at"], before["renewed_at"]);
     story.wait_grace();
     assert_eq!(story.audit(primary), Ok(()));
+}
+
+/// Operators need nobody's vote for it, and there is nothing in it that members have not decided.
+#[test]
+fn what_the_ledger_says_of_a_node_is_removed_once_it_has_left() {
+    let mut story = Story::opened(Keys::real(3), EAGER);
+    let [stays, gone] = [1, 2].map(|node| story.seats()[node]);
+    let code = |reply| match reply {
+        GovernReply::Refused(error) => error.code.as_str(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(story.remove_row(1, gone), GovernReply::NotPrimary(Some(story.seats()[0])));
+    assert_eq!(code(story.remove_row(0, gone)), "NodeNotRetiredCommitted", "it takes part");
+    story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
+    assert_eq!(code(story.remove_row(0, gone)), "NodeNotRetiredCommitted", "it is leaving");
+    story.wait(SECRET_LOOK_MS);
+    assert_eq!(story.node_row(0, gone)["retired_committed"], true);
+    let GovernReply::Done { .. } = story.remove_row(0, gone) else { panic!() };
+    for by in [0, 1] {
+        for map in [NODES_MAP, NODES_ENDORSED_CERTIFICATES] {
+            assert_eq!(story.cluster.row(by, map, gone.to_string().as_bytes()), None);
+        }
+        assert_eq!(story.node_row(by, stays)["status"], "Trusted");
+    }
+    assert_eq!(code(story.remove_row(0, gone)), "ResourceNotFound", "once is enough");
+    // That its seat was taken away stays known.
+    assert_eq!(story.show(2, Digest::ZERO), JoinReply::Retired);
+    let again = Introduction { node: story.record(2, Digest::ZERO), public_key_pem: "key".into() };
+    let IntroductionReply::Known { status: NodeStatus::Retired, .. } = story.introduce(&again)
+    else {
+        panic!()
+    };
+    story.wait(2 * SECRET_LOOK_MS);
+    assert_eq!(story.periods(0), 2);
+    assert_eq!(story.audit(0), Ok(()));
 }
 
 /// Its clock was an hour ahead when the node left, and is put right.

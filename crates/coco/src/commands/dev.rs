@@ -292,12 +292,7 @@ fn node_config(
         client: ClientInterface {
             listen: spec.client_address.parse()?,
             // Nobody else reaches it.
-            enabled_operator_features: [
-                OperatorFeature::LedgerChunkRead,
-                OperatorFeature::SnapshotRead,
-                OperatorFeature::SnapshotCreate,
-            ]
-            .into(),
+            enabled_operator_features: OperatorFeature::ALL.into(),
         },
         development_http: Some(development(arguments, i)),
         peer: PeerInterface { listen: spec.peer_address.parse()? },

@@ -63,6 +63,7 @@ const STATEMENT: &[(&str, Allowed, When)] = &[
     ("GET /node/network", Everybody, Always),
     ("GET /node/network/nodes", Everybody, Always),
     ("GET /node/network/nodes/{nodeId}", Everybody, Always),
+    ("DELETE /node/network/nodes/{nodeId}", Everybody, Always),
     ("GET /node/network/removable_nodes", Everybody, Always),
     ("GET /node/primary", Everybody, Always),
     ("GET /node/jwt_keys/refresh/metrics", Everybody, Always),
@@ -219,6 +220,7 @@ fn call(row: &Row) -> String {
     let method = match row.verb {
         Verb::Get => "GET",
         Verb::Post => "POST",
+        Verb::Delete => "DELETE",
         Verb::Options => "OPTIONS",
     };
     format!("{method} {}", row.path)

@@ -18,12 +18,13 @@ use coco_crypto::{
     AltName, Certificate, Curve, DecryptionKey, NodeRequest, SigningKey, Validity,
     member_certificate,
 };
+use coco_node::config::OperatorFeature;
 use coco_types::TxId;
 use serde_json::{Value, json};
 
 use super::{
     cluster::Network,
-    http::{Connection, PATIENCE},
+    http::{Connection, PATIENCE, Response},
     ledger::verify,
     members::{Desk, Member, decide},
     program::{program, until},
@@ -130,7 +131,9 @@ pub(crate) fn join(
 
 #[test]
 fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Result<()> {
-    let mut network = Network::provision(3, |_| {})?;
+    let mut network = Network::provision(3, |config| {
+        config.client.enabled_operator_features = [OperatorFeature::NodeRemove].into();
+    })?;
     network.start_all()?;
     let members = ["acme", "bank"].map(|name| Member::load(network.scratch(), name));
     let [acme, bank] = members;
@@ -172,6 +175,8 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     ensure!(!folder.join("newcomer.virtual-sealed").exists(), "its keys are in its identity now");
 
     let config = folder.join("node.toml");
+    let (here, offers) = ("[client]\n", "[client]\nenabled_operator_features = [\"NodeRemove\"]\n");
+    fs::write(&config, fs::read_to_string(&config)?.replacen(here, offers, 1))?;
     let config = config.to_str().context("UTF-8")?;
     let log = network.scratch().join("n3.log");
     let _running = Running::start(&["node", "start", "--config", config], &log)?;
@@ -192,17 +197,41 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
         let voters = voters(&mut plain(&network, 1)?)?;
         Ok(voters.len() == 3 && !voters.contains(&gone))
     })?;
-    let removable = |connection: &mut Connection| -> anyhow::Result<Value> {
-        connection.get("/node/network/removable_nodes")?.json()
-    };
-    until("nobody needs it", TIME, || {
-        Ok(removable(&mut plain(&network, 1)?)?.to_string().contains(&gone))
-    })?;
+    let of_it = remove_row(&network, &node)?;
+    ensure!(of_it.status == 400 && of_it.error_code()? == "NodeNotRetiredCommitted", "it votes");
+    is_removed_once(&network, &gone)?;
     send(&network, 1)?;
     network.stop_all()?;
     // An auditor finds that each step was one by the rules.
     verify(&network, 1, TxId::new(2, 4))?;
     network.finish()
+}
+
+/// What the ledger says of a node that left is there until an operator has it removed.
+fn is_removed_once(network: &Network, gone: &str) -> anyhow::Result<()> {
+    let is_removable = || -> anyhow::Result<bool> {
+        let all = plain(network, 1)?.get("/node/network/removable_nodes")?.json()?;
+        Ok(all.to_string().contains(gone))
+    };
+    until("nobody needs it", TIME, is_removable)?;
+    let removed = remove_row(network, gone)?;
+    ensure!(removed.status == 200 && removed.json()? == json!(true), "{}", removed.status);
+    until("all know", TIME, || Ok(!is_removable()?))?;
+    let again = remove_row(network, gone)?;
+    ensure!(again.status == 404 && again.error_code()? == "ResourceNotFound", "{}", again.status);
+    Ok(())
+}
+
+/// Has the primary remove what the ledger says of a node, which another one may have to name.
+fn remove_row(network: &Network, node: &str) -> anyhow::Result<Response> {
+    let path = format!("/node/network/nodes/{node}");
+    let answer = plain(network, 0)?.request("DELETE", &path, &[], b"")?;
+    let Some(primary) = answer.header("location").filter(|_| answer.status == 308) else {
+        return Ok(answer);
+    };
+    let place = primary.strip_prefix("https://").and_then(|rest| rest.strip_suffix(&path));
+    let place = place.with_context(|| primary.to_owned())?.parse()?;
+    Connection::tls(place, &network.service_cert_pem()?)?.request("DELETE", &path, &[], b"")
 }
 
 /// A node of a new operator, from the time at which it asks.

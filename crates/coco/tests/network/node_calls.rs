@@ -126,6 +126,14 @@ fn a_node_that_is_not_to_takes_no_calls_of_operators() -> anyhow::Result<()> {
     let answer = connection.request("POST", "/node/snapshot:create", &[], b"")?;
     let message = answer.json()?["error"]["message"].to_string();
     ensure!(answer.status == 404 && message.contains("SnapshotCreate"), "{message}");
+    let answer = connection.request(
+        "DELETE",
+        &format!("/node/network/nodes/{}", "0".repeat(64)),
+        &[],
+        b"",
+    )?;
+    let message = answer.json()?["error"]["message"].to_string();
+    ensure!(answer.status == 404 && message.contains("NodeRemove"), "{message}");
     network.finish()
 }
 

@@ -28,12 +28,6 @@ use super::{
 /// Where nobody listens. Nobody else needs to find the only node, and this test reads its addresses from a file.
 const NOWHERE: &str = "127.0.0.1:1";
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
-/// Everything that a node may offer operators.
-pub(crate) const OPERATORS: [OperatorFeature; 3] = [
-    OperatorFeature::SnapshotRead,
-    OperatorFeature::SnapshotCreate,
-    OperatorFeature::LedgerChunkRead,
-];
 
 /// Makes the network of these members, who hold no shares, and starts it.
 pub(crate) fn start(members: &[&Member]) -> anyhow::Result<Network> {
@@ -62,7 +56,7 @@ pub(crate) fn start_with(governance: &FirstGovernance) -> anyhow::Result<Network
         data_dir: ".".into(),
         client: ClientInterface {
             listen: ANY_PORT.into(),
-            enabled_operator_features: OPERATORS.into(),
+            enabled_operator_features: OperatorFeature::ALL.into(),
         },
         development_http: Some(DevelopmentInterface { listen: ANY_PORT.into() }),
         peer: PeerInterface { listen: ANY_PORT.into() },

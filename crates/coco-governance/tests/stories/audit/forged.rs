@@ -223,9 +223,9 @@ fn what_the_service_may_not_do_by_itself_is_named() {
     let stranger = Member::new(Curve::P256);
     let member = b.c.members[2].id().key();
     let one = tables::singleton_key();
-    let removal = {
+    let removed = |table, key: &[u8]| {
         let mut set = WriteSet::new();
-        set.remove(&MapName::from_static(tables::MEMBERS_INFO), &member);
+        set.remove(&MapName::from_static(table), key);
         set
     };
     let written = |table, key: &[u8], row: &Value| {
@@ -239,7 +239,7 @@ fn what_the_service_may_not_do_by_itself_is_named() {
     let asked = "nobody signed a request";
     for (entry, expected) in [
         (written(tables::MEMBERS_INFO, &stranger.id().key(), &info), asked),
-        (removal, asked),
+        (removed(tables::MEMBERS_INFO, &member), asked),
         (written(tables::SERVICE_CONFIG, one, &json!({ "recovery_threshold": 1 })), asked),
         (written(tables::VOTING_POLICY, one, &json!({ "default": { "rule": "one" } })), asked),
         (written(tables::SERVICE_INFO, one, &json!({ "cert": "PEM", "status": "Open" })), asked),
@@ -268,6 +268,9 @@ fn what_the_service_may_not_do_by_itself_is_named() {
             written(tables::NODES_INFO, old.as_bytes(), &node("Trusted", 8, &json!({}))),
             "becomes that without a vote",
         ),
+        (removed(tables::NODES_INFO, old.as_bytes()), "not retired"),
+        (removed(tables::NODES_INFO, new.as_bytes()), "there is no such node"),
+        (removed(tables::NODES_ENDORSED_CERTIFICATES, old.as_bytes()), "no node of the service"),
         (written(CONFIGURATION, one, &configuration(&[1, 2], &[])), "do not trust it to vote"),
         (written(CONFIGURATION, one, &configuration(&[1], &[2])), "nor has it a seat"),
         (

@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context, ensure};
 use coco_client::{API_VERSION, Message, ProposalId};
 use coco_crypto::{Curve, DecryptionKey, SigningKey, sha256};
-use coco_node::edge::table::{Body, ROWS, Row};
+use coco_node::{
+    config::OperatorFeature,
+    edge::table::{Body, ROWS, Row},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -26,7 +29,7 @@ use super::{
         ledger::is_read_by_ccf,
         members::{Desk, Member, YES, decide, proposal, send},
         newcomers::join_request,
-        opening::{self, OPERATORS},
+        opening,
         program::{program, until},
         recovery::Phoenix,
         rpc::call_body,
@@ -381,7 +384,7 @@ fn a_node_lets_in_whom_the_statement_says_in_every_state_of_its_service() -> any
     let phoenix =
         Phoenix::make(&desk, network.scratch(), "again", &ledger, &network.service_cert())?;
     adjust_config(&phoenix.config, |config| {
-        config.client.enabled_operator_features = OPERATORS.into();
+        config.client.enabled_operator_features = OperatorFeature::ALL.into();
     })?;
     let running = phoenix.start()?;
     callers.turn_to(phoenix.client, &phoenix.pem)?;

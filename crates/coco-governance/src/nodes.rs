@@ -1,0 +1,29 @@
+//! Nodes that nobody needs any more: operators remove their rows.
+
+use coco_kv::Transaction;
+use coco_types::NodeId;
+
+use crate::{
+    ErrorCode, GovernanceError,
+    audit::{all_nodes, why_needed},
+    tables::{self, NODES_ENDORSED_CERTIFICATES, NODES_INFO},
+};
+
+/// Removes what the ledger says of a node that has left: its row and its certificate.
+///
+/// # Errors
+/// [`ErrorCode::ResourceNotFound`] when there is no such node, and [`ErrorCode::NodeNotRetiredCommitted`] when it has not left, or a
+/// node that has not came in its seat. The transaction is to be dropped then.
+pub fn remove_retired_node(tx: &mut Transaction<'_>, node: NodeId) -> Result<(), GovernanceError> {
+    let (nodes, node) = (all_nodes(tx)?, node.to_string());
+    let Some(row) = nodes.get(&node) else {
+        let message = format!("there is no node {node}");
+        return Err(GovernanceError::new(ErrorCode::ResourceNotFound, message));
+    };
+    if let Some(why) = why_needed(&node, row, &nodes) {
+        let message = format!("node {node} cannot be removed: {why}");
+        return Err(GovernanceError::new(ErrorCode::NodeNotRetiredCommitted, message));
+    }
+    tables::remove(tx, NODES_INFO, node.as_bytes())?;
+    tables::remove(tx, NODES_ENDORSED_CERTIFICATES, node.as_bytes())
+}
