@@ -11,7 +11,7 @@ struct Mended {
 
 /// A change of what a run draws makes other runs of the seeds that once failed. So each is kept by what it needed: where a seed
 /// no longer reaches that, `cargo xtask sim --seeds 3000 --states FILE` shows others that do.
-const MENDED: [Mended; 30] = [
+const MENDED: [Mended; 32] = [
     Mended {
         what: "A secret that goes with the entry that named it: too rare for a budget of seeds",
         states: &["a new secret was rolled back with its entry"],
@@ -203,6 +203,16 @@ const MENDED: [Mended; 30] = [
         what: "A removed primary's lease was renewed while it had its place, which no auditor takes",
         states: &["members removed the primary", "a node that members removed left"],
         seed: 9_223_372_037_157_776_112,
+    },
+    Mended {
+        what: "A node waited for a vote beside one that is to listen only, for which a third makes room",
+        states: &["a lease ended and its node was quarantined"],
+        seed: 9_223_372_037_158_777_438,
+    },
+    Mended {
+        what: "Two nodes that make room for each other held up a third",
+        states: &["a lease ended and its node was quarantined"],
+        seed: 9_223_372_037_157_776_756,
     },
 ];
 
