@@ -4,7 +4,7 @@
 //! for COSE, and be signed where the key is. Headers are encoded as CCF's own tool `ccf_cose_sign1` does.
 
 use coco_crypto::{
-    Certificate, SignError,
+    SignError, SignerCertificate,
     cose::{ATTACHED_BYTES_MAX, AttachedSign1, EMPTY_MAP},
 };
 use coco_governance::{MemberId, Message, Request, RequestError, protected_headers};
@@ -141,12 +141,12 @@ impl Draft {
     /// Never: memory takes every write.
     pub fn new(
         message: Message,
-        signer: &Certificate,
+        signer: &SignerCertificate,
         created_at: u64,
         content: &[u8],
     ) -> Result<Self, EnvelopeError> {
-        let (curve, id) = (signer.key().curve(), MemberId(signer.digest()));
-        let protected = protected_headers(curve, id, message, created_at);
+        let (algorithm, id) = (signer.cose_algorithm(), MemberId(signer.digest()));
+        let protected = protected_headers(algorithm, id, message, created_at);
         let bytes = AttachedSign1 {
             protected: &protected,
             unprotected: EMPTY_MAP,
@@ -207,9 +207,9 @@ impl Envelope {
     ///
     /// # Panics
     /// Never: an envelope has been read before.
-    pub fn verify(&self, certificate: &Certificate) -> Result<(), EnvelopeError> {
+    pub fn verify(&self, certificate: &SignerCertificate) -> Result<(), EnvelopeError> {
         let request = Request::read(self.bytes()).expect("it was read before");
-        request.verify(certificate).map(drop).map_err(EnvelopeError::Signature)
+        request.verify_by(certificate).map(drop).map_err(EnvelopeError::Signature)
     }
 }
 
@@ -218,24 +218,34 @@ const SIGNATURE_BYTES_MAX: usize = 132 + 2;
 
 #[cfg(test)]
 mod tests {
-    use coco_crypto::{Curve, SigningKey, Validity, member_certificate};
+    use coco_crypto::{Curve, Ed25519Key, MemberSigner, SigningKey, Validity, member_certificate};
     use coco_governance::{CREATED_AT_MAX, ProposalId};
 
     use super::*;
 
+    fn validity() -> Validity {
+        Validity { not_before: 0, not_after: 9 }
+    }
+
+    /// A member for each kind of key.
+    fn members() -> Vec<MemberKey> {
+        let own = MemberSigner::Ed25519(Ed25519Key::generate());
+        let certificate = own.certify("m", validity()).unwrap();
+        let others = Curve::ALL.into_iter().map(member);
+        others.chain([MemberKey::of(own, certificate).unwrap()]).collect()
+    }
+
     fn member(curve: Curve) -> MemberKey {
         let key = SigningKey::generate(curve);
-        let validity = Validity { not_before: 0, not_after: 9 };
-        let certificate = member_certificate(&key, "m", validity).unwrap();
+        let certificate = member_certificate(&key, "m", validity()).unwrap();
         MemberKey::new(key, certificate).unwrap()
     }
 
     const PROPOSAL: ProposalId = ProposalId(Digest([7; 32]));
 
     #[test]
-    fn the_service_accepts_what_every_curve_signs_of_every_kind() {
-        for curve in Curve::ALL {
-            let member = member(curve);
+    fn the_service_accepts_what_every_kind_of_key_signs_of_every_kind() {
+        for member in members() {
             for message in [
                 Message::Proposal,
                 Message::Ballot(PROPOSAL),
@@ -247,8 +257,8 @@ mod tests {
                 let draft =
                     Draft::new(message, member.certificate(), 1_700_000_000, b"{}").unwrap();
                 let envelope = draft.sign(&member).unwrap();
-                let signed =
-                    Request::read(envelope.bytes()).unwrap().verify(member.certificate()).unwrap();
+                let request = Request::read(envelope.bytes()).unwrap();
+                let signed = request.verify_by(member.certificate()).unwrap();
                 assert_eq!((signed.signer(), signed.message()), (member.id(), message));
                 assert_eq!((signed.created_at(), signed.content()), (1_700_000_000, &b"{}"[..]));
                 assert_eq!(signed.digest(), envelope.digest());
@@ -276,7 +286,7 @@ mod tests {
             (vector!("p521.pem"), Message::Proposal, vector!("p521.proposal.cose")),
             (vector!("p521.pem"), ballot, vector!("p521.ballot.cose")),
         ] {
-            let certificate = Certificate::from_pem(str::from_utf8(&pem).unwrap()).unwrap();
+            let certificate = SignerCertificate::from_pem(str::from_utf8(&pem).unwrap()).unwrap();
             let theirs = Envelope::read(vector).unwrap();
             assert_eq!(theirs.message(), message);
             let ours =

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use coco_crypto::{Certificate, CertificateError, KeyPemError, SignError, Signer, SigningKey};
+use coco_crypto::{
+    Certificate, CertificateError, Ed25519Key, KeyPemError, MemberSigner, SignError,
+    SignerCertificate, SigningKey,
+};
 use coco_governance::MemberId;
 use thiserror::Error;
 
@@ -23,8 +26,8 @@ pub enum MemberKeyError {
 /// What a member signs with. `Debug` prints the member's id and nothing secret.
 #[derive(Clone)]
 pub struct MemberKey {
-    key: Arc<dyn Signer>,
-    certificate: Certificate,
+    key: MemberSigner,
+    certificate: SignerCertificate,
 }
 
 impl MemberKey {
@@ -33,26 +36,30 @@ impl MemberKey {
     /// # Errors
     /// [`MemberKeyError::Pair`] when they do not belong together.
     pub fn new(key: SigningKey, certificate: Certificate) -> Result<Self, MemberKeyError> {
-        Self::of(Arc::new(key), certificate)
+        Self::of(MemberSigner::Ecdsa(Arc::new(key)), (&certificate).into())
     }
 
-    /// The same, with a key that may be in a device.
+    /// The same, with a key of any kind, which may be in a device.
     ///
     /// # Errors
     /// [`MemberKeyError::Pair`] when they do not belong together.
-    pub fn of(key: Arc<dyn Signer>, certificate: Certificate) -> Result<Self, MemberKeyError> {
-        if key.public() != certificate.key() {
+    pub fn of(key: MemberSigner, certificate: SignerCertificate) -> Result<Self, MemberKeyError> {
+        if !key.is_of(&certificate) {
             return Err(MemberKeyError::Pair(MemberId(certificate.digest())));
         }
         Ok(Self { key, certificate })
     }
 
-    /// Reads both from their PEM texts: the key in PKCS #8 or SEC 1, on P-256, P-384 or P-521.
+    /// Reads both from their PEM texts: the key in PKCS #8 or SEC 1, on P-256, P-384 or P-521, or of Ed25519.
     ///
     /// # Errors
     /// [`MemberKeyError`] when one cannot be read, or they do not belong together.
     pub fn from_pem(key: &str, certificate: &str) -> Result<Self, MemberKeyError> {
-        Self::new(SigningKey::from_pem(key)?, Certificate::from_pem(certificate)?)
+        let key = match SigningKey::from_pem(key) {
+            Err(KeyPemError::Kind) => MemberSigner::Ed25519(Ed25519Key::from_pem(key)?),
+            read => MemberSigner::Ecdsa(Arc::new(read?)),
+        };
+        Self::of(key, SignerCertificate::from_pem(certificate)?)
     }
 
     /// What the service calls the member: SHA-256 of the certificate in DER.
@@ -63,11 +70,11 @@ impl MemberKey {
 
     /// Its certificate.
     #[must_use]
-    pub const fn certificate(&self) -> &Certificate {
+    pub const fn certificate(&self) -> &SignerCertificate {
         &self.certificate
     }
 
-    /// A signature as `r || s`, under the hash of the key's curve.
+    /// A signature as COSE carries it.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.key.sign(message)
     }

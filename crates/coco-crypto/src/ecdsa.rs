@@ -22,7 +22,11 @@ use aws_lc_rs::{
 use coco_types::{Digest, NodeId};
 use thiserror::Error;
 
-use crate::{SecretBytes, sha256};
+use crate::{
+    SecretBytes,
+    cose::{ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512},
+    sha256,
+};
 
 /// The curves that are spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -338,6 +342,16 @@ impl fmt::Debug for PublicKey {
 }
 
 impl Curve {
+    /// COSE's number of the algorithm by which keys on it sign (RFC 9053, section 2.1).
+    #[must_use]
+    pub const fn cose_algorithm(self) -> i64 {
+        match self {
+            Self::P256 => ALGORITHM_ES256,
+            Self::P384 => ALGORITHM_ES384,
+            Self::P521 => ALGORITHM_ES512,
+        }
+    }
+
     /// All of them, the most used first.
     pub const ALL: [Self; 3] = [Self::P384, Self::P256, Self::P521];
 

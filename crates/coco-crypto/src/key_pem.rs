@@ -18,7 +18,9 @@ pub enum KeyPemError {
     #[error("the private key is encrypted under a password, which is not supported")]
     Encrypted,
     /// A key of another kind.
-    #[error("the private key is not one of P-256, P-384 or P-521")]
+    #[error(
+        "the private key is not one of P-256, P-384, P-521 or Ed25519, or of another kind than is wanted"
+    )]
     Kind,
 }
 
@@ -34,11 +36,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyPemError`] when there is none that can be used.
     pub fn from_pem(text: &str) -> Result<Self, KeyPemError> {
-        let der = match (decode_pem(PKCS8, text)?, decode_pem(SEC1, text)?) {
-            (Some(der), _) | (None, Some(der)) => der,
-            (None, None) if text.contains(ENCRYPTED) => return Err(KeyPemError::Encrypted),
-            (None, None) => return Err(KeyPemError::Absent),
-        };
+        let der = private_key_of(text)?;
         let found = Curve::ALL.into_iter().find_map(|curve| {
             let pair = EcdsaKeyPair::from_private_key_der(curve.signing().0, der.expose()).ok()?;
             Self::from_pkcs8_der(curve, &pkcs8(&pair)).ok()
@@ -47,7 +45,16 @@ impl SigningKey {
     }
 }
 
-const PKCS8: &str = "PRIVATE KEY";
+/// The private key in a text, in DER.
+pub(crate) fn private_key_of(text: &str) -> Result<SecretBytes, KeyPemError> {
+    match (decode_pem(PKCS8, text)?, decode_pem(SEC1, text)?) {
+        (Some(der), _) | (None, Some(der)) => Ok(der),
+        (None, None) if text.contains(ENCRYPTED) => Err(KeyPemError::Encrypted),
+        (None, None) => Err(KeyPemError::Absent),
+    }
+}
+
+pub(crate) const PKCS8: &str = "PRIVATE KEY";
 const SEC1: &str = "EC PRIVATE KEY";
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 

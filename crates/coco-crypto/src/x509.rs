@@ -32,7 +32,7 @@ use crate::{
 
 pub use chain::verify_issued_by;
 pub use client::{ClientCertificate, UserAuthority, certificate_key};
-pub use member::{MEMBER_NAME_CHARACTERS_MAX, member_certificate};
+pub use member::{MEMBER_NAME_CHARACTERS_MAX, MemberSigner, member_certificate};
 pub use request::{
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, node_names,
 };
@@ -313,7 +313,7 @@ pub fn service_certificate(
 ) -> Result<Certificate, CertificateError> {
     let mut params = service_params();
     set_validity(&mut params, validity)?;
-    params.serial_number = Some(serial(key.public(), validity, &[]));
+    params.serial_number = Some(serial(key.public().spki_der(), validity, &[]));
     params.use_authority_key_identifier_extension = true;
     let made = params.self_signed(&Issuing(key)).expect("every field was checked");
     Certificate::from_der(made.der())
@@ -341,7 +341,8 @@ pub fn endorse_node(
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     params.subject_alt_names = alt_names(node.names)?;
-    params.serial_number = Some(serial(node.key, node.validity, &params.subject_alt_names));
+    params.serial_number =
+        Some(serial(node.key.spki_der(), node.validity, &params.subject_alt_names));
     let issuer = Issuer::new(service_params(), Issuing(service_key));
     let made = params.signed_by(&Endorsed(node.key), &issuer).expect("every field was checked");
     let made = Certificate::from_der(made.der())?;
@@ -401,7 +402,7 @@ pub fn endorse_service(
     let mut params = service_params();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     set_validity(&mut params, service.validity)?;
-    params.serial_number = Some(serial(previous, service.validity, &[]));
+    params.serial_number = Some(serial(previous.spki_der(), service.validity, &[]));
     params.use_authority_key_identifier_extension = true;
     let issuer = Issuer::new(service_params(), Issuing(service_key));
     let made = params.signed_by(&Endorsed(previous), &issuer).expect("every field was checked");
@@ -540,9 +541,9 @@ fn set_validity(
 }
 
 /// A serial number that differs whenever the certificate does: issuer and serial together name one certificate.
-fn serial(key: &PublicKey, validity: Validity, names: &[SanType]) -> SerialNumber {
+fn serial(key: &[u8], validity: Validity, names: &[SanType]) -> SerialNumber {
     let mut hash = Sha256::new();
-    hash.update(key.spki_der());
+    hash.update(key);
     hash.update(&validity.not_before.to_be_bytes());
     hash.update(&validity.not_after.to_be_bytes());
     hash.update(format!("{names:?}").as_bytes());

@@ -5,7 +5,7 @@
 //! it, unless the message says with `crit` that they must be understood.
 
 use coco_crypto::{
-    Certificate, Curve, SignerCertificate, SigningKey,
+    Certificate, SignerCertificate, SigningKey,
     cose::{
         ALGORITHM_EDDSA, ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512, AttachedSign1,
         CoseError, EMPTY_MAP, to_be_signed,
@@ -131,29 +131,25 @@ pub fn sign_request(
     created_at: u64,
     content: &[u8],
 ) -> Vec<u8> {
-    let protected = protected_headers(key.public().curve(), signer, message, created_at);
+    let protected =
+        protected_headers(key.public().curve().cose_algorithm(), signer, message, created_at);
     let signature = key.sign_fixed(&to_be_signed(&protected, content));
     let (protected, unprotected) = (protected.as_slice(), EMPTY_MAP);
     AttachedSign1 { protected, unprotected, payload: content, signature: &signature }.encode()
 }
 
-/// The protected headers of a request, for whoever signs elsewhere: what is signed is
+/// The protected headers of a request, for whoever signs elsewhere, under COSE's `algorithm`: what is signed is
 /// [`to_be_signed`] of them and the content.
 ///
 /// # Panics
 /// Never: memory takes all that is written.
 #[must_use]
 pub fn protected_headers(
-    curve: Curve,
+    algorithm: i64,
     signer: MemberId,
     message: Message,
     created_at: u64,
 ) -> Vec<u8> {
-    let algorithm = match curve {
-        Curve::P256 => ALGORITHM_ES256,
-        Curve::P384 => ALGORITHM_ES384,
-        Curve::P521 => ALGORITHM_ES512,
-    };
     let (name, proposal) = message.parts();
     let mut protected = Vec::new();
     let mut encoder = Encoder::new(&mut protected);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use coco_crypto::{
-    Certificate, Curve, SHARING_SEED_BYTES, SecretBytes,
-    cose::{AttachedSign1, EMPTY_MAP, to_be_signed},
+    Certificate, SHARING_SEED_BYTES, SecretBytes,
+    cose::{ALGORITHM_ES256, AttachedSign1, EMPTY_MAP, to_be_signed},
     sha256,
 };
 use coco_governance::{
@@ -238,7 +238,7 @@ pub fn signed(
     content: &str,
     created_at: u64,
 ) -> GovernRequest {
-    let protected = protected_headers(Curve::P256, id(member), message, created_at);
+    let protected = protected_headers(ALGORITHM_ES256, id(member), message, created_at);
     let signature: Signature = WHO[member].key.sign(&to_be_signed(&protected, content.as_bytes()));
     let envelope = AttachedSign1 {
         protected: &protected,

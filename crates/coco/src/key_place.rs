@@ -9,6 +9,7 @@ use std::{
 };
 
 use coco_client::MemberKey;
+use coco_crypto::MemberSigner;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     device::{DeviceKey, Location, SCHEME},
     fault::{Fault, chain},
     files,
-    session::certificate,
+    session::signer_certificate,
 };
 
 /// As it is typed, and kept in contexts.
@@ -78,9 +79,12 @@ impl KeyPlace {
         match self {
             Self::File(key) => read_file(key, cert),
             Self::Device(uri) => {
-                let certificate = certificate(&files::read_text(cert)?)?;
-                let key = DeviceKey::new(location(uri)?, certificate.key().clone());
-                MemberKey::of(Arc::new(key), certificate)
+                let certificate = signer_certificate(&files::read_text(cert)?)?;
+                let public = certificate.ecdsa_key().ok_or_else(|| {
+                    Fault::new(Code::KeyUnusable, "keys of Ed25519 are in files, not in devices")
+                })?;
+                let key = DeviceKey::new(location(uri)?, public.clone());
+                MemberKey::of(MemberSigner::Ecdsa(Arc::new(key)), certificate)
                     .map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
             }
         }

@@ -6,7 +6,7 @@ use coco_client::{
     CallError, Client, Endpoint, MemberId, MemberKey, ProposalId, ServiceIdentity, Settings,
     reply::Member,
 };
-use coco_crypto::Certificate;
+use coco_crypto::{Certificate, SignerCertificate};
 use coco_types::{Digest, NodeId};
 use tokio::runtime::Runtime;
 
@@ -196,10 +196,10 @@ impl Session {
     }
 
     /// The certificate of whoever signs.
-    pub(crate) fn signer(&self, keys: &KeyArgs) -> Result<Option<Certificate>, Fault> {
+    pub(crate) fn signer(&self, keys: &KeyArgs) -> Result<Option<SignerCertificate>, Fault> {
         let of_context = self.context.as_ref().and_then(|context| context.cert.as_ref());
         let Some(path) = keys.cert.as_ref().or(of_context) else { return Ok(None) };
-        let read = certificate(&files::read_text(path)?);
+        let read = signer_certificate(&files::read_text(path)?);
         read.map(Some).map_err(|fault| fault.with("file", path.display().to_string()))
     }
 
@@ -334,6 +334,11 @@ pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Fault> {
 
 pub(crate) fn certificate(pem: &str) -> Result<Certificate, Fault> {
     Certificate::from_pem(pem).map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
+}
+
+/// The certificate of a member, whose key may be of Ed25519.
+pub(crate) fn signer_certificate(pem: &str) -> Result<SignerCertificate, Fault> {
+    SignerCertificate::from_pem(pem).map_err(|error| Fault::new(Code::KeyUnusable, chain(&error)))
 }
 
 /// What a member is called: the name that the members gave it, or the beginning of its id.

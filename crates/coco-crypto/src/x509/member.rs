@@ -1,6 +1,6 @@
 //! Certificates of members, whose keys may be in devices.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, PublicKeyData,
@@ -8,9 +8,65 @@ use rcgen::{
 };
 
 use super::{
-    Certificate, CertificateError, Validity, algorithm, common_name, serial, set_validity,
+    Certificate, CertificateError, SignerCertificate, Validity, algorithm, common_name, serial,
+    set_validity,
 };
-use crate::{SignError, Signer};
+use crate::{Ed25519Key, SignError, Signer};
+
+/// What a member signs with.
+#[derive(Clone, Debug)]
+pub enum MemberSigner {
+    /// A key of ECDSA, which may be in a device.
+    Ecdsa(Arc<dyn Signer>),
+    /// A key of Ed25519.
+    Ed25519(Ed25519Key),
+}
+
+impl MemberSigner {
+    /// Signs a message. The signature is as COSE carries it.
+    ///
+    /// # Errors
+    /// [`SignError`] when a device does not do it.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Ecdsa(key) => key.sign(message),
+            Self::Ed25519(key) => Ok(key.sign(message)),
+        }
+    }
+
+    /// Whether a certificate is that of this key.
+    #[must_use]
+    pub fn is_of(&self, certificate: &SignerCertificate) -> bool {
+        match self {
+            Self::Ecdsa(key) => certificate.ecdsa_key() == Some(key.public()),
+            Self::Ed25519(key) => certificate.is_of(&key.public()),
+        }
+    }
+
+    /// Makes the self-signed certificate of a member, as [`member_certificate`] does.
+    ///
+    /// # Errors
+    /// [`CertificateError`], as there.
+    ///
+    /// # Panics
+    /// Never with a name and a period that were accepted.
+    pub fn certify(
+        &self,
+        name: &str,
+        validity: Validity,
+    ) -> Result<SignerCertificate, CertificateError> {
+        match self {
+            Self::Ecdsa(key) => {
+                member_certificate(&**key, name, validity).map(|made| (&made).into())
+            }
+            Self::Ed25519(key) => {
+                let made =
+                    params(&key.public(), name, validity)?.self_signed(&OwnKey(key.public(), key));
+                SignerCertificate::from_der(made.expect("every field was checked").der())
+            }
+        }
+    }
+}
 
 /// Makes the self-signed certificate of a member, which says its name and is good for signing.
 ///
@@ -25,6 +81,21 @@ pub fn member_certificate(
     name: &str,
     validity: Validity,
 ) -> Result<Certificate, CertificateError> {
+    let params = params(key.public().spki_der(), name, validity)?;
+    let holder = Holder { key, failed: Mutex::default() };
+    let made = params.self_signed(&holder);
+    if let Some(error) = holder.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(CertificateError::Sign(error));
+    }
+    Certificate::from_der(made.expect("every field was checked").der())
+}
+
+/// What stands in the certificate of a member with that key.
+fn params(
+    key: &[u8],
+    name: &str,
+    validity: Validity,
+) -> Result<CertificateParams, CertificateError> {
     let characters = name.chars().count();
     if !(1..=MEMBER_NAME_CHARACTERS_MAX).contains(&characters) || name.contains(char::is_control) {
         return Err(CertificateError::Name(name.chars().take(80).collect()));
@@ -35,13 +106,8 @@ pub fn member_certificate(
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.serial_number = Some(serial(key.public(), validity, &[]));
-    let holder = Holder { key, failed: Mutex::default() };
-    let made = params.self_signed(&holder);
-    if let Some(error) = holder.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(CertificateError::Sign(error));
-    }
-    Certificate::from_der(made.expect("every field was checked").der())
+    params.serial_number = Some(serial(key, validity, &[]));
+    Ok(params)
 }
 
 /// Most characters of a member's name: what X.509 allows for a common name.
@@ -51,6 +117,24 @@ pub const MEMBER_NAME_CHARACTERS_MAX: usize = 64;
 struct Holder<'a> {
     key: &'a dyn Signer,
     failed: Mutex<Option<SignError>>,
+}
+
+/// A key of Ed25519 in that form, with its public half.
+struct OwnKey<'a>([u8; 32], &'a Ed25519Key);
+
+impl PublicKeyData for OwnKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ED25519
+    }
+}
+
+impl rcgen::SigningKey for OwnKey<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(self.1.sign(message))
+    }
 }
 
 impl PublicKeyData for Holder<'_> {
@@ -111,6 +195,26 @@ mod tests {
             let name = parsed.subject().iter_common_name().next().unwrap();
             assert_eq!(name.as_str(), Ok("Société Générale"));
         }
+    }
+
+    #[test]
+    fn a_member_with_a_key_of_ed25519_certifies_itself() {
+        let signer = MemberSigner::Ed25519(Ed25519Key::generate());
+        let made = signer.certify("Ørsted", VALIDITY).unwrap();
+        assert_eq!((made.kind(), made.validity()), ("Ed25519", VALIDITY));
+        assert!(signer.is_of(&made));
+        let other = MemberSigner::Ed25519(Ed25519Key::generate());
+        assert!(!other.is_of(&made));
+        let on_a_curve = MemberSigner::Ecdsa(Arc::new(SigningKey::generate(Curve::P384)));
+        assert!(!on_a_curve.is_of(&made));
+        assert!(!signer.is_of(&on_a_curve.certify("m", VALIDITY).unwrap()));
+        assert_eq!(SignerCertificate::from_pem(&made.pem()).unwrap(), made);
+        made.verify_cose(b"m", &signer.sign(b"m").unwrap()).unwrap();
+        // It stands under its own signature.
+        let parsed = parse(made.der()).unwrap();
+        let signature = &parsed.signature_value.data;
+        assert!(made.verify_cose(parsed.tbs_certificate.as_ref(), signature).is_ok());
+        assert!(signer.certify("", VALIDITY).is_err());
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use coco_types::Digest;
 
-use super::{CertificateError, algorithm_der, check_size, parse};
+use super::{CertificateError, Validity, algorithm_der, check_size, parse, validity_of};
 use crate::{
     Curve, KeyError, PublicKey, SignatureInvalid,
-    cose::{ALGORITHM_EDDSA, ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512},
+    cose::ALGORITHM_EDDSA,
     pem::{self, Label},
     sha256,
 };
@@ -52,8 +52,10 @@ impl SignerKey {
 /// The certificate of one who signs requests. Reading it believes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignerCertificate {
+    der: Vec<u8>,
     digest: Digest,
     key: SignerKey,
+    validity: Validity,
 }
 
 impl SignerCertificate {
@@ -71,8 +73,55 @@ impl SignerCertificate {
     /// [`CertificateError`], as above.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         check_size(der)?;
-        let key = SignerKey::from_spki_der(parse(der)?.public_key().raw)?;
-        Ok(Self { digest: sha256(der), key })
+        let parsed = parse(der)?;
+        let key = SignerKey::from_spki_der(parsed.public_key().raw)?;
+        let validity = validity_of(&parsed);
+        Ok(Self { der: der.to_vec(), digest: sha256(der), key, validity })
+    }
+
+    /// The certificate in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate as PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem::encode(Label::Certificate, &self.der)
+    }
+
+    /// From when to when it is valid.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// What its key is on, as people call it: `P256`, `P384`, `P521` or `Ed25519`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match &self.key {
+            SignerKey::Ecdsa(key) => match key.curve() {
+                Curve::P256 => "P256",
+                Curve::P384 => "P384",
+                Curve::P521 => "P521",
+            },
+            SignerKey::Ed25519(_) => "Ed25519",
+        }
+    }
+
+    /// Its key, if that is on a curve of ECDSA.
+    #[must_use]
+    pub const fn ecdsa_key(&self) -> Option<&PublicKey> {
+        match &self.key {
+            SignerKey::Ecdsa(key) => Some(key),
+            SignerKey::Ed25519(_) => None,
+        }
+    }
+
+    /// Whether it is that of this key of Ed25519.
+    pub(super) fn is_of(&self, public: &[u8; 32]) -> bool {
+        matches!(&self.key, SignerKey::Ed25519(key) if key == public)
     }
 
     /// SHA-256 of the DER: the id of a member whose certificate it is.
@@ -85,11 +134,7 @@ impl SignerCertificate {
     #[must_use]
     pub const fn cose_algorithm(&self) -> i64 {
         match &self.key {
-            SignerKey::Ecdsa(key) => match key.curve() {
-                Curve::P256 => ALGORITHM_ES256,
-                Curve::P384 => ALGORITHM_ES384,
-                Curve::P521 => ALGORITHM_ES512,
-            },
+            SignerKey::Ecdsa(key) => key.curve().cose_algorithm(),
             SignerKey::Ed25519(_) => ALGORITHM_EDDSA,
         }
     }
@@ -109,7 +154,8 @@ impl SignerCertificate {
 impl From<&super::Certificate> for SignerCertificate {
     fn from(certificate: &super::Certificate) -> Self {
         let key = SignerKey::Ecdsa(certificate.key().clone());
-        Self { digest: certificate.digest(), key }
+        let (digest, validity) = (certificate.digest(), certificate.validity());
+        Self { der: certificate.der().to_vec(), digest, key, validity }
     }
 }
 
@@ -128,6 +174,8 @@ const ED25519_SPKI: &[u8] =
 mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
     use rcgen::{CertificateParams, KeyPair};
+
+    use crate::cose::{ALGORITHM_ES256, ALGORITHM_ES384, ALGORITHM_ES512};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use coco_crypto::Certificate;
+use coco_crypto::SignerCertificate;
 
 use crate::{
     ended::{Ended, program_in},
@@ -35,9 +35,9 @@ impl Desk {
 
     /// The founders of a service, who all know it, and the service.
     pub(crate) fn founders<const N: usize>() -> (Service, [Self; N]) {
-        let curves = ["p384", "p256", "p521"];
+        let curves = ["ed25519", "p384", "p256", "p521"];
         let desks: [Self; N] = std::array::from_fn(|i| Self::with_key(curves[i % curves.len()]));
-        let certificates: Vec<Certificate> = desks.iter().map(Self::certificate).collect();
+        let certificates: Vec<SignerCertificate> = desks.iter().map(Self::certificate).collect();
         let service = Service::start(&certificates);
         for desk in &desks {
             desk.join(&service);
@@ -58,8 +58,8 @@ impl Desk {
         self.path(&format!("config/coco/keys/me_{what}.pem"))
     }
 
-    pub(crate) fn certificate(&self) -> Certificate {
-        Certificate::from_pem(&fs::read_to_string(self.key_file("cert")).unwrap()).unwrap()
+    pub(crate) fn certificate(&self) -> SignerCertificate {
+        SignerCertificate::from_pem(&fs::read_to_string(self.key_file("cert")).unwrap()).unwrap()
     }
 
     pub(crate) fn id(&self) -> String {

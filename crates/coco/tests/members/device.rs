@@ -58,7 +58,7 @@ fn a_member_signs_with_a_key_that_never_leaves_its_device() {
         assert!(!fs::exists(desk.path(&format!("config/coco/keys/{curve}_privk.pem"))).unwrap());
         let cert = desk.path(&format!("config/coco/keys/{curve}_cert.pem"));
         let certificate = Certificate::from_pem(&fs::read_to_string(&cert).unwrap()).unwrap();
-        let service = Service::start(&[certificate]);
+        let service = Service::start(&[(&certificate).into()]);
         let (url, id) = (service.url(), service.identity());
         let add = ["context", "add", curve, "--url", &url, "--service-id", &id];
         desk.run(&[&add[..], &["--key", &key, "--cert", &cert]].concat()).ok();
@@ -117,7 +117,7 @@ fn what_is_wrong_with_a_device_is_said_and_no_pin_is_shown() {
     desk.run(&["keys", "new", "other"]).ok();
     let cert = desk.path("config/coco/keys/acme_cert.pem");
     let certificate = Certificate::from_pem(&fs::read_to_string(&cert).unwrap()).unwrap();
-    let service = Service::start(&[certificate]);
+    let service = Service::start(&[(&certificate).into()]);
     fs::write(desk.path("service.pem"), service.certificate.pem()).unwrap();
     let propose = |key: &str, cert: &str| {
         let (url, service) = (service.url(), desk.path("service.pem"));

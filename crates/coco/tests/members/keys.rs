@@ -61,6 +61,28 @@ fn keys_are_listed_shown_and_handed_on_without_a_secret() {
 }
 
 #[test]
+fn a_key_of_ed25519_is_in_a_file() {
+    let desk = Desk::with_key("ed25519");
+    let shown = desk.run(&["keys", "show", "me"]).ok();
+    assert!(shown.contains(&desk.id()) && shown.contains("Ed25519"), "{shown}");
+    let public = desk.run(&["keys", "export-public", "me"]).ok();
+    assert_eq!(public.trim(), fs::read_to_string(desk.key_file("cert")).unwrap().trim());
+    let in_a_device = ["keys", "new", "other", "--curve", "ed25519", "--pkcs11", "pkcs11:token=t"];
+    let said = desk.run(&in_a_device).failed(1, "COCO-1025");
+    assert!(said.contains("Ed25519 are in files"), "{said}");
+    // Another's certificate is refused, of whatever kind.
+    for kind in ["ed25519", "p384"] {
+        desk.run(&["keys", "new", kind, "--curve", kind]).ok();
+        let cert = desk.path(&format!("config/coco/keys/{kind}_cert.pem"));
+        let key = desk.key_file("privk");
+        let service = crate::service::Service::start(&[]);
+        let (url, id) = (service.url(), service.identity());
+        let add = ["context", "add", kind, "--url", &url, "--service-id", &id];
+        desk.run(&[&add[..], &["--key", &key, "--cert", &cert]].concat()).failed(1, "COCO-1021");
+    }
+}
+
+#[test]
 fn a_key_and_another_keys_certificate_are_refused() {
     let desk = Desk::with_key("p384");
     desk.run(&["keys", "new", "other"]).ok();

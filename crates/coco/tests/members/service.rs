@@ -12,8 +12,8 @@ use std::{
 
 use coco_client::{MemberId, ProposalId, ServiceIdentity};
 use coco_crypto::{
-    Certificate, Curve, EndorseNode, SigningKey, Validity, endorse_node, service_certificate,
-    sha256,
+    Certificate, Curve, EndorseNode, SignerCertificate, SigningKey, Validity, endorse_node,
+    service_certificate, sha256,
 };
 use coco_governance::{
     Certificates, DEFAULT_CONSTITUTION, ErrorCode, Governance, GovernanceError, ProposalView,
@@ -58,7 +58,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// A service that has these active members, named `m0`, `m1` and so on.
-    pub(crate) fn start(members: &[Certificate]) -> Self {
+    pub(crate) fn start(members: &[SignerCertificate]) -> Self {
         let now = now();
         let validity = Validity { not_before: now - 60, not_after: now + 3_600 };
         let key = SigningKey::generate(Curve::P384);
@@ -131,7 +131,7 @@ struct World {
 type Said = (u16, Vec<u8>, Option<Seqno>);
 
 impl World {
-    fn new(members: &[Certificate], service: &Certificate, faults: Arc<Faults>) -> Self {
+    fn new(members: &[SignerCertificate], service: &Certificate, faults: Arc<Faults>) -> Self {
         let mut set = WriteSet::new();
         for (i, member) in members.iter().enumerate() {
             let key = MemberId(member.digest()).key();

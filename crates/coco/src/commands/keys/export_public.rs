@@ -1,7 +1,7 @@
 //! `coco keys export-public`: what others need to admit a member, and nothing secret.
 
 use super::{FolderArgs, encryption_key_beside};
-use crate::{fault::Fault, files, output::out, session::certificate};
+use crate::{fault::Fault, files, output::out, session::signer_certificate};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
@@ -14,7 +14,7 @@ pub(crate) struct ExportArgs {
 pub(crate) fn run(arguments: &ExportArgs) -> Result<(), Fault> {
     let path = arguments.folder.find(&arguments.name)?;
     // Read and written anew, so that nothing else that may stand in the file goes out with it.
-    out!("{}", certificate(&files::read_text(&path)?)?.pem());
+    out!("{}", signer_certificate(&files::read_text(&path)?)?.pem());
     if let Some(key) = encryption_key_beside(&path) {
         out!("{}", super::public_key(&key)?);
     }

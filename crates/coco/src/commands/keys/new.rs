@@ -1,9 +1,11 @@
 //! `coco keys new`: a key with a certificate that it signs itself.
 
+use std::sync::Arc;
+
 use coco_client::MemberId;
 use coco_crypto::{
-    CertificateError, Curve, DecryptionKey, SecretBytes, Signer, SigningKey, Validity,
-    member_certificate,
+    CertificateError, Curve, DecryptionKey, Ed25519Key, MemberSigner, SecretBytes, Signer,
+    SigningKey, Validity,
 };
 use serde_json::json;
 
@@ -24,7 +26,7 @@ pub(crate) struct NewArgs {
     name: String,
     #[command(flatten)]
     folder: FolderArgs,
-    /// On which curve; P-384 if it is not said
+    /// On which curve; P-384 if it is not said. Keys of Ed25519 sign requests, and are in files only
     #[arg(long, value_enum)]
     curve: Option<Kind>,
     /// For how many days the certificate is valid
@@ -50,14 +52,17 @@ enum Kind {
     P256,
     P384,
     P521,
+    Ed25519,
 }
 
 impl Kind {
-    const fn curve(self) -> Curve {
+    /// The curve of ECDSA; nothing for Ed25519.
+    const fn curve(self) -> Option<Curve> {
         match self {
-            Self::P256 => Curve::P256,
-            Self::P384 => Curve::P384,
-            Self::P521 => Curve::P521,
+            Self::P256 => Some(Curve::P256),
+            Self::P384 => Some(Curve::P384),
+            Self::P521 => Some(Curve::P521),
+            Self::Ed25519 => None,
         }
     }
 }
@@ -75,7 +80,6 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         not_before: now.saturating_sub(BEFORE_S),
         not_after: now.saturating_add(arguments.days * 86_400),
     };
-    let curve = arguments.curve.map(Kind::curve);
     // All or none: half of a member is of no use, and would be in the way. Nothing is made in a device for one who cannot be kept.
     let mut wanted = vec![&paths.cert];
     wanted.extend(arguments.pkcs11.is_none().then_some(&paths.key));
@@ -85,28 +89,14 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
     if let Some(path) = wanted.into_iter().find(|path| path.exists()) {
         return Err(Fault::new(Code::FileExists, path.display().to_string()));
     }
-    let certified = |key: &dyn Signer| {
-        member_certificate(key, name, validity).map_err(|error| {
-            let code = match error {
-                CertificateError::Sign(_) => Code::DeviceUnusable,
-                _ => Code::Failed,
-            };
-            Fault::new(code, chain(&error))
-        })
-    };
-    let (certificate, key) = match &arguments.pkcs11 {
-        Some(uri) => {
-            let (key, made) = location(uri)?.find_or_make(curve)?;
-            if made == Made::Now {
-                eprintln!("made in the device: a key on {:?}", key.public().curve());
-            }
-            (certified(&key)?, None)
-        }
-        None => {
-            let key = SigningKey::generate(curve.unwrap_or(Curve::P384));
-            (certified(&key)?, Some(key.to_pem()))
-        }
-    };
+    let (signer, key) = make(arguments)?;
+    let certificate = signer.certify(name, validity).map_err(|error| {
+        let code = match error {
+            CertificateError::Sign(_) => Code::DeviceUnusable,
+            _ => Code::Failed,
+        };
+        Fault::new(code, chain(&error))
+    })?;
     let cert = SecretBytes::new(certificate.pem().into_bytes());
     let mut made: Vec<(&std::path::PathBuf, SecretBytes, Rights)> =
         key.into_iter().map(|key| (&paths.key, key, Rights::Private)).collect();
@@ -133,4 +123,34 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
         )
     });
     Ok(())
+}
+
+/// Makes the key, or finds it in its device. With it comes what is written to a file: nothing of a device's.
+fn make(arguments: &NewArgs) -> Result<(MemberSigner, Option<SecretBytes>), Fault> {
+    let kind = arguments.curve.unwrap_or(Kind::P384);
+    let made = match (&arguments.pkcs11, kind.curve()) {
+        (Some(_), None) => {
+            let message = "keys of Ed25519 are in files: a device makes P-256, P-384 and P-521";
+            return Err(Fault::new(Code::DeviceUnusable, message));
+        }
+        (Some(uri), Some(curve)) => {
+            let wanted = arguments.curve.is_some().then_some(curve);
+            let (key, made) = location(uri)?.find_or_make(wanted)?;
+            if made == Made::Now {
+                eprintln!("made in the device: a key on {:?}", key.public().curve());
+            }
+            (MemberSigner::Ecdsa(Arc::new(key)), None)
+        }
+        (None, Some(curve)) => {
+            let key = SigningKey::generate(curve);
+            let pem = key.to_pem();
+            (MemberSigner::Ecdsa(Arc::new(key)), Some(pem))
+        }
+        (None, None) => {
+            let key = Ed25519Key::generate();
+            let pem = key.to_pem();
+            (MemberSigner::Ed25519(key), Some(pem))
+        }
+    };
+    Ok(made)
 }

@@ -10,7 +10,7 @@ use crate::{
     fault::Fault,
     files,
     output::{Output, utc},
-    session::certificate,
+    session::signer_certificate,
 };
 
 #[derive(Debug, clap::Args)]
@@ -31,12 +31,12 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn read(cert: &Path) -> Result<Self, Fault> {
-        let certificate = certificate(&files::read_text(cert)?)
+        let certificate = signer_certificate(&files::read_text(cert)?)
             .map_err(|fault| fault.with("file", cert.display().to_string()))?;
         let validity = certificate.validity();
         Ok(Self {
             id: MemberId(certificate.digest()).to_string(),
-            curve: format!("{:?}", certificate.key().curve()),
+            curve: certificate.kind().to_owned(),
             not_before: utc(validity.not_before),
             not_after: utc(validity.not_after),
         })

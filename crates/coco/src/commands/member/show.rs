@@ -9,7 +9,7 @@ use crate::{
     commands::keys::fingerprint,
     fault::Fault,
     output::{Output, plain, utc},
-    session::{Session, certificate},
+    session::{Session, signer_certificate},
 };
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) fn run(session: &Session, arguments: &ShowArgs, output: Output) -> Re
         _ => fault,
     })?;
     output.print("member.show", json!({ "member": member }), || {
-        let until = certificate(&member.certificate)
+        let until = signer_certificate(&member.certificate)
             .map_or_else(|_| "-".to_owned(), |found| utc(found.validity().not_after));
         let shares = member.public_encryption_key.as_deref().map(fingerprint);
         format!(

@@ -17,7 +17,7 @@ use crate::{
     fault::{Fault, chain},
     files::{self, Rights},
     output::Output,
-    session::certificate,
+    session::{certificate, signer_certificate},
     signing::now,
 };
 
@@ -129,7 +129,7 @@ fn say(place: &PlaceArgs, service: &Certificate, node: &str, output: Output) {
 fn governance(arguments: &CreateArgs) -> Result<FirstGovernance, Fault> {
     let mut members = Vec::new();
     for Member { name, certificate: path, encryption_key } in &arguments.member {
-        let pem = certificate(&files::read_text(path)?)
+        let pem = signer_certificate(&files::read_text(path)?)
             .map_err(|fault| fault.with("file", path.display().to_string()))?
             .pem();
         let key = encryption_key.as_deref().map(encryption_key_pem).transpose()?;

@@ -9,17 +9,16 @@ pub(crate) mod service;
 
 use std::path::{Path, PathBuf};
 
-use coco_crypto::{CertificateError, SignerCertificate, encode_pem, read_bundle};
+use coco_crypto::{encode_pem, read_bundle};
 use serde_json::{Map, Value, json};
 
 use super::document;
 use crate::{
     codes::Code,
-    fault::{Fault, chain},
+    fault::Fault,
     files,
     output::utc,
-    session::Session,
-    session::certificate,
+    session::{Session, certificate, signer_certificate},
     signing::now,
 };
 
@@ -84,11 +83,8 @@ fn pem_of(path: &Path) -> Result<String, Fault> {
 
 /// The same for a member, whose key may be Ed25519 as well.
 fn member_pem_of(path: &Path) -> Result<String, Fault> {
-    let unusable = |error: CertificateError| {
-        Fault::new(Code::KeyUnusable, chain(&error)).with("file", path.display().to_string())
-    };
-    SignerCertificate::from_pem(&files::read_text(path)?).map_err(unusable)?;
-    client_pem_of(path)
+    let read = signer_certificate(&files::read_text(path)?);
+    Ok(read.map_err(|fault| fault.with("file", path.display().to_string()))?.pem())
 }
 
 /// The same for a participant, whose key may be of any kind.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use coco_client::{API_VERSION, Message, ProposalId};
-use coco_crypto::{Curve, DecryptionKey, SigningKey, sha256};
+use coco_crypto::{Certificate, Curve, DecryptionKey, SigningKey, sha256};
 use coco_node::{
     config::OperatorFeature,
     edge::table::{Body, ROWS, Row},
@@ -89,7 +89,8 @@ impl Callers {
         self.open = None;
         // One that asked a service before it was recovered is retired: another one asks.
         let (newcomer, code) = (Member::new("node")?, sha256(&fs::read(program())?).to_string());
-        let joins = join_request(newcomer.key.certificate(), |quote| quote.measurement = code)?;
+        let own = Certificate::from_pem(&newcomer.key.certificate().pem())?;
+        let joins = join_request(&own, |quote| quote.measurement = code)?;
         self.joins = serde_json::to_vec(&joins)?;
         self.people.keys.insert(Identity::Node, newcomer);
         for identity in Identity::ALL {
