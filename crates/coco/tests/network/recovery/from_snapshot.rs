@@ -156,12 +156,12 @@ fn a_service_comes_back_from_a_snapshot_and_the_ledger_files_after_it() -> anyho
     send_until_equal(&network, &mut hashes, &[0, 1, 2], Some(first))?;
     send(&network, &mut hashes, 3)?;
     let balance = U256::from((0..hashes.len() as u64).sum::<u64>());
-    // What a majority has committed need not be at the node whose files are kept.
+    // What a majority has committed need not be at the node whose files are kept, nor on its disk before it stops.
     until("n1 shows it", TIME, || {
         let mut rpc = Rpc::to(network.addresses(1)?.development)?;
         Ok(rpc.balances(&[PAYEE]).is_ok_and(|shown| shown == [balance]))
     })?;
-    network.kill(&[0, 1, 2])?;
+    network.stop_all()?;
     let newest = *names(&network, 1)?.last().context("a snapshot")?;
     let (lost, kept) = (network.service_cert(), scratch.join("kept"));
     let node = snapshot_folder(&network, 1).with_file_name("");
