@@ -160,7 +160,7 @@ impl Replica {
     }
 
     /// Whether nobody of a seat has a place.
-    fn is_away(&self, seat: NodeId, rows: &[(NodeId, NodeRow)]) -> bool {
+    pub(crate) fn is_away(&self, seat: NodeId, rows: &[(NodeId, NodeRow)]) -> bool {
         !rows.iter().any(|(node, row)| row.seat == seat && self.has_place(*node))
     }
 

@@ -456,7 +456,10 @@ impl Replica {
             let Some(row) = self.row(*node).filter(|_| is_gone) else { continue };
             put_retired_committed(&mut writes, *node, &row)?;
             let mut of_seat = rows.iter().filter(|(_, row)| row.seat == *seat);
-            if of_seat.all(|(_, row)| row.status == NodeStatus::Retired) {
+            // A node that came in the seat may have left, and the one that members removed be about to.
+            if of_seat.all(|(_, row)| row.status == NodeStatus::Retired)
+                && self.is_away(*seat, &rows)
+            {
                 self.end_lease(&mut writes, *seat);
             }
         }

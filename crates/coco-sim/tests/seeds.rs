@@ -11,7 +11,7 @@ struct Mended {
 
 /// A change of what a run draws makes other runs of the seeds that once failed. So each is kept by what it needed: where a seed
 /// no longer reaches that, `cargo xtask sim --seeds 3000 --states FILE` shows others that do.
-const MENDED: [Mended; 32] = [
+const MENDED: [Mended; 33] = [
     Mended {
         what: "A secret that goes with the entry that named it: too rare for a budget of seeds",
         states: &["a new secret was rolled back with its entry"],
@@ -213,6 +213,11 @@ const MENDED: [Mended; 32] = [
         what: "Two nodes that make room for each other held up a third",
         states: &["a lease ended and its node was quarantined"],
         seed: 9_223_372_037_157_776_756,
+    },
+    Mended {
+        what: "A seat's lease ended while the node that members removed from it still voted",
+        states: &["members removed a node"],
+        seed: 220_001_598,
     },
 ];
 
