@@ -55,7 +55,7 @@ use crate::{
     },
 };
 use disaster::Periods;
-pub(crate) use nodes::{Configuration, all_nodes, why_needed};
+pub(crate) use nodes::{Configuration, all_nodes, check_unneeded};
 pub(crate) use secrets::NodeSecrets;
 use secrets::{NODE_SECRETS, PAST_SECRETS, SECRET_SINCE};
 

@@ -5,7 +5,7 @@ use coco_types::NodeId;
 
 use crate::{
     ErrorCode, GovernanceError,
-    audit::{all_nodes, why_needed},
+    audit::{all_nodes, check_unneeded},
     tables::{self, NODES_ENDORSED_CERTIFICATES, NODES_INFO},
 };
 
@@ -20,10 +20,10 @@ pub fn remove_retired_node(tx: &mut Transaction<'_>, node: NodeId) -> Result<(),
         let message = format!("there is no node {node}");
         return Err(GovernanceError::new(ErrorCode::ResourceNotFound, message));
     };
-    if let Some(why) = why_needed(&node, row, &nodes) {
+    check_unneeded(&node, row, &nodes).map_err(|why| {
         let message = format!("node {node} cannot be removed: {why}");
-        return Err(GovernanceError::new(ErrorCode::NodeNotRetiredCommitted, message));
-    }
+        GovernanceError::new(ErrorCode::NodeNotRetiredCommitted, message)
+    })?;
     tables::remove(tx, NODES_INFO, node.as_bytes())?;
     tables::remove(tx, NODES_ENDORSED_CERTIFICATES, node.as_bytes())
 }

@@ -84,6 +84,11 @@ impl Node {
         self.text("status").unwrap_or_default()
     }
 
+    /// Whether the ledger says that nobody needs it any more.
+    fn is_retired_committed(&self) -> bool {
+        self.0.get("retired_committed") == Some(&Value::Bool(true))
+    }
+
     /// Whether members want it to listen only.
     fn listens(&self) -> bool {
         self.0.get("learner") == Some(&Value::Bool(true))
@@ -97,7 +102,7 @@ impl Node {
     /// Whether it was removed and is still sent entries: until the configuration without it is in effect.
     fn reads_until_it_has_left(&self) -> bool {
         self.status() == "Retired"
-            && self.0.get("retired_committed") != Some(&Value::Bool(true))
+            && !self.is_retired_committed()
             && self.text("encryption_pub_key").is_some()
     }
 
@@ -182,23 +187,23 @@ pub(crate) fn all_nodes(
     Ok(nodes)
 }
 
-/// Why the row of a node has to stay, if it does: it has not left, or another of these nodes that has not left is in its seat.
-pub(crate) fn why_needed(
+/// Checks that nobody needs the row of a node: it has left, and so has each of these nodes that is in its seat.
+pub(crate) fn check_unneeded(
     id: &str,
     row: &Node,
     nodes: &BTreeMap<String, Node>,
-) -> Option<&'static str> {
-    let has_left = |node: &Node| {
-        node.status() == "Retired" && node.0.get("retired_committed") == Some(&Value::Bool(true))
-    };
+) -> Result<(), &'static str> {
+    let has_left = |node: &Node| node.status() == "Retired" && node.is_retired_committed();
     if !has_left(row) {
-        return Some("it is not retired, or not yet known to be by all");
+        return Err("it is not retired, or not yet known to be by all");
     }
     let mut in_its_seat =
         nodes.iter().filter(|(other, node)| *other != id && node.seat(other) == id);
-    in_its_seat
-        .any(|(_, node)| !has_left(node))
-        .then_some("another node has its seat, and has not left")
+    if in_its_seat.all(|(_, node)| has_left(node)) {
+        Ok(())
+    } else {
+        Err("another node has its seat, and has not left")
+    }
 }
 
 /// What the service writes of a node that it lets in again with new evidence.
@@ -256,7 +261,7 @@ impl Nodes {
     fn check_steps(&self) -> Result<(), AuditFault> {
         for id in &self.removed {
             let before = self.before.get(id).ok_or_else(|| step(id, "there is no such node"))?;
-            why_needed(id, before, &self.after).map_or(Ok(()), |why| Err(step(id, why)))?;
+            check_unneeded(id, before, &self.after).map_err(|reason| step(id, reason))?;
         }
         self.changed.iter().try_for_each(|id| {
             self.check_step(id, self.before.get(id), &self.after[id])
@@ -300,8 +305,9 @@ impl Nodes {
             }
             ("Pending", "Retired") if before.asked_seat().is_some() => {}
             ("Retired", "Retired") => {
-                let is_gone = after.0.get("retired_committed") == Some(&Value::Bool(true));
-                return if is_gone && before.differs_in(after, &["retired_committed"]) {
+                return if after.is_retired_committed()
+                    && before.differs_in(after, &["retired_committed"])
+                {
                     Ok(())
                 } else {
                     Err("it is retired, and its row changes")
@@ -384,9 +390,7 @@ impl Nodes {
     /// Whether all nodes of a seat were removed, and the entry says of one that nobody needs it any more.
     pub(super) fn has_left(&self, seat: &str) -> bool {
         let of_seat = |id: &str| self.after[id].seat(id) == seat;
-        let is_gone = |id: &&String| {
-            self.after[*id].0.get("retired_committed") == Some(&Value::Bool(true)) && of_seat(id)
-        };
+        let is_gone = |id: &&String| self.after[*id].is_retired_committed() && of_seat(id);
         let mut rows = self.after.iter().filter(|(id, _)| of_seat(id));
         rows.all(|(_, node)| node.status() == "Retired")
             && self.changed.iter().any(|id| is_gone(&id))
