@@ -18,9 +18,9 @@ use bytes::Bytes;
 use coco_adapter::Ticket;
 use coco_crypto::{SHARING_SEED_BYTES, SecretBytes, SharedSecret, hmac_sha256};
 use coco_governance::{
-    Certificates, Effect, Governance, GovernanceError, Handled, IssuerKeys, Occasion, Reply, Route,
-    SecretFrom, Situation, forget_submitted_shares, has_recovery_members, is_secret_outside,
-    newest_secret, remove_retired_node, share, tables, take_issuer_keys,
+    Certificates, Effect, Governance, GovernanceError, Handled, Occasion, Reply, Route, SecretFrom,
+    Situation, forget_submitted_shares, has_recovery_members, is_secret_outside, newest_secret,
+    remove_retired_node, share, tables, take_issuer_keys,
 };
 use coco_kv::{Changes, CommitError, MapName, Transaction, Value, WriteSet};
 use coco_ledger::{
@@ -172,9 +172,11 @@ impl GovernTask {
             Asked::Member(_, GovernRequest { route, envelope }) => governance
                 .handle(transaction, route, &envelope, &situation)
                 .and_then(|handled| prepare(handled, base, &secrets, seed)),
-            Asked::IssuerKeys(_, keys) => issuer_keys(transaction, &keys),
-            Asked::Snapshot(_) | Asked::OwnSnapshot => snapshot(transaction, &secrets),
-            Asked::RemoveNode(_, node) => remove_node(transaction, node),
+            Asked::IssuerKeys(_, keys) => written(transaction, |tx| take_issuer_keys(tx, &keys)),
+            Asked::Snapshot(_) | Asked::OwnSnapshot => {
+                written(transaction, |tx| ask_snapshot(tx, &secrets))
+            }
+            Asked::RemoveNode(_, node) => written(transaction, |tx| remove_retired_node(tx, node)),
             Asked::EndOfRecovery => end_recovery(transaction, &secrets, seed),
             Asked::NextSecret => next_secret(transaction, &secrets, seed),
         };
@@ -182,31 +184,13 @@ impl GovernTask {
     }
 }
 
-/// Takes keys of an issuer; nothing is written when it has them already.
-fn issuer_keys(
+/// Writes something, if it has to be written at all, and nothing else follows from it.
+fn written(
     mut transaction: Transaction<'static>,
-    keys: &IssuerKeys,
+    write: impl FnOnce(&mut Transaction<'static>) -> Result<(), GovernanceError>,
 ) -> Result<Prepared, GovernanceError> {
     let base = transaction.version();
-    take_issuer_keys(&mut transaction, keys)?;
-    Prepared::of(transaction, base, Reply::Done)
-}
-
-fn remove_node(
-    mut transaction: Transaction<'static>,
-    node: NodeId,
-) -> Result<Prepared, GovernanceError> {
-    let base = transaction.version();
-    remove_retired_node(&mut transaction, node)?;
-    Prepared::of(transaction, base, Reply::Done)
-}
-
-fn snapshot(
-    mut transaction: Transaction<'static>,
-    secrets: &Secrets,
-) -> Result<Prepared, GovernanceError> {
-    let base = transaction.version();
-    ask_snapshot(&mut transaction, secrets)?;
+    write(&mut transaction)?;
     Prepared::of(transaction, base, Reply::Done)
 }
 
