@@ -124,9 +124,11 @@ impl Replica {
 
     /// The seats whose node members trust, and whether one of that seat takes part. A node that was removed leaves without its lease.
     fn believed_seats(&self, rows: &[(NodeId, NodeRow)]) -> BTreeMap<NodeId, bool> {
-        let mut seats = BTreeMap::new();
-        for (node, row) in rows.iter().filter(|(_, row)| is_trusted(row.seat, rows)) {
-            *seats.entry(row.seat).or_default() |= self.engine.configuration().contains(*node);
+        let mut seats: BTreeMap<_, _> = trusted_seats(rows).map(|seat| (seat, false)).collect();
+        for (node, row) in rows {
+            if let Some(has_place) = seats.get_mut(&row.seat) {
+                *has_place |= self.engine.configuration().contains(*node);
+            }
         }
         seats
     }
@@ -184,7 +186,7 @@ impl Replica {
         let now_s = self.block_time_ms() / 1000;
         let is_due = self.lease_of(seat).is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
         let is_believed = is_due && self.admits_code(code) == Some(true);
-        if !is_believed || !is_trusted(seat, &self.all_rows()?) {
+        if !is_believed || !trusted_seats(&self.all_rows()?).any(|trusted| trusted == seat) {
             return Ok(());
         }
         self.begin_leases(BTreeSet::from([seat]), now_s)
@@ -307,9 +309,9 @@ impl Replica {
     }
 }
 
-/// Whether members trust a node of a seat.
-fn is_trusted(seat: NodeId, rows: &[(NodeId, NodeRow)]) -> bool {
-    rows.iter().any(|(_, row)| row.seat == seat && row.status == NodeStatus::Trusted)
+/// The seats of nodes that members trust.
+fn trusted_seats(rows: &[(NodeId, NodeRow)]) -> impl Iterator<Item = NodeId> {
+    rows.iter().filter(|(_, row)| row.status == NodeStatus::Trusted).map(|(_, row)| row.seat)
 }
 
 fn put(writes: &mut WriteSet, seat: NodeId, lease: LeaseRow) {
