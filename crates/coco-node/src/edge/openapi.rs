@@ -129,6 +129,7 @@ fn operation(row: &Row) -> Value {
 fn responses(row: &Row) -> Value {
     let body = |kind: &str, schema: Value| json!({ "description": "Done", "content": { kind: { "schema": schema } } });
     let empty = |description: &str| json!({ "description": description });
+    let way = empty("The primary does it: see location");
     let text = json!({ "type": "string" });
     let mut responses = match row.answer {
         Answer::Json(schema) => json!({ "200": body("application/json", reference(schema)) }),
@@ -149,11 +150,11 @@ fn responses(row: &Row) -> Value {
         Answer::Redirect => {
             json!({ "200": empty("It is"), "308": empty("Another node is: see location") })
         }
-        Answer::JsonOrWay(schema) => json!({
-            "200": body("application/json", reference(schema)), "308": empty("The primary does it: see location"),
-        }),
+        Answer::JsonOrWay(schema) => {
+            json!({ "200": body("application/json", reference(schema)), "308": way })
+        }
         Answer::NothingOrWay => {
-            json!({ "204": empty("Done"), "308": empty("The primary does it: see location") })
+            json!({ "204": empty("Done"), "308": way })
         }
         Answer::WayToFile => json!({ "308": empty("See location") }),
         Answer::File => {
