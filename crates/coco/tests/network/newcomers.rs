@@ -27,6 +27,7 @@ use super::{
     http::{Connection, PATIENCE, Response},
     ledger::verify,
     members::{Desk, Member, decide},
+    opening,
     program::{program, until},
     rpc::Rpc,
 };
@@ -175,8 +176,7 @@ fn a_node_of_a_new_operator_joins_by_a_vote_and_another_leaves() -> anyhow::Resu
     ensure!(!folder.join("newcomer.virtual-sealed").exists(), "its keys are in its identity now");
 
     let config = folder.join("node.toml");
-    let (here, offers) = ("[client]\n", "[client]\nenabled_operator_features = [\"NodeRemove\"]\n");
-    fs::write(&config, fs::read_to_string(&config)?.replacen(here, offers, 1))?;
+    opening::offer(&config, OperatorFeature::NodeRemove)?;
     let config = config.to_str().context("UTF-8")?;
     let log = network.scratch().join("n3.log");
     let _running = Running::start(&["node", "start", "--config", config], &log)?;

@@ -2,9 +2,11 @@
 
 use std::{
     fs,
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::ensure;
 use coco_crypto::sha256;
 use coco_evm::genesis::{ChainConfig, Genesis};
 use coco_governance::{DEFAULT_CONSTITUTION, FirstGovernance, FirstMember};
@@ -78,6 +80,15 @@ pub(crate) fn start_with(governance: &FirstGovernance) -> anyhow::Result<Network
     network.start(0)?;
     network.await_ready_at("/node/ready/gov")?;
     Ok(network)
+}
+
+/// Has a node that is not started yet offer operators something.
+pub(crate) fn offer(config: impl AsRef<Path>, feature: OperatorFeature) -> anyhow::Result<()> {
+    let before = fs::read_to_string(&config)?;
+    let here = "[client]\n";
+    ensure!(before.contains(here), "{before}");
+    let offers = format!("{here}enabled_operator_features = [\"{feature:?}\"]\n");
+    Ok(fs::write(config, before.replacen(here, &offers, 1))?)
 }
 
 /// Members with names, under the default constitution.

@@ -12,6 +12,7 @@ use std::{
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
+use coco_node::config::OperatorFeature;
 use serde_json::{Value, json};
 
 use super::{
@@ -598,11 +599,7 @@ fn who_votes_to_open_sees_when_the_end_was_signed() -> anyhow::Result<()> {
         }
     }
     let made = Phoenix::make(&desk, &scratch, "offers", &complete, &lost)?;
-    let config = fs::read_to_string(&made.config)?;
-    let (here, offers) =
-        ("[client]\n", "[client]\nenabled_operator_features = [\"LedgerChunkRead\"]\n");
-    ensure!(config.contains(here), "{config}");
-    fs::write(&made.config, config.replacen(here, offers, 1))?;
+    super::opening::offer(&made.config, OperatorFeature::LedgerChunkRead)?;
     let _running = made.start()?;
     let id = made.propose_to_open(&desk, &lost, "acme")?;
     let shown = made.ask(&desk, "bank", &["proposal", "show", &id])?.ok();
