@@ -342,6 +342,9 @@ impl fmt::Debug for PublicKey {
 }
 
 impl Curve {
+    /// All of them, the most used first.
+    pub const ALL: [Self; 3] = [Self::P384, Self::P256, Self::P521];
+
     /// COSE's number of the algorithm by which keys on it sign (RFC 9053, section 2.1).
     #[must_use]
     pub const fn cose_algorithm(self) -> i64 {
@@ -351,9 +354,6 @@ impl Curve {
             Self::P521 => ALGORITHM_ES512,
         }
     }
-
-    /// All of them, the most used first.
-    pub const ALL: [Self; 3] = [Self::P384, Self::P256, Self::P521];
 
     /// The library's signing algorithms: signatures in DER, and as `r || s`.
     pub(crate) const fn signing(

@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &NewArgs, output: Output) -> Result<(), Fault> {
 /// Makes the key, or finds it in its device. With it comes what is written to a file: nothing of a device's.
 fn make(arguments: &NewArgs) -> Result<(MemberSigner, Option<SecretBytes>), Fault> {
     let kind = arguments.curve.unwrap_or(Kind::P384);
-    let made = match (&arguments.pkcs11, kind.curve()) {
+    Ok(match (&arguments.pkcs11, kind.curve()) {
         (Some(_), None) => {
             let message = "keys of Ed25519 are in files: a device makes P-256, P-384 and P-521";
             return Err(Fault::new(Code::DeviceUnusable, message));
@@ -151,6 +151,5 @@ fn make(arguments: &NewArgs) -> Result<(MemberSigner, Option<SecretBytes>), Faul
             let pem = key.to_pem();
             (MemberSigner::Ed25519(key), Some(pem))
         }
-    };
-    Ok(made)
+    })
 }
