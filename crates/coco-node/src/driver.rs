@@ -80,6 +80,8 @@ pub(crate) enum Job {
     RemoveNode(NodeId, oneshot::Sender<GovernReply>),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
+    /// Another node that this one asked for its seat says who leads, if it knows.
+    Told(NodeId, Option<NodeId>),
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
     /// A node says that it cannot give the entries that this one's ledger lacks, and from which on.
@@ -221,6 +223,11 @@ impl Inbox {
     /// When the node stops.
     pub async fn remove_node(&self, node: NodeId) -> std::io::Result<GovernReply> {
         self.ask(|reply| Job::RemoveNode(node, reply)).await
+    }
+
+    /// Passes on whom a node that was asked for a seat takes for the primary.
+    pub fn told(&self, by: NodeId, primary: Option<NodeId>) {
+        self.put(Job::Told(by, primary));
     }
 
     /// Says that another node has refused this one for good.
@@ -434,6 +441,7 @@ impl Driver {
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
             Job::SnapshotMade(seqno, digest) => Input::SnapshotMade(seqno, digest),
             Job::Unreachable(node) => Input::Unreachable(node),
+            Job::Told(by, primary) => Input::Told(by, primary),
             Job::Connected(node, direction) => {
                 if !self.first_election.connected(node, direction)
                     || self.state.read().primary().is_some()

@@ -422,7 +422,7 @@ impl Seeker {
             if answer.reply == JoinReply::Admitted {
                 listens = ADMITTED_ASKS;
             }
-            hint = self.take(&address, &answer);
+            hint = self.take(by, &address, &answer);
         }
     }
 
@@ -438,13 +438,14 @@ impl Seeker {
     }
 
     /// Takes an answer; where to ask next.
-    fn take(&self, address: &str, answer: &Answer) -> Option<String> {
+    fn take(&self, by: NodeId, address: &str, answer: &Answer) -> Option<String> {
         match answer.reply {
             JoinReply::Admitted => {
                 self.peers.add(&answer.nodes);
                 None
             }
             JoinReply::NotPrimary(primary) => {
+                self.inbox.told(by, primary);
                 let (_, node) = answer.nodes.iter().find(|(id, _)| Some(*id) == primary)?;
                 Some(node.peer.clone())
             }

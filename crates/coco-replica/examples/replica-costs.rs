@@ -118,6 +118,7 @@ fn kind(input: &Input) -> &'static str {
         | Input::Unreachable(_)
         | Input::Campaign
         | Input::TransferTo(_)
+        | Input::Told(..)
         | Input::Join(_)
         | Input::Introduce(_)
         | Input::Govern(..)

@@ -9,7 +9,8 @@
 //! 3. the ledger gets another secret, which is not encrypted to it (`governing.rs`), as after a node was removed.
 //!
 //! It takes part in nothing then, and is told so when it asks. To come back it needs no vote: its operator has it introduce itself
-//! again, with evidence, and it gets the secrets and asks for its seat like any other node.
+//! again, with evidence, and it gets the secrets and asks for its seat like any other node. Who was away meanwhile learns of it from others
+//! (`hearsay.rs`).
 //!
 //! The time is the ledger's. A clock that jumps may end all leases at once, so a primary lets nobody go before it has seen a lease
 //! as over for [`LEASE_GRACE_MS`]: whoever runs shows itself meanwhile. A primary that could not renew its own lease for that long lets

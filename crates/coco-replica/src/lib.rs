@@ -24,6 +24,7 @@ mod copy_ledger;
 mod effects;
 mod governing;
 mod hard_state_file;
+mod hearsay;
 mod held;
 mod introductions;
 mod leases;

@@ -655,16 +655,6 @@ impl Replica {
         Ok(occupants)
     }
 
-    /// Whether nobody needs a node any more, as the ledger says. Its certificate may still be endorsed, but it is not listened
-    /// to: it has its own ideas of what is committed, and of who leads.
-    pub(crate) fn is_gone(&self, node: NodeId) -> Result<bool, MembershipError> {
-        if self.engine.configuration().contains(node) {
-            return Ok(false);
-        }
-        let row = self.row(node).map(|row| read_node(node, &row)).transpose()?;
-        Ok(row.is_some_and(|row| row.retired_committed || self.is_pending_again(node, &row)))
-    }
-
     /// Whether a node is in the configuration in effect, or in one that is about to be.
     pub(crate) fn has_place(&self, node: NodeId) -> bool {
         self.engine.configuration().contains(node)
@@ -678,5 +668,12 @@ impl Replica {
     /// What the ledger says of a node.
     pub(crate) fn row(&self, node: NodeId) -> Option<coco_kv::Value> {
         self.newest(NODES_MAP, node.to_string().as_bytes())
+    }
+
+    /// What the ledger says of a node, and which entry does.
+    pub(crate) fn row_and_entry(&self, node: NodeId) -> Option<(coco_kv::Value, Seqno)> {
+        let head = self.core.store.reader().head();
+        let (map, key) = (head.map(&MapName::from_static(NODES_MAP))?, node.to_string());
+        Some((head.get(map, key.as_bytes())?, head.written(map, key.as_bytes())?))
     }
 }

@@ -19,6 +19,7 @@ use thiserror::Error;
 use crate::{
     effects::{Effects, Persist, Reply},
     governing::{Asked, GovernReply, GovernRequest, Governed, Governing},
+    hearsay::Hearsay,
     introductions::Introduction,
     leases::Leases,
     ledger_state::SharedLedgerState,
@@ -108,6 +109,8 @@ pub enum Input {
     Campaign,
     /// Hand the primacy to this node.
     TransferTo(NodeId),
+    /// A node that this one asked for its seat gives none, and says who leads, if it knows.
+    Told(NodeId, Option<NodeId>),
     /// A node asks for a seat. Every one is answered, by `Effects::joins`.
     Join(Box<JoinRequest>),
     /// A node that nobody knows says who it is. Every one is answered, by `Effects::introduced`.
@@ -160,6 +163,7 @@ pub struct Replica {
     snapshots: Snapshots,
     pub(crate) governing: Governing,
     pub(crate) leases: Leases,
+    pub(crate) hearsay: Hearsay,
     /// Members may have trusted or removed nodes that the configuration does not show yet.
     pub(crate) nodes_changed: bool,
     /// With these nodes, and these that are ready, there was nothing to do.
@@ -206,6 +210,7 @@ impl Replica {
             own_disk: OwnDisk::default(),
             governing: Governing::default(),
             leases: Leases::default(),
+            hearsay: Hearsay::default(),
             nodes_changed: false,
             idle_after: None,
             outside_map: MapName::from_static(OUTSIDE_MAP),
@@ -301,6 +306,7 @@ impl Replica {
                 // Asked for while stopping: a node that is not primary any more has nothing to hand over.
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
+            Input::Told(by, primary) => self.take_word(by, primary)?,
             Input::Join(request) => self.join(&request, &mut effects)?,
             Input::Introduce(introduction) => self.introduce(&introduction, &mut effects)?,
             Input::Govern(ticket, request) => {
@@ -339,7 +345,7 @@ impl Replica {
     }
 
     fn receive(&mut self, from: NodeId, bytes: &Bytes) -> Result<(), StepError> {
-        if self.is_gone(from)? {
+        if !self.listens_to(from)? {
             return Ok(());
         }
         match self.engine.receive(from, bytes) {

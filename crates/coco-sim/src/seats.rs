@@ -179,9 +179,12 @@ impl World {
     pub(crate) fn seat_answered(&mut self, node: usize, answered: Answered) {
         let Answered { by, reply, voters } = answered;
         match reply {
-            JoinReply::NotPrimary(Some(primary)) => {
-                let hint = self.machines.iter().position(|machine| machine.id == primary);
-                self.machines[node].hint = hint.filter(|hint| *hint != node);
+            JoinReply::NotPrimary(primary) => {
+                if let Some(primary) = primary {
+                    let hint = self.machines.iter().position(|machine| machine.id == primary);
+                    self.machines[node].hint = hint.filter(|hint| *hint != node);
+                }
+                self.told(node, by, primary);
             }
             JoinReply::Retired | JoinReply::Quarantined => {
                 let farewells = &mut self.machines[node].farewells;
@@ -204,10 +207,20 @@ impl World {
                 self.marks.reach("the network wrote down that a node went on from its disk");
                 self.machines[node].resumed = None;
             }
-            JoinReply::Admitted
-            | JoinReply::Later(_)
-            | JoinReply::NotPrimary(None)
-            | JoinReply::OtherCode => {}
+            JoinReply::Admitted | JoinReply::Later(_) | JoinReply::OtherCode => {}
+        }
+    }
+
+    /// A node hears from another who leads.
+    fn told(&mut self, node: usize, by: NodeId, primary: Option<NodeId>) {
+        let listens = |world: &Self| {
+            let replica = world.machines[node].replica.as_ref()?;
+            Some(primary.is_some_and(|primary| replica.listens_to(primary).expect("a row")))
+        };
+        let before = listens(self);
+        self.step(node, Input::Told(by, primary));
+        if before == Some(false) && listens(self) == Some(true) {
+            self.marks.reach("a node believed others that one leads that it knew as quarantined");
         }
     }
 

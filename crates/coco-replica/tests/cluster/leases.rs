@@ -353,3 +353,49 @@ fn nodes_that_all_run_revoked_code_stay_what_they_are() {
     let primary = story.cluster.primary().expect("there is one");
     assert_eq!(story.audit(primary), Ok(()));
 }
+
+/// It was away while the other was let in again, and nobody else sends it entries. One who says so may be as far behind as the other
+/// was.
+#[test]
+fn a_quarantined_node_is_listened_to_again_once_enough_others_say_that_it_leads() {
+    let mut story = Story::leased(4);
+    let seats = story.seats();
+    story.cluster.isolate(3);
+    for share in [500, 600] {
+        story.cluster.clock_ms += LEASE_S * share;
+        story.show_all(3, Digest::ZERO);
+    }
+    story.wait_grace();
+    assert_eq!(story.node_row(2, seats[3])["status"], "Pending");
+    story.cluster.heal();
+    story.cluster.isolate(2);
+    let again = Introduction { node: story.record(3, Digest::ZERO), public_key_pem: "key".into() };
+    let reply = story.introduce(&again);
+    assert!(matches!(reply, IntroductionReply::Known { status: NodeStatus::Trusted, .. }));
+    assert_eq!(story.show(3, Digest::ZERO), JoinReply::Admitted);
+    story.cluster.run(5);
+    assert!(story.voters(0).contains(&seats[3]));
+    story.cluster.step(0, Input::TransferTo(seats[3]));
+    story.cluster.settle();
+    assert_eq!(story.cluster.primary(), Some(3));
+
+    let listens = |story: &Story| story.cluster.replica(2).listens_to(seats[3]).expect("a row");
+    let tell = |story: &mut Story, by: usize, primary| {
+        story.cluster.step(2, Input::Told(seats[by], primary));
+        story.cluster.settle();
+        listens(story)
+    };
+    story.cluster.heal();
+    story.cluster.run(TICKS_MAX);
+    assert_eq!(story.node_row(2, seats[3])["status"], "Pending", "it has heard nothing");
+    assert!(!tell(&mut story, 3, Some(seats[3])), "its own word counts for nothing");
+    assert!(!tell(&mut story, 0, Some(seats[3])), "one may be behind as well");
+    assert!(!tell(&mut story, 0, Some(seats[3])), "and is one");
+    assert!(!tell(&mut story, 0, None), "it takes it back");
+    assert!(!tell(&mut story, 1, Some(seats[3])));
+    assert!(tell(&mut story, 0, Some(seats[3])));
+    story.cluster.run(TICKS_MAX);
+    assert_eq!(story.node_row(2, seats[3])["status"], "Trusted");
+    assert_eq!(story.cluster.committed(2), story.cluster.committed(3));
+    assert_eq!(story.audit(2), Ok(()));
+}
