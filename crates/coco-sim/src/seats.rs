@@ -45,9 +45,11 @@ impl World {
         self.plan.is_reckless && !self.is_healed() || self.holds(Some(node), None)
     }
 
-    /// Whether nothing says that the network has lost its majority for good, as reckless hosts may have it.
+    /// Whether nothing says that the network has lost its majority for good, as reckless hosts may have it, and leases that end while
+    /// another node is lost.
     pub(crate) fn may_go_on(&self) -> bool {
-        !self.plan.is_reckless || self.holds(None, None)
+        let holds = !self.plan.is_reckless || self.holds(None, None);
+        holds && (self.leave_nobody_in_need() || self.bears(None, None))
     }
 
     /// Whether the network can go on without a machine, and whatever becomes of what members have proposed about nodes, the

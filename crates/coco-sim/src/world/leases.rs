@@ -11,7 +11,7 @@ use coco_types::NodeId;
 use super::{Event, OPERATOR_US_MAX, World};
 use crate::{
     machine::{Machine, Origin},
-    plan::Micros,
+    plan::{Micros, Restart},
     roster::Roster,
 };
 
@@ -142,18 +142,21 @@ impl World {
         }
     }
 
-    /// Nodes whose leases may be about to end: a primary that waits for them would not wait much longer, by whatever clock.
+    /// Nodes whose leases may be about to end, or are withheld: a primary that waits for them would not wait much longer, by whatever
+    /// clock.
     pub(super) fn late_nodes(&self) -> Vec<NodeId> {
         let Some(lease_s) = self.plan.lease_s else { return Vec::new() };
         let clocks_jump = self.plan.faults.clock.is_some() || self.plan.faults.drift.is_some();
         let lease_us = if clocks_jump { 0 } else { lease_s * 1_000_000 };
         let least_us = lease_us + LEASE_GRACE_MS * 1_000 - UNNOTICED_US;
-        let is_late = |machine: &&Machine| {
-            self.leases.seen.get(&machine.seat).is_some_and(|(lease, since)| {
-                lease.ended_at.is_some() || self.time - since >= least_us
-            })
+        let is_late = |(at, machine): &(usize, &Machine)| {
+            self.is_withheld(*at)
+                || self.leases.seen.get(&machine.seat).is_some_and(|(lease, since)| {
+                    lease.ended_at.is_some() || self.time - since >= least_us
+                })
         };
-        self.machines.iter().filter(is_late).flat_map(|machine| machine.lives.clone()).collect()
+        let late = self.machines.iter().enumerate().filter(is_late);
+        late.flat_map(|(_, machine)| machine.lives.clone()).collect()
     }
 
     /// Whether the seat of a machine is quarantined, as far as that is committed.
@@ -194,6 +197,15 @@ impl World {
         self.marks.reach("a node was let in again after its lease had ended");
         self.leases.again.remove(&node);
         self.leases.returning.insert(self.machines[node].seat);
+    }
+
+    /// Whether leases take nobody away from those who go on without a node that is lost for good: there are none, no node is, or it comes
+    /// back as another.
+    pub(crate) fn leave_nobody_in_need(&self) -> bool {
+        let is_lost = |node: usize| self.is_lost(node) && !self.is_out(node);
+        self.plan.lease_s.is_none()
+            || self.plan.restart == Restart::Rejoin
+            || !(0..self.machines.len()).any(is_lost)
     }
 
     /// Whether nobody whose lease has ended has the newest secret.
