@@ -10,8 +10,9 @@ const SEEDS: &str = "1000";
 const DRILLS: &str = "60";
 /// Hexadecimal digits of a version that its own seeds begin with: enough that no two versions share any.
 const DIGITS: usize = 12;
-/// The first of the others where nothing has a version.
-const FIXED: u64 = 1000;
+/// The first of the others where nothing has a version, and where all of them begin: the whole thousand after 2^63, from where on
+/// nodes have leases in some runs.
+const FIXED: u64 = 9_223_372_036_854_776_000;
 
 /// Runs what the command line asks for.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
@@ -51,7 +52,7 @@ pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
 fn first_of(version: &str) -> anyhow::Result<u64> {
     let digits = version.get(..DIGITS).context("git names no version of the crates")?;
     // Whole thousands: where a run is made twice, and where keys are real, goes by the last digits.
-    Ok(u64::from_str_radix(digits, 16)? * 1000)
+    Ok(FIXED + u64::from_str_radix(digits, 16)? * 1000)
 }
 
 /// Plants every known bug, each of which must be found. Those inside the crates are compiled in for this step alone, in
@@ -90,8 +91,8 @@ mod tests {
 
     #[test]
     fn a_commit_has_seeds_of_its_own() {
-        assert_eq!(first_of("0000000000ff1234").expect("it is a version"), 255_000);
-        assert!(first_of(&"f".repeat(40)).expect("it is a version") > 1 << 57);
+        assert_eq!(first_of("0000000000ff1234").expect("it is a version"), FIXED + 255_000);
+        assert!(first_of(&"f".repeat(40)).expect("it is a version") > FIXED + (1 << 57));
         assert!(first_of("abc").is_err());
         assert!(first_of("not a version").is_err());
     }

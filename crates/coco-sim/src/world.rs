@@ -74,7 +74,7 @@ const NODES_DICE: u64 = 0x4e4f_4445_5353_0000;
 /// What the dice for hosts that swap files begin with, beside the seed. It ends so that the seeds that are kept because they
 /// once failed have none of these hosts, and stay what they were.
 const HOSTS_DICE: u64 = 0x484f_5354_5302_3a1c;
-/// Nodes have leases in runs of seeds from this one on: one such run is known to fail.
+/// Nodes have leases in runs of seeds from this one on, so that the seeds that are kept from before stay what they were.
 const FIRST_WITH_LEASES: u64 = 1 << 63;
 /// What the dice for leases of nodes begin with, beside the seed.
 const LEASES_DICE: u64 = 0x4c45_4153_4553_0007;
