@@ -1,6 +1,10 @@
 //! Who calls a real node: everybody of the authorization matrix shows what they have, and hears as whom they are taken.
 
-use std::fs;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -228,4 +232,104 @@ fn as_seen_by_commands(
         ensure!(voted["proposalState"] == "Accepted", "{kind:?}: {voted}");
     }
     Ok(())
+}
+
+/// Makes what an organisation has that keeps its root away: by OpenSSL, under P-384 for the root, P-256 for the authority under it, and
+/// two kinds of keys for its users.
+const CHAIN: &str = r#"
+set -e
+req() { openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:$2 -nodes -subj "/O=Harbour/CN=$1" -keyout $1.key -out $1.csr; }
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -sha384 -days 30 -subj '/O=Harbour/CN=root' \
+    -keyout root.key -out root.pem
+req between P-256
+printf 'basicConstraints=critical,CA:true,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n' > ca.ext
+openssl x509 -req -in between.csr -CA root.pem -CAkey root.key -CAcreateserial -sha384 -days 20 -extfile ca.ext -out between.pem
+printf 'basicConstraints=CA:false\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n' > user.ext
+printf 'basicConstraints=CA:false\nextendedKeyUsage=serverAuth\n' > server.ext
+req dana P-256
+openssl genpkey -algorithm ed25519 -out erik.key
+openssl req -new -key erik.key -subj '/O=Harbour/CN=erik' -out erik.csr
+req server P-256
+for user in dana erik; do
+    openssl x509 -req -in $user.csr -CA between.pem -CAkey between.key -CAcreateserial -sha256 -days 10 -extfile user.ext -out $user.pem
+    cat $user.pem between.pem > $user.chain.pem
+done
+openssl x509 -req -in server.csr -CA between.pem -CAkey between.key -CAcreateserial -sha256 -days 10 -extfile server.ext -out server.pem
+req rooted P-256
+openssl x509 -req -in rooted.csr -CA root.pem -CAkey root.key -CAcreateserial -sha384 -days 10 -extfile user.ext -out rooted.pem
+openssl verify -CAfile root.pem -untrusted between.pem dana.pem erik.pem server.pem rooted.pem
+"#;
+
+/// Nothing of ours makes these certificates, or calls with them. Of the chain that users show, theirs counts, by the authority that
+/// members admitted; what the root issued itself does not.
+#[test]
+fn users_of_an_authority_under_another_call_with_certificates_of_openssl() -> anyhow::Result<()> {
+    let acme = Member::new("acme")?;
+    let network = opening::start(&[&acme])?;
+    let folder = network.scratch().join("harbour");
+    fs::create_dir(&folder)?;
+    let made = Command::new("sh").args(["-c", CHAIN]).current_dir(&folder).output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut connection =
+        Connection::tls(network.addresses(0)?.client, &network.service_cert_pem()?)?;
+    acme.activate(&mut connection)?;
+    let ask = |card: &str, key: &str| as_curl(&network, &folder, card, key);
+    let refused = |card: &str, key: &str, reason: &str| -> anyhow::Result<()> {
+        let found = ask(card, key)?;
+        let said = found["error"]["details"][0]["message"].as_str().unwrap_or_default();
+        ensure!(said.contains(reason), "{card}: {found}, where {reason:?}");
+        Ok(())
+    };
+    refused("dana.chain.pem", "dana.key", "no organisation's")?;
+
+    let cert = fs::read_to_string(folder.join("between.pem"))?;
+    let args = json!({ "name": "harbour", "cert": cert, "user_data": { "desk": "cranes" } });
+    decide(&mut connection, &[&acme], "set_organisation", &args)?;
+    for (card, key) in [
+        ("dana.pem", "dana.key"),
+        ("dana.chain.pem", "dana.key"),
+        ("erik.pem", "erik.key"),
+        ("erik.chain.pem", "erik.key"),
+    ] {
+        let found = ask(card, key)?;
+        ensure!(found["kind"] == "organisation_user", "{card}: {found}");
+        ensure!(found["organisation"] == "harbour", "{card}: {found}");
+        ensure!(found["data"] == json!({ "desk": "cranes" }), "{card}: {found}");
+    }
+    ensure!(ask("dana.pem", "dana.key")?["id"] != ask("erik.pem", "erik.key")?["id"]);
+    refused("server.pem", "server.key", "for something else")?;
+    refused("rooted.pem", "rooted.key", "no organisation's")?;
+    refused("between.pem", "between.key", "no organisation's")?;
+
+    // The root may be admitted as well, and is an authority of its own: those under it are not its users.
+    let root = fs::read_to_string(folder.join("root.pem"))?;
+    let args = json!({ "name": "port", "cert": root, "user_data": null });
+    decide(&mut connection, &[&acme], "set_organisation", &args)?;
+    ensure!(ask("rooted.pem", "rooted.key")?["organisation"] == "port");
+    ensure!(ask("dana.chain.pem", "dana.key")?["organisation"] == "harbour");
+    let serial = Command::new("openssl")
+        .args(["x509", "-in", "dana.pem", "-noout", "-serial"])
+        .current_dir(&folder)
+        .output()?;
+    let serial = String::from_utf8(serial.stdout)?;
+    let serial = serial.trim().strip_prefix("serial=").context("a serial number")?;
+    let args = json!({ "name": "harbour", "serials": [serial] });
+    decide(&mut connection, &[&acme], "set_organisation_revocations", &args)?;
+    refused("dana.chain.pem", "dana.key", "is revoked")?;
+    ensure!(ask("erik.pem", "erik.key")?["organisation"] == "harbour");
+    network.finish()
+}
+
+/// What a node says to curl that shows these files.
+fn as_curl(network: &Network, folder: &Path, card: &str, key: &str) -> anyhow::Result<Value> {
+    let url = format!("https://{}/app/caller", network.addresses(0)?.client);
+    let asked = Command::new("curl")
+        .args(["--silent", "--show-error", "--cert", card, "--key", key, "--cacert"])
+        .arg(network.service_cert())
+        .arg(&url)
+        .current_dir(folder)
+        .stderr(Stdio::piped())
+        .output()?;
+    ensure!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    Ok(serde_json::from_slice(&asked.stdout)?)
 }
