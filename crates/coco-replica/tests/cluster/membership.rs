@@ -76,7 +76,7 @@ fn the_seat_of_a_node_that_answers_is_never_given_away() {
     assert_eq!(row.expect("a row")["retired_committed"], true, "it is not listened to either");
 }
 
-/// Only two configurations are remembered: were another added, no entry would say that the change before is in effect.
+/// Only the newest few configurations are remembered: were others added, no entry would say that the change before is in effect.
 #[test]
 fn nobody_is_admitted_before_the_ledger_says_that_the_last_change_is_in_effect() {
     let mut story = Story::new(Keys::real(4), EAGER);
