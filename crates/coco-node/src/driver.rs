@@ -19,7 +19,7 @@ use coco_governance::{GovernanceError, IssuerKeys};
 use coco_ledger::LedgerSecrets;
 use coco_replica::{
     Effects, GovernReply, GovernRequest, GovernTask, Governed, Input, Introduction,
-    IntroductionReply, JoinReply, JoinRequest, Now, Replica, Reply, SharedLedgerState,
+    IntroductionReply, JoinReply, JoinRequest, Leads, Now, Replica, Reply, SharedLedgerState,
     SnapshotTask, StepError, Unasked,
 };
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
@@ -80,8 +80,8 @@ pub(crate) enum Job {
     RemoveNode(NodeId, oneshot::Sender<GovernReply>),
     /// What was asked for in one of these ways was carried out.
     Governed(Box<Governed>),
-    /// Another node that this one asked for its seat says who leads, if it knows.
-    Told(NodeId, Option<NodeId>),
+    /// A node that this one asked for its seat says who leads.
+    Told(NodeId, Leads),
     /// This node was told that it has no place in the network.
     Refused(JoinReply),
     /// A node says that it cannot give the entries that this one's ledger lacks, and from which on.
@@ -226,8 +226,8 @@ impl Inbox {
     }
 
     /// Passes on whom a node that was asked for a seat takes for the primary.
-    pub fn told(&self, by: NodeId, primary: Option<NodeId>) {
-        self.put(Job::Told(by, primary));
+    pub fn told(&self, by: NodeId, leads: Leads) {
+        self.put(Job::Told(by, leads));
     }
 
     /// Says that another node has refused this one for good.
@@ -441,7 +441,7 @@ impl Driver {
             Job::Fetched(id, entries) => Input::Fetched(id, entries),
             Job::SnapshotMade(seqno, digest) => Input::SnapshotMade(seqno, digest),
             Job::Unreachable(node) => Input::Unreachable(node),
-            Job::Told(by, primary) => Input::Told(by, primary),
+            Job::Told(by, leads) => Input::Told(by, leads),
             Job::Connected(node, direction) => {
                 if !self.first_election.connected(node, direction)
                     || self.state.read().primary().is_some()

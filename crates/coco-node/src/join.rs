@@ -20,9 +20,9 @@ use bytes::Bytes;
 use coco_crypto::{Certificate, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, PublicKey, SigningKey};
 use coco_kv::Reader;
 use coco_ledger::GenesisNode;
-use coco_replica::{JoinRefusal, JoinReply, JoinRequest, SharedLedgerState};
+use coco_replica::{JoinRefusal, JoinReply, JoinRequest, Leads, SharedLedgerState};
 use coco_types::{
-    Digest, NodeId, TxId,
+    Digest, NodeId, Seqno, TxId,
     codec::{self, DecodeError, put_bytes, put_u64},
     limits::NODES_MAX,
 };
@@ -213,7 +213,8 @@ impl Answer {
             JoinReply::Later(JoinRefusal::Changing) => (1, None),
             JoinReply::Later(JoinRefusal::Occupied(node)) => (2, Some(node)),
             JoinReply::NotPrimary(None) => (3, None),
-            JoinReply::NotPrimary(Some(node)) => (4, Some(node)),
+            JoinReply::NotPrimary(Some(Leads { node, committed: Seqno::ZERO })) => (4, Some(node)),
+            JoinReply::NotPrimary(Some(leads)) => (9, Some(leads.node)),
             JoinReply::NoSuchSeat => (5, None),
             JoinReply::OtherCode => (6, None),
             JoinReply::Retired => (7, None),
@@ -226,6 +227,11 @@ impl Answer {
             out.extend_from_slice(&id.0);
             put_bytes(&mut out, node.peer.as_bytes());
             put_bytes(&mut out, node.client.as_bytes());
+        }
+        if let JoinReply::NotPrimary(Some(Leads { committed, .. })) = self.reply
+            && committed > Seqno::ZERO
+        {
+            put_u64(&mut out, committed.0);
         }
         out.into()
     }
@@ -243,7 +249,8 @@ impl Answer {
             1 => JoinReply::Later(JoinRefusal::Changing),
             2 => JoinReply::Later(JoinRefusal::Occupied(node)),
             3 => JoinReply::NotPrimary(None),
-            4 => JoinReply::NotPrimary(Some(node)),
+            // Programs of before did not say how much is committed, and do not read 9.
+            4 | 9 => JoinReply::NotPrimary(Some(Leads { node, committed: Seqno::ZERO })),
             5 => JoinReply::NoSuchSeat,
             6 => JoinReply::OtherCode,
             7 => JoinReply::Retired,
@@ -271,6 +278,15 @@ impl Answer {
             let (peer, client) = (address(&mut reader)?, address(&mut reader)?);
             nodes.push((id, NodeAddress { id: id.to_string(), peer, client }));
         }
+        let reply = if kind == 9 {
+            let committed = Seqno(reader.u64("committed")?);
+            if committed == Seqno::ZERO {
+                return Err(DecodeError::Value { field: "committed", found: 0 });
+            }
+            JoinReply::NotPrimary(Some(Leads { node, committed }))
+        } else {
+            reply
+        };
         reader.end()?;
         Ok(Self { reply, nodes })
     }
@@ -444,9 +460,10 @@ impl Seeker {
                 self.peers.add(&answer.nodes);
                 None
             }
-            JoinReply::NotPrimary(primary) => {
-                self.inbox.told(by, primary);
-                let (_, node) = answer.nodes.iter().find(|(id, _)| Some(*id) == primary)?;
+            JoinReply::NotPrimary(leads) => {
+                let leads = leads?;
+                self.inbox.told(by, leads);
+                let (_, node) = answer.nodes.iter().find(|(id, _)| *id == leads.node)?;
                 Some(node.peer.clone())
             }
             JoinReply::Later(reason) => {
@@ -528,7 +545,8 @@ mod tests {
             JoinReply::Later(JoinRefusal::Changing),
             JoinReply::Later(JoinRefusal::Occupied(node)),
             JoinReply::NotPrimary(None),
-            JoinReply::NotPrimary(Some(node)),
+            JoinReply::NotPrimary(Some(Leads { node, committed: Seqno::ZERO })),
+            JoinReply::NotPrimary(Some(Leads { node, committed: Seqno(7) })),
             JoinReply::NoSuchSeat,
             JoinReply::OtherCode,
             JoinReply::Retired,

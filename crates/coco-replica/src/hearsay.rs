@@ -2,9 +2,9 @@
 //!
 //! A node does not listen to one that is quarantined as far as it knows: that one may lead only in its own mind. But it may have been
 //! let in again since, and lead indeed, and then nobody else sends entries from which a node that was away could learn that. Such a
-//! node asks the others for its seat, since it hears of no primary, and they say who leads. It believes them once those that it counts
-//! with and that say so are so many that no majority is without one of them: the quarantine was committed by a majority, so one of
-//! them knew of it, and listens to the other nevertheless.
+//! node asks the others for its seat, since it hears of no primary, and they say who leads, and how much they know to be committed.
+//! It believes one that has the quarantine itself: nobody follows a quarantined node but who knows that it was let in again. The
+//! word of one that is further behind counts for nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,31 @@ use coco_types::{NodeId, Seqno};
 
 use crate::replica::{Replica, StepError};
 
-/// What others say of nodes that are quarantined here; one word of each voter.
-#[derive(Debug, Default)]
-pub(crate) struct Hearsay {
-    said: BTreeMap<NodeId, Lead>,
+/// Who leads, as a node says that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leads {
+    /// The primary.
+    pub node: NodeId,
+    /// Up to here everything is committed, as the node knows that says so.
+    pub committed: Seqno,
 }
 
-/// A node leads that was quarantined by the row of this entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lead {
-    node: NodeId,
-    row_of: Seqno,
+/// The nodes that lead although they are quarantined here, and by the row of which entry they are. No node is quarantined twice at
+/// one entry.
+#[derive(Debug, Default)]
+pub(crate) struct Hearsay {
+    believed: BTreeMap<NodeId, Seqno>,
 }
 
 impl Replica {
     /// Takes what another node says of who leads.
-    pub(crate) fn take_word(
-        &mut self,
-        by: NodeId,
-        primary: Option<NodeId>,
-    ) -> Result<(), StepError> {
-        let lead = match primary.filter(|primary| *primary != by) {
-            Some(node) => self.quarantined_by(node)?.map(|row_of| Lead { node, row_of }),
-            None => None,
-        };
-        let now = self.engine.configuration();
-        self.hearsay.said.retain(|voter, _| *voter != by && now.votes(*voter));
-        if let Some(lead) = lead.filter(|_| now.votes(by)) {
-            self.hearsay.said.insert(by, lead);
+    pub(crate) fn take_word(&mut self, by: NodeId, leads: Leads) -> Result<(), StepError> {
+        if by == leads.node || !self.listens_to(by)? {
+            return Ok(());
+        }
+        let row_of = self.quarantined_by(leads.node)?;
+        if let Some(row_of) = row_of.filter(|row_of| *row_of <= leads.committed) {
+            self.hearsay.believed.insert(leads.node, row_of);
         }
         Ok(())
     }
@@ -58,8 +55,8 @@ impl Replica {
         if row.is_some_and(|row| row.retired_committed) {
             return Ok(false);
         }
-        let row_of = self.quarantined_by(node)?;
-        Ok(row_of.is_none_or(|row_of| self.leads_as_others_say(Lead { node, row_of })))
+        let believed = self.hearsay.believed.get(&node);
+        Ok(self.quarantined_by(node)?.is_none_or(|row_of| believed == Some(&row_of)))
     }
 
     /// The entry whose row says that a node is pending again, if that is committed.
@@ -68,10 +65,5 @@ impl Replica {
         let committed = self.core.state.read().committed;
         let is_quarantined = self.is_pending_again(node, &read_node(node, &row)?);
         Ok(Some(at).filter(|at| is_quarantined && *at <= committed))
-    }
-
-    fn leads_as_others_say(&self, lead: Lead) -> bool {
-        let says = |voter| self.hearsay.said.get(&voter) == Some(&lead);
-        !self.engine.configuration().majority(|voter| !says(voter))
     }
 }

@@ -53,6 +53,7 @@ pub use governing::{
     GovernTask, Governed, SECRET_LOOK_MS, SNAPSHOT_ASKED_MAP, Unasked,
 };
 pub use hard_state_file::{HardStateFile, HardStateFileError};
+pub use hearsay::Leads;
 pub use held::Held;
 pub use introductions::{Introduction, IntroductionReply, PENDING_NODES_MAX};
 pub use leases::{LEASE_GRACE_MS, LEASE_LOOK_MS};

@@ -37,6 +37,7 @@ use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
     effects::Effects,
+    hearsay::Leads,
     load::AppendKind,
     replacements::{Ready, Replacements, towards},
     replica::{Replica, StepError},
@@ -62,7 +63,7 @@ pub enum JoinReply {
     /// Not now; to be asked again.
     Later(JoinRefusal),
     /// Not primary; the one it knows of, if any, may be asked.
-    NotPrimary(Option<NodeId>),
+    NotPrimary(Option<Leads>),
     /// Never: no node of the network has that seat.
     NoSuchSeat,
     /// Never without a vote of the members: the node in that seat runs other code.
@@ -123,7 +124,9 @@ impl Replica {
             return Ok(reply);
         }
         if self.engine.role() != Role::Primary {
-            return Ok(JoinReply::NotPrimary(self.engine.primary()));
+            let committed = self.core.state.read().committed;
+            let leads = |node| Leads { node, committed };
+            return Ok(JoinReply::NotPrimary(self.engine.primary().map(leads)));
         }
         if farewell.is_some() {
             return Ok(JoinReply::Later(JoinRefusal::Changing));

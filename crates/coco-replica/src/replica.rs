@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::{
     effects::{Effects, Persist, Reply},
     governing::{Asked, GovernReply, GovernRequest, Governed, Governing},
-    hearsay::Hearsay,
+    hearsay::{Hearsay, Leads},
     introductions::Introduction,
     leases::Leases,
     ledger_state::SharedLedgerState,
@@ -109,8 +109,8 @@ pub enum Input {
     Campaign,
     /// Hand the primacy to this node.
     TransferTo(NodeId),
-    /// A node that this one asked for its seat gives none, and says who leads, if it knows.
-    Told(NodeId, Option<NodeId>),
+    /// A node that this one asked for its seat says who leads.
+    Told(NodeId, Leads),
     /// A node asks for a seat. Every one is answered, by `Effects::joins`.
     Join(Box<JoinRequest>),
     /// A node that nobody knows says who it is. Every one is answered, by `Effects::introduced`.
@@ -306,7 +306,7 @@ impl Replica {
                 // Asked for while stopping: a node that is not primary any more has nothing to hand over.
                 let _not_primary: Result<(), TransferError> = self.engine.transfer_to(node);
             }
-            Input::Told(by, primary) => self.take_word(by, primary)?,
+            Input::Told(by, leads) => self.take_word(by, leads)?,
             Input::Join(request) => self.join(&request, &mut effects)?,
             Input::Introduce(introduction) => self.introduce(&introduction, &mut effects)?,
             Input::Govern(ticket, request) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_consensus::Configuration;
-use coco_replica::{Input, JoinReply, JoinRequest};
+use coco_replica::{Input, JoinReply, JoinRequest, Leads};
 use coco_types::{NodeId, Role};
 
 use crate::{
@@ -181,12 +181,10 @@ impl World {
     pub(crate) fn seat_answered(&mut self, node: usize, answered: Answered) {
         let Answered { by, reply, voters } = answered;
         match reply {
-            JoinReply::NotPrimary(primary) => {
-                if let Some(primary) = primary {
-                    let hint = self.machines.iter().position(|machine| machine.id == primary);
-                    self.machines[node].hint = hint.filter(|hint| *hint != node);
-                }
-                self.told(node, by, primary);
+            JoinReply::NotPrimary(Some(leads)) => {
+                let hint = self.machines.iter().position(|machine| machine.id == leads.node);
+                self.machines[node].hint = hint.filter(|hint| *hint != node);
+                self.told(node, by, leads);
             }
             JoinReply::Retired | JoinReply::Quarantined => {
                 let farewells = &mut self.machines[node].farewells;
@@ -209,20 +207,23 @@ impl World {
                 self.marks.reach("the network wrote down that a node went on from its disk");
                 self.machines[node].resumed = None;
             }
-            JoinReply::Admitted | JoinReply::Later(_) | JoinReply::OtherCode => {}
+            JoinReply::Admitted
+            | JoinReply::Later(_)
+            | JoinReply::NotPrimary(None)
+            | JoinReply::OtherCode => {}
         }
     }
 
     /// A node hears from another who leads.
-    fn told(&mut self, node: usize, by: NodeId, primary: Option<NodeId>) {
+    fn told(&mut self, node: usize, by: NodeId, leads: Leads) {
         let listens = |world: &Self| {
             let replica = world.machines[node].replica.as_ref()?;
-            Some(primary.is_some_and(|primary| replica.listens_to(primary).expect("a row")))
+            Some(replica.listens_to(leads.node).expect("a row"))
         };
         let before = listens(self);
-        self.step(node, Input::Told(by, primary));
+        self.step(node, Input::Told(by, leads));
         if before == Some(false) && listens(self) == Some(true) {
-            self.marks.reach("a node believed others that one leads that it knew as quarantined");
+            self.marks.reach("a node believed another of who leads that it knew as quarantined");
         }
     }
 

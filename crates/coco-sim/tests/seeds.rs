@@ -221,8 +221,8 @@ const MENDED: [Mended; 34] = [
     },
     Mended {
         what: "A node that was away while another was quarantined did not follow it when it led again",
-        states: &["a node believed others that one leads that it knew as quarantined"],
-        seed: 9_223_372_037_200_777_958,
+        states: &["a node believed another of who leads that it knew as quarantined"],
+        seed: 9_223_372_037_300_003_866,
     },
 ];
 
