@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The floor of every crate. A crate that is not here has no place yet: give it one in the change that adds it.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("coco-types", 0),
     ("coco-planted", 0),
     ("coco-crypto", 1),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, u8); 21] = [
     ("coco-ledger", 2),
     ("coco-consensus", 2),
     ("coco-governance", 2),
+    ("coco-attest", 2),
     ("coco-adapter", 2),
     ("coco-replica", 3),
     ("coco-evm", 3),

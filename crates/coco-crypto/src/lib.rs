@@ -37,7 +37,7 @@ pub use sharing::{
 pub use token_key::{TokenKey, TokenKeyError};
 pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
-    ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, MemberSigner,
+    ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, MakerCertificate, MemberSigner,
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError,
     SignerCertificate, UserAuthority, Validity, certificate_key, endorse_node, endorse_service,
     is_host_name, is_root_authority, member_certificate, node_names, peer_dns_name, read_bundle,

@@ -2,6 +2,7 @@
 
 mod chain;
 mod client;
+mod maker;
 mod member;
 mod request;
 mod signer;
@@ -32,6 +33,7 @@ use crate::{
 
 pub use chain::verify_issued_by;
 pub use client::{ClientCertificate, UserAuthority, certificate_key};
+pub use maker::MakerCertificate;
 pub use member::{MEMBER_NAME_CHARACTERS_MAX, MemberSigner, member_certificate};
 pub use request::{
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, node_names,

@@ -178,8 +178,8 @@ fn is_authority(certificate: &X509Certificate<'_>) -> Result<bool, CertificateEr
 }
 
 /// Checks that each extension stands once and can be read, so that none counts as absent, and that whatever a certificate
-/// makes a condition is looked at here, or says nothing about clients.
-fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
+/// makes a condition is looked at here, or says nothing about whoever shows it.
+pub(super) fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), CertificateError> {
     let mut seen = BTreeSet::new();
     for found in certificate.extensions() {
         if !seen.insert(found.oid.as_bytes()) || found.parsed_extension().error().is_some() {

@@ -1,0 +1,239 @@
+//! The members' opinion of facts, and the type that only it can make.
+
+use std::fmt::Write as _;
+
+use coco_crypto::Validity;
+use coco_types::{Digest, NodeId};
+
+use crate::{
+    AppraisalPolicy, AppraiseError, Evidence, Facts, Flag, NitroFacts, NitroPolicy, PlatformFacts,
+    PlatformId, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, verify,
+};
+
+/// What whoever asked expects, beside what members admit.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The node whose key the evidence shall be bound to.
+    pub node: NodeId,
+    /// The bytes that bind it to that key and to this question.
+    pub bound: &'a [u8],
+}
+
+/// What is known of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeClaims {
+    /// The node.
+    pub node: NodeId,
+    /// What proves it.
+    pub platform: PlatformId,
+    /// How much that proves.
+    pub class: TrustClass,
+    /// What it runs: the platform's own measurement, in hexadecimal.
+    pub measurement: String,
+}
+
+/// Something that was appraised: there is no other way to make one than [`appraise`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attested<T> {
+    claims: T,
+    policy_version: u64,
+    evidence: Digest,
+    valid: Validity,
+}
+
+impl<T> Attested<T> {
+    /// What was found to be so.
+    #[must_use]
+    pub const fn claims(&self) -> &T {
+        &self.claims
+    }
+
+    /// By which version of the members' manifests.
+    #[must_use]
+    pub const fn policy_version(&self) -> u64 {
+        self.policy_version
+    }
+
+    /// SHA-256 of the evidence.
+    #[must_use]
+    pub const fn evidence(&self) -> Digest {
+        self.evidence
+    }
+
+    /// When all that it rests on counts.
+    #[must_use]
+    pub const fn valid(&self) -> Validity {
+        self.valid
+    }
+}
+
+/// Verifies evidence, and holds it against what members admit and what is expected, at the time `now` in seconds since 1970.
+///
+/// # Errors
+/// [`AppraiseEvidenceError`] with the first thing that is wrong.
+pub fn appraise(
+    evidence: &Evidence,
+    endorsements: &crate::Endorsements,
+    now: u64,
+    policy: &AppraisalPolicy,
+    expected: &Expected<'_>,
+) -> Result<Attested<NodeClaims>, AppraiseEvidenceError> {
+    let facts = verify(evidence, endorsements, now)?;
+    judge(&facts, now, policy, expected)?;
+    let claims = NodeClaims {
+        node: expected.node,
+        platform: facts.platform_id(),
+        class: facts.class(),
+        measurement: measurement(&facts),
+    };
+    Ok(Attested {
+        claims,
+        policy_version: policy.version,
+        evidence: evidence.digest(),
+        valid: facts.valid(),
+    })
+}
+
+/// Evidence that is not believed, or not wanted.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum AppraiseEvidenceError {
+    /// It does not prove what it says.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// It is not what members admit, or what was asked for.
+    #[error(transparent)]
+    Appraise(#[from] AppraiseError),
+}
+
+/// Holds facts against a policy: first whether they are for this question, then of which machine, then of which program.
+fn judge(
+    facts: &Facts,
+    now: u64,
+    policy: &AppraisalPolicy,
+    expected: &Expected<'_>,
+) -> Result<(), AppraiseError> {
+    if facts.bound() != expected.bound {
+        let (have, need) = (hex(facts.bound()), hex(expected.bound));
+        return Err(AppraiseError::Binding { have, need });
+    }
+    let (have, need) = (facts.class(), policy.class_min);
+    if have < need {
+        return Err(AppraiseError::Class { have, need });
+    }
+    let age_max_s = policy.age_max_s;
+    if let Some(made) = facts.made().filter(|made| made.abs_diff(now) > age_max_s) {
+        return Err(AppraiseError::Stale { made, now, age_max_s });
+    }
+    match (facts.platform(), &policy.snp, &policy.nitro) {
+        (PlatformFacts::Snp(facts), Some(policy), _) => judge_snp(facts, policy),
+        (PlatformFacts::Nitro(facts), _, Some(policy)) => judge_nitro(facts, policy),
+        (PlatformFacts::Snp(_) | PlatformFacts::Nitro(_), ..) => {
+            Err(AppraiseError::PlatformNotAllowed(facts.platform_id()))
+        }
+    }
+}
+
+fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+    let is_refused = |flag: &&Flag| match flag {
+        Flag::Debug | Flag::Migration | Flag::MaskedKey => true,
+        Flag::Smt => !policy.smt,
+        Flag::AliasUnchecked => policy.alias_check,
+    };
+    if let Some(flag) = facts.flags.iter().find(is_refused) {
+        return Err(AppraiseError::Flag(*flag));
+    }
+    judge_snp_machine(facts, policy)?;
+    if facts.vmpl > policy.vmpl_max {
+        return Err(AppraiseError::Vmpl { have: facts.vmpl, max: policy.vmpl_max });
+    }
+    let runs = |code: &&crate::SnpCode| code.measurement == facts.measurement;
+    let mut same = policy.code.iter().filter(runs).peekable();
+    if same.peek().is_none() {
+        let have = hex(&facts.measurement);
+        return Err(AppraiseError::Measurement { platform: PlatformId::Snp, have });
+    }
+    let has_data = |code: &&crate::SnpCode| {
+        code.host_data.as_ref().is_none_or(|admitted| admitted.contains(&facts.host_data))
+    };
+    let least = same.filter(has_data).map(|code| code.guest_svn_min).min();
+    let Some(need) = least else {
+        return Err(AppraiseError::HostData { have: hex(&facts.host_data) });
+    };
+    if facts.guest_svn < need {
+        return Err(AppraiseError::GuestSvn { have: facts.guest_svn, need });
+    }
+    Ok(())
+}
+
+/// Whether the machine, its firmware and its key are admitted.
+fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+    if facts.version < policy.version_min {
+        let (have, need) = (facts.version, policy.version_min);
+        return Err(AppraiseError::ReportVersion { have, need });
+    }
+    let Some(machines) = policy.generations.get(&facts.generation) else {
+        return Err(AppraiseError::Generation(facts.generation));
+    };
+    let is_admitted = match &facts.key {
+        SnpKey::Vcek => policy.vcek,
+        SnpKey::Vlek { provider } => policy.vlek_providers.contains(provider),
+    };
+    if !is_admitted {
+        let have = match &facts.key {
+            SnpKey::Vcek => "VCEK of the chip".to_owned(),
+            SnpKey::Vlek { provider } => format!("VLEK of {provider:?}"),
+        };
+        return Err(AppraiseError::Key { have });
+    }
+    if machines.chips.as_ref().is_some_and(|chips| !chips.contains(&facts.chip_id)) {
+        return Err(AppraiseError::HardwareId { have: hex(&facts.chip_id) });
+    }
+    // What is reported may be set back as far as what is committed.
+    for (which, tcb) in [("committed", facts.committed_tcb), ("reported", facts.reported_tcb)] {
+        let least = machines.tcb_min.components().into_iter();
+        for ((component, have), (_, need)) in tcb.components().into_iter().zip(least) {
+            if have < need {
+                return Err(AppraiseError::Tcb { which, component, have, need });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseError> {
+    if facts.debug {
+        return Err(AppraiseError::Flag(Flag::Debug));
+    }
+    let runs = |code: &crate::NitroCode| {
+        !code.pcrs.is_empty()
+            && code.is_tpm == facts.is_tpm
+            && code.pcrs.iter().all(|(at, value)| facts.pcrs.get(at) == Some(value))
+    };
+    if policy.code.iter().any(runs) {
+        return Ok(());
+    }
+    let have = nitro_measurement(facts);
+    Err(AppraiseError::Measurement { platform: PlatformId::Nitro, have })
+}
+
+/// What runs, in one text.
+fn measurement(facts: &Facts) -> String {
+    match facts.platform() {
+        PlatformFacts::Snp(facts) => hex(&facts.measurement),
+        PlatformFacts::Nitro(facts) => nitro_measurement(facts),
+    }
+}
+
+fn nitro_measurement(facts: &NitroFacts) -> String {
+    let registers = facts.pcrs.iter().map(|(at, value)| format!("{at}:{}", hex(value)));
+    registers.collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        // A text takes every write.
+        let _written: Result<(), std::fmt::Error> = write!(text, "{byte:02x}");
+    }
+    text
+}

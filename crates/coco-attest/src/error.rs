@@ -1,0 +1,233 @@
+//! Why evidence is not believed, or not wanted.
+
+use coco_crypto::{CertificateError, SignatureInvalid, Validity};
+use thiserror::Error;
+
+use crate::{PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
+
+/// A link of a maker's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// From the key that signs evidence to the authority above it.
+    Leaf,
+    /// Between authorities; the first is 1.
+    Between(usize),
+    /// The root, by itself.
+    Root,
+}
+
+/// A piece of evidence or endorsements that has a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The certificate of the key that signs evidence.
+    LeafCertificate,
+    /// An authority between it and the root; the first is 1.
+    Authority(usize),
+    /// The root.
+    RootCertificate,
+}
+
+/// Evidence or endorsements that do not prove what they say.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum VerifyError {
+    /// More bytes than are read.
+    #[error("evidence has {found} bytes, at most {limit} are read")]
+    Long {
+        /// Bytes given.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More certificates than are read.
+    #[error("{found} certificates came with the evidence, at most {limit} are read")]
+    Certificates {
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The evidence does not follow its format.
+    #[error("{what}, at byte {at} of the evidence")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Where.
+        at: usize,
+    },
+    /// A version, an algorithm or a processor that is not known here.
+    #[error("{what} {found} is not known here")]
+    Unsupported {
+        /// Of what.
+        what: &'static str,
+        /// What stands there.
+        found: u64,
+    },
+    /// The chain has too few or too many certificates.
+    #[error("the chain has {found} certificates, where {expected} are expected")]
+    ChainLength {
+        /// How many came.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+    /// A certificate of the chain was not issued by the next.
+    #[error("certificate chain, {link:?}: {source}")]
+    Chain {
+        /// Which.
+        link: Link,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+    /// The chain ends at a root that is not pinned.
+    #[error("the chain ends at {found}, which is no root of this platform")]
+    Root {
+        /// SHA-256 of it, or of its key.
+        found: coco_types::Digest,
+    },
+    /// The evidence is not signed by the key of the chain.
+    #[error("the evidence is not signed by the key that its certificate names")]
+    Signature(#[from] SignatureInvalid),
+    /// A piece counts later only.
+    #[error("{piece:?} counts from {} on, and it is {now}", .validity.not_before)]
+    NotYetValid {
+        /// Which.
+        piece: Piece,
+        /// Its period.
+        validity: Validity,
+        /// In seconds since 1970.
+        now: u64,
+    },
+    /// A piece counts no more.
+    #[error("{piece:?} counted until {}, and it is {now}", .validity.not_after)]
+    Expired {
+        /// Which.
+        piece: Piece,
+        /// Its period.
+        validity: Validity,
+        /// In seconds since 1970.
+        now: u64,
+    },
+    /// The certificate of the key is another machine's, or of another state of it.
+    #[error("{what} of the certificate is not that of the evidence")]
+    OtherMachine {
+        /// What differs.
+        what: &'static str,
+    },
+}
+
+/// Something about a machine that a policy may refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flag {
+    /// Its host may look into it.
+    Debug,
+    /// It may be moved to another machine.
+    Migration,
+    /// Two threads share a core.
+    Smt,
+    /// The key of the machine is not in the report.
+    MaskedKey,
+    /// The processor has not checked that no two addresses name the same memory (AMD-SB-3015, "`BadRAM`").
+    AliasUnchecked,
+}
+
+/// Facts that a policy does not want.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum AppraiseError {
+    /// Members have not admitted the platform.
+    #[error("the policy admits no evidence of the platform {0}")]
+    PlatformNotAllowed(PlatformId),
+    /// The platform proves too little.
+    #[error("the platform is of the class {have}, and the policy wants {need}")]
+    Class {
+        /// What it is of.
+        have: TrustClass,
+        /// What is wanted.
+        need: TrustClass,
+    },
+    /// The evidence is not for whoever asks.
+    #[error("the evidence was not made for this question: it binds {have}, and should {need}")]
+    Binding {
+        /// In hexadecimal.
+        have: String,
+        /// In hexadecimal.
+        need: String,
+    },
+    /// It was made too long ago.
+    #[error("the evidence is of {made}, which is more than {age_max_s} s before or after {now}")]
+    Stale {
+        /// When it was made.
+        made: u64,
+        /// When it is appraised.
+        now: u64,
+        /// How old it may be.
+        age_max_s: u64,
+    },
+    /// What runs there was not admitted.
+    #[error("the measurement {have} of the platform {platform} is not admitted")]
+    Measurement {
+        /// Of which platform.
+        platform: PlatformId,
+        /// In hexadecimal.
+        have: String,
+    },
+    /// What its host gave it was not admitted.
+    #[error("the host data {have} are not admitted with this measurement")]
+    HostData {
+        /// In hexadecimal.
+        have: String,
+    },
+    /// The guest's own version is too low.
+    #[error("the guest's security version is {have}, and at least {need} is wanted")]
+    GuestSvn {
+        /// What it has.
+        have: u32,
+        /// What is wanted.
+        need: u32,
+    },
+    /// A processor that is not admitted.
+    #[error("processors of the generation {0} are not admitted")]
+    Generation(Generation),
+    /// A machine that is not on the list.
+    #[error("the machine {have} is not on the list of this generation")]
+    HardwareId {
+        /// In hexadecimal.
+        have: String,
+    },
+    /// The report does not say by itself which processor it is of.
+    #[error("the report has the version {have}, and at least {need} is wanted")]
+    ReportVersion {
+        /// What it has.
+        have: u32,
+        /// What is wanted.
+        need: u32,
+    },
+    /// Firmware that is too old.
+    #[error("{which} TCB: {component} is {have}, and at least {need} is wanted")]
+    Tcb {
+        /// Which of the report's.
+        which: &'static str,
+        /// Which part.
+        component: TcbComponent,
+        /// What it has.
+        have: u8,
+        /// What is wanted.
+        need: u8,
+    },
+    /// A report that was made for somebody with fewer rights inside the machine, or by its host.
+    #[error("the report is of the privilege level {have}, and at most {max} is admitted")]
+    Vmpl {
+        /// Of which.
+        have: u32,
+        /// The highest that is admitted.
+        max: u32,
+    },
+    /// The key that signed is of a kind that is not admitted.
+    #[error("reports under the key {have} are not admitted")]
+    Key {
+        /// Which.
+        have: String,
+    },
+    /// Something about the machine.
+    #[error("the machine has what the policy refuses: {0:?}")]
+    Flag(Flag),
+}

@@ -1,0 +1,72 @@
+//! Evidence of trusted execution environments, and what to think of it.
+//!
+//! A platform's *evidence* says what runs on a machine, and *endorsements* of its maker say why that is to be believed: both come from
+//! whoever wants to be believed, or from its host. [`verify`] checks all that can be checked without an opinion: signatures up to the
+//! maker's root, which is pinned here, the periods of every piece, and that the pieces belong together. What comes out are [`Facts`],
+//! which are signed and may still be of a machine that nobody wants. [`appraise`] holds them against the members' [`AppraisalPolicy`]
+//! and against what the asker expects, and is the only maker of [`Attested`].
+//!
+//! Everything is a function of its inputs, the time among them: who appraises again, years later and elsewhere, comes to the same.
+//!
+//! | module | platform | class | specification |
+//! |---|---|---|---|
+//! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
+//! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor` | AWS, "Nitro Enclaves attestation process" |
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+mod attested;
+mod error;
+mod evidence;
+mod facts;
+mod nitro;
+mod policy;
+mod snp;
+
+pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
+pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
+pub use evidence::{
+    ENDORSEMENT_CERTIFICATES_MAX, EVIDENCE_BYTES_MAX, Endorsements, Evidence, PlatformId,
+};
+pub use facts::{
+    Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent, TrustClass,
+};
+pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
+pub use policy::{
+    AppraisalPolicy, NitroCode, NitroPolicy, SnpCode, SnpGenerationPolicy, SnpPolicy,
+};
+pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
+
+use coco_crypto::Validity;
+
+/// Checks evidence and its endorsements at the time `now`, in seconds since 1970.
+///
+/// # Errors
+/// [`VerifyError`] with the first thing that is wrong.
+pub fn verify(
+    evidence: &Evidence,
+    endorsements: &Endorsements,
+    now: u64,
+) -> Result<Facts, VerifyError> {
+    let found = evidence.body.len();
+    if found > EVIDENCE_BYTES_MAX {
+        return Err(VerifyError::Long { found, limit: EVIDENCE_BYTES_MAX });
+    }
+    let found = endorsements.certificates.len();
+    if found > ENDORSEMENT_CERTIFICATES_MAX {
+        return Err(VerifyError::Certificates { found, limit: ENDORSEMENT_CERTIFICATES_MAX });
+    }
+    match evidence.platform {
+        PlatformId::Snp => snp::verify(&evidence.body, &endorsements.certificates, now),
+        PlatformId::Nitro => nitro::verify(&evidence.body, &endorsements.certificates, now),
+    }
+}
+
+/// The part of a period that lies in another as well; nothing when there is none.
+pub(crate) fn common(one: Validity, other: Validity) -> Option<Validity> {
+    let both = Validity {
+        not_before: one.not_before.max(other.not_before),
+        not_after: one.not_after.min(other.not_after),
+    };
+    (both.not_before <= both.not_after).then_some(both)
+}

@@ -1,0 +1,318 @@
+//! AWS: documents in CBOR, signed under COSE (ES384) by a certificate that came into being with the enclave and lives for three hours.
+//!
+//! ```text
+//! document ── leaf ── instance ── zone ── region ── root, pinned by its bytes
+//! ```
+//!
+//! The chain is in the document, the root first. There are no lists of revoked certificates and no versions of firmware: what is
+//! believed is AWS.
+
+use std::collections::BTreeMap;
+
+use coco_crypto::{MakerCertificate, SignatureInvalid, cose::to_be_signed};
+use coco_types::Digest;
+use minicbor::{Decoder, data::Type};
+
+use crate::{
+    common,
+    error::{Link, Piece, VerifyError},
+    facts::{Facts, NitroFacts, PlatformFacts},
+};
+
+/// Longest document that is read, in bytes. AWS makes none longer than this.
+pub const NITRO_DOCUMENT_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a register.
+pub const NITRO_PCR_BYTES: usize = 48;
+
+/// SHA-256 of the root's certificate: that of AWS, `aws.nitro-enclaves`, valid until 2049.
+pub const NITRO_ROOT: Digest = Digest([
+    0x64, 0x1a, 0x03, 0x21, 0xa3, 0xe2, 0x44, 0xef, 0xe4, 0x56, 0x46, 0x31, 0x95, 0xd6, 0x06, 0x31,
+    0x7e, 0xd7, 0xcd, 0xcc, 0x3c, 0x17, 0x56, 0xe0, 0x98, 0x93, 0xf3, 0xc6, 0x8f, 0x79, 0xbb, 0x5b,
+]);
+
+/// Most certificates between the root and the leaf, both not counted.
+const BETWEEN_MAX: usize = 8;
+/// Most registers, as a TPM has.
+const PCRS_MAX: u64 = 32;
+/// Most fields of a document.
+const FIELDS_MAX: u64 = 16;
+/// Most bytes that whoever asked, or whatever runs there, may have put in.
+const GIVEN_BYTES_MAX: usize = 1024;
+/// Most characters of the name of an instance and its enclave.
+const MODULE_CHARACTERS_MAX: usize = 256;
+/// Registers that say what an enclave is; all zero where it was started to be looked into.
+const CODE_PCRS: [u8; 3] = [0, 1, 2];
+
+/// The protected headers: the algorithm is ES384 (-35).
+const PROTECTED: &[u8] = &[0xa1, 0x01, 0x38, 0x22];
+
+pub(crate) fn verify(
+    body: &[u8],
+    certificates: &[MakerCertificate],
+    now: u64,
+) -> Result<Facts, VerifyError> {
+    if body.len() > NITRO_DOCUMENT_BYTES_MAX {
+        return Err(VerifyError::Long { found: body.len(), limit: NITRO_DOCUMENT_BYTES_MAX });
+    }
+    // They come with the document.
+    if !certificates.is_empty() {
+        return Err(VerifyError::ChainLength { found: certificates.len(), expected: 0 });
+    }
+    let message = Message::read(body)?;
+    let document = Document::read(message.payload, message.payload_at)?;
+    let (leaf, authorities) = document.chain()?;
+    let [root, between @ ..] = authorities.as_slice() else {
+        return Err(VerifyError::ChainLength { found: 0, expected: 1 });
+    };
+    let found = root.digest();
+    if found != NITRO_ROOT {
+        return Err(VerifyError::Root { found });
+    }
+    let mut above = root;
+    for (certificate, at) in between.iter().zip((1..=between.len()).rev()) {
+        let issued = certificate.verify_issued_by(above);
+        issued.map_err(|source| VerifyError::Chain { link: Link::Between(at), source })?;
+        above = certificate;
+    }
+    leaf.verify_issued_by(above)
+        .map_err(|source| VerifyError::Chain { link: Link::Leaf, source })?;
+    let key = leaf.key().map_err(|_| SignatureInvalid)?;
+    key.verify_fixed(&to_be_signed(message.protected, message.payload), message.signature)?;
+
+    let made = document.made_ms / 1000;
+    let pieces = std::iter::once((Piece::LeafCertificate, &leaf))
+        .chain(between.iter().rev().zip(1..).map(|(one, at)| (Piece::Authority(at), one)))
+        .chain(std::iter::once((Piece::RootCertificate, root)));
+    let mut valid = leaf.validity();
+    for (piece, certificate) in pieces {
+        let validity = certificate.validity();
+        for now in [made, now] {
+            if now < validity.not_before {
+                return Err(VerifyError::NotYetValid { piece, validity, now });
+            }
+            if now > validity.not_after {
+                return Err(VerifyError::Expired { piece, validity, now });
+            }
+        }
+        // All of them hold `now`, so they have it in common.
+        valid = common(valid, validity).unwrap_or(valid);
+    }
+    let (facts, bound) = document.facts();
+    let platform = PlatformFacts::Nitro(facts);
+    Ok(Facts { bound, made: Some(made), valid, platform })
+}
+
+fn malformed(what: &'static str, at: usize) -> VerifyError {
+    VerifyError::Malformed { what, at }
+}
+
+/// The signed message: COSE Sign1 without its tag, as AWS writes it.
+struct Message<'a> {
+    protected: &'a [u8],
+    payload: &'a [u8],
+    payload_at: usize,
+    signature: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, VerifyError> {
+        let mut decoder = Decoder::new(bytes);
+        let what = "not a COSE Sign1 message without a tag";
+        let array = decoder.array().map_err(|_| malformed(what, 0))?;
+        if array != Some(4) {
+            return Err(malformed(what, 0));
+        }
+        let protected = bytes_of(&mut decoder, "the protected headers")?;
+        if protected != PROTECTED {
+            return Err(malformed("the algorithm is not ES384", decoder.position()));
+        }
+        let at = decoder.position();
+        if !matches!(decoder.map(), Ok(Some(0))) {
+            return Err(malformed("unprotected headers, of which there are none", at));
+        }
+        let payload = bytes_of(&mut decoder, "the payload")?;
+        let payload_at = decoder.position().saturating_sub(payload.len());
+        let signature = bytes_of(&mut decoder, "the signature")?;
+        if decoder.position() != bytes.len() {
+            return Err(malformed("bytes after the message", decoder.position()));
+        }
+        let message = Self { protected, payload, payload_at, signature };
+        // Numbers can be written longer than they need, and nothing of that is signed.
+        let differs = message.encode();
+        let at = differs.iter().zip(bytes).position(|(one, other)| one != other);
+        match at {
+            None if differs.len() == bytes.len() => Ok(message),
+            at => Err(malformed("another encoding than the shortest", at.unwrap_or_default())),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut encoder = minicbor::Encoder::new(Vec::new());
+        let written = encoder
+            .array(4)
+            .and_then(|encoder| encoder.bytes(self.protected))
+            .and_then(|encoder| encoder.map(0))
+            .and_then(|encoder| encoder.bytes(self.payload))
+            .and_then(|encoder| encoder.bytes(self.signature))
+            .is_ok();
+        assert!(written, "memory takes every write");
+        encoder.into_writer()
+    }
+}
+
+/// What is signed.
+#[derive(Default)]
+struct Document<'a> {
+    module_id: &'a str,
+    made_ms: u64,
+    pcrs: BTreeMap<u8, &'a [u8]>,
+    is_tpm: bool,
+    certificate: &'a [u8],
+    authorities: Vec<&'a [u8]>,
+    public_key: &'a [u8],
+    user_data: &'a [u8],
+    nonce: &'a [u8],
+}
+
+impl<'a> Document<'a> {
+    fn read(bytes: &'a [u8], start: usize) -> Result<Self, VerifyError> {
+        let mut decoder = Decoder::new(bytes);
+        let at = |decoder: &Decoder<'_>| start.saturating_add(decoder.position());
+        let count = decoder.map().map_err(|_| malformed("not a map", start))?;
+        let count = count
+            .filter(|count| *count <= FIELDS_MAX)
+            .ok_or_else(|| malformed("a map of no or of too great length", start))?;
+        let mut document = Self::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..count {
+            let place = at(&decoder);
+            let field = decoder.str().map_err(|_| malformed("a field without a name", place))?;
+            if !seen.insert(field) {
+                return Err(malformed("a field that stands twice", place));
+            }
+            let read = document.field(field, &mut decoder);
+            read.map_err(|what| malformed(what, at(&decoder)))?;
+        }
+        if decoder.position() != bytes.len() {
+            return Err(malformed("bytes after the document", at(&decoder)));
+        }
+        for field in ["module_id", "digest", "timestamp", "certificate", "cabundle"] {
+            if !seen.contains(field) {
+                return Err(malformed("a field is missing that every document has", start));
+            }
+        }
+        if seen.contains("pcrs") == seen.contains("nitrotpm_pcrs") {
+            return Err(malformed("not the registers of one kind", start));
+        }
+        Ok(document)
+    }
+
+    fn field(&mut self, name: &str, decoder: &mut Decoder<'a>) -> Result<(), &'static str> {
+        match name {
+            "module_id" => {
+                self.module_id = decoder
+                    .str()
+                    .ok()
+                    .filter(|name| name.len() <= MODULE_CHARACTERS_MAX)
+                    .ok_or("the module is no text of up to 256 bytes")?;
+            }
+            "digest" => {
+                if decoder.str().ok() != Some("SHA384") {
+                    return Err("the registers are not of SHA-384");
+                }
+            }
+            "timestamp" => self.made_ms = decoder.u64().map_err(|_| "the time is no number")?,
+            "pcrs" => self.pcrs = pcrs(decoder)?,
+            "nitrotpm_pcrs" => {
+                self.is_tpm = true;
+                self.pcrs = pcrs(decoder)?;
+            }
+            "certificate" => {
+                self.certificate = decoder.bytes().map_err(|_| "the certificate is no bytes")?;
+            }
+            "cabundle" => {
+                let what = "the chain is no list of up to nine certificates";
+                let count = decoder.array().ok().flatten().ok_or(what)?;
+                if count > (BETWEEN_MAX as u64).saturating_add(1) {
+                    return Err(what);
+                }
+                for _ in 0..count {
+                    self.authorities.push(decoder.bytes().map_err(|_| what)?);
+                }
+            }
+            "public_key" => self.public_key = given(decoder)?,
+            "user_data" => self.user_data = given(decoder)?,
+            "nonce" => self.nonce = given(decoder)?,
+            _ => return Err("a field that is not known here"),
+        }
+        Ok(())
+    }
+
+    /// The certificate of the key, and those above it, the root first.
+    fn chain(&self) -> Result<(MakerCertificate, Vec<MakerCertificate>), VerifyError> {
+        let read = |link, der: &[u8]| {
+            MakerCertificate::from_der(der).map_err(|source| VerifyError::Chain { link, source })
+        };
+        let leaf = read(Link::Leaf, self.certificate)?;
+        let last = self.authorities.len().saturating_sub(1);
+        let authorities = self.authorities.iter().enumerate().map(|(at, der)| {
+            let link = if at == 0 {
+                Link::Root
+            } else {
+                Link::Between(last.saturating_sub(at).saturating_add(1))
+            };
+            read(link, der)
+        });
+        Ok((leaf, authorities.collect::<Result<_, _>>()?))
+    }
+
+    /// What it says, and what it binds.
+    fn facts(&self) -> (NitroFacts, Vec<u8>) {
+        let is_zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
+        let pcrs: BTreeMap<u8, Vec<u8>> = self
+            .pcrs
+            .iter()
+            .filter(|(_, value)| !is_zero(value))
+            .map(|(at, value)| (*at, value.to_vec()))
+            .collect();
+        let debug = CODE_PCRS.iter().all(|at| !pcrs.contains_key(at));
+        let facts = NitroFacts {
+            pcrs,
+            is_tpm: self.is_tpm,
+            module_id: self.module_id.to_owned(),
+            nonce: self.nonce.to_vec(),
+            public_key: self.public_key.to_vec(),
+            debug,
+        };
+        (facts, self.user_data.to_vec())
+    }
+}
+
+fn bytes_of<'a>(decoder: &mut Decoder<'a>, what: &'static str) -> Result<&'a [u8], VerifyError> {
+    let at = decoder.position();
+    decoder.bytes().map_err(|_| malformed(what, at))
+}
+
+/// What was put in: bytes, or nothing.
+fn given<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8], &'static str> {
+    let what = "what was given is no bytes, or too many";
+    if decoder.datatype().ok() == Some(Type::Null) {
+        return decoder.null().map(|()| &[][..]).map_err(|_| what);
+    }
+    decoder.bytes().ok().filter(|bytes| bytes.len() <= GIVEN_BYTES_MAX).ok_or(what)
+}
+
+fn pcrs<'a>(decoder: &mut Decoder<'a>) -> Result<BTreeMap<u8, &'a [u8]>, &'static str> {
+    let what = "the registers are no map of up to 32 numbers to 48 bytes each";
+    let count = decoder.map().ok().flatten().filter(|count| *count <= PCRS_MAX).ok_or(what)?;
+    let mut pcrs = BTreeMap::new();
+    for _ in 0..count {
+        let at = decoder.u8().map_err(|_| what)?;
+        let value = decoder.bytes().map_err(|_| what)?;
+        if value.len() != NITRO_PCR_BYTES || pcrs.insert(at, value).is_some() {
+            return Err(what);
+        }
+    }
+    Ok(pcrs)
+}

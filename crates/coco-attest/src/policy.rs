@@ -1,0 +1,82 @@
+//! What members admit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    facts::{SnpTcb, TrustClass},
+    snp::Generation,
+};
+
+/// What evidence has to prove. A platform that is not named is not admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppraisalPolicy {
+    /// The version of the members' manifests that this follows.
+    pub version: u64,
+    /// The least class.
+    pub class_min: TrustClass,
+    /// How long ago evidence may have been made, and how far the clock of whoever made it may be ahead, in seconds, where a platform
+    /// says when it made it.
+    pub age_max_s: u64,
+    /// AMD SEV-SNP.
+    pub snp: Option<SnpPolicy>,
+    /// AWS.
+    pub nitro: Option<NitroPolicy>,
+}
+
+/// What reports of AMD SEV-SNP have to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnpPolicy {
+    /// The processors, each with its conditions. Keys of Milan can be computed by whoever has had the machine (arXiv 2605.12990): name
+    /// it with machines only.
+    pub generations: BTreeMap<Generation, SnpGenerationPolicy>,
+    /// The least version of a report. Those before 3 do not say themselves of which processor they are.
+    pub version_min: u32,
+    /// The highest level that may have asked; 0 unless a paravisor stands above the guest.
+    pub vmpl_max: u32,
+    /// Whether the chips' own keys are admitted.
+    pub vcek: bool,
+    /// Providers whose keys are admitted, as their certificates name them.
+    pub vlek_providers: BTreeSet<String>,
+    /// Whether two threads may share a core.
+    pub smt: bool,
+    /// Whether the firmware must have checked that no two addresses name the same memory.
+    pub alias_check: bool,
+    /// What may run there.
+    pub code: Vec<SnpCode>,
+}
+
+/// What is asked of processors of one generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnpGenerationPolicy {
+    /// The oldest firmware, of what is reported and of what is committed.
+    pub tcb_min: SnpTcb,
+    /// The machines by their chips' ids; any, if nothing is said.
+    pub chips: Option<BTreeSet<[u8; 64]>>,
+}
+
+/// A program of SEV-SNP guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnpCode {
+    /// What is loaded before the start.
+    pub measurement: [u8; 48],
+    /// What the host may give to it; anything, if nothing is said.
+    pub host_data: Option<BTreeSet<[u8; 32]>>,
+    /// The least version by its owner.
+    pub guest_svn_min: u32,
+}
+
+/// What documents of AWS have to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NitroPolicy {
+    /// What may run there.
+    pub code: Vec<NitroCode>,
+}
+
+/// A program of AWS enclaves or instances: registers that have to be these. One that names none admits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NitroCode {
+    /// Whether they are those of `NitroTPM`.
+    pub is_tpm: bool,
+    /// By number, 48 bytes each.
+    pub pcrs: BTreeMap<u8, Vec<u8>>,
+}

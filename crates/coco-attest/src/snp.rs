@@ -1,0 +1,232 @@
+//! AMD SEV-SNP: a report of 1,184 bytes, signed by a key of the chip (VCEK) or by one that AMD gave a provider of clouds (VLEK).
+//!
+//! ```text
+//! report ── P-384 ── VCEK or VLEK ── RSA-PSS ── ASK or ASVK ── RSA-PSS ── ARK, pinned by its key for each generation
+//! ```
+//!
+//! The certificate of a key says for which firmware and, of a VCEK, for which chip it was made: both must be those of the report.
+//! AMD gives its certificates the serial number 0, and publishes lists of revoked ones, which are not looked at yet.
+
+mod report;
+
+use std::fmt;
+
+use coco_crypto::{MakerCertificate, SignatureInvalid};
+use coco_types::Digest;
+
+use crate::{
+    common,
+    error::{Flag, Link, Piece, VerifyError},
+    facts::{Facts, PlatformFacts, SnpFacts, SnpKey, SnpTcb},
+};
+use report::{Report, SIGNED_BYTES, SigningKey};
+
+/// Bytes of a report.
+pub const SNP_REPORT_BYTES: usize = 1184;
+
+/// A generation of AMD's processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Generation {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 9004 and 8004, with Bergamo and Siena.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+/// SHA-256 of the root's key (SPKI) of each generation: those of AMD's certificates `ARK-Milan`, `ARK-Genoa` and `ARK-Turin`.
+pub const SNP_ROOTS: [(Generation, Digest); 3] = [
+    (
+        Generation::Milan,
+        Digest([
+            0x9f, 0x05, 0x6b, 0xee, 0x44, 0x37, 0x7e, 0x29, 0x30, 0x8c, 0xb5, 0xff, 0xa8, 0x95,
+            0xbd, 0xfb, 0x62, 0xd1, 0x88, 0x81, 0xfa, 0x6b, 0xed, 0x8d, 0x6f, 0x07, 0x5b, 0x02,
+            0x04, 0x08, 0x9c, 0xb9,
+        ]),
+    ),
+    (
+        Generation::Genoa,
+        Digest([
+            0x42, 0x9a, 0x69, 0xc9, 0x42, 0x2a, 0xa2, 0x58, 0xee, 0x4d, 0x8d, 0xb5, 0xfc, 0xda,
+            0x9c, 0x64, 0x70, 0xef, 0x15, 0xf8, 0xcd, 0x5a, 0x9c, 0xeb, 0xd6, 0xcb, 0xc7, 0xd9,
+            0x0b, 0x86, 0x38, 0x31,
+        ]),
+    ),
+    (
+        Generation::Turin,
+        Digest([
+            0x4f, 0x12, 0x54, 0x10, 0x56, 0x3a, 0x2a, 0xb9, 0xa5, 0x03, 0x56, 0xf9, 0x24, 0x3f,
+            0x6f, 0xe0, 0xb6, 0xf7, 0x3d, 0xe9, 0x86, 0x03, 0xf5, 0x3f, 0x90, 0x33, 0x9c, 0x70,
+            0xe9, 0xd7, 0xad, 0x08,
+        ]),
+    ),
+];
+
+impl Generation {
+    /// Its name, as AMD's certificates begin to write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Milan => "Milan",
+            Self::Genoa => "Genoa",
+            Self::Turin => "Turin",
+        }
+    }
+
+    /// The generation of a family and a model, both with their extensions (AMD 57230).
+    const fn of(family: u8, model: u8) -> Option<Self> {
+        match (family, model) {
+            (0x19, 0x00..=0x0f) => Some(Self::Milan),
+            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(Self::Genoa),
+            (0x1a, 0x00..=0x11) => Some(Self::Turin),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where AMD's certificates say of what they are: 1.3.6.1.4.1.3704.1.
+const AMD: [u64; 8] = [1, 3, 6, 1, 4, 1, 3704, 1];
+
+pub(crate) fn verify(
+    body: &[u8],
+    certificates: &[MakerCertificate],
+    now: u64,
+) -> Result<Facts, VerifyError> {
+    let report = Report::read(body)?;
+    let [leaf, authority, root] = certificates else {
+        return Err(VerifyError::ChainLength { found: certificates.len(), expected: 3 });
+    };
+    let found = root.key_digest();
+    let pinned = SNP_ROOTS.into_iter().find(|(_, key)| *key == found);
+    let (generation, _) = pinned.ok_or(VerifyError::Root { found })?;
+    let chain = |link, below: &MakerCertificate, above: &MakerCertificate| {
+        below.verify_issued_by(above).map_err(|source| VerifyError::Chain { link, source })
+    };
+    chain(Link::Root, root, root)?;
+    chain(Link::Between(1), authority, root)?;
+    chain(Link::Leaf, leaf, authority)?;
+    let key = leaf.key().map_err(|_| SignatureInvalid)?;
+    let signed = body.get(..SIGNED_BYTES).ok_or(SignatureInvalid)?;
+    key.verify_fixed(signed, &report.signature)?;
+
+    let periods = [
+        (Piece::LeafCertificate, leaf),
+        (Piece::Authority(1), authority),
+        (Piece::RootCertificate, root),
+    ];
+    let mut valid = leaf.validity();
+    for (piece, certificate) in periods {
+        let validity = certificate.validity();
+        if now < validity.not_before {
+            return Err(VerifyError::NotYetValid { piece, validity, now });
+        }
+        if now > validity.not_after {
+            return Err(VerifyError::Expired { piece, validity, now });
+        }
+        // All of them hold `now`, so they have it in common.
+        valid = common(valid, validity).unwrap_or(valid);
+    }
+    let key = same_machine(&report, leaf, generation)?;
+    let platform = PlatformFacts::Snp(facts(&report, generation, key));
+    Ok(Facts { bound: report.report_data.to_vec(), made: None, valid, platform })
+}
+
+/// Whether a certificate is of the machine that a report is of, in the state in which it was reported; and of which kind its key is.
+fn same_machine(
+    report: &Report,
+    leaf: &MakerCertificate,
+    generation: Generation,
+) -> Result<SnpKey, VerifyError> {
+    let other = |what| VerifyError::OtherMachine { what };
+    let extension = |rest: &[u64]| leaf.extension(&[&AMD[..], rest].concat());
+    if report.cpuid.is_some_and(|(family, model)| Generation::of(family, model) != Some(generation))
+    {
+        return Err(other("the processor"));
+    }
+    // An IA5String: the name of the product, and of its stepping.
+    let product = extension(&[2]).unwrap_or_default();
+    if !matches!(product.as_slice(), [0x16, _, name @ ..] if name.starts_with(generation.name().as_bytes()))
+    {
+        return Err(other("the product"));
+    }
+    let reported = SnpTcb::of(report.reported_tcb, generation);
+    let version = |last: u64| match extension(&[3, last]).as_deref() {
+        Some([0x02, 0x01, version @ 0..=0x7f]) => Some(*version),
+        // A number from 128 on has a zero before it.
+        Some([0x02, 0x02, 0x00, version @ 0x80..=0xff]) => Some(*version),
+        _ => None,
+    };
+    let fmc = if generation == Generation::Turin { version(9) } else { Some(0) };
+    let parts = [
+        (version(1), reported.bootloader),
+        (version(2), reported.tee),
+        (version(3), reported.snp),
+        (version(8), reported.microcode),
+        (fmc, reported.fmc),
+    ];
+    if parts.into_iter().any(|(certified, reported)| certified != Some(reported)) {
+        return Err(other("the firmware (TCB)"));
+    }
+    match report.key {
+        SigningKey::Vcek => {
+            let chip = extension(&[4]).ok_or(other("the chip"))?;
+            let (id, rest) =
+                report.chip_id.split_at_checked(chip.len()).ok_or(other("the chip"))?;
+            // Turin's have eight bytes.
+            let is_length = matches!((generation, chip.len()), (Generation::Turin, 8) | (_, 64));
+            let is_same = is_length && id == chip && rest.iter().all(|byte| *byte == 0);
+            // A chip that masks its id has zeros there, which the policy refuses.
+            let is_masked = report.flags.contains(&Flag::MaskedKey) && report.chip_id == [0; 64];
+            if !is_same && !is_masked {
+                return Err(other("the chip"));
+            }
+            Ok(SnpKey::Vcek)
+        }
+        SigningKey::Vlek => {
+            let named = extension(&[5]).unwrap_or_default();
+            match named.as_slice() {
+                [0x16, length, provider @ ..] if usize::from(*length) == provider.len() => {
+                    let provider = String::from_utf8(provider.to_vec());
+                    Ok(SnpKey::Vlek { provider: provider.map_err(|_| other("the provider"))? })
+                }
+                _ => Err(other("the provider")),
+            }
+        }
+    }
+}
+
+fn facts(report: &Report, generation: Generation, key: SnpKey) -> SnpFacts {
+    SnpFacts {
+        version: report.version,
+        generation,
+        key,
+        measurement: report.measurement,
+        host_data: report.host_data,
+        guest_svn: report.guest_svn,
+        chip_id: report.chip_id,
+        vmpl: report.vmpl,
+        reported_tcb: SnpTcb::of(report.reported_tcb, generation),
+        committed_tcb: SnpTcb::of(report.committed_tcb, generation),
+        flags: report.flags.clone(),
+    }
+}
+
+impl SnpTcb {
+    /// The parts of a version, which stand in other places from Turin on (AMD 56860, table 3).
+    const fn of(bytes: [u8; 8], generation: Generation) -> Self {
+        let [a, b, c, d, _, _, e, f] = bytes;
+        match generation {
+            Generation::Milan | Generation::Genoa => {
+                Self { bootloader: a, tee: b, snp: e, microcode: f, fmc: 0 }
+            }
+            Generation::Turin => Self { fmc: a, bootloader: b, tee: c, snp: d, microcode: f },
+        }
+    }
+}

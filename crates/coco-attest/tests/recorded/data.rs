@@ -1,0 +1,50 @@
+//! Where recorded evidence lies, and how it is read.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use coco_attest::{Endorsements, Evidence, PlatformId};
+use coco_crypto::MakerCertificate;
+
+/// A folder of recorded evidence; says that the test is skipped when it is not there.
+pub(crate) fn folder(name: &str) -> Option<PathBuf> {
+    let standard = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let root = std::env::var_os("COCO_TEST_DATA").map_or_else(standard, PathBuf::from);
+    let path = root.join("evidence").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {} is not there", path.display());
+    None
+}
+
+/// A report of SEV-SNP, and the certificates in these files, from its key to the root.
+pub(crate) fn snp(name: &str, chain: [&str; 3]) -> Option<(Evidence, Endorsements)> {
+    let folder = folder(&format!("snp/{name}"))?;
+    let body = fs::read(folder.join("report.bin")).expect("a report");
+    let certificates = chain.map(|file| certificate(&folder.join(file))).to_vec();
+    Some((Evidence { platform: PlatformId::Snp, body }, Endorsements { certificates }))
+}
+
+/// A document of AWS.
+pub(crate) fn nitro(file: &str) -> Option<(Evidence, Endorsements)> {
+    let body = fs::read(folder(file)?).expect("a document");
+    Some((Evidence { platform: PlatformId::Nitro, body }, Endorsements::default()))
+}
+
+fn certificate(path: &Path) -> MakerCertificate {
+    let bytes = fs::read(path).expect("a certificate");
+    let read = match std::str::from_utf8(&bytes) {
+        Ok(text) if text.starts_with("-----") => MakerCertificate::from_pem(text),
+        _ => MakerCertificate::from_der(&bytes),
+    };
+    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Bytes from hexadecimal digits.
+pub(crate) fn bytes<const N: usize>(digits: &str) -> [u8; N] {
+    let bytes = hex::decode(digits).expect("digits");
+    bytes.try_into().unwrap_or_else(|bytes: Vec<u8>| panic!("{} bytes", bytes.len()))
+}

@@ -1,0 +1,130 @@
+//! AWS.
+
+use std::collections::BTreeMap;
+
+use coco_attest::{
+    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Evidence, Expected, NitroCode,
+    NitroFacts, NitroPolicy, Piece, PlatformFacts, TrustClass, VerifyError, appraise, verify,
+};
+use coco_types::NodeId;
+
+use crate::data::{bytes, nitro};
+
+const DOCUMENT: &str = "nitro/aws_nitro_document.cbor";
+/// When the document was made: 9 November 2022.
+const MADE: u64 = 1_668_034_320;
+/// 22:51:57 of that day, when its leaf begins to count, and 01:52:00 of the next, when it ends.
+const FIRST: u64 = 1_668_034_317;
+const LAST: u64 = 1_668_045_120;
+
+fn facts(evidence: &Evidence, now: u64) -> NitroFacts {
+    let facts = verify(evidence, &Default::default(), now).expect("it verifies");
+    assert_eq!(facts.class(), TrustClass::Hypervisor);
+    match facts.platform() {
+        PlatformFacts::Nitro(facts) => facts.clone(),
+        other @ PlatformFacts::Snp(_) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_document_says_what_it_was_recorded_to_say() {
+    let Some((evidence, endorsements)) = nitro(DOCUMENT) else { return };
+    let found = facts(&evidence, MADE);
+    let pcr0: [u8; 48] = bytes(
+        "22f9e1c949208da55eb01b9b9fc88f87454f77ba133f0d82320b509621c92482152a99d0a12335b97178c02d6f977d01",
+    );
+    assert_eq!(found.pcrs.get(&0).map(Vec::as_slice), Some(&pcr0[..]));
+    assert!(!found.debug && !found.is_tpm);
+    let all = verify(&evidence, &endorsements, MADE).expect("it verifies");
+    assert_eq!(all.made(), Some(MADE));
+    assert!(all.bound().starts_with(&bytes::<4>("7c371080")), "{all:?}");
+    assert!(found.nonce.starts_with(&bytes::<4>("c678c861")), "{found:?}");
+}
+
+#[test]
+fn a_document_counts_for_three_hours() {
+    let Some((evidence, endorsements)) = nitro(DOCUMENT) else { return };
+    let verified = |now| verify(&evidence, &endorsements, now);
+    let valid = verified(FIRST).expect("it counts from here on").valid();
+    assert_eq!((valid.not_before, valid.not_after), (FIRST, LAST));
+    assert!(verified(LAST).is_ok());
+    let early = verified(FIRST - 1);
+    let is_leaf = |piece| piece == Piece::LeafCertificate;
+    assert!(
+        matches!(early, Err(VerifyError::NotYetValid { piece, .. }) if is_leaf(piece)),
+        "{early:?}"
+    );
+    let late = verified(LAST + 1);
+    assert!(matches!(late, Err(VerifyError::Expired { piece, .. }) if is_leaf(piece)), "{late:?}");
+}
+
+#[test]
+fn a_document_with_another_signature_is_not_believed() {
+    let Some((evidence, endorsements)) = nitro("nitro/aws_nitro_document_bad_sig.cbor") else {
+        return;
+    };
+    let found = verify(&evidence, &endorsements, MADE);
+    assert_eq!(found, Err(VerifyError::Signature(coco_crypto::SignatureInvalid)));
+}
+
+#[test]
+fn no_byte_of_a_document_can_be_another() {
+    let Some((evidence, endorsements)) = nitro(DOCUMENT) else { return };
+    assert!(verify(&evidence, &endorsements, MADE).is_ok(), "as it is");
+    for at in 0..evidence.body.len() {
+        let mut altered = evidence.clone();
+        altered.body[at] ^= 1;
+        assert!(verify(&altered, &endorsements, MADE).is_err(), "byte {at}");
+        let cut = Evidence { body: evidence.body[..at].to_vec(), ..evidence.clone() };
+        assert!(verify(&cut, &endorsements, MADE).is_err(), "cut at {at}");
+    }
+    let mut long = evidence.clone();
+    long.body.push(0);
+    assert!(verify(&long, &endorsements, MADE).is_err());
+    let Some((_, of_amd)) = crate::data::snp("tav-milan", ["vcek.pem", "ask.pem", "ark.pem"])
+    else {
+        return;
+    };
+    let found = verify(&evidence, &of_amd, MADE);
+    assert_eq!(found, Err(VerifyError::ChainLength { found: 3, expected: 0 }));
+}
+
+#[test]
+fn a_policy_admits_by_registers_and_age() {
+    let Some((evidence, endorsements)) = nitro(DOCUMENT) else { return };
+    let found = facts(&evidence, MADE);
+    let bound = verify(&evidence, &endorsements, MADE).expect("it verifies").bound().to_vec();
+    let code = |pcrs: BTreeMap<u8, Vec<u8>>| NitroCode { is_tpm: false, pcrs };
+    let policy = |code| AppraisalPolicy {
+        version: 1,
+        class_min: TrustClass::Hypervisor,
+        age_max_s: 60,
+        snp: None,
+        nitro: Some(NitroPolicy { code: vec![code] }),
+    };
+    let expected = Expected { node: NodeId([5; 32]), bound: &bound };
+    let judged = |policy: &AppraisalPolicy, now| {
+        appraise(&evidence, &endorsements, now, policy, &expected).map(|attested| {
+            assert_eq!(attested.claims().class, TrustClass::Hypervisor);
+        })
+    };
+    let admitted = policy(code(found.pcrs.clone()));
+    assert_eq!(judged(&admitted, MADE + 60), Ok(()));
+    let stale = AppraiseError::Stale { made: MADE, now: MADE + 61, age_max_s: 60 };
+    assert_eq!(judged(&admitted, MADE + 61), Err(stale.into()));
+    let class = AppraisalPolicy { class_min: TrustClass::Processor, ..admitted };
+    let error = judged(&class, MADE);
+    let is_class =
+        |error: &_| matches!(error, AppraiseEvidenceError::Appraise(AppraiseError::Class { .. }));
+    assert!(error.is_err_and(|error| is_class(&error)));
+    let mut others = found.pcrs.clone();
+    others.insert(8, vec![1; 48]);
+    let is_other = |error: &_| {
+        matches!(error, AppraiseEvidenceError::Appraise(AppraiseError::Measurement { .. }))
+    };
+    for code in [code(others), code(BTreeMap::new()), NitroCode { is_tpm: true, pcrs: found.pcrs }]
+    {
+        let error = judged(&policy(code.clone()), MADE);
+        assert!(error.is_err_and(|error| is_other(&error)), "{code:?}");
+    }
+}

@@ -1,0 +1,282 @@
+//! AMD SEV-SNP.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coco_attest::{
+    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Expected, Flag,
+    Generation, Link, Piece, PlatformFacts, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey,
+    SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
+};
+use coco_types::NodeId;
+
+use crate::data::{bytes, snp};
+
+const PEM: [&str; 3] = ["vcek.pem", "ask.pem", "ark.pem"];
+const DER: [&str; 3] = ["vcek.der", "ask.pem", "ark.pem"];
+const VLEK: [&str; 3] = ["vlek.der", "asvk.pem", "ark.pem"];
+
+/// 1 March 2026, when the newer ones count.
+const SPRING_2026: u64 = 1_772_323_200;
+/// 1 June 2025, when the older ones do.
+const SUMMER_2025: u64 = 1_748_736_000;
+/// 5 February 2026, 01:04:33: the first second of two of them.
+const FIRST: u64 = 1_770_253_473;
+
+fn facts(evidence: &Evidence, endorsements: &Endorsements, now: u64) -> SnpFacts {
+    let facts = verify(evidence, endorsements, now).expect("it verifies");
+    assert_eq!(facts.class(), TrustClass::Processor);
+    assert!(facts.valid().contains(now));
+    match facts.platform() {
+        PlatformFacts::Snp(facts) => facts.clone(),
+        other @ PlatformFacts::Nitro(_) => panic!("{other:?}"),
+    }
+}
+
+/// A policy that admits exactly these facts.
+fn policy(facts: &SnpFacts) -> AppraisalPolicy {
+    let machines = SnpGenerationPolicy {
+        tcb_min: facts.reported_tcb,
+        chips: Some(BTreeSet::from([facts.chip_id])),
+    };
+    let code = SnpCode {
+        measurement: facts.measurement,
+        host_data: Some(BTreeSet::from([facts.host_data])),
+        guest_svn_min: facts.guest_svn,
+    };
+    let snp = SnpPolicy {
+        generations: BTreeMap::from([(facts.generation, machines)]),
+        version_min: 3,
+        vmpl_max: 0,
+        vcek: true,
+        vlek_providers: BTreeSet::new(),
+        smt: facts.flags.contains(&Flag::Smt),
+        alias_check: false,
+        code: vec![code],
+    };
+    AppraisalPolicy {
+        version: 7,
+        class_min: TrustClass::Processor,
+        age_max_s: 60,
+        snp: Some(snp),
+        nitro: None,
+    }
+}
+
+fn bound(evidence: &Evidence) -> [u8; 64] {
+    evidence.body[0x50..0x90].try_into().expect("64 bytes")
+}
+
+#[test]
+fn reports_of_three_generations_say_what_they_were_recorded_to_say() {
+    if let Some((evidence, endorsements)) = snp("tav-milan", PEM) {
+        let facts = facts(&evidence, &endorsements, SPRING_2026);
+        assert_eq!(
+            (facts.version, facts.generation, &facts.key),
+            (3, Generation::Milan, &SnpKey::Vcek)
+        );
+        assert_eq!(
+            facts.measurement,
+            bytes(
+                "5feee30d6d7e1a29f403d70a4198237ddfb13051a2d6976439487c609388ed7f98189887920ab2fa0096903a0c23fca1"
+            )
+        );
+        assert_eq!(
+            facts.host_data,
+            bytes("4f4448c67f3c8dfc8de8a5e37125d807dadcc41f06cf23f615dbd52eec777d10")
+        );
+        let tcb = SnpTcb { bootloader: 4, tee: 0, snp: 24, microcode: 219, fmc: 0 };
+        assert_eq!(facts.reported_tcb, tcb);
+        for flag in [Flag::Debug, Flag::Migration, Flag::MaskedKey] {
+            assert!(!facts.flags.contains(&flag), "{flag:?}");
+        }
+    }
+    if let Some((evidence, endorsements)) = snp("tav-turin", PEM) {
+        let facts = facts(&evidence, &endorsements, SPRING_2026);
+        assert_eq!((facts.version, facts.generation), (5, Generation::Turin));
+        assert_eq!(
+            facts.measurement,
+            bytes(
+                "6d6c354511d6f7c6d7504668903dc5bdc066a048b651840d8d03fb85299ebfa142fccf1d1b0baca496841bdf243619d4"
+            )
+        );
+        let tcb = SnpTcb { bootloader: 1, tee: 1, snp: 4, microcode: 81, fmc: 1 };
+        assert_eq!(facts.reported_tcb, tcb);
+    }
+    if let Some((evidence, endorsements)) = snp("coco-milan-vlek", VLEK) {
+        let facts = facts(&evidence, &endorsements, SUMMER_2025);
+        let provider = "CN=cc-us-east-2.amazonaws.com".to_owned();
+        assert_eq!(facts.key, SnpKey::Vlek { provider });
+        assert_eq!((facts.vmpl, facts.chip_id), (1, [0; 64]));
+        assert_eq!((facts.reported_tcb.microcode, facts.committed_tcb.microcode), (217, 219));
+    }
+    for name in ["coco-vcek", "virtee-milan-v2"] {
+        if let Some((evidence, endorsements)) = snp(name, DER) {
+            let facts = facts(&evidence, &endorsements, SUMMER_2025);
+            assert_eq!((facts.version, facts.generation), (2, Generation::Milan));
+        }
+    }
+}
+
+/// The first second and the last count, and none before and after.
+#[test]
+fn a_report_counts_as_long_as_the_certificates_do() {
+    let Some((evidence, endorsements)) = snp("tav-milan", PEM) else { return };
+    let verified = |now| verify(&evidence, &endorsements, now);
+    let valid = verified(FIRST).expect("it counts from here on").valid();
+    assert_eq!(valid.not_before, FIRST);
+    let (piece, validity) = (Piece::LeafCertificate, endorsements.certificates[0].validity());
+    let now = FIRST - 1;
+    assert_eq!(verified(now), Err(VerifyError::NotYetValid { piece, validity, now }));
+    let now = valid.not_after;
+    assert!(verified(now).is_ok());
+    assert_eq!(verified(now + 1), Err(VerifyError::Expired { piece, validity, now: now + 1 }));
+}
+
+#[test]
+fn a_report_without_its_own_chain_is_not_believed() {
+    let Some((milan, of_milan)) = snp("tav-milan", PEM) else { return };
+    let Some((turin, of_turin)) = snp("tav-turin", PEM) else { return };
+    let Some((_, of_another)) = snp("coco-vcek", DER) else { return };
+    let not_signed = Err(VerifyError::Signature(coco_crypto::SignatureInvalid));
+    assert_eq!(verify(&milan, &of_turin, SPRING_2026), not_signed);
+    assert_eq!(verify(&turin, &of_milan, SPRING_2026), not_signed);
+    // Of another chip of the same generation.
+    assert_eq!(verify(&milan, &of_another, SPRING_2026), not_signed);
+    for found in [0, 2] {
+        let certificates = of_milan.certificates[..found].to_vec();
+        let verified = verify(&milan, &Endorsements { certificates }, SPRING_2026);
+        assert_eq!(verified, Err(VerifyError::ChainLength { found, expected: 3 }));
+    }
+    let mut swapped = of_milan.clone();
+    swapped.certificates[1] = of_turin.certificates[1].clone();
+    let found = verify(&milan, &swapped, SPRING_2026);
+    assert!(matches!(found, Err(VerifyError::Chain { link: Link::Between(1), .. })), "{found:?}");
+    let mut no_root = of_milan;
+    no_root.certificates[2] = no_root.certificates[1].clone();
+    let found = verify(&milan, &no_root, SPRING_2026);
+    assert!(matches!(found, Err(VerifyError::Root { .. })), "{found:?}");
+}
+
+/// Each byte of each report and certificate, one after the other.
+#[test]
+fn no_byte_of_a_report_or_its_chain_can_be_another() {
+    for (name, chain, now) in
+        [("tav-turin", PEM, SPRING_2026), ("coco-milan-vlek", VLEK, SUMMER_2025)]
+    {
+        let Some((evidence, endorsements)) = snp(name, chain) else { continue };
+        assert!(verify(&evidence, &endorsements, now).is_ok(), "{name} as it is");
+        for at in 0..evidence.body.len() {
+            let mut altered = evidence.clone();
+            altered.body[at] ^= 1;
+            assert!(verify(&altered, &endorsements, now).is_err(), "{name}, byte {at}");
+        }
+        for length in [0, 1, 0x2a0, 1183] {
+            let body = evidence.body[..length].to_vec();
+            let short = Evidence { body, ..evidence.clone() };
+            assert!(verify(&short, &endorsements, now).is_err(), "{name}, {length} bytes");
+        }
+        for (which, certificate) in endorsements.certificates.iter().enumerate() {
+            for at in 0..certificate.der().len() {
+                let mut der = certificate.der().to_vec();
+                der[at] ^= 1;
+                let Ok(altered) = coco_crypto::MakerCertificate::from_der(&der) else { continue };
+                let mut endorsements = endorsements.clone();
+                endorsements.certificates[which] = altered;
+                let found = verify(&evidence, &endorsements, now);
+                assert!(found.is_err(), "{name}, certificate {which}, byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
+    let Some((evidence, endorsements)) = snp("tav-milan", PEM) else { return };
+    let found = facts(&evidence, &endorsements, SPRING_2026);
+    let bound = bound(&evidence);
+    let node = NodeId([5; 32]);
+    let judged = |policy: &AppraisalPolicy, bound: &[u8]| {
+        appraise(&evidence, &endorsements, SPRING_2026, policy, &Expected { node, bound })
+    };
+    let good = policy(&found);
+    let attested = judged(&good, &bound).expect("it is admitted");
+    assert_eq!((attested.claims().node, attested.policy_version()), (node, 7));
+    assert_eq!(attested.evidence(), evidence.digest());
+    assert_eq!(attested.claims().measurement, hex::encode(found.measurement));
+
+    let refused = |change: &dyn Fn(&mut AppraisalPolicy)| {
+        let mut policy = good.clone();
+        change(&mut policy);
+        match judged(&policy, &bound) {
+            Err(AppraiseEvidenceError::Appraise(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    fn of(policy: &mut AppraisalPolicy) -> &mut SnpPolicy {
+        policy.snp.as_mut().expect("it has one")
+    }
+    fn milan(policy: &mut AppraisalPolicy) -> &mut SnpGenerationPolicy {
+        of(policy).generations.get_mut(&Generation::Milan).expect("it has it")
+    }
+    let error = refused(&|policy| policy.snp = None);
+    assert!(matches!(error, AppraiseError::PlatformNotAllowed(_)), "{error}");
+    let error = refused(&|policy| {
+        of(policy).generations =
+            BTreeMap::from([(Generation::Genoa, SnpGenerationPolicy::default())]);
+    });
+    assert_eq!(error, AppraiseError::Generation(Generation::Milan));
+    let error = refused(&|policy| milan(policy).chips = Some(BTreeSet::from([[1; 64]])));
+    assert_eq!(error, AppraiseError::HardwareId { have: hex::encode(found.chip_id) });
+    let error = refused(&|policy| milan(policy).tcb_min.microcode = 220);
+    let tcb = AppraiseError::Tcb {
+        which: "committed",
+        component: TcbComponent::Microcode,
+        have: found.committed_tcb.microcode,
+        need: 220,
+    };
+    assert_eq!(error, tcb);
+    assert_eq!(error.to_string(), "committed TCB: microcode is 219, and at least 220 is wanted");
+    let error = refused(&|policy| of(policy).version_min = 4);
+    assert_eq!(error, AppraiseError::ReportVersion { have: 3, need: 4 });
+    let error = refused(&|policy| of(policy).vcek = false);
+    assert!(matches!(error, AppraiseError::Key { .. }), "{error}");
+    if found.flags.contains(&Flag::Smt) {
+        assert_eq!(refused(&|policy| of(policy).smt = false), AppraiseError::Flag(Flag::Smt));
+    }
+    if found.flags.contains(&Flag::AliasUnchecked) {
+        let error = refused(&|policy| of(policy).alias_check = true);
+        assert_eq!(error, AppraiseError::Flag(Flag::AliasUnchecked));
+    }
+    let error = refused(&|policy| of(policy).code[0].measurement[0] ^= 1);
+    assert!(matches!(error, AppraiseError::Measurement { .. }), "{error}");
+    let error = refused(&|policy| of(policy).code[0].host_data = Some(BTreeSet::new()));
+    assert_eq!(error, AppraiseError::HostData { have: hex::encode(found.host_data) });
+    let error = refused(&|policy| of(policy).code[0].guest_svn_min = found.guest_svn + 1);
+    assert!(matches!(error, AppraiseError::GuestSvn { .. }), "{error}");
+    let mut other = bound;
+    other[63] ^= 1;
+    let found = judged(&good, &other);
+    let binding = |error: &AppraiseEvidenceError| {
+        matches!(error, AppraiseEvidenceError::Appraise(AppraiseError::Binding { .. }))
+    };
+    assert!(found.is_err_and(|error| binding(&error)), "it is another question's");
+}
+
+/// A report of version 2 does not say of which processor it is, and one of AWS was asked for by a lower level.
+#[test]
+fn what_the_vectors_shall_be_refused_for_they_are() {
+    for (name, chain, expected) in [
+        ("coco-vcek", DER, AppraiseError::ReportVersion { have: 2, need: 3 }),
+        ("virtee-milan-v2", DER, AppraiseError::ReportVersion { have: 2, need: 3 }),
+        ("coco-milan-vlek", VLEK, AppraiseError::Vmpl { have: 1, max: 0 }),
+    ] {
+        let Some((evidence, endorsements)) = snp(name, chain) else { continue };
+        let mut policy = policy(&facts(&evidence, &endorsements, SUMMER_2025));
+        let snp = policy.snp.as_mut().expect("it has one");
+        snp.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
+        let bound = bound(&evidence);
+        let expectation = Expected { node: NodeId([5; 32]), bound: &bound };
+        let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &expectation);
+        assert_eq!(found, Err(AppraiseEvidenceError::Appraise(expected)), "{name}");
+    }
+}

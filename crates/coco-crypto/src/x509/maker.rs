@@ -1,0 +1,156 @@
+//! Certificates by which makers of processors and clouds vouch for the keys of evidence.
+//!
+//! Their chains have a few links, each of which whoever appraises looks at by itself: what is read here is read strictly, and what is
+//! not looked at is believed by nobody. Keys are on a curve of [`Curve`](crate::Curve) and sign with its own hash, or are of RSA and
+//! sign with PSS under SHA-384 and a salt of 48 bytes, as those of AMD.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
+use coco_types::Digest;
+use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
+
+use super::{
+    CertificateError, Validity, algorithm_der, check_signed, check_size, client::check_extensions,
+    parse, states, validity_of,
+};
+use crate::{
+    KeyError, PublicKey, SignatureInvalid,
+    pem::{self, Label},
+    sha256,
+};
+
+/// A certificate of a maker's chain. Reading it believes nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MakerCertificate {
+    der: Vec<u8>,
+    spki: Vec<u8>,
+    validity: Validity,
+}
+
+impl MakerCertificate {
+    /// Reads a certificate in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError`] when the bytes are too many or no certificate, an extension stands in it twice
+    /// or cannot be read, or one that nobody may pass over is not known here.
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        check_size(der)?;
+        let parsed = parse(der)?;
+        check_extensions(&parsed)?;
+        let spki = parsed.public_key().raw.to_vec();
+        Ok(Self { der: der.to_vec(), spki, validity: validity_of(&parsed) })
+    }
+
+    /// Reads a certificate in PEM.
+    ///
+    /// # Errors
+    /// [`CertificateError`] as [`Self::from_der`], or when the text is no PEM.
+    pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
+        Self::from_der(&pem::decode(Label::Certificate, text)?)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 of the bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        sha256(&self.der)
+    }
+
+    /// SHA-256 of the key in SPKI: what names a root.
+    #[must_use]
+    pub fn key_digest(&self) -> Digest {
+        sha256(&self.spki)
+    }
+
+    /// The key, where it is on a curve.
+    ///
+    /// # Errors
+    /// [`KeyError::Public`] when it is of another kind.
+    pub fn key(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::from_spki_der(&self.spki)
+    }
+
+    /// The period it claims.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// What stands in the extension of this id.
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn extension(&self, id: &[u64]) -> Option<Vec<u8>> {
+        let id = Oid::from(id).ok()?;
+        let parsed = self.parsed();
+        let found = parsed.extensions().iter().find(|extension| extension.oid == id);
+        found.map(|extension| extension.value.to_vec())
+    }
+
+    /// Checks that `issuer` may issue, is the issuer named here, and signed this certificate.
+    ///
+    /// # Errors
+    /// [`CertificateError`] with the first thing that is wrong.
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    pub fn verify_issued_by(&self, issuer: &Self) -> Result<(), CertificateError> {
+        let (this, above) = (self.parsed(), issuer.parsed());
+        let usage = above.key_usage().map_err(|_| CertificateError::Der)?;
+        if !above.is_ca() || usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+            return Err(CertificateError::NoAuthority);
+        }
+        if this.issuer().as_raw() != above.subject().as_raw() {
+            return Err(CertificateError::Issuer);
+        }
+        if let Ok(key) = issuer.key() {
+            let algorithm = algorithm_der(key.curve());
+            return check_signed(&self.der, &this, algorithm, |signed, signature| {
+                key.verify_der(signed, signature)
+            });
+        }
+        let signed: &[u8] = this.tbs_certificate.as_ref();
+        let written = RSA_PSS_SHA384_DER.into_iter().find(|form| states(&self.der, signed, form));
+        let algorithm = written.ok_or(CertificateError::Algorithm)?;
+        check_signed(&self.der, &this, algorithm, |signed, signature| {
+            let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, &issuer.spki);
+            key.verify(signed, signature).map_err(|_| SignatureInvalid)
+        })
+    }
+
+    fn parsed(&self) -> X509Certificate<'_> {
+        parse(&self.der).expect("it was read before")
+    }
+}
+
+impl fmt::Debug for MakerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MakerCertificate({})", self.digest())
+    }
+}
+
+/// The identifiers of RSA-PSS with SHA-384, MGF1 with the same, and a salt of 48 bytes, whole (RFC 4055). AMD writes the only trailer
+/// that there is in the certificates of its authorities, and leaves it out in those of chips.
+const RSA_PSS_SHA384_DER: [&[u8]; 2] = [
+    &[
+        0x30, 0x46, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x39,
+        0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
+        0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
+        0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
+        0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x30, 0xa3, 0x03, 0x02, 0x01, 0x01,
+    ],
+    &[
+        0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34,
+        0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
+        0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
+        0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
+        0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x30,
+    ],
+];
