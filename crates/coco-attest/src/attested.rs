@@ -6,8 +6,9 @@ use coco_crypto::Validity;
 use coco_types::{Digest, NodeId};
 
 use crate::{
-    AppraisalPolicy, AppraiseError, Evidence, Facts, Flag, NitroFacts, NitroPolicy, PlatformFacts,
-    PlatformId, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, verify,
+    AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, NitroFacts,
+    NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpFacts, SnpKey, SnpPolicy, TrustClass,
+    VerifyError, azure, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -124,13 +125,32 @@ fn judge(
     if let Some(made) = facts.made().filter(|made| made.abs_diff(now) > age_max_s) {
         return Err(AppraiseError::Stale { made, now, age_max_s });
     }
-    match (facts.platform(), &policy.snp, &policy.nitro) {
-        (PlatformFacts::Snp(facts), Some(policy), _) => judge_snp(facts, policy),
-        (PlatformFacts::Nitro(facts), _, Some(policy)) => judge_nitro(facts, policy),
-        (PlatformFacts::Snp(_) | PlatformFacts::Nitro(_), ..) => {
-            Err(AppraiseError::PlatformNotAllowed(facts.platform_id()))
+    let judged = match facts.platform() {
+        PlatformFacts::Snp(facts) => policy.snp.as_ref().map(|policy| judge_snp(facts, policy)),
+        PlatformFacts::AzureSnp(facts) => {
+            policy.azure_snp.as_ref().map(|policy| judge_azure(facts, policy))
         }
+        PlatformFacts::Nitro(facts) => {
+            policy.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
+        }
+    };
+    judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
+}
+
+fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), AppraiseError> {
+    judge_snp(&facts.snp, &policy.snp)?;
+    if policy.secure_boot && !facts.secure_boot {
+        return Err(AppraiseError::SecureBoot);
     }
+    let runs = |code: &PcrCode| {
+        let is = |(at, value): (&u8, &_)| facts.pcrs.get(usize::from(*at)) == Some(value);
+        !code.pcrs.is_empty() && code.pcrs.iter().all(is)
+    };
+    if policy.code.iter().any(runs) {
+        return Ok(());
+    }
+    let have = azure::measurement(facts);
+    Err(AppraiseError::Measurement { platform: PlatformId::AzureSnp, have })
 }
 
 fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
@@ -220,6 +240,7 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
 fn measurement(facts: &Facts) -> String {
     match facts.platform() {
         PlatformFacts::Snp(facts) => hex(&facts.measurement),
+        PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
     }
 }

@@ -170,6 +170,9 @@ pub enum AppraiseError {
         /// In hexadecimal.
         have: String,
     },
+    /// Something else than what the firmware admits may have been started.
+    #[error("the machine starts without secure boot")]
+    SecureBoot,
     /// What its host gave it was not admitted.
     #[error("the host data {have} are not admitted with this measurement")]
     HostData {

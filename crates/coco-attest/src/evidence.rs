@@ -16,6 +16,8 @@ pub const ENDORSEMENT_CERTIFICATES_MAX: usize = 16;
 pub enum PlatformId {
     /// An attestation report of AMD SEV-SNP.
     Snp,
+    /// The TPM of a confidential machine of Azure on SEV-SNP: see [`AzureEvidence`](crate::AzureEvidence).
+    AzureSnp,
     /// An attestation document of AWS: of a Nitro enclave, or of an instance with `NitroTPM`.
     Nitro,
 }
@@ -26,6 +28,7 @@ impl PlatformId {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Snp => "snp",
+            Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
         }
     }

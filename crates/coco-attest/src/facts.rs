@@ -7,7 +7,7 @@ use std::{
 
 use coco_crypto::Validity;
 
-use crate::{PlatformId, error::Flag, snp::Generation};
+use crate::{PlatformId, error::Flag, snp::Generation, tpm::TpmPcrs};
 
 /// How much a platform proves, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,8 @@ pub struct Facts {
 pub enum PlatformFacts {
     /// Of an SEV-SNP report.
     Snp(SnpFacts),
+    /// Of a confidential machine of Azure.
+    AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
     Nitro(NitroFacts),
 }
@@ -154,6 +156,23 @@ impl fmt::Display for TcbComponent {
     }
 }
 
+/// What the TPM of a confidential machine of Azure says, and the report that vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureFacts {
+    /// The report: its measurement is the paravisor's.
+    pub snp: SnpFacts,
+    /// What was started below the paravisor.
+    pub pcrs: TpmPcrs,
+    /// Whether only what its firmware admits was started.
+    pub secure_boot: bool,
+    /// What runs there had the paravisor put into the report, in hexadecimal.
+    pub user_data: String,
+    /// How often the TPM was reset.
+    pub resets: u32,
+    /// How often it went on after a pause, since the last reset.
+    pub restarts: u32,
+}
+
 /// What a document of AWS says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NitroFacts {
@@ -201,6 +220,7 @@ impl Facts {
     pub const fn platform_id(&self) -> PlatformId {
         match self.platform {
             PlatformFacts::Snp(_) => PlatformId::Snp,
+            PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
         }
     }
@@ -209,7 +229,7 @@ impl Facts {
     #[must_use]
     pub const fn class(&self) -> TrustClass {
         match self.platform {
-            PlatformFacts::Snp(_) => TrustClass::Processor,
+            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,
         }
     }

@@ -11,31 +11,38 @@
 //! | module | platform | class | specification |
 //! |---|---|---|---|
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
+//! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor` | AWS, "Nitro Enclaves attestation process" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod attested;
+mod azure;
 mod error;
 mod evidence;
 mod facts;
 mod nitro;
 mod policy;
 mod snp;
+mod tpm;
 
 pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
+pub use azure::AzureEvidence;
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     ENDORSEMENT_CERTIFICATES_MAX, EVIDENCE_BYTES_MAX, Endorsements, Evidence, PlatformId,
 };
 pub use facts::{
-    Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent, TrustClass,
+    AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
+    TrustClass,
 };
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
-    AppraisalPolicy, NitroCode, NitroPolicy, SnpCode, SnpGenerationPolicy, SnpPolicy,
+    AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, SnpCode, SnpGenerationPolicy,
+    SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
+pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
 
 use coco_crypto::Validity;
 
@@ -58,6 +65,7 @@ pub fn verify(
     }
     match evidence.platform {
         PlatformId::Snp => snp::verify(&evidence.body, &endorsements.certificates, now),
+        PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &endorsements.certificates, now),
         PlatformId::Nitro => nitro::verify(&evidence.body, &endorsements.certificates, now),
     }
 }

@@ -31,8 +31,8 @@ pub const NITRO_ROOT: Digest = Digest([
     0x7e, 0xd7, 0xcd, 0xcc, 0x3c, 0x17, 0x56, 0xe0, 0x98, 0x93, 0xf3, 0xc6, 0x8f, 0x79, 0xbb, 0x5b,
 ]);
 
-/// Most certificates between the root and the leaf, both not counted.
-const BETWEEN_MAX: usize = 8;
+/// Most certificates above the leaf.
+const AUTHORITIES_MAX: u64 = 9;
 /// Most registers, as a TPM has.
 const PCRS_MAX: u64 = 32;
 /// Most fields of a document.
@@ -180,12 +180,10 @@ impl<'a> Document<'a> {
         let mut decoder = Decoder::new(bytes);
         let at = |decoder: &Decoder<'_>| start.saturating_add(decoder.position());
         let count = decoder.map().map_err(|_| malformed("not a map", start))?;
-        let count = count
-            .filter(|count| *count <= FIELDS_MAX)
-            .ok_or_else(|| malformed("a map of no or of too great length", start))?;
+        let mut fields = Items::new(count, FIELDS_MAX);
         let mut document = Self::default();
         let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..count {
+        while fields.next(&mut decoder).map_err(|what| malformed(what, at(&decoder)))? {
             let place = at(&decoder);
             let field = decoder.str().map_err(|_| malformed("a field without a name", place))?;
             if !seen.insert(field) {
@@ -232,12 +230,10 @@ impl<'a> Document<'a> {
                 self.certificate = decoder.bytes().map_err(|_| "the certificate is no bytes")?;
             }
             "cabundle" => {
-                let what = "the chain is no list of up to nine certificates";
-                let count = decoder.array().ok().flatten().ok_or(what)?;
-                if count > (BETWEEN_MAX as u64).saturating_add(1) {
-                    return Err(what);
-                }
-                for _ in 0..count {
+                let what = "the chain is no list of certificates";
+                let count = decoder.array().map_err(|_| what)?;
+                let mut items = Items::new(count, AUTHORITIES_MAX);
+                while items.next(decoder)? {
                     self.authorities.push(decoder.bytes().map_err(|_| what)?);
                 }
             }
@@ -289,6 +285,41 @@ impl<'a> Document<'a> {
     }
 }
 
+/// The items of a list or a map, whose length stands before them, or whose end is marked: AWS writes either.
+struct Items {
+    /// How many are left, where that is known.
+    left: Option<u64>,
+    taken: u64,
+    limit: u64,
+}
+
+impl Items {
+    const fn new(left: Option<u64>, limit: u64) -> Self {
+        Self { left, taken: 0, limit }
+    }
+
+    /// Whether there is another one.
+    fn next(&mut self, decoder: &mut Decoder<'_>) -> Result<bool, &'static str> {
+        let is_over = match &mut self.left {
+            Some(0) => true,
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                false
+            }
+            None if decoder.datatype().ok() == Some(Type::Break) => {
+                decoder.skip().map_err(|_| "a list that does not end")?;
+                true
+            }
+            None => false,
+        };
+        if is_over {
+            return Ok(false);
+        }
+        self.taken = self.taken.saturating_add(1);
+        if self.taken > self.limit { Err("a list that is too long") } else { Ok(true) }
+    }
+}
+
 fn bytes_of<'a>(decoder: &mut Decoder<'a>, what: &'static str) -> Result<&'a [u8], VerifyError> {
     let at = decoder.position();
     decoder.bytes().map_err(|_| malformed(what, at))
@@ -305,9 +336,9 @@ fn given<'a>(decoder: &mut Decoder<'a>) -> Result<&'a [u8], &'static str> {
 
 fn pcrs<'a>(decoder: &mut Decoder<'a>) -> Result<BTreeMap<u8, &'a [u8]>, &'static str> {
     let what = "the registers are no map of up to 32 numbers to 48 bytes each";
-    let count = decoder.map().ok().flatten().filter(|count| *count <= PCRS_MAX).ok_or(what)?;
+    let mut items = Items::new(decoder.map().map_err(|_| what)?, PCRS_MAX);
     let mut pcrs = BTreeMap::new();
-    for _ in 0..count {
+    while items.next(decoder)? {
         let at = decoder.u8().map_err(|_| what)?;
         let value = decoder.bytes().map_err(|_| what)?;
         if value.len() != NITRO_PCR_BYTES || pcrs.insert(at, value).is_some() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     facts::{SnpTcb, TrustClass},
     snp::Generation,
+    tpm::TPM_PCR_BYTES,
 };
 
 /// What evidence has to prove. A platform that is not named is not admitted.
@@ -19,6 +20,8 @@ pub struct AppraisalPolicy {
     pub age_max_s: u64,
     /// AMD SEV-SNP.
     pub snp: Option<SnpPolicy>,
+    /// Confidential machines of Azure on it.
+    pub azure_snp: Option<AzureSnpPolicy>,
     /// AWS.
     pub nitro: Option<NitroPolicy>,
 }
@@ -63,6 +66,24 @@ pub struct SnpCode {
     pub host_data: Option<BTreeSet<[u8; 32]>>,
     /// The least version by its owner.
     pub guest_svn_min: u32,
+}
+
+/// What confidential machines of Azure on SEV-SNP have to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureSnpPolicy {
+    /// Of the report, where the code is the paravisor's.
+    pub snp: SnpPolicy,
+    /// Whether only what the firmware admits may have been started.
+    pub secure_boot: bool,
+    /// What may run below the paravisor.
+    pub code: Vec<PcrCode>,
+}
+
+/// A program by the registers of a TPM that have to be these. One that names none admits nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PcrCode {
+    /// By number.
+    pub pcrs: BTreeMap<u8, [u8; TPM_PCR_BYTES]>,
 }
 
 /// What documents of AWS have to say.

@@ -34,7 +34,7 @@ pub(crate) fn nitro(file: &str) -> Option<(Evidence, Endorsements)> {
     Some((Evidence { platform: PlatformId::Nitro, body }, Endorsements::default()))
 }
 
-fn certificate(path: &Path) -> MakerCertificate {
+pub(crate) fn certificate(path: &Path) -> MakerCertificate {
     let bytes = fs::read(path).expect("a certificate");
     let read = match std::str::from_utf8(&bytes) {
         Ok(text) if text.starts_with("-----") => MakerCertificate::from_pem(text),

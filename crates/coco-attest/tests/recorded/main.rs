@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+mod azure;
 mod data;
 mod nitro;
 mod snp;

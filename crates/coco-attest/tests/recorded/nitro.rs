@@ -1,14 +1,15 @@
 //! AWS.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Evidence, Expected, NitroCode,
     NitroFacts, NitroPolicy, Piece, PlatformFacts, TrustClass, VerifyError, appraise, verify,
 };
 use coco_types::NodeId;
+use serde_json::Value;
 
-use crate::data::{bytes, nitro};
+use crate::data::{bytes, folder, nitro};
 
 const DOCUMENT: &str = "nitro/aws_nitro_document.cbor";
 /// When the document was made: 9 November 2022.
@@ -22,7 +23,7 @@ fn facts(evidence: &Evidence, now: u64) -> NitroFacts {
     assert_eq!(facts.class(), TrustClass::Hypervisor);
     match facts.platform() {
         PlatformFacts::Nitro(facts) => facts.clone(),
-        other @ PlatformFacts::Snp(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -100,6 +101,7 @@ fn a_policy_admits_by_registers_and_age() {
         class_min: TrustClass::Hypervisor,
         age_max_s: 60,
         snp: None,
+        azure_snp: None,
         nitro: Some(NitroPolicy { code: vec![code] }),
     };
     let expected = Expected { node: NodeId([5; 32]), bound: &bound };
@@ -126,5 +128,36 @@ fn a_policy_admits_by_registers_and_age() {
     {
         let error = judged(&policy(code.clone()), MADE);
         assert!(error.is_err_and(|error| is_other(&error)), "{code:?}");
+    }
+}
+
+/// The document of an instance: its registers are those of its TPM, and the key that it names signs that TPM's quotes.
+#[test]
+fn a_document_of_an_instance_names_the_registers_and_a_key_of_its_tpm() {
+    const MADE: u64 = 1_770_113_522;
+    let Some((evidence, endorsements)) = nitro("nitrotpm/nitrotpm_document.cbor") else { return };
+    let found = facts(&evidence, MADE);
+    assert!(found.is_tpm && !found.debug);
+    let claims = fs::read_to_string(folder("nitrotpm/claims.json").expect("it is beside it"));
+    let claims: Value = serde_json::from_str(&claims.expect("a text")).expect("claims");
+    let registers = claims["pcrs"]["sha384"].as_object().expect("registers");
+    for (at, value) in registers {
+        let value = hex::decode(value.as_str().expect("digits")).expect("digits");
+        let is_zero = value.iter().all(|byte| *byte == 0);
+        let known = found.pcrs.get(&at.parse().expect("a number"));
+        assert_eq!(known, Some(&value).filter(|_| !is_zero), "register {at}");
+    }
+    let key = &claims["ak_ecc_p256"];
+    let coordinate = |name: &str| key[name].as_str().expect("digits").to_owned();
+    let point = format!("04{}{}", coordinate("x"), coordinate("y"));
+    assert_eq!(hex::encode(&found.public_key), point);
+    for (now, is_good) in [
+        (MADE, true),
+        (1_770_113_519, true),
+        (1_770_113_518, false),
+        (1_770_124_322, true),
+        (1_770_124_323, false),
+    ] {
+        assert_eq!(verify(&evidence, &endorsements, now).is_ok(), is_good, "{now}");
     }
 }

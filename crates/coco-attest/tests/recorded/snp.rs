@@ -28,12 +28,12 @@ fn facts(evidence: &Evidence, endorsements: &Endorsements, now: u64) -> SnpFacts
     assert!(facts.valid().contains(now));
     match facts.platform() {
         PlatformFacts::Snp(facts) => facts.clone(),
-        other @ PlatformFacts::Nitro(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 /// A policy that admits exactly these facts.
-fn policy(facts: &SnpFacts) -> AppraisalPolicy {
+pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
     let machines = SnpGenerationPolicy {
         tcb_min: facts.reported_tcb,
         chips: Some(BTreeSet::from([facts.chip_id])),
@@ -43,7 +43,7 @@ fn policy(facts: &SnpFacts) -> AppraisalPolicy {
         host_data: Some(BTreeSet::from([facts.host_data])),
         guest_svn_min: facts.guest_svn,
     };
-    let snp = SnpPolicy {
+    SnpPolicy {
         generations: BTreeMap::from([(facts.generation, machines)]),
         version_min: 3,
         vmpl_max: 0,
@@ -52,12 +52,16 @@ fn policy(facts: &SnpFacts) -> AppraisalPolicy {
         smt: facts.flags.contains(&Flag::Smt),
         alias_check: false,
         code: vec![code],
-    };
+    }
+}
+
+fn policy(facts: &SnpFacts) -> AppraisalPolicy {
     AppraisalPolicy {
         version: 7,
         class_min: TrustClass::Processor,
         age_max_s: 60,
-        snp: Some(snp),
+        snp: Some(policy_of(facts)),
+        azure_snp: None,
         nitro: None,
     }
 }

@@ -1,0 +1,251 @@
+//! Confidential machines of Azure: a paravisor at the highest level of an SEV-SNP guest gives the guest below it a TPM.
+//!
+//! ```text
+//! registers ── quote ── RSA ── key of the TPM ── SHA-256 in report_data ── report of SEV-SNP ── …
+//! ```
+//!
+//! The paravisor's measurement is the report's, and the registers say what started below it. So is the report's `report_data` taken
+//! by the paravisor, and who asks puts its question into the quote.
+
+use coco_crypto::{MakerCertificate, TokenKey, sha256};
+use coco_types::codec::{Reader, put_bytes};
+use serde::Deserialize;
+
+use crate::{
+    attested::hex,
+    error::VerifyError,
+    facts::{AzureFacts, Facts, PlatformFacts},
+    snp::{self, SNP_REPORT_BYTES},
+    tpm::{Quote, TPM_PCR_BYTES, TPM_PCRS, TpmPcrs},
+};
+
+/// The parts of evidence of a confidential machine of Azure, as they are read from its TPM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureEvidence {
+    /// What index `0x01400001` holds: the report, and what the paravisor said in it.
+    pub hcl_report: Vec<u8>,
+    /// A quote of all registers of the SHA-256 bank by the key with the handle `0x81000003`.
+    pub quote: Vec<u8>,
+    /// Its signature, under RSASSA with SHA-256.
+    pub signature: Vec<u8>,
+    /// The registers.
+    pub pcrs: TpmPcrs,
+}
+
+impl AzureEvidence {
+    /// The body of the evidence: the parts one after the other, each behind its length.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let pcrs = self.pcrs.as_flattened();
+        for part in [self.hcl_report.as_slice(), &self.quote, &self.signature, pcrs] {
+            put_bytes(&mut body, part);
+        }
+        body
+    }
+}
+
+/// Where the hardware's report lies in the paravisor's, and where what that says of itself begins.
+const REPORT_AT: usize = 32;
+const REQUEST_AT: usize = 1216;
+/// Bytes before the text, of which the length is the last number.
+const REQUEST_HEADER: usize = 20;
+/// Longest report of the paravisor that is read, in bytes.
+const HCL_BYTES_MAX: usize = 8 << 10;
+/// The numbers at the start: of the version, of a report that was asked for, and that it was made.
+const MAGIC: &[u8; 4] = b"HCLA";
+const VERSIONS: [u32; 2] = [1, 2];
+const ATTESTATION_REQUEST: u32 = 2;
+/// The numbers of the second part: its version, a report of SEV-SNP, SHA-256.
+const REQUEST_VERSION: u32 = 1;
+const SNP_REPORT: u32 = 2;
+const HASH_SHA256: u32 = 1;
+/// The name of the key that signs quotes.
+const QUOTING_KEY: &str = "HCLAkPub";
+const KEYS_MAX: usize = 8;
+
+/// What the paravisor says, as far as it is looked at.
+#[derive(Deserialize)]
+struct Said {
+    keys: Vec<Key>,
+    #[serde(rename = "vm-configuration")]
+    machine: Machine,
+    #[serde(rename = "user-data", default)]
+    user_data: String,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    kid: String,
+    kty: String,
+    n: String,
+    e: String,
+}
+
+#[derive(Deserialize)]
+struct Machine {
+    #[serde(rename = "secure-boot", default)]
+    secure_boot: bool,
+}
+
+pub(crate) fn verify_snp(
+    body: &[u8],
+    certificates: &[MakerCertificate],
+    now: u64,
+) -> Result<Facts, VerifyError> {
+    let parts = Parts::read(body)?;
+    let report = HclReport::read(parts.hcl_report)?;
+    let facts = snp::verify(report.hardware, certificates, now)?;
+    let PlatformFacts::Snp(snp) = facts.platform else {
+        return Err(VerifyError::OtherMachine { what: "the platform" });
+    };
+    let said = sha256(report.said).0;
+    if facts.bound.split_at_checked(said.len()) != Some((&said[..], &[0; 32])) {
+        return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
+    }
+    let (key, said) = read_said(report.said)?;
+    key.verify(parts.quote, parts.signature)?;
+    let quote = Quote::read(parts.quote)?;
+    if !quote.is_of(&parts.pcrs) {
+        return Err(VerifyError::OtherMachine { what: "the registers" });
+    }
+    let azure = AzureFacts {
+        snp,
+        pcrs: parts.pcrs,
+        secure_boot: said.machine.secure_boot,
+        user_data: said.user_data.to_ascii_lowercase(),
+        resets: quote.resets,
+        restarts: quote.restarts,
+    };
+    let platform = PlatformFacts::AzureSnp(Box::new(azure));
+    Ok(Facts { bound: quote.data.to_vec(), made: None, valid: facts.valid, platform })
+}
+
+/// The parts of a body, not believed.
+struct Parts<'a> {
+    hcl_report: &'a [u8],
+    quote: &'a [u8],
+    signature: &'a [u8],
+    pcrs: TpmPcrs,
+}
+
+impl<'a> Parts<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, VerifyError> {
+        let mut reader = Reader::new(body);
+        let place = |reader: &Reader<'_>| body.len().saturating_sub(reader.rest().len());
+        let mut part = |what: &'static str| {
+            let at = place(&reader);
+            reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
+        };
+        let hcl_report = part("the report of the paravisor")?;
+        let quote = part("the quote")?;
+        let signature = part("the signature of the quote")?;
+        let registers = part("the registers")?;
+        let at = place(&reader);
+        let (values, rest) = registers.as_chunks::<TPM_PCR_BYTES>();
+        let pcrs = TpmPcrs::try_from(values).ok().filter(|_| rest.is_empty());
+        let pcrs =
+            pcrs.ok_or(VerifyError::Malformed { what: "not 24 registers of 32 bytes", at })?;
+        if !reader.rest().is_empty() {
+            return Err(VerifyError::Malformed { what: "bytes after the registers", at });
+        }
+        Ok(Self { hcl_report, quote, signature, pcrs })
+    }
+}
+
+/// The paravisor's report, not believed.
+struct HclReport<'a> {
+    hardware: &'a [u8],
+    said: &'a [u8],
+}
+
+impl<'a> HclReport<'a> {
+    /// Nothing of it is signed but the hardware's report and the text, so all else has one value only.
+    fn read(bytes: &'a [u8]) -> Result<Self, VerifyError> {
+        if bytes.len() > HCL_BYTES_MAX {
+            return Err(VerifyError::Long { found: bytes.len(), limit: HCL_BYTES_MAX });
+        }
+        let malformed = |what, at| VerifyError::Malformed { what, at };
+        let number = |at: usize| {
+            let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            field.map(|field| u32::from_le_bytes(*field)).ok_or(malformed("it ends too early", at))
+        };
+        if !bytes.starts_with(MAGIC) {
+            return Err(malformed("not a report of the paravisor", 0));
+        }
+        let found = number(4)?;
+        if !VERSIONS.contains(&found) {
+            let found = u64::from(found);
+            return Err(VerifyError::Unsupported {
+                what: "the version of the paravisor's report",
+                found,
+            });
+        }
+        let length = number(REQUEST_AT + REQUEST_HEADER - 4)?;
+        let request =
+            u32::try_from(REQUEST_HEADER).ok().and_then(|header| header.checked_add(length));
+        let whole = u32::try_from(REQUEST_AT)
+            .ok()
+            .zip(request)
+            .and_then(|(before, request)| before.checked_add(request));
+        for (at, expected) in [
+            (8, whole),
+            (12, Some(ATTESTATION_REQUEST)),
+            (16, Some(0)),
+            (20, Some(0)),
+            (24, Some(0)),
+            (28, Some(0)),
+            (REQUEST_AT, request),
+            (REQUEST_AT + 4, Some(REQUEST_VERSION)),
+            (REQUEST_AT + 8, Some(SNP_REPORT)),
+            (REQUEST_AT + 12, Some(HASH_SHA256)),
+        ] {
+            if Some(number(at)?) != expected {
+                return Err(malformed("another number than a report of SEV-SNP has here", at));
+            }
+        }
+        let begin = REQUEST_AT + REQUEST_HEADER;
+        let text = bytes.get(begin..).unwrap_or_default();
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (said, rest) =
+            text.split_at_checked(length).ok_or(malformed("the text ends too early", begin))?;
+        let hardware = bytes.get(REPORT_AT..REPORT_AT + SNP_REPORT_BYTES).unwrap_or_default();
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(malformed("bytes after the text", begin));
+        }
+        Ok(Self { hardware, said })
+    }
+}
+
+/// What the paravisor says, and its key for quotes.
+fn read_said(text: &[u8]) -> Result<(TokenKey, Said), VerifyError> {
+    let at = REQUEST_AT + REQUEST_HEADER;
+    let malformed = |what| VerifyError::Malformed { what, at };
+    let said: Said = serde_json::from_slice(text)
+        .map_err(|_| malformed("the text is not what a paravisor says"))?;
+    let mut named = said.keys.iter().take(KEYS_MAX).filter(|key| key.kid == QUOTING_KEY);
+    let (Some(key), None) = (named.next(), named.next()) else {
+        return Err(malformed("not one key for quotes"));
+    };
+    if key.kty != "RSA" {
+        return Err(malformed("the key for quotes is not of RSA"));
+    }
+    let [n, e] = [&key.n, &key.e].map(|text| base64url(text));
+    let key = n.zip(e).and_then(|(n, e)| TokenKey::from_modulus(&n, &e).ok());
+    Ok((key.ok_or(malformed("the key for quotes cannot be used"))?, said))
+}
+
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// What runs, in one text: the paravisor and the registers.
+pub(crate) fn measurement(facts: &AzureFacts) -> String {
+    let registers = facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex(value)));
+    let registers: Vec<String> = registers.collect();
+    format!("{} {}", hex(&facts.snp.measurement), registers.join(" "))
+}
+
+const _: () = assert!(REPORT_AT + SNP_REPORT_BYTES == REQUEST_AT && TPM_PCRS == 24);

@@ -1,0 +1,147 @@
+//! Confidential machines of Azure.
+
+use std::{collections::BTreeMap, fs};
+
+use coco_attest::{
+    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, AzureEvidence, AzureFacts,
+    AzureSnpPolicy, Endorsements, Evidence, Expected, PcrCode, PlatformFacts, PlatformId, SnpKey,
+    TrustClass, VerifyError, appraise, verify,
+};
+use coco_types::NodeId;
+
+use crate::{
+    data::{bytes, certificate, folder},
+    snp::policy_of,
+};
+
+/// 1 June 2025.
+const NOW: u64 = 1_748_736_000;
+
+/// What was recorded, and AMD's certificates: those above the machine's own are the same for each of its generation.
+fn azure(name: &str) -> Option<(AzureEvidence, Endorsements)> {
+    let (machine, amd) = (folder(&format!("azure/{name}"))?, folder("snp/tav-milan")?);
+    let read = |file: &str| fs::read(machine.join(file)).expect("a file");
+    let registers = String::from_utf8(read("pcrs_sha256.json")).expect("a text");
+    let digits: Vec<&str> = registers.split('"').filter(|text| text.len() == 64).collect();
+    let pcrs: Vec<[u8; 32]> = digits.into_iter().map(bytes).collect();
+    let evidence = AzureEvidence {
+        hcl_report: read("hcl_report.bin"),
+        quote: read("tpm_quote_attest.bin"),
+        signature: read("tpm_quote_sig_rsassa_sha256.bin"),
+        pcrs: pcrs.try_into().expect("24 registers"),
+    };
+    let certificates = [machine.join("vcek.der"), amd.join("ask.pem"), amd.join("ark.pem")]
+        .map(|path| certificate(&path));
+    Some((evidence, Endorsements { certificates: certificates.to_vec() }))
+}
+
+fn evidence(parts: &AzureEvidence) -> Evidence {
+    Evidence { platform: PlatformId::AzureSnp, body: parts.encode() }
+}
+
+fn facts(parts: &AzureEvidence, endorsements: &Endorsements) -> (AzureFacts, Vec<u8>) {
+    let facts = verify(&evidence(parts), endorsements, NOW).expect("it verifies");
+    assert_eq!(facts.class(), TrustClass::Processor);
+    match facts.platform() {
+        PlatformFacts::AzureSnp(azure) => ((**azure).clone(), facts.bound().to_vec()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_machine_says_what_it_was_recorded_to_say() {
+    if let Some((parts, endorsements)) = azure("snp-milan") {
+        let (found, bound) = facts(&parts, &endorsements);
+        assert_eq!(bound, b"challenge");
+        assert_eq!(
+            found.snp.measurement,
+            bytes(
+                "6a063be9dd79f6371c842e480f8dc3b5c725961344e57130e88c5adf49e8f7f6c79b75a5eb77fc769959f4aeb2f9401e"
+            )
+        );
+        assert!(found.pcrs[0].starts_with(&bytes::<4>("e15c4479")), "{found:?}");
+        assert!(found.secure_boot);
+        assert_eq!((found.snp.vmpl, &found.snp.key), (0, &SnpKey::Vcek));
+        assert_eq!(found.user_data, "0".repeat(128));
+    }
+    if let Some((parts, endorsements)) = azure("snp-milan-userdata") {
+        let (found, bound) = facts(&parts, &endorsements);
+        assert!(bound.starts_with(&bytes::<4>("982f5c6e")), "{bound:?}");
+        assert!(found.user_data.starts_with(&hex::encode(&bound)), "{found:?}");
+    }
+}
+
+#[test]
+fn no_byte_of_a_machines_evidence_can_be_another() {
+    let Some((parts, endorsements)) = azure("snp-milan") else { return };
+    let whole = evidence(&parts);
+    assert!(verify(&whole, &endorsements, NOW).is_ok(), "as it is");
+    for at in 0..whole.body.len() {
+        let mut altered = whole.clone();
+        altered.body[at] ^= 1;
+        assert!(verify(&altered, &endorsements, NOW).is_err(), "byte {at}");
+    }
+    for at in [0, 1, 100, 2600, whole.body.len() - 1] {
+        let cut = Evidence { body: whole.body[..at].to_vec(), ..whole.clone() };
+        assert!(verify(&cut, &endorsements, NOW).is_err(), "cut at {at}");
+    }
+}
+
+/// Each part is genuine, and of another machine.
+#[test]
+fn parts_of_two_machines_are_not_one() {
+    let Some((one, endorsements)) = azure("snp-milan") else { return };
+    let Some((other, _)) = azure("snp-milan-userdata") else { return };
+    let refused = |parts: &AzureEvidence| {
+        verify(&evidence(parts), &endorsements, NOW).expect_err("it is mixed")
+    };
+    let quote = AzureEvidence { quote: other.quote.clone(), ..one.clone() };
+    assert_eq!(refused(&quote), VerifyError::Signature(coco_crypto::SignatureInvalid));
+    let signed = AzureEvidence { signature: other.signature.clone(), ..quote };
+    assert_eq!(refused(&signed), VerifyError::Signature(coco_crypto::SignatureInvalid));
+    let registers = AzureEvidence { pcrs: other.pcrs, ..one.clone() };
+    assert_eq!(refused(&registers), VerifyError::OtherMachine { what: "the registers" });
+    // What the other's paravisor says of its key, under this one's report.
+    let mut hcl_report = one.hcl_report;
+    hcl_report[1216..].copy_from_slice(&other.hcl_report[1216..]);
+    let said = AzureEvidence { hcl_report, ..other };
+    assert_eq!(refused(&said), VerifyError::OtherMachine { what: "what the paravisor says" });
+}
+
+#[test]
+fn a_policy_admits_a_machine_by_paravisor_and_registers() {
+    let Some((parts, endorsements)) = azure("snp-milan") else { return };
+    let (found, bound) = facts(&parts, &endorsements);
+    let code = PcrCode { pcrs: BTreeMap::from([(4, found.pcrs[4]), (11, found.pcrs[11])]) };
+    let snp = policy_of(&found.snp);
+    let policy = AppraisalPolicy {
+        version: 3,
+        class_min: TrustClass::Processor,
+        age_max_s: 60,
+        snp: None,
+        azure_snp: Some(AzureSnpPolicy { snp, secure_boot: true, code: vec![code] }),
+        nitro: None,
+    };
+    let judged = |policy: &AppraisalPolicy| {
+        let expected = Expected { node: NodeId([5; 32]), bound: &bound };
+        appraise(&evidence(&parts), &endorsements, NOW, policy, &expected).map(|_| ())
+    };
+    assert_eq!(judged(&policy), Ok(()));
+    let other = |change: &dyn Fn(&mut AzureSnpPolicy)| {
+        let mut policy = policy.clone();
+        change(policy.azure_snp.as_mut().expect("it has one"));
+        match judged(&policy) {
+            Err(AppraiseEvidenceError::Appraise(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let error = other(&|policy| policy.code[0].pcrs.insert(4, [0; 32]).map_or((), drop));
+    assert!(matches!(error, AppraiseError::Measurement { platform: PlatformId::AzureSnp, .. }));
+    let error = other(&|policy| policy.code[0].pcrs.clear());
+    assert!(matches!(error, AppraiseError::Measurement { platform: PlatformId::AzureSnp, .. }));
+    let error = other(&|policy| policy.snp.code[0].measurement[0] ^= 1);
+    assert!(matches!(error, AppraiseError::Measurement { platform: PlatformId::Snp, .. }));
+    let nobody = AppraisalPolicy { azure_snp: None, ..policy.clone() };
+    let error = judged(&nobody).expect_err("the platform is not admitted");
+    assert!(matches!(error, AppraiseEvidenceError::Appraise(AppraiseError::PlatformNotAllowed(_))));
+}
