@@ -95,17 +95,17 @@ pub(crate) fn verify_snp(
 ) -> Result<Facts, VerifyError> {
     let parts = Parts::read(body)?;
     let report = HclReport::read(parts.hcl_report)?;
+    let (key, said) = read_said(report.said)?;
+    let quote = Quote::read(parts.quote)?;
     let facts = snp::verify(report.hardware, certificates, now)?;
     let PlatformFacts::Snp(snp) = facts.platform else {
         return Err(VerifyError::OtherMachine { what: "the platform" });
     };
-    let said = sha256(report.said).0;
-    if facts.bound.split_at_checked(said.len()) != Some((&said[..], &[0; 32])) {
+    let digest = sha256(report.said).0;
+    if facts.bound.split_at_checked(digest.len()) != Some((&digest[..], &[0; 32])) {
         return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
     }
-    let (key, said) = read_said(report.said)?;
     key.verify(parts.quote, parts.signature)?;
-    let quote = Quote::read(parts.quote)?;
     if !quote.is_of(&parts.pcrs) {
         return Err(VerifyError::OtherMachine { what: "the registers" });
     }

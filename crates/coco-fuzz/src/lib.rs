@@ -12,6 +12,7 @@ mod client;
 mod consensus;
 mod crypto;
 mod ethereum;
+mod evidence;
 mod governance;
 mod hostile;
 mod ledger;
@@ -53,7 +54,7 @@ pub enum From {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 35] = [
+pub const TARGETS: [Target; 36] = [
     stranger("bearer_token", 4 << 10, callers::bearer_token, hostile::bearer_token),
     stranger("certificate", 4 << 10, crypto::certificate, hostile::certificate),
     stranger("client_answer", 8 << 10, client::answer, hostile::client_answer),
@@ -61,6 +62,7 @@ pub const TARGETS: [Target; 35] = [
     stranger("cose_sign1", 4 << 10, crypto::cose_sign1, hostile::cbor),
     stranger("endorsements", 4 << 10, ledger::endorsements, hostile::cbor),
     stranger("entry", 8 << 10, ledger::entry, hostile::none),
+    stranger("evidence", 8 << 10, evidence::evidence, evidence::seeds),
     stranger("governance_document", 8 << 10, governance::document, hostile::governance_document),
     stranger("governance_request", 4 << 10, governance::request, hostile::governance_request),
     stranger("http_route", 8 << 10, node::http_route, hostile::http_route),

@@ -79,6 +79,7 @@ corpora!(
     cose_sign1,
     endorsements,
     entry,
+    evidence,
     governance_document,
     governance_request,
     http_route,

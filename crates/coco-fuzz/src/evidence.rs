@@ -1,0 +1,96 @@
+//! Evidence of trusted execution environments.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use coco_attest::{
+    AzureEvidence, Endorsements, Evidence, NITRO_PCR_BYTES, PlatformId, SNP_REPORT_BYTES, verify,
+};
+use coco_crypto::sha256;
+
+const PLATFORMS: [PlatformId; 3] = [PlatformId::Snp, PlatformId::AzureSnp, PlatformId::Nitro];
+/// 1 June 2025.
+const NOW: u64 = 1_748_736_000;
+
+/// The roots are pinned, and no maker has signed anything of this: whatever verifies is a forgery.
+pub(crate) fn evidence(data: &[u8]) {
+    let Some((which, body)) = data.split_first() else { return };
+    let platform = PLATFORMS[usize::from(*which) % PLATFORMS.len()];
+    let evidence = Evidence { platform, body: body.to_vec() };
+    let found = verify(&evidence, &Endorsements::default(), NOW);
+    assert!(found.is_err(), "it is believed: {found:?}");
+}
+
+/// A report of each version, a machine of Azure, and documents of AWS: well-formed, and signed by nobody.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let reports = (1..=6).map(|version| input(0, &report(version)));
+    let mut inputs: Vec<Vec<u8>> = reports.collect();
+    inputs.push(input(1, &azure().encode()));
+    inputs.extend([false, true].map(|is_open| input(2, &document(is_open))));
+    inputs
+}
+
+fn input(which: u8, body: &[u8]) -> Vec<u8> {
+    [&[which], body].concat()
+}
+
+fn report(version: u8) -> Vec<u8> {
+    let mut report = vec![0; SNP_REPORT_BYTES];
+    (report[0], report[0x34]) = (version, 1);
+    report[0x188..0x18a].copy_from_slice(&[0x19, 0x01]);
+    report
+}
+
+fn azure() -> AzureEvidence {
+    let modulus = URL_SAFE_NO_PAD.encode([0x99; 256]);
+    let text = format!(
+        r#"{{"keys":[{{"kid":"HCLAkPub","kty":"RSA","e":"AQAB","n":"{modulus}"}}],"vm-configuration":{{"secure-boot":true}},"user-data":"00"}}"#
+    );
+    let mut hcl_report = b"HCLA".to_vec();
+    let length = u32::try_from(text.len()).expect("it is short");
+    for number in [1, 1216 + 20 + length, 2, 0, 0, 0, 0] {
+        hcl_report.extend_from_slice(&number.to_le_bytes());
+    }
+    hcl_report.extend(report(3));
+    for number in [20 + length, 1, 2, 1, length] {
+        hcl_report.extend_from_slice(&number.to_le_bytes());
+    }
+    hcl_report.extend_from_slice(text.as_bytes());
+    let pcrs = [[7; 32]; 24];
+    let mut quote = b"\xffTCG\x80\x18\0\x02\0\x0b\0\x03any".to_vec();
+    quote.extend_from_slice(&[0; 25]);
+    quote.extend_from_slice(b"\0\0\0\x01\0\x0b\x03\xff\xff\xff\0\x20");
+    quote.extend_from_slice(&sha256(pcrs.as_flattened()).0);
+    AzureEvidence { hcl_report, quote, signature: vec![1; 256], pcrs }
+}
+
+/// In CBOR, with the length of the map before it or its end marked.
+fn document(is_open: bool) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = u8::try_from(text.len()).expect("it is short");
+        let head = if length < 24 { vec![0x60 | length] } else { vec![0x78, length] };
+        [head, text.as_bytes().to_vec()].concat()
+    };
+    let bytes = |bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).expect("it is short").to_be_bytes();
+        let head = match length {
+            [0, short @ ..24] => vec![0x40 | short],
+            [0, byte] => vec![0x58, byte],
+            [high, low] => vec![0x59, high, low],
+        };
+        [head, bytes.to_vec()].concat()
+    };
+    let register = [vec![0xa1, 0x00], bytes(&[5; NITRO_PCR_BYTES])].concat();
+    let fields = [
+        [text("module_id"), text("i-0")].concat(),
+        [text("digest"), text("SHA384")].concat(),
+        [text("timestamp"), vec![0x1a, 1, 2, 3, 4]].concat(),
+        [text("pcrs"), register].concat(),
+        [text("certificate"), bytes(b"0")].concat(),
+        [text("cabundle"), vec![0x81], bytes(b"0")].concat(),
+        [text("nonce"), vec![0xf6]].concat(),
+    ];
+    let count = u8::try_from(fields.len()).expect("they are few");
+    let (head, end) = if is_open { (0xbf, &[0xff][..]) } else { (0xa0 | count, &[][..]) };
+    let payload = [&[head], fields.concat().as_slice(), end].concat();
+    let signature = bytes(&[9; 96]);
+    [vec![0x84], bytes(&[0xa1, 0x01, 0x38, 0x22]), vec![0xa0], bytes(&payload), signature].concat()
+}
