@@ -8,6 +8,7 @@
 //! | `sim` | simulated worlds: `--seeds N`, `--minutes M` or `--seed S`; `--planted all` plants known bugs |
 //! | `replay` | steps through a simulated run: `--seed S` or `--log FILE`; `--diagram FILE` draws it |
 //! | `reproduce` | builds the program from two folders and compares the files |
+//! | `parts` | lists what is in the program, with versions, licences and digests (`CycloneDX`) |
 //! | `supply-chain` | advisories, licences, refused crates and sources of what comes from others |
 //! | `test` | all Rust tests, then the end-to-end tests that are there |
 //! | `fuzz` | a decoder against the fuzzer: `--list`, or `TARGET --minutes M` |
@@ -22,6 +23,7 @@ mod fuzz;
 mod git;
 mod layers;
 mod model;
+mod parts;
 mod reproduce;
 mod sim;
 mod source;
@@ -40,11 +42,11 @@ use workspace::Workspace;
 
 const USAGE: &str = "usage: cargo xtask ci | test | sim [--seeds N | --minutes M | --seed S] | \
      replay [--seed S | --log FILE] | model [--bound large] | \
-     chaos [--list | --case NAME | --cases ci|all | --matrix] | layers | tidy | supply-chain | \
+     chaos [--list | --case NAME | --cases ci|all | --matrix] | layers | tidy | parts [FILE] | supply-chain | \
      reproduce [--profile P] [--package P] | fuzz --list | fuzz TARGET --minutes M";
 
 /// Chores that take arguments.
-const WITH_ARGUMENTS: [&str; 6] = ["chaos", "fuzz", "model", "replay", "reproduce", "sim"];
+const WITH_ARGUMENTS: [&str; 7] = ["chaos", "fuzz", "model", "parts", "replay", "reproduce", "sim"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -83,6 +85,7 @@ fn run(name: &str, rest: &[String], counts: &mut Counts) -> anyhow::Result<()> {
         "reproduce" => reproduce::run(&workspace, rest),
         "sim" => sim::run(&workspace, rest),
         "chaos" => chaos::run(&workspace, rest),
+        "parts" => parts::run(&workspace, rest),
         "supply-chain" => supply_chain::run(&workspace),
         "layers" => layers::run(&workspace),
         "tidy" => tidy::run(&workspace),

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+pub(crate) use semver::Version;
 use serde::Deserialize;
 
 use crate::{conclude, step::Step, workspace::Workspace};
@@ -66,15 +67,15 @@ struct Ignored {
 
 /// What this reads of `cargo metadata`.
 #[derive(Debug, Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
-    version: semver::Version,
-    license: Option<String>,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: Version,
+    pub(crate) license: Option<String>,
     source: Option<String>,
     dependencies: Vec<Requirement>,
 }
@@ -118,7 +119,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     installed_tools(workspace, data.as_deref())
 }
 
-fn metadata(root: &Path) -> anyhow::Result<Metadata> {
+pub(crate) fn metadata(root: &Path) -> anyhow::Result<Metadata> {
     let output = Command::new("cargo")
         .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root)
@@ -130,19 +131,16 @@ fn metadata(root: &Path) -> anyhow::Result<Metadata> {
 }
 
 /// Names and versions of what is built on any platform, tests and build scripts included.
-fn built(root: &Path) -> anyhow::Result<BTreeSet<(String, semver::Version)>> {
+fn built(root: &Path) -> anyhow::Result<BTreeSet<(String, Version)>> {
+    tree(root, &["--workspace", "--target", "all", "--edges", "normal,build,dev"])
+}
+
+/// Names and versions of what `cargo tree` lists with these arguments.
+pub(crate) fn tree(root: &Path, arguments: &[&str]) -> anyhow::Result<BTreeSet<(String, Version)>> {
     let output = Command::new("cargo")
-        .args([
-            "tree",
-            "--workspace",
-            "--target",
-            "all",
-            "--edges",
-            "normal,build,dev",
-            "--prefix",
-            "none",
-        ])
-        .args(["--locked", "--format", "{p}"])
+        .arg("tree")
+        .args(arguments)
+        .args(["--prefix", "none", "--locked", "--format", "{p}"])
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()
@@ -154,7 +152,7 @@ fn built(root: &Path) -> anyhow::Result<BTreeSet<(String, semver::Version)>> {
 }
 
 /// Reads lines such as `serde v1.0.228 (proc-macro) (*)`.
-fn parse_tree(text: &str) -> anyhow::Result<BTreeSet<(String, semver::Version)>> {
+fn parse_tree(text: &str) -> anyhow::Result<BTreeSet<(String, Version)>> {
     let lines = text.lines().filter(|line| !line.is_empty());
     lines
         .map(|line| {
@@ -292,7 +290,7 @@ mod tests {
     fn package(name: &str, license: Option<&str>, source: Option<&str>, req: &str) -> Package {
         Package {
             name: name.to_owned(),
-            version: semver::Version::new(1, 0, 0),
+            version: Version::new(1, 0, 0),
             license: license.map(str::to_owned),
             source: source.map(str::to_owned),
             dependencies: vec![Requirement {
