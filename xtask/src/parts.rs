@@ -1,7 +1,7 @@
 //! The list of parts: what of others and of ours is in the program `coco`, each with version, licence and digest.
 //!
-//! In `CycloneDX` (ECMA-424, version 1.6), which tools for vulnerabilities and licences read. It follows from the lock file alone, and has
-//! no time and no number of its own: two lists of one commit are the same bytes.
+//! In `CycloneDX` (ECMA-424, version 1.6), which tools for vulnerabilities and licences read. It is of the program for one
+//! platform, follows from the lock file, and has no time and no number of its own: two lists of one commit are the same bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +20,8 @@ use crate::{
 
 /// The program.
 const PROGRAM: &str = "coco";
+/// For which it is listed.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 /// No part of the program as Rust: its C sources are compiled into what scripts run in.
 const EMBEDDED: [&str; 1] = ["rquickjs-sys"];
 
@@ -48,7 +50,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     let root = &workspace.root;
     let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not of the known form")?;
-    let built = tree(root, &["--package", PROGRAM, "--edges", "normal"])?;
+    let edges = ["--edges", "normal,no-proc-macro"];
+    let built = tree(root, &[&["--package", PROGRAM, "--target", PLATFORM], &edges[..]].concat())?;
     let list = list(&metadata(root)?, &lock, &built)?;
     let text = serde_json::to_string_pretty(&list)?;
     match file {
@@ -101,11 +104,13 @@ fn list(
 
 fn part(package: &Package, digest: Option<&str>) -> Value {
     let Package { name, version, license, .. } = package;
-    let address = format!("pkg:cargo/{name}@{version}");
     let kind = if name == PROGRAM { "application" } else { "library" };
-    let mut part = json!({
-        "type": kind, "bom-ref": address, "name": name, "version": version, "purl": address,
-    });
+    let own = format!("{name}@{version}");
+    let mut part = json!({ "type": kind, "bom-ref": own, "name": name, "version": version });
+    // What is ours is in no registry, where somebody else may have taken the name.
+    if package.source.is_some() {
+        part["purl"] = format!("pkg:cargo/{own}").into();
+    }
     // Packages of before wrote `MIT/Apache-2.0`.
     if let Some(licence) = license {
         part["licenses"] = json!([{ "expression": licence.replace('/', " OR ") }]);
@@ -121,8 +126,9 @@ mod tests {
     use super::*;
 
     fn package(name: &str, version: &str, license: &str) -> Package {
+        let source = (name != PROGRAM).then_some("registry");
         let text = json!({
-            "name": name, "version": version, "license": license, "source": null, "dependencies": [],
+            "name": name, "version": version, "license": license, "source": source, "dependencies": [],
         });
         serde_json::from_value(text).expect("a package")
     }
@@ -143,11 +149,13 @@ mod tests {
         let built = [("coco", "0.1.0"), ("old", "1.0.0")];
         let built = built.map(|(name, version)| (name.to_owned(), version.parse().expect("one")));
         let found = list(&Metadata { packages }, &lock, &built.into()).expect("a list");
-        assert_eq!(found["metadata"]["component"]["purl"], "pkg:cargo/coco@0.1.0");
+        assert_eq!(found["metadata"]["component"]["bom-ref"], "coco@0.1.0");
+        assert_eq!(found["metadata"]["component"].get("purl"), None);
         let parts = found["components"].as_array().expect("a list");
         let names: Vec<_> = parts.iter().map(|part| part["name"].clone()).collect();
         assert_eq!(names, ["old", "rquickjs-sys"]);
         assert_eq!(parts[0]["licenses"][0]["expression"], "MIT OR Apache-2.0");
+        assert_eq!(parts[0]["purl"], "pkg:cargo/old@1.0.0");
         assert_eq!(parts[0]["hashes"][0]["content"], "ab");
         assert_eq!(parts[1].get("hashes"), None);
     }

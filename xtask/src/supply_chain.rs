@@ -76,7 +76,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: Version,
     pub(crate) license: Option<String>,
-    source: Option<String>,
+    pub(crate) source: Option<String>,
     dependencies: Vec<Requirement>,
 }
 

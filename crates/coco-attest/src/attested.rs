@@ -6,9 +6,9 @@ use coco_crypto::Validity;
 use coco_types::{Digest, NodeId};
 
 use crate::{
-    AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, NitroFacts,
-    NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpFacts, SnpKey, SnpPolicy, TrustClass,
-    VerifyError, azure, verify,
+    AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
+    NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
+    SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -16,7 +16,7 @@ use crate::{
 pub struct Expected<'a> {
     /// The node whose key the evidence shall be bound to.
     pub node: NodeId,
-    /// The bytes that bind it to that key and to this question.
+    /// The bytes that bind it to that key and to this question: at least 32, which whoever asks derives from both.
     pub bound: &'a [u8],
 }
 
@@ -113,7 +113,7 @@ fn judge(
     policy: &AppraisalPolicy,
     expected: &Expected<'_>,
 ) -> Result<(), AppraiseError> {
-    if facts.bound() != expected.bound {
+    if facts.bound() != expected.bound || expected.bound.len() < BOUND_BYTES_MIN {
         let (have, need) = (hex(facts.bound()), hex(expected.bound));
         return Err(AppraiseError::Binding { have, need });
     }
@@ -144,7 +144,7 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
     }
     let runs = |code: &PcrCode| {
         let is = |(at, value): (&u8, &_)| facts.pcrs.get(usize::from(*at)) == Some(value);
-        !code.pcrs.is_empty() && code.pcrs.iter().all(is)
+        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
     };
     if policy.code.iter().any(runs) {
         return Ok(());
@@ -163,27 +163,42 @@ fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> 
         return Err(AppraiseError::Flag(*flag));
     }
     judge_snp_machine(facts, policy)?;
-    if facts.vmpl > policy.vmpl_max {
-        return Err(AppraiseError::Vmpl { have: facts.vmpl, max: policy.vmpl_max });
+    let max = policy.vmpl_max.min(VMPL_MAX);
+    if facts.vmpl > max {
+        return Err(AppraiseError::Vmpl { have: facts.vmpl, max });
     }
-    let runs = |code: &&crate::SnpCode| code.measurement == facts.measurement;
+    judge_snp_code(facts, policy)
+}
+
+/// Whether what runs there is admitted, with what the host gave it and by whom it was signed.
+fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+    let runs = |code: &&SnpCode| code.measurement == facts.measurement;
     let mut same = policy.code.iter().filter(runs).peekable();
     if same.peek().is_none() {
         let have = hex(&facts.measurement);
         return Err(AppraiseError::Measurement { platform: PlatformId::Snp, have });
     }
-    let has_data = |code: &&crate::SnpCode| {
+    let has_data = |code: &&SnpCode| {
         code.host_data.as_ref().is_none_or(|admitted| admitted.contains(&facts.host_data))
     };
-    let least = same.filter(has_data).map(|code| code.guest_svn_min).min();
-    let Some(need) = least else {
-        return Err(AppraiseError::HostData { have: hex(&facts.host_data) });
-    };
-    if facts.guest_svn < need {
-        return Err(AppraiseError::GuestSvn { have: facts.guest_svn, need });
+    let mut refused = AppraiseError::HostData { have: hex(&facts.host_data) };
+    for code in same.filter(has_data) {
+        match &code.owner {
+            Some(owner) if !owner.id_keys.contains(&facts.id_key) => {
+                refused = AppraiseError::Owner { have: hex(&facts.id_key) };
+            }
+            Some(owner) if facts.guest_svn < owner.guest_svn_min => {
+                let (have, need) = (facts.guest_svn, owner.guest_svn_min);
+                refused = AppraiseError::GuestSvn { have, need };
+            }
+            None | Some(_) => return Ok(()),
+        }
     }
-    Ok(())
+    Err(refused)
 }
+
+/// The levels inside a guest end here. What is above was made for the host.
+const VMPL_MAX: u32 = 3;
 
 /// Whether the machine, its firmware and its key are admitted.
 fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
@@ -205,7 +220,14 @@ fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), Apprais
         };
         return Err(AppraiseError::Key { have });
     }
-    if machines.chips.as_ref().is_some_and(|chips| !chips.contains(&facts.chip_id)) {
+    // The keys of Milan can be computed by whoever has had a machine.
+    let is_listed = match &machines.chips {
+        None => facts.generation != Generation::Milan,
+        Some(chips) => {
+            facts.key == SnpKey::Vcek && facts.chip_id != [0; 64] && chips.contains(&facts.chip_id)
+        }
+    };
+    if !is_listed {
         return Err(AppraiseError::HardwareId { have: hex(&facts.chip_id) });
     }
     // What is reported may be set back as far as what is committed.
@@ -224,8 +246,8 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
     if facts.debug {
         return Err(AppraiseError::Flag(Flag::Debug));
     }
-    let runs = |code: &crate::NitroCode| {
-        !code.pcrs.is_empty()
+    let runs = |code: &NitroCode| {
+        are_fixed(code.pcrs.keys())
             && code.is_tpm == facts.is_tpm
             && code.pcrs.iter().all(|(at, value)| facts.pcrs.get(at) == Some(value))
     };
@@ -235,6 +257,18 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
     let have = nitro_measurement(facts);
     Err(AppraiseError::Measurement { platform: PlatformId::Nitro, have })
 }
+
+/// Whether these registers name a program: there are some, and none that whoever runs there can set.
+fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
+    let mut registers = registers.peekable();
+    registers.peek().is_some() && registers.all(|at| *at < RESETTABLE)
+}
+
+/// The first register that can be set by whoever runs below the TPM, or in an enclave.
+const RESETTABLE: u8 = 16;
+
+/// Fewest bytes that bind anything: those of a hash.
+const BOUND_BYTES_MIN: usize = 32;
 
 /// What runs, in one text.
 fn measurement(facts: &Facts) -> String {
@@ -246,7 +280,8 @@ fn measurement(facts: &Facts) -> String {
 }
 
 fn nitro_measurement(facts: &NitroFacts) -> String {
-    let registers = facts.pcrs.iter().map(|(at, value)| format!("{at}:{}", hex(value)));
+    let set = facts.pcrs.iter().filter(|(_, value)| value.iter().any(|byte| *byte != 0));
+    let registers = set.map(|(at, value)| format!("{at}:{}", hex(value)));
     registers.collect::<Vec<_>>().join(" ")
 }
 
@@ -258,3 +293,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,9 @@ struct Said {
 struct Key {
     kid: String,
     kty: String,
+    #[serde(default)]
     n: String,
+    #[serde(default)]
     e: String,
 }
 
@@ -101,6 +103,10 @@ pub(crate) fn verify_snp(
     let PlatformFacts::Snp(snp) = facts.platform else {
         return Err(VerifyError::OtherMachine { what: "the platform" });
     };
+    // Whatever runs below the paravisor could name a key of its own.
+    if snp.vmpl != 0 {
+        return Err(VerifyError::OtherMachine { what: "the level of the paravisor" });
+    }
     let digest = sha256(report.said).0;
     if facts.bound.split_at_checked(digest.len()) != Some((&digest[..], &[0; 32])) {
         return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
@@ -110,7 +116,7 @@ pub(crate) fn verify_snp(
         return Err(VerifyError::OtherMachine { what: "the registers" });
     }
     let azure = AzureFacts {
-        snp,
+        snp: *snp,
         pcrs: parts.pcrs,
         secure_boot: said.machine.secure_boot,
         user_data: said.user_data.to_ascii_lowercase(),
@@ -160,7 +166,8 @@ struct HclReport<'a> {
 }
 
 impl<'a> HclReport<'a> {
-    /// Nothing of it is signed but the hardware's report and the text, so all else has one value only.
+    /// Nothing of it is signed but the hardware's report and the text, so all else may only be what it is, but for the version and how
+    /// many zeros follow.
     fn read(bytes: &'a [u8]) -> Result<Self, VerifyError> {
         if bytes.len() > HCL_BYTES_MAX {
             return Err(VerifyError::Long { found: bytes.len(), limit: HCL_BYTES_MAX });
@@ -223,7 +230,10 @@ fn read_said(text: &[u8]) -> Result<(TokenKey, Said), VerifyError> {
     let malformed = |what| VerifyError::Malformed { what, at };
     let said: Said = serde_json::from_slice(text)
         .map_err(|_| malformed("the text is not what a paravisor says"))?;
-    let mut named = said.keys.iter().take(KEYS_MAX).filter(|key| key.kid == QUOTING_KEY);
+    if said.keys.len() > KEYS_MAX {
+        return Err(malformed("too many keys"));
+    }
+    let mut named = said.keys.iter().filter(|key| key.kid == QUOTING_KEY);
     let (Some(key), None) = (named.next(), named.next()) else {
         return Err(malformed("not one key for quotes"));
     };

@@ -71,7 +71,7 @@ pub enum VerifyError {
         expected: usize,
     },
     /// A certificate of the chain was not issued by the next.
-    #[error("certificate chain, {link:?}: {source}")]
+    #[error("certificate chain, {link:?}")]
     Chain {
         /// Which.
         link: Link,
@@ -122,9 +122,9 @@ pub enum Flag {
     Debug,
     /// It may be moved to another machine.
     Migration,
-    /// Two threads share a core.
+    /// Two threads may share a core.
     Smt,
-    /// The key of the machine is not in the report.
+    /// Its host keeps the firmware from signing with the machine's key.
     MaskedKey,
     /// The processor has not checked that no two addresses name the same memory (AMD-SB-3015, "`BadRAM`").
     AliasUnchecked,
@@ -177,6 +177,14 @@ pub enum AppraiseError {
     #[error("the host data {have} are not admitted with this measurement")]
     HostData {
         /// In hexadecimal.
+        have: String,
+    },
+    /// Somebody else has signed the guest's identity, or nobody.
+    #[error(
+        "the guest's identity is signed by the key {have}, which is not admitted with this measurement"
+    )]
+    Owner {
+        /// SHA-384 of the key, in hexadecimal.
         have: String,
     },
     /// The guest's own version is too low.

@@ -54,7 +54,7 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlatformFacts {
     /// Of an SEV-SNP report.
-    Snp(SnpFacts),
+    Snp(Box<SnpFacts>),
     /// Of a confidential machine of Azure.
     AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
@@ -74,9 +74,13 @@ pub struct SnpFacts {
     pub measurement: [u8; 48],
     /// What the host gave at the start.
     pub host_data: [u8; 32],
-    /// The guest's own security version, by its owner.
+    /// The guest's own security version, as whoever signed the guest's identity said: it means nothing without that key.
     pub guest_svn: u32,
-    /// The machine; zeros where that is masked.
+    /// SHA-384 of the key that signed the guest's identity; zeros where nobody did.
+    pub id_key: [u8; 48],
+    /// SHA-384 of the key that vouches for that key; zeros where none does.
+    pub author_key: [u8; 48],
+    /// The machine; zeros where its host masks that, and on AWS.
     pub chip_id: [u8; 64],
     /// The level inside the guest that asked; `0xffff_ffff` for the host.
     pub vmpl: u32,
@@ -163,7 +167,7 @@ pub struct AzureFacts {
     pub snp: SnpFacts,
     /// What was started below the paravisor.
     pub pcrs: TpmPcrs,
-    /// Whether only what its firmware admits was started.
+    /// Whether it was configured to start only what its firmware admits; register 7 shows by which rules.
     pub secure_boot: bool,
     /// What runs there had the paravisor put into the report, in hexadecimal.
     pub user_data: String,
@@ -176,7 +180,7 @@ pub struct AzureFacts {
 /// What a document of AWS says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NitroFacts {
-    /// The registers that are not zero as a whole, by number, each of 48 bytes.
+    /// The registers by number, each of 48 bytes.
     pub pcrs: BTreeMap<u8, Vec<u8>>,
     /// Whether they are those of an instance's `NitroTPM`, and not of an enclave.
     pub is_tpm: bool,
@@ -230,6 +234,8 @@ impl Facts {
     pub const fn class(&self) -> TrustClass {
         match self.platform {
             PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
+            // Whoever has the root account of an instance can look into it.
+            PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,
         }
     }

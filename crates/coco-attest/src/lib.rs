@@ -1,7 +1,7 @@
 //! Evidence of trusted execution environments, and what to think of it.
 //!
 //! A platform's *evidence* says what runs on a machine, and *endorsements* of its maker say why that is to be believed: both come from
-//! whoever wants to be believed, or from its host. [`verify`] checks all that can be checked without an opinion: signatures up to the
+//! whoever wants to be believed, or from its host. [`verify`] checks what needs no opinion: signatures up to the
 //! maker's root, which is pinned here, the periods of every piece, and that the pieces belong together. What comes out are [`Facts`],
 //! which are signed and may still be of a machine that nobody wants. [`appraise`] holds them against the members' [`AppraisalPolicy`]
 //! and against what the asker expects, and is the only maker of [`Attested`].
@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
-//! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor` | AWS, "Nitro Enclaves attestation process" |
+//! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -39,7 +39,7 @@ pub use facts::{
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
     AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, SnpCode, SnpGenerationPolicy,
-    SnpPolicy,
+    SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};

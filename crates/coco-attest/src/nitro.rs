@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use coco_crypto::{MakerCertificate, SignatureInvalid, cose::to_be_signed};
+use coco_crypto::{Curve, MakerCertificate, SignatureInvalid, cose::to_be_signed};
 use coco_types::Digest;
 use minicbor::{Decoder, data::Type};
 
@@ -33,14 +33,14 @@ pub const NITRO_ROOT: Digest = Digest([
 
 /// Most certificates above the leaf.
 const AUTHORITIES_MAX: u64 = 9;
-/// Most registers, as a TPM has.
+/// Most registers.
 const PCRS_MAX: u64 = 32;
 /// Most fields of a document.
 const FIELDS_MAX: u64 = 16;
 /// Most bytes that whoever asked, or whatever runs there, may have put in.
 const GIVEN_BYTES_MAX: usize = 1024;
-/// Most characters of the name of an instance and its enclave.
-const MODULE_CHARACTERS_MAX: usize = 256;
+/// Longest name of an instance and its enclave, in bytes.
+const MODULE_BYTES_MAX: usize = 256;
 /// Registers that say what an enclave is; all zero where it was started to be looked into.
 const CODE_PCRS: [u8; 3] = [0, 1, 2];
 
@@ -77,7 +77,8 @@ pub(crate) fn verify(
     }
     leaf.verify_issued_by(above)
         .map_err(|source| VerifyError::Chain { link: Link::Leaf, source })?;
-    let key = leaf.key().map_err(|_| SignatureInvalid)?;
+    let key = leaf.key().ok().filter(|key| key.curve() == Curve::P384 && !leaf.is_authority());
+    let key = key.ok_or(SignatureInvalid)?;
     key.verify_fixed(&to_be_signed(message.protected, message.payload), message.signature)?;
 
     let made = document.made_ms / 1000;
@@ -87,15 +88,14 @@ pub(crate) fn verify(
     let mut valid = leaf.validity();
     for (piece, certificate) in pieces {
         let validity = certificate.validity();
-        for now in [made, now] {
-            if now < validity.not_before {
-                return Err(VerifyError::NotYetValid { piece, validity, now });
-            }
-            if now > validity.not_after {
-                return Err(VerifyError::Expired { piece, validity, now });
-            }
+        if made < validity.not_before {
+            return Err(VerifyError::NotYetValid { piece, validity, now: made });
         }
-        // All of them hold `now`, so they have it in common.
+        // The clock of whoever appraises may be behind AWS's; how far is the policy's business.
+        if made.max(now) > validity.not_after {
+            return Err(VerifyError::Expired { piece, validity, now: made.max(now) });
+        }
+        // All of them hold the time at which it was made, so they have that in common.
         valid = common(valid, validity).unwrap_or(valid);
     }
     let (facts, bound) = document.facts();
@@ -212,7 +212,7 @@ impl<'a> Document<'a> {
                 self.module_id = decoder
                     .str()
                     .ok()
-                    .filter(|name| name.len() <= MODULE_CHARACTERS_MAX)
+                    .filter(|name| name.len() <= MODULE_BYTES_MAX)
                     .ok_or("the module is no text of up to 256 bytes")?;
             }
             "digest" => {
@@ -265,14 +265,10 @@ impl<'a> Document<'a> {
 
     /// What it says, and what it binds.
     fn facts(&self) -> (NitroFacts, Vec<u8>) {
-        let is_zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
-        let pcrs: BTreeMap<u8, Vec<u8>> = self
-            .pcrs
-            .iter()
-            .filter(|(_, value)| !is_zero(value))
-            .map(|(at, value)| (*at, value.to_vec()))
-            .collect();
-        let debug = CODE_PCRS.iter().all(|at| !pcrs.contains_key(at));
+        let pcrs: BTreeMap<u8, Vec<u8>> =
+            self.pcrs.iter().map(|(at, value)| (*at, value.to_vec())).collect();
+        let is_zero = |value: &Vec<u8>| value.iter().all(|byte| *byte == 0);
+        let debug = CODE_PCRS.iter().all(|at| pcrs.get(at).is_none_or(is_zero));
         let facts = NitroFacts {
             pcrs,
             is_tpm: self.is_tpm,

@@ -34,7 +34,8 @@ pub struct SnpPolicy {
     pub generations: BTreeMap<Generation, SnpGenerationPolicy>,
     /// The least version of a report. Those before 3 do not say themselves of which processor they are.
     pub version_min: u32,
-    /// The highest level that may have asked; 0 unless a paravisor stands above the guest.
+    /// The highest level that may have asked; 0 unless what runs at level 0 is believed to keep others from asking. Reports that
+    /// were made for the host are never admitted.
     pub vmpl_max: u32,
     /// Whether the chips' own keys are admitted.
     pub vcek: bool,
@@ -53,7 +54,8 @@ pub struct SnpPolicy {
 pub struct SnpGenerationPolicy {
     /// The oldest firmware, of what is reported and of what is committed.
     pub tcb_min: SnpTcb,
-    /// The machines by their chips' ids; any, if nothing is said.
+    /// The machines by their chips' ids; any, if nothing is said, but for Milan, of which none is then. A key of a provider vouches for
+    /// no chip, so its reports are not of a machine on any list.
     pub chips: Option<BTreeSet<[u8; 64]>>,
 }
 
@@ -62,9 +64,18 @@ pub struct SnpGenerationPolicy {
 pub struct SnpCode {
     /// What is loaded before the start.
     pub measurement: [u8; 48],
-    /// What the host may give to it; anything, if nothing is said.
+    /// What the host may give to it; anything, if nothing is said. Where containers run in a common image, this is what names them.
     pub host_data: Option<BTreeSet<[u8; 32]>>,
-    /// The least version by its owner.
+    /// Who has to have signed the guest's identity; anybody or nobody, if nothing is said.
+    pub owner: Option<SnpOwner>,
+}
+
+/// Who may sign the identity of a guest, and which versions count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnpOwner {
+    /// SHA-384 of the keys.
+    pub id_keys: BTreeSet<[u8; 48]>,
+    /// The least version.
     pub guest_svn_min: u32,
 }
 
@@ -79,7 +90,8 @@ pub struct AzureSnpPolicy {
     pub code: Vec<PcrCode>,
 }
 
-/// A program by the registers of a TPM that have to be these. One that names none admits nothing.
+/// A program by the registers of a TPM that have to be these. One that names none admits nothing, and neither does one that names any of
+/// those from 16 on, which whoever runs there can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PcrCode {
     /// By number.
@@ -93,7 +105,7 @@ pub struct NitroPolicy {
     pub code: Vec<NitroCode>,
 }
 
-/// A program of AWS enclaves or instances: registers that have to be these. One that names none admits nothing.
+/// A program of AWS enclaves or instances: registers that have to be these. One that names none, or any from 16 on, admits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NitroCode {
     /// Whether they are those of `NitroTPM`.

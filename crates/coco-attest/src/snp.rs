@@ -16,7 +16,7 @@ use coco_types::Digest;
 
 use crate::{
     common,
-    error::{Flag, Link, Piece, VerifyError},
+    error::{Link, Piece, VerifyError},
     facts::{Facts, PlatformFacts, SnpFacts, SnpKey, SnpTcb},
 };
 use report::{Report, SIGNED_BYTES, SigningKey};
@@ -134,7 +134,7 @@ pub(crate) fn verify(
         valid = common(valid, validity).unwrap_or(valid);
     }
     let key = same_machine(&report, leaf, generation)?;
-    let platform = PlatformFacts::Snp(facts(&report, generation, key));
+    let platform = PlatformFacts::Snp(Box::new(facts(&report, generation, key)));
     Ok(Facts { bound: report.report_data.to_vec(), made: None, valid, platform })
 }
 
@@ -182,9 +182,7 @@ fn same_machine(
             // Turin's have eight bytes.
             let is_length = matches!((generation, chip.len()), (Generation::Turin, 8) | (_, 64));
             let is_same = is_length && id == chip && rest.iter().all(|byte| *byte == 0);
-            // A chip that masks its id has zeros there, which the policy refuses.
-            let is_masked = report.flags.contains(&Flag::MaskedKey) && report.chip_id == [0; 64];
-            if !is_same && !is_masked {
+            if !is_same {
                 return Err(other("the chip"));
             }
             Ok(SnpKey::Vcek)
@@ -210,6 +208,8 @@ fn facts(report: &Report, generation: Generation, key: SnpKey) -> SnpFacts {
         measurement: report.measurement,
         host_data: report.host_data,
         guest_svn: report.guest_svn,
+        id_key: report.id_key,
+        author_key: report.author_key,
         chip_id: report.chip_id,
         vmpl: report.vmpl,
         reported_tcb: SnpTcb::of(report.reported_tcb, generation),

@@ -38,6 +38,8 @@ pub(super) struct Report {
     pub(super) report_data: [u8; 64],
     pub(super) measurement: [u8; 48],
     pub(super) host_data: [u8; 32],
+    pub(super) id_key: [u8; 48],
+    pub(super) author_key: [u8; 48],
     pub(super) reported_tcb: [u8; 8],
     pub(super) committed_tcb: [u8; 8],
     /// Family and model, with their extensions; from version 3 on.
@@ -92,6 +94,8 @@ impl Report {
             report_data: field(bytes, 0x50),
             measurement: field(bytes, 0x90),
             host_data: field(bytes, 0xc0),
+            id_key: field(bytes, 0xe0),
+            author_key: field(bytes, 0x110),
             reported_tcb: field(bytes, 0x180),
             committed_tcb: field(bytes, 0x1e0),
             cpuid: (version >= 3).then_some((family, model)),

@@ -110,7 +110,7 @@ fn parts_of_two_machines_are_not_one() {
 
 #[test]
 fn a_policy_admits_a_machine_by_paravisor_and_registers() {
-    let Some((parts, endorsements)) = azure("snp-milan") else { return };
+    let Some((parts, endorsements)) = azure("snp-milan-userdata") else { return };
     let (found, bound) = facts(&parts, &endorsements);
     let code = PcrCode { pcrs: BTreeMap::from([(4, found.pcrs[4]), (11, found.pcrs[11])]) };
     let snp = policy_of(&found.snp);

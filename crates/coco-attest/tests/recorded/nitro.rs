@@ -19,10 +19,13 @@ const FIRST: u64 = 1_668_034_317;
 const LAST: u64 = 1_668_045_120;
 
 fn facts(evidence: &Evidence, now: u64) -> NitroFacts {
-    let facts = verify(evidence, &Default::default(), now).expect("it verifies");
-    assert_eq!(facts.class(), TrustClass::Hypervisor);
-    match facts.platform() {
-        PlatformFacts::Nitro(facts) => facts.clone(),
+    let verified = verify(evidence, &Default::default(), now).expect("it verifies");
+    match verified.platform() {
+        PlatformFacts::Nitro(facts) => {
+            let of = if facts.is_tpm { TrustClass::MeasuredBoot } else { TrustClass::Hypervisor };
+            assert_eq!(verified.class(), of);
+            facts.clone()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -49,12 +52,9 @@ fn a_document_counts_for_three_hours() {
     let valid = verified(FIRST).expect("it counts from here on").valid();
     assert_eq!((valid.not_before, valid.not_after), (FIRST, LAST));
     assert!(verified(LAST).is_ok());
-    let early = verified(FIRST - 1);
+    // How far ahead AWS's clock may be is the policy's business.
+    assert!(verified(FIRST - 1).is_ok());
     let is_leaf = |piece| piece == Piece::LeafCertificate;
-    assert!(
-        matches!(early, Err(VerifyError::NotYetValid { piece, .. }) if is_leaf(piece)),
-        "{early:?}"
-    );
     let late = verified(LAST + 1);
     assert!(matches!(late, Err(VerifyError::Expired { piece, .. }) if is_leaf(piece)), "{late:?}");
 }
@@ -110,10 +110,14 @@ fn a_policy_admits_by_registers_and_age() {
             assert_eq!(attested.claims().class, TrustClass::Hypervisor);
         })
     };
-    let admitted = policy(code(found.pcrs.clone()));
+    let fixed: BTreeMap<u8, Vec<u8>> =
+        found.pcrs.range(..16).map(|(at, value)| (*at, value.clone())).collect();
+    let admitted = policy(code(fixed));
     assert_eq!(judged(&admitted, MADE + 60), Ok(()));
     let stale = AppraiseError::Stale { made: MADE, now: MADE + 61, age_max_s: 60 };
     assert_eq!(judged(&admitted, MADE + 61), Err(stale.into()));
+    let stale = AppraiseError::Stale { made: MADE, now: MADE - 61, age_max_s: 60 };
+    assert_eq!(judged(&admitted, MADE - 61), Err(stale.into()));
     let class = AppraisalPolicy { class_min: TrustClass::Processor, ..admitted };
     let error = judged(&class, MADE);
     let is_class =
@@ -143,21 +147,14 @@ fn a_document_of_an_instance_names_the_registers_and_a_key_of_its_tpm() {
     let registers = claims["pcrs"]["sha384"].as_object().expect("registers");
     for (at, value) in registers {
         let value = hex::decode(value.as_str().expect("digits")).expect("digits");
-        let is_zero = value.iter().all(|byte| *byte == 0);
         let known = found.pcrs.get(&at.parse().expect("a number"));
-        assert_eq!(known, Some(&value).filter(|_| !is_zero), "register {at}");
+        assert_eq!(known, Some(&value), "register {at}");
     }
     let key = &claims["ak_ecc_p256"];
     let coordinate = |name: &str| key[name].as_str().expect("digits").to_owned();
     let point = format!("04{}{}", coordinate("x"), coordinate("y"));
     assert_eq!(hex::encode(&found.public_key), point);
-    for (now, is_good) in [
-        (MADE, true),
-        (1_770_113_519, true),
-        (1_770_113_518, false),
-        (1_770_124_322, true),
-        (1_770_124_323, false),
-    ] {
+    for (now, is_good) in [(MADE, true), (1_770_124_322, true), (1_770_124_323, false)] {
         assert_eq!(verify(&evidence, &endorsements, now).is_ok(), is_good, "{now}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Expected, Flag,
     Generation, Link, Piece, PlatformFacts, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey,
-    SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
+    SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
 use coco_types::NodeId;
 
@@ -27,7 +27,7 @@ fn facts(evidence: &Evidence, endorsements: &Endorsements, now: u64) -> SnpFacts
     assert_eq!(facts.class(), TrustClass::Processor);
     assert!(facts.valid().contains(now));
     match facts.platform() {
-        PlatformFacts::Snp(facts) => facts.clone(),
+        PlatformFacts::Snp(facts) => (**facts).clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
     let code = SnpCode {
         measurement: facts.measurement,
         host_data: Some(BTreeSet::from([facts.host_data])),
-        guest_svn_min: facts.guest_svn,
+        owner: None,
     };
     SnpPolicy {
         generations: BTreeMap::from([(facts.generation, machines)]),
@@ -244,19 +244,17 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     assert_eq!(error, AppraiseError::ReportVersion { have: 3, need: 4 });
     let error = refused(&|policy| of(policy).vcek = false);
     assert!(matches!(error, AppraiseError::Key { .. }), "{error}");
-    if found.flags.contains(&Flag::Smt) {
-        assert_eq!(refused(&|policy| of(policy).smt = false), AppraiseError::Flag(Flag::Smt));
-    }
-    if found.flags.contains(&Flag::AliasUnchecked) {
-        let error = refused(&|policy| of(policy).alias_check = true);
-        assert_eq!(error, AppraiseError::Flag(Flag::AliasUnchecked));
-    }
     let error = refused(&|policy| of(policy).code[0].measurement[0] ^= 1);
     assert!(matches!(error, AppraiseError::Measurement { .. }), "{error}");
     let error = refused(&|policy| of(policy).code[0].host_data = Some(BTreeSet::new()));
     assert_eq!(error, AppraiseError::HostData { have: hex::encode(found.host_data) });
-    let error = refused(&|policy| of(policy).code[0].guest_svn_min = found.guest_svn + 1);
+    let owner = |svn| SnpOwner { id_keys: BTreeSet::from([found.id_key]), guest_svn_min: svn };
+    let error = refused(&|policy| of(policy).code[0].owner = Some(owner(found.guest_svn + 1)));
     assert!(matches!(error, AppraiseError::GuestSvn { .. }), "{error}");
+    let error = refused(&|policy| of(policy).code[0].owner = Some(SnpOwner::default()));
+    assert!(matches!(error, AppraiseError::Owner { .. }), "{error}");
+    let error = refused(&|policy| milan(policy).chips = None);
+    assert!(matches!(error, AppraiseError::HardwareId { .. }), "{error}");
     let mut other = bound;
     other[63] ^= 1;
     let found = judged(&good, &other);
@@ -266,13 +264,13 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     assert!(found.is_err_and(|error| binding(&error)), "it is another question's");
 }
 
-/// A report of version 2 does not say of which processor it is, and one of AWS was asked for by a lower level.
+/// A report of version 2 does not say of which processor it is, and one of AWS not of which machine.
 #[test]
 fn what_the_vectors_shall_be_refused_for_they_are() {
     for (name, chain, expected) in [
         ("coco-vcek", DER, AppraiseError::ReportVersion { have: 2, need: 3 }),
         ("virtee-milan-v2", DER, AppraiseError::ReportVersion { have: 2, need: 3 }),
-        ("coco-milan-vlek", VLEK, AppraiseError::Vmpl { have: 1, max: 0 }),
+        ("coco-milan-vlek", VLEK, AppraiseError::HardwareId { have: "0".repeat(128) }),
     ] {
         let Some((evidence, endorsements)) = snp(name, chain) else { continue };
         let mut policy = policy(&facts(&evidence, &endorsements, SUMMER_2025));

@@ -82,6 +82,15 @@ impl MakerCertificate {
         self.validity
     }
 
+    /// Whether it may issue others.
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.parsed().is_ca()
+    }
+
     /// What stands in the extension of this id.
     ///
     /// # Panics
@@ -137,7 +146,7 @@ impl fmt::Debug for MakerCertificate {
 }
 
 /// The identifiers of RSA-PSS with SHA-384, MGF1 with the same, and a salt of 48 bytes, whole (RFC 4055). AMD writes the only trailer
-/// that there is in the certificates of its authorities, and leaves it out in those of chips.
+/// that there is in the certificates of its authorities, and in some of chips.
 const RSA_PSS_SHA384_DER: [&[u8]; 2] = [
     &[
         0x30, 0x46, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x39,
