@@ -9,12 +9,15 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, bail};
-use serde::Deserialize;
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    supply_chain::{Metadata, Package, Version, metadata, tree},
+    supply_chain::{
+        Metadata, Package, Version,
+        advisories::{Locked, locked},
+        metadata, tree,
+    },
     workspace::Workspace,
 };
 
@@ -27,19 +30,6 @@ const EMBEDDED: [&str; 1] = ["rquickjs-sys"];
 
 const USAGE: &str = "usage: cargo xtask parts [FILE]";
 
-/// What this reads of a lock file.
-#[derive(Deserialize)]
-struct Lock {
-    package: Vec<Locked>,
-}
-
-#[derive(Deserialize)]
-struct Locked {
-    name: String,
-    version: Version,
-    checksum: Option<String>,
-}
-
 /// Writes the list into a file, or prints it.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
     let file = match arguments {
@@ -48,8 +38,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
         _ => bail!(USAGE),
     };
     let root = &workspace.root;
-    let lock = fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?;
-    let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not of the known form")?;
+    let lock = locked(&root.join("Cargo.lock"))?;
     let edges = ["--edges", "normal,no-proc-macro"];
     let built = tree(root, &[&["--package", PROGRAM, "--target", PLATFORM], &edges[..]].concat())?;
     let list = list(&metadata(root)?, &lock, &built)?;
@@ -66,11 +55,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 
 fn list(
     metadata: &Metadata,
-    lock: &Lock,
+    lock: &[Locked],
     built: &BTreeSet<(String, Version)>,
 ) -> anyhow::Result<Value> {
     let digests: BTreeMap<(&str, &Version), &str> = lock
-        .package
         .iter()
         .filter_map(|one| Some(((one.name.as_str(), &one.version), one.checksum.as_deref()?)))
         .collect();
@@ -91,7 +79,7 @@ fn list(
     }
     for name in EMBEDDED {
         let is_there = parts.keys().any(|(part, _)| *part == name);
-        anyhow::ensure!(is_there, "{name} is in the program, and not in the lock file");
+        ensure!(is_there, "{name} is in the program, and not in the lock file");
     }
     Ok(json!({
         "bomFormat": "CycloneDX",
@@ -141,11 +129,11 @@ mod tests {
             package("rquickjs-sys", "0.14.0", "MIT"),
             package("tool", "2.0.0", "MIT"),
         ];
-        let lock = toml::from_str(
-            "[[package]]\nname = \"old\"\nversion = \"1.0.0\"\nchecksum = \"ab\"\n\
-             [[package]]\nname = \"coco\"\nversion = \"0.1.0\"\n",
-        );
-        let lock: Lock = lock.expect("a lock file");
+        let lock = json!([
+            { "name": "old", "version": "1.0.0", "checksum": "ab" },
+            { "name": "coco", "version": "0.1.0" },
+        ]);
+        let lock: Vec<Locked> = serde_json::from_value(lock).expect("what a lock file says");
         let built = [("coco", "0.1.0"), ("old", "1.0.0")];
         let built = built.map(|(name, version)| (name.to_owned(), version.parse().expect("one")));
         let found = list(&Metadata { packages }, &lock, &built.into()).expect("a list");

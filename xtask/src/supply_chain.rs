@@ -6,7 +6,7 @@
 //!
 //! Not looked at here: yanked versions, which only a registry knows.
 
-mod advisories;
+pub(crate) mod advisories;
 mod licences;
 
 use std::{

@@ -23,10 +23,12 @@ pub(super) struct Advisory {
 
 /// A package of a lock file.
 #[derive(Debug, Deserialize)]
-pub(super) struct Locked {
-    pub(super) name: String,
-    pub(super) version: Version,
+pub(crate) struct Locked {
+    pub(crate) name: String,
+    pub(crate) version: Version,
     source: Option<String>,
+    /// SHA-256 of what the registry gave; none of what is ours.
+    pub(crate) checksum: Option<String>,
 }
 
 impl Advisory {
@@ -110,7 +112,7 @@ fn parse(text: &str) -> anyhow::Result<Option<Advisory>> {
 }
 
 /// The packages of a lock file.
-pub(super) fn locked(path: &Path) -> anyhow::Result<Vec<Locked>> {
+pub(crate) fn locked(path: &Path) -> anyhow::Result<Vec<Locked>> {
     #[derive(Deserialize)]
     struct Lock {
         package: Vec<Locked>,
@@ -134,7 +136,8 @@ mod tests {
 
     fn locked(name: &str, version: &str, source: Option<&str>) -> Locked {
         let version = version.parse().expect("it is a version");
-        Locked { name: name.to_owned(), version, source: source.map(str::to_owned) }
+        let source = source.map(str::to_owned);
+        Locked { name: name.to_owned(), version, source, checksum: None }
     }
 
     #[test]
