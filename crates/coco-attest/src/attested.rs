@@ -1,7 +1,5 @@
 //! The members' opinion of facts, and the type that only it can make.
 
-use std::fmt::Write as _;
-
 use coco_crypto::Validity;
 use coco_types::{Digest, NodeId};
 
@@ -114,7 +112,7 @@ fn judge(
     expected: &Expected<'_>,
 ) -> Result<(), AppraiseError> {
     if facts.bound() != expected.bound || expected.bound.len() < BOUND_BYTES_MIN {
-        let (have, need) = (hex(facts.bound()), hex(expected.bound));
+        let (have, need) = (hex::encode(facts.bound()), hex::encode(expected.bound));
         return Err(AppraiseError::Binding { have, need });
     }
     let (have, need) = (facts.class(), policy.class_min);
@@ -175,17 +173,17 @@ fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseEr
     let runs = |code: &&SnpCode| code.measurement == facts.measurement;
     let mut same = policy.code.iter().filter(runs).peekable();
     if same.peek().is_none() {
-        let have = hex(&facts.measurement);
+        let have = hex::encode(facts.measurement);
         return Err(AppraiseError::Measurement { platform: PlatformId::Snp, have });
     }
     let has_data = |code: &&SnpCode| {
         code.host_data.as_ref().is_none_or(|admitted| admitted.contains(&facts.host_data))
     };
-    let mut refused = AppraiseError::HostData { have: hex(&facts.host_data) };
+    let mut refused = AppraiseError::HostData { have: hex::encode(facts.host_data) };
     for code in same.filter(has_data) {
         match &code.owner {
             Some(owner) if !owner.id_keys.contains(&facts.id_key) => {
-                refused = AppraiseError::Owner { have: hex(&facts.id_key) };
+                refused = AppraiseError::Owner { have: hex::encode(facts.id_key) };
             }
             Some(owner) if facts.guest_svn < owner.guest_svn_min => {
                 let (have, need) = (facts.guest_svn, owner.guest_svn_min);
@@ -228,7 +226,7 @@ fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), Apprais
         }
     };
     if !is_listed {
-        return Err(AppraiseError::HardwareId { have: hex(&facts.chip_id) });
+        return Err(AppraiseError::HardwareId { have: hex::encode(facts.chip_id) });
     }
     // What is reported may be set back as far as what is committed.
     for (which, tcb) in [("committed", facts.committed_tcb), ("reported", facts.reported_tcb)] {
@@ -273,7 +271,7 @@ const BOUND_BYTES_MIN: usize = 32;
 /// What runs, in one text.
 fn measurement(facts: &Facts) -> String {
     match facts.platform() {
-        PlatformFacts::Snp(facts) => hex(&facts.measurement),
+        PlatformFacts::Snp(facts) => hex::encode(facts.measurement),
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
     }
@@ -281,17 +279,8 @@ fn measurement(facts: &Facts) -> String {
 
 fn nitro_measurement(facts: &NitroFacts) -> String {
     let set = facts.pcrs.iter().filter(|(_, value)| value.iter().any(|byte| *byte != 0));
-    let registers = set.map(|(at, value)| format!("{at}:{}", hex(value)));
+    let registers = set.map(|(at, value)| format!("{at}:{}", hex::encode(value)));
     registers.collect::<Vec<_>>().join(" ")
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        // A text takes every write.
-        let _written: Result<(), std::fmt::Error> = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,10 +12,9 @@ use coco_types::codec::{Reader, put_bytes};
 use serde::Deserialize;
 
 use crate::{
-    attested::hex,
     error::VerifyError,
     facts::{AzureFacts, Facts, PlatformFacts},
-    snp::{self, SNP_REPORT_BYTES},
+    snp::{self, SNP_REPORT_BYTES, Verified},
     tpm::{Quote, TPM_PCR_BYTES, TPM_PCRS, TpmPcrs},
 };
 
@@ -99,16 +98,14 @@ pub(crate) fn verify_snp(
     let report = HclReport::read(parts.hcl_report)?;
     let (key, said) = read_said(report.said)?;
     let quote = Quote::read(parts.quote)?;
-    let facts = snp::verify(report.hardware, certificates, now)?;
-    let PlatformFacts::Snp(snp) = facts.platform else {
-        return Err(VerifyError::OtherMachine { what: "the platform" });
-    };
+    let Verified { facts: snp, report_data, valid } =
+        snp::verify_report(report.hardware, certificates, now)?;
     // Whatever runs below the paravisor could name a key of its own.
     if snp.vmpl != 0 {
         return Err(VerifyError::OtherMachine { what: "the level of the paravisor" });
     }
     let digest = sha256(report.said).0;
-    if facts.bound.split_at_checked(digest.len()) != Some((&digest[..], &[0; 32])) {
+    if report_data.split_at(digest.len()) != (&digest[..], &[0; 32]) {
         return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
     }
     key.verify(parts.quote, parts.signature)?;
@@ -116,7 +113,7 @@ pub(crate) fn verify_snp(
         return Err(VerifyError::OtherMachine { what: "the registers" });
     }
     let azure = AzureFacts {
-        snp: *snp,
+        snp,
         pcrs: parts.pcrs,
         secure_boot: said.machine.secure_boot,
         user_data: said.user_data.to_ascii_lowercase(),
@@ -124,7 +121,7 @@ pub(crate) fn verify_snp(
         restarts: quote.restarts,
     };
     let platform = PlatformFacts::AzureSnp(Box::new(azure));
-    Ok(Facts { bound: quote.data.to_vec(), made: None, valid: facts.valid, platform })
+    Ok(Facts { bound: quote.data.to_vec(), made: None, valid, platform })
 }
 
 /// The parts of a body, not believed.
@@ -253,9 +250,10 @@ fn base64url(text: &str) -> Option<Vec<u8>> {
 
 /// What runs, in one text: the paravisor and the registers.
 pub(crate) fn measurement(facts: &AzureFacts) -> String {
-    let registers = facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex(value)));
+    let registers =
+        facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex::encode(value)));
     let registers: Vec<String> = registers.collect();
-    format!("{} {}", hex(&facts.snp.measurement), registers.join(" "))
+    format!("{} {}", hex::encode(facts.snp.measurement), registers.join(" "))
 }
 
 const _: () = assert!(REPORT_AT + SNP_REPORT_BYTES == REQUEST_AT && TPM_PCRS == 24);

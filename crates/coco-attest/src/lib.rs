@@ -44,7 +44,7 @@ pub use policy::{
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
 
-use coco_crypto::Validity;
+use coco_crypto::{MakerCertificate, Validity};
 
 /// Checks evidence and its endorsements at the time `now`, in seconds since 1970.
 ///
@@ -70,11 +70,23 @@ pub fn verify(
     }
 }
 
-/// The part of a period that lies in another as well; nothing when there is none.
-pub(crate) fn common(one: Validity, other: Validity) -> Option<Validity> {
-    let both = Validity {
-        not_before: one.not_before.max(other.not_before),
-        not_after: one.not_after.min(other.not_after),
-    };
-    (both.not_before <= both.not_after).then_some(both)
+/// When all these pieces count, which is so at the time `from`, and still at `to`, which is not before it.
+pub(crate) fn valid<'a>(
+    pieces: impl IntoIterator<Item = (Piece, &'a MakerCertificate)>,
+    from: u64,
+    to: u64,
+) -> Result<Validity, VerifyError> {
+    let mut valid = Validity { not_before: 0, not_after: u64::MAX };
+    for (piece, certificate) in pieces {
+        let validity = certificate.validity();
+        if from < validity.not_before {
+            return Err(VerifyError::NotYetValid { piece, validity, now: from });
+        }
+        if to > validity.not_after {
+            return Err(VerifyError::Expired { piece, validity, now: to });
+        }
+        valid.not_before = valid.not_before.max(validity.not_before);
+        valid.not_after = valid.not_after.min(validity.not_after);
+    }
+    Ok(valid)
 }

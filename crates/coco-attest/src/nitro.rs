@@ -9,14 +9,14 @@
 
 use std::collections::BTreeMap;
 
-use coco_crypto::{Curve, MakerCertificate, SignatureInvalid, cose::to_be_signed};
+use coco_crypto::{Curve, MakerCertificate, SignatureInvalid, cose::AttachedSign1};
 use coco_types::Digest;
 use minicbor::{Decoder, data::Type};
 
 use crate::{
-    common,
     error::{Link, Piece, VerifyError},
     facts::{Facts, NitroFacts, PlatformFacts},
+    valid,
 };
 
 /// Longest document that is read, in bytes. AWS makes none longer than this.
@@ -46,6 +46,12 @@ const CODE_PCRS: [u8; 3] = [0, 1, 2];
 
 /// The protected headers: the algorithm is ES384 (-35).
 const PROTECTED: &[u8] = &[0xa1, 0x01, 0x38, 0x22];
+/// The unprotected headers: there are none.
+const UNPROTECTED: &[u8] = &[0xa0];
+/// The tag of COSE Sign1 (RFC 9052).
+const TAG_SIGN1: u8 = 0xd2;
+/// Bytes before the bytes of a signature of 96.
+const SIGNATURE_HEADER: usize = 2;
 
 pub(crate) fn verify(
     body: &[u8],
@@ -59,8 +65,17 @@ pub(crate) fn verify(
     if !certificates.is_empty() {
         return Err(VerifyError::ChainLength { found: certificates.len(), expected: 0 });
     }
-    let message = Message::read(body)?;
-    let document = Document::read(message.payload, message.payload_at)?;
+    // AWS leaves out the tag.
+    let tagged = [&[TAG_SIGN1], body].concat();
+    let message = AttachedSign1::decode(&tagged)
+        .map_err(|_| malformed("not a COSE Sign1 message without a tag", 0))?;
+    if message.protected != PROTECTED || message.unprotected != UNPROTECTED {
+        return Err(malformed("other headers than those of ES384", 0));
+    }
+    // What is behind the document: the signature.
+    let behind = message.signature.len().saturating_add(SIGNATURE_HEADER);
+    let start = body.len().saturating_sub(behind).saturating_sub(message.payload.len());
+    let document = Document::read(message.payload, start)?;
     let (leaf, authorities) = document.chain()?;
     let [root, between @ ..] = authorities.as_slice() else {
         return Err(VerifyError::ChainLength { found: 0, expected: 1 });
@@ -78,26 +93,14 @@ pub(crate) fn verify(
     leaf.verify_issued_by(above)
         .map_err(|source| VerifyError::Chain { link: Link::Leaf, source })?;
     let key = leaf.key().ok().filter(|key| key.curve() == Curve::P384 && !leaf.is_authority());
-    let key = key.ok_or(SignatureInvalid)?;
-    key.verify_fixed(&to_be_signed(message.protected, message.payload), message.signature)?;
+    message.verify(&key.ok_or(SignatureInvalid)?)?;
 
     let made = document.made_ms / 1000;
     let pieces = std::iter::once((Piece::LeafCertificate, &leaf))
         .chain(between.iter().rev().zip(1..).map(|(one, at)| (Piece::Authority(at), one)))
         .chain(std::iter::once((Piece::RootCertificate, root)));
-    let mut valid = leaf.validity();
-    for (piece, certificate) in pieces {
-        let validity = certificate.validity();
-        if made < validity.not_before {
-            return Err(VerifyError::NotYetValid { piece, validity, now: made });
-        }
-        // The clock of whoever appraises may be behind AWS's; how far is the policy's business.
-        if made.max(now) > validity.not_after {
-            return Err(VerifyError::Expired { piece, validity, now: made.max(now) });
-        }
-        // All of them hold the time at which it was made, so they have that in common.
-        valid = common(valid, validity).unwrap_or(valid);
-    }
+    // The clock of whoever appraises may be behind AWS's; how far is the policy's business.
+    let valid = valid(pieces, made, made.max(now))?;
     let (facts, bound) = document.facts();
     let platform = PlatformFacts::Nitro(facts);
     Ok(Facts { bound, made: Some(made), valid, platform })
@@ -105,60 +108,6 @@ pub(crate) fn verify(
 
 fn malformed(what: &'static str, at: usize) -> VerifyError {
     VerifyError::Malformed { what, at }
-}
-
-/// The signed message: COSE Sign1 without its tag, as AWS writes it.
-struct Message<'a> {
-    protected: &'a [u8],
-    payload: &'a [u8],
-    payload_at: usize,
-    signature: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, VerifyError> {
-        let mut decoder = Decoder::new(bytes);
-        let what = "not a COSE Sign1 message without a tag";
-        let array = decoder.array().map_err(|_| malformed(what, 0))?;
-        if array != Some(4) {
-            return Err(malformed(what, 0));
-        }
-        let protected = bytes_of(&mut decoder, "the protected headers")?;
-        if protected != PROTECTED {
-            return Err(malformed("the algorithm is not ES384", decoder.position()));
-        }
-        let at = decoder.position();
-        if !matches!(decoder.map(), Ok(Some(0))) {
-            return Err(malformed("unprotected headers, of which there are none", at));
-        }
-        let payload = bytes_of(&mut decoder, "the payload")?;
-        let payload_at = decoder.position().saturating_sub(payload.len());
-        let signature = bytes_of(&mut decoder, "the signature")?;
-        if decoder.position() != bytes.len() {
-            return Err(malformed("bytes after the message", decoder.position()));
-        }
-        let message = Self { protected, payload, payload_at, signature };
-        // Numbers can be written longer than they need, and nothing of that is signed.
-        let differs = message.encode();
-        let at = differs.iter().zip(bytes).position(|(one, other)| one != other);
-        match at {
-            None if differs.len() == bytes.len() => Ok(message),
-            at => Err(malformed("another encoding than the shortest", at.unwrap_or_default())),
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut encoder = minicbor::Encoder::new(Vec::new());
-        let written = encoder
-            .array(4)
-            .and_then(|encoder| encoder.bytes(self.protected))
-            .and_then(|encoder| encoder.map(0))
-            .and_then(|encoder| encoder.bytes(self.payload))
-            .and_then(|encoder| encoder.bytes(self.signature))
-            .is_ok();
-        assert!(written, "memory takes every write");
-        encoder.into_writer()
-    }
 }
 
 /// What is signed.
@@ -251,15 +200,9 @@ impl<'a> Document<'a> {
             MakerCertificate::from_der(der).map_err(|source| VerifyError::Chain { link, source })
         };
         let leaf = read(Link::Leaf, self.certificate)?;
-        let last = self.authorities.len().saturating_sub(1);
-        let authorities = self.authorities.iter().enumerate().map(|(at, der)| {
-            let link = if at == 0 {
-                Link::Root
-            } else {
-                Link::Between(last.saturating_sub(at).saturating_add(1))
-            };
-            read(link, der)
-        });
+        let between = (1..self.authorities.len()).rev().map(Link::Between);
+        let links = std::iter::once(Link::Root).chain(between);
+        let authorities = links.zip(&self.authorities).map(|(link, der)| read(link, der));
         Ok((leaf, authorities.collect::<Result<_, _>>()?))
     }
 
@@ -314,11 +257,6 @@ impl Items {
         self.taken = self.taken.saturating_add(1);
         if self.taken > self.limit { Err("a list that is too long") } else { Ok(true) }
     }
-}
-
-fn bytes_of<'a>(decoder: &mut Decoder<'a>, what: &'static str) -> Result<&'a [u8], VerifyError> {
-    let at = decoder.position();
-    decoder.bytes().map_err(|_| malformed(what, at))
 }
 
 /// What was put in: bytes, or nothing.

@@ -11,13 +11,13 @@ mod report;
 
 use std::fmt;
 
-use coco_crypto::{MakerCertificate, SignatureInvalid};
+use coco_crypto::{MakerCertificate, SignatureInvalid, Validity};
 use coco_types::Digest;
 
 use crate::{
-    common,
     error::{Link, Piece, VerifyError},
     facts::{Facts, PlatformFacts, SnpFacts, SnpKey, SnpTcb},
+    valid,
 };
 use report::{Report, SIGNED_BYTES, SigningKey};
 
@@ -94,11 +94,30 @@ impl fmt::Display for Generation {
 /// Where AMD's certificates say of what they are: 1.3.6.1.4.1.3704.1.
 const AMD: [u64; 8] = [1, 3, 6, 1, 4, 1, 3704, 1];
 
+/// A report that is signed.
+pub(crate) struct Verified {
+    pub(crate) facts: SnpFacts,
+    /// What whoever asked for it gave.
+    pub(crate) report_data: [u8; 64],
+    pub(crate) valid: Validity,
+}
+
 pub(crate) fn verify(
     body: &[u8],
     certificates: &[MakerCertificate],
     now: u64,
 ) -> Result<Facts, VerifyError> {
+    let Verified { facts, report_data, valid } = verify_report(body, certificates, now)?;
+    let platform = PlatformFacts::Snp(Box::new(facts));
+    Ok(Facts { bound: report_data.to_vec(), made: None, valid, platform })
+}
+
+/// Checks a report, whoever it is evidence for.
+pub(crate) fn verify_report(
+    body: &[u8],
+    certificates: &[MakerCertificate],
+    now: u64,
+) -> Result<Verified, VerifyError> {
     let report = Report::read(body)?;
     let [leaf, authority, root] = certificates else {
         return Err(VerifyError::ChainLength { found: certificates.len(), expected: 3 });
@@ -121,21 +140,10 @@ pub(crate) fn verify(
         (Piece::Authority(1), authority),
         (Piece::RootCertificate, root),
     ];
-    let mut valid = leaf.validity();
-    for (piece, certificate) in periods {
-        let validity = certificate.validity();
-        if now < validity.not_before {
-            return Err(VerifyError::NotYetValid { piece, validity, now });
-        }
-        if now > validity.not_after {
-            return Err(VerifyError::Expired { piece, validity, now });
-        }
-        // All of them hold `now`, so they have it in common.
-        valid = common(valid, validity).unwrap_or(valid);
-    }
+    let valid = valid(periods, now, now)?;
     let key = same_machine(&report, leaf, generation)?;
-    let platform = PlatformFacts::Snp(Box::new(facts(&report, generation, key)));
-    Ok(Facts { bound: report.report_data.to_vec(), made: None, valid, platform })
+    let facts = facts(&report, generation, key);
+    Ok(Verified { facts, report_data: report.report_data, valid })
 }
 
 /// Whether a certificate is of the machine that a report is of, in the state in which it was reported; and of which kind its key is.
