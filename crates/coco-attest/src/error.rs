@@ -38,13 +38,23 @@ pub enum VerifyError {
         /// The limit.
         limit: usize,
     },
-    /// More certificates than are read.
-    #[error("{found} certificates came with the evidence, at most {limit} are read")]
-    Certificates {
+    /// More endorsements, or more bytes of them, than are read.
+    #[error("{found} {what} of endorsements came with the evidence, at most {limit} are read")]
+    Endorsements {
+        /// Of what.
+        what: &'static str,
         /// How many.
         found: usize,
         /// The limit.
         limit: usize,
+    },
+    /// An endorsement is not what it claims to be.
+    #[error("endorsement {which}")]
+    Endorsement {
+        /// Which, from 0 on.
+        which: usize,
+        /// What is wrong with it.
+        source: CertificateError,
     },
     /// The evidence does not follow its format.
     #[error("{what}, at byte {at} of the evidence")]

@@ -3,13 +3,24 @@
 use std::fmt;
 
 use coco_crypto::{MakerCertificate, sha256};
-use coco_types::Digest;
+use coco_types::{
+    Digest,
+    codec::{DecodeError, Reader, put_bytes},
+};
 
-/// Longest evidence that is read, in bytes.
+use crate::error::VerifyError;
+
+/// Longest body of evidence that is read, in bytes.
 pub const EVIDENCE_BYTES_MAX: usize = 64 << 10;
 
-/// Most certificates that come with evidence.
-pub const ENDORSEMENT_CERTIFICATES_MAX: usize = 16;
+/// Longest log of events that is read, in bytes.
+pub const EVENT_LOG_BYTES_MAX: usize = 256 << 10;
+
+/// Most endorsements that come with evidence.
+pub const ENDORSEMENTS_MAX: usize = 32;
+
+/// Most bytes of all of them: Intel's lists and documents have some ten thousand.
+pub const ENDORSEMENT_BYTES_MAX: usize = 256 << 10;
 
 /// A kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +34,9 @@ pub enum PlatformId {
 }
 
 impl PlatformId {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Snp, Self::AzureSnp, Self::Nitro];
+
     /// Its name in manifests and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -31,6 +45,12 @@ impl PlatformId {
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
         }
+    }
+
+    /// The platform of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|platform| platform.name() == name)
     }
 }
 
@@ -47,13 +67,46 @@ pub struct Evidence {
     pub platform: PlatformId,
     /// The platform's own bytes.
     pub body: Vec<u8>,
+    /// What was measured into registers that the body has, event by event; empty where there are none.
+    pub log: Vec<u8>,
 }
 
 impl Evidence {
+    /// Evidence of a platform that has no events to tell.
+    #[must_use]
+    pub const fn new(platform: PlatformId, body: Vec<u8>) -> Self {
+        Self { platform, body, log: Vec::new() }
+    }
+
+    /// The bytes of all of it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in [self.platform.name().as_bytes(), &self.body, &self.log] {
+            put_bytes(&mut out, part);
+        }
+        out
+    }
+
+    /// Reads what [`Evidence::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeEvidenceError`] when the bytes are none, or too many.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeEvidenceError> {
+        let mut reader = Reader::new(bytes);
+        let name = String::from_utf8_lossy(reader.bytes("platform")?);
+        let platform = PlatformId::from_name(&name);
+        let platform = platform.ok_or(DecodeEvidenceError::Platform)?;
+        let body = bounded(&mut reader, "body of the evidence", EVIDENCE_BYTES_MAX)?;
+        let log = bounded(&mut reader, "log of events", EVENT_LOG_BYTES_MAX)?;
+        reader.end()?;
+        Ok(Self { platform, body, log })
+    }
+
     /// SHA-256 of the bytes: what names this evidence in a record.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        sha256(&self.body)
+        sha256(&self.encode())
     }
 }
 
@@ -67,6 +120,184 @@ impl fmt::Debug for Evidence {
 /// nothing is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endorsements {
-    /// From the certificate of the key that signed the evidence to the maker's root. AWS sends its own with the evidence.
-    pub certificates: Vec<MakerCertificate>,
+    /// Certificates from that of the key that signed the evidence to the maker's root, where the evidence does not bring its own, and
+    /// among or behind them all else.
+    pub items: Vec<Endorsement>,
+}
+
+/// One thing that a maker says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endorsement {
+    /// What it claims to be.
+    pub kind: EndorsementKind,
+    /// As its maker publishes it.
+    pub bytes: Vec<u8>,
+}
+
+/// What makers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndorsementKind {
+    /// A certificate in DER.
+    Certificate,
+    /// A list of revoked certificates in DER.
+    RevocationList,
+}
+
+impl EndorsementKind {
+    /// Its number in the encoding.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Certificate => 1,
+            Self::RevocationList => 2,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Certificate, Self::RevocationList].into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl fmt::Debug for Endorsement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endorsement({:?} {})", self.kind, sha256(&self.bytes))
+    }
+}
+
+impl Endorsements {
+    /// These certificates, from that of the key that signed to the root.
+    #[must_use]
+    pub fn of_certificates<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let kind = EndorsementKind::Certificate;
+        let items = certificates.into_iter();
+        Self { items: items.map(|der| Endorsement { kind, bytes: der.to_vec() }).collect() }
+    }
+
+    /// The bytes of all of them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for item in &self.items {
+            out.push(item.kind.number());
+            put_bytes(&mut out, &item.bytes);
+        }
+        out
+    }
+
+    /// Reads what [`Endorsements::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeEvidenceError`] when the bytes are none, or too many.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeEvidenceError> {
+        let (mut reader, mut items) = (Reader::new(bytes), Vec::new());
+        while !reader.rest().is_empty() {
+            let number = reader.u8("kind of an endorsement")?;
+            let kind = EndorsementKind::from_number(number);
+            let kind = kind.ok_or(DecodeEvidenceError::Endorsement { found: number })?;
+            let bytes = bounded(&mut reader, "endorsement", ENDORSEMENT_BYTES_MAX)?;
+            items.push(Endorsement { kind, bytes });
+            if items.len() > ENDORSEMENTS_MAX {
+                let (found, limit) = (items.len() as u64, ENDORSEMENTS_MAX as u64);
+                return Err(DecodeError::Over { field: "endorsements", found, limit }.into());
+            }
+        }
+        Ok(Self { items })
+    }
+
+    /// The certificates, in their order.
+    pub(crate) fn certificates(&self) -> Result<Vec<MakerCertificate>, VerifyError> {
+        let items = self.items.iter().enumerate();
+        let certificates = items.filter(|(_, item)| item.kind == EndorsementKind::Certificate);
+        let read = certificates.map(|(which, item)| {
+            let read = MakerCertificate::from_der(&item.bytes);
+            read.map_err(|source| VerifyError::Endorsement { which, source })
+        });
+        read.collect()
+    }
+}
+
+fn bounded(
+    reader: &mut Reader<'_>,
+    field: &'static str,
+    limit: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    let bytes = reader.bytes(field)?;
+    if bytes.len() > limit {
+        let (found, limit) = (bytes.len() as u64, limit as u64);
+        return Err(DecodeError::Over { field, found, limit });
+    }
+    Ok(bytes.to_vec())
+}
+
+/// Bytes that are no evidence, or no endorsements.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum DecodeEvidenceError {
+    /// They do not follow their format.
+    #[error(transparent)]
+    Format(#[from] DecodeError),
+    /// A platform that is not known here.
+    #[error("the platform of the evidence is not known here")]
+    Platform,
+    /// A kind of endorsement that is not known here.
+    #[error("an endorsement of the kind {found} is not known here")]
+    Endorsement {
+        /// Its number.
+        found: u8,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence() -> Evidence {
+        Evidence { platform: PlatformId::Nitro, body: vec![1, 2], log: vec![3] }
+    }
+
+    #[test]
+    fn evidence_is_read_as_it_was_written() {
+        for platform in PlatformId::ALL {
+            let evidence = Evidence { platform, ..evidence() };
+            assert_eq!(Evidence::decode(&evidence.encode()), Ok(evidence));
+        }
+        let bytes = evidence().encode();
+        for cut in 0..bytes.len() {
+            assert!(Evidence::decode(&bytes[..cut]).is_err(), "{cut}");
+        }
+        assert!(Evidence::decode(&[bytes, vec![0]].concat()).is_err());
+    }
+
+    #[test]
+    fn evidence_is_as_long_as_its_limits_allow() {
+        for (body, log, is_read) in [
+            (EVIDENCE_BYTES_MAX - 1, EVENT_LOG_BYTES_MAX - 1, true),
+            (EVIDENCE_BYTES_MAX, EVENT_LOG_BYTES_MAX, true),
+            (EVIDENCE_BYTES_MAX + 1, 0, false),
+            (0, EVENT_LOG_BYTES_MAX + 1, false),
+        ] {
+            let evidence = Evidence { body: vec![0; body], log: vec![0; log], ..evidence() };
+            assert_eq!(Evidence::decode(&evidence.encode()).is_ok(), is_read, "{body} {log}");
+        }
+    }
+
+    #[test]
+    fn endorsements_are_read_as_they_were_written() {
+        let kinds = [EndorsementKind::Certificate, EndorsementKind::RevocationList];
+        let items = kinds.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
+        let endorsements = Endorsements { items: items.to_vec() };
+        let bytes = endorsements.encode();
+        assert_eq!(Endorsements::decode(&bytes), Ok(endorsements));
+        assert_eq!(Endorsements::decode(&[]), Ok(Endorsements::default()));
+        let unknown = DecodeEvidenceError::Endorsement { found: 0 };
+        assert_eq!(Endorsements::decode(&[&[0], &bytes[1..]].concat()), Err(unknown));
+    }
+
+    #[test]
+    fn endorsements_are_as_many_as_their_limit_allows() {
+        for (count, is_read) in
+            [(ENDORSEMENTS_MAX - 1, true), (ENDORSEMENTS_MAX, true), (ENDORSEMENTS_MAX + 1, false)]
+        {
+            let endorsements = Endorsements::of_certificates(vec![&b"x"[..]; count]);
+            assert_eq!(Endorsements::decode(&endorsements.encode()).is_ok(), is_read, "{count}");
+        }
+    }
 }

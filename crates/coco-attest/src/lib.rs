@@ -30,7 +30,8 @@ pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, apprai
 pub use azure::AzureEvidence;
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
-    ENDORSEMENT_CERTIFICATES_MAX, EVIDENCE_BYTES_MAX, Endorsements, Evidence, PlatformId,
+    DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
+    EVIDENCE_BYTES_MAX, Endorsement, EndorsementKind, Endorsements, Evidence, PlatformId,
 };
 pub use facts::{
     AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
@@ -55,19 +56,40 @@ pub fn verify(
     endorsements: &Endorsements,
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    let found = evidence.body.len();
-    if found > EVIDENCE_BYTES_MAX {
-        return Err(VerifyError::Long { found, limit: EVIDENCE_BYTES_MAX });
+    check_sizes(evidence, endorsements)?;
+    if !evidence.log.is_empty() {
+        return Err(VerifyError::Unsupported {
+            what: "a log of events of this platform",
+            found: 0,
+        });
     }
-    let found = endorsements.certificates.len();
-    if found > ENDORSEMENT_CERTIFICATES_MAX {
-        return Err(VerifyError::Certificates { found, limit: ENDORSEMENT_CERTIFICATES_MAX });
-    }
+    let certificates = endorsements.certificates()?;
     match evidence.platform {
-        PlatformId::Snp => snp::verify(&evidence.body, &endorsements.certificates, now),
-        PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &endorsements.certificates, now),
-        PlatformId::Nitro => nitro::verify(&evidence.body, &endorsements.certificates, now),
+        PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
+        PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
+        PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
     }
+}
+
+/// Whether all of it may be read. What was decoded here has these sizes; what comes from elsewhere may not.
+fn check_sizes(evidence: &Evidence, endorsements: &Endorsements) -> Result<(), VerifyError> {
+    for (found, limit) in
+        [(evidence.body.len(), EVIDENCE_BYTES_MAX), (evidence.log.len(), EVENT_LOG_BYTES_MAX)]
+    {
+        if found > limit {
+            return Err(VerifyError::Long { found, limit });
+        }
+    }
+    let bytes = endorsements.items.iter().map(|item| item.bytes.len()).sum();
+    for (what, found, limit) in [
+        ("pieces", endorsements.items.len(), ENDORSEMENTS_MAX),
+        ("bytes", bytes, ENDORSEMENT_BYTES_MAX),
+    ] {
+        if found > limit {
+            return Err(VerifyError::Endorsements { what, found, limit });
+        }
+    }
+    Ok(())
 }
 
 /// When all these pieces count, which is so at the time `from`, and still at `to`, which is not before it.

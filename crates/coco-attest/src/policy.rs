@@ -26,6 +26,21 @@ pub struct AppraisalPolicy {
     pub nitro: Option<NitroPolicy>,
 }
 
+impl AppraisalPolicy {
+    /// Admits nothing.
+    #[must_use]
+    pub const fn none(version: u64) -> Self {
+        Self {
+            version,
+            class_min: TrustClass::Processor,
+            age_max_s: 0,
+            snp: None,
+            azure_snp: None,
+            nitro: None,
+        }
+    }
+}
+
 /// What reports of AMD SEV-SNP have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnpPolicy {

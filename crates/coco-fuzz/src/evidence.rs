@@ -6,15 +6,14 @@ use coco_attest::{
 };
 use coco_crypto::sha256;
 
-const PLATFORMS: [PlatformId; 3] = [PlatformId::Snp, PlatformId::AzureSnp, PlatformId::Nitro];
 /// 1 June 2025.
 const NOW: u64 = 1_748_736_000;
 
 /// The roots are pinned, and no maker has signed anything of this: whatever verifies is a forgery.
 pub(crate) fn evidence(data: &[u8]) {
     let Some((which, body)) = data.split_first() else { return };
-    let platform = PLATFORMS[usize::from(*which) % PLATFORMS.len()];
-    let evidence = Evidence { platform, body: body.to_vec() };
+    let platform = PlatformId::ALL[usize::from(*which) % PlatformId::ALL.len()];
+    let evidence = Evidence::new(platform, body.to_vec());
     let found = verify(&evidence, &Endorsements::default(), NOW);
     assert!(found.is_err(), "it is believed: {found:?}");
 }

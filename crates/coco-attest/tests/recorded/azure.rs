@@ -10,7 +10,7 @@ use coco_attest::{
 use coco_types::NodeId;
 
 use crate::{
-    data::{bytes, certificate, folder},
+    data::{bytes, certificate, endorsed, folder},
     snp::policy_of,
 };
 
@@ -32,11 +32,11 @@ fn azure(name: &str) -> Option<(AzureEvidence, Endorsements)> {
     };
     let certificates = [machine.join("vcek.der"), amd.join("ask.pem"), amd.join("ark.pem")]
         .map(|path| certificate(&path));
-    Some((evidence, Endorsements { certificates: certificates.to_vec() }))
+    Some((evidence, endorsed(&certificates)))
 }
 
 fn evidence(parts: &AzureEvidence) -> Evidence {
-    Evidence { platform: PlatformId::AzureSnp, body: parts.encode() }
+    Evidence::new(PlatformId::AzureSnp, parts.encode())
 }
 
 fn facts(parts: &AzureEvidence, endorsements: &Endorsements) -> (AzureFacts, Vec<u8>) {
@@ -115,12 +115,8 @@ fn a_policy_admits_a_machine_by_paravisor_and_registers() {
     let code = PcrCode { pcrs: BTreeMap::from([(4, found.pcrs[4]), (11, found.pcrs[11])]) };
     let snp = policy_of(&found.snp);
     let policy = AppraisalPolicy {
-        version: 3,
-        class_min: TrustClass::Processor,
-        age_max_s: 60,
-        snp: None,
         azure_snp: Some(AzureSnpPolicy { snp, secure_boot: true, code: vec![code] }),
-        nitro: None,
+        ..AppraisalPolicy::none(3)
     };
     let judged = |policy: &AppraisalPolicy| {
         let expected = Expected { node: NodeId([5; 32]), bound: &bound };

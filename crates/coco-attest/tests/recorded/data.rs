@@ -24,14 +24,19 @@ pub(crate) fn folder(name: &str) -> Option<PathBuf> {
 pub(crate) fn snp(name: &str, chain: [&str; 3]) -> Option<(Evidence, Endorsements)> {
     let folder = folder(&format!("snp/{name}"))?;
     let body = fs::read(folder.join("report.bin")).expect("a report");
-    let certificates = chain.map(|file| certificate(&folder.join(file))).to_vec();
-    Some((Evidence { platform: PlatformId::Snp, body }, Endorsements { certificates }))
+    let certificates = chain.map(|file| certificate(&folder.join(file)));
+    Some((Evidence::new(PlatformId::Snp, body), endorsed(&certificates)))
 }
 
 /// A document of AWS.
 pub(crate) fn nitro(file: &str) -> Option<(Evidence, Endorsements)> {
     let body = fs::read(folder(file)?).expect("a document");
-    Some((Evidence { platform: PlatformId::Nitro, body }, Endorsements::default()))
+    Some((Evidence::new(PlatformId::Nitro, body), Endorsements::default()))
+}
+
+/// These certificates as endorsements.
+pub(crate) fn endorsed(certificates: &[MakerCertificate]) -> Endorsements {
+    Endorsements::of_certificates(certificates.iter().map(MakerCertificate::der))
 }
 
 pub(crate) fn certificate(path: &Path) -> MakerCertificate {

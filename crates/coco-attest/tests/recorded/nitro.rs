@@ -97,12 +97,10 @@ fn a_policy_admits_by_registers_and_age() {
     let bound = verify(&evidence, &endorsements, MADE).expect("it verifies").bound().to_vec();
     let code = |pcrs: BTreeMap<u8, Vec<u8>>| NitroCode { is_tpm: false, pcrs };
     let policy = |code| AppraisalPolicy {
-        version: 1,
         class_min: TrustClass::Hypervisor,
         age_max_s: 60,
-        snp: None,
-        azure_snp: None,
         nitro: Some(NitroPolicy { code: vec![code] }),
+        ..AppraisalPolicy::none(1)
     };
     let expected = Expected { node: NodeId([5; 32]), bound: &bound };
     let judged = |policy: &AppraisalPolicy, now| {

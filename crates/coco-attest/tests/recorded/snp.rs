@@ -7,6 +7,7 @@ use coco_attest::{
     Generation, Link, Piece, PlatformFacts, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey,
     SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
+use coco_crypto::{MakerCertificate, Validity};
 use coco_types::NodeId;
 
 use crate::data::{bytes, snp};
@@ -30,6 +31,12 @@ fn facts(evidence: &Evidence, endorsements: &Endorsements, now: u64) -> SnpFacts
         PlatformFacts::Snp(facts) => (**facts).clone(),
         other => panic!("{other:?}"),
     }
+}
+
+/// The period of one of these certificates.
+fn validity_of(endorsements: &Endorsements, which: usize) -> Validity {
+    let read = MakerCertificate::from_der(&endorsements.items[which].bytes);
+    read.expect("it is a certificate").validity()
 }
 
 /// A policy that admits exactly these facts.
@@ -56,14 +63,7 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
 }
 
 fn policy(facts: &SnpFacts) -> AppraisalPolicy {
-    AppraisalPolicy {
-        version: 7,
-        class_min: TrustClass::Processor,
-        age_max_s: 60,
-        snp: Some(policy_of(facts)),
-        azure_snp: None,
-        nitro: None,
-    }
+    AppraisalPolicy { snp: Some(policy_of(facts)), ..AppraisalPolicy::none(7) }
 }
 
 fn bound(evidence: &Evidence) -> [u8; 64] {
@@ -128,7 +128,7 @@ fn a_report_counts_as_long_as_the_certificates_do() {
     let verified = |now| verify(&evidence, &endorsements, now);
     let valid = verified(FIRST).expect("it counts from here on").valid();
     assert_eq!(valid.not_before, FIRST);
-    let (piece, validity) = (Piece::LeafCertificate, endorsements.certificates[0].validity());
+    let (piece, validity) = (Piece::LeafCertificate, validity_of(&endorsements, 0));
     let now = FIRST - 1;
     assert_eq!(verified(now), Err(VerifyError::NotYetValid { piece, validity, now }));
     let now = valid.not_after;
@@ -147,16 +147,16 @@ fn a_report_without_its_own_chain_is_not_believed() {
     // Of another chip of the same generation.
     assert_eq!(verify(&milan, &of_another, SPRING_2026), not_signed);
     for found in [0, 2] {
-        let certificates = of_milan.certificates[..found].to_vec();
-        let verified = verify(&milan, &Endorsements { certificates }, SPRING_2026);
+        let items = of_milan.items[..found].to_vec();
+        let verified = verify(&milan, &Endorsements { items }, SPRING_2026);
         assert_eq!(verified, Err(VerifyError::ChainLength { found, expected: 3 }));
     }
     let mut swapped = of_milan.clone();
-    swapped.certificates[1] = of_turin.certificates[1].clone();
+    swapped.items[1] = of_turin.items[1].clone();
     let found = verify(&milan, &swapped, SPRING_2026);
     assert!(matches!(found, Err(VerifyError::Chain { link: Link::Between(1), .. })), "{found:?}");
     let mut no_root = of_milan;
-    no_root.certificates[2] = no_root.certificates[1].clone();
+    no_root.items[2] = no_root.items[1].clone();
     let found = verify(&milan, &no_root, SPRING_2026);
     assert!(matches!(found, Err(VerifyError::Root { .. })), "{found:?}");
 }
@@ -179,14 +179,11 @@ fn no_byte_of_a_report_or_its_chain_can_be_another() {
             let short = Evidence { body, ..evidence.clone() };
             assert!(verify(&short, &endorsements, now).is_err(), "{name}, {length} bytes");
         }
-        for (which, certificate) in endorsements.certificates.iter().enumerate() {
-            for at in 0..certificate.der().len() {
-                let mut der = certificate.der().to_vec();
-                der[at] ^= 1;
-                let Ok(altered) = coco_crypto::MakerCertificate::from_der(&der) else { continue };
-                let mut endorsements = endorsements.clone();
-                endorsements.certificates[which] = altered;
-                let found = verify(&evidence, &endorsements, now);
+        for which in 0..endorsements.items.len() {
+            for at in 0..endorsements.items[which].bytes.len() {
+                let mut altered = endorsements.clone();
+                altered.items[which].bytes[at] ^= 1;
+                let found = verify(&evidence, &altered, now);
                 assert!(found.is_err(), "{name}, certificate {which}, byte {at}");
             }
         }
