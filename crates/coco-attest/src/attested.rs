@@ -4,19 +4,11 @@ use coco_crypto::Validity;
 use coco_types::{Digest, NodeId};
 
 use crate::{
-    AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
-    NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
+    AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Endorsements, Evidence, Facts,
+    Flag, Generation, NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId,
+    ReportData, SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, insecure,
+    verify,
 };
-
-/// What whoever asked expects, beside what members admit.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
-    /// The node whose key the evidence shall be bound to.
-    pub node: NodeId,
-    /// The bytes that bind it to that key and to this question: at least 32, which whoever asks derives from both.
-    pub bound: &'a [u8],
-}
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,19 +58,24 @@ impl<T> Attested<T> {
     }
 }
 
-/// Verifies evidence, and holds it against what members admit and what is expected, at the time `now` in seconds since 1970.
+/// Verifies evidence, and holds it against what was to be bound and what members admit, at the time `now` in seconds since 1970.
 ///
 /// # Errors
 /// [`AppraiseEvidenceError`] with the first thing that is wrong.
 pub fn appraise(
     evidence: &Evidence,
-    endorsements: &crate::Endorsements,
+    endorsements: &Endorsements,
     now: u64,
     policy: &AppraisalPolicy,
-    expected: &Expected<'_>,
+    expected: &ReportData,
 ) -> Result<Attested<NodeClaims>, AppraiseEvidenceError> {
     let facts = verify(evidence, endorsements, now)?;
-    judge(&facts, now, policy, expected)?;
+    let need = expected.for_platform(facts.platform_id());
+    if facts.bound() != need {
+        let (have, need) = (hex::encode(facts.bound()), hex::encode(need));
+        return Err(AppraiseError::Binding { have, need }.into());
+    }
+    policy.judge(&facts, now)?;
     let claims = NodeClaims {
         node: expected.node,
         platform: facts.platform_id(),
@@ -104,35 +101,35 @@ pub enum AppraiseEvidenceError {
     Appraise(#[from] AppraiseError),
 }
 
-/// Holds facts against a policy: first whether they are for this question, then of which machine, then of which program.
-fn judge(
-    facts: &Facts,
-    now: u64,
-    policy: &AppraisalPolicy,
-    expected: &Expected<'_>,
-) -> Result<(), AppraiseError> {
-    if facts.bound() != expected.bound || expected.bound.len() < BOUND_BYTES_MIN {
-        let (have, need) = (hex::encode(facts.bound()), hex::encode(expected.bound));
-        return Err(AppraiseError::Binding { have, need });
-    }
-    let (have, need) = (facts.class(), policy.class_min);
-    if have < need {
-        return Err(AppraiseError::Class { have, need });
-    }
-    let age_max_s = policy.age_max_s;
-    if let Some(made) = facts.made().filter(|made| made.abs_diff(now) > age_max_s) {
-        return Err(AppraiseError::Stale { made, now, age_max_s });
-    }
-    let judged = match facts.platform() {
-        PlatformFacts::Snp(facts) => policy.snp.as_ref().map(|policy| judge_snp(facts, policy)),
-        PlatformFacts::AzureSnp(facts) => {
-            policy.azure_snp.as_ref().map(|policy| judge_azure(facts, policy))
+impl AppraisalPolicy {
+    /// Whether facts are of a machine and a program that members admit, at the time `now` in seconds since 1970. For whom they were made
+    /// is not looked at.
+    ///
+    /// # Errors
+    /// [`AppraiseError`] with the first thing that is not wanted.
+    pub fn judge(&self, facts: &Facts, now: u64) -> Result<(), AppraiseError> {
+        let (have, need) = (facts.class(), self.class_min);
+        if have < need {
+            return Err(AppraiseError::Class { have, need });
         }
-        PlatformFacts::Nitro(facts) => {
-            policy.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
+        let age_max_s = self.age_max_s;
+        if let Some(made) = facts.made().filter(|made| made.abs_diff(now) > age_max_s) {
+            return Err(AppraiseError::Stale { made, now, age_max_s });
         }
-    };
-    judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
+        let judged = match facts.platform() {
+            PlatformFacts::Insecure(facts) => {
+                self.insecure.as_ref().map(|policy| insecure::judge(facts, policy))
+            }
+            PlatformFacts::Snp(facts) => self.snp.as_ref().map(|policy| judge_snp(facts, policy)),
+            PlatformFacts::AzureSnp(facts) => {
+                self.azure_snp.as_ref().map(|policy| judge_azure(facts, policy))
+            }
+            PlatformFacts::Nitro(facts) => {
+                self.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
+            }
+        };
+        judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
+    }
 }
 
 fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), AppraiseError> {
@@ -265,12 +262,10 @@ fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
 /// The first register that can be set by whoever runs below the TPM, or in an enclave.
 const RESETTABLE: u8 = 16;
 
-/// Fewest bytes that bind anything: those of a hash.
-const BOUND_BYTES_MIN: usize = 32;
-
 /// What runs, in one text.
 fn measurement(facts: &Facts) -> String {
     match facts.platform() {
+        PlatformFacts::Insecure(facts) => facts.measurement.to_string(),
         PlatformFacts::Snp(facts) => hex::encode(facts.measurement),
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),

@@ -25,6 +25,8 @@ pub const ENDORSEMENT_BYTES_MAX: usize = 256 << 10;
 /// A kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PlatformId {
+    /// The virtual platform, which proves nothing: see [`InsecureEvidence`](crate::InsecureEvidence).
+    Insecure,
     /// An attestation report of AMD SEV-SNP.
     Snp,
     /// The TPM of a confidential machine of Azure on SEV-SNP: see [`AzureEvidence`](crate::AzureEvidence).
@@ -35,15 +37,24 @@ pub enum PlatformId {
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Snp, Self::AzureSnp, Self::Nitro];
+    pub const ALL: [Self; 4] = [Self::Insecure, Self::Snp, Self::AzureSnp, Self::Nitro];
 
     /// Its name in manifests and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Insecure => "virtual",
             Self::Snp => "snp",
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
+        }
+    }
+
+    /// Whether it has room for 64 bytes to bind. A TPM binds as many as a hash has.
+    pub(crate) const fn has_room(self) -> bool {
+        match self {
+            Self::Insecure | Self::Snp | Self::Nitro => true,
+            Self::AzureSnp => false,
         }
     }
 

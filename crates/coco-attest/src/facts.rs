@@ -6,6 +6,7 @@ use std::{
 };
 
 use coco_crypto::Validity;
+use coco_types::Digest;
 
 use crate::{PlatformId, error::Flag, snp::Generation, tpm::TpmPcrs};
 
@@ -53,12 +54,21 @@ pub struct Facts {
 /// What is particular to a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlatformFacts {
+    /// Of the virtual platform.
+    Insecure(InsecureFacts),
     /// Of an SEV-SNP report.
     Snp(Box<SnpFacts>),
     /// Of a confidential machine of Azure.
     AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
     Nitro(NitroFacts),
+}
+
+/// What the virtual platform says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsecureFacts {
+    /// SHA-256 of the program.
+    pub measurement: Digest,
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -223,6 +233,7 @@ impl Facts {
     #[must_use]
     pub const fn platform_id(&self) -> PlatformId {
         match self.platform {
+            PlatformFacts::Insecure(_) => PlatformId::Insecure,
             PlatformFacts::Snp(_) => PlatformId::Snp,
             PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
@@ -233,6 +244,7 @@ impl Facts {
     #[must_use]
     pub const fn class(&self) -> TrustClass {
         match self.platform {
+            PlatformFacts::Insecure(_) => TrustClass::Insecure,
             PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,

@@ -10,6 +10,7 @@
 //!
 //! | module | platform | class | specification |
 //! |---|---|---|---|
+//! | `insecure` | virtual: any process, which says what it runs | `insecure` | CCF's `Insecure_Virtual` |
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
@@ -18,29 +19,33 @@
 
 mod attested;
 mod azure;
+mod binding;
 mod error;
 mod evidence;
 mod facts;
+mod insecure;
 mod nitro;
 mod policy;
 mod snp;
 mod tpm;
 
-pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
+pub use attested::{AppraiseEvidenceError, Attested, NodeClaims, appraise};
 pub use azure::AzureEvidence;
+pub use binding::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, REPORT_DATA_BYTES, ReportData};
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
     EVIDENCE_BYTES_MAX, Endorsement, EndorsementKind, Endorsements, Evidence, PlatformId,
 };
 pub use facts::{
-    AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
-    TrustClass,
+    AzureFacts, Facts, InsecureFacts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb,
+    TcbComponent, TrustClass,
 };
+pub use insecure::InsecureEvidence;
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
-    AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, SnpCode, SnpGenerationPolicy,
-    SnpOwner, SnpPolicy,
+    AppraisalPolicy, AzureSnpPolicy, InsecurePolicy, NitroCode, NitroPolicy, PcrCode, SnpCode,
+    SnpGenerationPolicy, SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
@@ -65,6 +70,7 @@ pub fn verify(
     }
     let certificates = endorsements.certificates()?;
     match evidence.platform {
+        PlatformId::Insecure => insecure::verify(&evidence.body, endorsements.items.len()),
         PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
         PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
         PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),

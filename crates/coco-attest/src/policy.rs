@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coco_types::Digest;
+
 use crate::{
     facts::{SnpTcb, TrustClass},
     snp::Generation,
@@ -18,6 +20,8 @@ pub struct AppraisalPolicy {
     /// How long ago evidence may have been made, and how far the clock of whoever made it may be ahead, in seconds, where a platform
     /// says when it made it.
     pub age_max_s: u64,
+    /// The virtual platform, which proves nothing.
+    pub insecure: Option<InsecurePolicy>,
     /// AMD SEV-SNP.
     pub snp: Option<SnpPolicy>,
     /// Confidential machines of Azure on it.
@@ -34,11 +38,19 @@ impl AppraisalPolicy {
             version,
             class_min: TrustClass::Processor,
             age_max_s: 0,
+            insecure: None,
             snp: None,
             azure_snp: None,
             nitro: None,
         }
     }
+}
+
+/// What the virtual platform has to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InsecurePolicy {
+    /// Digests of the programs.
+    pub code: BTreeSet<Digest>,
 }
 
 /// What reports of AMD SEV-SNP have to say.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attest::{
-    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Expected, Flag,
-    Generation, Link, Piece, PlatformFacts, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey,
-    SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
+    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Flag,
+    Generation, Link, Piece, PlatformFacts, ReportData, SnpCode, SnpFacts, SnpGenerationPolicy,
+    SnpKey, SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
 use coco_crypto::{MakerCertificate, Validity};
-use coco_types::NodeId;
+use coco_types::{Digest, NodeId};
 
 use crate::data::{bytes, snp};
 
@@ -66,8 +66,10 @@ fn policy(facts: &SnpFacts) -> AppraisalPolicy {
     AppraisalPolicy { snp: Some(policy_of(facts)), ..AppraisalPolicy::none(7) }
 }
 
-fn bound(evidence: &Evidence) -> [u8; 64] {
-    evidence.body[0x50..0x90].try_into().expect("64 bytes")
+/// What the report binds, whatever it was: two halves of 32 bytes.
+fn bound(evidence: &Evidence) -> ReportData {
+    let half = |at: usize| evidence.body[at..at + 32].try_into().expect("32 bytes");
+    ReportData { node: NodeId(half(0x50)), transcript: Digest(half(0x70)) }
 }
 
 #[test]
@@ -195,13 +197,12 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     let Some((evidence, endorsements)) = snp("tav-milan", PEM) else { return };
     let found = facts(&evidence, &endorsements, SPRING_2026);
     let bound = bound(&evidence);
-    let node = NodeId([5; 32]);
-    let judged = |policy: &AppraisalPolicy, bound: &[u8]| {
-        appraise(&evidence, &endorsements, SPRING_2026, policy, &Expected { node, bound })
+    let judged = |policy: &AppraisalPolicy, data: &ReportData| {
+        appraise(&evidence, &endorsements, SPRING_2026, policy, data)
     };
     let good = policy(&found);
     let attested = judged(&good, &bound).expect("it is admitted");
-    assert_eq!((attested.claims().node, attested.policy_version()), (node, 7));
+    assert_eq!((attested.claims().node, attested.policy_version()), (bound.node, 7));
     assert_eq!(attested.evidence(), evidence.digest());
     assert_eq!(attested.claims().measurement, hex::encode(found.measurement));
 
@@ -252,8 +253,7 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     assert!(matches!(error, AppraiseError::Owner { .. }), "{error}");
     let error = refused(&|policy| milan(policy).chips = None);
     assert!(matches!(error, AppraiseError::HardwareId { .. }), "{error}");
-    let mut other = bound;
-    other[63] ^= 1;
+    let other = ReportData { transcript: Digest([1; 32]), ..bound };
     let found = judged(&good, &other);
     let binding = |error: &AppraiseEvidenceError| {
         matches!(error, AppraiseEvidenceError::Appraise(AppraiseError::Binding { .. }))
@@ -274,8 +274,7 @@ fn what_the_vectors_shall_be_refused_for_they_are() {
         let snp = policy.snp.as_mut().expect("it has one");
         snp.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
         let bound = bound(&evidence);
-        let expectation = Expected { node: NodeId([5; 32]), bound: &bound };
-        let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &expectation);
+        let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &bound);
         assert_eq!(found, Err(AppraiseEvidenceError::Appraise(expected)), "{name}");
     }
 }
