@@ -1,6 +1,6 @@
 //! Faults in real processes.
 
-use crate::{step::Step, workspace::Workspace};
+use crate::{step::Step, test::built, workspace::Workspace};
 
 /// Runs what the command line asks for, on release builds.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
@@ -13,8 +13,5 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 
 /// Runs the cases of `ci` on what the tests have built: a release build would take longer than the cases do.
 pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
-    let cargo = Step::new("build", "cargo", &workspace.root);
-    cargo.arguments("build --package coco --package coco-chaos").run()?;
-    let program = workspace.target.join("debug/coco-chaos");
-    Step::new("chaos", program, &workspace.root).arguments("--cases ci --at-least 12").run()
+    built(workspace, "chaos", "coco-chaos").arguments("--cases ci --at-least 12").run()
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
         .environment("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     test::run(workspace, counts)?;
-    model::run(workspace, &[])?;
+    model::run_budget(workspace)?;
     sim::run_budget(workspace)?;
     sim::run_planted(workspace)?;
     chaos::run_budget(workspace)

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::{git::git, step::Step, workspace::Workspace};
+use crate::{git::git, step::Step, test::built, workspace::Workspace};
 
 /// Seeds of a run of `ci` that are the same for every version, and as many that each version has for itself.
 const SEEDS: &str = "1000";
@@ -37,7 +37,7 @@ pub(crate) fn run_budget(workspace: &Workspace) -> anyhow::Result<()> {
         }
     };
     for (kind, seeds) in [("", SEEDS), ("--drills", DRILLS)] {
-        step(workspace, "coco-sim", Bugs::None)
+        built(workspace, "simulator", "coco-sim")
             .arguments(kind)
             .arguments("--require-marks --seeds")
             .argument(seeds)

@@ -59,6 +59,12 @@ pub(crate) fn run(workspace: &Workspace, counts: &mut Counts) -> anyhow::Result<
     end_to_end(&workspace.root.join(DRILL)).arguments(DRILLS).run_tests(counts)
 }
 
+/// A step that runs a program as [`run`] has built it. Built by itself it would get other features of what it leans on, and all of that
+/// would be built once more.
+pub(crate) fn built(workspace: &Workspace, name: &str, program: &str) -> Step {
+    Step::new(name, workspace.target.join("debug").join(program), &workspace.root)
+}
+
 fn has_nextest() -> bool {
     let asked = Command::new("cargo")
         .args(["nextest", "--version"])

@@ -42,24 +42,18 @@ pub struct Interface {
 }
 
 /// The evidence of a node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct QuoteInfo {
     /// Of which platform.
     pub format: String,
-    /// The evidence itself, in base64. On the virtual platform [`VirtualQuote`] as JSON.
+    /// The evidence itself, in base64.
     pub quote: String,
-    /// What vouches for it, in base64.
+    /// What its maker says of it, as `coco-attest` writes it, in base64.
     #[serde(default)]
     pub endorsements: String,
-}
-
-/// What evidence of the virtual platform says. Nobody vouches for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VirtualQuote {
-    /// The digest of the node's code, in hexadecimal.
-    pub measurement: String,
-    /// SHA-256 of the node's public key, in hexadecimal: its id.
-    pub report_data: String,
+    /// What was measured, event by event, in base64, where the platform has such a log. Ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event_log: String,
 }
 
 /// What the node is told.

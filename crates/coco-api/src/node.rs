@@ -205,6 +205,9 @@ pub struct Quote {
     /// Who vouches for the utility VM, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uvm_endorsements: Option<String>,
+    /// How much its platform proves: `insecure`, `measured_boot`, `hypervisor` or `processor`. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// `GET /node/service/previous_identity`.

@@ -1,6 +1,6 @@
 //! The members' opinion of facts, and the type that only it can make.
 
-use coco_crypto::Validity;
+use coco_crypto::{Validity, sha256};
 use coco_types::{Digest, NodeId};
 
 use crate::{
@@ -21,6 +21,8 @@ pub struct NodeClaims {
     pub class: TrustClass,
     /// What it runs: the platform's own measurement, in hexadecimal.
     pub measurement: String,
+    /// A digest that names the program: the measurement itself where it is one, and SHA-256 of that text elsewhere.
+    pub code: Digest,
 }
 
 /// Something that was appraised: there is no other way to make one than [`appraise`].
@@ -76,11 +78,19 @@ pub fn appraise(
         return Err(AppraiseError::Binding { have, need }.into());
     }
     policy.judge(&facts, now)?;
+    let measurement = measurement(&facts);
+    let code = match facts.platform() {
+        PlatformFacts::Insecure(facts) => facts.measurement,
+        PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) | PlatformFacts::Nitro(_) => {
+            sha256(measurement.as_bytes())
+        }
+    };
     let claims = NodeClaims {
         node: expected.node,
         platform: facts.platform_id(),
         class: facts.class(),
-        measurement: measurement(&facts),
+        measurement,
+        code,
     };
     Ok(Attested {
         claims,

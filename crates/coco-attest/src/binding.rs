@@ -91,6 +91,12 @@ pub struct ReportData {
 }
 
 impl ReportData {
+    /// Of a node that shows evidence to itself.
+    #[must_use]
+    pub const fn on_no_channel(node: NodeId) -> Self {
+        Self { node, transcript: Digest::ZERO }
+    }
+
     /// The bytes, as reports of processors have room for.
     #[must_use]
     pub fn bytes(&self) -> [u8; REPORT_DATA_BYTES] {

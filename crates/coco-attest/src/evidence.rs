@@ -58,6 +58,16 @@ impl PlatformId {
         }
     }
 
+    /// Its name where CCF names it: as the format of a quote.
+    #[must_use]
+    pub const fn quote_format(self) -> &'static str {
+        match self {
+            Self::Insecure => "Insecure_Virtual",
+            Self::Snp => "AMD_SEV_SNP_v1",
+            Self::AzureSnp | Self::Nitro => self.name(),
+        }
+    }
+
     /// The platform of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -181,6 +191,13 @@ impl Endorsements {
         let kind = EndorsementKind::Certificate;
         let items = certificates.into_iter();
         Self { items: items.map(|der| Endorsement { kind, bytes: der.to_vec() }).collect() }
+    }
+
+    /// The certificates among them in PEM, one after the other, as CCF shows endorsements.
+    #[must_use]
+    pub fn certificates_pem(&self) -> String {
+        let certificates = self.certificates().unwrap_or_default();
+        certificates.iter().map(MakerCertificate::pem).collect()
     }
 
     /// The bytes of all of them.

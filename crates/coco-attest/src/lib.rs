@@ -24,6 +24,7 @@ mod error;
 mod evidence;
 mod facts;
 mod insecure;
+mod manifest;
 mod nitro;
 mod policy;
 mod snp;
@@ -42,6 +43,7 @@ pub use facts::{
     TcbComponent, TrustClass,
 };
 pub use insecure::InsecureEvidence;
+pub use manifest::Manifests;
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
     AppraisalPolicy, AzureSnpPolicy, InsecurePolicy, NitroCode, NitroPolicy, PcrCode, SnpCode,

@@ -1,8 +1,10 @@
 //! The calls: what is asked for, and what for.
 
-use std::num::NonZeroU64;
+use std::{fmt, io, num::NonZeroU64, sync::Arc};
 
+use coco_attest::ReportData;
 use coco_governance::{MemberId, Message, ProposalId};
+use coco_types::{Digest, NodeId};
 use hyper::{Method, body::Bytes};
 
 use crate::{API_VERSION, Envelope};
@@ -18,6 +20,24 @@ pub(crate) struct Call {
     /// The first and the last byte of the answer, where not all of it is asked for.
     pub(crate) range: Option<(u64, u64)>,
     pub(crate) kind: Kind,
+    /// What makes the body where it follows from the connection.
+    pub(crate) shows: Option<Shows>,
+}
+
+/// What makes a body for a connection: evidence of the node that asks binds it.
+#[derive(Clone)]
+pub(crate) struct Shows {
+    /// The node.
+    pub(crate) own: NodeId,
+    /// SHA-256 of the service's key.
+    pub(crate) service: Digest,
+    pub(crate) body: Arc<dyn Fn(&ReportData) -> io::Result<Vec<u8>> + Send + Sync>,
+}
+
+impl fmt::Debug for Shows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shows({})", self.own)
+    }
 }
 
 /// Whether it matters that a call got lost.
@@ -39,6 +59,7 @@ impl Call {
             body: Bytes::new(),
             range: None,
             kind: Kind::Question,
+            shows: None,
         }
     }
 
@@ -75,8 +96,9 @@ impl Call {
     }
 
     /// Says who a node is. Said twice it is the same.
-    pub(crate) fn join(request: &[u8]) -> Self {
-        Self::post("/node/join".to_owned(), "application/json", request, Kind::Question)
+    pub(crate) fn join(shows: Shows) -> Self {
+        let call = Self::post("/node/join".to_owned(), "application/json", &[], Kind::Question);
+        Self { shows: Some(shows), ..call }
     }
 
     /// Asks what a proposal would change.
@@ -126,8 +148,6 @@ pub(crate) fn path_of(message: Message, signer: MemberId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use coco_types::Digest;
-
     use super::*;
 
     #[test]

@@ -1,20 +1,22 @@
 //! A client of one service: asks one node after the other, until one answers.
 
 use std::{
+    io,
     num::NonZeroU64,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use coco_api::join::{JoinRequest, JoinResponse};
-use coco_crypto::{Certificate, SigningKey};
-use coco_types::{Digest, Seqno, TxId};
+use coco_attest::ReportData;
+use coco_crypto::{Certificate, SigningKey, sha256};
+use coco_types::{Digest, NodeId, Seqno, TxId};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::{
     Answer, CallError, Endpoint, Envelope, MemberId, ProposalId, ServiceIdentity, TrustError,
-    call::{Call, Kind, USERS, member_path, proposal_path},
+    call::{Call, Kind, Shows, USERS, member_path, proposal_path},
     exchange::{Progress, ask},
     reply::{
         Actions, Commit, Consensus, Constitution, JoinPolicy, List, Member, Network, Node,
@@ -193,17 +195,20 @@ impl Client {
         self.call(&Call::submit(envelope)).await
     }
 
-    /// Says who this node is, and hears whether members trust it. Ask the primary: a backup knows only those whom the
-    /// ledger knows already.
+    /// Says who this node is, with evidence for the connection on which it says so, and hears whether members trust it. Ask the
+    /// primary: a backup knows only those whom the ledger knows already.
     ///
     /// # Errors
     /// [`CallError`], with a refusal when members have not admitted its code.
-    ///
-    /// # Panics
-    /// Never: the request has a JSON form.
-    pub async fn join(&self, request: &JoinRequest) -> Result<JoinResponse, CallError> {
-        let request = serde_json::to_vec(request).expect("text has a JSON form");
-        self.call(&Call::join(&request)).await?.json()
+    pub async fn join(
+        &self,
+        node: NodeId,
+        says: impl Fn(&ReportData) -> io::Result<JoinRequest> + Send + Sync + 'static,
+    ) -> Result<JoinResponse, CallError> {
+        let service = sha256(self.service.key().spki_der());
+        let body = move |data: &ReportData| Ok(serde_json::to_vec(&says(data)?)?);
+        let shows = Shows { own: node, service, body: Arc::new(body) };
+        self.call(&Call::join(shows)).await?.json()
     }
 
     /// What a proposal would change, were it accepted now.

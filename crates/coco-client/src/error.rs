@@ -82,6 +82,14 @@ pub enum CallError {
         /// What was wrong.
         source: io::Error,
     },
+    /// There is no evidence for this connection. Nothing was sent.
+    #[error("cannot show {endpoint} what this node runs")]
+    Unshown {
+        /// To whom.
+        endpoint: Endpoint,
+        /// Why.
+        source: io::Error,
+    },
     /// No answer in time. Nothing that changes anything was sent.
     #[error("{endpoint} did not answer in {time_ms} ms")]
     Late {

@@ -6,15 +6,18 @@ use std::{
 };
 
 use coco_api::TRANSACTION_ID_HEADER;
+use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End};
 use coco_crypto::Certificate;
 use coco_types::TxId;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request,
+    body::Bytes,
     client::conn::http1,
     header::{CONTENT_TYPE, DATE, HOST, HeaderValue, LOCATION, RANGE},
 };
 use hyper_util::rt::TokioIo;
+use rustls::ClientConnection;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -23,7 +26,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     Answer, CallError, Endpoint, Refusal,
-    call::{Call, Kind},
+    call::{Call, Kind, Shows},
 };
 
 /// Largest answer that is read, in bytes. The largest there is, a list of all participants, has some thousand bytes each.
@@ -49,19 +52,45 @@ pub(crate) async fn ask(
     let unreachable = |source| CallError::Unreachable { endpoint: endpoint.clone(), source };
     let stream = TcpStream::connect(endpoint.authority()).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
+    let unshown = |source| CallError::Unshown { endpoint: endpoint.clone(), source };
     let Some(name) = endpoint.name() else {
+        if call.shows.is_some() {
+            return Err(unshown(io::ErrorKind::Unsupported.into()));
+        }
         return talk(endpoint, stream, call, progress).await;
     };
     match tls.connect(name.clone(), stream).await {
         Ok(stream) => {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = chain.first().and_then(|der| Certificate::from_der(der).ok());
-            let answer = talk(endpoint, stream, call, progress).await?;
+            let answer = match &call.shows {
+                None => talk(endpoint, stream, call, progress).await?,
+                Some(shows) => {
+                    let body = body_for(stream.get_ref().1, certificate.as_ref(), shows);
+                    let call = Call { body: body.map_err(unshown)?, ..call.clone() };
+                    talk(endpoint, stream, &call, progress).await?
+                }
+            };
             Ok(Answer { certificate, ..answer })
         }
         Err(source) if is_transport(&source) => Err(unreachable(source)),
         Err(source) => Err(CallError::NotTheService { endpoint: endpoint.clone(), source }),
     }
+}
+
+/// The body of a call that shows evidence on this connection, to the holder of the key of `other`.
+fn body_for(
+    connection: &ClientConnection,
+    other: Option<&Certificate>,
+    shows: &Shows,
+) -> io::Result<Bytes> {
+    let other = other.ok_or(io::ErrorKind::InvalidData)?.key().node_id();
+    let (end, out) = (End::Dialled, [0; EXPORTER_BYTES]);
+    let exported = connection.export_keying_material(out, EXPORTER_LABEL, Some(&[end.number()]));
+    let exporter = exported.map_err(io::Error::other)?;
+    let Shows { own, service, body } = shows;
+    let channel = Channel { end, service: *service, own: *own, other, exporter };
+    body(&channel.report_data()).map(Bytes::from)
 }
 
 /// Whether a handshake failed because the connection did, and not because of what was said on it.

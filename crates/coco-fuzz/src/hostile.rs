@@ -540,7 +540,11 @@ pub(crate) fn node_join() -> Vec<Vec<u8>> {
     let id = crate::ledger::node().key().node_id().to_string();
     let pem = include_str!("../fixture/encryption_pubk.pem").replace('\n', "\\n");
     let quote = |measurement: &str, of: &str| {
-        STANDARD.encode(format!(r#"{{"measurement":"{measurement}","report_data":"{of}"}}"#))
+        let platform = "INSECURE virtual platform: proves nothing";
+        let zero = "00".repeat(32);
+        STANDARD.encode(format!(
+            r#"{{"platform":"{platform}","measurement":"{measurement}","report_data":"{of}{zero}"}}"#
+        ))
     };
     let body = |format: &str, quote: &str, address: &str, pem: &str| {
         format!(

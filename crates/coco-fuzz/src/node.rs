@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use coco_api::join::JoinRequest;
+use coco_attest::ReportData;
 use coco_node::{
     NodeConfig,
     copy::{CopyAnswer, CopyQuestion},
@@ -16,7 +17,7 @@ use coco_node::{
     govern,
     join::{Answer, Question},
 };
-use coco_types::limits::PEER_MESSAGE_BYTES_MAX;
+use coco_types::{Digest, limits::PEER_MESSAGE_BYTES_MAX};
 use hyper::{Method, Uri};
 
 use crate::ledger::node;
@@ -57,8 +58,8 @@ pub(crate) fn peer_frame(data: &[u8]) {
             }
         }
         Frame::Join(bytes) => {
-            if let Ok(question) = Question::decode(&bytes) {
-                assert_eq!(question.encode(), bytes, "a question has one encoding");
+            if let Ok((question, shown)) = Question::decode(&bytes, Digest::ZERO) {
+                assert_eq!(question.encode(&shown), bytes, "a question has one encoding");
             }
         }
         Frame::Joined(bytes) => {
@@ -69,9 +70,13 @@ pub(crate) fn peer_frame(data: &[u8]) {
     }
 }
 
+fn on_no_channel() -> ReportData {
+    ReportData::on_no_channel(node().key().node_id())
+}
+
 /// What the holder of the fixture's node key says of itself.
 pub(crate) fn node_join(data: &[u8]) {
-    let read = |body: &[u8]| introduction::read(node(), body);
+    let read = |body: &[u8]| introduction::read(node(), on_no_channel(), 0, body);
     let Ok(introduction) = read(data) else { return };
     let said = &introduction.node;
     assert_eq!(said.node_id, node().key().node_id());
@@ -147,7 +152,8 @@ mod tests {
     #[test]
     fn introductions_that_are_taken_are_among_the_inputs_made_by_hand() {
         let seeds = crate::hostile::node_join();
-        let taken = seeds.iter().filter(|seed| introduction::read(node(), seed).is_ok()).count();
+        let read = |seed: &&Vec<u8>| introduction::read(node(), on_no_channel(), 0, seed).is_ok();
+        let taken = seeds.iter().filter(read).count();
         assert!((2..seeds.len()).contains(&taken), "{taken} of {}", seeds.len());
     }
 }

@@ -36,6 +36,7 @@ use std::{
     time::Duration,
 };
 
+use coco_attest::End;
 use hyper::{Request, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -56,6 +57,8 @@ pub use openapi::document;
 pub use service::{Service, ServiceParts};
 use sessions::{Interface, Session};
 use standstill::Standstill;
+
+use crate::tls::exporter;
 
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -143,8 +146,12 @@ async fn connection(
         Transport::Tls(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
         {
             Ok(Ok(stream)) => {
-                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let shown = shown.map(|der| ShownCertificate(Bytes::copy_from_slice(der)));
+                let connection = stream.get_ref().1;
+                let shown = connection.peer_certificates().and_then(<[_]>::first);
+                let shown = shown.map(|der| ShownCertificate {
+                    der: Bytes::copy_from_slice(der),
+                    exporter: exporter(connection, End::Dialled).ok(),
+                });
                 requests(stream, shown, session, service, stop).await;
             }
             Ok(Err(error)) => debug!(%error, "TLS handshake failed"),

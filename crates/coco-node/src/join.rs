@@ -17,10 +17,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use coco_attest::{DecodeEvidenceError, Endorsements, Evidence, ReportData};
 use coco_crypto::{Certificate, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, PublicKey, SigningKey};
 use coco_kv::Reader;
 use coco_ledger::GenesisNode;
-use coco_replica::{JoinRefusal, JoinReply, JoinRequest, Leads, SharedLedgerState};
+use coco_replica::{JoinRefusal, JoinReply, JoinRequest, Leads, SharedLedgerState, ShownEvidence};
 use coco_types::{
     Digest, NodeId, Seqno, TxId,
     codec::{self, DecodeError, put_bytes, put_u64},
@@ -34,7 +35,7 @@ use crate::{
     directory::Directory,
     driver::Inbox,
     peers::Peers,
-    provision::{VIRTUAL_QUOTE_FORMAT, program_digest},
+    platform::Platform,
     seat::service_configuration,
 };
 
@@ -62,8 +63,6 @@ pub struct Question {
     pub seat_key: Vec<u8>,
     /// Its signature over the node's id.
     pub proof: Vec<u8>,
-    /// The digest of the node's code.
-    pub code_digest: Digest,
     /// Where clients reach it.
     pub rpc_address: String,
     /// Where other nodes reach it.
@@ -91,14 +90,12 @@ impl Question {
     pub fn new(
         request: &NodeRequest,
         seat_key: &SigningKey,
-        code_digest: Digest,
         place: &NodeAddress,
         encryption_key_pem: String,
     ) -> Self {
         Self {
             seat_key: seat_key.public().spki_der().to_vec(),
             proof: seat_key.sign_der(&signed(request.key().node_id())),
-            code_digest,
             rpc_address: place.client.clone(),
             peer_address: place.peer.clone(),
             encryption_key_pem,
@@ -107,26 +104,15 @@ impl Question {
         }
     }
 
-    /// Has it name the program that runs, if it does not yet. Whether it does.
-    async fn read_code(&mut self) -> bool {
-        if self.code_digest == Digest::ZERO {
-            let read = tokio::task::spawn_blocking(program_digest).await;
-            match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(digest) => self.code_digest = digest,
-                Err(error) => warn!(%error, "cannot read the program that runs"),
-            }
-        }
-        self.code_digest != Digest::ZERO
-    }
-
-    /// The bytes of the question.
+    /// The bytes of the question, with what the node shows.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
+    pub fn encode(&self, shown: &ShownEvidence) -> Bytes {
         let mut out = Vec::new();
         for part in [
             self.seat_key.as_slice(),
             &self.proof,
-            &self.code_digest.0,
+            &shown.evidence.encode(),
+            &shown.endorsements.encode(),
             self.rpc_address.as_bytes(),
             self.peer_address.as_bytes(),
             self.encryption_key_pem.as_bytes(),
@@ -142,17 +128,19 @@ impl Question {
         out.into()
     }
 
-    /// Reads what [`Question::encode`] wrote.
+    /// Reads what [`Question::encode`] wrote, of a channel with this transcript.
     ///
     /// # Errors
-    /// [`DecodeError`] when the bytes are none.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    /// [`DecodeEvidenceError`] when the bytes are none.
+    pub fn decode(
+        bytes: &[u8],
+        transcript: Digest,
+    ) -> Result<(Self, ShownEvidence), DecodeEvidenceError> {
         let mut reader = codec::Reader::new(bytes);
         let seat_key = reader.bytes("seat's key")?.to_vec();
         let proof = reader.bytes("proof of the seat")?.to_vec();
-        let mut digest = codec::Reader::new(reader.bytes("code digest")?);
-        let code_digest = Digest(digest.array("code digest")?);
-        digest.end()?;
+        let evidence = Evidence::decode(reader.bytes("evidence")?)?;
+        let endorsements = Endorsements::decode(reader.bytes("endorsements")?)?;
         let rpc_address = address(&mut reader)?;
         let peer_address = address(&mut reader)?;
         let encryption_key_pem = text(&mut reader, "encryption key", KEY_BYTES_MAX)?;
@@ -164,22 +152,22 @@ impl Question {
         };
         reader.end()?;
         let resumed = Some(resumed).filter(|id| *id != TxId::default());
-        Ok(Self {
+        let question = Self {
             seat_key,
             proof,
-            code_digest,
             rpc_address,
             peer_address,
             encryption_key_pem,
             resumed,
             request_pem,
-        })
+        };
+        Ok((question, ShownEvidence { evidence, endorsements, transcript }))
     }
 
     /// The request for the replica, when the proof holds, and the request for certificates is for the key and names of
     /// `certificate`, which the channel has verified.
     #[must_use]
-    pub fn verified(self, certificate: &Certificate) -> Option<JoinRequest> {
+    pub fn verified(self, certificate: &Certificate, shown: ShownEvidence) -> Option<JoinRequest> {
         let seat_key = PublicKey::from_spki_der(&self.seat_key).ok()?;
         let node_id = certificate.key().node_id();
         seat_key.verify_der(&signed(node_id), &self.proof).ok()?;
@@ -193,13 +181,13 @@ impl Question {
             node_id,
             certificate_pem: certificate.pem(),
             request_pem: self.request_pem,
-            quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
-            code_digest: self.code_digest,
+            quote_format: shown.evidence.platform.quote_format().to_owned(),
+            code_digest: Digest::ZERO,
             rpc_address: self.rpc_address,
             peer_address: self.peer_address,
             encryption_key_pem: self.encryption_key_pem,
         };
-        Some(JoinRequest { node, seat: seat_key.node_id(), resumed: self.resumed })
+        Some(JoinRequest { node, shown, seat: seat_key.node_id(), resumed: self.resumed })
     }
 }
 
@@ -320,6 +308,8 @@ const NODE_BYTES_MIN: usize = 32 + 2;
 #[derive(Debug)]
 pub(crate) struct Seeker {
     pub(crate) question: Question,
+    /// What shows what this node runs.
+    pub(crate) platform: Platform,
     /// This node's certificate.
     pub(crate) certificate: Certificate,
     pub(crate) directory: Directory,
@@ -346,11 +336,11 @@ impl Seeker {
     }
 
     /// Shows the primary again and again what this node runs, where members give leases.
-    async fn show(&self, mut question: Question) {
+    async fn show(&self, question: Question) {
         loop {
             sleep(SHOW_EVERY).await;
             let lease = service_configuration(&self.reader).and_then(|row| row.lease_s());
-            if lease.is_none() || !question.read_code().await {
+            if lease.is_none() {
                 continue;
             }
             if let Some(Err(error)) = self.say(&question).await {
@@ -363,12 +353,20 @@ impl Seeker {
     async fn say(&self, question: &Question) -> Option<io::Result<JoinReply>> {
         let primary = self.state.read().primary()?;
         if primary == self.certificate.key().node_id() {
-            let request = question.clone().verified(&self.certificate)?;
-            return Some(self.inbox.join(request).await);
+            return Some(self.say_here(question).await);
         }
         let address = self.directory.get(primary)?;
-        let asked = self.peers.ask(&address.peer, question).await;
+        let asked = self.peers.ask(&address.peer, question, &self.platform).await;
         Some(asked.map(|(_, answer)| answer.reply))
+    }
+
+    /// Says something to this node, on no channel.
+    async fn say_here(&self, question: &Question) -> io::Result<JoinReply> {
+        let data = ReportData::on_no_channel(self.certificate.key().node_id());
+        let shown = self.platform.show_aside(data).await?;
+        let request = question.clone().verified(&self.certificate, shown);
+        let request = request.ok_or_else(|| io::Error::other("this node's seat is not proved"))?;
+        self.inbox.join(request).await
     }
 
     /// Says to the primary that this node went on from its own disk, until it was heard once.
@@ -393,7 +391,7 @@ impl Seeker {
     /// Asks as long as this node has no vote, or hears of no primary: members may have removed it, and nobody sends anything
     /// to a node that has left. A primary that it cannot answer is none for it: it came to the network after this node's
     /// ledger ends, and whoever is asked says where it is. Ends with the node.
-    async fn run(&self, mut question: Question) {
+    async fn run(&self, question: Question) {
         let mut silent: u32 = 0;
         let mut listens: u32 = 0;
         let mut next: usize = 0;
@@ -411,10 +409,7 @@ impl Seeker {
             }
             next = next.wrapping_add(1);
             let Some(address) = hint.take().or_else(|| self.whom_to_ask(next)) else { continue };
-            if !question.read_code().await {
-                continue;
-            }
-            let (by, answer) = match self.peers.ask(&address, &question).await {
+            let (by, answer) = match self.peers.ask(&address, &question, &self.platform).await {
                 Ok(answered) => answered,
                 Err(error) => {
                     debug!(address, %error, "cannot ask for this node's seat");
@@ -505,12 +500,18 @@ mod tests {
         };
         let [seat, node, other] = [(); 3].map(|()| SigningKey::generate(Curve::P384));
         let encryption_key = "KEY".to_owned();
-        let question_of = |request: &NodeRequest| {
-            Question::new(request, &seat, Digest([3; 32]), &place(), encryption_key.clone())
+        let question_of =
+            |request: &NodeRequest| Question::new(request, &seat, &place(), encryption_key.clone());
+        let data = ReportData { transcript: Digest([4; 32]), node: node.public().node_id() };
+        let shown = ShownEvidence::insecure(&Digest([3; 32]), &data);
+        let verified = |question: Question, key: &SigningKey| {
+            question.verified(&certificate(key), shown.clone())
         };
         let question = question_of(&asks(&node));
-        let question = Question::decode(&question.encode()).expect("it reads what it wrote");
-        let request = question.clone().verified(&certificate(&node)).expect("it is proved");
+        let back = Question::decode(&question.encode(&shown), data.transcript);
+        assert_eq!(back, Ok((question.clone(), shown.clone())));
+        let request = verified(question.clone(), &node).expect("it is proved");
+        assert_eq!(request.shown, shown);
         assert_eq!(request.seat, seat.public().node_id());
         assert_eq!(request.node.node_id, node.public().node_id());
         assert_eq!(request.node.peer_address, "127.0.0.1:2");
@@ -518,23 +519,22 @@ mod tests {
         assert_eq!(request.node.request_pem, question.request_pem);
         // As programs of before asked.
         let bare = Question { request_pem: None, ..question.clone() };
-        let bare = Question::decode(&bare.encode()).expect("it reads what they wrote");
-        assert!(
-            bare.verified(&certificate(&node)).is_some_and(|one| one.node.request_pem.is_none())
-        );
+        let (bare, _) = Question::decode(&bare.encode(&shown), data.transcript)
+            .expect("it reads what they wrote");
+        assert!(verified(bare, &node).is_some_and(|one| one.node.request_pem.is_none()));
         let named = NodeRequest::new(&node, &[AltName::Dns("other.example".to_owned())]);
         let named = question_of(&named.expect("it can be made"));
-        assert!(named.verified(&certificate(&node)).is_none(), "for names that it has not");
+        assert!(verified(named, &node).is_none(), "for names that it has not");
         for pem in [asks(&other).pem(), "PEM".to_owned()] {
             let forged = Question { request_pem: Some(pem), ..question.clone() };
-            assert!(forged.verified(&certificate(&node)).is_none(), "with another's request");
+            assert!(verified(forged, &node).is_none(), "with another's request");
         }
         let long = "A".repeat(NODE_REQUEST_PEM_BYTES_MAX + 1);
         let long = Question { request_pem: Some(long), ..question.clone() };
-        assert!(Question::decode(&long.encode()).is_err(), "too long");
-        assert!(question.clone().verified(&certificate(&other)).is_none(), "for another node");
+        assert!(Question::decode(&long.encode(&shown), data.transcript).is_err(), "too long");
+        assert!(verified(question.clone(), &other).is_none(), "for another node");
         let stolen = Question { seat_key: other.public().spki_der().to_vec(), ..question };
-        assert!(stolen.verified(&certificate(&node)).is_none(), "for another seat");
+        assert!(verified(stolen, &node).is_none(), "for another seat");
     }
 
     #[test]

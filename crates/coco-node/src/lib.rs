@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod newcomer;
 pub mod node;
 pub mod peers;
+pub mod platform;
 pub mod provision;
 pub mod recover;
 pub mod replay;

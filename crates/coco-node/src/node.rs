@@ -58,6 +58,7 @@ use crate::{
     join::Seeker,
     metrics::Metrics,
     peers::{ForwardedPlaces, Peers, Receiver, accept},
+    platform::Platform,
     provision::LEDGER_FOLDER,
     seat,
     service_status::StatusWatch,
@@ -427,6 +428,7 @@ fn seeker(
     let question = seat::question(config, &loaded.seat, &loaded.identity, resumed, votes)?;
     Ok(question.map(|question| Seeker {
         question,
+        platform: Platform::default(),
         certificate: loaded.identity.node_cert.clone(),
         directory: shared.directory.clone(),
         others: seat::others(config, loaded.seat.node_id, Some(&loaded.loader)),

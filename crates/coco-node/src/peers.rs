@@ -40,6 +40,7 @@ use crate::{
     govern,
     join::{Answer, Question},
     metrics::Metrics,
+    platform::Platform,
     tls::{PeerTls, any_peer_name, peer_id, peer_name},
 };
 
@@ -223,7 +224,7 @@ impl Peers {
         self.queues.read().get(&to).cloned()
     }
 
-    /// Asks whoever is at `address`, a node of this service, for a seat; who it was, and what it said.
+    /// Asks whoever is at `address`, a node of this service, for a seat, and shows what this node runs; who it was, and what it said.
     ///
     /// # Errors
     /// When nobody of this service is there, or does not answer.
@@ -231,9 +232,12 @@ impl Peers {
         &self,
         address: &str,
         question: &Question,
+        platform: &Platform,
     ) -> std::io::Result<(NodeId, Answer)> {
         let mut asked = Asked::connect(&self.tls, address).await?;
-        match asked.ask(&Frame::Join(question.encode()), ASK_TIMEOUT).await? {
+        let data = self.tls.own_data(asked.stream.get_ref().1, asked.by)?;
+        let shown = platform.show_aside(data).await?;
+        match asked.ask(&Frame::Join(question.encode(&shown)), ASK_TIMEOUT).await? {
             Frame::Joined(answer) => Answer::decode(&answer)
                 .map(|answer| (asked.by, answer))
                 .map_err(std::io::Error::other),
@@ -529,8 +533,10 @@ async fn receive<F: TakeForwarded + 'static>(
                     .map_err(late)??;
             }
             Frame::Join(question) => {
-                let question = Question::decode(&question).map_err(std::io::Error::other)?;
-                let request = question.verified(&certificate).ok_or_else(|| {
+                let data = peers.tls.data_of(stream.get_ref().1, from)?;
+                let (question, shown) =
+                    Question::decode(&question, data.transcript).map_err(std::io::Error::other)?;
+                let request = question.verified(&certificate, shown).ok_or_else(|| {
                     std::io::Error::other(
                         "a question for a seat without the seat's signature, or with a request that is not this node's",
                     )

@@ -11,7 +11,7 @@ use coco_governance::tables::{CONSTITUTION, ConfigurationRow, SERVICE_CONFIG, si
 use coco_kv::{MapName, Reader};
 use coco_ledger::{NODES_MAP, NodeRow, read_node};
 use coco_replica::Loader;
-use coco_types::{Digest, NodeId, TxId};
+use coco_types::{NodeId, TxId};
 use tracing::info;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     identity::Identity,
     join::Question,
     node::StartNodeError,
-    provision::{node_period, program_digest},
+    provision::node_period,
 };
 
 /// The node that this process is, and the view and vote that it goes on from. There is a hard state on the disk of
@@ -108,18 +108,13 @@ pub(crate) fn question(
     let request = me.request().map_err(|error| {
         StartNodeError::Configuration(format!("no request for this node's certificates: {error}"))
     })?;
-    let question = |digest| {
-        let encryption_key = seat.encryption_key().public().pem();
-        Question::new(&request, &seat.node_key(), digest, place, encryption_key)
-    };
-    match config.consensus.restart {
-        // One that was never in the configuration comes for its first place. Nobody compares the code of a node that has its seat
-        // before its lease is renewed.
-        Restart::FromDisk if votes => Ok(Some(Question { resumed, ..question(Digest::ZERO) })),
-        Restart::Rejoin | Restart::FromDisk => {
-            Ok(Some(question(program_digest().map_err(StartNodeError::Program)?)))
-        }
-    }
+    let encryption_key = seat.encryption_key().public().pem();
+    let question = Question::new(&request, &seat.node_key(), place, encryption_key);
+    Ok(Some(match config.consensus.restart {
+        // One that was never in the configuration comes for its first place.
+        Restart::FromDisk if votes => Question { resumed, ..question },
+        Restart::Rejoin | Restart::FromDisk => question,
+    }))
 }
 
 /// Where the other seats are: as the configuration says, and then as the ledger does, where one is. Nodes may have come since

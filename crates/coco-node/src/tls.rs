@@ -2,11 +2,12 @@
 
 use std::{io, sync::Arc};
 
-use coco_crypto::{Certificate, peer_dns_name};
-use coco_types::NodeId;
+use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, ReportData};
+use coco_crypto::{Certificate, peer_dns_name, sha256};
+use coco_types::{Digest, NodeId};
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
-    ServerConfig, SignatureScheme,
+    AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct,
+    DistinguishedName, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -32,6 +33,22 @@ const PEER_PROTOCOL: &[u8] = b"coco-peer/1";
 pub struct PeerTls {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// SHA-256 of the service's key.
+    service: Digest,
+    me: NodeId,
+}
+
+/// What a TLS session exports for the end that shows evidence.
+///
+/// # Errors
+/// When the handshake has not ended.
+pub(crate) fn exporter<Data>(
+    connection: &ConnectionCommon<Data>,
+    end: End,
+) -> io::Result<[u8; EXPORTER_BYTES]> {
+    let (out, context) = ([0; EXPORTER_BYTES], [end.number()]);
+    let exported = connection.export_keying_material(out, EXPORTER_LABEL, Some(&context));
+    exported.map_err(io::Error::other)
 }
 
 impl std::fmt::Debug for PeerTls {
@@ -94,7 +111,37 @@ impl PeerTls {
             .with_client_cert_resolver(Arc::clone(shown) as _);
         client.alpn_protocols = vec![PEER_PROTOCOL.to_vec()];
         client.resumption = Resumption::disabled();
-        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+        let service = sha256(identity.service_cert.key().spki_der());
+        let me = identity.node_id;
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), service, me })
+    }
+
+    /// What this node shows on a connection that it dialled to `other`.
+    ///
+    /// # Errors
+    /// When the handshake has not ended.
+    pub(crate) fn own_data(
+        &self,
+        connection: &ClientConnection,
+        other: NodeId,
+    ) -> io::Result<ReportData> {
+        let end = End::Dialled;
+        let (service, own, exporter) = (self.service, self.me, exporter(connection, end)?);
+        Ok(Channel { end, service, own, other, exporter }.report_data())
+    }
+
+    /// What the node `own` shows that dialled this one on a connection.
+    ///
+    /// # Errors
+    /// When the handshake has not ended.
+    pub(crate) fn data_of(
+        &self,
+        connection: &ServerConnection,
+        own: NodeId,
+    ) -> io::Result<ReportData> {
+        let end = End::Dialled;
+        let (service, other, exporter) = (self.service, self.me, exporter(connection, end)?);
+        Ok(Channel { end, service, own, other, exporter }.report_data())
     }
 
     /// Shakes hands with a node that connects.
@@ -329,6 +376,7 @@ mod tests {
     ) -> PeerTls {
         let chain: Vec<_> =
             chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
+        let (service, me) = (Digest::ZERO, key.public().node_id());
         let key = || PrivatePkcs8KeyDer::from(key.pkcs8_der().expose().to_vec()).into();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -345,7 +393,7 @@ mod tests {
             .unwrap();
         server.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         client.alpn_protocols.clone_from(&server.alpn_protocols);
-        PeerTls { server: Arc::new(server), client: Arc::new(client) }
+        PeerTls { server: Arc::new(server), client: Arc::new(client), service, me }
     }
 
     /// What this node says to somebody whom it dials, and to the same one who dials it.
@@ -416,6 +464,32 @@ mod tests {
         let clients = client_acceptor(&shown).unwrap();
         let begun = second_handshake(&TlsConnector::from(Arc::new(http)), &clients).await;
         assert_eq!(begun, full, "the port of clients");
+    }
+
+    /// Both ends bind the same, which no other connection and no other direction binds.
+    #[tokio::test]
+    async fn what_evidence_binds_is_known_to_both_ends_and_differs_by_connection() {
+        let (ours, _, theirs) = two(&[PEER_PROTOCOL]);
+        let theirs = PeerTls { service: ours.service, ..theirs };
+        let mut seen = Vec::new();
+        for (dials, accepts) in [(&ours, &theirs), (&ours, &theirs), (&theirs, &ours)] {
+            let (one, other) = tokio::io::duplex(1 << 14);
+            let (connector, acceptor) = (
+                TlsConnector::from(Arc::clone(&dials.client)),
+                TlsAcceptor::from(Arc::clone(&accepts.server)),
+            );
+            let (client, server) =
+                tokio::join!(connector.connect(any_peer_name(), one), acceptor.accept(other));
+            let (client, server) = (client.unwrap(), server.unwrap());
+            let shown = dials.own_data(client.get_ref().1, accepts.me).unwrap();
+            assert_eq!(accepts.data_of(server.get_ref().1, dials.me).unwrap(), shown);
+            assert_eq!(shown.node, dials.me);
+            assert!(!seen.contains(&shown.transcript), "as on another connection");
+            seen.push(shown.transcript);
+            // Were it the other end that shows something, it would bind something else.
+            let other = exporter(client.get_ref().1, End::Accepted).unwrap();
+            assert_ne!(exporter(client.get_ref().1, End::Dialled).unwrap(), other);
+        }
     }
 
     #[tokio::test]

@@ -6,12 +6,13 @@
 //! its secrets, which the edge gives once the trust is committed, and then asks for its place like any other node: see
 //! `membership.rs`.
 
-use coco_governance::tables::VIRTUAL_MEASUREMENTS;
-use coco_kv::{MapName, WriteSet};
+use coco_attest::AppraiseEvidenceError;
+use coco_kv::WriteSet;
 use coco_ledger::{GenesisNode, NodeRow, NodeStatus, put_introduced_node, read_node};
-use coco_types::{Digest, NodeId, Role, TxId};
+use coco_types::{NodeId, Role, TxId};
 
 use crate::{
+    attestations::{ShownEvidence, as_attested},
     effects::Effects,
     replica::{Replica, StepError},
 };
@@ -19,18 +20,19 @@ use crate::{
 /// Most nodes that may be pending at one time: strangers introduce themselves.
 pub const PENDING_NODES_MAX: usize = 64;
 
-/// A node says who it is. Its channel has proved that it holds the key behind its id; who asks has appraised its evidence
-/// except for the digest of its code.
+/// A node says who it is. Its channel has proved that it holds the key behind its id, and is the one that its evidence shall bind.
 #[derive(Clone, Debug)]
 pub struct Introduction {
-    /// The node; its certificate is not looked at.
+    /// The node; its certificate, and what it says itself of its code, are not looked at.
     pub node: GenesisNode,
+    /// What it shows of its code.
+    pub shown: ShownEvidence,
     /// Its key, in PEM.
     pub public_key_pem: String,
 }
 
 /// What it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntroductionReply {
     /// The ledger knows it in this state as of this entry, which may not be committed yet.
     Known {
@@ -39,8 +41,8 @@ pub enum IntroductionReply {
         /// The entry.
         id: TxId,
     },
-    /// Members have not admitted its code.
-    OtherCode,
+    /// What it shows is not believed, or not admitted.
+    NotBelieved(Box<AppraiseEvidenceError>),
     /// Too many are pending.
     TooMany,
     /// Not now; to be asked again.
@@ -85,9 +87,10 @@ impl Replica {
             let status = NodeStatus::Retired;
             return Ok(IntroductionReply::Known { status, id: self.core.last() });
         }
-        if self.admits_code(&node.code_digest) != Some(true) {
-            return Ok(IntroductionReply::OtherCode);
-        }
+        let attested = match self.appraise(node.node_id, &introduction.shown, &[]) {
+            Ok(attested) => attested,
+            Err(reason) => return Ok(IntroductionReply::NotBelieved(Box::new(reason))),
+        };
         // Those that come in a seat are known by it.
         let pending = self
             .all_rows()?
@@ -101,19 +104,11 @@ impl Replica {
         };
         let status = NodeStatus::Pending;
         let mut writes = WriteSet::new();
-        put_introduced_node(&mut writes, node, &introduction.public_key_pem, status);
+        let node = as_attested(node, &attested);
+        put_introduced_node(&mut writes, &node, &introduction.public_key_pem, status);
+        self.put_shown(&mut writes, &introduction.shown, &attested);
         self.write_down(id, &writes)?;
         Ok(IntroductionReply::Known { status, id })
-    }
-
-    /// Whether members admitted this code; nothing when the service has no members who could.
-    pub(crate) fn admits_code(&self, code: &Digest) -> Option<bool> {
-        let head = self.core.store.reader().head();
-        let map = head.map(&MapName::from_static(VIRTUAL_MEASUREMENTS))?;
-        if head.range(map, &[], None, 1).is_empty() {
-            return None;
-        }
-        Some(head.get(map, code.to_string().as_bytes()).is_some())
     }
 
     /// What the ledger says of a node that members trust, as long as nobody else has its seat.

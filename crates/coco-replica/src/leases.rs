@@ -28,9 +28,10 @@ use coco_ledger::{
     MembershipError, NodeRow, NodeStatus, put_let_in_again, put_quarantined, put_status,
     singleton_key,
 };
-use coco_types::{Digest, NodeId, Role};
+use coco_types::{NodeId, Role};
 
 use crate::{
+    attestations::{ShownEvidence, as_attested},
     introductions::{Introduction, IntroductionReply},
     replacements::towards,
     replica::{Replica, StepError},
@@ -182,15 +183,25 @@ impl Replica {
     }
 
     /// Takes in what a node that has its seat runs.
-    pub(crate) fn renew_lease(&mut self, seat: NodeId, code: &Digest) -> Result<(), StepError> {
+    pub(crate) fn renew_lease(
+        &mut self,
+        seat: NodeId,
+        node: NodeId,
+        shown: &ShownEvidence,
+    ) -> Result<(), StepError> {
         let Some(lease_s) = self.lease_s() else { return Ok(()) };
         let now_s = self.block_time_ms() / 1000;
         let is_due = self.lease_of(seat).is_some_and(|lease| lease.is_to_renew(lease_s, now_s));
-        let is_believed = is_due && self.admits_code(code) == Some(true);
-        if !is_believed || !trusted_seats(&self.all_rows()?).any(|trusted| trusted == seat) {
+        if !is_due || !trusted_seats(&self.all_rows()?).any(|trusted| trusted == seat) {
             return Ok(());
         }
-        self.begin_leases(BTreeSet::from([seat]), now_s)
+        let (Ok(attested), Some(id)) = (self.appraise(node, shown, &[]), self.next_tx_id()) else {
+            return Ok(());
+        };
+        let mut writes = WriteSet::new();
+        put(&mut writes, seat, LeaseRow::new(now_s));
+        self.put_shown(&mut writes, shown, &attested);
+        self.write_down(id, &writes)
     }
 
     /// Lets the nodes of these seats go: all of them, or one after the other where too few would be left that answer.
@@ -293,9 +304,10 @@ impl Replica {
         row: &[u8],
     ) -> Result<IntroductionReply, StepError> {
         let node = &introduction.node;
-        if self.admits_code(&node.code_digest) != Some(true) {
-            return Ok(IntroductionReply::OtherCode);
-        }
+        let attested = match self.appraise(node.node_id, &introduction.shown, &[]) {
+            Ok(attested) => attested,
+            Err(reason) => return Ok(IntroductionReply::NotBelieved(Box::new(reason))),
+        };
         let id = self.next_tx_id().filter(|_| self.has_room() && self.can_admit());
         let Some(id) = id else { return Ok(IntroductionReply::Later) };
         // Before its seat is pending, somebody else has it.
@@ -303,7 +315,8 @@ impl Replica {
             return Ok(IntroductionReply::Later);
         }
         let mut writes = WriteSet::new();
-        put_let_in_again(&mut writes, node, row)?;
+        put_let_in_again(&mut writes, &as_attested(node, &attested), row)?;
+        self.put_shown(&mut writes, &introduction.shown, &attested);
         put(&mut writes, node.node_id, LeaseRow::new(self.block_time_ms() / 1000));
         self.write_down(id, &writes)?;
         Ok(IntroductionReply::Known { status: NodeStatus::Trusted, id })

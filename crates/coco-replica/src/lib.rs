@@ -20,6 +20,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod attestations;
 mod copy_ledger;
 mod effects;
 mod governing;
@@ -46,6 +47,10 @@ mod snapshot_maker;
 mod snapshots;
 mod storage;
 
+pub use attestations::{
+    ATTESTATIONS_MAP, AttestationAudit, AttestationError, AttestationRowError, ShownEvidence,
+    read_attestation,
+};
 pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};
 pub use governing::{

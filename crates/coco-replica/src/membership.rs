@@ -36,6 +36,7 @@ use coco_planted::Bug;
 use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 
 use crate::{
+    attestations::{ShownEvidence, as_attested},
     effects::Effects,
     hearsay::Leads,
     load::AppendKind,
@@ -46,8 +47,11 @@ use crate::{
 /// A node asks for a seat.
 #[derive(Clone, Debug)]
 pub struct JoinRequest {
-    /// The node: its channel has proved that it holds the key behind its id.
+    /// The node: its channel has proved that it holds the key behind its id, and is the one that its evidence shall bind. What it says
+    /// itself of its code is not looked at.
     pub node: GenesisNode,
+    /// What it shows of its code.
+    pub shown: ShownEvidence,
     /// The seat: a signature over the node's id has proved that it holds the key behind this one.
     pub seat: NodeId,
     /// The node went on from its own disk, as the node that it was; this is the last entry that it found there. It wants
@@ -66,7 +70,7 @@ pub enum JoinReply {
     NotPrimary(Option<Leads>),
     /// Never: no node of the network has that seat.
     NoSuchSeat,
-    /// Never without a vote of the members: the node in that seat runs other code.
+    /// Never without a vote of the members: what the node shows is not believed, or not admitted.
     OtherCode,
     /// Not before it has shown again what it runs, by introducing itself: its lease has ended. As many have to say so as of
     /// [`JoinReply::Retired`].
@@ -115,7 +119,7 @@ impl Replica {
     }
 
     fn admit_node(&mut self, request: &JoinRequest) -> Result<JoinReply, StepError> {
-        let JoinRequest { node, seat, resumed } = request;
+        let JoinRequest { node, shown, seat, resumed } = request;
         let farewell = self.farewell(node.node_id, *seat)?;
         // Anybody knows that, once the change has ended here. While it lasts the vote of the node that leaves may be needed.
         if let Some(reply) = farewell
@@ -133,23 +137,21 @@ impl Replica {
         }
         let Occupants { voter, learner } = self.occupants(*seat)?;
         if voter == Some(node.node_id) || learner == Some(node.node_id) {
-            self.renew_lease(*seat, &node.code_digest)?;
+            self.renew_lease(*seat, node.node_id, shown)?;
             return self.note_resumed(node.node_id, *resumed);
         }
         if voter.is_none() && learner.is_none() {
-            return self.admit_newcomer(node, *seat);
+            return self.admit_newcomer(node, *seat, shown);
         }
-        let codes = [voter, learner]
-            .into_iter()
-            .flatten()
-            .filter_map(|node| self.row(node).map(|row| (node, row)));
-        let admitted = self.admits_code(&node.code_digest);
-        for (node_id, row) in codes.collect::<Vec<_>>() {
-            let is_same = read_node(node_id, &row)?.code_digest == node.code_digest;
-            if !admitted.unwrap_or(is_same) {
-                return Ok(JoinReply::OtherCode);
+        let mut running = Vec::new();
+        for occupant in [voter, learner].into_iter().flatten() {
+            if let Some(row) = self.row(occupant) {
+                running.push(read_node(occupant, &row)?.code_digest);
             }
         }
+        let Ok(attested) = self.appraise(node.node_id, shown, &running) else {
+            return Ok(JoinReply::OtherCode);
+        };
         let mut occupants = [voter, learner].into_iter().flatten();
         if let Some(other) = occupants.clone().find(|node| self.answers(*node)) {
             return Ok(JoinReply::Later(JoinRefusal::Occupied(other)));
@@ -174,7 +176,8 @@ impl Replica {
             self.retire(&mut writes, gone)?;
             self.nodes_changed = true;
         }
-        self.put_newcomer(&mut writes, node, *seat)?;
+        self.put_newcomer(&mut writes, &as_attested(node, &attested), *seat)?;
+        self.put_shown(&mut writes, shown, &attested);
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }
@@ -211,14 +214,18 @@ impl Replica {
 
     /// A node that members trust, and that is not in the configuration, comes for its place; or another does in its seat,
     /// since its process started again before it had one.
-    fn admit_newcomer(&mut self, node: &GenesisNode, seat: NodeId) -> Result<JoinReply, StepError> {
+    fn admit_newcomer(
+        &mut self,
+        node: &GenesisNode,
+        seat: NodeId,
+        shown: &ShownEvidence,
+    ) -> Result<JoinReply, StepError> {
         let Some(row) = self.trusted_newcomer(seat)? else { return Ok(JoinReply::NoSuchSeat) };
         // It may have been admitted when the node introduced itself, and not any more; and where members admit none any more, it is
         // the code that they trusted the node with.
-        let is_same = row.code_digest == node.code_digest;
-        if !self.admits_code(&node.code_digest).unwrap_or(is_same) {
+        let Ok(attested) = self.appraise(node.node_id, shown, &[row.code_digest]) else {
             return Ok(JoinReply::OtherCode);
-        }
+        };
         let now = self.engine.configuration();
         let mut learners = now.learners.clone();
         learners.push(node.node_id);
@@ -227,7 +234,8 @@ impl Replica {
             return Ok(JoinReply::Later(JoinRefusal::Changing));
         }
         let mut writes = WriteSet::new();
-        self.put_newcomer(&mut writes, node, seat)?;
+        self.put_newcomer(&mut writes, &as_attested(node, &attested), seat)?;
+        self.put_shown(&mut writes, shown, &attested);
         self.propose_configuration(writes, next)?;
         Ok(JoinReply::Admitted)
     }

@@ -17,6 +17,7 @@ use coco_types::{Digest, NodeId, Role, Seqno, TxId};
 use thiserror::Error;
 
 use crate::{
+    attestations::AttestationError,
     effects::{Effects, Persist, Reply},
     governing::{Asked, GovernReply, GovernRequest, Governed, Governing},
     hearsay::{Hearsay, Leads},
@@ -133,6 +134,9 @@ pub enum StepError {
     /// An entry of the log cannot be taken.
     #[error("an entry of the replicated log cannot be taken")]
     Load(#[from] LoadError),
+    /// What the primary says that a node has shown is not believed.
+    #[error("an entry of the replicated log is not to be believed")]
+    Attestation(#[from] AttestationError),
     /// What the replica itself writes does not fit an entry.
     #[error("what the replica writes does not fit an entry")]
     Seal(#[from] SealEntryError),
@@ -570,7 +574,12 @@ impl Replica {
             persist.truncate_to = (!coco_planted::is(Bug::ForgetCut)).then_some(to);
             effects.rolled_back = Some(effects.rolled_back.map_or(to, |earlier| earlier.min(to)));
         }
+        let committed = self.core.state.read().committed;
+        let committed = output.committed.map_or(committed, |now| now.max(committed));
         for entry in output.append {
+            if entry.tx_id.seqno > self.core.last().seqno {
+                self.check_attestations(&entry, committed)?;
+            }
             persist.entries.push(self.take(&entry)?);
         }
         if let Some(change) = output.role {

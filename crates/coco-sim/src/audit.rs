@@ -8,7 +8,7 @@ use coco_ledger::{
     EntryView, LedgerSecrets, MerkleTree, Receipt, SignatureRecord, VerifiedReceipt, Verifier,
     chunk_files, verify_cose_under, verify_json_under,
 };
-use coco_replica::LedgerState;
+use coco_replica::{AttestationAudit, LedgerState};
 use coco_types::Seqno;
 
 use crate::{
@@ -141,6 +141,7 @@ pub fn check_governance(entries: &[Bytes]) {
     let audit = ENGINE.with(|engine| Audit::from_state(engine, begun, &image));
     // Clocks jump here by more than an auditor would let pass.
     let mut audit = audit.expect("it can begin").with_clocks_apart(u64::MAX);
+    let mut attestations = AttestationAudit::from_state(&image).with_clocks_apart(u64::MAX);
     let mut times = Vec::new();
     for view in views.iter().rev() {
         let record = SignatureRecord::read(view).expect("a readable signature");
@@ -154,6 +155,9 @@ pub fn check_governance(entries: &[Bytes]) {
         let entry = AuditedEntry { tx_id: view.tx_id(), writes: &writes, signed_at_s, root };
         if let Err(error) = audit.entry(&entry) {
             panic!("the auditor refuses an act: {error}: {}", error.fault);
+        }
+        if let Err(error) = attestations.entry(view.tx_id(), &writes, signed_at_s) {
+            panic!("the auditor does not believe a node: {error}: {}", error.source);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_consensus::Configuration;
-use coco_replica::{Input, JoinReply, JoinRequest, Leads};
+use coco_replica::{Input, JoinReply, JoinRequest, Leads, ShownEvidence};
 use coco_types::{NodeId, Role};
 
 use crate::{
@@ -123,7 +123,8 @@ impl World {
         }
         let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != node).collect();
         let (seat, resumed) = (machine.seat, machine.resumed);
-        let request = JoinRequest { node: machine.record.clone(), seat, resumed };
+        let (record, shown) = (machine.record.clone(), ShownEvidence::insecure_of(&machine.record));
+        let request = JoinRequest { node: record, shown, seat, resumed };
         if resumed.is_some() && replica.state().read().role() == Role::Primary {
             return self.seat_asked(node, request);
         }

@@ -123,6 +123,7 @@ impl From<CallError> for Fault {
             CallError::Late { .. } | CallError::Behind { .. } => Code::Late,
             CallError::OutcomeUnknown { .. } => Code::OutcomeUnknown,
             CallError::NotUnderstood { .. } => Code::NotUnderstood,
+            CallError::Unshown { .. } => Code::Failed,
             CallError::Refused { refusal, .. } => code_of(refusal),
         };
         let fault = Self::new(code, error.to_string());

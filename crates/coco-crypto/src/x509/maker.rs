@@ -56,6 +56,12 @@ impl MakerCertificate {
         &self.der
     }
 
+    /// The certificate in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        pem::encode(Label::Certificate, &self.der)
+    }
+
     /// SHA-256 of the bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {

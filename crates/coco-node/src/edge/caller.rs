@@ -41,7 +41,7 @@ fn recognise<B>(
             error => respond::token_refused(error.to_string()).into(),
         });
     }
-    let Some(ShownCertificate(der)) = request.extensions().get() else { return Ok(None) };
+    let Some(ShownCertificate { der, .. }) = request.extensions().get() else { return Ok(None) };
     by_certificate(rows, der, now).map(Some).map_err(|error| match error {
         ByCertificateError::Tables(error) => error.into(),
         error => respond::certificate_refused(error.to_string()).into(),
@@ -122,7 +122,8 @@ mod tests {
         }
         if let Some(pem) = pem {
             let der = Certificate::from_pem(pem).unwrap().der().to_vec();
-            request.extensions_mut().insert(ShownCertificate(Bytes::from(der)));
+            let der = Bytes::from(der);
+            request.extensions_mut().insert(ShownCertificate { der, exporter: None });
         }
         let mut rows = Rows::as_of(&fixture.store.reader().head());
         let reply = match recognise(&mut rows, &request, now) {

@@ -11,6 +11,7 @@ use coco_api::{
         ServiceConfiguration, ServiceInfo, ServiceNode, StateDigest, TransactionStatus, User,
     },
 };
+use coco_attest::Manifests;
 use coco_governance::{
     GovernanceError, MemberId, ProposalId, ProposalView, WINDOW_DEFAULT,
     rows::{
@@ -325,6 +326,13 @@ fn join_policy(rows: &mut Rows) -> Answered {
     policy.snp.uvm_endorsements = named(rows, tables::SNP_UVM_ENDORSEMENTS)?;
     policy.snp.tcb_versions = named(rows, tables::SNP_TCB_VERSIONS)?;
     Ok(respond::json(&policy))
+}
+
+/// What members admit of platforms and programs.
+pub(super) fn manifests(rows: &mut Rows) -> Result<Manifests, GovernanceError> {
+    let measurements = whole(rows, tables::VIRTUAL_MEASUREMENTS)?;
+    let virtual_measurements = measurements.iter().map(|(key, _)| key.to_vec()).collect();
+    Ok(Manifests { virtual_measurements })
 }
 
 fn jwk(rows: &mut Rows) -> Answered {

@@ -1,21 +1,24 @@
-//! The body of `POST /node/join`: what a node says of itself, and its evidence appraised but for the code, of which the
-//! primary knows whether members have admitted it.
+//! The body of `POST /node/join`: what a node says of itself, and its evidence, verified, of which the primary knows whether members
+//! admit it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_api::{
     ErrorCode,
-    join::{JoinRequest, VirtualQuote},
+    join::{JoinRequest, QuoteInfo},
+};
+use coco_attest::{
+    DecodeEvidenceError, Endorsements, Evidence, PlatformId, ReportData, VerifyError, verify,
 };
 use coco_crypto::{
     AltName, Certificate, EncryptionKey, EncryptionKeyError, NodeRequest, NodeRequestError,
     PublicKey, node_names,
 };
 use coco_ledger::GenesisNode;
-use coco_replica::Introduction;
-use coco_types::{Digest, NodeId};
+use coco_replica::{Introduction, ShownEvidence};
+use coco_types::Digest;
 use thiserror::Error;
 
-use crate::{address::HostPort, join::KEY_BYTES_MAX, provision::VIRTUAL_QUOTE_FORMAT};
+use crate::{address::HostPort, join::KEY_BYTES_MAX};
 
 /// Longest address of a node, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 300;
@@ -47,20 +50,20 @@ pub enum IntroductionError {
     )]
     RequestNames,
     /// Evidence of a platform that is not known.
-    #[error("evidence of the kind {VIRTUAL_QUOTE_FORMAT} is known here")]
+    #[error("evidence of that format is not known here")]
     Format,
     /// The evidence is not base64.
     #[error("the quote is not base64")]
     Base64,
-    /// The evidence is not the JSON that it should be.
+    /// The endorsements are none.
+    #[error("the endorsements: {0}")]
+    Endorsements(#[from] DecodeEvidenceError),
+    /// The evidence does not prove what it says.
     #[error("the quote: {0}")]
-    Quote(serde_json::Error),
-    /// The evidence binds another key than the one that the channel has proved.
-    #[error("the quote is of another key")]
-    OtherKey,
-    /// The evidence names no code.
-    #[error("the measurement is no digest")]
-    Measurement,
+    Quote(#[from] VerifyError),
+    /// The evidence binds another key, or another connection than the one on which it came.
+    #[error("the quote was not made for this key and this connection")]
+    OtherChannel,
 }
 
 impl IntroductionError {
@@ -75,21 +78,28 @@ impl IntroductionError {
             | Self::Request(_)
             | Self::RequestKey
             | Self::RequestNames => ErrorCode::InvalidInput,
-            Self::Format | Self::Base64 | Self::Quote(_) | Self::OtherKey | Self::Measurement => {
-                ErrorCode::InvalidQuote
-            }
+            Self::Format
+            | Self::Base64
+            | Self::Endorsements(_)
+            | Self::Quote(_)
+            | Self::OtherChannel => ErrorCode::InvalidQuote,
         }
     }
 }
 
-/// Reads what the holder of a certificate's key says of itself.
+/// Reads what the holder of a certificate's key says of itself, and what it shows for this channel at this time, in seconds since 1970.
 ///
 /// # Errors
 /// [`IntroductionError`] with the first thing that is wrong.
-pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, IntroductionError> {
+pub fn read(
+    certificate: &Certificate,
+    data: ReportData,
+    now_s: u64,
+    body: &[u8],
+) -> Result<Introduction, IntroductionError> {
     let request: JoinRequest = serde_json::from_slice(body).map_err(IntroductionError::Json)?;
     let node_id = certificate.key().node_id();
-    let code_digest = appraise(&request, node_id)?;
+    let shown = shown(&request.quote_info, data, now_s)?;
     let rpc_address =
         request.node_info_network.rpc_interfaces.primary_rpc_interface.published_address;
     let peer_address = request.node_info_network.node_to_node_interface.published_address;
@@ -112,13 +122,13 @@ pub fn read(certificate: &Certificate, body: &[u8]) -> Result<Introduction, Intr
         node_id,
         certificate_pem: String::new(),
         request_pem,
-        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
-        code_digest,
+        quote_format: request.quote_info.format,
+        code_digest: Digest::ZERO,
         rpc_address,
         peer_address,
         encryption_key_pem,
     };
-    Ok(Introduction { node, public_key_pem: certificate.key().to_pem() })
+    Ok(Introduction { node, shown, public_key_pem: certificate.key().to_pem() })
 }
 
 /// The request for certificates of the node with this key, in PEM: for the names that the service gives it when it comes.
@@ -134,16 +144,22 @@ fn request_of(key: &PublicKey, names: &[AltName], pem: &str) -> Result<String, I
     }
 }
 
-/// What code the evidence names, if it is this node's.
-fn appraise(request: &JoinRequest, node: NodeId) -> Result<Digest, IntroductionError> {
-    let quote = &request.quote_info;
-    if quote.format != VIRTUAL_QUOTE_FORMAT {
-        return Err(IntroductionError::Format);
+/// What the node shows, appraised but for what members admit.
+fn shown(
+    quote: &QuoteInfo,
+    data: ReportData,
+    now_s: u64,
+) -> Result<ShownEvidence, IntroductionError> {
+    let mut platforms = PlatformId::ALL.into_iter();
+    let platform = platforms.find(|platform| platform.quote_format() == quote.format);
+    let platform = platform.ok_or(IntroductionError::Format)?;
+    let bytes = |text: &str| STANDARD.decode(text).map_err(|_| IntroductionError::Base64);
+    let (body, log) = (bytes(&quote.quote)?, bytes(&quote.event_log)?);
+    let evidence = Evidence { platform, body, log };
+    let endorsements = Endorsements::decode(&bytes(&quote.endorsements)?)?;
+    let facts = verify(&evidence, &endorsements, now_s)?;
+    if facts.bound() != data.for_platform(platform) {
+        return Err(IntroductionError::OtherChannel);
     }
-    let bytes = STANDARD.decode(&quote.quote).map_err(|_| IntroductionError::Base64)?;
-    let quote: VirtualQuote = serde_json::from_slice(&bytes).map_err(IntroductionError::Quote)?;
-    if quote.report_data != node.to_string() {
-        return Err(IntroductionError::OtherKey);
-    }
-    quote.measurement.parse().map_err(|_| IntroductionError::Measurement)
+    Ok(ShownEvidence { evidence, endorsements, transcript: data.transcript })
 }

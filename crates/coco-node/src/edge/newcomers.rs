@@ -1,8 +1,8 @@
 //! `POST /node/join`: a node that wants to belong to the network says who it is, and gets what it needs once members
 //! trust it.
 //!
-//! The TLS connection proves that it holds the key of the certificate that it shows; the evidence binds that key to the
-//! code. The secrets of the service leave this node only for a node whose trust is *committed*, over that connection.
+//! The TLS connection proves that it holds the key of the certificate that it shows; the evidence binds that key and that connection to
+//! the code. The secrets of the service leave this node only for a node whose trust is *committed*, over that connection.
 
 use std::{
     sync::Arc,
@@ -14,14 +14,14 @@ use coco_api::{
     ErrorCode,
     join::{JoinResponse, LedgerSecretInfo, NetworkInfo, NetworkNode, ServiceIdentity},
 };
-use coco_crypto::{Certificate, Curve};
+use coco_attest::{
+    AppraiseError, AppraiseEvidenceError, Channel, EXPORTER_BYTES, End, PlatformId, ReportData,
+};
+use coco_crypto::{Certificate, Curve, sha256};
 use coco_governance::{
     LeaseRow,
     rows::ServiceRow,
-    tables::{
-        ConfigurationRow, NODES_INFO, NODES_LEASES, SERVICE_CONFIG, SERVICE_INFO,
-        VIRTUAL_MEASUREMENTS,
-    },
+    tables::{ConfigurationRow, NODES_INFO, NODES_LEASES, SERVICE_CONFIG, SERVICE_INFO},
 };
 use coco_ledger::{NodeStatus, Period, read_node};
 use coco_replica::{Introduction, IntroductionReply};
@@ -41,8 +41,8 @@ use super::{
 };
 use crate::{address::HostPort, clock::seconds_now, provision::node_period};
 
-/// Longest request, in bytes: evidence of real platforms has some thousands.
-const JOIN_BYTES_MAX: usize = 64 << 10;
+/// Longest request, in bytes: evidence, its log and what its maker says, at their longest, in base64.
+const JOIN_BYTES_MAX: usize = 1 << 20;
 /// Most nodes that are answered at one time: strangers ask, and each costs the replica a look at all nodes.
 pub(super) const JOINS_MAX: usize = 4;
 /// How long a node waits here for its entry to be committed.
@@ -50,7 +50,11 @@ const COMMIT_TIME: Duration = Duration::from_secs(10);
 
 /// The certificate that a client showed. It holds the key; nothing else is proved.
 #[derive(Clone, Debug)]
-pub(super) struct ShownCertificate(pub(super) Bytes);
+pub(super) struct ShownCertificate {
+    pub(super) der: Bytes,
+    /// What the session exports for the client, where that is known.
+    pub(super) exporter: Option<[u8; EXPORTER_BYTES]>,
+}
 
 /// Answers a node.
 pub(super) async fn join(
@@ -58,9 +62,19 @@ pub(super) async fn join(
     request: hyper::Request<Incoming>,
 ) -> Result<Reply, Refused> {
     let shown = request.extensions().get::<ShownCertificate>().cloned();
+    let exporter = shown.as_ref().and_then(|shown| shown.exporter);
     let certificate = certificate(shown)?;
+    let identity = &service.parts().identity;
+    let channel = Channel {
+        end: End::Dialled,
+        service: sha256(identity.service_cert.key().spki_der()),
+        own: certificate.key().node_id(),
+        other: identity.node_id,
+        exporter: exporter.ok_or_else(not_now)?,
+    };
     let body = service.body(request, JOIN_BYTES_MAX);
-    let (_place, introduction) = introduced(service.joining(), &certificate, body).await?;
+    let data = channel.report_data();
+    let (_place, introduction) = introduced(service.joining(), &certificate, data, body).await?;
     let deadline = Instant::now() + COMMIT_TIME;
     loop {
         let (at, status) = committed_status(service, introduction.node.node_id)?;
@@ -81,10 +95,11 @@ pub(super) async fn join(
 async fn introduced<'a>(
     places: &'a Semaphore,
     certificate: &Certificate,
+    data: ReportData,
     body: impl Future<Output = Result<Bytes, Refused>>,
 ) -> Result<(SemaphorePermit<'a>, Introduction), Refused> {
     let body = body.await?;
-    let introduction = introduction::read(certificate, &body)
+    let introduction = introduction::read(certificate, data, seconds_now(), &body)
         .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
     Ok((places.try_acquire().map_err(|_| not_now())?, introduction))
 }
@@ -96,7 +111,7 @@ fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> 
     let shown = shown.ok_or_else(|| {
         refused("a node shows the certificate of its key, which it made itself, in TLS")
     })?;
-    let certificate = Certificate::from_der(&shown.0)
+    let certificate = Certificate::from_der(&shown.der)
         .map_err(|error| refused(&format!("the certificate cannot be read: {error}")))?;
     if certificate.key().curve() == Curve::P384 {
         Ok(certificate)
@@ -139,13 +154,7 @@ async fn introduce(
             let decided = service.decided(id, deadline).await;
             if decided == TxStatus::Pending { Err(not_now()) } else { Ok(()) }
         }
-        IntroductionReply::OtherCode => {
-            let code = introduction.node.code_digest;
-            let message = format!(
-                "members have not admitted the code {code}; one of them proposes add_virtual_measurement"
-            );
-            Err(respond::error(ErrorCode::InvalidQuote, message).into())
-        }
+        IntroductionReply::NotBelieved(reason) => Err(not_believed(&reason)),
         IntroductionReply::TooMany => {
             Err(respond::later(ErrorCode::TooManyPendingTransactions, "too many nodes are pending")
                 .into())
@@ -165,6 +174,20 @@ async fn introduce(
             Ok(())
         }
     }
+}
+
+fn not_believed(reason: &AppraiseEvidenceError) -> Refused {
+    let message = match reason {
+        AppraiseEvidenceError::Appraise(AppraiseError::Measurement { platform, have })
+            if *platform == PlatformId::Insecure =>
+        {
+            format!(
+                "members have not admitted the code {have}; one of them proposes add_virtual_measurement"
+            )
+        }
+        reason => format!("what the node shows is not believed: {reason}"),
+    };
+    respond::error(ErrorCode::InvalidQuote, message).into()
 }
 
 fn not_now() -> Refused {
@@ -189,13 +212,11 @@ fn answer(
                 return Err(not_now());
             }
             // Members may have changed their mind about its code since it introduced itself, or it runs another.
-            let code = introduction.node.code_digest.to_string();
-            let (_, mut rows) = service.committed_rows();
-            let admitted = rows.get(VIRTUAL_MEASUREMENTS, code.as_bytes());
-            if !admitted.is_ok_and(|row| row.is_some()) {
-                let message = format!("members have not admitted the code {code}");
-                return Err(respond::error(ErrorCode::InvalidQuote, message).into());
-            }
+            let (at, mut rows) = service.committed_rows();
+            let policy = super::governance::manifests(&mut rows)?.policy(at.seqno.0);
+            let Introduction { node, shown, .. } = introduction;
+            let appraised = shown.appraise(node.node_id, seconds_now(), &policy);
+            appraised.map_err(|reason| not_believed(&reason))?;
             let network_info = Some(network_info(service, certificate, introduction)?);
             Ok(JoinResponse { node_status: "Trusted".to_owned(), node_id, network_info })
         }
@@ -267,14 +288,12 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    use coco_api::join::{
-        Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote,
-    };
+    use coco_api::join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces};
+    use coco_attest::InsecureEvidence;
     use coco_crypto::{DecryptionKey, SigningKey, Validity, service_certificate};
     use coco_types::Digest;
 
     use super::*;
-    use crate::provision::VIRTUAL_QUOTE_FORMAT;
 
     fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
         pin!(future).poll(&mut Context::from_waker(Waker::noop()))
@@ -285,10 +304,8 @@ mod tests {
         let key = SigningKey::generate(Curve::P384);
         let validity = Validity { not_before: 1_700_000_000, not_after: 1_700_001_000 };
         let certificate = service_certificate(&key, validity).unwrap();
-        let quote = VirtualQuote {
-            measurement: Digest([1; 32]).to_string(),
-            report_data: certificate.key().node_id().to_string(),
-        };
+        let data = ReportData::on_no_channel(certificate.key().node_id());
+        let quote = InsecureEvidence::new(&Digest([1; 32]), &data).encode();
         let interface = || Interface { published_address: "node.example:1".to_owned() };
         let request = JoinRequest {
             node_info_network: NodeInfoNetwork {
@@ -296,9 +313,10 @@ mod tests {
                 rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
             },
             quote_info: QuoteInfo {
-                format: VIRTUAL_QUOTE_FORMAT.to_owned(),
-                quote: STANDARD.encode(serde_json::to_vec(&quote).unwrap()),
+                format: PlatformId::Insecure.quote_format().to_owned(),
+                quote: STANDARD.encode(quote),
                 endorsements: String::new(),
+                event_log: String::new(),
             },
             public_encryption_key: DecryptionKey::generate().public().pem(),
             certificate_signing_request: None,
@@ -306,11 +324,14 @@ mod tests {
         let body = Bytes::from(serde_json::to_vec(&request).unwrap());
 
         let places = Semaphore::new(1);
-        let mut slow = pin!(introduced(&places, &certificate, std::future::pending()));
+        let mut slow = pin!(introduced(&places, &certificate, data, std::future::pending()));
         assert!(poll(slow.as_mut()).is_pending());
         let nonsense = async { Ok(Bytes::from_static(b"{}")) };
-        assert!(matches!(poll(introduced(&places, &certificate, nonsense)), Poll::Ready(Err(_))));
-        let join = || poll(introduced(&places, &certificate, async { Ok(body.clone()) }));
+        assert!(matches!(
+            poll(introduced(&places, &certificate, data, nonsense)),
+            Poll::Ready(Err(_))
+        ));
+        let join = || poll(introduced(&places, &certificate, data, async { Ok(body.clone()) }));
         let Poll::Ready(Ok((place, _))) = join() else { panic!("a place is free") };
         assert!(matches!(join(), Poll::Ready(Err(_))), "the one place is taken");
         drop(place);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use coco_api::{
     Attestations, Consensus, ConsensusAck, ConsensusConfiguration, ConsensusDetails, ConsensusNode,
     ErrorCode, HistoricalCache, JwtRefresh, Network, Node, NodeState, Nodes, PreviousIdentity,
@@ -14,6 +15,7 @@ use coco_governance::{
 };
 use coco_kv::{MapName, Snapshot};
 use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, LedgerSecrets};
+use coco_replica::{ATTESTATIONS_MAP, read_attestation};
 use coco_types::{NodeId, Role, Seqno};
 use hyper::{StatusCode, header::HeaderValue};
 
@@ -313,16 +315,18 @@ fn interface((name, row): (String, InterfaceRow)) -> (String, RpcInterface) {
 }
 
 fn quotes(service: &Service) -> Result<Vec<Quote>, GovernanceError> {
-    let rows = node_rows(&mut service.committed_rows().1)?;
-    let trusted = rows.into_iter().filter(|(_, row)| row.status == "Trusted");
-    Ok(trusted.map(|(id, row)| quote(id, row)).collect())
+    let mut rows = service.committed_rows().1;
+    let nodes = node_rows(&mut rows)?;
+    let trusted = nodes.into_iter().filter(|(_, row)| row.status == "Trusted");
+    trusted.map(|(id, row)| quote(&mut rows, id, row)).collect()
 }
 
 fn own_quote(service: &Service) -> Result<Reply, GovernanceError> {
     let id = service.node_id().to_string();
-    let row: Option<NodeRow> = service.committed_rows().1.read(NODES_INFO, id.as_bytes())?;
+    let mut rows = service.committed_rows().1;
+    let row: Option<NodeRow> = rows.read(NODES_INFO, id.as_bytes())?;
     Ok(match row {
-        Some(row) => respond::json(&quote(id, row)),
+        Some(row) => respond::json(&quote(&mut rows, id, row)?),
         None => respond::error(
             ErrorCode::ResourceNotFound,
             "this node has no row in the committed state yet",
@@ -330,15 +334,27 @@ fn own_quote(service: &Service) -> Result<Reply, GovernanceError> {
     })
 }
 
-fn quote(node_id: String, row: NodeRow) -> Quote {
-    Quote {
+/// What a node has shown last; those of the first entry have shown nothing.
+fn quote(rows: &mut Rows, node_id: String, row: NodeRow) -> Result<Quote, GovernanceError> {
+    let attestation = rows.get(ATTESTATIONS_MAP, node_id.as_bytes())?;
+    let attestation = attestation.and_then(|row| read_attestation(&row));
+    let (class, raw, endorsements) = match attestation {
+        Some((class, shown)) => {
+            let endorsements = shown.endorsements.certificates_pem();
+            let raw = STANDARD.encode(&shown.evidence.body);
+            (Some(class), raw, STANDARD.encode(endorsements))
+        }
+        None => (None, row.quote_info.quote, row.quote_info.endorsements),
+    };
+    Ok(Quote {
         node_id,
-        raw: row.quote_info.quote,
-        endorsements: row.quote_info.endorsements,
+        raw,
+        endorsements,
         format: row.quote_info.format,
         measurement: row.code_digest,
         uvm_endorsements: row.quote_info.uvm_endorsements,
-    }
+        class,
+    })
 }
 
 fn configuration(rows: &mut Rows) -> Result<Reply, GovernanceError> {

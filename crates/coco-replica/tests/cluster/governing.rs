@@ -6,6 +6,7 @@ use std::{
 };
 
 use coco_adapter::Ticket;
+use coco_attest::AppraiseEvidenceError;
 use coco_consensus::Configuration;
 use coco_crypto::{
     Certificate, Curve, SHARING_SEED_BYTES, SigningKey, Validity, service_certificate, sha256,
@@ -19,7 +20,7 @@ use coco_ledger::{ENDORSED_CERTIFICATES_MAP, GenesisNode, NodeStatus, SERVICE_MA
 use coco_replica::{
     GOVERN_WAITING_BY_MEMBER_MAX, GOVERN_WAITING_MAX, GovernReply, GovernRequest, GovernTask,
     Input, Introduction, IntroductionReply, JoinReply, JoinRequest, PENDING_NODES_MAX, Settings,
-    Unasked,
+    ShownEvidence, Unasked,
 };
 use coco_types::{Digest, NodeId, TxId, TxStatus};
 use serde_json::{Value, json};
@@ -474,6 +475,11 @@ fn one_of_two_goes_on_alone_from_its_disk_after_the_other_was_removed() {
     assert_eq!(story.cluster.status(0, id), TxStatus::Committed);
 }
 
+pub(crate) fn introduction(node: GenesisNode) -> Introduction {
+    let shown = ShownEvidence::insecure_of(&node);
+    Introduction { node, shown, public_key_pem: "key".into() }
+}
+
 pub(crate) fn newcomer(n: u8, code: Digest) -> Introduction {
     let node = GenesisNode {
         node_id: NodeId([n; 32]),
@@ -485,7 +491,7 @@ pub(crate) fn newcomer(n: u8, code: Digest) -> Introduction {
         peer_address: "there:2".into(),
         encryption_key_pem: "KEY".into(),
     };
-    Introduction { node, public_key_pem: "key".into() }
+    introduction(node)
 }
 
 impl Story {
@@ -511,11 +517,17 @@ impl Story {
 
     /// The node asks for a seat, and nothing else happens.
     pub(crate) fn ask_for(&mut self, seat: NodeId, introduction: &Introduction) -> JoinReply {
-        let node = introduction.node.clone();
-        let request = JoinRequest { seat, node, resumed: None };
+        let Introduction { node, shown, .. } = introduction.clone();
+        let request = JoinRequest { seat, node, shown, resumed: None };
         self.cluster.step(0, Input::Join(Box::new(request)));
         self.cluster.nodes[0].joins.pop().expect("it was answered").1
     }
+}
+
+/// Whether members have not admitted what the node showed.
+pub(crate) fn is_not_believed(reply: &IntroductionReply) -> bool {
+    matches!(reply, IntroductionReply::NotBelieved(reason)
+        if matches!(**reason, AppraiseEvidenceError::Appraise(_)))
 }
 
 pub(crate) const CODE: Digest = Digest([0xc0; 32]);
@@ -528,7 +540,7 @@ fn a_stranger_is_pending_until_members_trust_it() {
     story.accepted("transition_service_to_open", &json!({ "next_service_identity": ours }));
     let node = newcomer(9, CODE);
     let id = node.node.node_id;
-    assert_eq!(story.introduce(&node), IntroductionReply::OtherCode);
+    assert!(is_not_believed(&story.introduce(&node)));
     story.accepted("add_virtual_measurement", &json!({ "measurement": CODE.to_string() }));
     let status = |reply| match reply {
         IntroductionReply::Known { status, .. } => status,

@@ -10,15 +10,15 @@ use coco_governance::{
 use coco_kv::{Domain, MapName, StateImage, Store, WriteSet};
 use coco_ledger::{EntryView, GenesisNode, MerkleTree, NODES_MAP, NodeStatus, SignatureRecord};
 use coco_replica::{
-    GovernReply, Input, Introduction, IntroductionReply, JoinReply, JoinRequest, LEASE_GRACE_MS,
-    LEASE_LOOK_MS, Leads, SECRET_LOOK_MS,
+    GovernReply, Input, IntroductionReply, JoinReply, JoinRequest, LEASE_GRACE_MS, LEASE_LOOK_MS,
+    Leads, SECRET_LOOK_MS, ShownEvidence,
 };
 use coco_types::{Digest, NodeId, Seqno};
 use serde_json::{Value, json};
 
 use crate::{
     genesis::{Keys, START_S, encryption_key},
-    governing::{CODE, Story, newcomer},
+    governing::{CODE, Story, introduction, is_not_believed, newcomer},
     network::{EAGER, TICK_MS},
 };
 
@@ -70,7 +70,8 @@ impl Story {
     fn show(&mut self, node: usize, code: Digest) -> JoinReply {
         let primary = self.cluster.primary().expect("there is one");
         let record = self.record(node, code);
-        let request = JoinRequest { seat: record.node_id, node: record, resumed: None };
+        let shown = ShownEvidence::insecure_of(&record);
+        let request = JoinRequest { seat: record.node_id, node: record, shown, resumed: None };
         self.cluster.step(primary, Input::Join(Box::new(request)));
         let reply = self.cluster.nodes[primary].joins.pop().expect("it was answered").1;
         self.cluster.settle();
@@ -169,13 +170,9 @@ fn a_node_that_does_not_show_what_it_runs_is_let_go_and_comes_back_with_evidence
     assert_eq!(story.periods(0), 2, "once is enough");
 
     assert_eq!(story.show(3, Digest::ZERO), JoinReply::Quarantined);
-    let introduction = |story: &Story, code| Introduction {
-        node: story.record(3, code),
-        public_key_pem: "key".into(),
-    };
-    let other = introduction(&story, CODE);
-    assert_eq!(story.introduce(&other), IntroductionReply::OtherCode);
-    let again = introduction(&story, Digest::ZERO);
+    let other = introduction(story.record(3, CODE));
+    assert!(is_not_believed(&story.introduce(&other)));
+    let again = introduction(story.record(3, Digest::ZERO));
     let reply = story.introduce(&again);
     let IntroductionReply::Known { status: NodeStatus::Trusted, .. } = reply else {
         panic!("{reply:?}")
@@ -295,7 +292,7 @@ fn what_the_ledger_says_of_a_node_is_removed_once_it_has_left() {
     assert_eq!(code(story.remove_row(0, gone)), "ResourceNotFound", "once is enough");
     // That its seat was taken away stays known.
     assert_eq!(story.show(2, Digest::ZERO), JoinReply::Retired);
-    let again = Introduction { node: story.record(2, Digest::ZERO), public_key_pem: "key".into() };
+    let again = introduction(story.record(2, Digest::ZERO));
     let IntroductionReply::Known { status: NodeStatus::Retired, .. } = story.introduce(&again)
     else {
         panic!()
@@ -332,7 +329,7 @@ fn a_node_that_members_remove_while_it_is_quarantined_stays_out() {
     story.wait_grace();
     assert_eq!(story.node_row(0, gone)["status"], "Pending");
     story.accepted("remove_node", &json!({ "node_id": gone.to_string() }));
-    let again = Introduction { node: story.record(3, Digest::ZERO), public_key_pem: "key".into() };
+    let again = introduction(story.record(3, Digest::ZERO));
     let reply = story.introduce(&again);
     let IntroductionReply::Known { status: NodeStatus::Retired, .. } = reply else {
         panic!("{reply:?}")
@@ -376,7 +373,7 @@ fn a_quarantined_node_is_listened_to_again_once_another_says_that_it_leads() {
     let quarantined = story.written(2, NODES_MAP, seats[3]);
     story.cluster.heal();
     story.cluster.isolate(2);
-    let again = Introduction { node: story.record(3, Digest::ZERO), public_key_pem: "key".into() };
+    let again = introduction(story.record(3, Digest::ZERO));
     let reply = story.introduce(&again);
     assert!(matches!(reply, IntroductionReply::Known { status: NodeStatus::Trusted, .. }));
     assert_eq!(story.show(3, Digest::ZERO), JoinReply::Admitted);

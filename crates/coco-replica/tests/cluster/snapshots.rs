@@ -9,7 +9,7 @@ use coco_ledger::{
     ConfigurationRow, EntryFlags, EntryView, GenesisNode, SnapshotEvidence, SnapshotFile,
     SnapshotName, Verifier, chunk_files,
 };
-use coco_replica::{Input, JoinRequest, LoadError, Loader, Settings, SnapshotTask};
+use coco_replica::{Input, JoinRequest, LoadError, Loader, Settings, ShownEvidence, SnapshotTask};
 use coco_types::{Digest, NodeId, Seqno, TxId, View};
 
 use crate::{
@@ -351,7 +351,12 @@ fn whoever_starts_from_a_snapshot_knows_who_takes_part() {
         peer_address: "there:2".into(),
         encryption_key_pem: "KEY".into(),
     };
-    let request = JoinRequest { node, seat: voters[2], resumed: None };
+    let request = JoinRequest {
+        shown: ShownEvidence::insecure_of(&node),
+        node,
+        seat: voters[2],
+        resumed: None,
+    };
     let primary = cluster.primary().expect("there is one");
     cluster.step(primary, Input::Join(Box::new(request)));
     cluster.run(3);

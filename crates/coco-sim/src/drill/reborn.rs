@@ -12,7 +12,7 @@ use coco_ledger::{
 };
 use coco_replica::{
     Effects, GovernReply, GovernRequest, Input, Introduction, IntroductionReply, JoinReply,
-    JoinRequest, Replica,
+    JoinRequest, Replica, ShownEvidence,
 };
 use coco_types::{NodeId, Role, TxId, TxStatus};
 use serde_json::Value;
@@ -343,7 +343,8 @@ impl Reborn {
     /// # Panics
     /// When it never is.
     pub(super) fn introduce(&mut self, node: &GenesisNode) -> IntroductionReply {
-        let introduction = Introduction { node: node.clone(), public_key_pem: "double".into() };
+        let (node, shown) = (node.clone(), ShownEvidence::insecure_of(node));
+        let introduction = Introduction { node, shown, public_key_pem: "double".into() };
         for _ in 0..TRIES {
             self.wait_to_lead();
             self.introduced.clear();
@@ -364,7 +365,8 @@ impl Reborn {
     /// # Panics
     /// When it never is.
     pub(super) fn join(&mut self, node: &GenesisNode, seat: NodeId) -> JoinReply {
-        let request = JoinRequest { node: node.clone(), seat, resumed: None };
+        let (node, shown) = (node.clone(), ShownEvidence::insecure_of(node));
+        let request = JoinRequest { node, shown, seat, resumed: None };
         for _ in 0..TRIES {
             self.wait_to_lead();
             self.joins.clear();

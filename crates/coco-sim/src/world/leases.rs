@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_governance::{LeaseRow, tables::NODES_LEASES};
 use coco_kv::MapName;
-use coco_replica::{Input, JoinRequest, LEASE_GRACE_MS};
+use coco_replica::{Input, JoinRequest, LEASE_GRACE_MS, ShownEvidence};
 use coco_types::NodeId;
 
 use super::{Event, OPERATOR_US_MAX, World};
@@ -82,7 +82,8 @@ impl World {
         let Some(primary) = replica.state().read().primary() else { return };
         let Some(to) = self.machines.iter().position(|other| other.id == primary) else { return };
         let (record, seat) = (machine.record.clone(), machine.seat);
-        let request = JoinRequest { node: record, seat, resumed: None };
+        let shown = ShownEvidence::insecure_of(&record);
+        let request = JoinRequest { node: record, shown, seat, resumed: None };
         if to == node {
             return self.shown(node, request);
         }

@@ -5,6 +5,8 @@
 use std::{env, fs, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
+use coco_attest::ReportData;
+use coco_client::join::JoinRequest;
 use coco_crypto::{Certificate, Curve, sha256};
 use coco_governance::DEFAULT_CONSTITUTION;
 use coco_types::TxId;
@@ -15,7 +17,7 @@ use super::{
     http::{Connection, PATIENCE},
     ledger::verify,
     members::{Member, decide},
-    newcomers::Stranger,
+    newcomers::{Stranger, join_request},
     opening,
     program::{program, until},
     renewal::{days, shown_by},
@@ -49,11 +51,14 @@ fn certify_nodes(
     network: &Network,
     decided: &dyn Fn(&str, &Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let code = sha256(&fs::read(program())?).to_string();
+    let code = sha256(&fs::read(program())?);
     let newcomer = Stranger::new(Curve::P384)?;
-    let mut asks = newcomer.request(|quote| quote.measurement = code)?;
-    asks.certificate_signing_request = Some(newcomer.signs(&[])?);
-    ensure!(newcomer.ask(network, &asks)? == "Pending", "nobody has decided yet");
+    let signed = newcomer.signs(&[])?;
+    let asks = move |data: &ReportData| JoinRequest {
+        certificate_signing_request: Some(signed.clone()),
+        ..join_request(*data, |said| said.code = code)
+    };
+    ensure!(newcomer.ask(network, asks.clone())? == "Pending", "nobody has decided yet");
     let (from, id) = (two_hours_ago()?, newcomer.certificate.key().node_id().to_string());
     let args = json!({ "node_id": id, "valid_from": from, "validity_period_days": 7 });
     decided("transition_node_to_trusted", &args)?;
@@ -64,7 +69,7 @@ fn certify_nodes(
     until("the newcomer is certified", TIME, || Ok(certified().is_ok()))?;
     ensure!(days(&certified()?) == 7, "for as long as members said");
     ensure!(certified()?.key() == newcomer.certificate.key(), "and for its key");
-    ensure!(newcomer.ask(network, &asks)? == "Trusted", "it gets the keys");
+    ensure!(newcomer.ask(network, asks)? == "Trusted", "it gets the keys");
 
     let before = shown_by(network, 0)?;
     let node = before.key().node_id().to_string();

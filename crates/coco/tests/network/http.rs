@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use coco_crypto::Certificate;
+use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, ReportData};
+use coco_crypto::{Certificate, sha256};
+use coco_types::NodeId;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -132,6 +134,21 @@ impl Connection {
             host: address.to_string(),
             received: Vec::new(),
         })
+    }
+
+    /// What a node with this key shows on this connection to a service.
+    pub(crate) fn report_data(
+        &self,
+        own: NodeId,
+        service: &Certificate,
+    ) -> anyhow::Result<ReportData> {
+        let Stream::Tls(stream) = &self.stream else { bail!("nobody shows anything here") };
+        let (end, out) = (End::Dialled, [0; EXPORTER_BYTES]);
+        let exporter =
+            stream.conn.export_keying_material(out, EXPORTER_LABEL, Some(&[end.number()]))?;
+        let (service, other) =
+            (sha256(service.key().spki_der()), self.certificate()?.key().node_id());
+        Ok(Channel { end, service, own, other, exporter }.report_data())
     }
 
     /// The certificate that the server has shown.

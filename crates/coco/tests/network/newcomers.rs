@@ -5,21 +5,23 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use alloy_primitives::{Address, U256};
 use anyhow::{Context, ensure};
+use coco_attest::{InsecureEvidence, ReportData};
 use coco_client::{
     Client, ServiceIdentity, Settings,
-    join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces, VirtualQuote},
+    join::{Interface, JoinRequest, NodeInfoNetwork, QuoteInfo, RpcInterfaces},
 };
 use coco_crypto::{
     AltName, Certificate, Curve, DecryptionKey, NodeRequest, SigningKey, Validity,
     member_certificate,
 };
 use coco_node::config::OperatorFeature;
-use coco_types::TxId;
+use coco_types::{Digest, NodeId, TxId};
 use serde_json::{Value, json};
 
 use super::{
@@ -337,30 +339,31 @@ fn a_learner_is_missed_by_nobody_and_two_nodes_are_replaced_in_one_step() -> any
 
 /// What the holder of a certificate's key says who wants to be a node: that it runs code that nobody knows, unless that is
 /// changed.
-pub(crate) fn join_request(
-    certificate: &Certificate,
-    change: impl FnOnce(&mut VirtualQuote),
-) -> anyhow::Result<JoinRequest> {
+pub(crate) fn join_request(data: ReportData, change: impl FnOnce(&mut Said)) -> JoinRequest {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let mut quote = VirtualQuote {
-        measurement: "ab".repeat(32),
-        report_data: certificate.key().node_id().to_string(),
-    };
-    change(&mut quote);
+    let mut said = Said { code: Digest([0xab; 32]), data };
+    change(&mut said);
+    let quote = InsecureEvidence::new(&said.code, &said.data).encode();
     let interface = || Interface { published_address: "127.0.0.1:1".to_owned() };
-    Ok(JoinRequest {
+    JoinRequest {
         node_info_network: NodeInfoNetwork {
             node_to_node_interface: interface(),
             rpc_interfaces: RpcInterfaces { primary_rpc_interface: interface() },
         },
         quote_info: QuoteInfo {
             format: "Insecure_Virtual".to_owned(),
-            quote: STANDARD.encode(serde_json::to_vec(&quote)?),
-            endorsements: String::new(),
+            quote: STANDARD.encode(quote),
+            ..QuoteInfo::default()
         },
         public_encryption_key: DecryptionKey::generate().public().pem(),
         certificate_signing_request: None,
-    })
+    }
+}
+
+/// What evidence says.
+pub(crate) struct Said {
+    pub(crate) code: Digest,
+    pub(crate) data: ReportData,
 }
 
 /// Someone who asks to be a node.
@@ -382,14 +385,12 @@ impl Stranger {
         Ok(NodeRequest::new(&self.key, names)?.pem())
     }
 
-    pub(crate) fn request(
+    /// Asks, with what `says` makes of what the connection binds; the status it is told, or the code of a refusal.
+    pub(crate) fn ask(
         &self,
-        change: impl FnOnce(&mut VirtualQuote),
-    ) -> anyhow::Result<JoinRequest> {
-        join_request(&self.certificate, change)
-    }
-
-    pub(crate) fn ask(&self, network: &Network, request: &JoinRequest) -> anyhow::Result<String> {
+        network: &Network,
+        says: impl Fn(&ReportData) -> JoinRequest + Send + Sync + 'static,
+    ) -> anyhow::Result<String> {
         let service = Certificate::from_pem(&network.service_cert_pem()?)?;
         let primary = network.primary()?.context("there is a primary")?;
         let endpoint = format!("https://{}", network.addresses(primary)?.client).parse()?;
@@ -397,10 +398,29 @@ impl Stranger {
         let client =
             Client::as_node(service, vec![endpoint], Settings::default(), key, certificate)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        match runtime.block_on(client.join(request)) {
+        let node = certificate.key().node_id();
+        match runtime.block_on(client.join(node, move |data| Ok(says(data)))) {
             Ok(response) => Ok(response.node_status),
             Err(error) => Ok(error.refusal().context("a refusal")?.code.clone()),
         }
+    }
+}
+
+/// What a stranger says that runs code which nobody knows, unless that is changed.
+fn says(
+    change: impl Fn(&mut Said) + Send + Sync + 'static,
+) -> impl Fn(&ReportData) -> JoinRequest + Send + Sync + 'static {
+    move |data| join_request(*data, &change)
+}
+
+/// The same with a change of what it says besides.
+fn says_also(
+    change: impl Fn(&mut JoinRequest) + Send + Sync + 'static,
+) -> impl Fn(&ReportData) -> JoinRequest + Send + Sync + 'static {
+    move |data| {
+        let mut request = join_request(*data, |_| {});
+        change(&mut request);
+        request
     }
 }
 
@@ -409,32 +429,33 @@ fn strangers_get_nothing() -> anyhow::Result<()> {
     let mut network = Network::provision(1, |_| {})?;
     network.start_all()?;
     let stranger = Stranger::new(Curve::P384)?;
-    let expect = |stranger: &Stranger, request: &JoinRequest, expected: &str| {
-        let found = stranger.ask(&network, request)?;
+    let is = |found: String, expected: &str| {
         ensure!(found == expected, "{found} instead of {expected}");
         Ok(())
     };
-    // Code that members have not admitted, evidence of another key, evidence of another kind, a key of another kind.
-    expect(&stranger, &stranger.request(|_| {})?, "InvalidQuote")?;
-    let other = stranger.request(|quote| quote.report_data = "cd".repeat(32))?;
-    expect(&stranger, &other, "InvalidQuote")?;
-    let mut other = stranger.request(|_| {})?;
-    other.quote_info.format = "AMD_SEV_SNP_v1".to_owned();
-    expect(&stranger, &other, "InvalidQuote")?;
+    // Code that members have not admitted, evidence of another key or another connection, evidence of another kind, a key of another
+    // kind.
+    is(stranger.ask(&network, says(|_| {}))?, "InvalidQuote")?;
+    let other = says(|said| said.data.node = NodeId([0xcd; 32]));
+    is(stranger.ask(&network, other)?, "InvalidQuote")?;
+    let other = says_also(|request| request.quote_info.format = "AMD_SEV_SNP_v1".to_owned());
+    is(stranger.ask(&network, other)?, "InvalidQuote")?;
     let weak = Stranger::new(Curve::P256)?;
-    expect(&weak, &weak.request(|_| {})?, "InvalidAuthenticationInfo")?;
+    is(weak.ask(&network, says(|_| {}))?, "InvalidAuthenticationInfo")?;
     // Requests for certificates of another key, for other names, and none at all.
     let names = [AltName::Dns("n1.acme.example".to_owned())];
     let another = Stranger::new(Curve::P384)?;
     for signed in [another.signs(&[])?, stranger.signs(&names)?, "PEM".to_owned()] {
-        let mut forged = stranger.request(|_| {})?;
-        forged.certificate_signing_request = Some(signed);
-        expect(&stranger, &forged, "InvalidInput")?;
+        let forged =
+            says_also(move |request| request.certificate_signing_request = Some(signed.clone()));
+        is(stranger.ask(&network, forged)?, "InvalidInput")?;
     }
     // Whoever shows no certificate at all.
     let mut connection =
         Connection::tls(network.addresses(0)?.client, &network.service_cert_pem()?)?;
-    let body = serde_json::to_vec(&stranger.request(|_| {})?)?;
+    let service = Certificate::from_pem(&network.service_cert_pem()?)?;
+    let data = connection.report_data(stranger.certificate.key().node_id(), &service)?;
+    let body = serde_json::to_vec(&join_request(data, |_| {}))?;
     let answer = connection.post_json("/node/join", &body)?;
     ensure!(answer.status == 401, "{}", answer.status);
     // Once members admit the code it is known, and still gets nothing.
@@ -445,16 +466,23 @@ fn strangers_get_nothing() -> anyhow::Result<()> {
     };
     let code = json!({ "measurement": "ab".repeat(32) });
     decided("add_virtual_measurement", &code)?;
-    expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
-    expect(&stranger, &stranger.request(|_| {})?, "Pending")?;
+    is(stranger.ask(&network, says(|_| {}))?, "Pending")?;
+    // What was shown on one connection proves nothing on the next: whoever saw it shows it in vain.
+    let seen = Arc::new(OnceLock::new());
+    let keeps = |seen: &Arc<OnceLock<ReportData>>| {
+        let seen = Arc::clone(seen);
+        move |data: &ReportData| join_request(*seen.get_or_init(|| *data), |_| {})
+    };
+    is(stranger.ask(&network, keeps(&seen))?, "Pending")?;
+    is(stranger.ask(&network, keeps(&seen))?, "InvalidQuote")?;
     // Trusted, it gets the keys, but for code that nobody admits, or not any more.
     let node = stranger.certificate.key().node_id().to_string();
     decided("transition_node_to_trusted", &json!({ "node_id": node }))?;
-    expect(&stranger, &stranger.request(|_| {})?, "Trusted")?;
-    let other = stranger.request(|quote| quote.measurement = "cd".repeat(32))?;
-    expect(&stranger, &other, "InvalidQuote")?;
+    is(stranger.ask(&network, says(|_| {}))?, "Trusted")?;
+    let other = says(|said| said.code = Digest([0xcd; 32]));
+    is(stranger.ask(&network, other)?, "InvalidQuote")?;
     decided("remove_virtual_measurement", &code)?;
-    expect(&stranger, &stranger.request(|_| {})?, "InvalidQuote")?;
+    is(stranger.ask(&network, says(|_| {}))?, "InvalidQuote")?;
     network.stop_all()?;
     network.finish()
 }

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use coco_governance::{Act, Audit, AuditError, AuditReport, AuditedEntry, Engine};
 use coco_ledger::{Chunk, ChunkName, SignatureRecord, VerifiedSnapshot, Verifier};
+use coco_replica::AttestationAudit;
 use coco_types::Seqno;
 
 use super::damaged;
@@ -11,6 +12,7 @@ use crate::Failure;
 /// Goes through what a verifier has believed.
 pub(super) struct GovernanceAudit {
     audit: Audit,
+    attestations: AttestationAudit,
     next: Seqno,
     /// Acts of members whose id begins so are kept.
     whose: Option<String>,
@@ -20,11 +22,11 @@ pub(super) struct GovernanceAudit {
 impl GovernanceAudit {
     /// Begins before the first entry.
     pub(super) fn new() -> Self {
-        Self::of(Audit::new(&Engine::new()), Seqno(1))
+        Self::of(Audit::new(&Engine::new()), AttestationAudit::default(), Seqno(1))
     }
 
-    fn of(audit: Audit, next: Seqno) -> Self {
-        Self { audit, next, whose: None, acts: Vec::new() }
+    fn of(audit: Audit, attestations: AttestationAudit, next: Seqno) -> Self {
+        Self { audit, attestations, next, whose: None, acts: Vec::new() }
     }
 
     /// Keeps what members did whose id begins so.
@@ -40,7 +42,8 @@ impl GovernanceAudit {
         let at = snapshot.tx_id().seqno;
         let audit = Audit::from_state(&Engine::new(), at, snapshot.public());
         let audit = audit.map_err(|error| wrong(error, file.to_owned()))?;
-        Ok(Self::of(audit, at.next()))
+        let attestations = AttestationAudit::from_state(snapshot.public());
+        Ok(Self::of(audit, attestations, at.next()))
     }
 
     /// Takes a chunk that the verifier has just taken. What no signature covers is left out: nobody vouches for it.
@@ -75,7 +78,12 @@ impl GovernanceAudit {
             let root = &|upto| verifier.root(upto);
             let audited = AuditedEntry { tx_id, writes: &writes, signed_at_s, root };
             let act = self.audit.entry(&audited);
-            let act = act.map_err(|error| wrong(error, format!("{name} at offset {offset}")))?;
+            let place = || format!("{name} at offset {offset}");
+            let act = act.map_err(|error| wrong(error, place()))?;
+            let shown = self.attestations.entry(tx_id, &writes, signed_at_s);
+            shown.map_err(|error| {
+                Failure::DoesNotVerify(anyhow::Error::new(error).context(place()))
+            })?;
             let whose = self.whose.as_deref();
             let is_kept =
                 |act: &Act| whose.is_some_and(|begin| act.member.to_string().starts_with(begin));

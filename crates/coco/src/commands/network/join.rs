@@ -7,11 +7,12 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_attest::ReportData;
 use coco_client::{
     CallError, Client, Endpoint, ServiceIdentity, Settings,
     join::{
         Interface, JoinRequest, JoinResponse, NetworkInfo, NodeInfoNetwork, QuoteInfo,
-        RpcInterfaces, VirtualQuote,
+        RpcInterfaces,
     },
 };
 use coco_crypto::{
@@ -20,12 +21,13 @@ use coco_crypto::{
 use coco_ledger::{LEDGER_SECRET_BYTES, LedgerSecret, LedgerSecrets, Period};
 use coco_node::{
     address::HostPort, config::NodeAddress, identity::Identity, newcomer::Newcomer,
-    provision::VIRTUAL_QUOTE_FORMAT,
+    platform::Platform,
 };
+use coco_replica::ShownEvidence;
 use coco_types::Seqno;
 use serde_json::json;
 
-use super::place::{PlaceArgs, code_digest};
+use super::place::PlaceArgs;
 use crate::{
     codes::Code,
     fault::{Fault, chain},
@@ -63,7 +65,9 @@ struct Applicant {
     keys: Newcomer,
     certificate: Certificate,
     service: Certificate,
+    /// What it says, but for its evidence.
     request: JoinRequest,
+    platform: Platform,
 }
 
 pub(crate) fn run(arguments: &JoinArgs, output: Output) -> Result<(), Fault> {
@@ -108,11 +112,6 @@ impl Applicant {
         let failed = |error: &dyn std::error::Error| Fault::new(Code::Failed, chain(error));
         let certificate =
             member_certificate(key, "node", validity).map_err(|error| failed(&error))?;
-        let quote = VirtualQuote {
-            measurement: code_digest()?.to_string(),
-            report_data: key.public().node_id().to_string(),
-        };
-        let quote = serde_json::to_vec(&quote).map_err(|error| failed(&error))?;
         let names = [&arguments.place.client, &arguments.place.peer].map(HostPort::alt_name);
         let asked = NodeRequest::new(key, &names).map_err(|error| failed(&error))?;
         let interface = |at: &HostPort| Interface { published_address: at.to_string() };
@@ -123,15 +122,12 @@ impl Applicant {
                     primary_rpc_interface: interface(&arguments.place.client),
                 },
             },
-            quote_info: QuoteInfo {
-                format: VIRTUAL_QUOTE_FORMAT.to_owned(),
-                quote: STANDARD.encode(quote),
-                endorsements: String::new(),
-            },
+            quote_info: QuoteInfo::default(),
             public_encryption_key: encryption_key.public().pem(),
             certificate_signing_request: Some(asked.pem()),
         };
-        Ok(Self { keys, certificate, service, request })
+        let platform = Platform::default();
+        Ok(Self { keys, certificate, service, request, platform })
     }
 
     /// Asks until members trust this node.
@@ -186,9 +182,25 @@ impl Applicant {
             format!("https://{}", interface.published_address).parse().ok()
         });
         match primary {
-            Some(primary) => self.client(vec![primary])?.join(&self.request).await,
-            None => any.join(&self.request).await,
+            Some(primary) => self.introduce(&self.client(vec![primary])?).await,
+            None => self.introduce(&any).await,
         }
+    }
+
+    /// Says who this node is, with evidence for that connection.
+    async fn introduce(&self, client: &Client) -> Result<JoinResponse, CallError> {
+        let (platform, request) = (self.platform.clone(), self.request.clone());
+        let says = move |data: &ReportData| {
+            let ShownEvidence { evidence, endorsements, .. } = platform.show(data)?;
+            let quote_info = QuoteInfo {
+                format: evidence.platform.quote_format().to_owned(),
+                quote: STANDARD.encode(&evidence.body),
+                endorsements: STANDARD.encode(endorsements.encode()),
+                event_log: STANDARD.encode(&evidence.log),
+            };
+            Ok(JoinRequest { quote_info, ..request.clone() })
+        };
+        client.join(self.certificate.key().node_id(), says).await
     }
 
     /// Writes the node's folder.

@@ -19,6 +19,7 @@ use coco_node::{
     config::OperatorFeature,
     edge::table::{Body, ROWS, Row},
 };
+use coco_types::Digest;
 use serde_json::{Value, json};
 
 use super::{
@@ -56,8 +57,8 @@ struct Callers {
     service_cert_pem: String,
     people: People,
     connections: BTreeMap<Identity, Connection>,
-    /// What the node that wants to join says of itself, with its evidence.
-    joins: Vec<u8>,
+    /// The certificate of the node that wants to join, and what it runs.
+    joins: Option<(Certificate, Digest)>,
     /// Whom they name who are no members when they name one.
     active: String,
     /// A proposal of the active member.
@@ -74,7 +75,7 @@ impl Callers {
             service_cert_pem: String::new(),
             people,
             connections: BTreeMap::new(),
-            joins: Vec::new(),
+            joins: None,
             active,
             open: None,
             proposals: 0,
@@ -88,10 +89,8 @@ impl Callers {
         (self.node, self.service_cert_pem) = (node, service_cert_pem.to_owned());
         self.open = None;
         // One that asked a service before it was recovered is retired: another one asks.
-        let (newcomer, code) = (Member::new("node")?, sha256(&fs::read(program())?).to_string());
-        let own = Certificate::from_pem(&newcomer.key.certificate().pem())?;
-        let joins = join_request(&own, |quote| quote.measurement = code)?;
-        self.joins = serde_json::to_vec(&joins)?;
+        let (newcomer, code) = (Member::new("node")?, sha256(&fs::read(program())?));
+        self.joins = Some((Certificate::from_pem(&newcomer.key.certificate().pem())?, code));
         self.people.keys.insert(Identity::Node, newcomer);
         for identity in Identity::ALL {
             let connection = match self.people.keys.get(&identity) {
@@ -101,6 +100,15 @@ impl Callers {
             self.connections.insert(identity, connection);
         }
         Ok(())
+    }
+
+    /// What the node that wants to join says of itself, with its evidence for its connection.
+    fn join_body(&mut self) -> anyhow::Result<Vec<u8>> {
+        let (own, code) = self.joins.clone().context("a node joins")?;
+        let service = Certificate::from_pem(&self.service_cert_pem)?;
+        let connection = self.connection(Identity::Node);
+        let data = connection.report_data(own.key().node_id(), &service)?;
+        Ok(serde_json::to_vec(&join_request(data, |said| said.code = code))?)
     }
 
     fn connection(&mut self, identity: Identity) -> &mut Connection {
@@ -213,7 +221,7 @@ impl Callers {
             }
             // Everybody has seen what the node sends.
             Body::Node => {
-                let body = self.joins.clone();
+                let body = self.join_body()?;
                 self.ask(identity, "POST", &path, (JSON, &body))
             }
             Body::Nothing => {

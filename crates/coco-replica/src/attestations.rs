@@ -1,0 +1,416 @@
+//! What nodes have shown, and who believes it.
+//!
+//! A node shows evidence when it introduces itself, when it asks for a seat, and again before its lease is over. The primary appraises
+//! it by what members admit as of its newest entry, and writes it down in the same entry as what follows from it: the evidence, what
+//! its maker says of it, what it binds, and the time. With that everybody comes to the same: each backup appraises it again before it
+//! takes the entry, and auditors do years later.
+//!
+//! A backup that does not believe what a primary wrote down stops, as after any other entry that no correct primary writes. What is
+//! committed already, others have believed, and their program may have been another: it is taken as it is.
+//!
+//! In a service without members nobody admits anything. There a node must run what runs in its seat already.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use coco_attest::{
+    AppraisalPolicy, AppraiseEvidenceError, Attested, Endorsements, Evidence, InsecureEvidence,
+    InsecurePolicy, Manifests, NodeClaims, PlatformId, ReportData, TrustClass, appraise,
+};
+use coco_consensus::LogEntry;
+use coco_governance::{
+    CLOCKS_APART_MAX_S,
+    tables::{COSE_HISTORY, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
+};
+use coco_kv::{MapImage, MapName, MapView, StateImage, WriteSet, WriteSetView};
+use coco_ledger::{EntryView, GenesisNode, NODES_MAP};
+use coco_types::{Digest, NodeId, Seqno, TxId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::replica::Replica;
+
+/// `node id -> JSON`: what a node has shown last, and what was found.
+pub const ATTESTATIONS_MAP: &str = "public:coco.internal.attestations";
+
+/// What a node shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownEvidence {
+    /// It.
+    pub evidence: Evidence,
+    /// What its maker says of it.
+    pub endorsements: Endorsements,
+    /// What it binds beside the node's key: [`ReportData::transcript`].
+    pub transcript: Digest,
+}
+
+impl ShownEvidence {
+    /// What a node of the virtual platform shows that runs this program.
+    #[must_use]
+    pub fn insecure(code: &Digest, data: &ReportData) -> Self {
+        let evidence = InsecureEvidence::new(code, data).encode();
+        Self {
+            evidence: Evidence::new(PlatformId::Insecure, evidence),
+            endorsements: Endorsements::default(),
+            transcript: data.transcript,
+        }
+    }
+
+    /// What a node of the virtual platform shows on no channel that runs what it says.
+    #[must_use]
+    pub fn insecure_of(node: &GenesisNode) -> Self {
+        Self::insecure(&node.code_digest, &ReportData::on_no_channel(node.node_id))
+    }
+
+    /// Whether it is what a node of a known platform shows, whom members want or not.
+    ///
+    /// # Errors
+    /// [`AppraiseEvidenceError`] with the first thing that is wrong.
+    pub fn appraise(
+        &self,
+        node: NodeId,
+        now_s: u64,
+        policy: &AppraisalPolicy,
+    ) -> Result<Attested<NodeClaims>, AppraiseEvidenceError> {
+        let data = ReportData { node, transcript: self.transcript };
+        appraise(&self.evidence, &self.endorsements, now_s, policy, &data)
+    }
+}
+
+/// A row of [`ATTESTATIONS_MAP`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    platform: String,
+    class: String,
+    measurement: String,
+    /// Seconds since 1970, by the ledger.
+    appraised_at: u64,
+    /// The newest entry by whose state it was appraised.
+    policy_version: u64,
+    transcript: String,
+    evidence: String,
+    endorsements: String,
+}
+
+impl Row {
+    fn shown(&self) -> Result<ShownEvidence, AttestationRowError> {
+        let part = AttestationRowError::Part;
+        let bytes = |text: &str, name| STANDARD.decode(text).map_err(|_| part(name));
+        let evidence = Evidence::decode(&bytes(&self.evidence, "evidence")?);
+        let endorsements = Endorsements::decode(&bytes(&self.endorsements, "endorsements")?);
+        Ok(ShownEvidence {
+            evidence: evidence.map_err(|_| part("evidence"))?,
+            endorsements: endorsements.map_err(|_| part("endorsements"))?,
+            transcript: self.transcript.parse().map_err(|_| part("transcript"))?,
+        })
+    }
+}
+
+/// What a row of [`ATTESTATIONS_MAP`] says: the class by its name, and what the node has shown; nothing when it cannot be read.
+#[must_use]
+pub fn read_attestation(row: &[u8]) -> Option<(String, ShownEvidence)> {
+    let row: Row = serde_json::from_slice(row).ok()?;
+    Some((row.class.clone(), row.shown().ok()?))
+}
+
+/// A row of [`ATTESTATIONS_MAP`] that is not believed.
+#[derive(Debug, Error)]
+pub enum AttestationRowError {
+    /// Not the JSON that is written there.
+    #[error("it is not what a primary writes")]
+    Json(#[source] serde_json::Error),
+    /// A part of it is not what it should be.
+    #[error("its {0} cannot be read")]
+    Part(&'static str),
+    /// It is of no node.
+    #[error("it is of no node")]
+    Node,
+    /// What the node showed is not believed.
+    #[error("what the node showed is not believed")]
+    Appraise(#[source] AppraiseEvidenceError),
+    /// The node has this code without having shown it.
+    #[error("it names code that the node has not shown")]
+    Unshown,
+    /// What was found is not what is found now.
+    #[error("it says something else of the node than its evidence does")]
+    Other,
+}
+
+/// An entry that says of a node what this one does not believe.
+#[derive(Debug, Error)]
+#[error("what the primary says in {id} that node {node} has shown")]
+pub struct AttestationError {
+    /// The entry.
+    pub id: TxId,
+    /// The node, as the row names it.
+    pub node: String,
+    /// Why it is not believed.
+    #[source]
+    pub source: AttestationRowError,
+}
+
+fn row(shown: &ShownEvidence, attested: &Attested<NodeClaims>, now_s: u64) -> Row {
+    let NodeClaims { platform, class, measurement, .. } = attested.claims();
+    Row {
+        platform: platform.name().to_owned(),
+        class: class.name().to_owned(),
+        measurement: measurement.clone(),
+        appraised_at: now_s,
+        policy_version: attested.policy_version(),
+        transcript: shown.transcript.to_string(),
+        evidence: STANDARD.encode(shown.evidence.encode()),
+        endorsements: STANDARD.encode(shown.endorsements.encode()),
+    }
+}
+
+/// Appraises again what a row says, by this policy, and tells the node's code; `times` are when that
+/// can have been.
+fn check_row(
+    key: &[u8],
+    row: &[u8],
+    policy: &AppraisalPolicy,
+    times: &RangeInclusive<u64>,
+) -> Result<Digest, AttestationRowError> {
+    let node = str::from_utf8(key).ok().and_then(|key| key.parse().ok());
+    let node: NodeId = node.ok_or(AttestationRowError::Node)?;
+    let found: Row = serde_json::from_slice(row).map_err(AttestationRowError::Json)?;
+    let attested = found.shown()?.appraise(node, found.appraised_at, policy);
+    let attested = attested.map_err(AttestationRowError::Appraise)?;
+    let is_same = found.platform == attested.claims().platform.name()
+        && found.class == attested.claims().class.name()
+        && found.measurement == attested.claims().measurement
+        && found.policy_version == attested.policy_version()
+        && times.contains(&found.appraised_at);
+    if is_same { Ok(attested.claims().code) } else { Err(AttestationRowError::Other) }
+}
+
+impl Replica {
+    /// Whether what a node shows is believed. In a service without members, it has to run one of the programs `running`.
+    pub(crate) fn appraise(
+        &self,
+        node: NodeId,
+        shown: &ShownEvidence,
+        running: &[Digest],
+    ) -> Result<Attested<NodeClaims>, AppraiseEvidenceError> {
+        let now_s = self.block_time_ms() / 1000;
+        shown.appraise(node, now_s, &self.appraisal_policy().unwrap_or_else(|| only(running)))
+    }
+
+    /// Puts down what a node has shown, as of now.
+    pub(crate) fn put_shown(
+        &self,
+        writes: &mut WriteSet,
+        shown: &ShownEvidence,
+        attested: &Attested<NodeClaims>,
+    ) {
+        let row = row(shown, attested, self.block_time_ms() / 1000);
+        let row = serde_json::to_vec(&row).expect("text and numbers have a JSON form");
+        let node = attested.claims().node.to_string();
+        writes.insert(&MapName::from_static(ATTESTATIONS_MAP), node.as_bytes(), row);
+    }
+
+    /// What members admit; nothing when the service has none who could.
+    fn appraisal_policy(&self) -> Option<AppraisalPolicy> {
+        let head = self.core.store.reader().head();
+        let map = head.map(&MapName::from_static(VIRTUAL_MEASUREMENTS))?;
+        let rows = head.range(map, &[], None, usize::MAX).into_iter();
+        let virtual_measurements = rows.map(|(key, _)| key.to_vec()).collect();
+        let manifests = Manifests { virtual_measurements };
+        (!manifests.is_empty()).then(|| manifests.policy(self.core.last().seqno.0))
+    }
+
+    /// Appraises again what an entry says that nodes have shown, before it is taken. Up to `committed` others have done so.
+    pub(crate) fn check_attestations(
+        &self,
+        entry: &LogEntry,
+        committed: Seqno,
+    ) -> Result<(), AttestationError> {
+        // An entry that cannot be read says nothing, and is refused where it is taken.
+        let Ok(view) = EntryView::parse(&entry.data) else { return Ok(()) };
+        let Ok(writes) = view.public_writes() else { return Ok(()) };
+        if entry.tx_id.seqno <= committed || !says_of_nodes(&writes) {
+            return Ok(());
+        }
+        let Some(policy) = self.appraisal_policy() else { return Ok(()) };
+        let code = |node: &[u8]| code_of(&self.newest(NODES_MAP, node)?);
+        // Others' clocks may be ahead of this node's.
+        let times = self.core.marks_at(self.core.last().seqno).time_ms / 1000..=u64::MAX;
+        check_entry(&writes, &Before { policy, times, code: &code })
+            .map_err(|(node, source)| AttestationError { id: entry.tx_id, node, source })
+    }
+}
+
+/// Whether there is something to check.
+fn says_of_nodes(writes: &WriteSetView<'_>) -> bool {
+    writes.maps().iter().any(|map| [ATTESTATIONS_MAP, NODES_MAP].contains(&map.name()))
+}
+
+/// What is known before an entry.
+struct Before<'a> {
+    /// What members admit.
+    policy: AppraisalPolicy,
+    /// When it may have been appraised, in seconds since 1970.
+    times: RangeInclusive<u64>,
+    /// The code of a node, by the key of its row.
+    code: &'a dyn Fn(&[u8]) -> Option<Digest>,
+}
+
+/// Checks what an entry says that nodes have shown, and that no node has other code than it has shown. Members may say of nodes what
+/// they like, and the first node of a recovered service has nobody to show anything to.
+fn check_entry(
+    writes: &WriteSetView<'_>,
+    before: &Before<'_>,
+) -> Result<(), (String, AttestationRowError)> {
+    let rows = |name: &'static str| {
+        let maps = writes.maps().iter().filter(move |map| map.name() == name);
+        maps.flat_map(|map| map.iter().filter_map(|(key, row)| Some((key, row?))))
+    };
+    let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+    let mut shown = BTreeMap::new();
+    for (key, row) in rows(ATTESTATIONS_MAP) {
+        let code = check_row(key, row, &before.policy, &before.times);
+        shown.insert(key, code.map_err(|error| (text(key), error))?);
+    }
+    let is_asked = |map: &MapView<'_>| [COSE_HISTORY, SERVICE_INFO].contains(&map.name());
+    if writes.maps().iter().any(is_asked) {
+        return Ok(());
+    }
+    for (key, row) in rows(NODES_MAP) {
+        let code = code_of(row);
+        if code.is_none() || code != shown.get(key).copied().or_else(|| (before.code)(key)) {
+            return Err((text(key), AttestationRowError::Unshown));
+        }
+    }
+    Ok(())
+}
+
+/// What code a node's row names.
+fn code_of(row: &[u8]) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Code {
+        code_digest: String,
+    }
+    serde_json::from_slice::<Code>(row).ok()?.code_digest.parse().ok()
+}
+
+/// Appraises again what a verified ledger says that nodes have shown, entry by entry.
+#[derive(Debug)]
+pub struct AttestationAudit {
+    manifests: Manifests,
+    /// The code of each node, by the key of its row.
+    codes: BTreeMap<Vec<u8>, Digest>,
+    /// The latest time of a signature so far, and of one before this entry, in seconds since 1970.
+    latest_s: u64,
+    before_s: u64,
+    /// How far the clocks of nodes may be apart, in seconds.
+    clocks_apart_s: u64,
+    /// How many were appraised.
+    appraised: u64,
+}
+
+impl Default for AttestationAudit {
+    fn default() -> Self {
+        Self {
+            manifests: Manifests::default(),
+            codes: BTreeMap::new(),
+            latest_s: 0,
+            before_s: 0,
+            clocks_apart_s: CLOCKS_APART_MAX_S,
+            appraised: 0,
+        }
+    }
+}
+
+impl AttestationAudit {
+    /// Begins after an entry that has left this state. [`AttestationAudit::default`] begins before the first.
+    #[must_use]
+    pub fn from_state(public: &StateImage<'_>) -> Self {
+        let mut audit = Self::default();
+        let rows = |map| public.map(map).into_iter();
+        for (key, _, row) in rows(NODES_MAP).flat_map(MapImage::iter) {
+            audit.note_code(key, Some(row));
+        }
+        for (key, ..) in rows(VIRTUAL_MEASUREMENTS).flat_map(MapImage::iter) {
+            audit.manifests.virtual_measurements.push(key.to_vec());
+        }
+        audit
+    }
+
+    /// The same with clocks of nodes that may be further apart than [`CLOCKS_APART_MAX_S`].
+    #[must_use]
+    pub fn with_clocks_apart(self, seconds: u64) -> Self {
+        Self { clocks_apart_s: seconds, ..self }
+    }
+
+    /// Takes the next entry, and the time of the signature over it, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`AttestationError`] when a node has not shown what it says.
+    pub fn entry(
+        &mut self,
+        id: TxId,
+        writes: &WriteSetView<'_>,
+        signed_at_s: u64,
+    ) -> Result<(), AttestationError> {
+        if signed_at_s > self.latest_s {
+            self.before_s = self.latest_s;
+            self.latest_s = signed_at_s;
+        }
+        if says_of_nodes(writes) && !self.manifests.is_empty() {
+            let policy = self.manifests.policy(id.seqno.0.saturating_sub(1));
+            let code = |node: &[u8]| self.codes.get(node).copied();
+            let apart = self.clocks_apart_s;
+            let times = self.before_s.saturating_sub(apart)..=self.latest_s.saturating_add(apart);
+            let before = Before { policy, times, code: &code };
+            check_entry(writes, &before).map_err(|(node, source)| AttestationError {
+                id,
+                node,
+                source,
+            })?;
+        }
+        for (map, key, row) in writes.iter() {
+            match map {
+                NODES_MAP => self.note_code(key, row),
+                ATTESTATIONS_MAP => self.appraised += u64::from(row.is_some()),
+                VIRTUAL_MEASUREMENTS => {
+                    self.manifests.virtual_measurements.retain(|other| other != key);
+                    let admitted = row.map(|_| key.to_vec());
+                    self.manifests.virtual_measurements.extend(admitted);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How much evidence was appraised.
+    #[must_use]
+    pub const fn appraised(&self) -> u64 {
+        self.appraised
+    }
+
+    fn note_code(&mut self, key: &[u8], row: Option<&[u8]>) {
+        match row.and_then(code_of) {
+            Some(code) => drop(self.codes.insert(key.to_vec(), code)),
+            None => drop(self.codes.remove(key)),
+        }
+    }
+}
+
+/// The node as its evidence has it.
+pub(crate) fn as_attested(node: &GenesisNode, attested: &Attested<NodeClaims>) -> GenesisNode {
+    let NodeClaims { platform, code, .. } = attested.claims();
+    let quote_format = platform.quote_format().to_owned();
+    GenesisNode { quote_format, code_digest: *code, ..node.clone() }
+}
+
+/// Admits these programs of the virtual platform.
+fn only(running: &[Digest]) -> AppraisalPolicy {
+    let code = running.iter().copied().collect();
+    AppraisalPolicy {
+        class_min: TrustClass::Insecure,
+        insecure: Some(InsecurePolicy { code }),
+        ..AppraisalPolicy::none(0)
+    }
+}
