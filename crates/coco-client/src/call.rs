@@ -31,8 +31,11 @@ pub(crate) struct Shows {
     pub(crate) own: NodeId,
     /// SHA-256 of the service's key.
     pub(crate) service: Digest,
-    pub(crate) body: Arc<dyn Fn(&ReportData) -> io::Result<Vec<u8>> + Send + Sync>,
+    pub(crate) body: Arc<Body>,
 }
+
+/// The body that shows what a connection binds.
+type Body = dyn Fn(&ReportData) -> io::Result<Vec<u8>> + Send + Sync;
 
 impl fmt::Debug for Shows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -69,6 +69,8 @@ pub const NODES_CODE_IDS: &str = "public:ccf.gov.nodes.code_ids";
 /// What members say of a seat in the row of the node that has it, and whoever takes it over keeps.
 pub const NODE_FIELDS_KEPT: [&str; 2] = ["node_data", "successors"];
 
+/// `node id -> JSON`: what a node has shown last of what it runs, and what was found. Ours; the replica's own crate writes it.
+pub const NODES_ATTESTATIONS: &str = "public:coco.gov.nodes.attestations";
 /// `seat -> JSON`: [`LeaseRow`](crate::LeaseRow). Ours.
 pub const NODES_LEASES: &str = "public:coco.gov.nodes.leases";
 /// `node id -> PEM`: certificates of nodes.
@@ -105,7 +107,7 @@ pub fn is_of_governance(name: &str) -> bool {
 }
 
 /// All tables that a service has from the start. A constitution can use these and no others.
-pub const TABLES: [&str; 54] = [
+pub const TABLES: [&str; 55] = [
     AUTOMATIC_VOTES,
     CONSTITUTION,
     COSE_HISTORY,
@@ -139,6 +141,7 @@ pub const TABLES: [&str; 54] = [
     MODULES,
     "public:ccf.gov.modules_quickjs_bytecode",
     "public:ccf.gov.modules_quickjs_version",
+    NODES_ATTESTATIONS,
     NODES_CODE_IDS,
     "public:ccf.gov.nodes.code_update_policy",
     NODES_ENDORSED_CERTIFICATES,

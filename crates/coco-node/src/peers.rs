@@ -15,8 +15,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use coco_attest::ReportData;
 use coco_crypto::Certificate;
-use coco_replica::Reply;
+use coco_replica::{JoinRequest, Reply};
 use coco_types::{NodeId, TxId};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -534,14 +535,7 @@ async fn receive<F: TakeForwarded + 'static>(
             }
             Frame::Join(question) => {
                 let data = peers.tls.data_of(stream.get_ref().1, from)?;
-                let (question, shown) =
-                    Question::decode(&question, data.transcript).map_err(std::io::Error::other)?;
-                let request = question.verified(&certificate, shown).ok_or_else(|| {
-                    std::io::Error::other(
-                        "a question for a seat without the seat's signature, or with a request that is not this node's",
-                    )
-                })?;
-                let reply = inbox.join(request).await?;
+                let reply = inbox.join(asked(&question, data, &certificate)?).await?;
                 let answer = Answer { reply, nodes: directory.all() };
                 timeout(WRITE_TIMEOUT, write_frame(&mut stream, &Frame::Joined(answer.encode())))
                     .await
@@ -553,6 +547,21 @@ async fn receive<F: TakeForwarded + 'static>(
         }
     }
     Ok(())
+}
+
+/// What a node with this certificate asks for that is on the other end of a channel.
+fn asked(
+    question: &[u8],
+    data: ReportData,
+    certificate: &Certificate,
+) -> std::io::Result<JoinRequest> {
+    let (question, shown) =
+        Question::decode(question, data.transcript).map_err(std::io::Error::other)?;
+    question.verified(certificate, shown).ok_or_else(|| {
+        std::io::Error::other(
+            "a question for a seat without the seat's signature, or with a request that is not this node's",
+        )
+    })
 }
 
 /// A place for a forwarded request of so many bytes, if there is one.

@@ -20,7 +20,7 @@ use coco_attest::{
 use coco_consensus::LogEntry;
 use coco_governance::{
     CLOCKS_APART_MAX_S,
-    tables::{COSE_HISTORY, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
+    tables::{COSE_HISTORY, NODES_ATTESTATIONS, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
 };
 use coco_kv::{MapImage, MapName, MapView, StateImage, WriteSet, WriteSetView};
 use coco_ledger::{EntryView, GenesisNode, NODES_MAP};
@@ -29,9 +29,6 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::replica::Replica;
-
-/// `node id -> JSON`: what a node has shown last, and what was found.
-pub const ATTESTATIONS_MAP: &str = "public:coco.internal.attestations";
 
 /// What a node shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +74,7 @@ impl ShownEvidence {
     }
 }
 
-/// A row of [`ATTESTATIONS_MAP`].
+/// A row of [`NODES_ATTESTATIONS`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -107,14 +104,14 @@ impl Row {
     }
 }
 
-/// What a row of [`ATTESTATIONS_MAP`] says: the class by its name, and what the node has shown; nothing when it cannot be read.
+/// What a row of [`NODES_ATTESTATIONS`] says: the class by its name, and what the node has shown; nothing when it cannot be read.
 #[must_use]
 pub fn read_attestation(row: &[u8]) -> Option<(String, ShownEvidence)> {
     let row: Row = serde_json::from_slice(row).ok()?;
     Some((row.class.clone(), row.shown().ok()?))
 }
 
-/// A row of [`ATTESTATIONS_MAP`] that is not believed.
+/// A row of [`NODES_ATTESTATIONS`] that is not believed.
 #[derive(Debug, Error)]
 pub enum AttestationRowError {
     /// Not the JSON that is written there.
@@ -207,7 +204,7 @@ impl Replica {
         let row = row(shown, attested, self.block_time_ms() / 1000);
         let row = serde_json::to_vec(&row).expect("text and numbers have a JSON form");
         let node = attested.claims().node.to_string();
-        writes.insert(&MapName::from_static(ATTESTATIONS_MAP), node.as_bytes(), row);
+        writes.insert(&MapName::from_static(NODES_ATTESTATIONS), node.as_bytes(), row);
     }
 
     /// What members admit; nothing when the service has none who could.
@@ -243,7 +240,7 @@ impl Replica {
 
 /// Whether there is something to check.
 fn says_of_nodes(writes: &WriteSetView<'_>) -> bool {
-    writes.maps().iter().any(|map| [ATTESTATIONS_MAP, NODES_MAP].contains(&map.name()))
+    writes.maps().iter().any(|map| [NODES_MAP].contains(&map.name()))
 }
 
 /// What is known before an entry.
@@ -268,7 +265,7 @@ fn check_entry(
     };
     let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
     let mut shown = BTreeMap::new();
-    for (key, row) in rows(ATTESTATIONS_MAP) {
+    for (key, row) in rows(NODES_ATTESTATIONS) {
         let code = check_row(key, row, &before.policy, &before.times);
         shown.insert(key, code.map_err(|error| (text(key), error))?);
     }
@@ -372,7 +369,7 @@ impl AttestationAudit {
         for (map, key, row) in writes.iter() {
             match map {
                 NODES_MAP => self.note_code(key, row),
-                ATTESTATIONS_MAP => self.appraised += u64::from(row.is_some()),
+                NODES_ATTESTATIONS => self.appraised += u64::from(row.is_some()),
                 VIRTUAL_MEASUREMENTS => {
                     self.manifests.virtual_measurements.retain(|other| other != key);
                     let admitted = row.map(|_| key.to_vec());
@@ -414,3 +411,6 @@ fn only(running: &[Digest]) -> AppraisalPolicy {
         ..AppraisalPolicy::none(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,7 @@ mod snapshots;
 mod storage;
 
 pub use attestations::{
-    ATTESTATIONS_MAP, AttestationAudit, AttestationError, AttestationRowError, ShownEvidence,
-    read_attestation,
+    AttestationAudit, AttestationError, AttestationRowError, ShownEvidence, read_attestation,
 };
 pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};

@@ -18,8 +18,8 @@ use super::{
     leases::{self, Leases},
 };
 use crate::tables::{
-    self, ENCRYPTED_SUBMITTED_SHARES, NODE_FIELDS_KEPT, NODES_ENDORSED_CERTIFICATES, NODES_INFO,
-    NODES_LEASES, VIRTUAL_MEASUREMENTS, singleton_key,
+    self, ENCRYPTED_SUBMITTED_SHARES, NODE_FIELDS_KEPT, NODES_ATTESTATIONS,
+    NODES_ENDORSED_CERTIFICATES, NODES_INFO, NODES_LEASES, VIRTUAL_MEASUREMENTS, singleton_key,
 };
 use crate::{GovernanceError, recovery::is_holder};
 
@@ -33,6 +33,7 @@ pub(super) fn check(
     let may = [
         NODES_INFO,
         NODES_LEASES,
+        NODES_ATTESTATIONS,
         NODES_ENDORSED_CERTIFICATES,
         CONFIGURATION,
         ENCRYPTED_SUBMITTED_SHARES,

@@ -11,11 +11,14 @@ use coco_api::{
 use coco_governance::{
     Engine, GovernanceError,
     rows::{InterfaceRow, NodeRow, Rows, ServiceRow, parse},
-    tables::{self, NODES_INFO, PREVIOUS_SERVICE_IDENTITY, SERVICE_CONFIG, SERVICE_INFO},
+    tables::{
+        self, NODES_ATTESTATIONS, NODES_INFO, PREVIOUS_SERVICE_IDENTITY, SERVICE_CONFIG,
+        SERVICE_INFO,
+    },
 };
 use coco_kv::{MapName, Snapshot};
 use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, LedgerSecrets};
-use coco_replica::{ATTESTATIONS_MAP, read_attestation};
+use coco_replica::read_attestation;
 use coco_types::{NodeId, Role, Seqno};
 use hyper::{StatusCode, header::HeaderValue};
 
@@ -336,7 +339,7 @@ fn own_quote(service: &Service) -> Result<Reply, GovernanceError> {
 
 /// What a node has shown last; those of the first entry have shown nothing.
 fn quote(rows: &mut Rows, node_id: String, row: NodeRow) -> Result<Quote, GovernanceError> {
-    let attestation = rows.get(ATTESTATIONS_MAP, node_id.as_bytes())?;
+    let attestation = rows.get(NODES_ATTESTATIONS, node_id.as_bytes())?;
     let attestation = attestation.and_then(|row| read_attestation(&row));
     let (class, raw, endorsements) = match attestation {
         Some((class, shown)) => {
