@@ -68,6 +68,8 @@ pub enum Bug {
     BelieveAnyProof,
     /// `coco-replica`: a node that members removed keeps its vote.
     KeepRemoved,
+    /// `coco-replica`: what a node shows is believed whatever it binds.
+    BelieveAnyEvidence,
     /// `coco-kv`: what a transaction read may have been written since.
     SkipReadCheck,
     /// `coco-kv`: ranges that a transaction read may have been written since.
@@ -87,7 +89,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const ALL: [Bug; 29] = [
+pub const ALL: [Bug; 30] = [
     Bug::AnswerBeforeSync,
     Bug::CountBeforeSync,
     Bug::ForgetVote,
@@ -109,6 +111,7 @@ pub const ALL: [Bug; 29] = [
     Bug::NameBeforeProof,
     Bug::BelieveAnyProof,
     Bug::KeepRemoved,
+    Bug::BelieveAnyEvidence,
     Bug::SkipReadCheck,
     Bug::SkipRangeCheck,
     Bug::CompactTooFar,

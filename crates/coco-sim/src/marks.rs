@@ -8,7 +8,7 @@ pub struct Marks(BTreeMap<&'static str, u64>);
 
 /// States that two thousand seeds must reach, each of them, half of them from where leases begin. Rarer ones have seeds of their own in
 /// the tests.
-pub const REQUIRED: [&str; 124] = [
+pub const REQUIRED: [&str; 127] = [
     "a client was told of an entry that did not survive",
     "a client was told of an earlier entry",
     "a client sent a transfer before the one that it follows",
@@ -128,6 +128,9 @@ pub const REQUIRED: [&str; 124] = [
     "a host put another network's snapshot in a snapshot's place",
     "a node started from another's snapshot",
     "a network that had lost its majority stood still",
+    "a host showed what its node had shown before",
+    "a host showed what another node runs",
+    "evidence of another node or channel was not believed",
     "a host withheld what its node runs",
     "a lease ended and its node was quarantined",
     "a node learned that its lease had ended",

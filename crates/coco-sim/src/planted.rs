@@ -163,6 +163,7 @@ pub const INSIDE: [Known<Bug>; coco_planted::ALL.len()] = [
     known(Bug::NameBeforeProof, 50, &["is not a COSE message of the form"]),
     known(Bug::BelieveAnyProof, 200, &["has another snapshot_"]),
     known(Bug::KeepRemoved, 210, &["not over"]),
+    known(Bug::BelieveAnyEvidence, 400, &["is not to be believed"]),
     known(Bug::SkipReadCheck, 10, &["was committed after"]),
     known(Bug::SkipRangeCheck, 30, &["was committed after"]),
     known(Bug::CompactTooFar, 20, &["makes another snapshot of", "at version", "and needs"]),

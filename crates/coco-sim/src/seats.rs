@@ -123,10 +123,10 @@ impl World {
         }
         let others: Vec<usize> = (0..self.machines.len()).filter(|other| *other != node).collect();
         let (seat, resumed) = (machine.seat, machine.resumed);
-        let (record, shown) = (machine.record.clone(), ShownEvidence::insecure_of(&machine.record));
-        let request = JoinRequest { node: record, shown, seat, resumed };
+        let record = machine.record.clone();
         if resumed.is_some() && replica.state().read().role() == Role::Primary {
-            return self.seat_asked(node, request);
+            let shown = ShownEvidence::insecure_of(&record);
+            return self.seat_asked(node, JoinRequest { node: record, shown, seat, resumed });
         }
         let hint = self.machines[node].hint.take();
         let to = match hint {
@@ -135,6 +135,8 @@ impl World {
             None => others[self.dice.place(others.len())],
         };
         if let Some(wait_us) = self.way(node, to) {
+            let shown = self.shows(&record);
+            let request = JoinRequest { node: record, shown, seat, resumed };
             self.plan_event(wait_us, Event::SeatAsked(to, Box::new(request)), None);
         }
     }
@@ -149,7 +151,7 @@ impl World {
             return;
         }
         for (id, reply) in answers {
-            self.marks.reach(match reply {
+            let state = match reply {
                 JoinReply::Admitted => "a node was admitted to its seat",
                 JoinReply::Later(coco_replica::JoinRefusal::Occupied(_)) => {
                     "a node asked for a seat whose node answers"
@@ -163,10 +165,13 @@ impl World {
                     "a node asked for a seat that is none"
                 }
                 JoinReply::Quarantined => "a node was told that its lease has ended",
-                JoinReply::NoSuchSeat | JoinReply::OtherCode => {
-                    panic!("every seat was there from the beginning, with the same code")
+                JoinReply::NoSuchSeat => panic!("every seat was there from the beginning"),
+                JoinReply::OtherCode => {
+                    self.is_not_believed(id);
+                    continue;
                 }
-            });
+            };
+            self.marks.reach(state);
             let Some(to) = self.machines.iter().position(|machine| machine.id == id) else {
                 continue;
             };

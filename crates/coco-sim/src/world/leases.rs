@@ -82,12 +82,13 @@ impl World {
         let Some(primary) = replica.state().read().primary() else { return };
         let Some(to) = self.machines.iter().position(|other| other.id == primary) else { return };
         let (record, seat) = (machine.record.clone(), machine.seat);
-        let shown = ShownEvidence::insecure_of(&record);
-        let request = JoinRequest { node: record, shown, seat, resumed: None };
         if to == node {
-            return self.shown(node, request);
+            let shown = ShownEvidence::insecure_of(&record);
+            return self.shown(node, JoinRequest { node: record, shown, seat, resumed: None });
         }
         if let Some(wait_us) = self.way(node, to) {
+            let shown = self.shows(&record);
+            let request = JoinRequest { node: record, shown, seat, resumed: None };
             self.plan_event(wait_us, Event::Shown(to, Box::new(request)), None);
         }
     }

@@ -10,7 +10,7 @@ use coco_consensus::Configuration;
 use coco_governance::{LeaseRow, tables::NODES_LEASES};
 use coco_kv::MapName;
 use coco_ledger::{LedgerSecrets, NODES_MAP, NodeRow, NodeStatus, read_node};
-use coco_replica::{Input, Introduction, IntroductionReply, ShownEvidence};
+use coco_replica::{Input, Introduction, IntroductionReply};
 use coco_types::NodeId;
 
 use super::{Event, OPERATOR_US_MAX, World};
@@ -62,7 +62,7 @@ impl World {
         }
         let Some(wait_us) = self.way(at, to) else { return };
         let node = self.machines[at].record_of_seat(&self.keys);
-        let shown = ShownEvidence::insecure_of(&node);
+        let shown = self.shows(&node);
         let introduction = Introduction { node, shown, public_key_pem: "double".into() };
         let input = Input::Introduce(Box::new(introduction));
         self.plan_event(wait_us, Event::Input(to, input), None);
@@ -124,9 +124,8 @@ impl World {
                 self.nodes.hints.extend(primary.map(|primary| (at, primary)));
             }
             IntroductionReply::Later => {}
-            IntroductionReply::NotBelieved(_) | IntroductionReply::TooMany => {
-                panic!("all run the same code, and few come: {reply:?}")
-            }
+            IntroductionReply::NotBelieved(_) => self.is_not_believed(self.machines[at].seat),
+            IntroductionReply::TooMany => panic!("few come"),
         }
     }
 
