@@ -6,7 +6,7 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -152,6 +152,17 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
 }
 
 fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+    judge_snp_machine(facts, &policy.machine)?;
+    let SnpFacts { measurement, host_data, id_key, guest_svn, .. } = facts;
+    let started = SnpStarted { measurement, host_data, id_key, guest_svn: *guest_svn };
+    judge_snp_code(PlatformId::Snp, &started, &policy.code)
+}
+
+/// Whether the machine is admitted, whatever runs there, and the level there that has asked.
+pub(crate) fn judge_snp_machine(
+    facts: &SnpFacts,
+    policy: &SnpMachinePolicy,
+) -> Result<(), AppraiseError> {
     let is_refused = |flag: &&Flag| match flag {
         Flag::Debug | Flag::Migration | Flag::MaskedKey => true,
         Flag::Smt => !policy.smt,
@@ -160,33 +171,45 @@ fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> 
     if let Some(flag) = facts.flags.iter().find(is_refused) {
         return Err(AppraiseError::Flag(*flag));
     }
-    judge_snp_machine(facts, policy)?;
+    judge_snp_processor(facts, policy)?;
     let max = policy.vmpl_max.min(VMPL_MAX);
     if facts.vmpl > max {
         return Err(AppraiseError::Vmpl { have: facts.vmpl, max });
     }
-    judge_snp_code(facts, policy)
+    Ok(())
 }
 
-/// Whether what runs there is admitted, with what the host gave it and by whom it was signed.
-fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
-    let runs = |code: &&SnpCode| code.measurement == facts.measurement;
-    let mut same = policy.code.iter().filter(runs).peekable();
+/// What was started as an SEV-SNP guest, what the host gave it, and by whom it was signed.
+pub(crate) struct SnpStarted<'a> {
+    pub(crate) measurement: &'a [u8; 48],
+    pub(crate) host_data: &'a [u8; 32],
+    pub(crate) id_key: &'a [u8; 48],
+    pub(crate) guest_svn: u32,
+}
+
+/// Whether what was started is admitted.
+pub(crate) fn judge_snp_code(
+    platform: PlatformId,
+    started: &SnpStarted<'_>,
+    admitted: &[SnpCode],
+) -> Result<(), AppraiseError> {
+    let runs = |code: &&SnpCode| code.measurement == *started.measurement;
+    let mut same = admitted.iter().filter(runs).peekable();
     if same.peek().is_none() {
-        let have = hex::encode(facts.measurement);
-        return Err(AppraiseError::Measurement { platform: PlatformId::Snp, have });
+        let have = hex::encode(started.measurement);
+        return Err(AppraiseError::Measurement { platform, have });
     }
     let has_data = |code: &&SnpCode| {
-        code.host_data.as_ref().is_none_or(|admitted| admitted.contains(&facts.host_data))
+        code.host_data.as_ref().is_none_or(|admitted| admitted.contains(started.host_data))
     };
-    let mut refused = AppraiseError::HostData { have: hex::encode(facts.host_data) };
+    let mut refused = AppraiseError::HostData { have: hex::encode(started.host_data) };
     for code in same.filter(has_data) {
         match &code.owner {
-            Some(owner) if !owner.id_keys.contains(&facts.id_key) => {
-                refused = AppraiseError::Owner { have: hex::encode(facts.id_key) };
+            Some(owner) if !owner.id_keys.contains(started.id_key) => {
+                refused = AppraiseError::Owner { have: hex::encode(started.id_key) };
             }
-            Some(owner) if facts.guest_svn < owner.guest_svn_min => {
-                let (have, need) = (facts.guest_svn, owner.guest_svn_min);
+            Some(owner) if started.guest_svn < owner.guest_svn_min => {
+                let (have, need) = (started.guest_svn, owner.guest_svn_min);
                 refused = AppraiseError::GuestSvn { have, need };
             }
             None | Some(_) => return Ok(()),
@@ -198,8 +221,8 @@ fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseEr
 /// The levels inside a guest end here. What is above was made for the host.
 const VMPL_MAX: u32 = 3;
 
-/// Whether the machine, its firmware and its key are admitted.
-fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+/// Whether the processor, its firmware and its key are admitted.
+fn judge_snp_processor(facts: &SnpFacts, policy: &SnpMachinePolicy) -> Result<(), AppraiseError> {
     if facts.version < policy.version_min {
         let (have, need) = (facts.version, policy.version_min);
         return Err(AppraiseError::ReportVersion { have, need });

@@ -40,7 +40,7 @@ pub use facts::{
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
     AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, SnpCode, SnpGenerationPolicy,
-    SnpOwner, SnpPolicy,
+    SnpMachinePolicy, SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};

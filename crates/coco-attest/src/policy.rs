@@ -44,6 +44,15 @@ impl AppraisalPolicy {
 /// What reports of AMD SEV-SNP have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnpPolicy {
+    /// Of the machine.
+    pub machine: SnpMachinePolicy,
+    /// What may run there.
+    pub code: Vec<SnpCode>,
+}
+
+/// What reports of AMD SEV-SNP have to say of the machine, whatever runs there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnpMachinePolicy {
     /// The processors, each with its conditions. Keys of Milan can be computed by whoever has had the machine (arXiv 2605.12990): name
     /// it with machines only.
     pub generations: BTreeMap<Generation, SnpGenerationPolicy>,
@@ -60,8 +69,6 @@ pub struct SnpPolicy {
     pub smt: bool,
     /// Whether the firmware must have checked that no two addresses name the same memory.
     pub alias_check: bool,
-    /// What may run there.
-    pub code: Vec<SnpCode>,
 }
 
 /// What is asked of processors of one generation.

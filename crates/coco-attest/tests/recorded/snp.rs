@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Expected, Flag,
     Generation, Link, Piece, PlatformFacts, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey,
-    SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
+    SnpMachinePolicy, SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise,
+    verify,
 };
 use coco_crypto::{MakerCertificate, Validity};
 use coco_types::NodeId;
@@ -50,7 +51,7 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
         host_data: Some(BTreeSet::from([facts.host_data])),
         owner: None,
     };
-    SnpPolicy {
+    let machine = SnpMachinePolicy {
         generations: BTreeMap::from([(facts.generation, machines)]),
         version_min: 3,
         vmpl_max: 0,
@@ -58,8 +59,8 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: facts.flags.contains(&Flag::Smt),
         alias_check: false,
-        code: vec![code],
-    }
+    };
+    SnpPolicy { machine, code: vec![code] }
 }
 
 fn policy(facts: &SnpFacts) -> AppraisalPolicy {
@@ -217,12 +218,12 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
         policy.snp.as_mut().expect("it has one")
     }
     fn milan(policy: &mut AppraisalPolicy) -> &mut SnpGenerationPolicy {
-        of(policy).generations.get_mut(&Generation::Milan).expect("it has it")
+        of(policy).machine.generations.get_mut(&Generation::Milan).expect("it has it")
     }
     let error = refused(&|policy| policy.snp = None);
     assert!(matches!(error, AppraiseError::PlatformNotAllowed(_)), "{error}");
     let error = refused(&|policy| {
-        of(policy).generations =
+        of(policy).machine.generations =
             BTreeMap::from([(Generation::Genoa, SnpGenerationPolicy::default())]);
     });
     assert_eq!(error, AppraiseError::Generation(Generation::Milan));
@@ -237,9 +238,9 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     };
     assert_eq!(error, tcb);
     assert_eq!(error.to_string(), "committed TCB: microcode is 219, and at least 220 is wanted");
-    let error = refused(&|policy| of(policy).version_min = 4);
+    let error = refused(&|policy| of(policy).machine.version_min = 4);
     assert_eq!(error, AppraiseError::ReportVersion { have: 3, need: 4 });
-    let error = refused(&|policy| of(policy).vcek = false);
+    let error = refused(&|policy| of(policy).machine.vcek = false);
     assert!(matches!(error, AppraiseError::Key { .. }), "{error}");
     let error = refused(&|policy| of(policy).code[0].measurement[0] ^= 1);
     assert!(matches!(error, AppraiseError::Measurement { .. }), "{error}");
@@ -272,7 +273,7 @@ fn what_the_vectors_shall_be_refused_for_they_are() {
         let Some((evidence, endorsements)) = snp(name, chain) else { continue };
         let mut policy = policy(&facts(&evidence, &endorsements, SUMMER_2025));
         let snp = policy.snp.as_mut().expect("it has one");
-        snp.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
+        snp.machine.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
         let bound = bound(&evidence);
         let expectation = Expected { node: NodeId([5; 32]), bound: &bound };
         let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &expectation);
