@@ -6,7 +6,7 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -130,6 +130,9 @@ fn judge(
         }
         PlatformFacts::Nitro(facts) => {
             policy.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
+        }
+        PlatformFacts::SnpCaci(facts) => {
+            policy.snp_caci.as_ref().map(|policy| caci::judge(facts, policy))
         }
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
@@ -297,6 +300,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Snp(facts) => hex::encode(facts.measurement),
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
+        PlatformFacts::SnpCaci(facts) => caci::measurement(facts),
     }
 }
 

@@ -3,7 +3,7 @@
 use coco_crypto::{CertificateError, SignatureInvalid, Validity};
 use thiserror::Error;
 
-use crate::{PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
+use crate::{EndorsementKind, PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
 
 /// A link of a maker's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Link {
     Between(usize),
     /// The root, by itself.
     Root,
+    /// Of the chain of whoever endorses a utility VM, from this certificate on; the signer's is 0.
+    Uvm(usize),
 }
 
 /// A piece of evidence or endorsements that has a period.
@@ -25,6 +27,10 @@ pub enum Piece {
     Authority(usize),
     /// The root.
     RootCertificate,
+    /// A certificate of the chain of whoever endorses a utility VM; the signer's is 0.
+    UvmCertificate(usize),
+    /// The endorsement of a utility VM.
+    UvmEndorsement,
 }
 
 /// Evidence or endorsements that do not prove what they say.
@@ -55,6 +61,32 @@ pub enum VerifyError {
         which: usize,
         /// What is wrong with it.
         source: CertificateError,
+    },
+    /// There are more endorsements of a kind, or fewer, than are looked at.
+    #[error("{found} endorsements of the kind {kind:?}, where {expected} are expected")]
+    EndorsementCount {
+        /// Of which kind.
+        kind: EndorsementKind,
+        /// How many came.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+    /// An endorsement that is no certificate is not what it claims to be.
+    #[error("the endorsement of the kind {kind:?}: {what}")]
+    EndorsementForm {
+        /// Which.
+        kind: EndorsementKind,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An endorsement is not signed by whom it names.
+    #[error(
+        "the endorsement of the kind {kind:?} is not signed by the key that its certificate names"
+    )]
+    EndorsementSignature {
+        /// Which.
+        kind: EndorsementKind,
     },
     /// The evidence does not follow its format.
     #[error("{what}, at byte {at} of the evidence")]
@@ -123,6 +155,14 @@ pub enum VerifyError {
         /// What differs.
         what: &'static str,
     },
+    /// What runs there is not what is endorsed.
+    #[error("the measurement {endorsed} is endorsed, and that of the evidence is {found}")]
+    OtherCode {
+        /// In hexadecimal.
+        endorsed: String,
+        /// In hexadecimal.
+        found: String,
+    },
 }
 
 /// Something about a machine that a policy may refuse.
@@ -188,6 +228,22 @@ pub enum AppraiseError {
     HostData {
         /// In hexadecimal.
         have: String,
+    },
+    /// A line of utility VMs that is not admitted.
+    #[error("utility VMs of {feed:?} by {did:?} are not admitted")]
+    Uvm {
+        /// Who endorses them.
+        did: String,
+        /// Their line.
+        feed: String,
+    },
+    /// The version of a utility VM is too low.
+    #[error("the security version of the utility VM is {have}, and at least {need} is wanted")]
+    UvmSvn {
+        /// What it has.
+        have: u64,
+        /// What is wanted.
+        need: u64,
     },
     /// Somebody else has signed the guest's identity, or nobody.
     #[error(

@@ -31,11 +31,13 @@ pub enum PlatformId {
     AzureSnp,
     /// An attestation document of AWS: of a Nitro enclave, or of an instance with `NitroTPM`.
     Nitro,
+    /// A report of AMD SEV-SNP of confidential containers of Azure.
+    SnpCaci,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Snp, Self::AzureSnp, Self::Nitro];
+    pub const ALL: [Self; 4] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -44,6 +46,7 @@ impl PlatformId {
             Self::Snp => "snp",
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
+            Self::SnpCaci => "snp-caci",
         }
     }
 
@@ -141,6 +144,8 @@ pub enum EndorsementKind {
     Certificate,
     /// A list of revoked certificates in DER.
     RevocationList,
+    /// What Microsoft says of a utility VM, in COSE: see [`signed_uvm_endorsement`](crate::signed_uvm_endorsement).
+    UvmEndorsement,
 }
 
 impl EndorsementKind {
@@ -149,11 +154,15 @@ impl EndorsementKind {
         match self {
             Self::Certificate => 1,
             Self::RevocationList => 2,
+            Self::UvmEndorsement => 5,
         }
     }
 
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Certificate, Self::RevocationList, Self::UvmEndorsement];
+
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Certificate, Self::RevocationList].into_iter().find(|kind| kind.number() == number)
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -212,6 +221,29 @@ impl Endorsements {
             read.map_err(|source| VerifyError::Endorsement { which, source })
         });
         read.collect()
+    }
+
+    /// Checks that there are no endorsements of other kinds than these, which nobody would look at.
+    pub(crate) fn check_kinds(&self, kinds: &[EndorsementKind]) -> Result<(), VerifyError> {
+        let other = self.items.iter().find(|item| !kinds.contains(&item.kind));
+        let Some(&Endorsement { kind, .. }) = other else { return Ok(()) };
+        Err(VerifyError::EndorsementCount { kind, found: self.of_kind(kind).count(), expected: 0 })
+    }
+
+    /// The one endorsement of this kind.
+    pub(crate) fn one(&self, kind: EndorsementKind) -> Result<&[u8], VerifyError> {
+        let mut of_kind = self.of_kind(kind);
+        match (of_kind.next(), of_kind.count()) {
+            (Some(item), 0) => Ok(&item.bytes),
+            (first, others) => {
+                let found = others.saturating_add(usize::from(first.is_some()));
+                Err(VerifyError::EndorsementCount { kind, found, expected: 1 })
+            }
+        }
+    }
+
+    fn of_kind(&self, kind: EndorsementKind) -> impl Iterator<Item = &Endorsement> {
+        self.items.iter().filter(move |item| item.kind == kind)
     }
 }
 
@@ -281,8 +313,8 @@ mod tests {
 
     #[test]
     fn endorsements_are_read_as_they_were_written() {
-        let kinds = [EndorsementKind::Certificate, EndorsementKind::RevocationList];
-        let items = kinds.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
+        let items =
+            EndorsementKind::ALL.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
         let endorsements = Endorsements { items: items.to_vec() };
         let bytes = endorsements.encode();
         assert_eq!(Endorsements::decode(&bytes), Ok(endorsements));

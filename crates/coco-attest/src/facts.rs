@@ -7,7 +7,7 @@ use std::{
 
 use coco_crypto::Validity;
 
-use crate::{PlatformId, error::Flag, snp::Generation, tpm::TpmPcrs};
+use crate::{PlatformId, caci::SnpCaciFacts, error::Flag, snp::Generation, tpm::TpmPcrs};
 
 /// How much a platform proves, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +59,8 @@ pub enum PlatformFacts {
     AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
     Nitro(NitroFacts),
+    /// Of confidential containers of Azure.
+    SnpCaci(Box<SnpCaciFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -226,6 +228,7 @@ impl Facts {
             PlatformFacts::Snp(_) => PlatformId::Snp,
             PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
+            PlatformFacts::SnpCaci(_) => PlatformId::SnpCaci,
         }
     }
 
@@ -233,7 +236,9 @@ impl Facts {
     #[must_use]
     pub const fn class(&self) -> TrustClass {
         match self.platform {
-            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
+            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) | PlatformFacts::SnpCaci(_) => {
+                TrustClass::Processor
+            }
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,

@@ -13,11 +13,14 @@
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
+//! | `caci` | confidential containers of Azure (C-ACI) on SEV-SNP, whose utility VM Microsoft endorses | `processor` | Microsoft, "Confidential containers on Azure Container Instances"; RFC 9052, RFC 9597; `did:x509` |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod attested;
 mod azure;
+mod caci;
+mod cbor;
 mod error;
 mod evidence;
 mod facts;
@@ -28,6 +31,10 @@ mod tpm;
 
 pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
 pub use azure::AzureEvidence;
+pub use caci::{
+    SECURITY_POLICY_BYTES_MAX, SnpCaciFacts, SnpCaciPolicy, UVM_ROOT, UvmFacts, UvmPolicy,
+    host_data_of_policy, signed_uvm_endorsement,
+};
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
@@ -68,6 +75,7 @@ pub fn verify(
         PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
         PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
         PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
+        PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
     }
 }
 

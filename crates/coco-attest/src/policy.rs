@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    caci::SnpCaciPolicy,
     facts::{SnpTcb, TrustClass},
     snp::Generation,
     tpm::TPM_PCR_BYTES,
@@ -24,6 +25,8 @@ pub struct AppraisalPolicy {
     pub azure_snp: Option<AzureSnpPolicy>,
     /// AWS.
     pub nitro: Option<NitroPolicy>,
+    /// Confidential containers of Azure.
+    pub snp_caci: Option<SnpCaciPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -37,6 +40,7 @@ impl AppraisalPolicy {
             snp: None,
             azure_snp: None,
             nitro: None,
+            snp_caci: None,
         }
     }
 }

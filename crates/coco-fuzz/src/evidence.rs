@@ -2,33 +2,82 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use coco_attest::{
-    AzureEvidence, Endorsements, Evidence, NITRO_PCR_BYTES, PlatformId, SNP_REPORT_BYTES, verify,
+    AzureEvidence, Endorsement, EndorsementKind, Endorsements, Evidence, NITRO_PCR_BYTES,
+    PlatformId, SNP_REPORT_BYTES, verify,
 };
-use coco_crypto::sha256;
+use coco_crypto::{
+    cose::{AttachedSign1, EMPTY_MAP},
+    sha256,
+};
+use coco_types::codec::{Reader, put_bytes};
 
 /// 1 June 2025.
 const NOW: u64 = 1_748_736_000;
 
+/// From this number on the body of the evidence stands behind its endorsements.
+const ENDORSED: u8 = 0x80;
+
 /// The roots are pinned, and no maker has signed anything of this: whatever verifies is a forgery.
 pub(crate) fn evidence(data: &[u8]) {
-    let Some((which, body)) = data.split_first() else { return };
-    let platform = PlatformId::ALL[usize::from(*which) % PlatformId::ALL.len()];
-    let evidence = Evidence::new(platform, body.to_vec());
-    let found = verify(&evidence, &Endorsements::default(), NOW);
+    let Some((which, rest)) = data.split_first() else { return };
+    let platform = PlatformId::ALL[usize::from(which & !ENDORSED) % PlatformId::ALL.len()];
+    let mut reader = Reader::new(rest);
+    let endorsements = if which & ENDORSED == 0 {
+        Endorsements::default()
+    } else {
+        let Ok(bytes) = reader.bytes("endorsements") else { return };
+        let Ok(endorsements) = Endorsements::decode(bytes) else { return };
+        endorsements
+    };
+    let evidence = Evidence::new(platform, reader.rest().to_vec());
+    let found = verify(&evidence, &endorsements, NOW);
     assert!(found.is_err(), "it is believed: {found:?}");
 }
 
-/// A report of each version, a machine of Azure, and documents of AWS: well-formed, and signed by nobody.
+/// Evidence of each platform, and what comes with it: well-formed, and signed by nobody.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let reports = (1..=6).map(|version| input(0, &report(version)));
+    let reports = (1..=6).map(|version| input(PlatformId::Snp, &report(version)));
     let mut inputs: Vec<Vec<u8>> = reports.collect();
-    inputs.push(input(1, &azure().encode()));
-    inputs.extend([false, true].map(|is_open| input(2, &document(is_open))));
+    inputs.push(input(PlatformId::AzureSnp, &azure().encode()));
+    inputs.extend([false, true].map(|is_open| input(PlatformId::Nitro, &document(is_open))));
+    let uvm = (EndorsementKind::UvmEndorsement, utility_vm());
+    inputs.push(endorsed(PlatformId::SnpCaci, &[uvm], &report(3)));
     inputs
 }
 
-fn input(which: u8, body: &[u8]) -> Vec<u8> {
-    [&[which], body].concat()
+/// The number of a platform.
+fn number(platform: PlatformId) -> u8 {
+    let at = PlatformId::ALL.iter().position(|one| *one == platform).expect("it is one of them");
+    u8::try_from(at).expect("they are few")
+}
+
+fn input(platform: PlatformId, body: &[u8]) -> Vec<u8> {
+    [&[number(platform)], body].concat()
+}
+
+fn endorsed(platform: PlatformId, items: &[(EndorsementKind, Vec<u8>)], body: &[u8]) -> Vec<u8> {
+    let items = items.iter().map(|(kind, bytes)| Endorsement { kind: *kind, bytes: bytes.clone() });
+    let mut input = vec![ENDORSED | number(platform)];
+    put_bytes(&mut input, &Endorsements { items: items.collect() }.encode());
+    [input, body.to_vec()].concat()
+}
+
+/// What is said of a utility VM, in the older form.
+fn utility_vm() -> Vec<u8> {
+    let mut protected = vec![0xa6];
+    for part in [
+        &b"\x01\x38\x25\x03\x70application/json\x18\x21\x83\x41\x30\x41\x30\x41\x30"[..],
+        b"\x63iss\x78\x20did:x509:0:sha256:A::eku:1.2.3.4\x64feed\x61f",
+        b"\x6bsigningtime\xc1\x07",
+    ] {
+        protected.extend_from_slice(part);
+    }
+    let measurement = "ab".repeat(48);
+    let payload = format!(
+        r#"{{"x-ms-sevsnpvm-guestsvn":"22","x-ms-sevsnpvm-launchmeasurement":"{measurement}"}}"#
+    );
+    let (payload, signature) = (payload.as_bytes(), &[9; 384][..]);
+    AttachedSign1 { protected: &protected, unprotected: EMPTY_MAP, payload, signature }.encode()
 }
 
 fn report(version: u8) -> Vec<u8> {

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod azure;
+mod caci;
 mod data;
 mod nitro;
 mod snp;
