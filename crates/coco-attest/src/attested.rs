@@ -6,7 +6,7 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, maa, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -134,6 +134,7 @@ fn judge(
         PlatformFacts::SnpCaci(facts) => {
             policy.snp_caci.as_ref().map(|policy| caci::judge(facts, policy))
         }
+        PlatformFacts::Maa(facts) => policy.maa.as_ref().map(|policy| maa::judge(facts, policy)),
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
 }
@@ -301,6 +302,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
         PlatformFacts::SnpCaci(facts) => caci::measurement(facts),
+        PlatformFacts::Maa(facts) => maa::measurement(facts),
     }
 }
 

@@ -3,7 +3,9 @@
 use coco_crypto::{CertificateError, SignatureInvalid, Validity};
 use thiserror::Error;
 
-use crate::{EndorsementKind, PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
+use crate::{
+    EndorsementKind, MaaFlag, PlatformId, TrustClass, facts::TcbComponent, snp::Generation,
+};
 
 /// A link of a maker's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Piece {
     UvmCertificate(usize),
     /// The endorsement of a utility VM.
     UvmEndorsement,
+    /// A token.
+    Token,
 }
 
 /// Evidence or endorsements that do not prove what they say.
@@ -95,6 +99,26 @@ pub enum VerifyError {
         what: &'static str,
         /// Where.
         at: usize,
+    },
+    /// A token lacks something, or says it in another way, or something else than can be believed here.
+    #[error("the claim {name} of the token is not there, or not what it should be")]
+    Claim {
+        /// Which.
+        name: &'static str,
+    },
+    /// A token says something that nobody here knows how to take.
+    #[error("the claim {name:?} of the token is not known here")]
+    UnknownClaim {
+        /// Which, not longer than is shown.
+        name: String,
+    },
+    /// A token names another key than the one that came with it.
+    #[error("the token names the key {named:?}, and {found:?} came with it")]
+    OtherKey {
+        /// By the token.
+        named: String,
+        /// What came.
+        found: String,
     },
     /// A version, an algorithm or a processor that is not known here.
     #[error("{what} {found} is not known here")]
@@ -307,4 +331,47 @@ pub enum AppraiseError {
     /// Something about the machine.
     #[error("the machine has what the policy refuses: {0:?}")]
     Flag(Flag),
+    /// Something about what was started, by the word of a service.
+    #[error("the token says of the machine, or does not deny, what the policy refuses: {0:?}")]
+    MaaFlag(MaaFlag),
+    /// A service that is not believed.
+    #[error("tokens of {have:?} are not admitted")]
+    Issuer {
+        /// Whose token it is.
+        have: String,
+    },
+    /// A service that judged by a policy that is not admitted.
+    #[error("{issuer} judged by the policy {have}, which is not admitted")]
+    IssuerPolicy {
+        /// Who.
+        issuer: String,
+        /// SHA-256 of the policy.
+        have: coco_types::Digest,
+    },
+    /// A service that does not say what is wanted of a machine.
+    #[error("the service calls the machine {have:?}, which is not admitted")]
+    Compliance {
+        /// What it says.
+        have: String,
+    },
+    /// A register that has to be looked at was not.
+    #[error("the service has not looked at the register {at}")]
+    Register {
+        /// Which.
+        at: u8,
+    },
+    /// A machine, or where it is, that is not on a list.
+    #[error("the {what} {have:?} is not on the list")]
+    Instance {
+        /// What it is.
+        what: &'static str,
+        /// Which.
+        have: String,
+    },
+    /// Machines of this kind are not admitted.
+    #[error("{} machines are not admitted by tokens", if *.have { "confidential" } else { "other than confidential" })]
+    Confidential {
+        /// Whether a processor keeps others out.
+        have: bool,
+    },
 }

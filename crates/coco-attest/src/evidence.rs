@@ -33,11 +33,13 @@ pub enum PlatformId {
     Nitro,
     /// A report of AMD SEV-SNP of confidential containers of Azure.
     SnpCaci,
+    /// A token of Azure Attestation.
+    Maa,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci];
+    pub const ALL: [Self; 5] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci, Self::Maa];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -47,6 +49,7 @@ impl PlatformId {
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
             Self::SnpCaci => "snp-caci",
+            Self::Maa => "maa",
         }
     }
 
@@ -146,6 +149,8 @@ pub enum EndorsementKind {
     RevocationList,
     /// What Microsoft says of a utility VM, in COSE: see [`signed_uvm_endorsement`](crate::signed_uvm_endorsement).
     UvmEndorsement,
+    /// The key of a token's issuer, as a set of one in JSON: see [`maa_key_set`](crate::maa_key_set).
+    KeySet,
 }
 
 impl EndorsementKind {
@@ -155,11 +160,13 @@ impl EndorsementKind {
             Self::Certificate => 1,
             Self::RevocationList => 2,
             Self::UvmEndorsement => 5,
+            Self::KeySet => 6,
         }
     }
 
     /// All of them.
-    const ALL: [Self; 3] = [Self::Certificate, Self::RevocationList, Self::UvmEndorsement];
+    const ALL: [Self; 4] =
+        [Self::Certificate, Self::RevocationList, Self::UvmEndorsement, Self::KeySet];
 
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)

@@ -7,7 +7,9 @@ use std::{
 
 use coco_crypto::Validity;
 
-use crate::{PlatformId, caci::SnpCaciFacts, error::Flag, snp::Generation, tpm::TpmPcrs};
+use crate::{
+    PlatformId, caci::SnpCaciFacts, error::Flag, maa::MaaFacts, snp::Generation, tpm::TpmPcrs,
+};
 
 /// How much a platform proves, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +63,8 @@ pub enum PlatformFacts {
     Nitro(NitroFacts),
     /// Of confidential containers of Azure.
     SnpCaci(Box<SnpCaciFacts>),
+    /// Of a token of Azure Attestation, which is all that is known of the machine.
+    Maa(Box<MaaFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -229,19 +233,23 @@ impl Facts {
             PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
             PlatformFacts::SnpCaci(_) => PlatformId::SnpCaci,
+            PlatformFacts::Maa(_) => PlatformId::Maa,
         }
     }
 
     /// How much the platform proves.
     #[must_use]
-    pub const fn class(&self) -> TrustClass {
-        match self.platform {
+    pub fn class(&self) -> TrustClass {
+        match &self.platform {
             PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) | PlatformFacts::SnpCaci(_) => {
                 TrustClass::Processor
             }
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,
+            // By the word of Microsoft in either case.
+            PlatformFacts::Maa(facts) if facts.guest.is_some() => TrustClass::Processor,
+            PlatformFacts::Maa(_) => TrustClass::MeasuredBoot,
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
 //! | `caci` | confidential containers of Azure (C-ACI) on SEV-SNP, whose utility VM Microsoft endorses | `processor` | Microsoft, "Confidential containers on Azure Container Instances"; RFC 9052, RFC 9597; `did:x509` |
+//! | `maa` | tokens of Azure Attestation for virtual machines, where Microsoft is the verifier | that of what it has verified: `processor`, `measured_boot` | Microsoft, "Azure Attestation claim sets"; RFC 7515, 7517, 7519 |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -24,6 +25,7 @@ mod cbor;
 mod error;
 mod evidence;
 mod facts;
+mod maa;
 mod nitro;
 mod policy;
 mod snp;
@@ -43,6 +45,10 @@ pub use evidence::{
 pub use facts::{
     AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
     TrustClass,
+};
+pub use maa::{
+    MAA_TOKEN_BYTES_MAX, MaaFacts, MaaFlag, MaaGuest, MaaGuestPolicy, MaaIssuer, MaaPolicy,
+    maa_key_set,
 };
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
@@ -76,6 +82,7 @@ pub fn verify(
         PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
         PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
         PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
+        PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
     }
 }
 

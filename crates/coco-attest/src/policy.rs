@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     caci::SnpCaciPolicy,
     facts::{SnpTcb, TrustClass},
+    maa::MaaPolicy,
     snp::Generation,
     tpm::TPM_PCR_BYTES,
 };
@@ -27,6 +28,8 @@ pub struct AppraisalPolicy {
     pub nitro: Option<NitroPolicy>,
     /// Confidential containers of Azure.
     pub snp_caci: Option<SnpCaciPolicy>,
+    /// Azure Attestation.
+    pub maa: Option<MaaPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -41,6 +44,7 @@ impl AppraisalPolicy {
             azure_snp: None,
             nitro: None,
             snp_caci: None,
+            maa: None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     inputs.extend([false, true].map(|is_open| input(PlatformId::Nitro, &document(is_open))));
     let uvm = (EndorsementKind::UvmEndorsement, utility_vm());
     inputs.push(endorsed(PlatformId::SnpCaci, &[uvm], &report(3)));
+    let keys = (EndorsementKind::KeySet, key_set());
+    inputs.push(endorsed(PlatformId::Maa, &[keys], token().as_bytes()));
     inputs
 }
 
@@ -78,6 +80,19 @@ fn utility_vm() -> Vec<u8> {
     );
     let (payload, signature) = (payload.as_bytes(), &[9; 384][..]);
     AttachedSign1 { protected: &protected, unprotected: EMPTY_MAP, payload, signature }.encode()
+}
+
+/// Of one key.
+fn key_set() -> Vec<u8> {
+    let modulus = URL_SAFE_NO_PAD.encode([0x99; 256]);
+    format!(r#"{{"keys":[{{"e":"AQAB","kid":"k","kty":"RSA","n":"{modulus}"}}]}}"#).into_bytes()
+}
+
+/// Of Azure Attestation.
+fn token() -> String {
+    let payload = r#"{"exp":20,"iat":10,"iss":"i","nbf":10,"x-ms-attestation-type":"azurevm","x-ms-azurevm-attested-pcrs":[0],"x-ms-azurevm-vmid":"v","x-ms-policy-hash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","x-ms-runtime":{"client-payload":{"nonce":"AQID"}},"x-ms-ver":"1.0"}"#;
+    let parts = [&br#"{"alg":"RS256","kid":"k","typ":"JWT"}"#[..], payload.as_bytes(), &[9; 256]];
+    parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
 fn report(version: u8) -> Vec<u8> {

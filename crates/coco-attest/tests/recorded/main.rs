@@ -8,5 +8,6 @@
 mod azure;
 mod caci;
 mod data;
+mod maa;
 mod nitro;
 mod snp;
