@@ -6,7 +6,7 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, maa, verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, cca, maa, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -135,6 +135,7 @@ fn judge(
             policy.snp_caci.as_ref().map(|policy| caci::judge(facts, policy))
         }
         PlatformFacts::Maa(facts) => policy.maa.as_ref().map(|policy| maa::judge(facts, policy)),
+        PlatformFacts::Cca(facts) => policy.cca.as_ref().map(|policy| cca::judge(facts, policy)),
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
 }
@@ -303,6 +304,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
         PlatformFacts::SnpCaci(facts) => caci::measurement(facts),
         PlatformFacts::Maa(facts) => maa::measurement(facts),
+        PlatformFacts::Cca(facts) => cca::measurement(facts),
     }
 }
 

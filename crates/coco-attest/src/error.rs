@@ -368,6 +368,18 @@ pub enum AppraiseError {
         /// Which.
         have: String,
     },
+    /// A platform that is not in the state in which it keeps its secrets.
+    #[error("the platform is in the state {have:#06x}, and not secured")]
+    Lifecycle {
+        /// In which.
+        have: u16,
+    },
+    /// Firmware that is not admitted.
+    #[error("the firmware {have} is not admitted")]
+    Firmware {
+        /// What it is.
+        have: String,
+    },
     /// Machines of this kind are not admitted.
     #[error("{} machines are not admitted by tokens", if *.have { "confidential" } else { "other than confidential" })]
     Confidential {

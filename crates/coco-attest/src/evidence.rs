@@ -35,11 +35,14 @@ pub enum PlatformId {
     SnpCaci,
     /// A token of Azure Attestation.
     Maa,
+    /// A token of Arm CCA.
+    Cca,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci, Self::Maa];
+    pub const ALL: [Self; 6] =
+        [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci, Self::Maa, Self::Cca];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -50,6 +53,7 @@ impl PlatformId {
             Self::Nitro => "nitro",
             Self::SnpCaci => "snp-caci",
             Self::Maa => "maa",
+            Self::Cca => "cca",
         }
     }
 
@@ -151,6 +155,8 @@ pub enum EndorsementKind {
     UvmEndorsement,
     /// The key of a token's issuer, as a set of one in JSON: see [`maa_key_set`](crate::maa_key_set).
     KeySet,
+    /// The key of a machine that signs its evidence, in SPKI, where its maker gives no certificate for it: who believes it says so.
+    AttestationKey,
 }
 
 impl EndorsementKind {
@@ -161,12 +167,18 @@ impl EndorsementKind {
             Self::RevocationList => 2,
             Self::UvmEndorsement => 5,
             Self::KeySet => 6,
+            Self::AttestationKey => 7,
         }
     }
 
     /// All of them.
-    const ALL: [Self; 4] =
-        [Self::Certificate, Self::RevocationList, Self::UvmEndorsement, Self::KeySet];
+    const ALL: [Self; 5] = [
+        Self::Certificate,
+        Self::RevocationList,
+        Self::UvmEndorsement,
+        Self::KeySet,
+        Self::AttestationKey,
+    ];
 
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)

@@ -8,7 +8,8 @@ use std::{
 use coco_crypto::Validity;
 
 use crate::{
-    PlatformId, caci::SnpCaciFacts, error::Flag, maa::MaaFacts, snp::Generation, tpm::TpmPcrs,
+    PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, maa::MaaFacts, snp::Generation,
+    tpm::TpmPcrs,
 };
 
 /// How much a platform proves, the least first.
@@ -65,6 +66,8 @@ pub enum PlatformFacts {
     SnpCaci(Box<SnpCaciFacts>),
     /// Of a token of Azure Attestation, which is all that is known of the machine.
     Maa(Box<MaaFacts>),
+    /// Of a token of Arm CCA.
+    Cca(Box<CcaFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -234,6 +237,7 @@ impl Facts {
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
             PlatformFacts::SnpCaci(_) => PlatformId::SnpCaci,
             PlatformFacts::Maa(_) => PlatformId::Maa,
+            PlatformFacts::Cca(_) => PlatformId::Cca,
         }
     }
 
@@ -241,9 +245,10 @@ impl Facts {
     #[must_use]
     pub fn class(&self) -> TrustClass {
         match &self.platform {
-            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) | PlatformFacts::SnpCaci(_) => {
-                TrustClass::Processor
-            }
+            PlatformFacts::Snp(_)
+            | PlatformFacts::AzureSnp(_)
+            | PlatformFacts::SnpCaci(_)
+            | PlatformFacts::Cca(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,

@@ -15,6 +15,7 @@
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
 //! | `caci` | confidential containers of Azure (C-ACI) on SEV-SNP, whose utility VM Microsoft endorses | `processor` | Microsoft, "Confidential containers on Azure Container Instances"; RFC 9052, RFC 9597; `did:x509` |
 //! | `maa` | tokens of Azure Attestation for virtual machines, where Microsoft is the verifier | that of what it has verified: `processor`, `measured_boot` | Microsoft, "Azure Attestation claim sets"; RFC 7515, 7517, 7519 |
+//! | `cca` | tokens of Arm CCA, experimental | `processor` | Arm DEN0137 (Realm Management Monitor); draft-ffm-rats-cca-token-00; RFC 9052 |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -22,6 +23,7 @@ mod attested;
 mod azure;
 mod caci;
 mod cbor;
+mod cca;
 mod error;
 mod evidence;
 mod facts;
@@ -37,6 +39,7 @@ pub use caci::{
     SECURITY_POLICY_BYTES_MAX, SnpCaciFacts, SnpCaciPolicy, UVM_ROOT, UvmFacts, UvmPolicy,
     host_data_of_policy, signed_uvm_endorsement,
 };
+pub use cca::{CCA_TOKEN_BYTES_MAX, CcaCode, CcaComponent, CcaFacts, CcaFirmware, CcaPolicy};
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
@@ -83,6 +86,7 @@ pub fn verify(
         PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
         PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
         PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
+        PlatformId::Cca => cca::verify(&evidence.body, endorsements),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     caci::SnpCaciPolicy,
+    cca::CcaPolicy,
     facts::{SnpTcb, TrustClass},
     maa::MaaPolicy,
     snp::Generation,
@@ -30,6 +31,8 @@ pub struct AppraisalPolicy {
     pub snp_caci: Option<SnpCaciPolicy>,
     /// Azure Attestation.
     pub maa: Option<MaaPolicy>,
+    /// Arm CCA.
+    pub cca: Option<CcaPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -45,6 +48,7 @@ impl AppraisalPolicy {
             nitro: None,
             snp_caci: None,
             maa: None,
+            cca: None,
         }
     }
 }

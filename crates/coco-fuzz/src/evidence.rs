@@ -44,6 +44,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     inputs.push(endorsed(PlatformId::SnpCaci, &[uvm], &report(3)));
     let keys = (EndorsementKind::KeySet, key_set());
     inputs.push(endorsed(PlatformId::Maa, &[keys], token().as_bytes()));
+    let key = (EndorsementKind::AttestationKey, SPKI_P384.to_vec());
+    inputs.push(endorsed(PlatformId::Cca, &[key], &realm()));
     inputs
 }
 
@@ -123,6 +125,28 @@ fn azure() -> AzureEvidence {
     quote.extend_from_slice(b"\0\0\0\x01\0\x0b\x03\xff\xff\xff\0\x20");
     quote.extend_from_slice(&sha256(pcrs.as_flattened()).0);
     AzureEvidence { hcl_report, quote, signature: vec![1; 256], pcrs }
+}
+
+/// A key on P-384: the generator of the curve.
+const SPKI_P384: &[u8] = b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00\x04\
+    \xaa\x87\xca\x22\xbe\x8b\x05\x37\x8e\xb1\xc7\x1e\xf3\x20\xad\x74\x6e\x1d\x3b\x62\x8b\xa7\x9b\x98\x59\xf7\x41\xe0\x82\x54\x2a\x38\
+    \x55\x02\xf2\x5d\xbf\x55\x29\x6c\x3a\x54\x5e\x38\x72\x76\x0a\xb7\x36\x17\xde\x4a\x96\x26\x2c\x6f\x5d\x9e\x98\xbf\x92\x92\xdc\x29\
+    \xf8\xf4\x1d\xbd\x28\x9a\x14\x7c\xe9\xda\x31\x13\xb5\xf0\xb8\xc0\x0a\x60\xb1\xce\x1d\x7e\x81\x9d\x7a\x43\x1d\x7c\x90\xea\x0e\x5f";
+
+/// A token of Arm CCA, whose parts have one claim each.
+fn realm() -> Vec<u8> {
+    let part = |payload: &[u8]| {
+        let (protected, signature) = (&[0xa1, 0x01, 0x38, 0x22][..], &[9; 96][..]);
+        AttachedSign1 { protected, unprotected: EMPTY_MAP, payload, signature }.encode()
+    };
+    let (platform, realm) =
+        (part(&[0xa1, 0x19, 0x09, 0x5b, 0x19, 0x30, 0x03]), part(&[0xa1, 0x0a, 0x40]));
+    let sized = |bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).expect("it is short");
+        [&[0x58, length], bytes].concat()
+    };
+    let head = [0xd9, 0x01, 0x8f, 0xa2, 0x19, 0xac, 0xca];
+    [&head[..], &sized(&platform), &[0x19, 0xac, 0xd1], &sized(&realm)].concat()
 }
 
 /// In CBOR, with the length of the map before it or its end marked.

@@ -7,6 +7,7 @@
 
 mod azure;
 mod caci;
+mod cca;
 mod data;
 mod maa;
 mod nitro;
