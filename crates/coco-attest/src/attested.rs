@@ -6,7 +6,8 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, cca, maa, verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, cca, maa, vbs,
+    verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -136,6 +137,9 @@ fn judge(
         }
         PlatformFacts::Maa(facts) => policy.maa.as_ref().map(|policy| maa::judge(facts, policy)),
         PlatformFacts::Cca(facts) => policy.cca.as_ref().map(|policy| cca::judge(facts, policy)),
+        PlatformFacts::VbsEnclave(facts) => {
+            policy.vbs_enclave.as_ref().map(|policy| vbs::judge(facts, policy))
+        }
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
 }
@@ -305,6 +309,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::SnpCaci(facts) => caci::measurement(facts),
         PlatformFacts::Maa(facts) => maa::measurement(facts),
         PlatformFacts::Cca(facts) => cca::measurement(facts),
+        PlatformFacts::VbsEnclave(facts) => vbs::measurement(facts),
     }
 }
 

@@ -380,6 +380,16 @@ pub enum AppraiseError {
         /// What it is.
         have: String,
     },
+    /// A version that is too low.
+    #[error("the version of the {what} is {have}, and at least {need} is wanted")]
+    Svn {
+        /// Of what.
+        what: &'static str,
+        /// What it has.
+        have: u32,
+        /// What is wanted.
+        need: u32,
+    },
     /// Machines of this kind are not admitted.
     #[error("{} machines are not admitted by tokens", if *.have { "confidential" } else { "other than confidential" })]
     Confidential {

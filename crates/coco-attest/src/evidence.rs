@@ -37,12 +37,21 @@ pub enum PlatformId {
     Maa,
     /// A token of Arm CCA.
     Cca,
+    /// A report of an enclave of Windows.
+    VbsEnclave,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SnpCaci, Self::Maa, Self::Cca];
+    pub const ALL: [Self; 7] = [
+        Self::Snp,
+        Self::AzureSnp,
+        Self::Nitro,
+        Self::SnpCaci,
+        Self::Maa,
+        Self::Cca,
+        Self::VbsEnclave,
+    ];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -54,6 +63,7 @@ impl PlatformId {
             Self::SnpCaci => "snp-caci",
             Self::Maa => "maa",
             Self::Cca => "cca",
+            Self::VbsEnclave => "vbs-enclave",
         }
     }
 

@@ -9,7 +9,7 @@ use coco_crypto::Validity;
 
 use crate::{
     PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, maa::MaaFacts, snp::Generation,
-    tpm::TpmPcrs,
+    tpm::TpmPcrs, vbs::VbsEnclaveFacts,
 };
 
 /// How much a platform proves, the least first.
@@ -68,6 +68,8 @@ pub enum PlatformFacts {
     Maa(Box<MaaFacts>),
     /// Of a token of Arm CCA.
     Cca(Box<CcaFacts>),
+    /// Of a report of an enclave of Windows.
+    VbsEnclave(Box<VbsEnclaveFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -238,6 +240,7 @@ impl Facts {
             PlatformFacts::SnpCaci(_) => PlatformId::SnpCaci,
             PlatformFacts::Maa(_) => PlatformId::Maa,
             PlatformFacts::Cca(_) => PlatformId::Cca,
+            PlatformFacts::VbsEnclave(_) => PlatformId::VbsEnclave,
         }
     }
 
@@ -251,7 +254,7 @@ impl Facts {
             | PlatformFacts::Cca(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
-            PlatformFacts::Nitro(_) => TrustClass::Hypervisor,
+            PlatformFacts::Nitro(_) | PlatformFacts::VbsEnclave(_) => TrustClass::Hypervisor,
             // By the word of Microsoft in either case.
             PlatformFacts::Maa(facts) if facts.guest.is_some() => TrustClass::Processor,
             PlatformFacts::Maa(_) => TrustClass::MeasuredBoot,

@@ -16,6 +16,7 @@
 //! | `caci` | confidential containers of Azure (C-ACI) on SEV-SNP, whose utility VM Microsoft endorses | `processor` | Microsoft, "Confidential containers on Azure Container Instances"; RFC 9052, RFC 9597; `did:x509` |
 //! | `maa` | tokens of Azure Attestation for virtual machines, where Microsoft is the verifier | that of what it has verified: `processor`, `measured_boot` | Microsoft, "Azure Attestation claim sets"; RFC 7515, 7517, 7519 |
 //! | `cca` | tokens of Arm CCA, experimental | `processor` | Arm DEN0137 (Realm Management Monitor); draft-ffm-rats-cca-token-00; RFC 9052 |
+//! | `vbs` | enclaves of Windows (VBS), whose machine a Host Guardian Service or members themselves vouch for | `hypervisor` | Windows SDK, `ntenclv.h`; Microsoft, "Virtualization-based security enclaves" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -32,6 +33,7 @@ mod nitro;
 mod policy;
 mod snp;
 mod tpm;
+mod vbs;
 
 pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
 pub use azure::AzureEvidence;
@@ -60,6 +62,10 @@ pub use policy::{
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
+pub use vbs::{
+    VBS_REPORT_BYTES_MAX, VbsCode, VbsEnclaveFacts, VbsEnclavePolicy, VbsImage, VbsKey, VbsModule,
+    VbsProgram,
+};
 
 use coco_crypto::{MakerCertificate, Validity};
 
@@ -87,6 +93,7 @@ pub fn verify(
         PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
         PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
         PlatformId::Cca => cca::verify(&evidence.body, endorsements),
+        PlatformId::VbsEnclave => vbs::verify(&evidence.body, endorsements, &certificates, now),
     }
 }
 

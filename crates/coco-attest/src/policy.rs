@@ -9,6 +9,7 @@ use crate::{
     maa::MaaPolicy,
     snp::Generation,
     tpm::TPM_PCR_BYTES,
+    vbs::VbsEnclavePolicy,
 };
 
 /// What evidence has to prove. A platform that is not named is not admitted.
@@ -33,6 +34,8 @@ pub struct AppraisalPolicy {
     pub maa: Option<MaaPolicy>,
     /// Arm CCA.
     pub cca: Option<CcaPolicy>,
+    /// Enclaves of Windows.
+    pub vbs_enclave: Option<VbsEnclavePolicy>,
 }
 
 impl AppraisalPolicy {
@@ -49,6 +52,7 @@ impl AppraisalPolicy {
             snp_caci: None,
             maa: None,
             cca: None,
+            vbs_enclave: None,
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     inputs.push(endorsed(PlatformId::Maa, &[keys], token().as_bytes()));
     let key = (EndorsementKind::AttestationKey, SPKI_P384.to_vec());
     inputs.push(endorsed(PlatformId::Cca, &[key], &realm()));
+    let key = (EndorsementKind::AttestationKey, spki_rsa());
+    inputs.push(endorsed(PlatformId::VbsEnclave, &[key], &enclave()));
     inputs
 }
 
@@ -132,6 +134,24 @@ const SPKI_P384: &[u8] = b"\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\
     \xaa\x87\xca\x22\xbe\x8b\x05\x37\x8e\xb1\xc7\x1e\xf3\x20\xad\x74\x6e\x1d\x3b\x62\x8b\xa7\x9b\x98\x59\xf7\x41\xe0\x82\x54\x2a\x38\
     \x55\x02\xf2\x5d\xbf\x55\x29\x6c\x3a\x54\x5e\x38\x72\x76\x0a\xb7\x36\x17\xde\x4a\x96\x26\x2c\x6f\x5d\x9e\x98\xbf\x92\x92\xdc\x29\
     \xf8\xf4\x1d\xbd\x28\x9a\x14\x7c\xe9\xda\x31\x13\xb5\xf0\xb8\xc0\x0a\x60\xb1\xce\x1d\x7e\x81\x9d\x7a\x43\x1d\x7c\x90\xea\x0e\x5f";
+
+/// A key of RSA of 2048 bits.
+fn spki_rsa() -> Vec<u8> {
+    let mut spki = b"\x30\x82\x01\x22\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x03\x82\x01\x0f\x00".to_vec();
+    spki.extend_from_slice(b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00");
+    spki.extend_from_slice(&[0x99; 256]);
+    spki.extend_from_slice(b"\x02\x03\x01\x00\x01");
+    spki
+}
+
+/// A report of an enclave of Windows, with one module.
+fn enclave() -> Vec<u8> {
+    let name: Vec<u8> = "a.dll\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let module = [&1_u32.to_le_bytes()[..], &120_u32.to_le_bytes(), &[3; 100], &name].concat();
+    let report = [&344_u32.to_le_bytes()[..], &1_u32.to_le_bytes(), &[4; 216], &module].concat();
+    let header = [624, 1, 1, 344, 256, 0_u32].map(u32::to_le_bytes).concat();
+    [header, report, vec![9; 256]].concat()
+}
 
 /// A token of Arm CCA, whose parts have one claim each.
 fn realm() -> Vec<u8> {

@@ -10,5 +10,7 @@ mod caci;
 mod cca;
 mod data;
 mod maa;
+mod mint;
 mod nitro;
 mod snp;
+mod vbs;
