@@ -6,8 +6,8 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, cca, maa, vbs,
-    verify,
+    SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError, azure, caci, cca, gcp, maa,
+    tpm::TpmPcrs, vbs, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -140,6 +140,9 @@ fn judge(
         PlatformFacts::VbsEnclave(facts) => {
             policy.vbs_enclave.as_ref().map(|policy| vbs::judge(facts, policy))
         }
+        PlatformFacts::GcpVtpm(facts) => {
+            policy.gcp_vtpm.as_ref().map(|policy| gcp::judge(facts, policy))
+        }
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
 }
@@ -149,11 +152,7 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
     if policy.secure_boot && !facts.secure_boot {
         return Err(AppraiseError::SecureBoot);
     }
-    let runs = |code: &PcrCode| {
-        let is = |(at, value): (&u8, &_)| facts.pcrs.get(usize::from(*at)) == Some(value);
-        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
-    };
-    if policy.code.iter().any(runs) {
+    if is_started(&facts.pcrs, &policy.code) {
         return Ok(());
     }
     let have = azure::measurement(facts);
@@ -288,6 +287,15 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
     Err(AppraiseError::Measurement { platform: PlatformId::Nitro, have })
 }
 
+/// Whether registers with these values are those of an admitted program.
+pub(crate) fn is_started(pcrs: &TpmPcrs, admitted: &[PcrCode]) -> bool {
+    let runs = |code: &PcrCode| {
+        let is = |(at, value): (&u8, &_)| pcrs.get(usize::from(*at)) == Some(value);
+        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
+    };
+    admitted.iter().any(runs)
+}
+
 /// Whether these registers name a program: there are some, and none that whoever runs there can set.
 fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
     let mut registers = registers.peekable();
@@ -310,6 +318,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Maa(facts) => maa::measurement(facts),
         PlatformFacts::Cca(facts) => cca::measurement(facts),
         PlatformFacts::VbsEnclave(facts) => vbs::measurement(facts),
+        PlatformFacts::GcpVtpm(facts) => gcp::measurement(facts),
     }
 }
 

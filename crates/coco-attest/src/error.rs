@@ -390,6 +390,9 @@ pub enum AppraiseError {
         /// What is wanted.
         need: u32,
     },
+    /// A machine that no customer gets.
+    #[error("the machine is one of the cloud's own tests")]
+    NotProduction,
     /// Machines of this kind are not admitted.
     #[error("{} machines are not admitted by tokens", if *.have { "confidential" } else { "other than confidential" })]
     Confidential {

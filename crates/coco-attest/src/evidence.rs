@@ -39,11 +39,13 @@ pub enum PlatformId {
     Cca,
     /// A report of an enclave of Windows.
     VbsEnclave,
+    /// The TPM of a machine of Google Cloud: see [`GcpEvidence`](crate::GcpEvidence).
+    GcpVtpm,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Snp,
         Self::AzureSnp,
         Self::Nitro,
@@ -51,6 +53,7 @@ impl PlatformId {
         Self::Maa,
         Self::Cca,
         Self::VbsEnclave,
+        Self::GcpVtpm,
     ];
 
     /// Its name in manifests and logs.
@@ -64,6 +67,7 @@ impl PlatformId {
             Self::Maa => "maa",
             Self::Cca => "cca",
             Self::VbsEnclave => "vbs-enclave",
+            Self::GcpVtpm => "gcp-vtpm",
         }
     }
 

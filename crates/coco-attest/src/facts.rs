@@ -8,8 +8,8 @@ use std::{
 use coco_crypto::Validity;
 
 use crate::{
-    PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, maa::MaaFacts, snp::Generation,
-    tpm::TpmPcrs, vbs::VbsEnclaveFacts,
+    PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, gcp::GcpFacts, maa::MaaFacts,
+    snp::Generation, tpm::TpmPcrs, vbs::VbsEnclaveFacts,
 };
 
 /// How much a platform proves, the least first.
@@ -70,6 +70,8 @@ pub enum PlatformFacts {
     Cca(Box<CcaFacts>),
     /// Of a report of an enclave of Windows.
     VbsEnclave(Box<VbsEnclaveFacts>),
+    /// Of a machine of Google Cloud.
+    GcpVtpm(Box<GcpFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -241,6 +243,7 @@ impl Facts {
             PlatformFacts::Maa(_) => PlatformId::Maa,
             PlatformFacts::Cca(_) => PlatformId::Cca,
             PlatformFacts::VbsEnclave(_) => PlatformId::VbsEnclave,
+            PlatformFacts::GcpVtpm(_) => PlatformId::GcpVtpm,
         }
     }
 
@@ -257,7 +260,7 @@ impl Facts {
             PlatformFacts::Nitro(_) | PlatformFacts::VbsEnclave(_) => TrustClass::Hypervisor,
             // By the word of Microsoft in either case.
             PlatformFacts::Maa(facts) if facts.guest.is_some() => TrustClass::Processor,
-            PlatformFacts::Maa(_) => TrustClass::MeasuredBoot,
+            PlatformFacts::Maa(_) | PlatformFacts::GcpVtpm(_) => TrustClass::MeasuredBoot,
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `maa` | tokens of Azure Attestation for virtual machines, where Microsoft is the verifier | that of what it has verified: `processor`, `measured_boot` | Microsoft, "Azure Attestation claim sets"; RFC 7515, 7517, 7519 |
 //! | `cca` | tokens of Arm CCA, experimental | `processor` | Arm DEN0137 (Realm Management Monitor); draft-ffm-rats-cca-token-00; RFC 9052 |
 //! | `vbs` | enclaves of Windows (VBS), whose machine a Host Guardian Service or members themselves vouch for | `hypervisor` | Windows SDK, `ntenclv.h`; Microsoft, "Virtualization-based security enclaves" |
+//! | `gcp` | machines of Google Cloud, by the TPM of their host (`tpm`) | `measured_boot` | Google, go-tpm-tools; TCG, TPM 2.0 Library, part 2 |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -28,6 +29,7 @@ mod cca;
 mod error;
 mod evidence;
 mod facts;
+mod gcp;
 mod maa;
 mod nitro;
 mod policy;
@@ -51,6 +53,7 @@ pub use facts::{
     AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
     TrustClass,
 };
+pub use gcp::{GCP_ROOT, GcpEvidence, GcpFacts, GcpInstance, GcpPolicy};
 pub use maa::{
     MAA_TOKEN_BYTES_MAX, MaaFacts, MaaFlag, MaaGuest, MaaGuestPolicy, MaaIssuer, MaaPolicy,
     maa_key_set,
@@ -94,6 +97,7 @@ pub fn verify(
         PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
         PlatformId::Cca => cca::verify(&evidence.body, endorsements),
         PlatformId::VbsEnclave => vbs::verify(&evidence.body, endorsements, &certificates, now),
+        PlatformId::GcpVtpm => gcp::verify(&evidence.body, endorsements, &certificates, now),
     }
 }
 

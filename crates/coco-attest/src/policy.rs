@@ -6,6 +6,7 @@ use crate::{
     caci::SnpCaciPolicy,
     cca::CcaPolicy,
     facts::{SnpTcb, TrustClass},
+    gcp::GcpPolicy,
     maa::MaaPolicy,
     snp::Generation,
     tpm::TPM_PCR_BYTES,
@@ -36,6 +37,8 @@ pub struct AppraisalPolicy {
     pub cca: Option<CcaPolicy>,
     /// Enclaves of Windows.
     pub vbs_enclave: Option<VbsEnclavePolicy>,
+    /// Machines of Google Cloud, by their TPM.
+    pub gcp_vtpm: Option<GcpPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -53,6 +56,7 @@ impl AppraisalPolicy {
             maa: None,
             cca: None,
             vbs_enclave: None,
+            gcp_vtpm: None,
         }
     }
 }

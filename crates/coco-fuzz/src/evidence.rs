@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use coco_attest::{
-    AzureEvidence, Endorsement, EndorsementKind, Endorsements, Evidence, NITRO_PCR_BYTES,
-    PlatformId, SNP_REPORT_BYTES, verify,
+    AzureEvidence, Endorsement, EndorsementKind, Endorsements, Evidence, GcpEvidence,
+    NITRO_PCR_BYTES, PlatformId, SNP_REPORT_BYTES, verify,
 };
 use coco_crypto::{
     cose::{AttachedSign1, EMPTY_MAP},
@@ -48,6 +48,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     inputs.push(endorsed(PlatformId::Cca, &[key], &realm()));
     let key = (EndorsementKind::AttestationKey, spki_rsa());
     inputs.push(endorsed(PlatformId::VbsEnclave, &[key], &enclave()));
+    inputs.push(input(PlatformId::GcpVtpm, &gcp().encode()));
     inputs
 }
 
@@ -121,12 +122,27 @@ fn azure() -> AzureEvidence {
         hcl_report.extend_from_slice(&number.to_le_bytes());
     }
     hcl_report.extend_from_slice(text.as_bytes());
-    let pcrs = [[7; 32]; 24];
+    AzureEvidence { hcl_report, quote: quote(), signature: vec![1; 256], pcrs: PCRS }
+}
+
+/// The registers of a TPM.
+const PCRS: [[u8; 32]; 24] = [[7; 32]; 24];
+
+/// A quote of them.
+fn quote() -> Vec<u8> {
     let mut quote = b"\xffTCG\x80\x18\0\x02\0\x0b\0\x03any".to_vec();
     quote.extend_from_slice(&[0; 25]);
     quote.extend_from_slice(b"\0\0\0\x01\0\x0b\x03\xff\xff\xff\0\x20");
-    quote.extend_from_slice(&sha256(pcrs.as_flattened()).0);
-    AzureEvidence { hcl_report, quote, signature: vec![1; 256], pcrs }
+    quote.extend_from_slice(&sha256(PCRS.as_flattened()).0);
+    quote
+}
+
+fn gcp() -> GcpEvidence {
+    GcpEvidence {
+        quote: quote(),
+        signature: b"\x30\x06\x02\x01\x01\x02\x01\x01".to_vec(),
+        pcrs: PCRS,
+    }
 }
 
 /// A key on P-384: the generator of the curve.

@@ -9,6 +9,7 @@ mod azure;
 mod caci;
 mod cca;
 mod data;
+mod gcp;
 mod maa;
 mod mint;
 mod nitro;
