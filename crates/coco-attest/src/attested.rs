@@ -6,8 +6,8 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Endorsements, Evidence, Facts,
     Flag, Generation, NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId,
-    ReportData, SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, insecure,
-    verify,
+    ReportData, SnpCode, SnpFacts, SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError,
+    azure, caci, cca, gcp, insecure, maa, tpm::TpmPcrs, vbs, verify,
 };
 
 /// What is known of a node.
@@ -81,9 +81,14 @@ pub fn appraise(
     let measurement = measurement(&facts);
     let code = match facts.platform() {
         PlatformFacts::Insecure(facts) => facts.measurement,
-        PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) | PlatformFacts::Nitro(_) => {
-            sha256(measurement.as_bytes())
-        }
+        PlatformFacts::Snp(_)
+        | PlatformFacts::AzureSnp(_)
+        | PlatformFacts::Nitro(_)
+        | PlatformFacts::SnpCaci(_)
+        | PlatformFacts::Maa(_)
+        | PlatformFacts::Cca(_)
+        | PlatformFacts::VbsEnclave(_)
+        | PlatformFacts::GcpVtpm(_) => sha256(measurement.as_bytes()),
     };
     let claims = NodeClaims {
         node: expected.node,
@@ -137,6 +142,17 @@ impl AppraisalPolicy {
             PlatformFacts::Nitro(facts) => {
                 self.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
             }
+            PlatformFacts::SnpCaci(facts) => {
+                self.snp_caci.as_ref().map(|policy| caci::judge(facts, policy))
+            }
+            PlatformFacts::Maa(facts) => self.maa.as_ref().map(|policy| maa::judge(facts, policy)),
+            PlatformFacts::Cca(facts) => self.cca.as_ref().map(|policy| cca::judge(facts, policy)),
+            PlatformFacts::VbsEnclave(facts) => {
+                self.vbs_enclave.as_ref().map(|policy| vbs::judge(facts, policy))
+            }
+            PlatformFacts::GcpVtpm(facts) => {
+                self.gcp_vtpm.as_ref().map(|policy| gcp::judge(facts, policy))
+            }
         };
         judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
     }
@@ -147,11 +163,7 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
     if policy.secure_boot && !facts.secure_boot {
         return Err(AppraiseError::SecureBoot);
     }
-    let runs = |code: &PcrCode| {
-        let is = |(at, value): (&u8, &_)| facts.pcrs.get(usize::from(*at)) == Some(value);
-        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
-    };
-    if policy.code.iter().any(runs) {
+    if is_started(&facts.pcrs, &policy.code) {
         return Ok(());
     }
     let have = azure::measurement(facts);
@@ -159,6 +171,17 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
 }
 
 fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+    judge_snp_machine(facts, &policy.machine)?;
+    let SnpFacts { measurement, host_data, id_key, guest_svn, .. } = facts;
+    let started = SnpStarted { measurement, host_data, id_key, guest_svn: *guest_svn };
+    judge_snp_code(PlatformId::Snp, &started, &policy.code)
+}
+
+/// Whether the machine is admitted, whatever runs there, and the level there that has asked.
+pub(crate) fn judge_snp_machine(
+    facts: &SnpFacts,
+    policy: &SnpMachinePolicy,
+) -> Result<(), AppraiseError> {
     let is_refused = |flag: &&Flag| match flag {
         Flag::Debug | Flag::Migration | Flag::MaskedKey => true,
         Flag::Smt => !policy.smt,
@@ -167,33 +190,45 @@ fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> 
     if let Some(flag) = facts.flags.iter().find(is_refused) {
         return Err(AppraiseError::Flag(*flag));
     }
-    judge_snp_machine(facts, policy)?;
+    judge_snp_processor(facts, policy)?;
     let max = policy.vmpl_max.min(VMPL_MAX);
     if facts.vmpl > max {
         return Err(AppraiseError::Vmpl { have: facts.vmpl, max });
     }
-    judge_snp_code(facts, policy)
+    Ok(())
 }
 
-/// Whether what runs there is admitted, with what the host gave it and by whom it was signed.
-fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
-    let runs = |code: &&SnpCode| code.measurement == facts.measurement;
-    let mut same = policy.code.iter().filter(runs).peekable();
+/// What was started as an SEV-SNP guest, what the host gave it, and by whom it was signed.
+pub(crate) struct SnpStarted<'a> {
+    pub(crate) measurement: &'a [u8; 48],
+    pub(crate) host_data: &'a [u8; 32],
+    pub(crate) id_key: &'a [u8; 48],
+    pub(crate) guest_svn: u32,
+}
+
+/// Whether what was started is admitted.
+pub(crate) fn judge_snp_code(
+    platform: PlatformId,
+    started: &SnpStarted<'_>,
+    admitted: &[SnpCode],
+) -> Result<(), AppraiseError> {
+    let runs = |code: &&SnpCode| code.measurement == *started.measurement;
+    let mut same = admitted.iter().filter(runs).peekable();
     if same.peek().is_none() {
-        let have = hex::encode(facts.measurement);
-        return Err(AppraiseError::Measurement { platform: PlatformId::Snp, have });
+        let have = hex::encode(started.measurement);
+        return Err(AppraiseError::Measurement { platform, have });
     }
     let has_data = |code: &&SnpCode| {
-        code.host_data.as_ref().is_none_or(|admitted| admitted.contains(&facts.host_data))
+        code.host_data.as_ref().is_none_or(|admitted| admitted.contains(started.host_data))
     };
-    let mut refused = AppraiseError::HostData { have: hex::encode(facts.host_data) };
+    let mut refused = AppraiseError::HostData { have: hex::encode(started.host_data) };
     for code in same.filter(has_data) {
         match &code.owner {
-            Some(owner) if !owner.id_keys.contains(&facts.id_key) => {
-                refused = AppraiseError::Owner { have: hex::encode(facts.id_key) };
+            Some(owner) if !owner.id_keys.contains(started.id_key) => {
+                refused = AppraiseError::Owner { have: hex::encode(started.id_key) };
             }
-            Some(owner) if facts.guest_svn < owner.guest_svn_min => {
-                let (have, need) = (facts.guest_svn, owner.guest_svn_min);
+            Some(owner) if started.guest_svn < owner.guest_svn_min => {
+                let (have, need) = (started.guest_svn, owner.guest_svn_min);
                 refused = AppraiseError::GuestSvn { have, need };
             }
             None | Some(_) => return Ok(()),
@@ -205,8 +240,8 @@ fn judge_snp_code(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseEr
 /// The levels inside a guest end here. What is above was made for the host.
 const VMPL_MAX: u32 = 3;
 
-/// Whether the machine, its firmware and its key are admitted.
-fn judge_snp_machine(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> {
+/// Whether the processor, its firmware and its key are admitted.
+fn judge_snp_processor(facts: &SnpFacts, policy: &SnpMachinePolicy) -> Result<(), AppraiseError> {
     if facts.version < policy.version_min {
         let (have, need) = (facts.version, policy.version_min);
         return Err(AppraiseError::ReportVersion { have, need });
@@ -263,6 +298,15 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
     Err(AppraiseError::Measurement { platform: PlatformId::Nitro, have })
 }
 
+/// Whether registers with these values are those of an admitted program.
+pub(crate) fn is_started(pcrs: &TpmPcrs, admitted: &[PcrCode]) -> bool {
+    let runs = |code: &PcrCode| {
+        let is = |(at, value): (&u8, &_)| pcrs.get(usize::from(*at)) == Some(value);
+        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
+    };
+    admitted.iter().any(runs)
+}
+
 /// Whether these registers name a program: there are some, and none that whoever runs there can set.
 fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
     let mut registers = registers.peekable();
@@ -279,6 +323,11 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Snp(facts) => hex::encode(facts.measurement),
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
+        PlatformFacts::SnpCaci(facts) => caci::measurement(facts),
+        PlatformFacts::Maa(facts) => maa::measurement(facts),
+        PlatformFacts::Cca(facts) => cca::measurement(facts),
+        PlatformFacts::VbsEnclave(facts) => vbs::measurement(facts),
+        PlatformFacts::GcpVtpm(facts) => gcp::measurement(facts),
     }
 }
 

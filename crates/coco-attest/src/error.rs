@@ -3,7 +3,9 @@
 use coco_crypto::{CertificateError, SignatureInvalid, Validity};
 use thiserror::Error;
 
-use crate::{PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
+use crate::{
+    EndorsementKind, MaaFlag, PlatformId, TrustClass, facts::TcbComponent, snp::Generation,
+};
 
 /// A link of a maker's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Link {
     Between(usize),
     /// The root, by itself.
     Root,
+    /// Of the chain of whoever endorses a utility VM, from this certificate on; the signer's is 0.
+    Uvm(usize),
 }
 
 /// A piece of evidence or endorsements that has a period.
@@ -25,6 +29,12 @@ pub enum Piece {
     Authority(usize),
     /// The root.
     RootCertificate,
+    /// A certificate of the chain of whoever endorses a utility VM; the signer's is 0.
+    UvmCertificate(usize),
+    /// The endorsement of a utility VM.
+    UvmEndorsement,
+    /// A token.
+    Token,
 }
 
 /// Evidence or endorsements that do not prove what they say.
@@ -56,6 +66,32 @@ pub enum VerifyError {
         /// What is wrong with it.
         source: CertificateError,
     },
+    /// There are more endorsements of a kind, or fewer, than are looked at.
+    #[error("{found} endorsements of the kind {kind:?}, where {expected} are expected")]
+    EndorsementCount {
+        /// Of which kind.
+        kind: EndorsementKind,
+        /// How many came.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+    /// An endorsement that is no certificate is not what it claims to be.
+    #[error("the endorsement of the kind {kind:?}: {what}")]
+    EndorsementForm {
+        /// Which.
+        kind: EndorsementKind,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An endorsement is not signed by whom it names.
+    #[error(
+        "the endorsement of the kind {kind:?} is not signed by the key that its certificate names"
+    )]
+    EndorsementSignature {
+        /// Which.
+        kind: EndorsementKind,
+    },
     /// The evidence does not follow its format.
     #[error("{what}, at byte {at} of the evidence")]
     Malformed {
@@ -63,6 +99,26 @@ pub enum VerifyError {
         what: &'static str,
         /// Where.
         at: usize,
+    },
+    /// A token lacks something, or says it in another way, or something else than can be believed here.
+    #[error("the claim {name} of the token is not there, or not what it should be")]
+    Claim {
+        /// Which.
+        name: &'static str,
+    },
+    /// A token says something that nobody here knows how to take.
+    #[error("the claim {name:?} of the token is not known here")]
+    UnknownClaim {
+        /// Which, not longer than is shown.
+        name: String,
+    },
+    /// A token names another key than the one that came with it.
+    #[error("the token names the key {named:?}, and {found:?} came with it")]
+    OtherKey {
+        /// By the token.
+        named: String,
+        /// What came.
+        found: String,
     },
     /// A version, an algorithm or a processor that is not known here.
     #[error("{what} {found} is not known here")]
@@ -122,6 +178,14 @@ pub enum VerifyError {
     OtherMachine {
         /// What differs.
         what: &'static str,
+    },
+    /// What runs there is not what is endorsed.
+    #[error("the measurement {endorsed} is endorsed, and that of the evidence is {found}")]
+    OtherCode {
+        /// In hexadecimal.
+        endorsed: String,
+        /// In hexadecimal.
+        found: String,
     },
 }
 
@@ -189,6 +253,22 @@ pub enum AppraiseError {
         /// In hexadecimal.
         have: String,
     },
+    /// A line of utility VMs that is not admitted.
+    #[error("utility VMs of {feed:?} by {did:?} are not admitted")]
+    Uvm {
+        /// Who endorses them.
+        did: String,
+        /// Their line.
+        feed: String,
+    },
+    /// The version of a utility VM is too low.
+    #[error("the security version of the utility VM is {have}, and at least {need} is wanted")]
+    UvmSvn {
+        /// What it has.
+        have: u64,
+        /// What is wanted.
+        need: u64,
+    },
     /// Somebody else has signed the guest's identity, or nobody.
     #[error(
         "the guest's identity is signed by the key {have}, which is not admitted with this measurement"
@@ -251,4 +331,72 @@ pub enum AppraiseError {
     /// Something about the machine.
     #[error("the machine has what the policy refuses: {0:?}")]
     Flag(Flag),
+    /// Something about what was started, by the word of a service.
+    #[error("the token says of the machine, or does not deny, what the policy refuses: {0:?}")]
+    MaaFlag(MaaFlag),
+    /// A service that is not believed.
+    #[error("tokens of {have:?} are not admitted")]
+    Issuer {
+        /// Whose token it is.
+        have: String,
+    },
+    /// A service that judged by a policy that is not admitted.
+    #[error("{issuer} judged by the policy {have}, which is not admitted")]
+    IssuerPolicy {
+        /// Who.
+        issuer: String,
+        /// SHA-256 of the policy.
+        have: coco_types::Digest,
+    },
+    /// A service that does not say what is wanted of a machine.
+    #[error("the service calls the machine {have:?}, which is not admitted")]
+    Compliance {
+        /// What it says.
+        have: String,
+    },
+    /// A register that has to be looked at was not.
+    #[error("the service has not looked at the register {at}")]
+    Register {
+        /// Which.
+        at: u8,
+    },
+    /// A machine, or where it is, that is not on a list.
+    #[error("the {what} {have:?} is not on the list")]
+    Instance {
+        /// What it is.
+        what: &'static str,
+        /// Which.
+        have: String,
+    },
+    /// A platform that is not in the state in which it keeps its secrets.
+    #[error("the platform is in the state {have:#06x}, and not secured")]
+    Lifecycle {
+        /// In which.
+        have: u16,
+    },
+    /// Firmware that is not admitted.
+    #[error("the firmware {have} is not admitted")]
+    Firmware {
+        /// What it is.
+        have: String,
+    },
+    /// A version that is too low.
+    #[error("the version of the {what} is {have}, and at least {need} is wanted")]
+    Svn {
+        /// Of what.
+        what: &'static str,
+        /// What it has.
+        have: u32,
+        /// What is wanted.
+        need: u32,
+    },
+    /// A machine that no customer gets.
+    #[error("the machine is one of the cloud's own tests")]
+    NotProduction,
+    /// Machines of this kind are not admitted.
+    #[error("{} machines are not admitted by tokens", if *.have { "confidential" } else { "other than confidential" })]
+    Confidential {
+        /// Whether a processor keeps others out.
+        have: bool,
+    },
 }

@@ -33,11 +33,31 @@ pub enum PlatformId {
     AzureSnp,
     /// An attestation document of AWS: of a Nitro enclave, or of an instance with `NitroTPM`.
     Nitro,
+    /// A report of AMD SEV-SNP of confidential containers of Azure.
+    SnpCaci,
+    /// A token of Azure Attestation.
+    Maa,
+    /// A token of Arm CCA.
+    Cca,
+    /// A report of an enclave of Windows.
+    VbsEnclave,
+    /// The TPM of a machine of Google Cloud: see [`GcpEvidence`](crate::GcpEvidence).
+    GcpVtpm,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Insecure, Self::Snp, Self::AzureSnp, Self::Nitro];
+    pub const ALL: [Self; 9] = [
+        Self::Insecure,
+        Self::Snp,
+        Self::AzureSnp,
+        Self::Nitro,
+        Self::SnpCaci,
+        Self::Maa,
+        Self::Cca,
+        Self::VbsEnclave,
+        Self::GcpVtpm,
+    ];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -47,14 +67,25 @@ impl PlatformId {
             Self::Snp => "snp",
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
+            Self::SnpCaci => "snp-caci",
+            Self::Maa => "maa",
+            Self::Cca => "cca",
+            Self::VbsEnclave => "vbs-enclave",
+            Self::GcpVtpm => "gcp-vtpm",
         }
     }
 
     /// Whether it has room for 64 bytes to bind. A TPM binds as many as a hash has.
     pub(crate) const fn has_room(self) -> bool {
         match self {
-            Self::Insecure | Self::Snp | Self::Nitro => true,
-            Self::AzureSnp => false,
+            Self::Insecure
+            | Self::Snp
+            | Self::Nitro
+            | Self::SnpCaci
+            | Self::Maa
+            | Self::Cca
+            | Self::VbsEnclave => true,
+            Self::AzureSnp | Self::GcpVtpm => false,
         }
     }
 
@@ -64,7 +95,13 @@ impl PlatformId {
         match self {
             Self::Insecure => "Insecure_Virtual",
             Self::Snp => "AMD_SEV_SNP_v1",
-            Self::AzureSnp | Self::Nitro => self.name(),
+            Self::AzureSnp
+            | Self::Nitro
+            | Self::SnpCaci
+            | Self::Maa
+            | Self::Cca
+            | Self::VbsEnclave
+            | Self::GcpVtpm => self.name(),
         }
     }
 
@@ -162,6 +199,12 @@ pub enum EndorsementKind {
     Certificate,
     /// A list of revoked certificates in DER.
     RevocationList,
+    /// What Microsoft says of a utility VM, in COSE: see [`signed_uvm_endorsement`](crate::signed_uvm_endorsement).
+    UvmEndorsement,
+    /// The key of a token's issuer, as a set of one in JSON: see [`maa_key_set`](crate::maa_key_set).
+    KeySet,
+    /// The key of a machine that signs its evidence, in SPKI, where its maker gives no certificate for it: who believes it says so.
+    AttestationKey,
 }
 
 impl EndorsementKind {
@@ -170,11 +213,23 @@ impl EndorsementKind {
         match self {
             Self::Certificate => 1,
             Self::RevocationList => 2,
+            Self::UvmEndorsement => 5,
+            Self::KeySet => 6,
+            Self::AttestationKey => 7,
         }
     }
 
+    /// All of them.
+    const ALL: [Self; 5] = [
+        Self::Certificate,
+        Self::RevocationList,
+        Self::UvmEndorsement,
+        Self::KeySet,
+        Self::AttestationKey,
+    ];
+
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Certificate, Self::RevocationList].into_iter().find(|kind| kind.number() == number)
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }
 
@@ -240,6 +295,29 @@ impl Endorsements {
             read.map_err(|source| VerifyError::Endorsement { which, source })
         });
         read.collect()
+    }
+
+    /// Checks that there are no endorsements of other kinds than these, which nobody would look at.
+    pub(crate) fn check_kinds(&self, kinds: &[EndorsementKind]) -> Result<(), VerifyError> {
+        let other = self.items.iter().find(|item| !kinds.contains(&item.kind));
+        let Some(&Endorsement { kind, .. }) = other else { return Ok(()) };
+        Err(VerifyError::EndorsementCount { kind, found: self.of_kind(kind).count(), expected: 0 })
+    }
+
+    /// The one endorsement of this kind.
+    pub(crate) fn one(&self, kind: EndorsementKind) -> Result<&[u8], VerifyError> {
+        let mut of_kind = self.of_kind(kind);
+        match (of_kind.next(), of_kind.count()) {
+            (Some(item), 0) => Ok(&item.bytes),
+            (first, others) => {
+                let found = others.saturating_add(usize::from(first.is_some()));
+                Err(VerifyError::EndorsementCount { kind, found, expected: 1 })
+            }
+        }
+    }
+
+    fn of_kind(&self, kind: EndorsementKind) -> impl Iterator<Item = &Endorsement> {
+        self.items.iter().filter(move |item| item.kind == kind)
     }
 }
 
@@ -309,8 +387,8 @@ mod tests {
 
     #[test]
     fn endorsements_are_read_as_they_were_written() {
-        let kinds = [EndorsementKind::Certificate, EndorsementKind::RevocationList];
-        let items = kinds.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
+        let items =
+            EndorsementKind::ALL.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
         let endorsements = Endorsements { items: items.to_vec() };
         let bytes = endorsements.encode();
         assert_eq!(Endorsements::decode(&bytes), Ok(endorsements));

@@ -8,7 +8,10 @@ use std::{
 use coco_crypto::Validity;
 use coco_types::Digest;
 
-use crate::{PlatformId, error::Flag, snp::Generation, tpm::TpmPcrs};
+use crate::{
+    PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, gcp::GcpFacts, maa::MaaFacts,
+    snp::Generation, tpm::TpmPcrs, vbs::VbsEnclaveFacts,
+};
 
 /// How much a platform proves, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +65,16 @@ pub enum PlatformFacts {
     AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
     Nitro(NitroFacts),
+    /// Of confidential containers of Azure.
+    SnpCaci(Box<SnpCaciFacts>),
+    /// Of a token of Azure Attestation, which is all that is known of the machine.
+    Maa(Box<MaaFacts>),
+    /// Of a token of Arm CCA.
+    Cca(Box<CcaFacts>),
+    /// Of a report of an enclave of Windows.
+    VbsEnclave(Box<VbsEnclaveFacts>),
+    /// Of a machine of Google Cloud.
+    GcpVtpm(Box<GcpFacts>),
 }
 
 /// What the virtual platform says.
@@ -237,18 +250,29 @@ impl Facts {
             PlatformFacts::Snp(_) => PlatformId::Snp,
             PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
+            PlatformFacts::SnpCaci(_) => PlatformId::SnpCaci,
+            PlatformFacts::Maa(_) => PlatformId::Maa,
+            PlatformFacts::Cca(_) => PlatformId::Cca,
+            PlatformFacts::VbsEnclave(_) => PlatformId::VbsEnclave,
+            PlatformFacts::GcpVtpm(_) => PlatformId::GcpVtpm,
         }
     }
 
     /// How much the platform proves.
     #[must_use]
-    pub const fn class(&self) -> TrustClass {
-        match self.platform {
+    pub fn class(&self) -> TrustClass {
+        match &self.platform {
             PlatformFacts::Insecure(_) => TrustClass::Insecure,
-            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
+            PlatformFacts::Snp(_)
+            | PlatformFacts::AzureSnp(_)
+            | PlatformFacts::SnpCaci(_)
+            | PlatformFacts::Cca(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
-            PlatformFacts::Nitro(_) => TrustClass::Hypervisor,
+            PlatformFacts::Nitro(_) | PlatformFacts::VbsEnclave(_) => TrustClass::Hypervisor,
+            // By the word of Microsoft in either case.
+            PlatformFacts::Maa(facts) if facts.guest.is_some() => TrustClass::Processor,
+            PlatformFacts::Maa(_) | PlatformFacts::GcpVtpm(_) => TrustClass::MeasuredBoot,
         }
     }
 }

@@ -14,25 +14,41 @@
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
+//! | `caci` | confidential containers of Azure (C-ACI) on SEV-SNP, whose utility VM Microsoft endorses | `processor` | Microsoft, "Confidential containers on Azure Container Instances"; RFC 9052, RFC 9597; `did:x509` |
+//! | `maa` | tokens of Azure Attestation for virtual machines, where Microsoft is the verifier | that of what it has verified: `processor`, `measured_boot` | Microsoft, "Azure Attestation claim sets"; RFC 7515, 7517, 7519 |
+//! | `cca` | tokens of Arm CCA, experimental | `processor` | Arm DEN0137 (Realm Management Monitor); draft-ffm-rats-cca-token-00; RFC 9052 |
+//! | `vbs` | enclaves of Windows (VBS), whose machine a Host Guardian Service or members themselves vouch for | `hypervisor` | Windows SDK, `ntenclv.h`; Microsoft, "Virtualization-based security enclaves" |
+//! | `gcp` | machines of Google Cloud, by the TPM of their host (`tpm`) | `measured_boot` | Google, go-tpm-tools; TCG, TPM 2.0 Library, part 2 |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod attested;
 mod azure;
 mod binding;
+mod caci;
+mod cbor;
+mod cca;
 mod error;
 mod evidence;
 mod facts;
+mod gcp;
 mod insecure;
+mod maa;
 mod manifest;
 mod nitro;
 mod policy;
 mod snp;
 mod tpm;
+mod vbs;
 
 pub use attested::{AppraiseEvidenceError, Attested, NodeClaims, appraise};
 pub use azure::AzureEvidence;
 pub use binding::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, REPORT_DATA_BYTES, ReportData};
+pub use caci::{
+    SECURITY_POLICY_BYTES_MAX, SnpCaciFacts, SnpCaciPolicy, UVM_ROOT, UvmFacts, UvmPolicy,
+    host_data_of_policy, signed_uvm_endorsement,
+};
+pub use cca::{CCA_TOKEN_BYTES_MAX, CcaCode, CcaComponent, CcaFacts, CcaFirmware, CcaPolicy};
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
@@ -42,15 +58,24 @@ pub use facts::{
     AzureFacts, Facts, InsecureFacts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb,
     TcbComponent, TrustClass,
 };
+pub use gcp::{GCP_ROOT, GcpEvidence, GcpFacts, GcpInstance, GcpPolicy};
 pub use insecure::InsecureEvidence;
+pub use maa::{
+    MAA_TOKEN_BYTES_MAX, MaaFacts, MaaFlag, MaaGuest, MaaGuestPolicy, MaaIssuer, MaaPolicy,
+    maa_key_set,
+};
 pub use manifest::Manifests;
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
     AppraisalPolicy, AzureSnpPolicy, InsecurePolicy, NitroCode, NitroPolicy, PcrCode, SnpCode,
-    SnpGenerationPolicy, SnpOwner, SnpPolicy,
+    SnpGenerationPolicy, SnpMachinePolicy, SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
+pub use vbs::{
+    VBS_REPORT_BYTES_MAX, VbsCode, VbsEnclaveFacts, VbsEnclavePolicy, VbsImage, VbsKey, VbsModule,
+    VbsProgram,
+};
 
 use coco_crypto::{MakerCertificate, Validity};
 
@@ -76,6 +101,11 @@ pub fn verify(
         PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
         PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
         PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
+        PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
+        PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
+        PlatformId::Cca => cca::verify(&evidence.body, endorsements),
+        PlatformId::VbsEnclave => vbs::verify(&evidence.body, endorsements, &certificates, now),
+        PlatformId::GcpVtpm => gcp::verify(&evidence.body, endorsements, &certificates, now),
     }
 }
 

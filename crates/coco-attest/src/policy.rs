@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_types::Digest;
 
 use crate::{
+    caci::SnpCaciPolicy,
+    cca::CcaPolicy,
     facts::{SnpTcb, TrustClass},
+    gcp::GcpPolicy,
+    maa::MaaPolicy,
     snp::Generation,
     tpm::TPM_PCR_BYTES,
+    vbs::VbsEnclavePolicy,
 };
 
 /// What evidence has to prove. A platform that is not named is not admitted.
@@ -28,6 +33,16 @@ pub struct AppraisalPolicy {
     pub azure_snp: Option<AzureSnpPolicy>,
     /// AWS.
     pub nitro: Option<NitroPolicy>,
+    /// Confidential containers of Azure.
+    pub snp_caci: Option<SnpCaciPolicy>,
+    /// Azure Attestation.
+    pub maa: Option<MaaPolicy>,
+    /// Arm CCA.
+    pub cca: Option<CcaPolicy>,
+    /// Enclaves of Windows.
+    pub vbs_enclave: Option<VbsEnclavePolicy>,
+    /// Machines of Google Cloud, by their TPM.
+    pub gcp_vtpm: Option<GcpPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -42,6 +57,11 @@ impl AppraisalPolicy {
             snp: None,
             azure_snp: None,
             nitro: None,
+            snp_caci: None,
+            maa: None,
+            cca: None,
+            vbs_enclave: None,
+            gcp_vtpm: None,
         }
     }
 }
@@ -56,6 +76,15 @@ pub struct InsecurePolicy {
 /// What reports of AMD SEV-SNP have to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnpPolicy {
+    /// Of the machine.
+    pub machine: SnpMachinePolicy,
+    /// What may run there.
+    pub code: Vec<SnpCode>,
+}
+
+/// What reports of AMD SEV-SNP have to say of the machine, whatever runs there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnpMachinePolicy {
     /// The processors, each with its conditions. Keys of Milan can be computed by whoever has had the machine (arXiv 2605.12990): name
     /// it with machines only.
     pub generations: BTreeMap<Generation, SnpGenerationPolicy>,
@@ -72,8 +101,6 @@ pub struct SnpPolicy {
     pub smt: bool,
     /// Whether the firmware must have checked that no two addresses name the same memory.
     pub alias_check: bool,
-    /// What may run there.
-    pub code: Vec<SnpCode>,
 }
 
 /// What is asked of processors of one generation.

@@ -13,6 +13,7 @@ mod hash;
 mod key_pem;
 mod pem;
 mod rsa;
+mod rsa_key;
 mod secret;
 mod sharing;
 mod token_key;
@@ -29,6 +30,7 @@ pub use rsa::{
     DecryptError, DecryptionKey, EncryptError, EncryptionKey, EncryptionKeyError, RSA_BITS_MAX,
     RSA_BITS_MIN,
 };
+pub use rsa_key::{PssHash, RsaKey, RsaKeyError};
 pub use secret::SecretBytes;
 pub use sharing::{
     CombineError, DealError, RecoveryShare, SHARE_BYTES, SHARES_MAX, SHARING_SEED_BYTES, Share,

@@ -101,10 +101,7 @@ impl EncryptionKey {
     /// Never: an accepted key has both.
     #[must_use]
     pub fn components(&self) -> [Vec<u8>; 2] {
-        let spki = SubjectPublicKeyInfo::from_der(&self.spki);
-        let (_, spki) = spki.expect("an accepted key has an encoding");
-        let Ok(PublicKey::RSA(key)) = spki.parsed() else { unreachable!("it is a key of RSA") };
-        [key.modulus, key.exponent].map(|part| without_zeros(part).to_vec())
+        components(&self.spki)
     }
 
     /// Encrypts a message. The padding is random, from the library's own entropy: the same message gives other bytes each
@@ -207,6 +204,14 @@ impl DecryptionKey {
         let written = written.map_err(|_| DecryptError)?;
         Ok(SecretBytes::new(plain.expose()[..written].to_vec()))
     }
+}
+
+/// The modulus and the exponent of an accepted key of RSA, big-endian, without zeros at the front.
+pub(crate) fn components(spki: &[u8]) -> [Vec<u8>; 2] {
+    let spki = SubjectPublicKeyInfo::from_der(spki);
+    let (_, spki) = spki.expect("an accepted key has an encoding");
+    let Ok(PublicKey::RSA(key)) = spki.parsed() else { unreachable!("it is a key of RSA") };
+    [key.modulus, key.exponent].map(|part| without_zeros(part).to_vec())
 }
 
 const fn check_size(found: usize) -> Result<(), EncryptionKeyError> {

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::{
     Curve, PublicKey, RSA_BITS_MAX, RSA_BITS_MIN, SignatureInvalid,
     pem::{self, Label},
+    rsa::components,
 };
 
 /// A key by which no token is checked.
@@ -97,6 +98,18 @@ impl TokenKey {
         pem::encode(Label::PublicKey, self.spki_der())
     }
 
+    /// The modulus and the exponent of a key of RSA, big-endian, without zeros at the front.
+    ///
+    /// # Panics
+    /// Never: an accepted key has both.
+    #[must_use]
+    pub fn rsa_components(&self) -> Option<[Vec<u8>; 2]> {
+        match &self.0 {
+            Kind::Rsa(spki) => Some(components(spki)),
+            Kind::P256(_) => None,
+        }
+    }
+
     /// What tokens that it signs name as their algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> &'static str {
@@ -142,7 +155,7 @@ pub(crate) fn without_zeros(bytes: &[u8]) -> &[u8] {
 }
 
 /// A key of [`RSA_BITS_MAX`] has 550 bytes in SPKI; larger exponents than anybody uses add some.
-const SPKI_BYTES_MAX: usize = 1100;
+pub(crate) const SPKI_BYTES_MAX: usize = 1100;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +209,8 @@ mod tests {
             assert!(key.verify(message.as_bytes(), &signature).is_err());
             assert_eq!(TokenKey::from_spki_der(key.spki_der()).as_ref(), Ok(key));
         }
+        assert_eq!(rsa.rsa_components(), Some([bytes(MODULUS), vec![1, 0, 1]]));
+        assert_eq!(p256.rsa_components(), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn admits() -> SnpPolicy {
         host_data: Some(BTreeSet::from([[2; 32]])),
         owner: Some(owner),
     };
-    SnpPolicy {
+    let machine = SnpMachinePolicy {
         generations: BTreeMap::from([(Generation::Genoa, machines)]),
         version_min: 3,
         vmpl_max: 0,
@@ -46,8 +46,8 @@ fn admits() -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: false,
         alias_check: true,
-        code: vec![code],
-    }
+    };
+    SnpPolicy { machine, code: vec![code] }
 }
 
 fn registers() -> AzureFacts {
@@ -131,9 +131,9 @@ fn each_field_of_a_report_can_be_what_is_refused() {
 /// However much a policy admits.
 #[test]
 fn some_machines_are_never_admitted() {
-    let with = |change: &dyn Fn(&mut SnpPolicy, &mut SnpFacts)| {
+    let with = |change: &dyn Fn(&mut SnpMachinePolicy, &mut SnpFacts)| {
         let (mut policy, mut facts) = (policy(), report());
-        change(policy.snp.as_mut().expect("it has one"), &mut facts);
+        change(&mut policy.snp.as_mut().expect("it has one").machine, &mut facts);
         judged(PlatformFacts::Snp(Box::new(facts)), &policy)
     };
     let found = with(&|policy, facts| (policy.vmpl_max, facts.vmpl) = (u32::MAX, u32::MAX));

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_attest::{Endorsements, Evidence, PlatformId};
+use coco_attest::{Endorsements, Evidence, PlatformId, ReportData};
 use coco_crypto::MakerCertificate;
+use coco_types::{Digest, NodeId};
 
 /// A folder of recorded evidence; says that the test is skipped when it is not there.
 pub(crate) fn folder(name: &str) -> Option<PathBuf> {
@@ -46,6 +47,13 @@ pub(crate) fn certificate(path: &Path) -> MakerCertificate {
         _ => MakerCertificate::from_der(&bytes),
     };
     read.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a report with room for 64 bytes binds, whatever it was.
+pub(crate) fn report_data(bound: &[u8]) -> ReportData {
+    let (node, transcript) = bound.split_at(32);
+    let half = |bytes: &[u8]| bytes.try_into().expect("32 bytes");
+    ReportData { node: NodeId(half(node)), transcript: Digest(half(transcript)) }
 }
 
 /// Bytes from hexadecimal digits.

@@ -6,6 +6,12 @@
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod azure;
+mod caci;
+mod cca;
 mod data;
+mod gcp;
+mod maa;
+mod mint;
 mod nitro;
 mod snp;
+mod vbs;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Flag,
     Generation, Link, Piece, PlatformFacts, ReportData, SnpCode, SnpFacts, SnpGenerationPolicy,
-    SnpKey, SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
+    SnpKey, SnpMachinePolicy, SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError,
+    appraise, verify,
 };
 use coco_crypto::{MakerCertificate, Validity};
-use coco_types::{Digest, NodeId};
+use coco_types::Digest;
 
-use crate::data::{bytes, snp};
+use crate::data::{bytes, report_data, snp};
 
 const PEM: [&str; 3] = ["vcek.pem", "ask.pem", "ark.pem"];
 const DER: [&str; 3] = ["vcek.der", "ask.pem", "ark.pem"];
@@ -50,7 +51,7 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
         host_data: Some(BTreeSet::from([facts.host_data])),
         owner: None,
     };
-    SnpPolicy {
+    let machine = SnpMachinePolicy {
         generations: BTreeMap::from([(facts.generation, machines)]),
         version_min: 3,
         vmpl_max: 0,
@@ -58,18 +59,16 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: facts.flags.contains(&Flag::Smt),
         alias_check: false,
-        code: vec![code],
-    }
+    };
+    SnpPolicy { machine, code: vec![code] }
 }
 
 fn policy(facts: &SnpFacts) -> AppraisalPolicy {
     AppraisalPolicy { snp: Some(policy_of(facts)), ..AppraisalPolicy::none(7) }
 }
 
-/// What the report binds, whatever it was: two halves of 32 bytes.
 fn bound(evidence: &Evidence) -> ReportData {
-    let half = |at: usize| evidence.body[at..at + 32].try_into().expect("32 bytes");
-    ReportData { node: NodeId(half(0x50)), transcript: Digest(half(0x70)) }
+    report_data(&evidence.body[0x50..0x90])
 }
 
 #[test]
@@ -218,12 +217,12 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
         policy.snp.as_mut().expect("it has one")
     }
     fn milan(policy: &mut AppraisalPolicy) -> &mut SnpGenerationPolicy {
-        of(policy).generations.get_mut(&Generation::Milan).expect("it has it")
+        of(policy).machine.generations.get_mut(&Generation::Milan).expect("it has it")
     }
     let error = refused(&|policy| policy.snp = None);
     assert!(matches!(error, AppraiseError::PlatformNotAllowed(_)), "{error}");
     let error = refused(&|policy| {
-        of(policy).generations =
+        of(policy).machine.generations =
             BTreeMap::from([(Generation::Genoa, SnpGenerationPolicy::default())]);
     });
     assert_eq!(error, AppraiseError::Generation(Generation::Milan));
@@ -238,9 +237,9 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     };
     assert_eq!(error, tcb);
     assert_eq!(error.to_string(), "committed TCB: microcode is 219, and at least 220 is wanted");
-    let error = refused(&|policy| of(policy).version_min = 4);
+    let error = refused(&|policy| of(policy).machine.version_min = 4);
     assert_eq!(error, AppraiseError::ReportVersion { have: 3, need: 4 });
-    let error = refused(&|policy| of(policy).vcek = false);
+    let error = refused(&|policy| of(policy).machine.vcek = false);
     assert!(matches!(error, AppraiseError::Key { .. }), "{error}");
     let error = refused(&|policy| of(policy).code[0].measurement[0] ^= 1);
     assert!(matches!(error, AppraiseError::Measurement { .. }), "{error}");
@@ -272,7 +271,7 @@ fn what_the_vectors_shall_be_refused_for_they_are() {
         let Some((evidence, endorsements)) = snp(name, chain) else { continue };
         let mut policy = policy(&facts(&evidence, &endorsements, SUMMER_2025));
         let snp = policy.snp.as_mut().expect("it has one");
-        snp.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
+        snp.machine.vlek_providers.insert("CN=cc-us-east-2.amazonaws.com".to_owned());
         let bound = bound(&evidence);
         let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &bound);
         assert_eq!(found, Err(AppraiseEvidenceError::Appraise(expected)), "{name}");

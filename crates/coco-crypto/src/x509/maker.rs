@@ -2,20 +2,27 @@
 //!
 //! Their chains have a few links, each of which whoever appraises looks at by itself: what is read here is read strictly, and what is
 //! not looked at is believed by nobody. Keys are on a curve of [`Curve`](crate::Curve) and sign with its own hash, or are of RSA and
-//! sign with PSS under SHA-384 and a salt of 48 bytes, as those of AMD.
+//! sign with PSS under SHA-384 and a salt of 48 bytes, as those of AMD, or under PKCS #1 version 1.5 with SHA-256 or SHA-384, as those
+//! of Google and Microsoft.
 
 use std::fmt;
 
-use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA384,
+    RsaParameters, UnparsedPublicKey,
+};
 use coco_types::Digest;
 use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
 
 use super::{
-    CertificateError, Validity, algorithm_der, check_signed, check_size, client::check_extensions,
+    CertificateError, Validity, algorithm_der,
+    chain::{RSA_SHA256_DER, RSA_SHA384_DER},
+    check_signed, check_size,
+    client::check_extensions,
     parse, states, validity_of,
 };
 use crate::{
-    KeyError, PublicKey, SignatureInvalid,
+    KeyError, PublicKey, RsaKey, RsaKeyError, SignatureInvalid,
     pem::{self, Label},
     sha256,
 };
@@ -82,10 +89,42 @@ impl MakerCertificate {
         PublicKey::from_spki_der(&self.spki)
     }
 
+    /// The key, where it is of RSA.
+    ///
+    /// # Errors
+    /// [`RsaKeyError`] when it is of another kind, or cannot be used.
+    pub fn rsa_key(&self) -> Result<RsaKey, RsaKeyError> {
+        RsaKey::from_spki_der(&self.spki)
+    }
+
     /// The period it claims.
     #[must_use]
     pub const fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Whether its key may sign what is no certificate: it is no authority's, and says nothing else (RFC 5280, section 4.2.1.3).
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn may_sign(&self) -> bool {
+        let parsed = self.parsed();
+        let usage = parsed.key_usage();
+        !parsed.is_ca()
+            && usage.is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature()))
+    }
+
+    /// Whether it says that its key is for this purpose (extended key usage; RFC 5280, section 4.2.1.12).
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn is_for(&self, purpose: &[u64]) -> bool {
+        let Ok(purpose) = Oid::from(purpose) else { return false };
+        let parsed = self.parsed();
+        let usage = parsed.extended_key_usage().ok().flatten();
+        usage.is_some_and(|usage| usage.value.other.contains(&purpose))
     }
 
     /// Whether it may issue others.
@@ -132,10 +171,10 @@ impl MakerCertificate {
             });
         }
         let signed: &[u8] = this.tbs_certificate.as_ref();
-        let written = RSA_PSS_SHA384_DER.into_iter().find(|form| states(&self.der, signed, form));
-        let algorithm = written.ok_or(CertificateError::Algorithm)?;
+        let written = RSA_FORMS.into_iter().find(|(form, _)| states(&self.der, signed, form));
+        let (algorithm, parameters) = written.ok_or(CertificateError::Algorithm)?;
         check_signed(&self.der, &this, algorithm, |signed, signature| {
-            let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, &issuer.spki);
+            let key = UnparsedPublicKey::new(parameters, &issuer.spki);
             key.verify(signed, signature).map_err(|_| SignatureInvalid)
         })
     }
@@ -151,21 +190,81 @@ impl fmt::Debug for MakerCertificate {
     }
 }
 
-/// The identifiers of RSA-PSS with SHA-384, MGF1 with the same, and a salt of 48 bytes, whole (RFC 4055). AMD writes the only trailer
-/// that there is in the certificates of its authorities, and in some of chips.
-const RSA_PSS_SHA384_DER: [&[u8]; 2] = [
-    &[
-        0x30, 0x46, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x39,
-        0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
-        0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-        0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
-        0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x30, 0xa3, 0x03, 0x02, 0x01, 0x01,
-    ],
-    &[
-        0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34,
-        0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
-        0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-        0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02,
-        0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x30,
-    ],
+/// How authorities with keys of RSA sign: what certificates call it, whole, and what that is.
+const RSA_FORMS: [(&[u8], &RsaParameters); 4] = [
+    (RSA_PSS_SHA384_WITH_TRAILER_DER, &RSA_PSS_2048_8192_SHA384),
+    (RSA_PSS_SHA384_DER, &RSA_PSS_2048_8192_SHA384),
+    (RSA_SHA256_DER, &RSA_PKCS1_2048_8192_SHA256),
+    (RSA_SHA384_DER, &RSA_PKCS1_2048_8192_SHA384),
 ];
+
+/// RSA-PSS with SHA-384, MGF1 with the same, and a salt of 48 bytes (RFC 4055). AMD writes the only trailer that there is in the
+/// certificates of its authorities, and in some of chips.
+const RSA_PSS_SHA384_WITH_TRAILER_DER: &[u8] = &[
+    0x30, 0x46, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x39, 0xa0,
+    0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00,
+    0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30,
+    0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0xa2, 0x03,
+    0x02, 0x01, 0x30, 0xa3, 0x03, 0x02, 0x01, 0x01,
+];
+const RSA_PSS_SHA384_DER: &[u8] = &[
+    0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34, 0xa0,
+    0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00,
+    0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30,
+    0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0xa2, 0x03,
+    0x02, 0x01, 0x30,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(text: &str) -> MakerCertificate {
+        MakerCertificate::from_pem(text).unwrap()
+    }
+
+    /// The second and third of these were issued by the first: under SHA-384 and SHA-512. Itself it signed under SHA-256.
+    const ROOT: &str = include_str!("../../tests/vectors/chain/rsa_root.pem");
+    const LEAF: &str = include_str!("../../tests/vectors/chain/rsa_leaf.pem");
+    const AUTHORITY: &str = include_str!("../../tests/vectors/chain/p384_authority.pem");
+    /// Of the same name as the first.
+    const OTHER_ROOT: &str = include_str!("../../tests/vectors/chain/other_root.pem");
+
+    #[test]
+    fn authorities_of_rsa_sign_under_two_hashes() {
+        let invalid = Err(CertificateError::Signature(SignatureInvalid));
+        for (below, above, expected) in [
+            (ROOT, ROOT, Ok(())),
+            (LEAF, ROOT, Ok(())),
+            (AUTHORITY, ROOT, Err(CertificateError::Algorithm)),
+            (OTHER_ROOT, OTHER_ROOT, Err(CertificateError::Algorithm)),
+            (LEAF, OTHER_ROOT, invalid.clone()),
+            (ROOT, OTHER_ROOT, invalid),
+            (ROOT, LEAF, Err(CertificateError::NoAuthority)),
+            (LEAF, AUTHORITY, Err(CertificateError::Issuer)),
+        ] {
+            assert_eq!(certificate(below).verify_issued_by(&certificate(above)), expected);
+        }
+        let (root, leaf) = (certificate(ROOT), certificate(LEAF));
+        for at in 0..leaf.der().len() {
+            let mut altered = leaf.der().to_vec();
+            altered[at] ^= 1;
+            let read = MakerCertificate::from_der(&altered);
+            let is_issued = read.is_ok_and(|leaf| leaf.verify_issued_by(&root).is_ok());
+            assert!(!is_issued, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_key_signs_what_its_certificate_says() {
+        let (root, leaf, authority) =
+            (certificate(ROOT), certificate(LEAF), certificate(AUTHORITY));
+        assert_eq!([&root, &leaf, &authority].map(|one| one.may_sign()), [false, true, false]);
+        assert_eq!(
+            [&root, &leaf, &authority].map(|one| one.rsa_key().is_ok()),
+            [true, true, false]
+        );
+        assert_eq!([&root, &leaf, &authority].map(|one| one.key().is_ok()), [false, false, true]);
+        assert!(!leaf.is_for(&[1, 3, 6, 1, 5, 5, 7, 3, 1]));
+    }
+}
