@@ -173,8 +173,8 @@ pub enum VerifyError {
         /// In seconds since 1970.
         now: u64,
     },
-    /// The certificate of the key is another machine's, or of another state of it.
-    #[error("{what} of the certificate is not that of the evidence")]
+    /// Two pieces are of different machines, or of different states of one.
+    #[error("{what} of one piece of the evidence is not that of another")]
     OtherMachine {
         /// What differs.
         what: &'static str,

@@ -47,10 +47,7 @@ impl InsecureEvidence {
     }
 }
 
-pub(crate) fn verify(body: &[u8], endorsements: usize) -> Result<Facts, VerifyError> {
-    if endorsements != 0 {
-        return Err(VerifyError::ChainLength { found: endorsements, expected: 0 });
-    }
+pub(crate) fn verify(body: &[u8]) -> Result<Facts, VerifyError> {
     let malformed = |what| VerifyError::Malformed { what, at: 0 };
     let read: InsecureEvidence = serde_json::from_slice(body)
         .map_err(|_| malformed("not what the virtual platform says, in JSON"))?;

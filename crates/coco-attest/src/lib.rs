@@ -95,12 +95,24 @@ pub fn verify(
             found: 0,
         });
     }
+    match evidence.platform {
+        PlatformId::Insecure | PlatformId::Nitro => endorsements.check_kinds(&[])?,
+        PlatformId::Snp | PlatformId::AzureSnp => {
+            endorsements.check_kinds(&[EndorsementKind::Certificate])?;
+        }
+        // They look at more of them, each for itself.
+        PlatformId::SnpCaci
+        | PlatformId::Maa
+        | PlatformId::Cca
+        | PlatformId::VbsEnclave
+        | PlatformId::GcpVtpm => {}
+    }
     let certificates = endorsements.certificates()?;
     match evidence.platform {
-        PlatformId::Insecure => insecure::verify(&evidence.body, endorsements.items.len()),
+        PlatformId::Insecure => insecure::verify(&evidence.body),
         PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
         PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
-        PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
+        PlatformId::Nitro => nitro::verify(&evidence.body, now),
         PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
         PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
         PlatformId::Cca => cca::verify(&evidence.body, endorsements),

@@ -53,17 +53,9 @@ const TAG_SIGN1: u8 = 0xd2;
 /// Bytes before the bytes of a signature of 96.
 const SIGNATURE_HEADER: usize = 2;
 
-pub(crate) fn verify(
-    body: &[u8],
-    certificates: &[MakerCertificate],
-    now: u64,
-) -> Result<Facts, VerifyError> {
+pub(crate) fn verify(body: &[u8], now: u64) -> Result<Facts, VerifyError> {
     if body.len() > NITRO_DOCUMENT_BYTES_MAX {
         return Err(VerifyError::Long { found: body.len(), limit: NITRO_DOCUMENT_BYTES_MAX });
-    }
-    // They come with the document.
-    if !certificates.is_empty() {
-        return Err(VerifyError::ChainLength { found: certificates.len(), expected: 0 });
     }
     // AWS leaves out the tag.
     let tagged = [&[TAG_SIGN1], body].concat();

@@ -19,8 +19,8 @@ use coco_attest::{
 };
 use coco_consensus::LogEntry;
 use coco_governance::{
-    CLOCKS_APART_MAX_S,
-    tables::{COSE_HISTORY, NODES_ATTESTATIONS, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
+    CLOCKS_APART_MAX_S, LeaseRow,
+    tables::{COSE_HISTORY, NODES_ATTESTATIONS, NODES_LEASES, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
 };
 use coco_kv::{MapImage, MapName, MapView, StateImage, WriteSet, WriteSetView};
 use coco_ledger::{EntryView, GenesisNode, NODES_MAP};
@@ -138,6 +138,9 @@ pub enum AttestationRowError {
     /// The node has this code without having shown it.
     #[error("it names code that the node has not shown")]
     Unshown,
+    /// Its lease goes on without anybody of its seat having shown anything.
+    #[error("its lease is renewed, and nobody of its seat has shown anything")]
+    UnshownLease,
     /// What was found is not what is found now.
     #[error("it says something else of the node than its evidence does")]
     Other,
@@ -245,17 +248,19 @@ impl Replica {
             return Ok(());
         }
         let Some(policy) = self.appraisal_policy() else { return Ok(()) };
-        let code = |node: &[u8]| code_of(&self.newest(NODES_MAP, node)?);
+        let node = |key: &[u8]| node_of(key, &self.newest(NODES_MAP, key)?);
+        let lease = |seat: &[u8]| LeaseRow::read(&self.newest(NODES_LEASES, seat)?);
         // Others' clocks may be ahead of this node's.
         let times = self.core.marks_at(self.core.last().seqno).time_ms / 1000..=u64::MAX;
-        check_entry(&writes, &Before { policy, times, code: &code })
+        check_entry(&writes, &Before { policy, times, node: &node, lease: &lease })
             .map_err(|(node, source)| AttestationError { id: entry.tx_id, node, source })
     }
 }
 
 /// Whether there is something to check.
 fn says_of_nodes(writes: &WriteSetView<'_>) -> bool {
-    writes.maps().iter().any(|map| [NODES_MAP].contains(&map.name()))
+    let maps = [NODES_ATTESTATIONS, NODES_MAP, NODES_LEASES];
+    writes.maps().iter().any(|map| maps.contains(&map.name()))
 }
 
 /// What is known before an entry.
@@ -264,12 +269,22 @@ struct Before<'a> {
     policy: AppraisalPolicy,
     /// When it may have been appraised, in seconds since 1970.
     times: RangeInclusive<u64>,
-    /// The code of a node, by the key of its row.
-    code: &'a dyn Fn(&[u8]) -> Option<Digest>,
+    /// What is known of a node, by the key of its row.
+    node: &'a dyn Fn(&[u8]) -> Option<Known>,
+    /// The lease of a seat, by the key of its row.
+    lease: &'a dyn Fn(&[u8]) -> Option<LeaseRow>,
 }
 
-/// Checks what an entry says that nodes have shown, and that no node has other code than it has shown. Members may say of nodes what
-/// they like, and the first node of a recovered service has nobody to show anything to.
+/// What a node's row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    code: Digest,
+    /// As it is written.
+    seat: Vec<u8>,
+}
+
+/// Checks what an entry says that nodes have shown, that no node has other code than it has shown, and that no lease goes on without.
+/// Members may say of nodes what they like, and the first node of a recovered service has nobody to show anything to.
 fn check_entry(
     writes: &WriteSetView<'_>,
     before: &Before<'_>,
@@ -289,29 +304,49 @@ fn check_entry(
         return Ok(());
     }
     for (key, row) in rows(NODES_MAP) {
-        let code = code_of(row);
-        if code.is_none() || code != shown.get(key).copied().or_else(|| (before.code)(key)) {
+        let code = node_of(key, row).map(|node| node.code);
+        let known = || (before.node)(key).map(|node| node.code);
+        if code.is_none() || code != shown.get(key).copied().or_else(known) {
             return Err((text(key), AttestationRowError::Unshown));
+        }
+    }
+    for (seat, row) in rows(NODES_LEASES) {
+        let is_of_seat = |node: &[u8]| (before.node)(node).is_some_and(|node| node.seat == seat);
+        let (was, is) = ((before.lease)(seat), LeaseRow::read(row));
+        if is_renewed(was, is) && !shown.keys().any(|node| is_of_seat(node)) {
+            return Err((text(seat), AttestationRowError::UnshownLease));
         }
     }
     Ok(())
 }
 
-/// What code a node's row names.
-fn code_of(row: &[u8]) -> Option<Digest> {
+/// Whether a lease goes on longer than before. The first one begins by itself, and so does one whose time was set by a clock that was
+/// ahead.
+fn is_renewed(was: Option<LeaseRow>, is: Option<LeaseRow>) -> bool {
+    let Some((was, is)) = was.zip(is) else { return false };
+    was.ended_at.is_none() && is.ended_at.is_none() && is.renewed_at > was.renewed_at
+}
+
+/// What a node's row says.
+fn node_of(key: &[u8], row: &[u8]) -> Option<Known> {
     #[derive(Deserialize)]
-    struct Code {
+    struct Said {
         code_digest: String,
+        seat: Option<String>,
     }
-    serde_json::from_slice::<Code>(row).ok()?.code_digest.parse().ok()
+    let said: Said = serde_json::from_slice(row).ok()?;
+    let seat = said.seat.map_or_else(|| key.to_vec(), String::into_bytes);
+    Some(Known { code: said.code_digest.parse().ok()?, seat })
 }
 
 /// Appraises again what a verified ledger says that nodes have shown, entry by entry.
 #[derive(Debug)]
 pub struct AttestationAudit {
     manifests: Manifests,
-    /// The code of each node, by the key of its row.
-    codes: BTreeMap<Vec<u8>, Digest>,
+    /// What is known of each node, by the key of its row.
+    nodes: BTreeMap<Vec<u8>, Known>,
+    /// The leases, by the keys of their seats.
+    leases: BTreeMap<Vec<u8>, LeaseRow>,
     /// The latest time of a signature so far, and of one before this entry, in seconds since 1970.
     latest_s: u64,
     before_s: u64,
@@ -325,7 +360,8 @@ impl Default for AttestationAudit {
     fn default() -> Self {
         Self {
             manifests: Manifests::default(),
-            codes: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            leases: BTreeMap::new(),
             latest_s: 0,
             before_s: 0,
             clocks_apart_s: CLOCKS_APART_MAX_S,
@@ -341,7 +377,10 @@ impl AttestationAudit {
         let mut audit = Self::default();
         let rows = |map| public.map(map).into_iter();
         for (key, _, row) in rows(NODES_MAP).flat_map(MapImage::iter) {
-            audit.note_code(key, Some(row));
+            audit.note_node(key, Some(row));
+        }
+        for (key, _, row) in rows(NODES_LEASES).flat_map(MapImage::iter) {
+            audit.note_lease(key, Some(row));
         }
         for (key, ..) in rows(VIRTUAL_MEASUREMENTS).flat_map(MapImage::iter) {
             audit.manifests.virtual_measurements.push(key.to_vec());
@@ -371,10 +410,11 @@ impl AttestationAudit {
         }
         if says_of_nodes(writes) && !self.manifests.is_empty() {
             let policy = self.manifests.policy(id.seqno.0.saturating_sub(1));
-            let code = |node: &[u8]| self.codes.get(node).copied();
+            let node = |key: &[u8]| self.nodes.get(key).cloned();
+            let lease = |seat: &[u8]| self.leases.get(seat).copied();
             let apart = self.clocks_apart_s;
             let times = self.before_s.saturating_sub(apart)..=self.latest_s.saturating_add(apart);
-            let before = Before { policy, times, code: &code };
+            let before = Before { policy, times, node: &node, lease: &lease };
             check_entry(writes, &before).map_err(|(node, source)| AttestationError {
                 id,
                 node,
@@ -383,7 +423,8 @@ impl AttestationAudit {
         }
         for (map, key, row) in writes.iter() {
             match map {
-                NODES_MAP => self.note_code(key, row),
+                NODES_MAP => self.note_node(key, row),
+                NODES_LEASES => self.note_lease(key, row),
                 NODES_ATTESTATIONS => self.appraised += u64::from(row.is_some()),
                 VIRTUAL_MEASUREMENTS => {
                     self.manifests.virtual_measurements.retain(|other| other != key);
@@ -402,10 +443,17 @@ impl AttestationAudit {
         self.appraised
     }
 
-    fn note_code(&mut self, key: &[u8], row: Option<&[u8]>) {
-        match row.and_then(code_of) {
-            Some(code) => drop(self.codes.insert(key.to_vec(), code)),
-            None => drop(self.codes.remove(key)),
+    fn note_node(&mut self, key: &[u8], row: Option<&[u8]>) {
+        match row.and_then(|row| node_of(key, row)) {
+            Some(node) => drop(self.nodes.insert(key.to_vec(), node)),
+            None => drop(self.nodes.remove(key)),
+        }
+    }
+
+    fn note_lease(&mut self, seat: &[u8], row: Option<&[u8]>) {
+        match row.and_then(LeaseRow::read) {
+            Some(lease) => drop(self.leases.insert(seat.to_vec(), lease)),
+            None => drop(self.leases.remove(seat)),
         }
     }
 }

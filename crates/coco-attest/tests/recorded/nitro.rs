@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs};
 
 use coco_attest::{
-    AppraisalPolicy, AppraiseError, Evidence, NitroCode, NitroFacts, NitroPolicy, Piece,
-    PlatformFacts, TrustClass, VerifyError, verify,
+    AppraisalPolicy, AppraiseError, EndorsementKind, Evidence, NitroCode, NitroFacts, NitroPolicy,
+    Piece, PlatformFacts, TrustClass, VerifyError, verify,
 };
 use serde_json::Value;
 
@@ -86,7 +86,8 @@ fn no_byte_of_a_document_can_be_another() {
         return;
     };
     let found = verify(&evidence, &of_amd, MADE);
-    assert_eq!(found, Err(VerifyError::ChainLength { found: 3, expected: 0 }));
+    let kind = EndorsementKind::Certificate;
+    assert_eq!(found, Err(VerifyError::EndorsementCount { kind, found: 3, expected: 0 }));
 }
 
 #[test]

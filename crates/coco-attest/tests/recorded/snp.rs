@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attest::{
-    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsements, Evidence, Flag,
-    Generation, Link, Piece, PlatformFacts, ReportData, SnpCode, SnpFacts, SnpGenerationPolicy,
-    SnpKey, SnpMachinePolicy, SnpOwner, SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError,
-    appraise, verify,
+    AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsement, EndorsementKind,
+    Endorsements, Evidence, Flag, Generation, Link, Piece, PlatformFacts, ReportData, SnpCode,
+    SnpFacts, SnpGenerationPolicy, SnpKey, SnpMachinePolicy, SnpOwner, SnpPolicy, SnpTcb,
+    TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
 use coco_crypto::{MakerCertificate, Validity};
 use coco_types::Digest;
@@ -152,6 +152,11 @@ fn a_report_without_its_own_chain_is_not_believed() {
         let verified = verify(&milan, &Endorsements { items }, SPRING_2026);
         assert_eq!(verified, Err(VerifyError::ChainLength { found, expected: 3 }));
     }
+    let mut more = of_milan.clone();
+    let kind = EndorsementKind::AttestationKey;
+    more.items.push(Endorsement { kind, bytes: Vec::new() });
+    let unlooked = VerifyError::EndorsementCount { kind, found: 1, expected: 0 };
+    assert_eq!(verify(&milan, &more, SPRING_2026), Err(unlooked));
     let mut swapped = of_milan.clone();
     swapped.items[1] = of_turin.items[1].clone();
     let found = verify(&milan, &swapped, SPRING_2026);

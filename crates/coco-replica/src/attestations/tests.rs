@@ -172,3 +172,31 @@ fn an_auditor_who_begins_later_knows_what_members_admitted() {
     let found = audited(&mut audit, 4, &entry(CODE, Some(&row))).expect_err("not any more");
     assert!(matches!(found, AttestationRowError::Appraise(_)), "{found:?}");
 }
+
+#[test]
+fn no_lease_goes_on_without_evidence_of_its_seat() {
+    let mut audit = begun();
+    let row = || attestation(&shown(&CODE, NODE), CODE);
+    audited(&mut audit, 2, &entry(CODE, Some(&row()))).expect("it has come");
+    let mut lease = |seqno, lease: LeaseRow, row: Option<Row>| {
+        let mut writes = WriteSet::new();
+        let node = NODE.to_string();
+        writes.insert(&MapName::from_static(NODES_LEASES), node.as_bytes(), lease.encode());
+        if let Some(row) = row {
+            let row = Row { policy_version: seqno - 1, ..row };
+            let row = serde_json::to_vec(&row).expect("it has a JSON form");
+            writes.insert(&MapName::from_static(NODES_ATTESTATIONS), node.as_bytes(), row);
+        }
+        audited(&mut audit, seqno, &writes)
+    };
+    lease(3, LeaseRow::new(NOW_S), None).expect("it begins by itself");
+    lease(4, LeaseRow::new(NOW_S - 9), None).expect("a clock was ahead");
+    let renewed = LeaseRow::new(NOW_S + 9);
+    let found = lease(5, renewed, None).expect_err("nobody has shown anything");
+    assert!(matches!(found, AttestationRowError::UnshownLease), "{found:?}");
+    let other = Row { transcript: OTHER.to_string(), ..row() };
+    let found = lease(5, renewed, Some(other)).expect_err("nobody has shown that");
+    assert!(matches!(found, AttestationRowError::Appraise(_)), "{found:?}");
+    lease(5, renewed, Some(row())).expect("it has shown what it runs");
+    lease(6, renewed.ended(NOW_S + 99, Seqno(1)), None).expect("it ends by itself");
+}
