@@ -20,7 +20,7 @@ const MENDED: [Mended; 34] = [
     Mended {
         what: "A chunk that came back stopped its node",
         states: &["a chunk came back beside the node's own copy"],
-        seed: 180_002_340,
+        seed: 241_001_353,
     },
     Mended {
         what: "A node that had copied a whole ledger learnt nothing more",
