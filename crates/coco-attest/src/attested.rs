@@ -5,8 +5,8 @@ use coco_types::{Digest, NodeId};
 
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
-    NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, SnpCode, SnpFacts,
-    SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
+    NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, RevocationRule,
+    SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -159,6 +159,9 @@ fn judge_snp(facts: &SnpFacts, policy: &SnpPolicy) -> Result<(), AppraiseError> 
     };
     if let Some(flag) = facts.flags.iter().find(is_refused) {
         return Err(AppraiseError::Flag(*flag));
+    }
+    if policy.revocation_list == RevocationRule::Required && !facts.revocation_list {
+        return Err(AppraiseError::RevocationList);
     }
     judge_snp_machine(facts, policy)?;
     let max = policy.vmpl_max.min(VMPL_MAX);

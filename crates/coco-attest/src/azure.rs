@@ -92,6 +92,7 @@ struct Machine {
 pub(crate) fn verify_snp(
     body: &[u8],
     certificates: &[MakerCertificate],
+    lists: &[&[u8]],
     now: u64,
 ) -> Result<Facts, VerifyError> {
     let parts = Parts::read(body)?;
@@ -99,7 +100,7 @@ pub(crate) fn verify_snp(
     let (key, said) = read_said(report.said)?;
     let quote = Quote::read(parts.quote)?;
     let Verified { facts: snp, report_data, valid } =
-        snp::verify_report(report.hardware, certificates, now)?;
+        snp::verify_report(report.hardware, certificates, lists, now)?;
     // Whatever runs below the paravisor could name a key of its own.
     if snp.vmpl != 0 {
         return Err(VerifyError::OtherMachine { what: "the level of the paravisor" });

@@ -1,9 +1,9 @@
 //! Why evidence is not believed, or not wanted.
 
-use coco_crypto::{CertificateError, SignatureInvalid, Validity};
+use coco_crypto::{CertificateError, RevocationListError, SignatureInvalid, Validity};
 use thiserror::Error;
 
-use crate::{PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
+use crate::{EndorsementKind, PlatformId, TrustClass, facts::TcbComponent, snp::Generation};
 
 /// A link of a maker's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Piece {
     Authority(usize),
     /// The root.
     RootCertificate,
+    /// The root's list of revoked certificates.
+    RootRevocationList,
 }
 
 /// Evidence or endorsements that do not prove what they say.
@@ -47,6 +49,16 @@ pub enum VerifyError {
         found: usize,
         /// The limit.
         limit: usize,
+    },
+    /// Endorsements of one kind are missing, or have no meaning here.
+    #[error("{found} {kind} came with the evidence, where {expected} are expected")]
+    Pieces {
+        /// Of which kind.
+        kind: EndorsementKind,
+        /// How many came.
+        found: usize,
+        /// How many are expected.
+        expected: usize,
     },
     /// An endorsement is not what it claims to be.
     #[error("endorsement {which}")]
@@ -93,6 +105,22 @@ pub enum VerifyError {
     Root {
         /// SHA-256 of it, or of its key.
         found: coco_types::Digest,
+    },
+    /// A list of revoked certificates cannot be read, or is not its issuer's.
+    #[error("{piece:?}")]
+    RevocationList {
+        /// Which.
+        piece: Piece,
+        /// What is wrong with it.
+        source: RevocationListError,
+    },
+    /// A certificate was revoked.
+    #[error("{piece:?} was revoked: its serial number is {serial}")]
+    Revoked {
+        /// Which.
+        piece: Piece,
+        /// In hexadecimal.
+        serial: String,
     },
     /// The evidence is not signed by the key of the chain.
     #[error("the evidence is not signed by the key that its certificate names")]
@@ -251,4 +279,7 @@ pub enum AppraiseError {
     /// Something about the machine.
     #[error("the machine has what the policy refuses: {0:?}")]
     Flag(Flag),
+    /// Nobody has looked whether a certificate was revoked.
+    #[error("no list of revoked certificates came with the evidence, and one is wanted")]
+    RevocationList,
 }

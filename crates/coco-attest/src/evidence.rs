@@ -47,6 +47,16 @@ impl PlatformId {
         }
     }
 
+    /// Which endorsements mean something for it.
+    pub(crate) const fn endorsements(self) -> &'static [EndorsementKind] {
+        match self {
+            Self::Snp | Self::AzureSnp => {
+                &[EndorsementKind::Certificate, EndorsementKind::RevocationList]
+            }
+            Self::Nitro => &[EndorsementKind::Certificate],
+        }
+    }
+
     /// The platform of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -144,6 +154,9 @@ pub enum EndorsementKind {
 }
 
 impl EndorsementKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Certificate, Self::RevocationList];
+
     /// Its number in the encoding.
     const fn number(self) -> u8 {
         match self {
@@ -153,7 +166,16 @@ impl EndorsementKind {
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Certificate, Self::RevocationList].into_iter().find(|kind| kind.number() == number)
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl fmt::Display for EndorsementKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificates",
+            Self::RevocationList => "lists of revoked certificates",
+        })
     }
 }
 
@@ -201,6 +223,24 @@ impl Endorsements {
             }
         }
         Ok(Self { items })
+    }
+
+    /// All pieces of this kind, in their order.
+    pub(crate) fn of_kind(&self, kind: EndorsementKind) -> Vec<&[u8]> {
+        let items = self.items.iter().filter(|item| item.kind == kind);
+        items.map(|item| item.bytes.as_slice()).collect()
+    }
+
+    /// Checks that each has a meaning for this platform.
+    pub(crate) fn check_kinds(&self, platform: PlatformId) -> Result<(), VerifyError> {
+        let known = platform.endorsements();
+        match self.items.iter().find(|item| !known.contains(&item.kind)) {
+            Some(Endorsement { kind, .. }) => {
+                let found = self.of_kind(*kind).len();
+                Err(VerifyError::Pieces { kind: *kind, found, expected: 0 })
+            }
+            None => Ok(()),
+        }
     }
 
     /// The certificates, in their order.
@@ -281,8 +321,8 @@ mod tests {
 
     #[test]
     fn endorsements_are_read_as_they_were_written() {
-        let kinds = [EndorsementKind::Certificate, EndorsementKind::RevocationList];
-        let items = kinds.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
+        let items =
+            EndorsementKind::ALL.map(|kind| Endorsement { kind, bytes: vec![kind.number(); 3] });
         let endorsements = Endorsements { items: items.to_vec() };
         let bytes = endorsements.encode();
         assert_eq!(Endorsements::decode(&bytes), Ok(endorsements));

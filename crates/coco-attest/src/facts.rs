@@ -88,6 +88,8 @@ pub struct SnpFacts {
     pub reported_tcb: SnpTcb,
     /// The firmware below which the machine will not go any more.
     pub committed_tcb: SnpTcb,
+    /// Whether a list of AMD's came, and neither the key's certificate nor its authority's is on it.
+    pub revocation_list: bool,
     /// What a policy may refuse.
     pub flags: BTreeSet<Flag>,
 }

@@ -23,6 +23,7 @@ mod evidence;
 mod facts;
 mod nitro;
 mod policy;
+mod revocation;
 mod snp;
 mod tpm;
 
@@ -39,8 +40,8 @@ pub use facts::{
 };
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
-    AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, SnpCode, SnpGenerationPolicy,
-    SnpOwner, SnpPolicy,
+    AppraisalPolicy, AzureSnpPolicy, NitroCode, NitroPolicy, PcrCode, RevocationRule, SnpCode,
+    SnpGenerationPolicy, SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
@@ -63,11 +64,14 @@ pub fn verify(
             found: 0,
         });
     }
+    endorsements.check_kinds(evidence.platform)?;
     let certificates = endorsements.certificates()?;
-    match evidence.platform {
-        PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
-        PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
-        PlatformId::Nitro => nitro::verify(&evidence.body, &certificates, now),
+    let lists = endorsements.of_kind(EndorsementKind::RevocationList);
+    let Evidence { platform, body, .. } = evidence;
+    match platform {
+        PlatformId::Snp => snp::verify(body, &certificates, &lists, now),
+        PlatformId::AzureSnp => azure::verify_snp(body, &certificates, &lists, now),
+        PlatformId::Nitro => nitro::verify(body, &certificates, now),
     }
 }
 
@@ -98,9 +102,18 @@ pub(crate) fn valid<'a>(
     from: u64,
     to: u64,
 ) -> Result<Validity, VerifyError> {
+    let pieces = pieces.into_iter().map(|(piece, certificate)| (piece, certificate.validity()));
+    valid_within(pieces, from, to)
+}
+
+/// The same of pieces with these periods.
+pub(crate) fn valid_within(
+    pieces: impl IntoIterator<Item = (Piece, Validity)>,
+    from: u64,
+    to: u64,
+) -> Result<Validity, VerifyError> {
     let mut valid = Validity { not_before: 0, not_after: u64::MAX };
-    for (piece, certificate) in pieces {
-        let validity = certificate.validity();
+    for (piece, validity) in pieces {
         if from < validity.not_before {
             return Err(VerifyError::NotYetValid { piece, validity, now: from });
         }

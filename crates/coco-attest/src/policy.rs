@@ -60,8 +60,20 @@ pub struct SnpPolicy {
     pub smt: bool,
     /// Whether the firmware must have checked that no two addresses name the same memory.
     pub alias_check: bool,
+    /// Whether AMD's list of revoked certificates must have come. One that came counts in any case.
+    pub revocation_list: RevocationRule,
     /// What may run there.
     pub code: Vec<SnpCode>,
+}
+
+/// Whether a list of revoked certificates must have come, where evidence is believed without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevocationRule {
+    /// It must.
+    #[default]
+    Required,
+    /// It need not.
+    Optional,
 }
 
 /// What is asked of processors of one generation.

@@ -26,6 +26,7 @@ fn report() -> SnpFacts {
         vmpl: 0,
         reported_tcb: TCB,
         committed_tcb: TCB,
+        revocation_list: true,
         flags: BTreeSet::new(),
     }
 }
@@ -47,6 +48,7 @@ fn admits() -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: false,
         alias_check: true,
+        revocation_list: RevocationRule::Required,
         code: vec![code],
     }
 }
@@ -121,6 +123,8 @@ fn each_field_of_a_report_can_be_what_is_refused() {
     }
     let found = changed(|facts| facts.key = SnpKey::Vlek { provider: "cloud".to_owned() });
     assert!(matches!(found, Err(AppraiseError::Key { .. })), "{found:?}");
+    let found = changed(|facts| facts.revocation_list = false);
+    assert_eq!(found, Err(AppraiseError::RevocationList));
     let found = changed(|facts| facts.chip_id[63] = 6);
     assert!(matches!(found, Err(AppraiseError::HardwareId { .. })), "{found:?}");
     let found = changed(|facts| facts.id_key = [0; 48]);
