@@ -6,7 +6,7 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
     NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, RevocationRule,
-    SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, verify,
+    SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, intel, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -130,6 +130,12 @@ fn judge(
         }
         PlatformFacts::Nitro(facts) => {
             policy.nitro.as_ref().map(|policy| judge_nitro(facts, policy))
+        }
+        PlatformFacts::SgxDcap(facts) => {
+            policy.sgx.as_ref().map(|policy| intel::judge_sgx(facts, policy))
+        }
+        PlatformFacts::Tdx(facts) => {
+            policy.tdx.as_ref().map(|policy| intel::judge_tdx(facts, policy))
         }
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
@@ -277,6 +283,8 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Snp(facts) => hex::encode(facts.measurement),
         PlatformFacts::AzureSnp(facts) => azure::measurement(facts),
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
+        PlatformFacts::SgxDcap(facts) => hex::encode(facts.mr_enclave),
+        PlatformFacts::Tdx(facts) => intel::td_measurement(facts),
     }
 }
 

@@ -31,11 +31,15 @@ pub enum PlatformId {
     AzureSnp,
     /// An attestation document of AWS: of a Nitro enclave, or of an instance with `NitroTPM`.
     Nitro,
+    /// A quote of Intel SGX (DCAP).
+    SgxDcap,
+    /// A quote of Intel TDX.
+    Tdx,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Snp, Self::AzureSnp, Self::Nitro];
+    pub const ALL: [Self; 5] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SgxDcap, Self::Tdx];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -44,6 +48,8 @@ impl PlatformId {
             Self::Snp => "snp",
             Self::AzureSnp => "azure-snp-vtpm",
             Self::Nitro => "nitro",
+            Self::SgxDcap => "sgx",
+            Self::Tdx => "tdx",
         }
     }
 
@@ -54,6 +60,20 @@ impl PlatformId {
                 &[EndorsementKind::Certificate, EndorsementKind::RevocationList]
             }
             Self::Nitro => &[EndorsementKind::Certificate],
+            Self::SgxDcap | Self::Tdx => &[
+                EndorsementKind::Certificate,
+                EndorsementKind::RevocationList,
+                EndorsementKind::TcbInfo,
+                EndorsementKind::QeIdentity,
+            ],
+        }
+    }
+
+    /// Whether a log of events means something for it.
+    pub(crate) const fn has_log(self) -> bool {
+        match self {
+            Self::Tdx => true,
+            Self::Snp | Self::AzureSnp | Self::Nitro | Self::SgxDcap => false,
         }
     }
 
@@ -151,17 +171,24 @@ pub enum EndorsementKind {
     Certificate,
     /// A list of revoked certificates in DER.
     RevocationList,
+    /// What Intel says of the levels of one kind of machine, in JSON with its signature, as PCS serves it.
+    TcbInfo,
+    /// What Intel says of its quoting enclaves, in the same form.
+    QeIdentity,
 }
 
 impl EndorsementKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Certificate, Self::RevocationList];
+    pub const ALL: [Self; 4] =
+        [Self::Certificate, Self::RevocationList, Self::TcbInfo, Self::QeIdentity];
 
     /// Its number in the encoding.
     const fn number(self) -> u8 {
         match self {
             Self::Certificate => 1,
             Self::RevocationList => 2,
+            Self::TcbInfo => 3,
+            Self::QeIdentity => 4,
         }
     }
 
@@ -175,6 +202,8 @@ impl fmt::Display for EndorsementKind {
         f.write_str(match self {
             Self::Certificate => "certificates",
             Self::RevocationList => "lists of revoked certificates",
+            Self::TcbInfo => "documents of Intel on machines (TCB info)",
+            Self::QeIdentity => "documents of Intel on quoting enclaves (QE identity)",
         })
     }
 }
@@ -223,6 +252,16 @@ impl Endorsements {
             }
         }
         Ok(Self { items })
+    }
+
+    /// The pieces of this kind in their order, of which there have to be `N`.
+    pub(crate) fn pieces<const N: usize>(
+        &self,
+        kind: EndorsementKind,
+    ) -> Result<[&[u8]; N], VerifyError> {
+        let pieces = self.of_kind(kind);
+        let found = pieces.len();
+        pieces.try_into().map_err(|_| VerifyError::Pieces { kind, found, expected: N })
     }
 
     /// All pieces of this kind, in their order.

@@ -7,7 +7,13 @@ use std::{
 
 use coco_crypto::Validity;
 
-use crate::{PlatformId, error::Flag, snp::Generation, tpm::TpmPcrs};
+use crate::{
+    PlatformId,
+    error::Flag,
+    intel::{SgxFacts, TdxFacts},
+    snp::Generation,
+    tpm::TpmPcrs,
+};
 
 /// How much a platform proves, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +65,10 @@ pub enum PlatformFacts {
     AzureSnp(Box<AzureFacts>),
     /// Of a document of AWS.
     Nitro(NitroFacts),
+    /// Of a quote of Intel SGX.
+    SgxDcap(Box<SgxFacts>),
+    /// Of a quote of Intel TDX.
+    Tdx(Box<TdxFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -228,6 +238,8 @@ impl Facts {
             PlatformFacts::Snp(_) => PlatformId::Snp,
             PlatformFacts::AzureSnp(_) => PlatformId::AzureSnp,
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
+            PlatformFacts::SgxDcap(_) => PlatformId::SgxDcap,
+            PlatformFacts::Tdx(_) => PlatformId::Tdx,
         }
     }
 
@@ -235,7 +247,10 @@ impl Facts {
     #[must_use]
     pub const fn class(&self) -> TrustClass {
         match self.platform {
-            PlatformFacts::Snp(_) | PlatformFacts::AzureSnp(_) => TrustClass::Processor,
+            PlatformFacts::Snp(_)
+            | PlatformFacts::AzureSnp(_)
+            | PlatformFacts::SgxDcap(_)
+            | PlatformFacts::Tdx(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,

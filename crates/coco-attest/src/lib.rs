@@ -13,14 +13,18 @@
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
+//! | `intel` | Intel SGX, quotes of version 3; Intel TDX, quotes of versions 4 and 5, with their logs (`event_log`) | `processor` | Intel, "SGX ECDSA Quote Library", "TDX DCAP Quoting Library", "Provisioning Certification Service" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod attested;
 mod azure;
 mod error;
+mod event_log;
 mod evidence;
 mod facts;
+mod intel;
+mod little_endian;
 mod nitro;
 mod policy;
 mod revocation;
@@ -37,6 +41,11 @@ pub use evidence::{
 pub use facts::{
     AzureFacts, Facts, NitroFacts, PlatformFacts, SnpFacts, SnpKey, SnpTcb, TcbComponent,
     TrustClass,
+};
+pub use intel::{
+    INTEL_SGX_ROOT, IntelConfiguration, IntelPolicy, IntelShortage, IntelTcb, IntelTcbPart,
+    IntelTcbStatus, RegisterEvent, SgxAttributes, SgxCode, SgxFacts, SgxPolicy, TdAttributes,
+    TdxCode, TdxFacts, TdxHistory, TdxPolicy, TdxUpdate,
 };
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
@@ -58,7 +67,7 @@ pub fn verify(
     now: u64,
 ) -> Result<Facts, VerifyError> {
     check_sizes(evidence, endorsements)?;
-    if !evidence.log.is_empty() {
+    if !evidence.log.is_empty() && !evidence.platform.has_log() {
         return Err(VerifyError::Unsupported {
             what: "a log of events of this platform",
             found: 0,
@@ -67,11 +76,13 @@ pub fn verify(
     endorsements.check_kinds(evidence.platform)?;
     let certificates = endorsements.certificates()?;
     let lists = endorsements.of_kind(EndorsementKind::RevocationList);
-    let Evidence { platform, body, .. } = evidence;
+    let Evidence { platform, body, log } = evidence;
     match platform {
         PlatformId::Snp => snp::verify(body, &certificates, &lists, now),
         PlatformId::AzureSnp => azure::verify_snp(body, &certificates, &lists, now),
         PlatformId::Nitro => nitro::verify(body, &certificates, now),
+        PlatformId::SgxDcap => intel::verify_sgx(body, endorsements, now),
+        PlatformId::Tdx => intel::verify_tdx(body, log, endorsements, now),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     facts::{SnpTcb, TrustClass},
+    intel::{SgxPolicy, TdxPolicy},
     snp::Generation,
     tpm::TPM_PCR_BYTES,
 };
@@ -24,6 +25,10 @@ pub struct AppraisalPolicy {
     pub azure_snp: Option<AzureSnpPolicy>,
     /// AWS.
     pub nitro: Option<NitroPolicy>,
+    /// Intel SGX.
+    pub sgx: Option<SgxPolicy>,
+    /// Intel TDX.
+    pub tdx: Option<TdxPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -37,6 +42,8 @@ impl AppraisalPolicy {
             snp: None,
             azure_snp: None,
             nitro: None,
+            sgx: None,
+            tdx: None,
         }
     }
 }

@@ -87,6 +87,7 @@ fn policy() -> AppraisalPolicy {
         snp: Some(admits()),
         azure_snp: Some(azure_snp),
         nitro: Some(NitroPolicy { code: vec![code] }),
+        ..AppraisalPolicy::none(1)
     }
 }
 

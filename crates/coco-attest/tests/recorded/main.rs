@@ -7,5 +7,6 @@
 
 mod azure;
 mod data;
+mod intel;
 mod nitro;
 mod snp;

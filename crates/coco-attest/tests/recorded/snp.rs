@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsement, EndorsementKind,
-    Endorsements, Evidence, Expected, Flag, Generation, Link, Piece, PlatformFacts, RevocationRule,
-    SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey, SnpOwner, SnpPolicy, SnpTcb, TcbComponent,
-    TrustClass, VerifyError, appraise, verify,
+    Endorsements, Evidence, Expected, Flag, Generation, Link, Piece, PlatformFacts, PlatformId,
+    RevocationRule, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey, SnpOwner, SnpPolicy, SnpTcb,
+    TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
 use coco_crypto::{
     CertificateError, MakerCertificate, RevocationListError, SignatureInvalid, Validity,
 };
 use coco_types::NodeId;
 
-use crate::data::{bytes, snp};
+use crate::data::{bytes, intel, snp};
 
 const PEM: [&str; 3] = ["vcek.pem", "ask.pem", "ark.pem"];
 const DER: [&str; 3] = ["vcek.der", "ask.pem", "ark.pem"];
@@ -336,4 +336,8 @@ fn a_list_of_revoked_certificates_is_amds() {
     let kind = EndorsementKind::RevocationList;
     let many = with(&[&list_of(root), &list_of(root)]);
     assert_eq!(many, Err(VerifyError::Pieces { kind, found: 2, expected: 1 }));
+    if let Some((_, of_intel)) = intel("tdx/dcap-qvl-v4", PlatformId::Tdx) {
+        let list = of_intel.items.iter().find(|item| item.kind == kind).expect("it has one");
+        assert_eq!(with(&[&list.bytes]), issued(CertificateError::Issuer));
+    }
 }
