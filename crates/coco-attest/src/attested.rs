@@ -5,8 +5,8 @@ use coco_types::{Digest, NodeId};
 
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Evidence, Facts, Flag, Generation,
-    NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId, RevocationRule,
-    SnpCode, SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, intel, verify,
+    NitroCode, NitroFacts, NitroPolicy, PlatformFacts, PlatformId, RevocationRule, SnpCode,
+    SnpFacts, SnpKey, SnpPolicy, TrustClass, VerifyError, azure, intel, verify,
 };
 
 /// What whoever asked expects, beside what members admit.
@@ -137,6 +137,9 @@ fn judge(
         PlatformFacts::Tdx(facts) => {
             policy.tdx.as_ref().map(|policy| intel::judge_tdx(facts, policy))
         }
+        PlatformFacts::AzureTdx(facts) => {
+            policy.azure_tdx.as_ref().map(|policy| intel::judge_azure_tdx(facts, policy))
+        }
     };
     judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
 }
@@ -146,11 +149,7 @@ fn judge_azure(facts: &AzureFacts, policy: &AzureSnpPolicy) -> Result<(), Apprai
     if policy.secure_boot && !facts.secure_boot {
         return Err(AppraiseError::SecureBoot);
     }
-    let runs = |code: &PcrCode| {
-        let is = |(at, value): (&u8, &_)| facts.pcrs.get(usize::from(*at)) == Some(value);
-        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
-    };
-    if policy.code.iter().any(runs) {
+    if policy.code.iter().any(|code| code.runs(&facts.pcrs)) {
         return Ok(());
     }
     let have = azure::measurement(facts);
@@ -266,7 +265,7 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
 }
 
 /// Whether these registers name a program: there are some, and none that whoever runs there can set.
-fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
+pub(crate) fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
     let mut registers = registers.peekable();
     registers.peek().is_some() && registers.all(|at| *at < RESETTABLE)
 }
@@ -285,6 +284,7 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Nitro(facts) => nitro_measurement(facts),
         PlatformFacts::SgxDcap(facts) => hex::encode(facts.mr_enclave),
         PlatformFacts::Tdx(facts) => intel::td_measurement(facts),
+        PlatformFacts::AzureTdx(facts) => intel::azure_tdx_measurement(facts),
     }
 }
 

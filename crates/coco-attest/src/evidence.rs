@@ -35,11 +35,14 @@ pub enum PlatformId {
     SgxDcap,
     /// A quote of Intel TDX.
     Tdx,
+    /// The TPM of a confidential machine of Azure on TDX: see [`AzureTdxEvidence`](crate::AzureTdxEvidence).
+    AzureTdx,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SgxDcap, Self::Tdx];
+    pub const ALL: [Self; 6] =
+        [Self::Snp, Self::AzureSnp, Self::Nitro, Self::SgxDcap, Self::Tdx, Self::AzureTdx];
 
     /// Its name in manifests and logs.
     #[must_use]
@@ -50,6 +53,7 @@ impl PlatformId {
             Self::Nitro => "nitro",
             Self::SgxDcap => "sgx",
             Self::Tdx => "tdx",
+            Self::AzureTdx => "azure-tdx-vtpm",
         }
     }
 
@@ -60,7 +64,7 @@ impl PlatformId {
                 &[EndorsementKind::Certificate, EndorsementKind::RevocationList]
             }
             Self::Nitro => &[EndorsementKind::Certificate],
-            Self::SgxDcap | Self::Tdx => &[
+            Self::SgxDcap | Self::Tdx | Self::AzureTdx => &[
                 EndorsementKind::Certificate,
                 EndorsementKind::RevocationList,
                 EndorsementKind::TcbInfo,
@@ -73,7 +77,7 @@ impl PlatformId {
     pub(crate) const fn has_log(self) -> bool {
         match self {
             Self::Tdx => true,
-            Self::Snp | Self::AzureSnp | Self::Nitro | Self::SgxDcap => false,
+            Self::Snp | Self::AzureSnp | Self::Nitro | Self::SgxDcap | Self::AzureTdx => false,
         }
     }
 

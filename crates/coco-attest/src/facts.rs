@@ -10,7 +10,7 @@ use coco_crypto::Validity;
 use crate::{
     PlatformId,
     error::Flag,
-    intel::{SgxFacts, TdxFacts},
+    intel::{AzureTdxFacts, SgxFacts, TdxFacts},
     snp::Generation,
     tpm::TpmPcrs,
 };
@@ -69,6 +69,8 @@ pub enum PlatformFacts {
     SgxDcap(Box<SgxFacts>),
     /// Of a quote of Intel TDX.
     Tdx(Box<TdxFacts>),
+    /// Of a confidential machine of Azure on it.
+    AzureTdx(Box<AzureTdxFacts>),
 }
 
 /// What an SEV-SNP report says (AMD 56860, table 22).
@@ -240,6 +242,7 @@ impl Facts {
             PlatformFacts::Nitro(_) => PlatformId::Nitro,
             PlatformFacts::SgxDcap(_) => PlatformId::SgxDcap,
             PlatformFacts::Tdx(_) => PlatformId::Tdx,
+            PlatformFacts::AzureTdx(_) => PlatformId::AzureTdx,
         }
     }
 
@@ -250,7 +253,8 @@ impl Facts {
             PlatformFacts::Snp(_)
             | PlatformFacts::AzureSnp(_)
             | PlatformFacts::SgxDcap(_)
-            | PlatformFacts::Tdx(_) => TrustClass::Processor,
+            | PlatformFacts::Tdx(_)
+            | PlatformFacts::AzureTdx(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) => TrustClass::Hypervisor,

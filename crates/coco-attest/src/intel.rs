@@ -28,12 +28,14 @@ use coco_crypto::{Curve, PublicKey, SignatureInvalid, Validity, sha256, sha384};
 use coco_types::Digest;
 
 pub use facts::{
-    IntelConfiguration, IntelShortage, IntelTcb, IntelTcbPart, IntelTcbStatus, RegisterEvent,
-    SgxAttributes, SgxFacts, TdAttributes, TdxFacts, TdxHistory, TdxUpdate,
+    AzureTdxFacts, IntelConfiguration, IntelShortage, IntelTcb, IntelTcbPart, IntelTcbStatus,
+    RegisterEvent, SgxAttributes, SgxFacts, TdAttributes, TdxFacts, TdxHistory, TdxUpdate,
 };
-pub use policy::{IntelPolicy, SgxCode, SgxPolicy, TdxCode, TdxPolicy};
+pub use policy::{AzureTdxPolicy, IntelPolicy, SgxCode, SgxPolicy, TdxCode, TdxPolicy};
 
-pub(crate) use policy::{judge_sgx, judge_tdx, td_measurement};
+pub(crate) use policy::{
+    azure_tdx_measurement, judge_azure_tdx, judge_sgx, judge_tdx, td_measurement,
+};
 
 use crate::{
     error::{Link, Piece, VerifyError},

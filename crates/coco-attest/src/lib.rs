@@ -13,7 +13,7 @@
 //! | `snp` | AMD SEV-SNP on Milan, Genoa and Turin, reports of versions 2 to 5, VCEK and VLEK | `processor` | AMD 56860 (SEV-SNP firmware ABI), 57230 (VCEK), 58369 (VLEK) |
 //! | `azure` | confidential machines of Azure on SEV-SNP, with the TPM of their paravisor (`tpm`) | `processor` | Microsoft, "Guest attestation for confidential VMs"; TCG, TPM 2.0 Library, part 2 |
 //! | `nitro` | AWS Nitro Enclaves and NitroTPM documents | `hypervisor`, `measured_boot` | AWS, "Nitro Enclaves attestation process" |
-//! | `intel` | Intel SGX, quotes of version 3; Intel TDX, quotes of versions 4 and 5, with their logs (`event_log`) | `processor` | Intel, "SGX ECDSA Quote Library", "TDX DCAP Quoting Library", "Provisioning Certification Service" |
+//! | `intel` | Intel SGX, quotes of version 3; Intel TDX, quotes of versions 4 and 5, with their logs (`event_log`); confidential machines of Azure on TDX (`azure`) | `processor` | Intel, "SGX ECDSA Quote Library", "TDX DCAP Quoting Library", "Provisioning Certification Service" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -32,7 +32,7 @@ mod snp;
 mod tpm;
 
 pub use attested::{AppraiseEvidenceError, Attested, Expected, NodeClaims, appraise};
-pub use azure::AzureEvidence;
+pub use azure::{AzureEvidence, AzureTdxEvidence};
 pub use error::{AppraiseError, Flag, Link, Piece, VerifyError};
 pub use evidence::{
     DecodeEvidenceError, ENDORSEMENT_BYTES_MAX, ENDORSEMENTS_MAX, EVENT_LOG_BYTES_MAX,
@@ -43,9 +43,9 @@ pub use facts::{
     TrustClass,
 };
 pub use intel::{
-    INTEL_SGX_ROOT, IntelConfiguration, IntelPolicy, IntelShortage, IntelTcb, IntelTcbPart,
-    IntelTcbStatus, RegisterEvent, SgxAttributes, SgxCode, SgxFacts, SgxPolicy, TdAttributes,
-    TdxCode, TdxFacts, TdxHistory, TdxPolicy, TdxUpdate,
+    AzureTdxFacts, AzureTdxPolicy, INTEL_SGX_ROOT, IntelConfiguration, IntelPolicy, IntelShortage,
+    IntelTcb, IntelTcbPart, IntelTcbStatus, RegisterEvent, SgxAttributes, SgxCode, SgxFacts,
+    SgxPolicy, TdAttributes, TdxCode, TdxFacts, TdxHistory, TdxPolicy, TdxUpdate,
 };
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
@@ -83,6 +83,7 @@ pub fn verify(
         PlatformId::Nitro => nitro::verify(body, &certificates, now),
         PlatformId::SgxDcap => intel::verify_sgx(body, endorsements, now),
         PlatformId::Tdx => intel::verify_tdx(body, log, endorsements, now),
+        PlatformId::AzureTdx => azure::verify_tdx(body, endorsements, now),
     }
 }
 

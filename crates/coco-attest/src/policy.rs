@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    attested::are_fixed,
     facts::{SnpTcb, TrustClass},
-    intel::{SgxPolicy, TdxPolicy},
+    intel::{AzureTdxPolicy, SgxPolicy, TdxPolicy},
     snp::Generation,
-    tpm::TPM_PCR_BYTES,
+    tpm::{TPM_PCR_BYTES, TpmPcrs},
 };
 
 /// What evidence has to prove. A platform that is not named is not admitted.
@@ -29,6 +30,8 @@ pub struct AppraisalPolicy {
     pub sgx: Option<SgxPolicy>,
     /// Intel TDX.
     pub tdx: Option<TdxPolicy>,
+    /// Confidential machines of Azure on it.
+    pub azure_tdx: Option<AzureTdxPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -44,6 +47,7 @@ impl AppraisalPolicy {
             nitro: None,
             sgx: None,
             tdx: None,
+            azure_tdx: None,
         }
     }
 }
@@ -130,6 +134,14 @@ pub struct AzureSnpPolicy {
 pub struct PcrCode {
     /// By number.
     pub pcrs: BTreeMap<u8, [u8; TPM_PCR_BYTES]>,
+}
+
+impl PcrCode {
+    /// Whether the registers are these.
+    pub(crate) fn runs(&self, pcrs: &TpmPcrs) -> bool {
+        let is = |(at, value): (&u8, &_)| pcrs.get(usize::from(*at)) == Some(value);
+        are_fixed(self.pcrs.keys()) && self.pcrs.iter().all(is)
+    }
 }
 
 /// What documents of AWS have to say.

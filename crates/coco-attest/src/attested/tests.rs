@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    SnpGenerationPolicy, SnpOwner, SnpTcb, TcbComponent,
+    PcrCode, SnpGenerationPolicy, SnpOwner, SnpTcb, TcbComponent,
     tpm::{TPM_PCR_BYTES, TPM_PCRS},
 };
 

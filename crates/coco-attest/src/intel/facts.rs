@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::Deserialize;
 
+use crate::tpm::TpmPcrs;
+
 /// What Intel calls the state of a machine: its firmware, its quoting enclave, and its TDX module together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub enum IntelTcbStatus {
@@ -307,4 +309,21 @@ pub struct RegisterEvent {
     pub digest: [u8; 48],
     /// SHA-384 of what the log says it was. Proved only where it is the digest.
     pub data: [u8; 48],
+}
+
+/// What the TPM of a confidential machine of Azure on TDX says, and the quote that vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureTdxFacts {
+    /// The quote: its measurements are the paravisor's.
+    pub tdx: TdxFacts,
+    /// What was started below the paravisor.
+    pub pcrs: TpmPcrs,
+    /// Whether it was configured to start only what its firmware admits; register 7 shows by which rules.
+    pub secure_boot: bool,
+    /// What runs there had the paravisor put into the report, in hexadecimal.
+    pub user_data: String,
+    /// How often the TPM was reset.
+    pub resets: u32,
+    /// How often it went on after a pause, since the last reset.
+    pub restarts: u32,
 }

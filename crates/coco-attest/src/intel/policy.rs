@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{IntelTcb, IntelTcbStatus, SgxFacts, TdAttributes, TdxFacts, TdxHistory},
+    facts::{
+        AzureTdxFacts, IntelTcb, IntelTcbStatus, SgxFacts, TdAttributes, TdxFacts, TdxHistory,
+    },
     tcb::{module_number, module_svn},
 };
 use crate::{
     PlatformId,
     error::{AppraiseError, Flag},
+    policy::PcrCode,
 };
 
 /// What is asked of a machine and its firmware.
@@ -97,6 +100,17 @@ pub struct TdxCode {
     pub mr_owner_config: [u8; 48],
 }
 
+/// What confidential machines of Azure on TDX have to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AzureTdxPolicy {
+    /// Of the quote, where the code is the paravisor's.
+    pub tdx: TdxPolicy,
+    /// Whether only what the firmware admits may have been started.
+    pub secure_boot: bool,
+    /// What may run below the paravisor.
+    pub code: Vec<PcrCode>,
+}
+
 pub(crate) fn judge_sgx(facts: &SgxFacts, policy: &SgxPolicy) -> Result<(), AppraiseError> {
     if facts.attributes.is_debug() {
         return Err(AppraiseError::Flag(Flag::Debug));
@@ -137,11 +151,34 @@ pub(crate) fn judge_tdx(facts: &TdxFacts, policy: &TdxPolicy) -> Result<(), Appr
     judge_td_code(facts, policy)
 }
 
+pub(crate) fn judge_azure_tdx(
+    facts: &AzureTdxFacts,
+    policy: &AzureTdxPolicy,
+) -> Result<(), AppraiseError> {
+    judge_tdx(&facts.tdx, &policy.tdx)?;
+    if policy.secure_boot && !facts.secure_boot {
+        return Err(AppraiseError::SecureBoot);
+    }
+    if policy.code.iter().any(|code| code.runs(&facts.pcrs)) {
+        return Ok(());
+    }
+    let have = azure_tdx_measurement(facts);
+    Err(AppraiseError::Measurement { platform: PlatformId::AzureTdx, have })
+}
+
 /// What a domain runs, in one text.
 pub(crate) fn td_measurement(facts: &TdxFacts) -> String {
     let registers =
         facts.rtmrs.iter().enumerate().map(|(at, value)| format!(" {at}:{}", hex::encode(value)));
     hex::encode(facts.mr_td) + &registers.collect::<String>()
+}
+
+/// What a machine of Azure runs, in one text: the paravisor and the registers of the TPM.
+pub(crate) fn azure_tdx_measurement(facts: &AzureTdxFacts) -> String {
+    let registers =
+        facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex::encode(value)));
+    let registers: Vec<String> = registers.collect();
+    format!("{} {}", hex::encode(facts.tdx.mr_td), registers.join(" "))
 }
 
 fn judge_machine(tcb: &IntelTcb, policy: &IntelPolicy) -> Result<(), AppraiseError> {

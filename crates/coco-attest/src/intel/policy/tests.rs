@@ -313,3 +313,41 @@ fn each_measurement_of_a_domain_can_be_what_is_refused() {
     facts.rtmrs[3] = [0; 48];
     assert_eq!(judge_tdx(&facts, &free), Ok(()));
 }
+
+#[test]
+fn a_machine_of_azure_is_admitted_by_paravisor_and_registers() {
+    let facts = AzureTdxFacts {
+        tdx: domain(),
+        pcrs: [[9; 32]; 24],
+        secure_boot: true,
+        user_data: String::new(),
+        resets: 1,
+        restarts: 0,
+    };
+    let pcrs = BTreeMap::from([(4, [9; 32])]);
+    let policy =
+        AzureTdxPolicy { tdx: of_domain(), secure_boot: true, code: vec![PcrCode { pcrs }] };
+    assert_eq!(judge_azure_tdx(&facts, &policy), Ok(()));
+    let other = AzureTdxFacts { secure_boot: false, ..facts.clone() };
+    assert_eq!(judge_azure_tdx(&other, &policy), Err(AppraiseError::SecureBoot));
+    for pcrs in [
+        BTreeMap::new(),
+        BTreeMap::from([(4, [8; 32])]),
+        BTreeMap::from([(4, [9; 32]), (16, [9; 32])]),
+    ] {
+        let policy = AzureTdxPolicy { code: vec![PcrCode { pcrs }], ..policy.clone() };
+        let found = judge_azure_tdx(&facts, &policy);
+        let platform = PlatformId::AzureTdx;
+        assert!(
+            matches!(found, Err(AppraiseError::Measurement { platform: of, .. }) if of == platform),
+            "{found:?}"
+        );
+    }
+    let mut other = facts;
+    other.tdx.mr_td = [0; 48];
+    let found = judge_azure_tdx(&other, &policy);
+    assert!(
+        matches!(found, Err(AppraiseError::Measurement { platform: PlatformId::Tdx, .. })),
+        "{found:?}"
+    );
+}
