@@ -6,8 +6,8 @@ use coco_types::{Digest, NodeId};
 use crate::{
     AppraisalPolicy, AppraiseError, AzureFacts, AzureSnpPolicy, Endorsements, Evidence, Facts,
     Flag, Generation, NitroCode, NitroFacts, NitroPolicy, PcrCode, PlatformFacts, PlatformId,
-    ReportData, SnpCode, SnpFacts, SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass, VerifyError,
-    azure, caci, cca, gcp, insecure, maa, tpm::TpmPcrs, vbs, verify,
+    ReportData, RevocationRule, SnpCode, SnpFacts, SnpKey, SnpMachinePolicy, SnpPolicy, TrustClass,
+    VerifyError, azure, caci, cca, gcp, insecure, intel, maa, tpm::TpmPcrs, vbs, verify,
 };
 
 /// What is known of a node.
@@ -88,7 +88,10 @@ pub fn appraise(
         | PlatformFacts::Maa(_)
         | PlatformFacts::Cca(_)
         | PlatformFacts::VbsEnclave(_)
-        | PlatformFacts::GcpVtpm(_) => sha256(measurement.as_bytes()),
+        | PlatformFacts::GcpVtpm(_)
+        | PlatformFacts::SgxDcap(_)
+        | PlatformFacts::Tdx(_)
+        | PlatformFacts::AzureTdx(_) => sha256(measurement.as_bytes()),
     };
     let claims = NodeClaims {
         node: expected.node,
@@ -153,6 +156,15 @@ impl AppraisalPolicy {
             PlatformFacts::GcpVtpm(facts) => {
                 self.gcp_vtpm.as_ref().map(|policy| gcp::judge(facts, policy))
             }
+            PlatformFacts::SgxDcap(facts) => {
+                self.sgx.as_ref().map(|policy| intel::judge_sgx(facts, policy))
+            }
+            PlatformFacts::Tdx(facts) => {
+                self.tdx.as_ref().map(|policy| intel::judge_tdx(facts, policy))
+            }
+            PlatformFacts::AzureTdx(facts) => {
+                self.azure_tdx.as_ref().map(|policy| intel::judge_azure_tdx(facts, policy))
+            }
         };
         judged.unwrap_or(Err(AppraiseError::PlatformNotAllowed(facts.platform_id())))
     }
@@ -189,6 +201,9 @@ pub(crate) fn judge_snp_machine(
     };
     if let Some(flag) = facts.flags.iter().find(is_refused) {
         return Err(AppraiseError::Flag(*flag));
+    }
+    if policy.revocation_list == RevocationRule::Required && !facts.revocation_list {
+        return Err(AppraiseError::RevocationList);
     }
     judge_snp_processor(facts, policy)?;
     let max = policy.vmpl_max.min(VMPL_MAX);
@@ -300,15 +315,11 @@ fn judge_nitro(facts: &NitroFacts, policy: &NitroPolicy) -> Result<(), AppraiseE
 
 /// Whether registers with these values are those of an admitted program.
 pub(crate) fn is_started(pcrs: &TpmPcrs, admitted: &[PcrCode]) -> bool {
-    let runs = |code: &PcrCode| {
-        let is = |(at, value): (&u8, &_)| pcrs.get(usize::from(*at)) == Some(value);
-        are_fixed(code.pcrs.keys()) && code.pcrs.iter().all(is)
-    };
-    admitted.iter().any(runs)
+    admitted.iter().any(|code| code.runs(pcrs))
 }
 
 /// Whether these registers name a program: there are some, and none that whoever runs there can set.
-fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
+pub(crate) fn are_fixed<'a>(registers: impl Iterator<Item = &'a u8>) -> bool {
     let mut registers = registers.peekable();
     registers.peek().is_some() && registers.all(|at| *at < RESETTABLE)
 }
@@ -328,6 +339,9 @@ fn measurement(facts: &Facts) -> String {
         PlatformFacts::Cca(facts) => cca::measurement(facts),
         PlatformFacts::VbsEnclave(facts) => vbs::measurement(facts),
         PlatformFacts::GcpVtpm(facts) => gcp::measurement(facts),
+        PlatformFacts::SgxDcap(facts) => hex::encode(facts.mr_enclave),
+        PlatformFacts::Tdx(facts) => intel::td_measurement(facts),
+        PlatformFacts::AzureTdx(facts) => intel::azure_tdx_measurement(facts),
     }
 }
 

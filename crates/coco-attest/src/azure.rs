@@ -1,11 +1,15 @@
-//! Confidential machines of Azure: a paravisor at the highest level of an SEV-SNP guest gives the guest below it a TPM.
+//! Confidential machines of Azure: a paravisor at the highest level of an SEV-SNP guest, or of a trust domain of TDX, gives the guest below
+//! it a TPM.
 //!
 //! ```text
-//! registers ── quote ── RSA ── key of the TPM ── SHA-256 in report_data ── report of SEV-SNP ── …
+//! registers ── quote ── RSA ── key of the TPM ── SHA-256 in report_data ── report of SEV-SNP, or quote of TDX ── …
 //! ```
 //!
 //! The paravisor's measurement is the report's, and the registers say what started below it. So is the report's `report_data` taken
 //! by the paravisor, and who asks puts its question into the quote.
+//!
+//! On TDX the paravisor's report holds what only the same machine can check, and the machine's host makes the quote of it. So the quote is
+//! a part of its own, and of the other nothing is looked at: it has to be zeros.
 
 use coco_crypto::{MakerCertificate, TokenKey, sha256};
 use coco_types::codec::{Reader, put_bytes};
@@ -13,8 +17,10 @@ use serde::Deserialize;
 
 use crate::{
     error::VerifyError,
+    evidence::Endorsements,
     facts::{AzureFacts, Facts, PlatformFacts},
-    snp::{self, SNP_REPORT_BYTES, Verified},
+    intel::{AzureTdxFacts, TdQuote},
+    snp::{self, SNP_REPORT_BYTES},
     tpm::{Quote, TPM_PCR_BYTES, TPM_PCRS, TpmPcrs},
 };
 
@@ -44,6 +50,29 @@ impl AzureEvidence {
     }
 }
 
+/// The parts of evidence of a confidential machine of Azure on TDX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureTdxEvidence {
+    /// As they are read from the TPM. What only the same machine can check is left out when they are written.
+    pub machine: AzureEvidence,
+    /// The quote that `http://169.254.169.254/acc/tdquote` makes of what stands in the report of the paravisor.
+    pub td_quote: Vec<u8>,
+}
+
+impl AzureTdxEvidence {
+    /// The body of the evidence: the parts one after the other, each behind its length, the quote of TDX at the end.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut machine = self.machine.clone();
+        if let Some(report) = machine.hcl_report.get_mut(REPORT_AT..REQUEST_AT) {
+            report.fill(0);
+        }
+        let mut body = machine.encode();
+        put_bytes(&mut body, &self.td_quote);
+        body
+    }
+}
+
 /// Where the hardware's report lies in the paravisor's, and where what that says of itself begins.
 const REPORT_AT: usize = 32;
 const REQUEST_AT: usize = 1216;
@@ -55,9 +84,10 @@ const HCL_BYTES_MAX: usize = 8 << 10;
 const MAGIC: &[u8; 4] = b"HCLA";
 const VERSIONS: [u32; 2] = [1, 2];
 const ATTESTATION_REQUEST: u32 = 2;
-/// The numbers of the second part: its version, a report of SEV-SNP, SHA-256.
+/// The numbers of the second part: its version, a report of SEV-SNP or of TDX, SHA-256.
 const REQUEST_VERSION: u32 = 1;
 const SNP_REPORT: u32 = 2;
+const TDX_REPORT: u32 = 4;
 const HASH_SHA256: u32 = 1;
 /// The name of the key that signs quotes.
 const QUOTING_KEY: &str = "HCLAkPub";
@@ -92,26 +122,22 @@ struct Machine {
 pub(crate) fn verify_snp(
     body: &[u8],
     certificates: &[MakerCertificate],
+    lists: &[&[u8]],
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    let parts = Parts::read(body)?;
-    let report = HclReport::read(parts.hcl_report)?;
-    let (key, said) = read_said(report.said)?;
-    let quote = Quote::read(parts.quote)?;
-    let Verified { facts: snp, report_data, valid } =
-        snp::verify_report(report.hardware, certificates, now)?;
+    let mut reader = Reader::new(body);
+    let parts = Parts::read(&mut reader, body.len())?;
+    check_end(&reader, body.len(), "bytes after the registers")?;
+    let report = HclReport::read(parts.hcl_report, SNP_REPORT)?;
+    let tpm = Tpm::read(&parts, report.said)?;
+    let snp::Verified { facts: snp, report_data, valid } =
+        snp::verify_report(report.hardware, certificates, lists, now)?;
     // Whatever runs below the paravisor could name a key of its own.
     if snp.vmpl != 0 {
         return Err(VerifyError::OtherMachine { what: "the level of the paravisor" });
     }
-    let digest = sha256(report.said).0;
-    if report_data.split_at(digest.len()) != (&digest[..], &[0; 32]) {
-        return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
-    }
-    key.verify(parts.quote, parts.signature)?;
-    if !quote.is_of(&parts.pcrs) {
-        return Err(VerifyError::OtherMachine { what: "the registers" });
-    }
+    tpm.verify(&parts, report.said, &report_data)?;
+    let Tpm { said, quote, .. } = tpm;
     let azure = AzureFacts {
         snp,
         pcrs: parts.pcrs,
@@ -124,6 +150,69 @@ pub(crate) fn verify_snp(
     Ok(Facts { bound: quote.data.to_vec(), made: None, valid, platform })
 }
 
+pub(crate) fn verify_tdx(
+    body: &[u8],
+    endorsements: &Endorsements,
+    now: u64,
+) -> Result<Facts, VerifyError> {
+    let mut reader = Reader::new(body);
+    let parts = Parts::read(&mut reader, body.len())?;
+    let td_quote = read_part(&mut reader, body.len(), "the quote of TDX")?;
+    check_end(&reader, body.len(), "bytes after the quote of TDX")?;
+    let report = HclReport::read(parts.hcl_report, TDX_REPORT)?;
+    if report.hardware.iter().any(|byte| *byte != 0) {
+        let what = "a report that only the same machine can check";
+        return Err(VerifyError::Malformed { what, at: REPORT_AT });
+    }
+    let tpm = Tpm::read(&parts, report.said)?;
+    let td_quote = TdQuote::read(td_quote, &[])?;
+    tpm.verify(&parts, report.said, td_quote.report_data())?;
+    let Tpm { said, quote, .. } = tpm;
+    let (tdx, valid) = td_quote.verify(endorsements, now)?;
+    let azure = AzureTdxFacts {
+        tdx,
+        pcrs: parts.pcrs,
+        secure_boot: said.machine.secure_boot,
+        user_data: said.user_data.to_ascii_lowercase(),
+        resets: quote.resets,
+        restarts: quote.restarts,
+    };
+    let platform = PlatformFacts::AzureTdx(Box::new(azure));
+    Ok(Facts { bound: quote.data.to_vec(), made: None, valid, platform })
+}
+
+/// What the paravisor says and its TPM has signed, not believed.
+struct Tpm<'a> {
+    key: TokenKey,
+    said: Said,
+    quote: Quote<'a>,
+}
+
+impl<'a> Tpm<'a> {
+    fn read(parts: &Parts<'a>, said: &[u8]) -> Result<Self, VerifyError> {
+        let (key, said) = read_said(said)?;
+        Ok(Self { key, said, quote: Quote::read(parts.quote)? })
+    }
+
+    /// Checks that the paravisor said this, as the processor bears out, and that its TPM has these registers.
+    fn verify(
+        &self,
+        parts: &Parts<'_>,
+        said: &[u8],
+        report_data: &[u8; 64],
+    ) -> Result<(), VerifyError> {
+        let digest = sha256(said).0;
+        if report_data.split_at(digest.len()) != (&digest[..], &[0; 32]) {
+            return Err(VerifyError::OtherMachine { what: "what the paravisor says" });
+        }
+        self.key.verify(parts.quote, parts.signature)?;
+        if !self.quote.is_of(&parts.pcrs) {
+            return Err(VerifyError::OtherMachine { what: "the registers" });
+        }
+        Ok(())
+    }
+}
+
 /// The parts of a body, not believed.
 struct Parts<'a> {
     hcl_report: &'a [u8],
@@ -133,26 +222,34 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, VerifyError> {
-        let mut reader = Reader::new(body);
-        let place = |reader: &Reader<'_>| body.len().saturating_sub(reader.rest().len());
-        let mut part = |what: &'static str| {
-            let at = place(&reader);
-            reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
-        };
-        let hcl_report = part("the report of the paravisor")?;
-        let quote = part("the quote")?;
-        let signature = part("the signature of the quote")?;
-        let registers = part("the registers")?;
-        let at = place(&reader);
+    /// Reads the parts at the beginning of a body of this length.
+    fn read(reader: &mut Reader<'a>, length: usize) -> Result<Self, VerifyError> {
+        let hcl_report = read_part(reader, length, "the report of the paravisor")?;
+        let quote = read_part(reader, length, "the quote")?;
+        let signature = read_part(reader, length, "the signature of the quote")?;
+        let registers = read_part(reader, length, "the registers")?;
+        let at = length.saturating_sub(reader.left());
         let (values, rest) = registers.as_chunks::<TPM_PCR_BYTES>();
         let pcrs = TpmPcrs::try_from(values).ok().filter(|_| rest.is_empty());
         let pcrs =
             pcrs.ok_or(VerifyError::Malformed { what: "not 24 registers of 32 bytes", at })?;
-        if !reader.rest().is_empty() {
-            return Err(VerifyError::Malformed { what: "bytes after the registers", at });
-        }
         Ok(Self { hcl_report, quote, signature, pcrs })
+    }
+}
+
+fn read_part<'a>(
+    reader: &mut Reader<'a>,
+    length: usize,
+    what: &'static str,
+) -> Result<&'a [u8], VerifyError> {
+    let at = length.saturating_sub(reader.left());
+    reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
+}
+
+fn check_end(reader: &Reader<'_>, length: usize, what: &'static str) -> Result<(), VerifyError> {
+    match reader.left() {
+        0 => Ok(()),
+        left => Err(VerifyError::Malformed { what, at: length.saturating_sub(left) }),
     }
 }
 
@@ -165,7 +262,7 @@ struct HclReport<'a> {
 impl<'a> HclReport<'a> {
     /// Nothing of it is signed but the hardware's report and the text, so all else may only be what it is, but for the version and how
     /// many zeros follow.
-    fn read(bytes: &'a [u8]) -> Result<Self, VerifyError> {
+    fn read(bytes: &'a [u8], kind: u32) -> Result<Self, VerifyError> {
         if bytes.len() > HCL_BYTES_MAX {
             return Err(VerifyError::Long { found: bytes.len(), limit: HCL_BYTES_MAX });
         }
@@ -201,11 +298,11 @@ impl<'a> HclReport<'a> {
             (28, Some(0)),
             (REQUEST_AT, request),
             (REQUEST_AT + 4, Some(REQUEST_VERSION)),
-            (REQUEST_AT + 8, Some(SNP_REPORT)),
+            (REQUEST_AT + 8, Some(kind)),
             (REQUEST_AT + 12, Some(HASH_SHA256)),
         ] {
             if Some(number(at)?) != expected {
-                return Err(malformed("another number than a report of SEV-SNP has here", at));
+                return Err(malformed("another number than a report of this machine has here", at));
             }
         }
         let begin = REQUEST_AT + REQUEST_HEADER;

@@ -87,11 +87,11 @@ pub(crate) fn verify(
     certificates: &[MakerCertificate],
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    endorsements.check_kinds(&[EndorsementKind::Certificate, EndorsementKind::UvmEndorsement])?;
+    let lists = endorsements.of_kind(EndorsementKind::RevocationList);
     let endorsement = endorsements.one(EndorsementKind::UvmEndorsement)?;
     let endorsed = uvm::verify(endorsement, now)?;
     let Verified { facts: snp, report_data, mut valid } =
-        snp::verify_report(body, certificates, now)?;
+        snp::verify_report(body, certificates, &lists, now)?;
     if endorsed.measurement != snp.measurement {
         let [endorsed, found] = [endorsed.measurement, snp.measurement].map(hex::encode);
         return Err(VerifyError::OtherCode { endorsed, found });

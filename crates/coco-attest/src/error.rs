@@ -1,10 +1,13 @@
 //! Why evidence is not believed, or not wanted.
 
-use coco_crypto::{CertificateError, SignatureInvalid, Validity};
+use coco_crypto::{CertificateError, RevocationListError, SignatureInvalid, Validity};
 use thiserror::Error;
 
 use crate::{
-    EndorsementKind, MaaFlag, PlatformId, TrustClass, facts::TcbComponent, snp::Generation,
+    EndorsementKind, MaaFlag, PlatformId, TrustClass,
+    facts::TcbComponent,
+    intel::{IntelShortage, IntelTcbStatus},
+    snp::Generation,
 };
 
 /// A link of a maker's chain.
@@ -18,6 +21,8 @@ pub enum Link {
     Root,
     /// Of the chain of whoever endorses a utility VM, from this certificate on; the signer's is 0.
     Uvm(usize),
+    /// From whoever signs a maker's documents to the root.
+    DocumentSigner,
 }
 
 /// A piece of evidence or endorsements that has a period.
@@ -35,6 +40,16 @@ pub enum Piece {
     UvmEndorsement,
     /// A token.
     Token,
+    /// The root's list of revoked certificates.
+    RootRevocationList,
+    /// The list of the authority that issued the certificate of the key.
+    RevocationList,
+    /// The certificate of whoever signs a maker's documents.
+    DocumentSigner,
+    /// Intel's document of the levels of machines.
+    TcbInfo,
+    /// Intel's document of its quoting enclaves.
+    QeIdentity,
 }
 
 /// Evidence or endorsements that do not prove what they say.
@@ -58,6 +73,16 @@ pub enum VerifyError {
         /// The limit.
         limit: usize,
     },
+    /// Endorsements of one kind are missing, or have no meaning here.
+    #[error("{found} {kind} came with the evidence, where {expected} are expected")]
+    Pieces {
+        /// Of which kind.
+        kind: EndorsementKind,
+        /// How many came.
+        found: usize,
+        /// How many are expected.
+        expected: usize,
+    },
     /// An endorsement is not what it claims to be.
     #[error("endorsement {which}")]
     Endorsement {
@@ -65,16 +90,6 @@ pub enum VerifyError {
         which: usize,
         /// What is wrong with it.
         source: CertificateError,
-    },
-    /// There are more endorsements of a kind, or fewer, than are looked at.
-    #[error("{found} endorsements of the kind {kind:?}, where {expected} are expected")]
-    EndorsementCount {
-        /// Of which kind.
-        kind: EndorsementKind,
-        /// How many came.
-        found: usize,
-        /// How many there are.
-        expected: usize,
     },
     /// An endorsement that is no certificate is not what it claims to be.
     #[error("the endorsement of the kind {kind:?}: {what}")]
@@ -149,6 +164,58 @@ pub enum VerifyError {
     Root {
         /// SHA-256 of it, or of its key.
         found: coco_types::Digest,
+    },
+    /// A list of revoked certificates cannot be read, or is not its issuer's.
+    #[error("{piece:?}")]
+    RevocationList {
+        /// Which.
+        piece: Piece,
+        /// What is wrong with it.
+        source: RevocationListError,
+    },
+    /// A certificate was revoked.
+    #[error("{piece:?} was revoked: its serial number is {serial}")]
+    Revoked {
+        /// Which.
+        piece: Piece,
+        /// In hexadecimal.
+        serial: String,
+    },
+    /// A document of a maker cannot be read.
+    #[error("{piece:?}: {what}")]
+    Document {
+        /// Which.
+        piece: Piece,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A document of a maker is not signed by the key of the chain.
+    #[error("{piece:?} is not signed by the key that the certificate of its signer names")]
+    DocumentSignature {
+        /// Which.
+        piece: Piece,
+    },
+    /// A piece is not of this evidence, or of another kind.
+    #[error("{what} of {piece:?} is not what it has to be with this evidence")]
+    OtherPiece {
+        /// Which.
+        piece: Piece,
+        /// What of it.
+        what: &'static str,
+    },
+    /// The log of events does not follow its format.
+    #[error("{what}, at byte {at} of the log of events")]
+    Log {
+        /// What is wrong.
+        what: &'static str,
+        /// Where.
+        at: usize,
+    },
+    /// The log of events does not lead to what the evidence says.
+    #[error("the log of events does not lead to the value of register {register}")]
+    LogReplay {
+        /// Which.
+        register: u8,
     },
     /// The evidence is not signed by the key of the chain.
     #[error("the evidence is not signed by the key that its certificate names")]
@@ -289,7 +356,7 @@ pub enum AppraiseError {
     #[error("processors of the generation {0} are not admitted")]
     Generation(Generation),
     /// A machine that is not on the list.
-    #[error("the machine {have} is not on the list of this generation")]
+    #[error("the machine {have} is not on the list")]
     HardwareId {
         /// In hexadecimal.
         have: String,
@@ -356,7 +423,7 @@ pub enum AppraiseError {
     },
     /// A register that has to be looked at was not.
     #[error("the service has not looked at the register {at}")]
-    Register {
+    Unseen {
         /// Which.
         at: u8,
     },
@@ -399,4 +466,82 @@ pub enum AppraiseError {
         /// Whether a processor keeps others out.
         have: bool,
     },
+    /// Nobody has looked whether a certificate was revoked.
+    #[error("no list of revoked certificates came with the evidence, and one is wanted")]
+    RevocationList,
+    /// A kind of machine of Intel that is not admitted.
+    #[error("machines of the kind {have} (FMSPC) are not admitted")]
+    Fmspc {
+        /// In hexadecimal.
+        have: String,
+    },
+    /// Intel says something of the machine that is not admitted.
+    #[error("machines that Intel calls {have} are not admitted{}", listed(.short))]
+    IntelTcb {
+        /// What it says.
+        have: IntelTcbStatus,
+        /// What the machine lacks.
+        short: Vec<IntelShortage>,
+    },
+    /// Something is known to be wrong with the machine.
+    #[error("the machine is affected by {have}, which is not admitted")]
+    Advisory {
+        /// As its maker numbers it.
+        have: String,
+    },
+    /// What a maker says of machines is too old.
+    #[error("the maker's evaluation has the number {have}, and at least {need} is wanted")]
+    Evaluation {
+        /// What came.
+        have: u32,
+        /// What is wanted.
+        need: u32,
+    },
+    /// A TDX module that is not admitted.
+    #[error("the TDX module {number} has the version {have}, which is not admitted{}", at_least(.need))]
+    TdxModule {
+        /// Which module.
+        number: u8,
+        /// Its version.
+        have: u8,
+        /// The least that is admitted, where the module is.
+        need: Option<u8>,
+    },
+    /// Some bits are not admitted.
+    #[error("the {what} are {have:#018x}, of which {refused:#x} is not admitted")]
+    Bits {
+        /// Of what.
+        what: &'static str,
+        /// All of them.
+        have: u64,
+        /// Those that are not admitted.
+        refused: u64,
+    },
+    /// Its host may interrupt it at any access to its memory.
+    #[error("the domain starts without SEPT_VE_DISABLE")]
+    SeptVe,
+    /// Somebody may serve the domain who is not admitted.
+    #[error("the service domain {have} is not admitted")]
+    ServiceTd {
+        /// SHA-384 over it, in hexadecimal.
+        have: String,
+    },
+    /// A register has a value that is not admitted with what runs there.
+    #[error("{which} is {have}, which is not admitted with this measurement")]
+    Register {
+        /// Which.
+        which: &'static str,
+        /// In hexadecimal.
+        have: String,
+    },
+}
+
+/// What a machine lacks, at the end of a sentence.
+fn listed(short: &[IntelShortage]) -> String {
+    let all: Vec<String> = short.iter().map(ToString::to_string).collect();
+    if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
+}
+
+fn at_least(need: &Option<u8>) -> String {
+    need.map_or_else(String::new, |need| format!(", and at least {need} is wanted"))
 }

@@ -43,11 +43,17 @@ pub enum PlatformId {
     VbsEnclave,
     /// The TPM of a machine of Google Cloud: see [`GcpEvidence`](crate::GcpEvidence).
     GcpVtpm,
+    /// A quote of Intel SGX (DCAP).
+    SgxDcap,
+    /// A quote of Intel TDX.
+    Tdx,
+    /// The TPM of a confidential machine of Azure on TDX: see [`AzureTdxEvidence`](crate::AzureTdxEvidence).
+    AzureTdx,
 }
 
 impl PlatformId {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Insecure,
         Self::Snp,
         Self::AzureSnp,
@@ -57,6 +63,9 @@ impl PlatformId {
         Self::Cca,
         Self::VbsEnclave,
         Self::GcpVtpm,
+        Self::SgxDcap,
+        Self::Tdx,
+        Self::AzureTdx,
     ];
 
     /// Its name in manifests and logs.
@@ -72,6 +81,9 @@ impl PlatformId {
             Self::Cca => "cca",
             Self::VbsEnclave => "vbs-enclave",
             Self::GcpVtpm => "gcp-vtpm",
+            Self::SgxDcap => "sgx",
+            Self::Tdx => "tdx",
+            Self::AzureTdx => "azure-tdx-vtpm",
         }
     }
 
@@ -84,8 +96,10 @@ impl PlatformId {
             | Self::SnpCaci
             | Self::Maa
             | Self::Cca
-            | Self::VbsEnclave => true,
-            Self::AzureSnp | Self::GcpVtpm => false,
+            | Self::VbsEnclave
+            | Self::SgxDcap
+            | Self::Tdx => true,
+            Self::AzureSnp | Self::GcpVtpm | Self::AzureTdx => false,
         }
     }
 
@@ -101,7 +115,53 @@ impl PlatformId {
             | Self::Maa
             | Self::Cca
             | Self::VbsEnclave
-            | Self::GcpVtpm => self.name(),
+            | Self::GcpVtpm
+            | Self::SgxDcap
+            | Self::Tdx
+            | Self::AzureTdx => self.name(),
+        }
+    }
+
+    /// Which endorsements mean something for it. Some need fewer, depending on what the evidence is.
+    pub(crate) const fn endorsements(self) -> &'static [EndorsementKind] {
+        match self {
+            Self::Snp | Self::AzureSnp => {
+                &[EndorsementKind::Certificate, EndorsementKind::RevocationList]
+            }
+            Self::Insecure | Self::Nitro => &[],
+            Self::SgxDcap | Self::Tdx | Self::AzureTdx => &[
+                EndorsementKind::Certificate,
+                EndorsementKind::RevocationList,
+                EndorsementKind::TcbInfo,
+                EndorsementKind::QeIdentity,
+            ],
+            Self::SnpCaci => &[
+                EndorsementKind::Certificate,
+                EndorsementKind::RevocationList,
+                EndorsementKind::UvmEndorsement,
+            ],
+            Self::Maa => &[EndorsementKind::KeySet],
+            Self::Cca => &[EndorsementKind::AttestationKey],
+            Self::VbsEnclave => &[EndorsementKind::Certificate, EndorsementKind::AttestationKey],
+            Self::GcpVtpm => &[EndorsementKind::Certificate],
+        }
+    }
+
+    /// Whether a log of events means something for it.
+    pub(crate) const fn has_log(self) -> bool {
+        match self {
+            Self::Tdx => true,
+            Self::Insecure
+            | Self::Snp
+            | Self::AzureSnp
+            | Self::Nitro
+            | Self::SnpCaci
+            | Self::Maa
+            | Self::Cca
+            | Self::VbsEnclave
+            | Self::GcpVtpm
+            | Self::SgxDcap
+            | Self::AzureTdx => false,
         }
     }
 
@@ -199,6 +259,10 @@ pub enum EndorsementKind {
     Certificate,
     /// A list of revoked certificates in DER.
     RevocationList,
+    /// What Intel says of the levels of one kind of machine, in JSON with its signature, as PCS serves it.
+    TcbInfo,
+    /// What Intel says of its quoting enclaves, in the same form.
+    QeIdentity,
     /// What Microsoft says of a utility VM, in COSE: see [`signed_uvm_endorsement`](crate::signed_uvm_endorsement).
     UvmEndorsement,
     /// The key of a token's issuer, as a set of one in JSON: see [`maa_key_set`](crate::maa_key_set).
@@ -213,6 +277,8 @@ impl EndorsementKind {
         match self {
             Self::Certificate => 1,
             Self::RevocationList => 2,
+            Self::TcbInfo => 3,
+            Self::QeIdentity => 4,
             Self::UvmEndorsement => 5,
             Self::KeySet => 6,
             Self::AttestationKey => 7,
@@ -220,9 +286,11 @@ impl EndorsementKind {
     }
 
     /// All of them.
-    const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Certificate,
         Self::RevocationList,
+        Self::TcbInfo,
+        Self::QeIdentity,
         Self::UvmEndorsement,
         Self::KeySet,
         Self::AttestationKey,
@@ -230,6 +298,20 @@ impl EndorsementKind {
 
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl fmt::Display for EndorsementKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificates",
+            Self::RevocationList => "lists of revoked certificates",
+            Self::TcbInfo => "documents of Intel on machines (TCB info)",
+            Self::QeIdentity => "documents of Intel on quoting enclaves (QE identity)",
+            Self::UvmEndorsement => "endorsements of a utility VM",
+            Self::KeySet => "sets of keys",
+            Self::AttestationKey => "keys",
+        })
     }
 }
 
@@ -286,6 +368,22 @@ impl Endorsements {
         Ok(Self { items })
     }
 
+    /// The pieces of this kind in their order, of which there have to be `N`.
+    pub(crate) fn pieces<const N: usize>(
+        &self,
+        kind: EndorsementKind,
+    ) -> Result<[&[u8]; N], VerifyError> {
+        let pieces = self.of_kind(kind);
+        let found = pieces.len();
+        pieces.try_into().map_err(|_| VerifyError::Pieces { kind, found, expected: N })
+    }
+
+    /// All pieces of this kind, in their order.
+    pub(crate) fn of_kind(&self, kind: EndorsementKind) -> Vec<&[u8]> {
+        let items = self.items.iter().filter(|item| item.kind == kind);
+        items.map(|item| item.bytes.as_slice()).collect()
+    }
+
     /// The certificates, in their order.
     pub(crate) fn certificates(&self) -> Result<Vec<MakerCertificate>, VerifyError> {
         let items = self.items.iter().enumerate();
@@ -301,23 +399,12 @@ impl Endorsements {
     pub(crate) fn check_kinds(&self, kinds: &[EndorsementKind]) -> Result<(), VerifyError> {
         let other = self.items.iter().find(|item| !kinds.contains(&item.kind));
         let Some(&Endorsement { kind, .. }) = other else { return Ok(()) };
-        Err(VerifyError::EndorsementCount { kind, found: self.of_kind(kind).count(), expected: 0 })
+        Err(VerifyError::Pieces { kind, found: self.of_kind(kind).len(), expected: 0 })
     }
 
     /// The one endorsement of this kind.
     pub(crate) fn one(&self, kind: EndorsementKind) -> Result<&[u8], VerifyError> {
-        let mut of_kind = self.of_kind(kind);
-        match (of_kind.next(), of_kind.count()) {
-            (Some(item), 0) => Ok(&item.bytes),
-            (first, others) => {
-                let found = others.saturating_add(usize::from(first.is_some()));
-                Err(VerifyError::EndorsementCount { kind, found, expected: 1 })
-            }
-        }
-    }
-
-    fn of_kind(&self, kind: EndorsementKind) -> impl Iterator<Item = &Endorsement> {
-        self.items.iter().filter(move |item| item.kind == kind)
+        self.pieces::<1>(kind).map(|[piece]| piece)
     }
 }
 

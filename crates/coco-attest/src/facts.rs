@@ -9,8 +9,16 @@ use coco_crypto::Validity;
 use coco_types::Digest;
 
 use crate::{
-    PlatformId, caci::SnpCaciFacts, cca::CcaFacts, error::Flag, gcp::GcpFacts, maa::MaaFacts,
-    snp::Generation, tpm::TpmPcrs, vbs::VbsEnclaveFacts,
+    PlatformId,
+    caci::SnpCaciFacts,
+    cca::CcaFacts,
+    error::Flag,
+    gcp::GcpFacts,
+    intel::{AzureTdxFacts, SgxFacts, TdxFacts},
+    maa::MaaFacts,
+    snp::Generation,
+    tpm::TpmPcrs,
+    vbs::VbsEnclaveFacts,
 };
 
 /// How much a platform proves, the least first.
@@ -75,6 +83,12 @@ pub enum PlatformFacts {
     VbsEnclave(Box<VbsEnclaveFacts>),
     /// Of a machine of Google Cloud.
     GcpVtpm(Box<GcpFacts>),
+    /// Of a quote of Intel SGX.
+    SgxDcap(Box<SgxFacts>),
+    /// Of a quote of Intel TDX.
+    Tdx(Box<TdxFacts>),
+    /// Of a confidential machine of Azure on it.
+    AzureTdx(Box<AzureTdxFacts>),
 }
 
 /// What the virtual platform says.
@@ -111,6 +125,8 @@ pub struct SnpFacts {
     pub reported_tcb: SnpTcb,
     /// The firmware below which the machine will not go any more.
     pub committed_tcb: SnpTcb,
+    /// Whether a list of AMD's came, and neither the key's certificate nor its authority's is on it.
+    pub revocation_list: bool,
     /// What a policy may refuse.
     pub flags: BTreeSet<Flag>,
 }
@@ -255,6 +271,9 @@ impl Facts {
             PlatformFacts::Cca(_) => PlatformId::Cca,
             PlatformFacts::VbsEnclave(_) => PlatformId::VbsEnclave,
             PlatformFacts::GcpVtpm(_) => PlatformId::GcpVtpm,
+            PlatformFacts::SgxDcap(_) => PlatformId::SgxDcap,
+            PlatformFacts::Tdx(_) => PlatformId::Tdx,
+            PlatformFacts::AzureTdx(_) => PlatformId::AzureTdx,
         }
     }
 
@@ -266,7 +285,10 @@ impl Facts {
             PlatformFacts::Snp(_)
             | PlatformFacts::AzureSnp(_)
             | PlatformFacts::SnpCaci(_)
-            | PlatformFacts::Cca(_) => TrustClass::Processor,
+            | PlatformFacts::Cca(_)
+            | PlatformFacts::SgxDcap(_)
+            | PlatformFacts::Tdx(_)
+            | PlatformFacts::AzureTdx(_) => TrustClass::Processor,
             // Whoever has the root account of an instance can look into it.
             PlatformFacts::Nitro(NitroFacts { is_tpm: true, .. }) => TrustClass::MeasuredBoot,
             PlatformFacts::Nitro(_) | PlatformFacts::VbsEnclave(_) => TrustClass::Hypervisor,

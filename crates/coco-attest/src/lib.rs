@@ -19,6 +19,7 @@
 //! | `cca` | tokens of Arm CCA, experimental | `processor` | Arm DEN0137 (Realm Management Monitor); draft-ffm-rats-cca-token-00; RFC 9052 |
 //! | `vbs` | enclaves of Windows (VBS), whose machine a Host Guardian Service or members themselves vouch for | `hypervisor` | Windows SDK, `ntenclv.h`; Microsoft, "Virtualization-based security enclaves" |
 //! | `gcp` | machines of Google Cloud, by the TPM of their host (`tpm`) | `measured_boot` | Google, go-tpm-tools; TCG, TPM 2.0 Library, part 2 |
+//! | `intel` | Intel SGX, quotes of version 3; Intel TDX, quotes of versions 4 and 5, with their logs (`event_log`); confidential machines of Azure on TDX (`azure`) | `processor` | Intel, "SGX ECDSA Quote Library", "TDX DCAP Quoting Library", "Provisioning Certification Service" |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
@@ -29,20 +30,24 @@ mod caci;
 mod cbor;
 mod cca;
 mod error;
+mod event_log;
 mod evidence;
 mod facts;
 mod gcp;
 mod insecure;
+mod intel;
+mod little_endian;
 mod maa;
 mod manifest;
 mod nitro;
 mod policy;
+mod revocation;
 mod snp;
 mod tpm;
 mod vbs;
 
 pub use attested::{AppraiseEvidenceError, Attested, NodeClaims, appraise};
-pub use azure::AzureEvidence;
+pub use azure::{AzureEvidence, AzureTdxEvidence};
 pub use binding::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, REPORT_DATA_BYTES, ReportData};
 pub use caci::{
     SECURITY_POLICY_BYTES_MAX, SnpCaciFacts, SnpCaciPolicy, UVM_ROOT, UvmFacts, UvmPolicy,
@@ -60,6 +65,11 @@ pub use facts::{
 };
 pub use gcp::{GCP_ROOT, GcpEvidence, GcpFacts, GcpInstance, GcpPolicy};
 pub use insecure::InsecureEvidence;
+pub use intel::{
+    AzureTdxFacts, AzureTdxPolicy, INTEL_SGX_ROOT, IntelConfiguration, IntelPolicy, IntelShortage,
+    IntelTcb, IntelTcbPart, IntelTcbStatus, RegisterEvent, SgxAttributes, SgxCode, SgxFacts,
+    SgxPolicy, TdAttributes, TdxCode, TdxFacts, TdxHistory, TdxPolicy, TdxUpdate,
+};
 pub use maa::{
     MAA_TOKEN_BYTES_MAX, MaaFacts, MaaFlag, MaaGuest, MaaGuestPolicy, MaaIssuer, MaaPolicy,
     maa_key_set,
@@ -67,8 +77,8 @@ pub use maa::{
 pub use manifest::Manifests;
 pub use nitro::{NITRO_DOCUMENT_BYTES_MAX, NITRO_PCR_BYTES, NITRO_ROOT};
 pub use policy::{
-    AppraisalPolicy, AzureSnpPolicy, InsecurePolicy, NitroCode, NitroPolicy, PcrCode, SnpCode,
-    SnpGenerationPolicy, SnpMachinePolicy, SnpOwner, SnpPolicy,
+    AppraisalPolicy, AzureSnpPolicy, InsecurePolicy, NitroCode, NitroPolicy, PcrCode,
+    RevocationRule, SnpCode, SnpGenerationPolicy, SnpMachinePolicy, SnpOwner, SnpPolicy,
 };
 pub use snp::{Generation, SNP_REPORT_BYTES, SNP_ROOTS};
 pub use tpm::{TPM_PCR_BYTES, TPM_PCRS, TpmPcrs};
@@ -89,35 +99,29 @@ pub fn verify(
     now: u64,
 ) -> Result<Facts, VerifyError> {
     check_sizes(evidence, endorsements)?;
-    if !evidence.log.is_empty() {
+    if !evidence.log.is_empty() && !evidence.platform.has_log() {
         return Err(VerifyError::Unsupported {
             what: "a log of events of this platform",
             found: 0,
         });
     }
-    match evidence.platform {
-        PlatformId::Insecure | PlatformId::Nitro => endorsements.check_kinds(&[])?,
-        PlatformId::Snp | PlatformId::AzureSnp => {
-            endorsements.check_kinds(&[EndorsementKind::Certificate])?;
-        }
-        // They look at more of them, each for itself.
-        PlatformId::SnpCaci
-        | PlatformId::Maa
-        | PlatformId::Cca
-        | PlatformId::VbsEnclave
-        | PlatformId::GcpVtpm => {}
-    }
+    endorsements.check_kinds(evidence.platform.endorsements())?;
     let certificates = endorsements.certificates()?;
-    match evidence.platform {
-        PlatformId::Insecure => insecure::verify(&evidence.body),
-        PlatformId::Snp => snp::verify(&evidence.body, &certificates, now),
-        PlatformId::AzureSnp => azure::verify_snp(&evidence.body, &certificates, now),
-        PlatformId::Nitro => nitro::verify(&evidence.body, now),
-        PlatformId::SnpCaci => caci::verify(&evidence.body, endorsements, &certificates, now),
-        PlatformId::Maa => maa::verify(&evidence.body, endorsements, now),
-        PlatformId::Cca => cca::verify(&evidence.body, endorsements),
-        PlatformId::VbsEnclave => vbs::verify(&evidence.body, endorsements, &certificates, now),
-        PlatformId::GcpVtpm => gcp::verify(&evidence.body, endorsements, &certificates, now),
+    let lists = endorsements.of_kind(EndorsementKind::RevocationList);
+    let Evidence { platform, body, log } = evidence;
+    match platform {
+        PlatformId::Insecure => insecure::verify(body),
+        PlatformId::Snp => snp::verify(body, &certificates, &lists, now),
+        PlatformId::AzureSnp => azure::verify_snp(body, &certificates, &lists, now),
+        PlatformId::Nitro => nitro::verify(body, now),
+        PlatformId::SnpCaci => caci::verify(body, endorsements, &certificates, now),
+        PlatformId::Maa => maa::verify(body, endorsements, now),
+        PlatformId::Cca => cca::verify(body, endorsements),
+        PlatformId::VbsEnclave => vbs::verify(body, endorsements, &certificates, now),
+        PlatformId::GcpVtpm => gcp::verify(body, endorsements, &certificates, now),
+        PlatformId::SgxDcap => intel::verify_sgx(body, endorsements, now),
+        PlatformId::Tdx => intel::verify_tdx(body, log, endorsements, now),
+        PlatformId::AzureTdx => azure::verify_tdx(body, endorsements, now),
     }
 }
 
@@ -148,9 +152,18 @@ pub(crate) fn valid<'a>(
     from: u64,
     to: u64,
 ) -> Result<Validity, VerifyError> {
+    let pieces = pieces.into_iter().map(|(piece, certificate)| (piece, certificate.validity()));
+    valid_within(pieces, from, to)
+}
+
+/// The same of pieces with these periods.
+pub(crate) fn valid_within(
+    pieces: impl IntoIterator<Item = (Piece, Validity)>,
+    from: u64,
+    to: u64,
+) -> Result<Validity, VerifyError> {
     let mut valid = Validity { not_before: 0, not_after: u64::MAX };
-    for (piece, certificate) in pieces {
-        let validity = certificate.validity();
+    for (piece, validity) in pieces {
         if from < validity.not_before {
             return Err(VerifyError::NotYetValid { piece, validity, now: from });
         }

@@ -169,7 +169,7 @@ pub(crate) fn judge(facts: &MaaFacts, policy: &MaaPolicy) -> Result<(), Appraise
         return Err(AppraiseError::MaaFlag(*flag));
     }
     if let Some(at) = policy.pcrs.difference(&facts.pcrs).next() {
-        return Err(AppraiseError::Register { at: *at });
+        return Err(AppraiseError::Unseen { at: *at });
     }
     if policy.machines.as_ref().is_some_and(|machines| !machines.contains(&facts.machine)) {
         return Err(AppraiseError::Instance { what: "machine", have: facts.machine.clone() });

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use coco_types::Digest;
 
 use crate::{
+    attested::are_fixed,
     caci::SnpCaciPolicy,
     cca::CcaPolicy,
     facts::{SnpTcb, TrustClass},
     gcp::GcpPolicy,
+    intel::{AzureTdxPolicy, SgxPolicy, TdxPolicy},
     maa::MaaPolicy,
     snp::Generation,
-    tpm::TPM_PCR_BYTES,
+    tpm::{TPM_PCR_BYTES, TpmPcrs},
     vbs::VbsEnclavePolicy,
 };
 
@@ -43,6 +45,12 @@ pub struct AppraisalPolicy {
     pub vbs_enclave: Option<VbsEnclavePolicy>,
     /// Machines of Google Cloud, by their TPM.
     pub gcp_vtpm: Option<GcpPolicy>,
+    /// Intel SGX.
+    pub sgx: Option<SgxPolicy>,
+    /// Intel TDX.
+    pub tdx: Option<TdxPolicy>,
+    /// Confidential machines of Azure on it.
+    pub azure_tdx: Option<AzureTdxPolicy>,
 }
 
 impl AppraisalPolicy {
@@ -62,6 +70,9 @@ impl AppraisalPolicy {
             cca: None,
             vbs_enclave: None,
             gcp_vtpm: None,
+            sgx: None,
+            tdx: None,
+            azure_tdx: None,
         }
     }
 }
@@ -101,6 +112,18 @@ pub struct SnpMachinePolicy {
     pub smt: bool,
     /// Whether the firmware must have checked that no two addresses name the same memory.
     pub alias_check: bool,
+    /// Whether AMD's list of revoked certificates must have come. One that came counts in any case.
+    pub revocation_list: RevocationRule,
+}
+
+/// Whether a list of revoked certificates must have come, where evidence is believed without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevocationRule {
+    /// It must.
+    #[default]
+    Required,
+    /// It need not.
+    Optional,
 }
 
 /// What is asked of processors of one generation.
@@ -150,6 +173,14 @@ pub struct AzureSnpPolicy {
 pub struct PcrCode {
     /// By number.
     pub pcrs: BTreeMap<u8, [u8; TPM_PCR_BYTES]>,
+}
+
+impl PcrCode {
+    /// Whether the registers are these.
+    pub(crate) fn runs(&self, pcrs: &TpmPcrs) -> bool {
+        let is = |(at, value): (&u8, &_)| pcrs.get(usize::from(*at)) == Some(value);
+        are_fixed(self.pcrs.keys()) && self.pcrs.iter().all(is)
+    }
 }
 
 /// What documents of AWS have to say.

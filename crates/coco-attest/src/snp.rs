@@ -5,7 +5,11 @@
 //! ```
 //!
 //! The certificate of a key says for which firmware and, of a VCEK, for which chip it was made: both must be those of the report.
-//! AMD gives its certificates the serial number 0, and publishes lists of revoked ones, which are not looked at yet.
+//!
+//! AMD publishes a list of revoked certificates for each generation, signed by the root: the authorities below it may not sign lists, by their
+//! key usage. Where one came, neither the authority nor the key of the report may be on it. But AMD gives the certificates of *all* keys that
+//! sign reports the serial number 0, so a list can revoke an authority, or all those keys at once, and never one chip: one of which the key
+//! is known to have leaked is refused by a policy that lists machines.
 
 mod report;
 
@@ -16,8 +20,10 @@ use coco_types::Digest;
 
 use crate::{
     error::{Link, Piece, VerifyError},
+    evidence::EndorsementKind,
     facts::{Facts, PlatformFacts, SnpFacts, SnpKey, SnpTcb},
-    valid,
+    revocation::{check_revoked, read_list},
+    valid_within,
 };
 use report::{Report, SIGNED_BYTES, SigningKey};
 
@@ -105,17 +111,19 @@ pub(crate) struct Verified {
 pub(crate) fn verify(
     body: &[u8],
     certificates: &[MakerCertificate],
+    lists: &[&[u8]],
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    let Verified { facts, report_data, valid } = verify_report(body, certificates, now)?;
+    let Verified { facts, report_data, valid } = verify_report(body, certificates, lists, now)?;
     let platform = PlatformFacts::Snp(Box::new(facts));
     Ok(Facts { bound: report_data.to_vec(), made: None, valid, platform })
 }
 
-/// Checks a report, whoever it is evidence for.
+/// Checks a report, whoever it is evidence for. Of the lists of revoked certificates there may be one.
 pub(crate) fn verify_report(
     body: &[u8],
     certificates: &[MakerCertificate],
+    lists: &[&[u8]],
     now: u64,
 ) -> Result<Verified, VerifyError> {
     let report = Report::read(body)?;
@@ -135,15 +143,38 @@ pub(crate) fn verify_report(
     let signed = body.get(..SIGNED_BYTES).ok_or(SignatureInvalid)?;
     key.verify_fixed(signed, &report.signature)?;
 
-    let periods = [
+    let chain = [
         (Piece::LeafCertificate, leaf),
         (Piece::Authority(1), authority),
         (Piece::RootCertificate, root),
     ];
-    let valid = valid(periods, now, now)?;
+    let listed = check_list(lists, &chain, root)?;
+    let periods = chain.map(|(piece, certificate)| (piece, certificate.validity()));
+    let listed = listed.map(|validity| (Piece::RootRevocationList, validity));
+    let valid = valid_within(periods.into_iter().chain(listed), now, now)?;
     let key = same_machine(&report, leaf, generation)?;
-    let facts = facts(&report, generation, key);
+    let facts = facts(&report, generation, key, listed.is_some());
     Ok(Verified { facts, report_data: report.report_data, valid })
+}
+
+/// Checks that no certificate of the chain is on the root's list, if one came, and says when that counts.
+fn check_list(
+    lists: &[&[u8]],
+    chain: &[(Piece, &MakerCertificate)],
+    root: &MakerCertificate,
+) -> Result<Option<Validity>, VerifyError> {
+    let list = match lists {
+        [] => return Ok(None),
+        [one] => read_list(one, root, Piece::RootRevocationList)?,
+        all => {
+            let (kind, found) = (EndorsementKind::RevocationList, all.len());
+            return Err(VerifyError::Pieces { kind, found, expected: 1 });
+        }
+    };
+    for (piece, certificate) in chain {
+        check_revoked(&list, *piece, certificate)?;
+    }
+    Ok(Some(list.validity()))
 }
 
 /// Whether a certificate is of the machine that a report is of, in the state in which it was reported; and of which kind its key is.
@@ -208,7 +239,7 @@ fn same_machine(
     }
 }
 
-fn facts(report: &Report, generation: Generation, key: SnpKey) -> SnpFacts {
+fn facts(report: &Report, generation: Generation, key: SnpKey, revocation_list: bool) -> SnpFacts {
     SnpFacts {
         version: report.version,
         generation,
@@ -222,6 +253,7 @@ fn facts(report: &Report, generation: Generation, key: SnpKey) -> SnpFacts {
         vmpl: report.vmpl,
         reported_tcb: SnpTcb::of(report.reported_tcb, generation),
         committed_tcb: SnpTcb::of(report.committed_tcb, generation),
+        revocation_list,
         flags: report.flags.clone(),
     }
 }
@@ -236,5 +268,38 @@ impl SnpTcb {
             }
             Generation::Turin => Self { fmc: a, bootloader: b, tee: c, snp: d, microcode: f },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coco_crypto::RevocationList;
+
+    use super::*;
+
+    /// By OpenSSL, as AMD signs: a root, a certificate of it, and a list that names that one, and 0.
+    const ROOT: &str = include_str!("../../coco-crypto/tests/vectors/chain/pss_root.pem");
+    const LEAF: &str = include_str!("../../coco-crypto/tests/vectors/chain/pss_leaf.pem");
+    const LIST: &[u8] = include_bytes!("../../coco-crypto/tests/vectors/chain/pss_list.der");
+
+    /// No list of AMD's was recorded.
+    #[test]
+    fn nothing_of_a_chain_is_on_the_roots_list() {
+        let [root, leaf] = [ROOT, LEAF].map(|text| MakerCertificate::from_pem(text).unwrap());
+        let whole = [Piece::LeafCertificate, Piece::Authority(1), Piece::RootCertificate];
+        assert_eq!(check_list(&[], &whole.map(|piece| (piece, &leaf)), &root), Ok(None));
+        let good = whole.map(|piece| (piece, &root));
+        let valid = RevocationList::from_der(LIST).unwrap().validity();
+        assert_eq!(check_list(&[LIST], &good, &root), Ok(Some(valid)));
+        for at in 0..whole.len() {
+            let mut bad = good;
+            bad[at].1 = &leaf;
+            let (piece, serial) = (whole[at], "0a01".to_owned());
+            let revoked = Err(VerifyError::Revoked { piece, serial });
+            assert_eq!(check_list(&[LIST], &bad, &root), revoked);
+        }
+        let (kind, found) = (EndorsementKind::RevocationList, 2);
+        let many = Err(VerifyError::Pieces { kind, found, expected: 1 });
+        assert_eq!(check_list(&[LIST; 2], &good, &root), many);
     }
 }

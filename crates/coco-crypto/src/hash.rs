@@ -11,6 +11,16 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     to_digest(&digest::digest(&digest::SHA256, bytes))
 }
 
+/// SHA-384 of `bytes`.
+///
+/// # Panics
+/// Never: the length of the digest is that of the hash.
+#[must_use]
+pub fn sha384(bytes: &[u8]) -> [u8; 48] {
+    let digest = digest::digest(&digest::SHA384, bytes);
+    digest.as_ref().try_into().expect("SHA-384 has 48 bytes")
+}
+
 /// HMAC-SHA-256 of `message` under `key`, of any length.
 #[must_use]
 pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {

@@ -23,7 +23,7 @@ mod x509;
 pub use aead::{AEAD_KEY_BYTES, AEAD_NONCE_BYTES, AEAD_TAG_BYTES, AeadKey, SealError};
 pub use ecdsa::{Curve, KeyError, PublicKey, SignError, SignatureInvalid, Signer, SigningKey};
 pub use ed25519::Ed25519Key;
-pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256};
+pub use hash::{HmacKey, Sha256, hkdf_sha256, hmac_sha256, sha256, sha384};
 pub use key_pem::KeyPemError;
 pub use pem::{PemError, decode_pem, encode_pem};
 pub use rsa::{
@@ -41,7 +41,8 @@ pub use x509::{
     AltName, BUNDLE_CERTIFICATES_MAX, CERTIFICATE_BYTES_MAX, Certificate, CertificateError,
     ClientCertificate, EndorseNode, MEMBER_NAME_CHARACTERS_MAX, MakerCertificate, MemberSigner,
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError,
-    SignerCertificate, UserAuthority, Validity, certificate_key, endorse_node, endorse_service,
-    is_host_name, is_root_authority, member_certificate, node_names, peer_dns_name, read_bundle,
-    renew_node, service_certificate, verify_issued_by,
+    REVOCATION_LIST_BYTES_MAX, REVOKED_MAX, RevocationList, RevocationListError, SignerCertificate,
+    UserAuthority, Validity, certificate_key, endorse_node, endorse_service, is_host_name,
+    is_root_authority, member_certificate, node_names, peer_dns_name, read_bundle, renew_node,
+    service_certificate, verify_issued_by,
 };

@@ -5,6 +5,8 @@ mod client;
 mod maker;
 mod member;
 mod request;
+mod revocation;
+mod signed;
 mod signer;
 mod validity;
 
@@ -22,7 +24,8 @@ use rcgen::{
 };
 use thiserror::Error;
 use x509_parser::{
-    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, x509::X509Version,
+    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, time::ASN1Time,
+    x509::X509Version,
 };
 
 use crate::{
@@ -38,8 +41,11 @@ pub use member::{MEMBER_NAME_CHARACTERS_MAX, MemberSigner, member_certificate};
 pub use request::{
     NODE_REQUEST_BYTES_MAX, NODE_REQUEST_PEM_BYTES_MAX, NodeRequest, NodeRequestError, node_names,
 };
+pub use revocation::{REVOCATION_LIST_BYTES_MAX, REVOKED_MAX, RevocationList, RevocationListError};
 pub use signer::SignerCertificate;
 pub use validity::Validity;
+
+use signed::check_signed;
 
 /// Largest certificate that is read, in bytes. Room for an attestation report in an extension.
 pub const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
@@ -239,33 +245,6 @@ const fn check_size(der: &[u8]) -> Result<(), CertificateError> {
     Ok(())
 }
 
-/// Checks that a certificate is signed under exactly this algorithm.
-fn check_signed(
-    der: &[u8],
-    this: &X509Certificate<'_>,
-    algorithm: &[u8],
-    verify: impl FnOnce(&[u8], &[u8]) -> Result<(), SignatureInvalid>,
-) -> Result<(), CertificateError> {
-    // The parser reads the algorithm loosely, so its exact bytes are compared: those after the signed part, and
-    // within it by what the parser made of them.
-    let tbs: &[u8] = this.tbs_certificate.as_ref();
-    if !states(der, tbs, algorithm) || this.signature_algorithm != this.tbs_certificate.signature {
-        return Err(CertificateError::Algorithm);
-    }
-    // It reads tags and lengths outside the signed part loosely, too, and no signature covers those.
-    let signature = &this.signature_value.data;
-    if encoded(tbs, algorithm, signature) != der {
-        return Err(CertificateError::Der);
-    }
-    Ok(verify(tbs, signature)?)
-}
-
-/// Whether exactly this algorithm stands after the signed part.
-fn states(der: &[u8], tbs: &[u8], algorithm: &[u8]) -> bool {
-    let after = header_bytes(der).saturating_add(tbs.len());
-    der.get(after..).unwrap_or_default().starts_with(algorithm)
-}
-
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({:?})", self.key)
@@ -420,41 +399,14 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
     }
 }
 
+fn seconds(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or(0)
+}
+
 fn validity_of(certificate: &X509Certificate<'_>) -> Validity {
-    let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
     Validity {
         not_before: seconds(certificate.validity().not_before),
         not_after: seconds(certificate.validity().not_after),
-    }
-}
-
-/// Bytes of the tag and length that a DER sequence starts with.
-fn header_bytes(der: &[u8]) -> usize {
-    match der.get(1) {
-        Some(long @ 0x81..=0x84) => 2 + usize::from(long & 0x0f),
-        _ => 2,
-    }
-}
-
-/// The one encoding of a certificate, or a request for one, with these parts.
-fn encoded(tbs: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
-    const SEQUENCE: u8 = 0x30;
-    const BIT_STRING: u8 = 0x03;
-    // The byte before the bits says that all of the last byte counts.
-    let bits = [&header(BIT_STRING, signature.len() + 1), &[0][..], signature].concat();
-    let body = [tbs, algorithm, &bits].concat();
-    [header(SEQUENCE, body.len()), body].concat()
-}
-
-/// A DER tag and length, in the shortest form.
-fn header(tag: u8, length: usize) -> Vec<u8> {
-    let bytes = length.to_be_bytes();
-    let digits = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |at| &bytes[at..]);
-    match *digits {
-        [] => vec![tag, 0],
-        [short @ ..=0x7f] => vec![tag, short],
-        // At most eight digits.
-        _ => [&[tag, 0x80 | digits.len().to_le_bytes()[0]], digits].concat(),
     }
 }
 

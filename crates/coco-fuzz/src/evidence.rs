@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use coco_attest::{
-    AzureEvidence, Endorsement, EndorsementKind, Endorsements, Evidence, GcpEvidence,
-    NITRO_PCR_BYTES, PlatformId, SNP_REPORT_BYTES, verify,
+    AzureEvidence, AzureTdxEvidence, Endorsement, EndorsementKind, Endorsements, Evidence,
+    GcpEvidence, NITRO_PCR_BYTES, PlatformId, SNP_REPORT_BYTES, verify,
 };
 use coco_crypto::{
     cose::{AttachedSign1, EMPTY_MAP},
@@ -49,6 +49,14 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let key = (EndorsementKind::AttestationKey, spki_rsa());
     inputs.push(endorsed(PlatformId::VbsEnclave, &[key], &enclave()));
     inputs.push(input(PlatformId::GcpVtpm, &gcp().encode()));
+    let quotes = [(3, 0, 384), (4, 0, 584), (5, 2, 584), (5, 3, 648), (5, 4, 885)];
+    inputs.extend(quotes.map(|(version, kind, length)| {
+        let platform = if version == 3 { PlatformId::SgxDcap } else { PlatformId::Tdx };
+        input(platform, &intel_quote(version, kind, length))
+    }));
+    let machine = AzureEvidence { hcl_report: hcl_report(4, &[0; SNP_REPORT_BYTES]), ..azure() };
+    let azure_tdx = AzureTdxEvidence { machine, td_quote: intel_quote(4, 0, 584) };
+    inputs.push(input(PlatformId::AzureTdx, &azure_tdx.encode()));
     inputs
 }
 
@@ -100,6 +108,35 @@ fn token() -> String {
     parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
+/// A quote of Intel of this version, with a body of this kind and length. Three certificates come with it, of somebody else.
+fn intel_quote(version: u8, kind: u8, length: u16) -> Vec<u8> {
+    const CERTIFICATE: &str = include_str!("../../coco-crypto/tests/vectors/chain/rsa_root.pem");
+    const VENDOR: [u8; 16] = [
+        0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06,
+        0x07,
+    ];
+    let sized = |kind: u8, data: &[u8]| {
+        let length = u32::try_from(data.len()).expect("it is short").to_le_bytes();
+        [&[kind, 0], &length[..], data].concat()
+    };
+    let tee = if version == 3 { 0 } else { 0x81 };
+    let mut quote = vec![version, 0, 2, 0, tee, 0, 0, 0, 0, 0, 0, 0];
+    quote.extend(VENDOR);
+    quote.extend([7; 20]);
+    let body = vec![0; usize::from(length)];
+    quote.extend(if version == 5 { sized(kind, &body) } else { body });
+    let mut certification = vec![0; 384];
+    certification.extend([8; 64]);
+    certification.extend([2, 0, 1, 2]);
+    certification.extend(sized(5, CERTIFICATE.repeat(3).as_bytes()));
+    if version > 3 {
+        certification = sized(6, &certification);
+    }
+    let signature = [&[9; 128][..], &certification].concat();
+    let length = u32::try_from(signature.len()).expect("it is short").to_le_bytes();
+    [&quote[..], &length, &signature, &[0; 3]].concat()
+}
+
 fn report(version: u8) -> Vec<u8> {
     let mut report = vec![0; SNP_REPORT_BYTES];
     (report[0], report[0x34]) = (version, 1);
@@ -108,6 +145,12 @@ fn report(version: u8) -> Vec<u8> {
 }
 
 fn azure() -> AzureEvidence {
+    let hcl_report = hcl_report(2, &report(3));
+    AzureEvidence { hcl_report, quote: quote(), signature: vec![1; 256], pcrs: PCRS }
+}
+
+/// The report of a paravisor with one of this kind.
+fn hcl_report(kind: u32, hardware: &[u8]) -> Vec<u8> {
     let modulus = URL_SAFE_NO_PAD.encode([0x99; 256]);
     let text = format!(
         r#"{{"keys":[{{"kid":"HCLAkPub","kty":"RSA","e":"AQAB","n":"{modulus}"}}],"vm-configuration":{{"secure-boot":true}},"user-data":"00"}}"#
@@ -117,12 +160,12 @@ fn azure() -> AzureEvidence {
     for number in [1, 1216 + 20 + length, 2, 0, 0, 0, 0] {
         hcl_report.extend_from_slice(&number.to_le_bytes());
     }
-    hcl_report.extend(report(3));
-    for number in [20 + length, 1, 2, 1, length] {
+    hcl_report.extend_from_slice(hardware);
+    for number in [20 + length, 1, kind, 1, length] {
         hcl_report.extend_from_slice(&number.to_le_bytes());
     }
     hcl_report.extend_from_slice(text.as_bytes());
-    AzureEvidence { hcl_report, quote: quote(), signature: vec![1; 256], pcrs: PCRS }
+    hcl_report
 }
 
 /// The registers of a TPM.

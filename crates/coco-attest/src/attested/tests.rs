@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    SnpGenerationPolicy, SnpOwner, SnpTcb, TcbComponent,
+    PcrCode, SnpGenerationPolicy, SnpOwner, SnpTcb, TcbComponent,
     tpm::{TPM_PCR_BYTES, TPM_PCRS},
 };
 
@@ -25,6 +25,7 @@ fn report() -> SnpFacts {
         vmpl: 0,
         reported_tcb: TCB,
         committed_tcb: TCB,
+        revocation_list: true,
         flags: BTreeSet::new(),
     }
 }
@@ -46,6 +47,7 @@ fn admits() -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: false,
         alias_check: true,
+        revocation_list: RevocationRule::Required,
     };
     SnpPolicy { machine, code: vec![code] }
 }
@@ -120,6 +122,8 @@ fn each_field_of_a_report_can_be_what_is_refused() {
     }
     let found = changed(|facts| facts.key = SnpKey::Vlek { provider: "cloud".to_owned() });
     assert!(matches!(found, Err(AppraiseError::Key { .. })), "{found:?}");
+    let found = changed(|facts| facts.revocation_list = false);
+    assert_eq!(found, Err(AppraiseError::RevocationList));
     let found = changed(|facts| facts.chip_id[63] = 6);
     assert!(matches!(found, Err(AppraiseError::HardwareId { .. })), "{found:?}");
     let found = changed(|facts| facts.id_key = [0; 48]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Flag, Generation, SnpGenerationPolicy, SnpKey, SnpTcb};
+use crate::{Flag, Generation, RevocationRule, SnpGenerationPolicy, SnpKey, SnpTcb};
 
 const DID: &str = "did:x509:0:sha256:AA::eku:1.2.3";
 
@@ -23,6 +23,7 @@ fn facts() -> SnpCaciFacts {
         reported_tcb: tcb,
         committed_tcb: tcb,
         flags: BTreeSet::new(),
+        revocation_list: true,
     };
     let uvm = UvmFacts { did: DID.to_owned(), feed: "line".to_owned(), svn: 22, signed: 7 };
     SnpCaciFacts { snp, uvm }
@@ -41,6 +42,7 @@ fn policy() -> SnpCaciPolicy {
         vlek_providers: BTreeSet::new(),
         smt: true,
         alias_check: false,
+        revocation_list: RevocationRule::Required,
     };
     SnpCaciPolicy {
         machine,

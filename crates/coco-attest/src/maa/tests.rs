@@ -101,7 +101,7 @@ fn what_was_started_can_be_what_is_refused() {
         assert_eq!(found.is_ok(), is_boot, "{flag:?}");
     }
     let found = judged(|facts, _| assert!(facts.pcrs.remove(&7)));
-    assert_eq!(found, Err(AppraiseError::Register { at: 7 }));
+    assert_eq!(found, Err(AppraiseError::Unseen { at: 7 }));
     let found = judged(|facts, _| facts.machine.push('2'));
     let have = "VM2".to_owned();
     assert_eq!(found, Err(AppraiseError::Instance { what: "machine", have }));

@@ -93,7 +93,7 @@ fn a_token_needs_its_own_key_and_both_its_parts() {
     let Some((other, _)) = cca(other, key) else { return };
     let kind = EndorsementKind::AttestationKey;
     let found = verify(&evidence, &Endorsements::default(), NOW);
-    assert_eq!(found, Err(VerifyError::EndorsementCount { kind, found: 0, expected: 1 }));
+    assert_eq!(found, Err(VerifyError::Pieces { kind, found: 0, expected: 1 }));
     // Each is of another profile.
     let realm_at = |body: &[u8]| {
         body.windows(3).position(|found| found == [0x19, 0xac, 0xd1]).expect("it has a realm")

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coco_attest::{Endorsements, Evidence, PlatformId, ReportData};
-use coco_crypto::MakerCertificate;
+use coco_attest::{Endorsement, EndorsementKind, Endorsements, Evidence, PlatformId, ReportData};
+use coco_crypto::{MakerCertificate, read_bundle};
 use coco_types::{Digest, NodeId};
+use serde_json::Value;
 
 /// A folder of recorded evidence; says that the test is skipped when it is not there.
 pub(crate) fn folder(name: &str) -> Option<PathBuf> {
@@ -33,6 +34,36 @@ pub(crate) fn snp(name: &str, chain: [&str; 3]) -> Option<(Evidence, Endorsement
 pub(crate) fn nitro(file: &str) -> Option<(Evidence, Endorsements)> {
     let body = fs::read(folder(file)?).expect("a document");
     Some((Evidence::new(PlatformId::Nitro, body), Endorsements::default()))
+}
+
+/// A quote of Intel's, and what Intel said of its machine.
+pub(crate) fn intel(name: &str, platform: PlatformId) -> Option<(Evidence, Endorsements)> {
+    let folder = folder(name)?;
+    let body = fs::read(folder.join("quote.bin")).expect("a quote");
+    let text = fs::read(folder.join("collateral.json")).expect("a collateral");
+    Some((Evidence::new(platform, body), collateral(&text)))
+}
+
+/// A collateral as dcap-qvl writes it, piece by piece.
+fn collateral(text: &[u8]) -> Endorsements {
+    let collateral: Value = serde_json::from_slice(text).expect("JSON");
+    let text = |name: &str| collateral[name].as_str().expect("a text");
+    // Both documents are signed by the same.
+    assert_eq!(text("tcb_info_issuer_chain"), text("qe_identity_issuer_chain"));
+    let signer = read_bundle(text("tcb_info_issuer_chain")).expect("a chain").swap_remove(0);
+    let list = |name| hex::decode(text(name)).expect("a list");
+    let document = |member: &str, name: &str| {
+        let signature = text(&format!("{name}_signature"));
+        format!(r#"{{"{member}":{},"signature":"{signature}"}}"#, text(name)).into_bytes()
+    };
+    let items = [
+        (EndorsementKind::Certificate, signer),
+        (EndorsementKind::RevocationList, list("root_ca_crl")),
+        (EndorsementKind::RevocationList, list("pck_crl")),
+        (EndorsementKind::TcbInfo, document("tcbInfo", "tcb_info")),
+        (EndorsementKind::QeIdentity, document("enclaveIdentity", "qe_identity")),
+    ];
+    Endorsements { items: items.map(|(kind, bytes)| Endorsement { kind, bytes }).to_vec() }
 }
 
 /// These certificates as endorsements.

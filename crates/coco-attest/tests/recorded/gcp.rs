@@ -143,7 +143,7 @@ fn a_quote_needs_its_registers_and_its_chain() {
     let mut more = endorsements.clone();
     let kind = EndorsementKind::RevocationList;
     more.items.push(Endorsement { kind, bytes: Vec::new() });
-    let count = VerifyError::EndorsementCount { kind, found: 1, expected: 0 };
+    let count = VerifyError::Pieces { kind, found: 1, expected: 0 };
     assert_eq!(refused(&parts, &more), count);
 }
 

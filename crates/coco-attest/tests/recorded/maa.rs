@@ -136,11 +136,11 @@ fn a_token_is_believed_under_its_own_key() {
     }
     let kind = EndorsementKind::KeySet;
     let none = verify(&linux, &Endorsements::default(), now);
-    assert_eq!(none, Err(VerifyError::EndorsementCount { kind, found: 0, expected: 1 }));
+    assert_eq!(none, Err(VerifyError::Pieces { kind, found: 0, expected: 1 }));
     let mut two = of_linux.clone();
     two.items.extend(of_windows.items);
     let found = verify(&linux, &two, now);
-    assert_eq!(found, Err(VerifyError::EndorsementCount { kind, found: 2, expected: 1 }));
+    assert_eq!(found, Err(VerifyError::Pieces { kind, found: 2, expected: 1 }));
     // All that is published, which nobody signed.
     let folder = folder("maa").expect("it was there");
     let mut all = of_linux;

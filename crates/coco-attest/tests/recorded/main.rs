@@ -10,6 +10,7 @@ mod caci;
 mod cca;
 mod data;
 mod gcp;
+mod intel;
 mod maa;
 mod mint;
 mod nitro;

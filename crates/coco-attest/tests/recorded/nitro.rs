@@ -87,7 +87,7 @@ fn no_byte_of_a_document_can_be_another() {
     };
     let found = verify(&evidence, &of_amd, MADE);
     let kind = EndorsementKind::Certificate;
-    assert_eq!(found, Err(VerifyError::EndorsementCount { kind, found: 3, expected: 0 }));
+    assert_eq!(found, Err(VerifyError::Pieces { kind, found: 3, expected: 0 }));
 }
 
 #[test]

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coco_attest::{
     AppraisalPolicy, AppraiseError, AppraiseEvidenceError, Endorsement, EndorsementKind,
-    Endorsements, Evidence, Flag, Generation, Link, Piece, PlatformFacts, ReportData, SnpCode,
-    SnpFacts, SnpGenerationPolicy, SnpKey, SnpMachinePolicy, SnpOwner, SnpPolicy, SnpTcb,
-    TcbComponent, TrustClass, VerifyError, appraise, verify,
+    Endorsements, Evidence, Flag, Generation, Link, Piece, PlatformFacts, PlatformId, ReportData,
+    RevocationRule, SnpCode, SnpFacts, SnpGenerationPolicy, SnpKey, SnpMachinePolicy, SnpOwner,
+    SnpPolicy, SnpTcb, TcbComponent, TrustClass, VerifyError, appraise, verify,
 };
-use coco_crypto::{MakerCertificate, Validity};
+use coco_crypto::{
+    CertificateError, MakerCertificate, RevocationListError, SignatureInvalid, Validity,
+};
 use coco_types::Digest;
 
-use crate::data::{bytes, report_data, snp};
+use crate::data::{bytes, intel, report_data, snp};
 
 const PEM: [&str; 3] = ["vcek.pem", "ask.pem", "ark.pem"];
 const DER: [&str; 3] = ["vcek.der", "ask.pem", "ark.pem"];
@@ -59,6 +61,7 @@ pub(crate) fn policy_of(facts: &SnpFacts) -> SnpPolicy {
         vlek_providers: BTreeSet::new(),
         smt: facts.flags.contains(&Flag::Smt),
         alias_check: false,
+        revocation_list: RevocationRule::Optional,
     };
     SnpPolicy { machine, code: vec![code] }
 }
@@ -142,7 +145,7 @@ fn a_report_without_its_own_chain_is_not_believed() {
     let Some((milan, of_milan)) = snp("tav-milan", PEM) else { return };
     let Some((turin, of_turin)) = snp("tav-turin", PEM) else { return };
     let Some((_, of_another)) = snp("coco-vcek", DER) else { return };
-    let not_signed = Err(VerifyError::Signature(coco_crypto::SignatureInvalid));
+    let not_signed = Err(VerifyError::Signature(SignatureInvalid));
     assert_eq!(verify(&milan, &of_turin, SPRING_2026), not_signed);
     assert_eq!(verify(&turin, &of_milan, SPRING_2026), not_signed);
     // Of another chip of the same generation.
@@ -155,7 +158,7 @@ fn a_report_without_its_own_chain_is_not_believed() {
     let mut more = of_milan.clone();
     let kind = EndorsementKind::AttestationKey;
     more.items.push(Endorsement { kind, bytes: Vec::new() });
-    let unlooked = VerifyError::EndorsementCount { kind, found: 1, expected: 0 };
+    let unlooked = VerifyError::Pieces { kind, found: 1, expected: 0 };
     assert_eq!(verify(&milan, &more, SPRING_2026), Err(unlooked));
     let mut swapped = of_milan.clone();
     swapped.items[1] = of_turin.items[1].clone();
@@ -244,6 +247,8 @@ fn a_policy_refuses_what_it_does_not_admit_and_says_why() {
     assert_eq!(error.to_string(), "committed TCB: microcode is 219, and at least 220 is wanted");
     let error = refused(&|policy| of(policy).machine.version_min = 4);
     assert_eq!(error, AppraiseError::ReportVersion { have: 3, need: 4 });
+    let error = refused(&|policy| of(policy).machine.revocation_list = RevocationRule::Required);
+    assert_eq!(error, AppraiseError::RevocationList);
     let error = refused(&|policy| of(policy).machine.vcek = false);
     assert!(matches!(error, AppraiseError::Key { .. }), "{error}");
     let error = refused(&|policy| of(policy).code[0].measurement[0] ^= 1);
@@ -280,5 +285,61 @@ fn what_the_vectors_shall_be_refused_for_they_are() {
         let bound = bound(&evidence);
         let found = appraise(&evidence, &endorsements, SUMMER_2025, &policy, &bound);
         assert_eq!(found, Err(AppraiseEvidenceError::Appraise(expected)), "{name}");
+    }
+}
+
+/// A list of revoked certificates that names this authority as its issuer, and that nobody has signed.
+fn list_of(issuer: &MakerCertificate) -> Vec<u8> {
+    const NAME: [u8; 4] = [0x30, 0x7b, 0x31, 0x14];
+    const NAME_BYTES: usize = 0x7d;
+    const ALGORITHM: [u8; 4] = [0x30, 0x46, 0x06, 0x09];
+    const ALGORITHM_BYTES: usize = 0x48;
+    let part = |begin: [u8; 4], length: usize| {
+        let at = issuer.der().windows(4).position(|window| window == begin).expect("it is there");
+        &issuer.der()[at..at + length]
+    };
+    let sized = |tag: &[u8], content: Vec<u8>| {
+        let length = u16::try_from(content.len()).expect("it is short").to_be_bytes();
+        let head =
+            if length[0] == 0 { vec![0x81, length[1]] } else { vec![0x82, length[0], length[1]] };
+        [tag, &head, &content].concat()
+    };
+    let algorithm = part(ALGORITHM, ALGORITHM_BYTES);
+    let period = b"\x17\x0d250101000000Z\x17\x0d350101000000Z";
+    let said = [&[2, 1, 1], algorithm, part(NAME, NAME_BYTES), &period[..]].concat();
+    let signature = sized(&[3], vec![0; 513]);
+    sized(&[0x30], [sized(&[0x30], said), algorithm.to_vec(), signature].concat())
+}
+
+/// No list of AMD's was recorded: whatever is none is refused, and one that is expected is missed.
+#[test]
+fn a_list_of_revoked_certificates_is_amds() {
+    let Some((evidence, endorsements)) = snp("tav-milan", PEM) else { return };
+    let with = |lists: &[&[u8]]| {
+        let mut endorsements = endorsements.clone();
+        let kind = EndorsementKind::RevocationList;
+        let lists = lists.iter().map(|list| Endorsement { kind, bytes: list.to_vec() });
+        endorsements.items.extend(lists);
+        verify(&evidence, &endorsements, SPRING_2026)
+    };
+    assert!(!facts(&evidence, &endorsements, SPRING_2026).revocation_list);
+    let wrong =
+        |source| Err(VerifyError::RevocationList { piece: Piece::RootRevocationList, source });
+    let issued = |source| wrong(RevocationListError::Issued(source));
+    assert_eq!(with(&[b"0"]), wrong(RevocationListError::Der));
+    let chain: Vec<MakerCertificate> = endorsements
+        .items
+        .iter()
+        .map(|item| MakerCertificate::from_der(&item.bytes).expect("a certificate"))
+        .collect();
+    let root = chain.last().expect("it has one");
+    let unsigned = CertificateError::Signature(SignatureInvalid);
+    assert_eq!(with(&[&list_of(root)]), issued(unsigned));
+    let kind = EndorsementKind::RevocationList;
+    let many = with(&[&list_of(root), &list_of(root)]);
+    assert_eq!(many, Err(VerifyError::Pieces { kind, found: 2, expected: 1 }));
+    if let Some((_, of_intel)) = intel("tdx/dcap-qvl-v4", PlatformId::Tdx) {
+        let list = of_intel.items.iter().find(|item| item.kind == kind).expect("it has one");
+        assert_eq!(with(&[&list.bytes]), issued(CertificateError::Issuer));
     }
 }

@@ -210,8 +210,7 @@ fn a_key_comes_once_and_in_one_way() {
     let Some((evidence, endorsements)) = vbs() else { return };
     let Some((_, health)) = recorded() else { return };
     let kind = EndorsementKind::AttestationKey;
-    let count =
-        |kind, found, expected| Err(VerifyError::EndorsementCount { kind, found, expected });
+    let count = |kind, found, expected| Err(VerifyError::Pieces { kind, found, expected });
     let found = verify(&evidence, &Endorsements::default(), FIRST);
     assert_eq!(found, count(kind, 0, 1));
     let mut twice = endorsements.clone();

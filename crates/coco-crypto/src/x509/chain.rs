@@ -5,7 +5,10 @@ use aws_lc_rs::signature::{
     RsaParameters, UnparsedPublicKey,
 };
 
-use super::{CertificateError, algorithm_der, check_signed, check_size, parse, states};
+use super::{
+    CertificateError, algorithm_der, check_size, parse,
+    signed::{check_signed, states},
+};
 use crate::{PublicKey, SignatureInvalid};
 
 /// Checks that `issuer` may issue, is the issuer named in `certificate`, and signed it: with a key of [`Curve`](crate::Curve)

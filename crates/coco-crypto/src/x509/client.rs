@@ -11,7 +11,8 @@ use coco_types::Digest;
 use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
 
 use super::{
-    CertificateError, Validity, check_signed, check_size, parse, signer::SignerKey, validity_of,
+    CertificateError, Validity, check_size, parse, signed::check_signed, signer::SignerKey,
+    validity_of,
 };
 use crate::{pem, sha256};
 

@@ -17,14 +17,17 @@ use x509_parser::{certificate::X509Certificate, oid_registry::Oid};
 use super::{
     CertificateError, Validity, algorithm_der,
     chain::{RSA_SHA256_DER, RSA_SHA384_DER},
-    check_signed, check_size,
+    check_size,
     client::check_extensions,
-    parse, states, validity_of,
+    parse,
+    signed::{Signed, states},
+    validity_of,
 };
 use crate::{
     KeyError, PublicKey, RsaKey, RsaKeyError, SignatureInvalid,
     pem::{self, Label},
     sha256,
+    token_key::without_zeros,
 };
 
 /// A certificate of a maker's chain. Reading it believes nothing.
@@ -127,6 +130,29 @@ impl MakerCertificate {
         usage.is_some_and(|usage| usage.value.other.contains(&purpose))
     }
 
+    /// The number by which its issuer knows it, big-endian and without zeros at the front.
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn serial(&self) -> Vec<u8> {
+        without_zeros(self.parsed().raw_serial()).to_vec()
+    }
+
+    /// Whom or what it names, where that has exactly one common name.
+    ///
+    /// # Panics
+    /// Never: the bytes were read before.
+    #[must_use]
+    pub fn common_name(&self) -> Option<String> {
+        let parsed = self.parsed();
+        let mut names = parsed.subject().iter_common_name();
+        match (names.next(), names.next()) {
+            (Some(name), None) => name.as_str().ok().map(str::to_owned),
+            _ => None,
+        }
+    }
+
     /// Whether it may issue others.
     ///
     /// # Panics
@@ -164,22 +190,26 @@ impl MakerCertificate {
         if this.issuer().as_raw() != above.subject().as_raw() {
             return Err(CertificateError::Issuer);
         }
-        if let Ok(key) = issuer.key() {
-            let algorithm = algorithm_der(key.curve());
-            return check_signed(&self.der, &this, algorithm, |signed, signature| {
-                key.verify_der(signed, signature)
+        issuer.verify_signed(&Signed::of_certificate(&self.der, &this))
+    }
+
+    /// Checks that the key of this certificate signed that, under the algorithm of its kind.
+    pub(super) fn verify_signed(&self, signed: &Signed<'_>) -> Result<(), CertificateError> {
+        if let Ok(key) = self.key() {
+            return signed.verify(algorithm_der(key.curve()), |message, signature| {
+                key.verify_der(message, signature)
             });
         }
-        let signed: &[u8] = this.tbs_certificate.as_ref();
-        let written = RSA_FORMS.into_iter().find(|(form, _)| states(&self.der, signed, form));
+        let mut forms = RSA_FORMS.into_iter();
+        let written = forms.find(|(form, _)| states(signed.der, signed.tbs, form));
         let (algorithm, parameters) = written.ok_or(CertificateError::Algorithm)?;
-        check_signed(&self.der, &this, algorithm, |signed, signature| {
-            let key = UnparsedPublicKey::new(parameters, &issuer.spki);
-            key.verify(signed, signature).map_err(|_| SignatureInvalid)
+        signed.verify(algorithm, |message, signature| {
+            let key = UnparsedPublicKey::new(parameters, &self.spki);
+            key.verify(message, signature).map_err(|_| SignatureInvalid)
         })
     }
 
-    fn parsed(&self) -> X509Certificate<'_> {
+    pub(super) fn parsed(&self) -> X509Certificate<'_> {
         parse(&self.der).expect("it was read before")
     }
 }

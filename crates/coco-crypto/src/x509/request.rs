@@ -12,7 +12,9 @@ use x509_parser::{
 
 use super::{
     AltName, CertificateError, Issuing, NODE_COMMON_NAME, algorithm_der, alt_name, alt_names,
-    common_name, encoded, peer_dns_name, states, with_local_names,
+    common_name, peer_dns_name,
+    signed::{encoded, states},
+    with_local_names,
 };
 use crate::{
     KeyError, PemError, PublicKey, SignatureInvalid, SigningKey,

@@ -133,7 +133,7 @@ fn a_second_signature_makes_another_certificate_and_nobody_else() {
     let length = u8::try_from(r.len() + s.len()).unwrap();
     let signature = [&[0x30, length], r, &s].concat();
     let tbs = one.parsed.tbs_certificate.as_ref();
-    let changed = super::super::encoded(tbs, algorithm_der(crate::Curve::P256), &signature);
+    let changed = super::super::signed::encoded(tbs, algorithm_der(crate::Curve::P256), &signature);
     let other = ClientCertificate::read(&changed).unwrap();
     assert_eq!(other.verify_issued_by(&authority), Ok(()));
     assert_ne!(other.digest(), one.digest());
