@@ -540,6 +540,8 @@ async fn receive<F: TakeForwarded + 'static>(
                 timeout(WRITE_TIMEOUT, write_frame(&mut stream, &Frame::Joined(answer.encode())))
                     .await
                     .map_err(late)??;
+                // What was shown binds this connection, so there is one question on it.
+                return Ok(());
             }
             Frame::Joined(_) | Frame::Copied(_) => {
                 return Err(std::io::Error::other("an answer that nobody asked for"));

@@ -26,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use crate::{identity::Identity, shown::Shown};
 
 /// What nodes speak with each other, as TLS names it (ALPN). Who names another one, or none, is not spoken with.
-const PEER_PROTOCOL: &[u8] = b"coco-peer/1";
+const PEER_PROTOCOL: &[u8] = b"coco-peer/2";
 
 /// The TLS settings of one node.
 #[derive(Clone)]
@@ -494,7 +494,7 @@ mod tests {
 
     #[tokio::test]
     async fn nodes_speak_one_protocol_and_say_so() {
-        let other: &[u8] = b"coco-peer/2";
+        let other: &[u8] = b"coco-peer/1";
         for (protocols, expected) in [
             (&[PEER_PROTOCOL][..], true),
             (&[other, PEER_PROTOCOL], true),
@@ -506,7 +506,7 @@ mod tests {
                 assert_eq!(result.is_ok(), expected, "{protocols:?}: {result:?}");
                 if let Err(error) = result {
                     assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
-                    assert!(error.to_string().contains("coco-peer/1"), "{error}");
+                    assert!(error.to_string().contains("coco-peer/2"), "{error}");
                 }
             }
         }

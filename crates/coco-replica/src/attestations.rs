@@ -113,11 +113,25 @@ impl Row {
     }
 }
 
-/// What a row of [`NODES_ATTESTATIONS`] says: the class by its name, and what the node has shown; nothing when it cannot be read.
-#[must_use]
-pub fn read_attestation(row: &[u8]) -> Option<(String, ShownEvidence)> {
-    let row: Row = serde_json::from_slice(row).ok()?;
-    Some((row.class.clone(), row.shown().ok()?))
+/// What a row of [`NODES_ATTESTATIONS`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// The class of its platform, by its name.
+    pub class: String,
+    /// What the node runs.
+    pub measurement: String,
+    /// What it has shown.
+    pub shown: ShownEvidence,
+}
+
+impl Attestation {
+    /// Reads a row, which is not appraised; nothing when it cannot be read.
+    #[must_use]
+    pub fn read(row: &[u8]) -> Option<Self> {
+        let row: Row = serde_json::from_slice(row).ok()?;
+        let shown = row.shown().ok()?;
+        Some(Self { class: row.class, measurement: row.measurement, shown })
+    }
 }
 
 /// A row of [`NODES_ATTESTATIONS`] that is not believed.
@@ -181,8 +195,7 @@ fn check_row(
     policy: &AppraisalPolicy,
     times: &RangeInclusive<u64>,
 ) -> Result<Digest, AttestationRowError> {
-    let node = str::from_utf8(key).ok().and_then(|key| key.parse().ok());
-    let node: NodeId = node.ok_or(AttestationRowError::Node)?;
+    let node = id_of(key).ok_or(AttestationRowError::Node)?;
     let found: Row = serde_json::from_slice(row).map_err(AttestationRowError::Json)?;
     let attested = found.shown()?.appraise(node, found.appraised_at, policy);
     let attested = attested.map_err(AttestationRowError::Appraise)?;
@@ -279,12 +292,12 @@ struct Before<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     code: Digest,
-    /// As it is written.
-    seat: Vec<u8>,
+    seat: NodeId,
 }
 
 /// Checks what an entry says that nodes have shown, that no node has other code than it has shown, and that no lease goes on without.
-/// Members may say of nodes what they like, and the first node of a recovered service has nobody to show anything to.
+/// Members may say of nodes what they like, and the first node of a recovered service has nobody to show anything to: whether an entry
+/// is members' or begins a recovery, the audit of governance says.
 fn check_entry(
     writes: &WriteSetView<'_>,
     before: &Before<'_>,
@@ -294,14 +307,14 @@ fn check_entry(
         maps.flat_map(|map| map.iter().filter_map(|(key, row)| Some((key, row?))))
     };
     let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+    let is_asked = |map: &MapView<'_>| [COSE_HISTORY, SERVICE_INFO].contains(&map.name());
+    if writes.maps().iter().any(is_asked) {
+        return Ok(());
+    }
     let mut shown = BTreeMap::new();
     for (key, row) in rows(NODES_ATTESTATIONS) {
         let code = check_row(key, row, &before.policy, &before.times);
         shown.insert(key, code.map_err(|error| (text(key), error))?);
-    }
-    let is_asked = |map: &MapView<'_>| [COSE_HISTORY, SERVICE_INFO].contains(&map.name());
-    if writes.maps().iter().any(is_asked) {
-        return Ok(());
     }
     for (key, row) in rows(NODES_MAP) {
         let code = node_of(key, row).map(|node| node.code);
@@ -310,21 +323,32 @@ fn check_entry(
             return Err((text(key), AttestationRowError::Unshown));
         }
     }
-    for (seat, row) in rows(NODES_LEASES) {
-        let is_of_seat = |node: &[u8]| (before.node)(node).is_some_and(|node| node.seat == seat);
-        let (was, is) = ((before.lease)(seat), LeaseRow::read(row));
-        if is_renewed(was, is) && !shown.keys().any(|node| is_of_seat(node)) {
-            return Err((text(seat), AttestationRowError::UnshownLease));
+    let leases = writes.maps().iter().filter(|map| map.name() == NODES_LEASES);
+    for (key, row) in leases.flat_map(MapView::iter) {
+        let seat = id_of(key);
+        let is_of_seat = |node: &[u8]| (before.node)(node).map(|node| node.seat) == seat;
+        let goes_on = match row.and_then(LeaseRow::read) {
+            Some(is) => is_renewed((before.lease)(key), is),
+            // Without a row that can be read the next one would begin by itself.
+            None => true,
+        };
+        if goes_on && !shown.keys().any(|node| is_of_seat(node)) {
+            return Err((text(key), AttestationRowError::UnshownLease));
         }
     }
     Ok(())
 }
 
-/// Whether a lease goes on longer than before. The first one begins by itself, and so does one whose time was set by a clock that was
-/// ahead.
-fn is_renewed(was: Option<LeaseRow>, is: Option<LeaseRow>) -> bool {
-    let Some((was, is)) = was.zip(is) else { return false };
-    was.ended_at.is_none() && is.ended_at.is_none() && is.renewed_at > was.renewed_at
+/// Whether a lease goes on longer than before, or once more after it had ended. The first one begins by itself, and so does one whose
+/// time was set by a clock that was ahead.
+fn is_renewed(was: Option<LeaseRow>, is: LeaseRow) -> bool {
+    let Some(was) = was else { return false };
+    is.ended_at.is_none() && (was.ended_at.is_some() || is.renewed_at > was.renewed_at)
+}
+
+/// The node or the seat that a key names.
+fn id_of(key: &[u8]) -> Option<NodeId> {
+    str::from_utf8(key).ok()?.parse().ok()
 }
 
 /// What a node's row says.
@@ -335,7 +359,7 @@ fn node_of(key: &[u8], row: &[u8]) -> Option<Known> {
         seat: Option<String>,
     }
     let said: Said = serde_json::from_slice(row).ok()?;
-    let seat = said.seat.map_or_else(|| key.to_vec(), String::into_bytes);
+    let seat = said.seat.map_or_else(|| id_of(key), |seat| seat.parse().ok())?;
     Some(Known { code: said.code_digest.parse().ok()?, seat })
 }
 

@@ -48,7 +48,7 @@ mod snapshots;
 mod storage;
 
 pub use attestations::{
-    AttestationAudit, AttestationError, AttestationRowError, ShownEvidence, read_attestation,
+    Attestation, AttestationAudit, AttestationError, AttestationRowError, ShownEvidence,
 };
 pub use copy_ledger::{CopiedLedger, PlaceCopyError};
 pub use effects::{Effects, Persist, Reply};

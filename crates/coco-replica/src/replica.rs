@@ -574,8 +574,8 @@ impl Replica {
             persist.truncate_to = (!coco_planted::is(Bug::ForgetCut)).then_some(to);
             effects.rolled_back = Some(effects.rolled_back.map_or(to, |earlier| earlier.min(to)));
         }
+        // What whoever sent it calls committed now is its word only.
         let committed = self.core.state.read().committed;
-        let committed = output.committed.map_or(committed, |now| now.max(committed));
         for entry in output.append {
             if entry.tx_id.seqno > self.core.last().seqno {
                 self.check_attestations(&entry, committed)?;

@@ -49,11 +49,17 @@ pub(super) const JOINS_MAX: usize = 4;
 const COMMIT_TIME: Duration = Duration::from_secs(10);
 
 /// The certificate that a client showed. It holds the key; nothing else is proved.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ShownCertificate {
     pub(super) der: Bytes,
     /// What the session exports for the client, where that is known.
     pub(super) exporter: Option<[u8; EXPORTER_BYTES]>,
+}
+
+impl std::fmt::Debug for ShownCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShownCertificate(..)")
+    }
 }
 
 /// Answers a node.
@@ -99,9 +105,11 @@ async fn introduced<'a>(
     body: impl Future<Output = Result<Bytes, Refused>>,
 ) -> Result<(SemaphorePermit<'a>, Introduction), Refused> {
     let body = body.await?;
+    // What it shows is verified in its place: that takes longer than to read it.
+    let place = places.try_acquire().map_err(|_| not_now())?;
     let introduction = introduction::read(certificate, data, seconds_now(), &body)
         .map_err(|error| -> Refused { respond::error(error.code(), error.to_string()).into() })?;
-    Ok((places.try_acquire().map_err(|_| not_now())?, introduction))
+    Ok((place, introduction))
 }
 
 fn certificate(shown: Option<ShownCertificate>) -> Result<Certificate, Refused> {

@@ -10,7 +10,7 @@ use coco_api::{
 };
 use coco_governance::{
     Engine, GovernanceError,
-    rows::{InterfaceRow, NodeRow, Rows, ServiceRow, parse},
+    rows::{InterfaceRow, NodeRow, QuoteRow, Rows, ServiceRow, parse},
     tables::{
         self, NODES_ATTESTATIONS, NODES_INFO, PREVIOUS_SERVICE_IDENTITY, SERVICE_CONFIG,
         SERVICE_INFO,
@@ -18,7 +18,7 @@ use coco_governance::{
 };
 use coco_kv::{MapName, Snapshot};
 use coco_ledger::{CONFIGURATION_MAP, ConfigurationRow, LedgerSecrets};
-use coco_replica::read_attestation;
+use coco_replica::Attestation;
 use coco_types::{NodeId, Role, Seqno};
 use hyper::{StatusCode, header::HeaderValue};
 
@@ -340,23 +340,27 @@ fn own_quote(service: &Service) -> Result<Reply, GovernanceError> {
 /// What a node has shown last; those of the first entry have shown nothing.
 fn quote(rows: &mut Rows, node_id: String, row: NodeRow) -> Result<Quote, GovernanceError> {
     let attestation = rows.get(NODES_ATTESTATIONS, node_id.as_bytes())?;
-    let attestation = attestation.and_then(|row| read_attestation(&row));
-    let (class, raw, endorsements) = match attestation {
-        Some((class, shown)) => {
-            let endorsements = shown.endorsements.certificates_pem();
-            let raw = STANDARD.encode(&shown.evidence.body);
-            (Some(class), raw, STANDARD.encode(endorsements))
-        }
-        None => (None, row.quote_info.quote, row.quote_info.endorsements),
-    };
-    Ok(Quote {
-        node_id,
-        raw,
-        endorsements,
-        format: row.quote_info.format,
-        measurement: row.code_digest,
-        uvm_endorsements: row.quote_info.uvm_endorsements,
-        class,
+    let attestation = attestation.and_then(|row| Attestation::read(&row));
+    let QuoteRow { quote, endorsements, format, uvm_endorsements } = row.quote_info;
+    Ok(match attestation {
+        Some(Attestation { class, measurement, shown }) => Quote {
+            node_id,
+            raw: STANDARD.encode(&shown.evidence.body),
+            endorsements: STANDARD.encode(shown.endorsements.certificates_pem()),
+            format: shown.evidence.platform.quote_format().to_owned(),
+            measurement: Some(measurement),
+            uvm_endorsements,
+            class: Some(class),
+        },
+        None => Quote {
+            node_id,
+            raw: quote,
+            endorsements,
+            format,
+            measurement: row.code_digest,
+            uvm_endorsements,
+            class: None,
+        },
     })
 }
 

@@ -199,4 +199,22 @@ fn no_lease_goes_on_without_evidence_of_its_seat() {
     assert!(matches!(found, AttestationRowError::Appraise(_)), "{found:?}");
     lease(5, renewed, Some(row())).expect("it has shown what it runs");
     lease(6, renewed.ended(NOW_S + 99, Seqno(1)), None).expect("it ends by itself");
+    for again in [LeaseRow::new(NOW_S), LeaseRow::new(NOW_S + 999)] {
+        let found = lease(7, again, None).expect_err("it had ended");
+        assert!(matches!(found, AttestationRowError::UnshownLease), "{found:?}");
+    }
+    let mut removed = WriteSet::new();
+    removed.remove(&MapName::from_static(NODES_LEASES), NODE.to_string().as_bytes());
+    let found = audited(&mut audit, 7, &removed).expect_err("the next would begin by itself");
+    assert!(matches!(found, AttestationRowError::UnshownLease), "{found:?}");
+}
+
+/// A constitution may have a script that writes there; it makes nothing true.
+#[test]
+fn what_members_write_down_of_evidence_stops_nobody() {
+    let mut writes = entry(CODE, None);
+    for (map, key) in [(NODES_ATTESTATIONS, NODE.to_string()), (COSE_HISTORY, "key".to_owned())] {
+        writes.insert(&MapName::from_static(map), key.as_bytes(), &b"{}"[..]);
+    }
+    audited(&mut begun(), 2, &writes).expect("members wrote it");
 }
