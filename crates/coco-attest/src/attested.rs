@@ -352,4 +352,4 @@ fn nitro_measurement(facts: &NitroFacts) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

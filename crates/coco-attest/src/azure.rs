@@ -20,8 +20,9 @@ use crate::{
     evidence::Endorsements,
     facts::{AzureFacts, Facts, PlatformFacts},
     intel::{AzureTdxFacts, TdQuote},
+    jwk::rsa_key,
     snp::{self, SNP_REPORT_BYTES},
-    tpm::{Quote, TPM_PCR_BYTES, TPM_PCRS, TpmPcrs},
+    tpm::{Quote, TPM_PCRS, TpmPcrs, check_end, pcrs_of, pcrs_text, read_part},
 };
 
 /// The parts of evidence of a confidential machine of Azure, as they are read from its TPM.
@@ -229,27 +230,7 @@ impl<'a> Parts<'a> {
         let signature = read_part(reader, length, "the signature of the quote")?;
         let registers = read_part(reader, length, "the registers")?;
         let at = length.saturating_sub(reader.left());
-        let (values, rest) = registers.as_chunks::<TPM_PCR_BYTES>();
-        let pcrs = TpmPcrs::try_from(values).ok().filter(|_| rest.is_empty());
-        let pcrs =
-            pcrs.ok_or(VerifyError::Malformed { what: "not 24 registers of 32 bytes", at })?;
-        Ok(Self { hcl_report, quote, signature, pcrs })
-    }
-}
-
-fn read_part<'a>(
-    reader: &mut Reader<'a>,
-    length: usize,
-    what: &'static str,
-) -> Result<&'a [u8], VerifyError> {
-    let at = length.saturating_sub(reader.left());
-    reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
-}
-
-fn check_end(reader: &Reader<'_>, length: usize, what: &'static str) -> Result<(), VerifyError> {
-    match reader.left() {
-        0 => Ok(()),
-        left => Err(VerifyError::Malformed { what, at: length.saturating_sub(left) }),
+        Ok(Self { hcl_report, quote, signature, pcrs: pcrs_of(registers, at)? })
     }
 }
 
@@ -334,23 +315,12 @@ fn read_said(text: &[u8]) -> Result<(TokenKey, Said), VerifyError> {
     if key.kty != "RSA" {
         return Err(malformed("the key for quotes is not of RSA"));
     }
-    let [n, e] = [&key.n, &key.e].map(|text| base64url(text));
-    let key = n.zip(e).and_then(|(n, e)| TokenKey::from_modulus(&n, &e).ok());
-    Ok((key.ok_or(malformed("the key for quotes cannot be used"))?, said))
-}
-
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()
+    Ok((rsa_key(&key.n, &key.e).ok_or(malformed("the key for quotes cannot be used"))?, said))
 }
 
 /// What runs, in one text: the paravisor and the registers.
 pub(crate) fn measurement(facts: &AzureFacts) -> String {
-    let registers =
-        facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex::encode(value)));
-    let registers: Vec<String> = registers.collect();
-    format!("{} {}", hex::encode(facts.snp.measurement), registers.join(" "))
+    format!("{} {}", hex::encode(facts.snp.measurement), pcrs_text(&facts.pcrs))
 }
 
 const _: () = assert!(REPORT_AT + SNP_REPORT_BYTES == REQUEST_AT && TPM_PCRS == 24);

@@ -97,7 +97,6 @@ pub struct CcaCode {
 
 pub(crate) fn verify(body: &[u8], endorsements: &Endorsements) -> Result<Facts, VerifyError> {
     let kind = EndorsementKind::AttestationKey;
-    endorsements.check_kinds(&[kind])?;
     let key = PublicKey::from_spki_der(endorsements.one(kind)?).ok();
     let key = key.filter(|key| key.curve() == Curve::P384);
     let what = "it is no key on P-384 in SPKI";

@@ -19,11 +19,12 @@ use coco_types::{
 
 use crate::{
     attested::is_started,
-    error::{AppraiseError, Link, Piece, VerifyError},
-    evidence::{EndorsementKind, Endorsements, PlatformId},
+    chain::{check_chain, pieces},
+    error::{AppraiseError, VerifyError},
+    evidence::PlatformId,
     facts::{Facts, PlatformFacts},
     policy::PcrCode,
-    tpm::{Quote, TPM_PCR_BYTES, TpmPcrs},
+    tpm::{Quote, TpmPcrs, check_end, pcrs_of, pcrs_text, read_part},
     valid,
 };
 
@@ -89,38 +90,25 @@ pub struct GcpPolicy {
 
 pub(crate) fn verify(
     body: &[u8],
-    endorsements: &Endorsements,
     certificates: &[MakerCertificate],
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    endorsements.check_kinds(&[EndorsementKind::Certificate])?;
     let parts = Parts::read(body)?;
     let quote = Quote::read(parts.quote)?;
-    let [leaf, authority, root] = certificates else {
+    let [leaf, _, root] = certificates else {
         return Err(VerifyError::ChainLength { found: certificates.len(), expected: 3 });
     };
     let found = root.digest();
     if found != GCP_ROOT {
         return Err(VerifyError::Root { found });
     }
-    for (link, below, above) in [
-        (Link::Root, root, root),
-        (Link::Between(1), authority, root),
-        (Link::Leaf, leaf, authority),
-    ] {
-        below.verify_issued_by(above).map_err(|source| VerifyError::Chain { link, source })?;
-    }
+    check_chain(certificates)?;
     let key = leaf.key().ok().filter(|key| key.curve() == Curve::P256 && leaf.may_sign());
     key.ok_or(SignatureInvalid)?.verify_der(parts.quote, parts.signature)?;
     if !quote.is_of(&parts.pcrs) {
         return Err(VerifyError::OtherMachine { what: "the registers" });
     }
-    let pieces = [
-        (Piece::LeafCertificate, leaf),
-        (Piece::Authority(1), authority),
-        (Piece::RootCertificate, root),
-    ];
-    let valid = valid(pieces, now, now)?;
+    let valid = valid(pieces(certificates), now, now)?;
     let instance =
         GcpInstance::of(leaf).ok_or(VerifyError::OtherMachine { what: "the machine" })?;
     let (resets, restarts) = (quote.resets, quote.restarts);
@@ -161,35 +149,23 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn read(body: &'a [u8]) -> Result<Self, VerifyError> {
-        let mut reader = Reader::new(body);
-        let place = |reader: &Reader<'_>| body.len().saturating_sub(reader.rest().len());
-        let mut part = |what: &'static str| {
-            let at = place(&reader);
-            reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
-        };
-        let quote = part("the quote")?;
-        let signature = part("the signature of the quote")?;
-        let registers = part("the registers")?;
-        let at = place(&reader);
+        let (mut reader, length) = (Reader::new(body), body.len());
+        let quote = read_part(&mut reader, length, "the quote")?;
+        let signature = read_part(&mut reader, length, "the signature of the quote")?;
+        let registers = read_part(&mut reader, length, "the registers")?;
+        let at = length.saturating_sub(reader.left());
         if signature.len() > SIGNATURE_BYTES_MAX {
             return Err(VerifyError::Malformed { what: "a signature that is too long", at });
         }
-        let (values, rest) = registers.as_chunks::<TPM_PCR_BYTES>();
-        let pcrs = TpmPcrs::try_from(values).ok().filter(|_| rest.is_empty());
-        let pcrs =
-            pcrs.ok_or(VerifyError::Malformed { what: "not 24 registers of 32 bytes", at })?;
-        if !reader.rest().is_empty() {
-            return Err(VerifyError::Malformed { what: "bytes after the registers", at });
-        }
+        let pcrs = pcrs_of(registers, at)?;
+        check_end(&reader, length, "bytes after the registers")?;
         Ok(Self { quote, signature, pcrs })
     }
 }
 
 /// What runs, in one text: the registers.
 pub(crate) fn measurement(facts: &GcpFacts) -> String {
-    let registers = facts.pcrs.iter().enumerate();
-    let registers = registers.map(|(at, value)| format!("{at}:{}", hex::encode(value)));
-    registers.collect::<Vec<_>>().join(" ")
+    pcrs_text(&facts.pcrs)
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(crate) use policy::{
 };
 
 use crate::{
-    error::{Link, Piece, VerifyError},
+    chain::check_chain,
+    error::{Piece, VerifyError},
     event_log::{Bank, Event, EventLog},
     evidence::Endorsements,
     facts::{Facts, PlatformFacts},
@@ -158,14 +159,7 @@ fn verify_quote(body: &[u8], tee: Tee) -> Result<(Quote<'_>, SgxReport), VerifyE
     if found != INTEL_SGX_ROOT {
         return Err(VerifyError::Root { found });
     }
-    for (link, below, above) in [
-        (Link::Root, &chain.root, &chain.root),
-        (Link::Between(1), &chain.authority, &chain.root),
-        (Link::Leaf, &chain.leaf, &chain.authority),
-    ] {
-        let issued = below.verify_issued_by(above);
-        issued.map_err(|source| VerifyError::Chain { link, source })?;
-    }
+    check_chain([&chain.leaf, &chain.authority, &chain.root])?;
     let name = chain.authority.common_name();
     if !AUTHORITIES.map(Some).contains(&name.as_deref()) {
         return Err(VerifyError::OtherPiece { piece: Piece::Authority(1), what: "the name" });

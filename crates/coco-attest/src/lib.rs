@@ -29,6 +29,7 @@ mod binding;
 mod caci;
 mod cbor;
 mod cca;
+mod chain;
 mod error;
 mod event_log;
 mod evidence;
@@ -36,6 +37,7 @@ mod facts;
 mod gcp;
 mod insecure;
 mod intel;
+mod jwk;
 mod little_endian;
 mod maa;
 mod manifest;
@@ -106,19 +108,19 @@ pub fn verify(
         });
     }
     endorsements.check_kinds(evidence.platform.endorsements())?;
-    let certificates = endorsements.certificates()?;
-    let lists = endorsements.of_kind(EndorsementKind::RevocationList);
+    let certificates = || endorsements.certificates();
+    let lists = || endorsements.of_kind(EndorsementKind::RevocationList);
     let Evidence { platform, body, log } = evidence;
     match platform {
         PlatformId::Insecure => insecure::verify(body),
-        PlatformId::Snp => snp::verify(body, &certificates, &lists, now),
-        PlatformId::AzureSnp => azure::verify_snp(body, &certificates, &lists, now),
+        PlatformId::Snp => snp::verify(body, &certificates()?, &lists(), now),
+        PlatformId::AzureSnp => azure::verify_snp(body, &certificates()?, &lists(), now),
         PlatformId::Nitro => nitro::verify(body, now),
-        PlatformId::SnpCaci => caci::verify(body, endorsements, &certificates, now),
+        PlatformId::SnpCaci => caci::verify(body, endorsements, &certificates()?, now),
         PlatformId::Maa => maa::verify(body, endorsements, now),
         PlatformId::Cca => cca::verify(body, endorsements),
-        PlatformId::VbsEnclave => vbs::verify(body, endorsements, &certificates, now),
-        PlatformId::GcpVtpm => gcp::verify(body, endorsements, &certificates, now),
+        PlatformId::VbsEnclave => vbs::verify(body, endorsements, &certificates()?, now),
+        PlatformId::GcpVtpm => gcp::verify(body, &certificates()?, now),
         PlatformId::SgxDcap => intel::verify_sgx(body, endorsements, now),
         PlatformId::Tdx => intel::verify_tdx(body, log, endorsements, now),
         PlatformId::AzureTdx => azure::verify_tdx(body, endorsements, now),

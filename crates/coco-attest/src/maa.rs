@@ -138,7 +138,6 @@ pub(crate) fn verify(
     endorsements: &Endorsements,
     now: u64,
 ) -> Result<Facts, VerifyError> {
-    endorsements.check_kinds(&[EndorsementKind::KeySet])?;
     let Key { id, key } = Key::read(endorsements.one(EndorsementKind::KeySet)?)?;
     let token = Token::read(body)?;
     if token.key_id != id {

@@ -19,7 +19,8 @@ use coco_crypto::{MakerCertificate, SignatureInvalid, Validity};
 use coco_types::Digest;
 
 use crate::{
-    error::{Link, Piece, VerifyError},
+    chain::{check_chain, pieces},
+    error::{Piece, VerifyError},
     evidence::EndorsementKind,
     facts::{Facts, PlatformFacts, SnpFacts, SnpKey, SnpTcb},
     revocation::{check_revoked, read_list},
@@ -127,31 +128,21 @@ pub(crate) fn verify_report(
     now: u64,
 ) -> Result<Verified, VerifyError> {
     let report = Report::read(body)?;
-    let [leaf, authority, root] = certificates else {
+    let [leaf, _, root] = certificates else {
         return Err(VerifyError::ChainLength { found: certificates.len(), expected: 3 });
     };
     let found = root.key_digest();
     let pinned = SNP_ROOTS.into_iter().find(|(_, key)| *key == found);
     let (generation, _) = pinned.ok_or(VerifyError::Root { found })?;
-    let chain = |link, below: &MakerCertificate, above: &MakerCertificate| {
-        below.verify_issued_by(above).map_err(|source| VerifyError::Chain { link, source })
-    };
-    chain(Link::Root, root, root)?;
-    chain(Link::Between(1), authority, root)?;
-    chain(Link::Leaf, leaf, authority)?;
+    check_chain(certificates)?;
     let key = leaf.key().map_err(|_| SignatureInvalid)?;
     let signed = body.get(..SIGNED_BYTES).ok_or(SignatureInvalid)?;
     key.verify_fixed(signed, &report.signature)?;
 
-    let chain = [
-        (Piece::LeafCertificate, leaf),
-        (Piece::Authority(1), authority),
-        (Piece::RootCertificate, root),
-    ];
-    let listed = check_list(lists, &chain, root)?;
-    let periods = chain.map(|(piece, certificate)| (piece, certificate.validity()));
+    let listed = check_list(lists, certificates, root)?;
+    let periods = pieces(certificates).map(|(piece, certificate)| (piece, certificate.validity()));
     let listed = listed.map(|validity| (Piece::RootRevocationList, validity));
-    let valid = valid_within(periods.into_iter().chain(listed), now, now)?;
+    let valid = valid_within(periods.chain(listed), now, now)?;
     let key = same_machine(&report, leaf, generation)?;
     let facts = facts(&report, generation, key, listed.is_some());
     Ok(Verified { facts, report_data: report.report_data, valid })
@@ -160,7 +151,7 @@ pub(crate) fn verify_report(
 /// Checks that no certificate of the chain is on the root's list, if one came, and says when that counts.
 fn check_list(
     lists: &[&[u8]],
-    chain: &[(Piece, &MakerCertificate)],
+    chain: &[MakerCertificate],
     root: &MakerCertificate,
 ) -> Result<Option<Validity>, VerifyError> {
     let list = match lists {
@@ -171,8 +162,8 @@ fn check_list(
             return Err(VerifyError::Pieces { kind, found, expected: 1 });
         }
     };
-    for (piece, certificate) in chain {
-        check_revoked(&list, *piece, certificate)?;
+    for (piece, certificate) in pieces(chain) {
+        check_revoked(&list, piece, certificate)?;
     }
     Ok(Some(list.validity()))
 }
@@ -287,13 +278,13 @@ mod tests {
     fn nothing_of_a_chain_is_on_the_roots_list() {
         let [root, leaf] = [ROOT, LEAF].map(|text| MakerCertificate::from_pem(text).unwrap());
         let whole = [Piece::LeafCertificate, Piece::Authority(1), Piece::RootCertificate];
-        assert_eq!(check_list(&[], &whole.map(|piece| (piece, &leaf)), &root), Ok(None));
-        let good = whole.map(|piece| (piece, &root));
+        assert_eq!(check_list(&[], &[(); 3].map(|()| leaf.clone()), &root), Ok(None));
+        let good = [(); 3].map(|()| root.clone());
         let valid = RevocationList::from_der(LIST).unwrap().validity();
         assert_eq!(check_list(&[LIST], &good, &root), Ok(Some(valid)));
         for at in 0..whole.len() {
-            let mut bad = good;
-            bad[at].1 = &leaf;
+            let mut bad = good.clone();
+            bad[at] = leaf.clone();
             let (piece, serial) = (whole[at], "0a01".to_owned());
             let revoked = Err(VerifyError::Revoked { piece, serial });
             assert_eq!(check_list(&[LIST], &bad, &root), revoked);

@@ -3,6 +3,7 @@
 //! What is read is what was signed. Whether the key that signed is a TPM's is the business of whoever knows the platform.
 
 use coco_crypto::sha256;
+use coco_types::codec::Reader;
 
 use crate::error::VerifyError;
 
@@ -14,6 +15,42 @@ pub const TPM_PCR_BYTES: usize = 32;
 
 /// The values of all registers of the SHA-256 bank, in their order.
 pub type TpmPcrs = [[u8; TPM_PCR_BYTES]; TPM_PCRS];
+
+/// Registers out of their bytes, behind which the part that they are ends at `at`.
+pub(crate) fn pcrs_of(registers: &[u8], at: usize) -> Result<TpmPcrs, VerifyError> {
+    let (values, rest) = registers.as_chunks::<TPM_PCR_BYTES>();
+    let pcrs = TpmPcrs::try_from(values).ok().filter(|_| rest.is_empty());
+    pcrs.ok_or(VerifyError::Malformed { what: "not 24 registers of 32 bytes", at })
+}
+
+/// All registers in one text.
+pub(crate) fn pcrs_text(pcrs: &TpmPcrs) -> String {
+    let registers = pcrs.iter().enumerate();
+    let registers = registers.map(|(at, value)| format!("{at}:{}", hex::encode(value)));
+    registers.collect::<Vec<_>>().join(" ")
+}
+
+/// A part of what was read from a TPM, behind its length: whoever read it put the parts one after the other into a body so long.
+pub(crate) fn read_part<'a>(
+    reader: &mut Reader<'a>,
+    length: usize,
+    what: &'static str,
+) -> Result<&'a [u8], VerifyError> {
+    let at = length.saturating_sub(reader.left());
+    reader.bytes(what).map_err(|_| VerifyError::Malformed { what, at })
+}
+
+/// Checks that these were all parts.
+pub(crate) fn check_end(
+    reader: &Reader<'_>,
+    length: usize,
+    what: &'static str,
+) -> Result<(), VerifyError> {
+    match reader.left() {
+        0 => Ok(()),
+        left => Err(VerifyError::Malformed { what, at: length.saturating_sub(left) }),
+    }
+}
 
 /// Longest quote that is read, in bytes.
 pub(crate) const QUOTE_BYTES_MAX: usize = 1024;

@@ -20,7 +20,8 @@ use coco_crypto::{MakerCertificate, PssHash, RsaKey, SignatureInvalid, Validity}
 use coco_types::Digest;
 
 use crate::{
-    error::{AppraiseError, Flag, Link, Piece, VerifyError},
+    chain::{check_chain, pieces},
+    error::{AppraiseError, Flag, VerifyError},
     evidence::{EndorsementKind, Endorsements, PlatformId},
     facts::{Facts, PlatformFacts},
     valid,
@@ -173,27 +174,15 @@ fn vouched(
 ) -> Result<Idks, VerifyError> {
     endorsements.check_kinds(&[EndorsementKind::Certificate])?;
     let found = certificates.len();
-    let [leaf, between @ .., root] = certificates else {
+    let [leaf, .., root] = certificates else {
         return Err(VerifyError::ChainLength { found, expected: CERTIFICATES_MIN });
     };
     if found > CERTIFICATES_MAX {
         return Err(VerifyError::ChainLength { found, expected: CERTIFICATES_MAX });
     }
-    let chain = |link, below: &MakerCertificate, above: &MakerCertificate| {
-        below.verify_issued_by(above).map_err(|source| VerifyError::Chain { link, source })
-    };
-    chain(Link::Root, root, root)?;
-    let mut above = root;
-    for (certificate, at) in between.iter().rev().zip((1..=between.len()).rev()) {
-        chain(Link::Between(at), certificate, above)?;
-        above = certificate;
-    }
-    chain(Link::Leaf, leaf, above)?;
+    check_chain(certificates)?;
     let key = leaf.rsa_key().ok().filter(|_| leaf.may_sign()).ok_or(SignatureInvalid)?;
-    let pieces = std::iter::once((Piece::LeafCertificate, leaf))
-        .chain(between.iter().zip(1..).map(|(one, at)| (Piece::Authority(at), one)))
-        .chain(std::iter::once((Piece::RootCertificate, root)));
-    Ok(Idks { key, root: Some(root.key_digest()), valid: valid(pieces, now, now)? })
+    Ok(Idks { key, root: Some(root.key_digest()), valid: valid(pieces(certificates), now, now)? })
 }
 
 /// Fewest certificates of a chain: one alone vouches for nothing.

@@ -11,7 +11,7 @@ use crate::{
 const NOW: u64 = 1_748_736_000;
 const TCB: SnpTcb = SnpTcb { bootloader: 10, tee: 1, snp: 23, microcode: 84, fmc: 0 };
 
-fn report() -> SnpFacts {
+pub(crate) fn report() -> SnpFacts {
     SnpFacts {
         version: 3,
         generation: Generation::Genoa,

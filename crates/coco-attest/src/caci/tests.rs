@@ -3,28 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{Flag, Generation, RevocationRule, SnpGenerationPolicy, SnpKey, SnpTcb};
+use crate::{Flag, Generation, RevocationRule, SnpGenerationPolicy, attested::tests::report};
 
 const DID: &str = "did:x509:0:sha256:AA::eku:1.2.3";
 
 fn facts() -> SnpCaciFacts {
-    let tcb = SnpTcb { bootloader: 10, tee: 1, snp: 23, microcode: 84, fmc: 0 };
-    let snp = SnpFacts {
-        version: 3,
-        generation: Generation::Genoa,
-        key: SnpKey::Vcek,
-        measurement: [1; 48],
-        host_data: [2; 32],
-        guest_svn: 2,
-        id_key: [3; 48],
-        author_key: [0; 48],
-        chip_id: [5; 64],
-        vmpl: 0,
-        reported_tcb: tcb,
-        committed_tcb: tcb,
-        flags: BTreeSet::new(),
-        revocation_list: true,
-    };
+    let snp = SnpFacts { guest_svn: 2, ..report() };
     let uvm = UvmFacts { did: DID.to_owned(), feed: "line".to_owned(), svn: 22, signed: 7 };
     SnpCaciFacts { snp, uvm }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::tpm::TPM_PCRS;
+use crate::tpm::{TPM_PCR_BYTES, TPM_PCRS};
 
 fn facts() -> GcpFacts {
     let instance = GcpInstance {

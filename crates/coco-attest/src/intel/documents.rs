@@ -83,34 +83,28 @@ impl ModuleIdentity {
     }
 }
 
-/// A level of something that has one version.
+/// A level: the least that has it, and what Intel says of whoever has no more.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct SvnLevel {
-    pub(super) tcb: Svn,
+pub(super) struct Level<T> {
+    pub(super) tcb: T,
     #[serde(rename = "tcbDate")]
     _date: String,
     pub(super) tcb_status: IntelTcbStatus,
     #[serde(rename = "advisoryIDs", default)]
     pub(super) advisories: Vec<String>,
 }
+
+/// Of something that has one version.
+pub(super) type SvnLevel = Level<Svn>;
+
+/// Of a machine.
+pub(super) type TcbLevel = Level<Tcb>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Svn {
     pub(super) isvsvn: u16,
-}
-
-/// A level of a machine.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct TcbLevel {
-    pub(super) tcb: Tcb,
-    #[serde(rename = "tcbDate")]
-    _date: String,
-    pub(super) tcb_status: IntelTcbStatus,
-    #[serde(rename = "advisoryIDs", default)]
-    pub(super) advisories: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ use crate::{
     PlatformId,
     error::{AppraiseError, Flag},
     policy::PcrCode,
+    tpm::pcrs_text,
 };
 
 /// What is asked of a machine and its firmware.
@@ -175,10 +176,7 @@ pub(crate) fn td_measurement(facts: &TdxFacts) -> String {
 
 /// What a machine of Azure runs, in one text: the paravisor and the registers of the TPM.
 pub(crate) fn azure_tdx_measurement(facts: &AzureTdxFacts) -> String {
-    let registers =
-        facts.pcrs.iter().enumerate().map(|(at, value)| format!("{at}:{}", hex::encode(value)));
-    let registers: Vec<String> = registers.collect();
-    format!("{} {}", hex::encode(facts.tdx.mr_td), registers.join(" "))
+    format!("{} {}", hex::encode(facts.tdx.mr_td), pcrs_text(&facts.pcrs))
 }
 
 fn judge_machine(tcb: &IntelTcb, policy: &IntelPolicy) -> Result<(), AppraiseError> {

@@ -8,7 +8,7 @@ use coco_crypto::{TokenKey, certificate_key};
 use serde::Deserialize;
 
 use super::token::Token;
-use crate::{error::VerifyError, evidence::EndorsementKind};
+use crate::{error::VerifyError, evidence::EndorsementKind, jwk::rsa_key};
 
 /// Longest set of keys that is read, in bytes. Those of Azure Attestation have some ten keys with their certificates.
 const PUBLISHED_BYTES_MAX: usize = 256 << 10;
@@ -81,10 +81,7 @@ impl Jwk {
                 let der = STANDARD.decode(certificate).ok()?;
                 TokenKey::from_spki_der(&certificate_key(&der).ok()?).ok()
             }
-            _ => {
-                let [n, e] = [&self.n, &self.e].map(|text| URL_SAFE_NO_PAD.decode(text).ok());
-                TokenKey::from_modulus(&n?, &e?).ok()
-            }
+            _ => rsa_key(&self.n, &self.e),
         }
     }
 }
