@@ -256,8 +256,9 @@ impl Audit {
         Ok(done)
     }
 
-    /// When the entry may have been made, in seconds since 1970.
-    fn times(&self) -> RangeInclusive<u64> {
+    /// When the last entry may have been made, in seconds since 1970.
+    #[must_use]
+    pub fn times(&self) -> RangeInclusive<u64> {
         let from = self.before_s.saturating_sub(self.clocks_apart_s);
         from..=self.latest_s.saturating_add(self.clocks_apart_s)
     }

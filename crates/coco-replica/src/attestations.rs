@@ -19,13 +19,13 @@ use coco_attest::{
 };
 use coco_consensus::LogEntry;
 use coco_governance::{
-    CLOCKS_APART_MAX_S, LeaseRow,
+    LeaseRow,
     tables::{COSE_HISTORY, NODES_ATTESTATIONS, NODES_LEASES, SERVICE_INFO, VIRTUAL_MEASUREMENTS},
 };
 use coco_kv::{MapImage, MapName, MapView, StateImage, WriteSet, WriteSetView};
 use coco_ledger::{EntryView, GenesisNode, NODES_MAP};
 use coco_planted::Bug;
-use coco_types::{Digest, NodeId, Seqno, TxId};
+use coco_types::{Digest, NodeId, TxId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -248,16 +248,16 @@ impl Replica {
         (!manifests.is_empty()).then(|| manifests.policy(self.core.last().seqno.0))
     }
 
-    /// Appraises again what an entry says that nodes have shown, before it is taken. Up to `committed` others have done so.
-    pub(crate) fn check_attestations(
-        &self,
-        entry: &LogEntry,
-        committed: Seqno,
-    ) -> Result<(), AttestationError> {
+    /// Appraises again what an entry says that nodes have shown, before it is taken. Others have done so for what this node knows to be
+    /// committed; what whoever sent it calls so now is its word only.
+    pub(crate) fn check_attestations(&self, entry: &LogEntry) -> Result<(), AttestationError> {
+        if entry.tx_id.seqno <= self.core.state.read().committed {
+            return Ok(());
+        }
         // An entry that cannot be read says nothing, and is refused where it is taken.
         let Ok(view) = EntryView::parse(&entry.data) else { return Ok(()) };
         let Ok(writes) = view.public_writes() else { return Ok(()) };
-        if entry.tx_id.seqno <= committed || !says_of_nodes(&writes) {
+        if !says_of_nodes(&writes) {
             return Ok(());
         }
         let Some(policy) = self.appraisal_policy() else { return Ok(()) };
@@ -364,34 +364,15 @@ fn node_of(key: &[u8], row: &[u8]) -> Option<Known> {
 }
 
 /// Appraises again what a verified ledger says that nodes have shown, entry by entry.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AttestationAudit {
     manifests: Manifests,
     /// What is known of each node, by the key of its row.
     nodes: BTreeMap<Vec<u8>, Known>,
     /// The leases, by the keys of their seats.
     leases: BTreeMap<Vec<u8>, LeaseRow>,
-    /// The latest time of a signature so far, and of one before this entry, in seconds since 1970.
-    latest_s: u64,
-    before_s: u64,
-    /// How far the clocks of nodes may be apart, in seconds.
-    clocks_apart_s: u64,
     /// How many were appraised.
     appraised: u64,
-}
-
-impl Default for AttestationAudit {
-    fn default() -> Self {
-        Self {
-            manifests: Manifests::default(),
-            nodes: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            latest_s: 0,
-            before_s: 0,
-            clocks_apart_s: CLOCKS_APART_MAX_S,
-            appraised: 0,
-        }
-    }
 }
 
 impl AttestationAudit {
@@ -412,13 +393,7 @@ impl AttestationAudit {
         audit
     }
 
-    /// The same with clocks of nodes that may be further apart than [`CLOCKS_APART_MAX_S`].
-    #[must_use]
-    pub fn with_clocks_apart(self, seconds: u64) -> Self {
-        Self { clocks_apart_s: seconds, ..self }
-    }
-
-    /// Takes the next entry, and the time of the signature over it, in seconds since 1970.
+    /// Takes the next entry, and when it may have been made: [`Audit::times`](coco_governance::Audit::times).
     ///
     /// # Errors
     /// [`AttestationError`] when a node has not shown what it says.
@@ -426,18 +401,12 @@ impl AttestationAudit {
         &mut self,
         id: TxId,
         writes: &WriteSetView<'_>,
-        signed_at_s: u64,
+        times: RangeInclusive<u64>,
     ) -> Result<(), AttestationError> {
-        if signed_at_s > self.latest_s {
-            self.before_s = self.latest_s;
-            self.latest_s = signed_at_s;
-        }
         if says_of_nodes(writes) && !self.manifests.is_empty() {
             let policy = self.manifests.policy(id.seqno.0.saturating_sub(1));
             let node = |key: &[u8]| self.nodes.get(key).cloned();
             let lease = |seat: &[u8]| self.leases.get(seat).copied();
-            let apart = self.clocks_apart_s;
-            let times = self.before_s.saturating_sub(apart)..=self.latest_s.saturating_add(apart);
             let before = Before { policy, times, node: &node, lease: &lease };
             check_entry(writes, &before).map_err(|(node, source)| AttestationError {
                 id,

@@ -574,12 +574,7 @@ impl Replica {
             persist.truncate_to = (!coco_planted::is(Bug::ForgetCut)).then_some(to);
             effects.rolled_back = Some(effects.rolled_back.map_or(to, |earlier| earlier.min(to)));
         }
-        // What whoever sent it calls committed now is its word only.
-        let committed = self.core.state.read().committed;
         for entry in output.append {
-            if entry.tx_id.seqno > self.core.last().seqno {
-                self.check_attestations(&entry, committed)?;
-            }
             persist.entries.push(self.take(&entry)?);
         }
         if let Some(change) = output.role {
@@ -599,9 +594,10 @@ impl Replica {
     }
 
     /// An entry that the engine appended: our own proposal, which store and tree hold already, or another's.
-    fn take(&mut self, entry: &LogEntry) -> Result<(Bytes, bool), LoadError> {
+    fn take(&mut self, entry: &LogEntry) -> Result<(Bytes, bool), StepError> {
         let seqno = entry.tx_id.seqno;
         if seqno > self.core.last().seqno {
+            self.check_attestations(entry)?;
             let taken = self.core.take(entry)?;
             if let Some(next) = self.core.configuration_at(seqno) {
                 self.engine.reconfigure(seqno, next.clone());

@@ -141,7 +141,7 @@ pub fn check_governance(entries: &[Bytes]) {
     let audit = ENGINE.with(|engine| Audit::from_state(engine, begun, &image));
     // Clocks jump here by more than an auditor would let pass.
     let mut audit = audit.expect("it can begin").with_clocks_apart(u64::MAX);
-    let mut attestations = AttestationAudit::from_state(&image).with_clocks_apart(u64::MAX);
+    let mut attestations = AttestationAudit::from_state(&image);
     let mut times = Vec::new();
     for view in views.iter().rev() {
         let record = SignatureRecord::read(view).expect("a readable signature");
@@ -156,7 +156,7 @@ pub fn check_governance(entries: &[Bytes]) {
         if let Err(error) = audit.entry(&entry) {
             panic!("the auditor refuses an act: {error}: {}", error.fault);
         }
-        if let Err(error) = attestations.entry(view.tx_id(), &writes, signed_at_s) {
+        if let Err(error) = attestations.entry(view.tx_id(), &writes, audit.times()) {
             panic!("the auditor does not believe a node: {error}: {}", error.source);
         }
     }

@@ -1,8 +1,10 @@
 //! What an auditor and a backup believe of an entry.
 
 use coco_attest::AppraiseError;
+use coco_governance::CLOCKS_APART_MAX_S;
 use coco_kv::Domain;
 use coco_ledger::{NodeStatus, put_introduced_node, put_status};
+use coco_types::Seqno;
 
 use super::*;
 
@@ -45,10 +47,12 @@ fn audited(
     let [public, private] = [Domain::Public, Domain::Private].map(|domain| writes.encode(domain));
     let writes = WriteSetView::parse(&public, &private).expect("it reads what was written");
     let id = TxId::new(2, seqno);
-    audit.entry(id, &writes, NOW_S).map_err(|error| {
-        assert_eq!((error.id, error.node), (id, NODE.to_string()));
-        error.source
-    })
+    audit.entry(id, &writes, NOW_S - CLOCKS_APART_MAX_S..=NOW_S + CLOCKS_APART_MAX_S).map_err(
+        |error| {
+            assert_eq!((error.id, error.node), (id, NODE.to_string()));
+            error.source
+        },
+    )
 }
 
 fn shown(code: &Digest, node: NodeId) -> ShownEvidence {

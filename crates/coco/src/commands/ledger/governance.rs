@@ -80,7 +80,7 @@ impl GovernanceAudit {
             let act = self.audit.entry(&audited);
             let place = || format!("{name} at offset {offset}");
             let act = act.map_err(|error| wrong(error, place()))?;
-            let shown = self.attestations.entry(tx_id, &writes, signed_at_s);
+            let shown = self.attestations.entry(tx_id, &writes, self.audit.times());
             shown.map_err(|error| {
                 Failure::DoesNotVerify(anyhow::Error::new(error).context(place()))
             })?;
