@@ -18,7 +18,7 @@ use coco_types::{Digest, NodeId};
 use crate::PlatformId;
 
 /// The label with which both ends take the exporter out of TLS. Its context is one byte: [`End::number`].
-pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-coco-attest";
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-coco-attest";
 
 /// Bytes that are taken out.
 pub const EXPORTER_BYTES: usize = 32;
@@ -40,12 +40,26 @@ pub enum End {
 
 impl End {
     /// Its number in transcripts and as the context of an exporter.
-    #[must_use]
-    pub const fn number(self) -> u8 {
+    const fn number(self) -> u8 {
         match self {
             Self::Dialled => 1,
             Self::Accepted => 2,
         }
+    }
+
+    /// What a TLS session exports for this end, by the session's own function: it fills the bytes, under a label and a context.
+    ///
+    /// # Errors
+    /// That of the function.
+    pub fn exporter<E>(
+        self,
+        export: impl FnOnce(
+            [u8; EXPORTER_BYTES],
+            &[u8],
+            Option<&[u8]>,
+        ) -> Result<[u8; EXPORTER_BYTES], E>,
+    ) -> Result<[u8; EXPORTER_BYTES], E> {
+        export([0; EXPORTER_BYTES], EXPORTER_LABEL, Some(&[self.number()]))
     }
 }
 

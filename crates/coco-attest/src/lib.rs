@@ -50,7 +50,7 @@ mod vbs;
 
 pub use attested::{AppraiseEvidenceError, Attested, NodeClaims, appraise};
 pub use azure::{AzureEvidence, AzureTdxEvidence};
-pub use binding::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, REPORT_DATA_BYTES, ReportData};
+pub use binding::{Channel, EXPORTER_BYTES, End, REPORT_DATA_BYTES, ReportData};
 pub use caci::{
     SECURITY_POLICY_BYTES_MAX, SnpCaciFacts, SnpCaciPolicy, UVM_ROOT, UvmFacts, UvmPolicy,
     host_data_of_policy, signed_uvm_endorsement,

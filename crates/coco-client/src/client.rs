@@ -9,7 +9,7 @@ use std::{
 
 use coco_api::join::{JoinRequest, JoinResponse};
 use coco_attest::ReportData;
-use coco_crypto::{Certificate, SigningKey, sha256};
+use coco_crypto::{Certificate, SigningKey};
 use coco_types::{Digest, NodeId, Seqno, TxId};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -205,7 +205,7 @@ impl Client {
         node: NodeId,
         says: impl Fn(&ReportData) -> io::Result<JoinRequest> + Send + Sync + 'static,
     ) -> Result<JoinResponse, CallError> {
-        let service = sha256(self.service.key().spki_der());
+        let ServiceIdentity(service) = self.identity();
         let body = move |data: &ReportData| Ok(serde_json::to_vec(&says(data)?)?);
         let shows = Shows { own: node, service, body: Arc::new(body) };
         self.call(&Call::join(shows)).await?.json()

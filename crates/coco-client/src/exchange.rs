@@ -6,7 +6,7 @@ use std::{
 };
 
 use coco_api::TRANSACTION_ID_HEADER;
-use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End};
+use coco_attest::{Channel, End};
 use coco_crypto::Certificate;
 use coco_types::TxId;
 use http_body_util::{BodyExt, Full, Limited};
@@ -85,9 +85,11 @@ fn body_for(
     shows: &Shows,
 ) -> io::Result<Bytes> {
     let other = other.ok_or(io::ErrorKind::InvalidData)?.key().node_id();
-    let (end, out) = (End::Dialled, [0; EXPORTER_BYTES]);
-    let exported = connection.export_keying_material(out, EXPORTER_LABEL, Some(&[end.number()]));
-    let exporter = exported.map_err(io::Error::other)?;
+    let end = End::Dialled;
+    let export = |out, label: &[u8], context: Option<&[u8]>| {
+        connection.export_keying_material(out, label, context)
+    };
+    let exporter = end.exporter(export).map_err(io::Error::other)?;
     let Shows { own, service, body } = shows;
     let channel = Channel { end, service: *service, own: *own, other, exporter };
     body(&channel.report_data()).map(Bytes::from)

@@ -122,9 +122,6 @@ pub enum StartNodeError {
     /// The ledger's table of nodes cannot be read.
     #[error("cannot read the ledger's table of nodes")]
     Nodes(#[from] MembershipError),
-    /// The program cannot be read, whose digest others want to know.
-    #[error("cannot read this program to take its digest")]
-    Program(#[source] io::Error),
     /// The ledger holds no genesis.
     #[error(
         "there is no ledger in {folder}: {}. Put it back; a node that may come back as another one (consensus.restart = \

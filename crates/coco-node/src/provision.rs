@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use coco_attest::PlatformId;
 use coco_crypto::{
     AltName, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequestError, SecretBytes,
     SigningKey, Validity, endorse_node, node_names, service_certificate, sha256,
@@ -78,9 +79,6 @@ const fn period_from(now: u64, seconds: u64) -> Validity {
         not_after: now.saturating_add(seconds),
     }
 }
-
-/// What evidence of the virtual platform is called: CCF's word, which says what it is worth.
-pub const VIRTUAL_QUOTE_FORMAT: &str = "Insecure_Virtual";
 
 /// Folder of the ledger inside a node's folder.
 pub const LEDGER_FOLDER: &str = "ledger";
@@ -257,7 +255,7 @@ fn first_entries(
             node_id: identity.node_id,
             certificate_pem: identity.node_cert.pem(),
             request_pem: Some(identity.request()?.pem()),
-            quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+            quote_format: PlatformId::Insecure.quote_format().to_owned(),
             code_digest: spec.code_digest,
             rpc_address: node.client_address.clone(),
             peer_address: node.peer_address.clone(),

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use coco_attest::PlatformId;
 use coco_crypto::{
     AltName, Certificate, CertificateError, Curve, DecryptionKey, EndorseNode, NodeRequest,
     NodeRequestError, SecretBytes, SigningKey, endorse_node, service_certificate,
@@ -20,7 +21,7 @@ use thiserror::Error;
 use crate::{
     folder::DiskFolder,
     identity::{Identity, IdentityError},
-    provision::{LEDGER_FOLDER, VIRTUAL_QUOTE_FORMAT, a_year_from},
+    provision::{LEDGER_FOLDER, a_year_from},
     snapshot_files::SNAPSHOT_FOLDER,
 };
 
@@ -144,7 +145,7 @@ pub fn recover(spec: &RecoverSpec<'_>) -> Result<Recovered, RecoverError> {
         node_id: keys.node.public().node_id(),
         certificate_pem: keys.certificate.pem(),
         request_pem: Some(keys.request.pem()),
-        quote_format: VIRTUAL_QUOTE_FORMAT.to_owned(),
+        quote_format: PlatformId::Insecure.quote_format().to_owned(),
         code_digest: spec.code_digest,
         rpc_address: spec.client_address.clone(),
         peer_address: spec.peer_address.clone(),

@@ -2,8 +2,8 @@
 
 use std::{io, sync::Arc};
 
-use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, ReportData};
-use coco_crypto::{Certificate, peer_dns_name, sha256};
+use coco_attest::{Channel, EXPORTER_BYTES, End, ReportData};
+use coco_crypto::{Certificate, peer_dns_name};
 use coco_types::{Digest, NodeId};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct,
@@ -46,9 +46,10 @@ pub(crate) fn exporter<Data>(
     connection: &ConnectionCommon<Data>,
     end: End,
 ) -> io::Result<[u8; EXPORTER_BYTES]> {
-    let (out, context) = ([0; EXPORTER_BYTES], [end.number()]);
-    let exported = connection.export_keying_material(out, EXPORTER_LABEL, Some(&context));
-    exported.map_err(io::Error::other)
+    let export = |out, label: &[u8], context: Option<&[u8]>| {
+        connection.export_keying_material(out, label, context)
+    };
+    end.exporter(export).map_err(io::Error::other)
 }
 
 impl std::fmt::Debug for PeerTls {
@@ -111,7 +112,7 @@ impl PeerTls {
             .with_client_cert_resolver(Arc::clone(shown) as _);
         client.alpn_protocols = vec![PEER_PROTOCOL.to_vec()];
         client.resumption = Resumption::disabled();
-        let service = sha256(identity.service_cert.key().spki_der());
+        let service = identity.service_cert.key().digest();
         let me = identity.node_id;
         Ok(Self { server: Arc::new(server), client: Arc::new(client), service, me })
     }
@@ -125,9 +126,7 @@ impl PeerTls {
         connection: &ClientConnection,
         other: NodeId,
     ) -> io::Result<ReportData> {
-        let end = End::Dialled;
-        let (service, own, exporter) = (self.service, self.me, exporter(connection, end)?);
-        Ok(Channel { end, service, own, other, exporter }.report_data())
+        self.dialled(connection, self.me, other)
     }
 
     /// What the node `own` shows that dialled this one on a connection.
@@ -139,8 +138,18 @@ impl PeerTls {
         connection: &ServerConnection,
         own: NodeId,
     ) -> io::Result<ReportData> {
+        self.dialled(connection, own, self.me)
+    }
+
+    /// What the end shows that dialled.
+    fn dialled<Data>(
+        &self,
+        connection: &ConnectionCommon<Data>,
+        own: NodeId,
+        other: NodeId,
+    ) -> io::Result<ReportData> {
         let end = End::Dialled;
-        let (service, other, exporter) = (self.service, self.me, exporter(connection, end)?);
+        let (service, exporter) = (self.service, exporter(connection, end)?);
         Ok(Channel { end, service, own, other, exporter }.report_data())
     }
 

@@ -11,7 +11,7 @@ use coco_api::{
         ServiceConfiguration, ServiceInfo, ServiceNode, StateDigest, TransactionStatus, User,
     },
 };
-use coco_attest::Manifests;
+use coco_attest::{Manifests, PlatformId};
 use coco_governance::{
     GovernanceError, MemberId, ProposalId, ProposalView, WINDOW_DEFAULT,
     rows::{
@@ -295,7 +295,7 @@ fn node(rows: &mut Rows, id: Digest, row: &Row) -> Result<ServiceNode, Governanc
 
 fn quote_info(row: QuoteRow, code_digest: Option<String>) -> QuoteInfo {
     let QuoteRow { format, quote, endorsements, uvm_endorsements } = row;
-    if format == crate::provision::VIRTUAL_QUOTE_FORMAT {
+    if format == PlatformId::Insecure.quote_format() {
         let details = code_digest.map(|measurement| QuoteDetails { measurement });
         return QuoteInfo {
             format,

@@ -17,7 +17,7 @@ use coco_api::{
 use coco_attest::{
     AppraiseError, AppraiseEvidenceError, Channel, EXPORTER_BYTES, End, PlatformId, ReportData,
 };
-use coco_crypto::{Certificate, Curve, sha256};
+use coco_crypto::{Certificate, Curve};
 use coco_governance::{
     LeaseRow,
     rows::ServiceRow,
@@ -73,7 +73,7 @@ pub(super) async fn join(
     let identity = &service.parts().identity;
     let channel = Channel {
         end: End::Dialled,
-        service: sha256(identity.service_cert.key().spki_der()),
+        service: identity.service_cert.key().digest(),
         own: certificate.key().node_id(),
         other: identity.node_id,
         exporter: exporter.ok_or_else(not_now)?,

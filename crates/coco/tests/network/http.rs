@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use coco_attest::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, End, ReportData};
-use coco_crypto::{Certificate, sha256};
+use coco_attest::{Channel, End, ReportData};
+use coco_crypto::Certificate;
 use coco_types::NodeId;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -143,11 +143,12 @@ impl Connection {
         service: &Certificate,
     ) -> anyhow::Result<ReportData> {
         let Stream::Tls(stream) = &self.stream else { bail!("nobody shows anything here") };
-        let (end, out) = (End::Dialled, [0; EXPORTER_BYTES]);
-        let exporter =
-            stream.conn.export_keying_material(out, EXPORTER_LABEL, Some(&[end.number()]))?;
-        let (service, other) =
-            (sha256(service.key().spki_der()), self.certificate()?.key().node_id());
+        let end = End::Dialled;
+        let export = |out, label: &[u8], context: Option<&[u8]>| {
+            stream.conn.export_keying_material(out, label, context)
+        };
+        let exporter = end.exporter(export)?;
+        let (service, other) = (service.key().digest(), self.certificate()?.key().node_id());
         Ok(Channel { end, service, own, other, exporter }.report_data())
     }
 

@@ -147,7 +147,6 @@ fn does_not_start(error: StartNodeError) -> Fault {
         StartNodeError::Copy(_)
         | StartNodeError::Load { .. }
         | StartNodeError::Nodes(_)
-        | StartNodeError::Program(_)
         | StartNodeError::SetBack { .. }
         | StartNodeError::Consensus(_)
         | StartNodeError::Tls(_)
